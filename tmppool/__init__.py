@@ -1,0 +1,21 @@
+"""tmppool: a click gives a live notebook. The rooms, from the ground up.
+
+================  ====================================================================================
+``errors``        what may go wrong, as types
+``running``       where a started notebook is reached: a dial, a base path, a token
+``upstream``      the HTTP side of one notebook: client, readiness, kernels
+``notebook``      one notebook's life: states, reasons, the only mover
+``policy``        ``plan(notebooks, limits, now)``: what to start, reap and ask; pure
+``backends``      what runs notebooks: Docker Engine, processes, a fake; six verbs each
+``pool``          the table of notebooks, which is the routing table too
+``pools``         the named pools of one service
+``ledger``        who got which notebook, when, until when: the facts the engine does not hold
+``proxy``         a visitor's requests and WebSockets, to the notebook and back
+``web``           the pages, the APIs, the admin listener
+``app``           builds all of it, opens it in order, closes it in reverse
+================  ====================================================================================
+
+Imports go downwards only; ``tests/test_architecture.py`` holds the floors.
+"""
+
+__version__ = "0.1.0"

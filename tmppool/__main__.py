@@ -1,0 +1,126 @@
+"""The command line: ``tmppool serve`` and ``tmppool build-image``. One sentence and exit 2 for a bad argument."""
+
+import argparse
+import asyncio
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from tmppool import __version__, app, build_image, config
+from tmppool.errors import ConfigError, ImageError, TmppoolError
+
+_SECRETS = ("api_auth_token", "admin_auth_token", "pools")
+_USAGE_ERROR = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with one sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 2 a mistake of the caller's."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words.pop(0) if words and not words[0].startswith("-") else "serve"
+    commands = {"serve": _serve, "build-image": _build_image}
+    try:
+        if command not in commands:
+            raise ConfigError(f"{command!r} is not a command: there are {', '.join(commands)}")
+        return commands[command](words)
+    except TmppoolError as error:
+        sys.stderr.write(f"tmppool: {error}\n")
+        return _USAGE_ERROR
+    except KeyboardInterrupt:
+        return 130
+
+
+def _serve(words: list[str]) -> int:
+    given = parse_options(words)
+    settings = config.load(given)
+    return app.run(settings)
+
+
+def parse_options(words: list[str]) -> dict[str, str]:
+    """Return the given settings by field name. Raises ConfigError; prints and exits for help and version."""
+    words = [_dashed(word) for word in words]
+    if "--help-all" in words or "--help" in words or "-h" in words:
+        _option_parser(everything="--help-all" in words).print_help()
+        raise SystemExit(0)
+    found, unknown = _option_parser(everything=True).parse_known_args(words)
+    if unknown:
+        raise ConfigError(_unknown(unknown[0]))
+    given = vars(found)
+    for name, advice in config.RETIRED.items():
+        if given.pop(name.replace("-", "_"), None) is not None:
+            sys.stderr.write(f"tmppool: --{name} no longer means anything: {advice}\n")
+    return given
+
+
+def _option_parser(*, everything: bool) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="./start-tmpnb",
+        allow_abbrev=False,
+        add_help=False,
+        usage="./start-tmpnb [--OPTION=VALUE ...]",
+        description="Serve temporary notebooks: a click gives a running one.",
+        epilog=None if everything else "--help-all lists every option; TMPPOOL_OPTION variables and --config work too.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=110),
+    )
+    parser.add_argument("--version", action="version", version=f"tmppool {__version__}")
+    for name, field in config.Settings.model_fields.items():
+        extra = field.json_schema_extra
+        common = isinstance(extra, dict) and bool(extra.get("common"))
+        if name in _SECRETS or not (everything or common):
+            continue
+        default = "" if field.default in (None, ()) else f" [{field.default}]"
+        text = f"{field.description}{default}".replace("%", "%%")
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, dest=name, metavar="VALUE", default=argparse.SUPPRESS, help=text)
+    if everything:
+        for name in config.RETIRED:
+            parser.add_argument(
+                f"--{name}", nargs="?", const="", default=argparse.SUPPRESS, help=argparse.SUPPRESS, metavar="VALUE"
+            )
+    return parser
+
+
+def _dashed(word: str) -> str:
+    """Tmpnb wrote ``--pool_size``; both are taken."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('_', '-')}{equals}{value}"
+
+
+def _unknown(word: str) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} is not expected here: options are written --name=value"
+    name = word.partition("=")[0]
+    known = [f"--{field.replace('_', '-')}" for field in config.Settings.model_fields if field not in _SECRETS]
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f" did you mean {close[0]}?" if close else ""
+    return f"{name} is not an option;{hint} --help-all lists them"
+
+
+def _build_image(words: list[str]) -> int:
+    parser = _Parser(prog="tmppool build-image", description="Build a notebook image; no registry is needed.")
+    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(build_image.recipes())}")
+    parser.add_argument("--mirror", help="package mirror of the distribution")
+    parser.add_argument("--pip-index", help="index that pip installs from")
+    parser.add_argument("--ca-bundle", type=Path, help="extra certificates to trust while building")
+    found = parser.parse_args([_dashed(word) for word in words])
+    options = build_image.BuildOptions(mirror=found.mirror, pip_index=found.pip_index, ca_bundle=found.ca_bundle)
+    try:
+        sys.stdout.write(f"{asyncio.run(build_image.build(found.name, options))}\n")
+    except ImageError as error:
+        sys.stderr.write(f"tmppool: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,336 @@
+"""The composition root: builds every object, hands each its slice of the settings, opens all of it in order and
+closes it in reverse. Nothing else may read the settings.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import structlog
+import uvloop
+from aiohttp import web
+
+from tmppool import build_image, log, recovery, timers
+from tmppool.backends import BACKENDS, engine
+from tmppool.backends.base import DEFAULT_COMMAND, Backend, Spec, Traits
+from tmppool.backends.process import ProcessBackend, ProcessPaths
+from tmppool.config import DEFAULT_IMAGE, PoolSettings, Settings
+from tmppool.errors import BackendError, ConfigError, ImageError
+from tmppool.ledger import Ledger
+from tmppool.metrics import Metrics
+from tmppool.notebook import State, Transition
+from tmppool.policy import Limits
+from tmppool.pool import Pool
+from tmppool.pools import Pools
+from tmppool.proxy.forwarded import networks
+from tmppool.tasks import spawn
+from tmppool.web import routes
+from tmppool.web.admin import Admin
+from tmppool.web.api import Api
+from tmppool.web.front import Front
+from tmppool.web.pages import Pages
+from tmppool.web.site import Site
+from tmppool.web.tickets import Tickets
+from tmppool.web.user import User
+
+_RECONCILE = 30.0  # seconds between two looks at what the backend really runs
+_SHUTDOWN = 5.0  # seconds for requests under way when the service ends
+_BACKLOG = 1024  # connections
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+_log = structlog.get_logger("tmppool")
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or Ctrl-C; returns the exit status. Raises TmppoolError for what prevents a start."""
+    as_json = {"auto": None, "json": True, "console": False}[settings.log_format]
+    log.configure(level=settings.log_level, json=as_json)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with service(settings) as url:
+        sys.stdout.write(f"{url}\n")
+        sys.stdout.flush()
+        await stopping.wait()
+        _log.info("service.stopping", on_exit=settings.on_exit)
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def service(settings: Settings) -> AsyncIterator[str]:
+    """Open everything, yield the URL of the public listener, close everything in reverse."""
+    async with contextlib.AsyncExitStack() as stack:
+        kind = await _backend_kind(settings)
+        ip = _public_ip(settings, kind)
+        _check_admin(settings)
+        state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
+        stack.enter_context(_only_one(state, settings.pool_name))
+        sockets = _bind(stack, settings, ip)
+        if kind == "docker":
+            await _have_image(settings)
+        ledger = await Ledger.open(state / "ledger.sqlite")
+        stack.push_async_callback(ledger.close)
+        pools = Pools()
+        metrics = Metrics(lambda: pools)
+        parts = _Parts(settings, kind, state, ledger, pools, metrics)
+        traits = {}
+        for name, wanted in _wanted_pools(settings).items():
+            traits[name] = await _open_pool(stack, parts, name, wanted)
+        await recovery.adopt(pools, ledger)
+        await _listen(stack, parts, traits, sockets)
+        _keep_time(stack, parts)
+        url = settings.public_url or f"http://{'127.0.0.1' if ip is None else _bracketed(ip)}:{settings.port}"
+        _log.info("service.open", url=url, backend=kind, capacity=pools.default.limits.capacity)
+        yield f"{url}/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    settings: Settings
+    kind: str
+    state: Path
+    ledger: Ledger
+    pools: Pools
+    metrics: Metrics
+
+
+# What the settings mean
+
+
+async def _backend_kind(settings: Settings) -> str:
+    if settings.backend != "auto":
+        return settings.backend
+    if await engine.answers():
+        return "docker"
+    _log.warning("backend.fallback", message="no Docker Engine answers: notebooks run as processes, without isolation")
+    return "process"
+
+
+def _public_ip(settings: Settings, kind: str) -> str | None:
+    if kind != "process":
+        return settings.ip
+    if settings.ip is not None and settings.ip not in _LOOPBACK:
+        raise ConfigError(
+            f"--ip: {settings.ip!r} is not allowed: notebooks here are processes without isolation,"
+            " which only this machine may reach (127.0.0.1); start a Docker Engine to serve others"
+        )
+    return settings.ip or "127.0.0.1"
+
+
+def _check_admin(settings: Settings) -> None:
+    if settings.admin_ip not in _LOOPBACK and settings.admin_auth_token is None:
+        raise ConfigError(
+            f"--admin-ip: {settings.admin_ip!r} is not allowed without a token: set ADMIN_AUTH_TOKEN, or use 127.0.0.1"
+        )
+
+
+def _wanted_pools(settings: Settings) -> dict[str, PoolSettings]:
+    return {settings.pool_name: settings, **settings.pools}
+
+
+def _limits(wanted: PoolSettings) -> Limits:
+    return Limits(
+        capacity=wanted.pool_size,
+        warm=wanted.warm_target,
+        idle=wanted.cull_timeout,
+        lifetime=wanted.cull_max,
+        parallel_starts=wanted.parallel_starts,
+    )
+
+
+def _spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
+    return Spec(
+        service=service_name,
+        pool=pool_name,
+        image=wanted.image,
+        command=wanted.command or DEFAULT_COMMAND,
+        port=wanted.container_port,
+        user=wanted.container_user,
+        network=wanted.network,
+        memory=wanted.mem_limit,
+        cpu_quota=wanted.cpu_quota,
+        cpu_shares=wanted.cpu_shares,
+        pids=wanted.pids_limit,
+        home_size=wanted.home_size,
+        tmp_size=wanted.tmp_size,
+        start_timeout=wanted.start_timeout,
+        binds=wanted.host_directories,
+        extra_hosts=wanted.extra_hosts,
+    )
+
+
+def _backend(parts: _Parts, spec: Spec) -> Backend:
+    if parts.kind == "process":
+        if "{port}" not in spec.command:
+            raise ConfigError("--command: without containers it must hold {port}, since each notebook needs its own")
+        recipe = build_image.images_dir() / "debian"
+        return ProcessBackend(spec, ProcessPaths(parts.state, recipe / "home", recipe / "etc"))
+    module, _, name = BACKENDS[parts.kind].partition(":")
+    made: Backend = getattr(importlib.import_module(module), name)(spec)
+    return made
+
+
+async def _have_image(settings: Settings) -> None:
+    """Build our own default image when the engine lacks it; any other image is the operator's to bring."""
+    if settings.image != DEFAULT_IMAGE or await engine.has_image(DEFAULT_IMAGE):
+        return
+    _log.info("image.building", image=DEFAULT_IMAGE, message="once, a few minutes")
+    await build_image.build("debian", build_image.BuildOptions())
+
+
+# Opening
+
+
+@contextlib.contextmanager
+def _only_one(state: Path, name: str) -> Iterator[None]:
+    """Hold the state directory's lock; without a usable directory there is none, and the ledger says so."""
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"--pool-name: a service called {name!r} runs already with the state in {state}; choose another name"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings) -> Traits:
+    settings = parts.settings
+    backend = _backend(parts, _spec(settings.pool_name, name, wanted))
+    try:
+        traits = await backend.open()
+    except (BackendError, ImageError) as error:
+        await backend.close()
+        raise ConfigError(str(error)) from error
+    stack.push_async_callback(backend.close)
+    for note in traits.notes:
+        _log.warning("backend.note", pool=name, message=note)
+    progress = log.Progress()
+    listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
+
+    def hear(fact: Transition) -> None:
+        for listener in listeners:
+            listener(fact)
+        progress.hear(fact, pool.count(State.WARM), pool.limits.warm)
+
+    pool = Pool(name, backend, _limits(wanted), hear, key_bytes=settings.key_bytes)
+    parts.pools.add(pool)
+    stack.push_async_callback(pool.close, stop=settings.on_exit == "stop")
+    watch = spawn(_watch_deaths(pool), f"deaths in {name}")
+    stack.callback(watch.cancel)
+    return traits
+
+
+async def _watch_deaths(pool: Pool) -> None:
+    async for key in pool.backend.deaths():
+        pool.lost(key)
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack, parts: _Parts, traits: dict[str, Traits], sockets: dict[str, socket.socket]
+) -> None:
+    settings = parts.settings
+    wanted = _wanted_pools(settings)
+    first = traits[settings.pool_name]
+    site = Site(
+        pools=parts.pools,
+        ledger=parts.ledger,
+        landing={name: pool.redirect_uri or traits[name].landing for name, pool in wanted.items()},
+        images={name: pool.image if parts.kind == "docker" else parts.kind for name, pool in wanted.items()},
+        public_url=settings.public_url,
+        trusted=networks(settings.trusted_proxies),
+        api_token=settings.api_auth_token.get_secret_value() if settings.api_auth_token else None,
+        cors=_cors(settings),
+    )
+    pages = Pages(isolated=first.isolated)
+    user = User(site, pages)
+    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret))
+    public = routes.public(front, Api(site, user), user, pages)
+    token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
+    admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
+    await _open_listener(stack, public, sockets["--port"])
+    await _open_listener(stack, admin, sockets["--admin-port"])
+
+
+def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:
+    """Take both ports before anything else is touched. Who connects already waits until sessions are adopted."""
+    wanted = {"--port": (ip, settings.port), "--admin-port": (settings.admin_ip, settings.admin_port)}
+    sockets = {}
+    for option, (address, port) in wanted.items():
+        try:
+            sock = _listening_socket(address, port)
+        except OSError as error:
+            where = address or "all addresses"
+            raise ConfigError(
+                f"{option}: {port} on {where} cannot be listened on: {error.strerror or error}"
+            ) from error
+        stack.callback(sock.close)
+        sockets[option] = sock
+    return sockets
+
+
+def _listening_socket(address: str | None, port: int) -> socket.socket:
+    if address is None and socket.has_dualstack_ipv6():
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
+    family = socket.AF_INET6 if address is not None and ":" in address else socket.AF_INET
+    return socket.create_server((address or "", port), family=family, backlog=_BACKLOG)
+
+
+async def _open_listener(stack: contextlib.AsyncExitStack, app: web.Application, sock: socket.socket) -> None:
+    # A visitor who leaves ends the upstream request too; what must be finished is shielded where it is done.
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+
+
+def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:
+    jobs: dict[str, tuple[Callable[[], object], float]] = {}
+    for pool in parts.pools:
+        jobs[f"tick {pool.name}"] = (pool.tick, parts.settings.cull_period)
+        jobs[f"reconcile {pool.name}"] = (pool.reconcile, _RECONCILE)
+        pool.wake()
+    scheduler = timers.start(jobs)
+    stack.callback(scheduler.shutdown, wait=False)
+
+
+def _cors(settings: Settings) -> dict[str, str]:
+    names = {
+        "Origin": settings.allow_origin,
+        "Credentials": settings.allow_credentials,
+        "Methods": settings.allow_methods,
+        "Headers": settings.allow_headers,
+    }
+    headers = {f"Access-Control-Allow-{name}": value for name, value in names.items() if value}
+    if settings.expose_headers:
+        headers["Access-Control-Expose-Headers"] = settings.expose_headers
+    if settings.max_age is not None:
+        headers["Access-Control-Max-Age"] = str(settings.max_age)
+    return headers
+
+
+def _bracketed(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip

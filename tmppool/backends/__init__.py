@@ -1,0 +1,7 @@
+"""What runs notebooks. Siblings behind six verbs; the core loads one by name and knows no other."""
+
+BACKENDS = {
+    "docker": "tmppool.backends.docker:DockerBackend",
+    "process": "tmppool.backends.process:ProcessBackend",
+    "fake": "tmppool.backends.fake:FakeBackend",
+}

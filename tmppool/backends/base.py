@@ -1,0 +1,78 @@
+"""The seam: six verbs, values in, values out, recovery included."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tmppool.running import Running, base_path
+
+DEFAULT_COMMAND = (
+    "jupyter lab --no-browser --ServerApp.base_url={base_path} --ServerApp.ip={ip} --ServerApp.port={port}"
+    " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
+    " --ServerApp.quit_button=False"
+)
+"""Option names: Jupyter Server 2, ``jupyter server --help-all``. ``port_retries=0``: a server that silently moves to
+another port would never be found. The token comes by ``JUPYTER_TOKEN``, so it stands in no argument list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What one notebook of a pool is: image, command and limits. Sizes are bytes, times seconds."""
+
+    service: str
+    pool: str
+    image: str = ""
+    command: str = DEFAULT_COMMAND
+    port: int = 8888
+    user: str = "1000:100"
+    network: str = "none"
+    memory: int = 1 << 30
+    cpu_quota: int | None = 100_000
+    cpu_shares: int | None = 64
+    pids: int = 256
+    home_size: int = 256 << 20
+    tmp_size: int = 128 << 20
+    start_timeout: float = 60.0
+    binds: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+
+    def render(self, key: str, *, ip: str, port: int, token: str) -> str:
+        """Return the shell command with tmpnb's placeholders filled in."""
+        return self.command.format(base_path=base_path(key), ip=ip, port=port, token=token)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a backend promises. Pages and start-up messages say what is false here."""
+
+    isolated: bool
+    landing: str = "/tree"
+    notes: tuple[str, ...] = field(default=())
+
+
+class Backend(Protocol):
+    """Runs the notebooks of one pool. Every verb is bounded in time and raises BackendError, nothing else.
+
+    A start that fails, is cancelled or runs late leaves nothing behind.
+    """
+
+    async def open(self) -> Traits:
+        """Check that notebooks can be run here; connect. Raises BackendError or ConfigError."""
+
+    async def start(self, key: str) -> Running:
+        """Start one notebook; returns when it answers HTTP. Raises StartError with the tail of its log."""
+
+    async def stop(self, key: str) -> None:
+        """End it and all it left: processes, files, descriptors. Gone already is success."""
+
+    async def list(self) -> list[Running]:
+        """Return what runs and is ours by label: the ground truth."""
+
+    def deaths(self) -> AsyncIterator[str]:
+        """Yield the keys of notebooks that ended by themselves, for as long as the backend is open."""
+
+    async def ping(self) -> None:
+        """Raise BackendError when the backend cannot start notebooks now."""
+
+    async def close(self) -> None:
+        """Let go of connections and descriptors; notebooks keep running."""

@@ -1,0 +1,293 @@
+"""Notebooks as containers of a Docker Engine.
+
+What is ours is told by label alone. A container is made, started, and reached in its own network namespace or by
+its address; after it has been given away the service never execs, copies or attaches.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import aiodocker
+import structlog
+
+from tmppool.backends import engine
+from tmppool.backends.base import Spec, Traits
+from tmppool.backends.container import (
+    KEY_LABEL,
+    ImageFacts,
+    container_config,
+    container_name,
+    image_facts,
+    labels,
+    network_config,
+    network_name,
+    token_of,
+)
+from tmppool.backends.netns import NetworkNamespace, require_permission
+from tmppool.errors import BackendError, ImageError, StartError
+from tmppool.running import Dial, Running
+from tmppool.tasks import spawn
+from tmppool.upstream import Upstream
+
+_LOG_LINES = 20
+_EXIT_GRACE = 0.5  # seconds in which an exit explains why a container could not be reached
+_GONE_PAUSE = 0.1  # seconds between two looks at a removal that is under way
+
+_log = structlog.get_logger("tmppool.docker")
+
+
+@dataclass(slots=True)
+class _Handle:
+    container_id: str
+    namespace: NetworkNamespace | None
+
+
+class DockerBackend:
+    """One pool's containers on one engine."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._docker: aiodocker.Docker | None = None
+        self._image = ImageFacts()
+        self._handles: dict[str, _Handle] = {}
+        self._starting: set[str] = set()
+
+    @property
+    def docker(self) -> aiodocker.Docker:
+        assert self._docker is not None, "open() comes first"
+        return self._docker
+
+    async def open(self) -> Traits:
+        self._docker = engine.connect()
+        await self.ping()
+        self._image = await self._inspect_image()
+        notes = []
+        if self._spec.network == "none":
+            try:
+                require_permission()
+            except BackendError as error:
+                self._spec = replace(self._spec, network="isolated")
+                notes.append(f"{error}: using --network isolated, one internal bridge, instead of none")
+        if self._spec.network != "none":
+            await self._make_network()
+        return Traits(isolated=True, landing=self._image.landing, notes=tuple(notes))
+
+    async def start(self, key: str) -> Running:
+        self._starting.add(key)
+        try:
+            async with asyncio.timeout(self._spec.start_timeout):
+                return await self._start(key)
+        except BaseException as error:
+            # Shielded: also a cancelled start leaves nothing behind.
+            await asyncio.shield(spawn(self._clean(key), "clean up a start"))
+            if isinstance(error, TimeoutError):
+                limit = self._spec.start_timeout
+                raise StartError(f"a notebook of {self._spec.image} did not answer within {limit:.0f} s") from error
+            raise
+        finally:
+            self._starting.discard(key)
+
+    async def stop(self, key: str) -> None:
+        handle = self._handles.pop(key, None)
+        if handle is not None and handle.namespace is not None:
+            handle.namespace.close()
+        await self._remove(container_name(self._spec, key))
+
+    async def list(self) -> list[Running]:
+        filters = {"label": [f"{name}={value}" for name, value in labels(self._spec).items()]}
+        try:
+            found = await engine.call(
+                "list containers", self.docker.containers.list(all=True, filters=filters), engine.LIST_TIMEOUT
+            )
+        except aiodocker.DockerError as error:
+            raise BackendError(f"the engine could not list containers: {error.message}") from error
+        running = []
+        for container in found:
+            key = container["Labels"].get(KEY_LABEL, "")
+            if key in self._starting:
+                continue
+            if container["State"] == "running":
+                entry = await self._recover(key, container.id)
+                if entry is not None:
+                    running.append(entry)
+            elif container["State"] != "removing":
+                await self._remove(container.id)  # died while no service looked: only its remains are left
+        return running
+
+    async def deaths(self) -> AsyncIterator[str]:
+        wanted = [f"{name}={value}" for name, value in labels(self._spec).items()]
+        async for key in engine.deaths(self.docker, wanted, KEY_LABEL, self._missed):
+            if key in self._handles and key not in self._starting:
+                yield key
+
+    async def ping(self) -> None:
+        try:
+            await engine.call("tell its version", self.docker.version(), engine.PING_TIMEOUT)
+        except aiodocker.DockerError as error:
+            raise BackendError(f"the engine answered {error.status}") from error
+
+    async def close(self) -> None:
+        for handle in self._handles.values():
+            if handle.namespace is not None:
+                handle.namespace.close()
+        self._handles.clear()
+        if self._docker is not None:
+            await self._docker.close()
+
+    # Starting
+
+    async def _start(self, key: str) -> Running:
+        token = secrets.token_urlsafe(24)
+        config = container_config(self._spec, key, token, self._image)
+        try:
+            container = await engine.call(
+                "create a container",
+                self.docker.containers.create(config, name=container_name(self._spec, key)),
+                engine.CREATE_TIMEOUT,
+            )
+            await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
+        except aiodocker.DockerError as error:
+            if error.status == engine.NOT_FOUND and "image" in str(error.message).lower():
+                raise StartError(f"image {self._spec.image} is no longer on the engine", transient=False) from error
+            raise StartError(f"the engine refused a container: {error.message}") from error
+        exited = spawn(container.wait(), "watch a start")
+        try:
+            dial = await self._dial(key, container.id)
+            running = Running(key, dial, token, time.time())
+            async with Upstream(running) as upstream:
+                ready = spawn(upstream.wait_ready(), "wait until ready")
+                try:
+                    await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    ready.cancel()
+        except BackendError:
+            await asyncio.wait({exited}, timeout=_EXIT_GRACE)
+            if not exited.done():
+                raise
+        finally:
+            exited.cancel()
+        if exited.done() and not exited.cancelled():
+            raise await self._exit_error(container)
+        return running
+
+    async def _dial(self, key: str, container_id: str) -> Dial:
+        """Find out how to reach the container, and keep what that needs."""
+        shown = await self._show(container_id)
+        if self._spec.network != "none":
+            address = shown["NetworkSettings"]["Networks"][network_name(self._spec)]["IPAddress"]
+            self._handles[key] = _Handle(container_id, None)
+            return Dial(address, self._spec.port)
+        namespace = await self._namespace(shown, container_id)
+        self._handles[key] = _Handle(container_id, namespace)
+        return Dial("127.0.0.1", self._spec.port, namespace.socket)
+
+    async def _namespace(self, shown: dict[str, Any], container_id: str) -> NetworkNamespace:
+        pid = shown["State"]["Pid"]
+        if not shown["State"]["Running"] or not pid:
+            raise BackendError("the container ended before it could be reached")
+        try:
+            mounts = await asyncio.to_thread(_read, f"/proc/{pid}/mountinfo")
+            if container_id not in mounts:
+                raise BackendError(
+                    "the engine's containers are not processes of this host: use --network isolated", transient=False
+                )
+            namespace = NetworkNamespace.of(pid)
+        except (OSError, ValueError) as error:
+            raise BackendError(f"the container's network namespace could not be opened: {error}") from error
+        # A process number may be used again: only if it is still the container's was the right one opened.
+        again = await self._show(container_id)
+        if again["State"]["Pid"] != pid or not again["State"]["Running"]:
+            namespace.close()
+            raise BackendError("the container ended before it could be reached")
+        return namespace
+
+    async def _exit_error(self, container: Any) -> StartError:
+        shown = await self._show(container.id)
+        lines = await engine.call(
+            "read a log", container.log(stdout=True, stderr=True, tail=_LOG_LINES), engine.LIST_TIMEOUT
+        )
+        state = shown["State"]
+        how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
+        return StartError(
+            f"the notebook command of {self._spec.image} {how} before it answered", log_tail="".join(lines)
+        )
+
+    async def _show(self, container_id: str) -> dict[str, Any]:
+        container = self.docker.containers.container(container_id)
+        try:
+            return await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+        except aiodocker.DockerError as error:
+            raise BackendError(f"the container is gone: {error.message}") from error
+
+    # Stopping
+
+    async def _clean(self, key: str) -> None:
+        try:
+            await self.stop(key)
+        except BackendError as error:
+            _log.warning("start.cleanup_failed", error=str(error))
+
+    async def _remove(self, name: str) -> None:
+        container = self.docker.containers.container(name)
+        try:
+            async with asyncio.timeout(engine.DELETE_TIMEOUT):
+                while True:
+                    try:
+                        await engine.call(
+                            "remove a container", container.delete(force=True, v=True), engine.DELETE_TIMEOUT
+                        )
+                    except aiodocker.DockerError as error:
+                        if error.status == engine.NOT_FOUND:
+                            return
+                        await asyncio.sleep(_GONE_PAUSE)  # 409: its removal is under way
+        except TimeoutError as error:
+            raise BackendError(f"the engine did not remove a container within {engine.DELETE_TIMEOUT:.0f} s") from error
+
+    # Finding
+
+    async def _recover(self, key: str, container_id: str) -> Running | None:
+        try:
+            shown = await self._show(container_id)
+            handle = self._handles.get(key)
+            if handle is not None and handle.namespace is not None:
+                dial = Dial("127.0.0.1", self._spec.port, handle.namespace.socket)
+            else:
+                dial = await self._dial(key, container_id)
+        except BackendError as error:
+            _log.warning("recover.failed", error=str(error))
+            return None
+        created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
+        return Running(key, dial, token_of(shown), created)
+
+    async def _missed(self) -> set[str]:
+        """Keys that we hold but that the engine no longer runs."""
+        held = set(self._handles) - self._starting
+        return held - {running.key for running in await self.list()}
+
+    async def _inspect_image(self) -> ImageFacts:
+        name = self._spec.image
+        try:
+            shown = await engine.call("inspect an image", self.docker.images.inspect(name), engine.LIST_TIMEOUT)
+        except aiodocker.DockerError as error:
+            raise ImageError(
+                f"image {name} is not on the engine: build it or run `docker pull {name}` first"
+            ) from error
+        return image_facts(shown)
+
+    async def _make_network(self) -> None:
+        name = network_name(self._spec)
+        try:
+            await engine.call("inspect a network", self.docker.networks.get(name), engine.LIST_TIMEOUT)
+        except aiodocker.DockerError:
+            config = network_config(self._spec)
+            await engine.call("create a network", self.docker.networks.create(config), engine.CREATE_TIMEOUT)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - runs in a thread
+        return file.read()

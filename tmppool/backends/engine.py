@@ -1,0 +1,121 @@
+"""Talking to a Docker Engine: the client, a bound on every call, its errors as ours, its events without end."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import aiodocker
+import aiohttp
+import structlog
+
+from tmppool.backoff import Backoff
+from tmppool.errors import BackendError
+from tmppool.tasks import spawn
+
+T = TypeVar("T")
+
+PING_TIMEOUT = 5.0  # seconds, as for the next three
+LIST_TIMEOUT = 10.0
+CREATE_TIMEOUT = 20.0
+DELETE_TIMEOUT = 30.0
+
+NOT_FOUND = 404
+CONFLICT = 409
+
+_log = structlog.get_logger("tmppool.engine")
+
+
+def connect() -> aiodocker.Docker:
+    """Open a client for DOCKER_HOST, the Docker context or the usual socket. Raises BackendError."""
+    try:
+        return aiodocker.Docker()
+    except (ValueError, AssertionError, OSError, aiodocker.DockerError) as error:
+        raise BackendError("no Docker Engine was found: neither DOCKER_HOST nor a local socket leads to one") from error
+
+
+async def call(what: str, work: Awaitable[T], seconds: float) -> T:
+    """Await one engine call for at most so many seconds. Raises BackendError; lets DockerError 404 and 409 pass."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        raise BackendError(f"the engine did not {what} within {seconds:.0f} s") from error
+    except aiodocker.DockerError as error:
+        if error.status in (NOT_FOUND, CONFLICT):
+            raise
+        raise BackendError(f"the engine could not {what}: {_one_line(error.message)}") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise BackendError(f"the engine did not answer when asked to {what}: {_one_line(str(error))}") from error
+
+
+async def answers() -> bool:
+    """Whether a Docker Engine answers now."""
+    try:
+        docker = connect()
+    except BackendError:
+        return False
+    try:
+        await call("tell its version", docker.version(), PING_TIMEOUT)
+    except (BackendError, aiodocker.DockerError):
+        return False
+    finally:
+        await docker.close()
+    return True
+
+
+async def has_image(name: str) -> bool:
+    """Whether the engine holds an image of that name. Raises BackendError."""
+    docker = connect()
+    try:
+        await call("inspect an image", docker.images.inspect(name), LIST_TIMEOUT)
+    except aiodocker.DockerError:
+        return False
+    finally:
+        await docker.close()
+    return True
+
+
+async def deaths(
+    docker: aiodocker.Docker, labels: Iterable[str], key_label: str, alive: Callable[[], Awaitable[set[str]]]
+) -> AsyncIterator[str]:
+    """Yield the keys of our containers that die, for ever.
+
+    The engine's stream ends when the engine restarts or the connection breaks. Then ``alive`` is asked again: it
+    returns the keys that died unseen. The new stream starts a second before that question, so nothing falls between.
+    """
+    backoff = Backoff(first=0.5, cap=10.0)
+    filters = json.dumps({"type": ["container"], "event": ["die"], "label": list(labels)})
+    while True:
+        since = time.time() - 1
+        try:
+            for key in await alive():
+                yield key
+            async for event in _events(docker, filters, since):
+                backoff.succeeded()
+                key = event.get("Actor", {}).get("Attributes", {}).get(key_label)
+                if key:
+                    yield key
+            _log.warning("engine.events_ended")
+        except (BackendError, aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
+            _log.warning("engine.events_lost", error=_one_line(str(error)))
+        await asyncio.sleep(backoff.failed(time.monotonic()))
+
+
+async def _events(docker: aiodocker.Docker, filters: str, since: float) -> AsyncIterator[dict[str, Any]]:
+    subscriber = docker.events.subscribe(create_task=False)
+    reader = spawn(docker.events.run(filters=filters, since=f"{since:.3f}"), "engine events")
+    try:
+        while (event := await subscriber.get()) is not None:
+            yield event
+        await reader
+    finally:
+        reader.cancel()
+        with contextlib.suppress(BaseException):
+            await reader
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:300]

@@ -1,0 +1,127 @@
+"""Notebooks that are tiny servers in this process: for tests, and for work on the pages.
+
+The upstreams are real: HTTP and WebSockets over loopback. They answer what the service itself asks of a notebook
+and echo the rest. ``fail_next``, ``delay`` and ``kill`` make them misbehave.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from aiohttp import WSMsgType, web
+
+from tmppool.backends.base import Spec, Traits
+from tmppool.errors import BackendError, StartError
+from tmppool.running import Dial, Running
+
+
+@dataclass(slots=True)
+class FakeNotebook:
+    """``kernels`` is what ``GET api/kernels`` answers; ``requests`` what was asked, oldest first."""
+
+    running: Running
+    runner: web.AppRunner
+    kernels: list[dict[str, object]] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+
+class FakeBackend:
+    def __init__(self, spec: Spec | None = None) -> None:
+        self.spec = spec or Spec(service="fake", pool="fake")
+        self.notebooks: dict[str, FakeNotebook] = {}
+        self.delay = 0.0
+        self.stop_delay = 0.0
+        self.fail_next = 0
+        self.is_ill = False
+        self.started = 0
+        self.stopped: list[str] = []
+        self._dead: asyncio.Queue[str] = asyncio.Queue()
+
+    async def open(self) -> Traits:
+        return Traits(isolated=False, notes=("the fake backend: no notebook here runs any code",))
+
+    async def start(self, key: str) -> Running:
+        self.started += 1
+        await asyncio.sleep(self.delay)
+        await self.ping()
+        if self.fail_next:
+            self.fail_next -= 1
+            raise StartError("the fake was told to fail", log_tail="last words")
+        app = web.Application(client_max_size=1 << 30)
+        runner = web.AppRunner(app, access_log=None)
+        app.router.add_route("*", "/{path:.*}", lambda request: self._answer(key, request))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        running = Running(key, Dial("127.0.0.1", port), f"token-of-{key}", time.time())
+        self.notebooks[key] = FakeNotebook(running, runner)
+        return running
+
+    async def stop(self, key: str) -> None:
+        await asyncio.sleep(self.stop_delay)
+        await self.ping()
+        self.stopped.append(key)
+        await self._end(key)
+
+    async def list(self) -> list[Running]:
+        await self.ping()
+        return [notebook.running for notebook in self.notebooks.values()]
+
+    async def deaths(self) -> AsyncIterator[str]:
+        while True:
+            yield await self._dead.get()
+
+    async def ping(self) -> None:
+        if self.is_ill:
+            raise BackendError("the fake was told to be ill")
+
+    async def close(self) -> None:
+        """Keep what runs, as a real engine does; ``end_all`` is for the end of a test."""
+
+    async def kill(self, key: str) -> None:
+        """Let a notebook end by itself."""
+        await self._end(key)
+        self._dead.put_nowait(key)
+
+    async def end_all(self) -> None:
+        for key in list(self.notebooks):
+            await self._end(key)
+
+    async def _end(self, key: str) -> None:
+        notebook = self.notebooks.pop(key, None)
+        if notebook is not None:
+            await notebook.runner.cleanup()
+
+    async def _answer(self, key: str, request: web.Request) -> web.StreamResponse:
+        notebook = self.notebooks[key]
+        base = notebook.running.base_path
+        notebook.requests.append(f"{request.method} {request.raw_path}")
+        notebook.headers.append(dict(request.headers))
+        path = request.path.removeprefix(base)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await _echo_websocket(request)
+        if path == "api":
+            return web.json_response({"version": "fake"})
+        if path == "api/kernels":
+            return web.json_response(notebook.kernels)
+        if path == "api/sessions" and request.method == "POST":
+            return web.json_response(await request.json(), status=201)
+        if request.method in ("POST", "PUT"):
+            return web.Response(body=await request.read())
+        page = (
+            f"<!doctype html><html><head><title>Fake</title></head><body>{request.method} fake notebook</body></html>"
+        )
+        return web.Response(text=page, content_type="text/html")
+
+
+async def _echo_websocket(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(protocols=("v1.kernel.websocket.jupyter.org",), max_msg_size=0)
+    await socket.prepare(request)
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            await socket.send_str(message.data)
+        elif message.type is WSMsgType.BINARY:
+            await socket.send_bytes(message.data)
+    return socket

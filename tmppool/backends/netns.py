@@ -1,0 +1,78 @@
+"""Sockets made inside another network namespace.
+
+A container with ``NetworkMode: none`` has a loopback of its own and nothing else. The service reaches it by making
+the socket there: one synchronous block enters the namespace, makes the socket and returns; a socket stays in the
+namespace in which it was made (network_namespaces(7), setns(2)). Needs CAP_SYS_ADMIN.
+
+There is no ``await`` inside the block, and the process ends at once if it cannot return: a service that went on in
+a visitor's namespace would serve from there.
+"""
+
+import ctypes
+import os
+import socket
+import sys
+
+from tmppool.errors import BackendError
+from tmppool.running import plain_socket
+
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _setns(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+class NetworkNamespace:
+    """A descriptor of one process's network namespace; holds the namespace alive until closed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._there: int | None = descriptor
+        self._here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    @classmethod
+    def of(cls, pid: int) -> "NetworkNamespace":
+        """Open the namespace of ``pid``. Raises OSError; ValueError when it is this process's own."""
+        namespace = cls(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        assert namespace._there is not None
+        if os.fstat(namespace._there).st_ino == os.fstat(namespace._here).st_ino:
+            namespace.close()
+            raise ValueError("the process is in this service's own network namespace")
+        return namespace
+
+    def socket(self) -> socket.socket:
+        """Return a non-blocking TCP socket that was made in the namespace. Raises OSError."""
+        if self._there is None:
+            raise ConnectionRefusedError("the notebook is gone")
+        _setns(self._there)
+        try:
+            return plain_socket()
+        finally:
+            try:
+                _setns(self._here)
+            except OSError as error:  # never seen; going on would serve from inside a visitor's namespace
+                sys.stderr.write(f"tmppool: could not leave a notebook's network namespace ({error}); ending\n")
+                sys.stderr.flush()
+                os._exit(70)
+
+    def close(self) -> None:
+        if self._there is not None:
+            os.close(self._there)
+            os.close(self._here)
+            self._there = None
+
+
+def require_permission() -> None:
+    """Raise BackendError when this process may not enter other network namespaces."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(own)
+    except OSError as error:
+        raise BackendError(
+            f"entering a container's network namespace is not allowed here ({error.strerror})", transient=False
+        ) from error
+    finally:
+        os.close(own)

@@ -1,0 +1,272 @@
+"""Notebooks as ordinary processes of this machine: the embedded default where no engine answers.
+
+This isolates nothing: a visitor's code runs as the service's own user. Hence loopback only, and every page says so.
+Each notebook has a private directory (home, temporary files, log) and a session of its own; a variable in its
+environment marks every process that descends from it, also those that left the session, as kernels do.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tmppool.backends.base import Spec, Traits
+from tmppool.errors import BackendError, StartError
+from tmppool.running import Dial, Running, digest
+from tmppool.tasks import spawn
+from tmppool.upstream import Upstream
+
+_MARK = "TMPPOOL_NOTEBOOK"
+_FACTS = "notebook.json"
+_LOG = "notebook.log"
+_LOG_TAIL = 4096  # bytes
+_KILL_ROUNDS = 50  # looks, 0.1 s apart, until no marked process is left
+_LANDING = "/notebooks/welcome.ipynb"
+# What a notebook may see of the service's environment: nothing that could be a secret.
+_ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPaths:
+    """``state``: where notebooks live; ``template``: the home that each starts with; ``config``: Jupyter's, or None."""
+
+    state: Path
+    template: Path | None = None
+    config: Path | None = None
+
+
+class ProcessBackend:
+    """One pool's notebooks as processes."""
+
+    def __init__(self, spec: Spec, paths: ProcessPaths) -> None:
+        self._spec = spec
+        self._paths = paths
+        self._root = paths.state / "notebooks" / spec.pool
+        self._watched: dict[int, tuple[str, int]] = {}
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._dead: asyncio.Queue[str] = asyncio.Queue()
+
+    async def open(self) -> Traits:
+        if not hasattr(os, "pidfd_open"):
+            raise BackendError("the process backend needs Linux", transient=False)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise BackendError(
+                f"notebooks cannot live in {self._root}: {error.strerror}; choose another --state-dir", transient=False
+            ) from error
+        has_template = self._paths.template is not None and (self._paths.template / "welcome.ipynb").exists()
+        return Traits(
+            isolated=False,
+            landing=_LANDING if has_template else "/tree",
+            notes=("no containers: notebooks are processes of this machine and isolate nothing; loopback only",),
+        )
+
+    async def start(self, key: str) -> Running:
+        home = self._root / digest(key)
+        token, port = secrets.token_urlsafe(24), _free_port()
+        try:
+            await asyncio.to_thread(self._prepare, home)
+            child = await self._spawn(key, home, token, port)
+            self._children[key] = child
+            running = Running(key, Dial("127.0.0.1", port), token, time.time())
+            await self._wait_ready(running, child, home)
+            facts = {"key": key, "pid": child.pid, "born": _born(child.pid), "port": port, "token": token}
+            facts["created_at"] = running.created_at
+            await asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts))
+        except BaseException as error:
+            await asyncio.shield(spawn(self.stop(key), "clean up a start"))
+            if isinstance(error, OSError):
+                raise StartError(f"a notebook process could not be started: {error}") from error
+            raise
+        self._watch(key, child.pid)
+        return running
+
+    async def stop(self, key: str) -> None:
+        self._unwatch(key)
+        home = self._root / digest(key)
+        if not await asyncio.to_thread(_kill_marked, digest(key)):
+            raise BackendError("a notebook's processes did not end")
+        child = self._children.pop(key, None)
+        if child is not None:
+            await child.wait()
+        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+        if home.exists():
+            raise BackendError(f"{home} could not be removed")
+
+    async def list(self) -> list[Running]:
+        running = []
+        for facts in await asyncio.to_thread(_read_facts, self._root):
+            key = facts["key"]
+            if _born(facts["pid"]) != facts["born"]:
+                await self.stop(key)  # died while no service looked: only its remains are left
+                continue
+            if all(watched != key for watched, _ in self._watched.values()):
+                self._watch(key, facts["pid"])
+            running.append(Running(key, Dial("127.0.0.1", facts["port"]), facts["token"], facts["created_at"]))
+        return running
+
+    async def deaths(self) -> AsyncIterator[str]:
+        while True:
+            yield await self._dead.get()
+
+    async def ping(self) -> None:
+        if not self._root.is_dir():
+            raise BackendError(f"{self._root} is gone", transient=False)
+
+    async def close(self) -> None:
+        for key in [key for key, _ in self._watched.values()]:
+            self._unwatch(key)
+
+    # Inside
+
+    def _prepare(self, home: Path) -> None:
+        home.mkdir(mode=0o700)
+        if self._paths.template is not None:
+            shutil.copytree(self._paths.template, home / "home")
+        (home / "home").mkdir(exist_ok=True)
+        (home / "tmp").mkdir()
+
+    async def _spawn(self, key: str, home: Path, token: str, port: int) -> asyncio.subprocess.Process:
+        command = self._spec.render(key, ip="127.0.0.1", port=port, token=token)
+        log = await asyncio.to_thread((home / _LOG).open, "wb")
+        with log:
+            return await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                "-c",
+                f"exec {command}",
+                cwd=home / "home",
+                env=self._environment(key, home, token),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _environment(self, key: str, home: Path, token: str) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        mine = {
+            "PATH": path,
+            "HOME": str(home / "home"),
+            "TMPDIR": str(home / "tmp"),
+            "JUPYTER_TOKEN": token,
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            _MARK: digest(key),
+        }
+        if self._paths.config is not None:
+            mine["JUPYTER_CONFIG_PATH"] = str(self._paths.config)
+        return kept | mine
+
+    async def _wait_ready(self, running: Running, child: asyncio.subprocess.Process, home: Path) -> None:
+        exited = spawn(child.wait(), "watch a start")
+        async with Upstream(running) as upstream:
+            ready = spawn(upstream.wait_ready(), "wait until ready")
+            try:
+                await asyncio.wait(
+                    {ready, exited}, return_when=asyncio.FIRST_COMPLETED, timeout=self._spec.start_timeout
+                )
+                if ready.done():
+                    return
+            finally:
+                ready.cancel()
+                exited.cancel()
+        tail = await asyncio.to_thread(_tail, home / _LOG)
+        if exited.done() and not exited.cancelled():
+            raise StartError(
+                f"the notebook command exited with code {exited.result()} before it answered", log_tail=tail
+            )
+        raise StartError(f"the notebook did not answer within {self._spec.start_timeout:.0f} s", log_tail=tail)
+
+    def _watch(self, key: str, pid: int) -> None:
+        """A process descriptor becomes readable when the process ends (pidfd_open(2)): no polling."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._dead.put_nowait(key)
+            return
+        self._watched[descriptor] = (key, pid)
+        asyncio.get_running_loop().add_reader(descriptor, self._died, descriptor)
+
+    def _died(self, descriptor: int) -> None:
+        key, _ = self._watched[descriptor]
+        self._unwatch(key)
+        self._dead.put_nowait(key)
+
+    def _unwatch(self, key: str) -> None:
+        for descriptor in [fd for fd, (watched, _) in self._watched.items() if watched == key]:
+            del self._watched[descriptor]
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+
+
+def _read_facts(root: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in root.glob(f"*/{_FACTS}"):
+        try:
+            found.append(json.loads(path.read_text()))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _born(pid: int) -> float | None:
+    """Return when the process began, in seconds since boot: tells it from a later one of the same number."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def _kill_marked(mark: str) -> bool:
+    """Kill every process that carries the mark, until none is left; returns whether that was reached."""
+    for _ in range(_KILL_ROUNDS):
+        marked = [process for process in psutil.process_iter() if _is_marked(process, mark)]
+        if not marked:
+            return True
+        for process in marked:
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.Error:
+                continue
+        psutil.wait_procs(marked, timeout=0.1)
+    return False
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):
+        return False
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _tail(path: Path) -> str:
+    try:
+        return path.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+    except OSError:
+        return ""

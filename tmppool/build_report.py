@@ -1,0 +1,109 @@
+"""What a long job shows and keeps: a line for each step on stderr, every line that its tools print in a log file."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+import aiohttp
+from aiodocker.exceptions import DockerError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from tmppool.errors import ImageError
+
+TAIL = 8  # lines shown of a step that failed
+
+
+class StepError(Exception):
+    """A step's tool said no; the text is its reason. ``Report.step`` makes an ``ImageError`` of it."""
+
+
+class Report:
+    """The steps of one job, in order; an async context manager that opens and closes the log.
+
+    On a terminal each step shows a spinner, the seconds it takes and the last line its tools printed; elsewhere it is
+    one plain line when it begins.
+    """
+
+    def __init__(self, job: str, log: Path, console: Console | None = None) -> None:
+        """``job`` begins every sentence about a failure; ``log`` is overwritten, its directory is made."""
+        self.job = job
+        self.log = log
+        self._console = console or Console(stderr=True)
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._began = time.monotonic()
+        self._task: TaskID | None = None
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[last]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Raise ``ImageError`` when the log cannot be written."""
+        try:
+            self._file = await asyncio.to_thread(self._open)
+        except OSError as error:
+            raise ImageError(f"{self.job}: the log {self.log} cannot be written: {error.strerror}") from error
+        self._progress.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        await asyncio.to_thread(self._file.close)
+
+    def _open(self) -> TextIO:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        return self.log.open("w", encoding="utf-8", buffering=1)
+
+    async def line(self, text: str) -> None:
+        """Keep what a tool printed: one or more lines, or part of one."""
+        lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
+        if not lines:
+            return
+        self._tail.extend(lines)
+        if self._task is not None:
+            self._progress.update(self._task, last=escape(lines[-1].strip()))
+        await asyncio.to_thread(self._file.writelines, [f"{line}\n" for line in lines])
+
+    async def note(self, text: str) -> None:
+        """Say a fact that is not a step."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        await self.line(f"# {text}")
+
+    @asynccontextmanager
+    async def step(self, title: str) -> AsyncIterator[None]:
+        """Show ``title`` while the block runs; what fails in it becomes an ``ImageError`` naming step and log."""
+        elapsed = time.monotonic() - self._began
+        await self.line(f"## {elapsed:.0f} s: {title}")
+        self._tail.clear()
+        self._task = self._progress.add_task(escape(title), total=1, last="")
+        if self._progress.disable:
+            self._console.print(f"{elapsed:4.0f} s  {title}", markup=False, highlight=False, soft_wrap=True)
+        try:
+            yield
+        except (StepError, DockerError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._failure(title, error) from error
+        finally:
+            self._progress.stop_task(self._task)
+        self._progress.update(self._task, completed=1, last="")
+        self._task = None
+
+    def _failure(self, title: str, error: Exception) -> ImageError:
+        self._progress.stop()
+        for line in self._tail:
+            self._console.print(f"    {line.rstrip()}", markup=False, highlight=False, soft_wrap=True, style="dim")
+        reason = error.message if isinstance(error, DockerError) else str(error) or type(error).__name__
+        return ImageError(f"{self.job}: the step '{title}' failed: {reason.strip()} (whole log: {self.log})")

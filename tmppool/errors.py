@@ -1,0 +1,48 @@
+"""What may go wrong, as types; what only a bug can do stays a builtin.
+
+The core and the backends raise these; ``web/`` alone turns them into status codes and ``__main__`` alone turns
+them into exit codes. Foreign errors (aiodocker, aiohttp, OSError) are translated where they arise, never passed on.
+"""
+
+
+class TmppoolError(Exception):
+    """Root of everything that tmppool raises on purpose; its text is one sentence for a person."""
+
+
+class ConfigError(TmppoolError):
+    """An option, file or argument is wrong: names the option, the value and what is allowed. Ends with exit 2."""
+
+
+class BackendError(TmppoolError):
+    """The backend could not do what it was asked.
+
+    ``transient`` says whether trying again may help.
+    """
+
+    def __init__(self, message: str, *, transient: bool = True) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class StartError(BackendError):
+    """A notebook did not become ready; ``log_tail`` holds the last lines it printed."""
+
+    def __init__(self, message: str, *, log_tail: str = "", transient: bool = True) -> None:
+        super().__init__(message, transient=transient)
+        self.log_tail = log_tail
+
+
+class ImageError(TmppoolError):
+    """An image is missing or could not be built; names the step and where its log is kept."""
+
+
+class PoolEmptyError(TmppoolError):
+    """No warm notebook now, but more are on their way: ask again in ``retry_after`` seconds."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PoolFullError(PoolEmptyError):
+    """Every place is taken: one must end before another can be given."""

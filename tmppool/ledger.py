@@ -1,0 +1,213 @@
+"""Session facts in SQLite: who holds which notebook, since when, until when, and why the past ones ended.
+
+The engine is the truth about what exists; this file holds what the engine can't. A ledger that can't be trusted is
+not used: one that is unreadable or from a newer version is left alone, one that is corrupt or stops taking writes
+is set aside, and the service goes on with a ledger in memory. What runs without a row is then never handed out.
+"""
+
+import asyncio
+import os
+import secrets
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiosqlite
+import structlog
+
+from tmppool.notebook import Reason, State, Transition
+from tmppool.tasks import spawn
+
+_VERSION = 1
+_KEPT = 7 * 86400.0  # seconds for which ended sessions stay in the ledger
+_BUSY = 2.0  # seconds to wait for another process's lock
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (
+    key TEXT PRIMARY KEY, pool TEXT NOT NULL, state TEXT NOT NULL, visitor TEXT,
+    warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS sessions_by_state ON sessions (state);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+"""
+
+_log = structlog.get_logger("tmppool.ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One notebook as the ledger knows it. Times are wall times in epoch seconds."""
+
+    key: str
+    pool: str
+    state: State
+    visitor: str | None
+    expires_at: float | None
+    ended_at: float | None
+    reason: Reason | None
+
+
+class Ledger:
+    """``is_trusted``: an earlier service wrote this file, so a notebook without a row was never given away."""
+
+    def __init__(self, database: aiosqlite.Connection, path: Path | None, secret: bytes, *, is_trusted: bool) -> None:
+        self._database = database
+        self._path = path
+        self._writes: asyncio.Queue[tuple[str, tuple[object, ...]]] = asyncio.Queue()
+        self._writer: asyncio.Task[None] | None = None
+        self.secret = secret
+        self.is_trusted = is_trusted
+
+    @property
+    def is_durable(self) -> bool:
+        return self._path is not None
+
+    @classmethod
+    async def open(cls, path: Path) -> "Ledger":
+        """Open or make the ledger at ``path``; never fails, says in the log what it could not do."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            existed = path.exists() and path.stat().st_size > 0
+            ledger = await cls._connect(path, is_trusted=existed)
+        except sqlite3.DatabaseError as error:
+            if "not a database" in str(error) or "malformed" in str(error):
+                _set_aside(path, "corrupt")
+                _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
+                return await cls.open(path)
+            _log.error("ledger.unusable", action="going on without", error=str(error))
+            ledger = await cls._connect(None, is_trusted=False)
+        except (OSError, ValueError) as error:
+            _log.error("ledger.unusable", action="going on without", error=str(error))
+            ledger = await cls._connect(None, is_trusted=False)
+        ledger._writer = spawn(ledger._write_all(), "ledger writer")
+        return ledger
+
+    @classmethod
+    async def _connect(cls, path: Path | None, *, is_trusted: bool) -> "Ledger":
+        if path is not None:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        database = await aiosqlite.connect(path or ":memory:", timeout=_BUSY, isolation_level=None)
+        try:
+            version = await _one(database, "PRAGMA user_version")
+            if not isinstance(version, int) or version > _VERSION:
+                raise ValueError(
+                    f"{path} was written by a newer tmppool (version {version}, this one knows {_VERSION})"
+                )
+            await database.execute("PRAGMA journal_mode=WAL")
+            await database.execute("PRAGMA synchronous=NORMAL")
+            await database.executescript(_SCHEMA)
+            await database.execute(f"PRAGMA user_version={_VERSION}")
+            await database.execute("DELETE FROM sessions WHERE ended_at < ?", (time.time() - _KEPT,))
+            fresh = secrets.token_bytes(32)
+            await database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (fresh,))
+            secret = await _one(database, "SELECT value FROM meta WHERE name = 'secret'")
+        except BaseException:
+            await database.close()
+            raise
+        assert isinstance(secret, bytes)
+        return cls(database, path, secret, is_trusted=is_trusted)
+
+    async def rows(self) -> dict[str, Row]:
+        """Return every notebook that the ledger knows, by key."""
+        cursor = await self._database.execute(
+            "SELECT key, pool, state, visitor, expires_at, ended_at, reason FROM sessions"
+        )
+        found = {}
+        async for key, pool, state, visitor, expires_at, ended_at, reason in cursor:
+            why = Reason(reason) if reason in set(Reason) else None
+            found[key] = Row(key, pool, State(state), visitor, expires_at, ended_at, why)
+        return found
+
+    def hear(self, fact: Transition) -> None:
+        """Listener: queue the row's change; ``flush`` waits for it."""
+        notebook, now = fact.notebook, time.time()
+        if fact.to is State.WARM:
+            self._put(
+                "INSERT OR REPLACE INTO sessions (key, pool, state, warm_at) VALUES (?, ?, ?, ?)",
+                (notebook.key, notebook.pool, State.WARM, now),
+            )
+        elif fact.to is State.ASSIGNED:
+            expires_at = None if notebook.expires_at is None else now + notebook.expires_at - fact.at
+            self._put(
+                "INSERT INTO sessions (key, pool, state, visitor, assigned_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET state = excluded.state, visitor = excluded.visitor,"
+                " assigned_at = coalesce(assigned_at, excluded.assigned_at), expires_at = excluded.expires_at",
+                (notebook.key, notebook.pool, State.ASSIGNED, notebook.visitor, now, expires_at),
+            )
+        elif fact.was is State.ASSIGNED:
+            self._put(
+                "UPDATE sessions SET state = ?, ended_at = ?, reason = ? WHERE key = ?",
+                (State.REAPING, now, fact.reason, notebook.key),
+            )
+        elif fact.to is State.GONE:
+            self._put("UPDATE sessions SET state = ? WHERE key = ?", (State.GONE, notebook.key))
+            self._put("DELETE FROM sessions WHERE key = ? AND assigned_at IS NULL", (notebook.key,))
+
+    async def flush(self) -> None:
+        """Return when everything heard so far is in the file: a visitor is sent on only after that."""
+        await self._writes.join()
+
+    async def end_row(self, key: str, reason: Reason) -> None:
+        """A session whose notebook vanished while no service ran."""
+        self._put(
+            "UPDATE sessions SET state = ?, ended_at = ?, reason = ? WHERE key = ?",
+            (State.GONE, time.time(), reason, key),
+        )
+        await self.flush()
+
+    async def close(self) -> None:
+        await self.flush()
+        if self._writer is not None:
+            self._writer.cancel()
+        await self._database.close()
+
+    def _put(self, statement: str, values: tuple[object, ...]) -> None:
+        self._writes.put_nowait((statement, values))
+
+    async def _write_all(self) -> None:
+        while True:
+            batch = [await self._writes.get()]
+            while not self._writes.empty():
+                batch.append(self._writes.get_nowait())
+            try:
+                await self._write(batch)
+            except sqlite3.Error as error:
+                await self._give_up(error)
+            finally:
+                for _ in batch:
+                    self._writes.task_done()
+
+    async def _write(self, batch: list[tuple[str, tuple[object, ...]]]) -> None:
+        await self._database.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in batch:
+                await self._database.execute(statement, values)
+            await self._database.execute("COMMIT")
+        except BaseException:
+            await self._database.execute("ROLLBACK")
+            raise
+
+    async def _give_up(self, error: sqlite3.Error) -> None:
+        """A file that misses one fact would later be believed: set it aside and go on in memory."""
+        _log.error("ledger.lost", action="set aside, going on without", error=str(error))
+        if self._path is not None:
+            _set_aside(self._path, "incomplete")
+        broken, self._path = self._database, None
+        fallback = await self._connect(None, is_trusted=False)
+        self._database = fallback._database  # noqa: SLF001 - its own class
+        await broken.close()
+
+
+def _set_aside(path: Path, why: str) -> None:
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(part.with_name(f"{path.name}.{why}-{stamp}{suffix}"))
+
+
+async def _one(database: aiosqlite.Connection, query: str) -> object:
+    async with database.execute(query) as cursor:
+        row = await cursor.fetchone()
+    return None if row is None else row[0]

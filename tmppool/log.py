@@ -1,0 +1,78 @@
+"""structlog set-up, the listener that logs each transition, and what may never be logged."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from tmppool.notebook import Reason, State, Transition
+
+_SECRET = re.compile(r"(/user/)[A-Za-z0-9_-]{16,}|((?:token|code|ticket)[ =])[^\s\"'&,]+")
+_QUIET = {State.REAPING: "notebook.reaping", State.GONE: "notebook.gone"}
+
+_log = structlog.get_logger("tmppool.notebook")
+
+
+def configure(*, level: str, json: bool | None = None) -> None:
+    """Log to standard error, JSON unless it is a terminal. ``level``: debug, info, warning or error."""
+    as_json = not sys.stderr.isatty() if json is None else json
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if as_json else structlog.processors.StackInfoRenderer(),
+        scrub,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(pad_event_to=22)
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("apscheduler", "aiosqlite", "asyncio", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def scrub(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask keys and tokens in every string, whatever library wrote it."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _SECRET.sub(lambda found: f"{found[1] or found[2]}***", value)
+    return event
+
+
+def hear(fact: Transition) -> None:
+    """Listener: one line per transition, with its reason."""
+    notebook = fact.notebook
+    level = _log.warning if fact.reason in (Reason.DIED, Reason.ORPHAN) else _log.info
+    event = _QUIET.get(fact.to, f"notebook.{fact.to}")
+    level(event, pool=notebook.pool, notebook=notebook.id, reason=fact.reason.value, after=round(fact.waited, 2))
+
+
+class Progress:
+    """Says how far the first filling of a pool has come, until it is warm."""
+
+    def __init__(self) -> None:
+        self._is_warm = False
+
+    def hear(self, fact: Transition, warm: int, target: int) -> None:
+        if self._is_warm or fact.to is not State.WARM:
+            return
+        self._is_warm = warm >= target
+        event = "pool.warm" if self._is_warm else "pool.warming"
+        _log.info(event, pool=fact.notebook.pool, progress=f"{warm} of {target} warm")

@@ -1,0 +1,65 @@
+"""Counters from transitions; gauges read from the pools at scrape, so they cannot drift."""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tmppool.notebook import State, Transition
+from tmppool.pool import Pool
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_START_BUCKETS = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 60, 120)
+_SESSION_BUCKETS = (10, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
+
+
+class Metrics:
+    def __init__(self, pools: Callable[[], Iterable[Pool]]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Gauges(pools))
+        self._transitions = Counter(
+            "tmppool_transitions", "Changes of a notebook's state", ["pool", "to", "reason"], registry=self._registry
+        )
+        self._starts = Histogram(
+            "tmppool_start_seconds",
+            "From asking the backend to warm",
+            ["pool"],
+            buckets=_START_BUCKETS,
+            registry=self._registry,
+        )
+        self._sessions = Histogram(
+            "tmppool_session_seconds",
+            "From assignment to reap",
+            ["pool", "reason"],
+            buckets=_SESSION_BUCKETS,
+            registry=self._registry,
+        )
+
+    def hear(self, fact: Transition) -> None:
+        """Listener."""
+        pool = fact.notebook.pool
+        self._transitions.labels(pool, fact.to.value, fact.reason.value).inc()
+        if fact.to is State.WARM:
+            self._starts.labels(pool).observe(fact.waited)
+        elif fact.was is State.ASSIGNED:
+            self._sessions.labels(pool, fact.reason.value).observe(fact.waited)
+
+    def render(self) -> bytes:
+        """Return the Prometheus text format (Prometheus documentation, exposition formats)."""
+        return generate_latest(self._registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, pools: Callable[[], Iterable[Pool]]) -> None:
+        self._pools = pools
+
+    def collect(self) -> Iterable[Metric]:
+        notebooks = GaugeMetricFamily("tmppool_notebooks", "Notebooks by state", labels=["pool", "state"])
+        capacity = GaugeMetricFamily("tmppool_capacity", "Places for notebooks", labels=["pool"])
+        for pool in self._pools():
+            for state in (State.STARTING, State.WARM, State.ASSIGNED, State.REAPING):
+                notebooks.add_metric([pool.name, state.value], pool.count(state))
+            capacity.add_metric([pool.name], pool.limits.capacity)
+        yield notebooks
+        yield capacity

@@ -1,0 +1,59 @@
+"""What a tick decides. Pure: facts, limits and the time go in, a plan comes out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tmppool.notebook import Notebook, Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``capacity`` and ``warm`` count notebooks; ``idle`` and ``lifetime`` are seconds, 0 means no limit."""
+
+    capacity: int
+    warm: int
+    idle: float
+    lifetime: float
+    parallel_starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``start``: how many; ``reap``: which and why; ``ask``: silent ones to ask whether a kernel computes."""
+
+    start: int
+    reap: tuple[tuple[Notebook, Reason], ...]
+    ask: tuple[Notebook, ...]
+
+
+def plan(notebooks: Iterable[Notebook], limits: Limits, now: float, *, may_start: bool) -> Plan:
+    """Decide one round.
+
+    A notebook whose visitor has been silent for ``idle`` seconds is first asked whether a kernel computes, and
+    reaped only if it was asked after that point and did not report activity: the answer moves ``active_at``.
+    A notebook that is being reaped still holds its place, so capacity is never exceeded by slow stops.
+    """
+    table = list(notebooks)
+    reap: list[tuple[Notebook, Reason]] = []
+    ask: list[Notebook] = []
+    for notebook in table:
+        if notebook.state is not State.ASSIGNED:
+            continue
+        if notebook.expires_at is not None and now >= notebook.expires_at:
+            reap.append((notebook, Reason.EXPIRED))
+        elif limits.idle and now >= (due := notebook.active_at + limits.idle):
+            asked = notebook.asked_at is not None and notebook.asked_at >= due
+            if asked:
+                reap.append((notebook, Reason.IDLE))
+            else:
+                ask.append(notebook)
+    warm = sorted((n for n in table if n.state is State.WARM), key=lambda n: n.moved_at)
+    reap.extend((notebook, Reason.SURPLUS) for notebook in warm[limits.warm :])
+    return Plan(_starts(table, limits) if may_start else 0, tuple(reap), tuple(ask))
+
+
+def _starts(table: list[Notebook], limits: Limits) -> int:
+    held = sum(n.state is not State.GONE for n in table)
+    starting = sum(n.state is State.STARTING for n in table)
+    warm = sum(n.state is State.WARM for n in table)
+    return max(0, min(limits.warm - warm - starting, limits.capacity - held, limits.parallel_starts - starting))

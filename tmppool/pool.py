@@ -1,0 +1,314 @@
+"""The table of one pool's notebooks, which is the routing table too.
+
+Laws: state changes only in plain functions, with no ``await`` between the look and the move, so one loop needs no
+lock; slow work (start, stop, ask) runs outside, after the move. A notebook is in the table before its backend is
+asked to start it, so capacity cannot be overrun. A visitor waits on the pool, never on a start, and a visitor who
+leaves never cancels one.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import structlog
+
+from tmppool.backends.base import Backend
+from tmppool.backoff import Backoff
+from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.policy import Limits, plan
+from tmppool.running import Running
+from tmppool.tasks import finish, spawn
+from tmppool.upstream import Upstream
+
+Listener = Callable[[Transition], None]
+
+_STOP_RETRY = 5.0  # seconds between two tries to stop a notebook that its backend could not stop
+_FULL_RETRY = 30  # seconds that a visitor of a full pool is asked to wait
+_ORPHAN_GRACE = 120.0  # seconds for which a notebook that nobody knows is spared: its start may be under way
+
+_log = structlog.get_logger("tmppool.pool")
+
+
+class Pool:
+    """The notebooks of one image. ``on_transition`` hears every move; ``clock`` returns monotonic seconds."""
+
+    def __init__(
+        self,
+        name: str,
+        backend: Backend,
+        limits: Limits,
+        on_transition: Listener = lambda _fact: None,
+        clock: Callable[[], float] = time.monotonic,
+        key_bytes: int = 16,
+    ) -> None:
+        self.name = name
+        self.backend = backend
+        self.limits = limits
+        self.clock = clock
+        self.backoff = Backoff()
+        self.last_failure = ""
+        self.illness = ""
+        self.is_closing = False
+        self._notebooks: dict[str, Notebook] = {}
+        self._on_transition = on_transition
+        self._key_bytes = key_bytes
+        self._work: set[asyncio.Task[None]] = set()
+        self._starts: dict[str, asyncio.Task[None]] = {}
+        self._asking: set[str] = set()
+        self._woken = False
+        self._sleeper: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.count(state)} {state}" for state in State if self.count(state))
+        return f"<Pool {self.name} [{counts or 'empty'}] of {self.limits.capacity}>"
+
+    # Looking
+
+    def __iter__(self) -> Iterator[Notebook]:
+        return iter(list(self._notebooks.values()))
+
+    def count(self, state: State) -> int:
+        return sum(notebook.state is state for notebook in self._notebooks.values())
+
+    @property
+    def room(self) -> int:
+        """How many more notebooks may hold a place."""
+        return self.limits.capacity - len(self._notebooks)
+
+    @property
+    def available(self) -> int:
+        """How many visitors could still be served: warm ones and free places that will become warm."""
+        return max(0, self.limits.capacity - self.count(State.ASSIGNED) - self.count(State.REAPING))
+
+    def find(self, key: str) -> Notebook | None:
+        """Return the assigned notebook of ``key``: what this answers is what the proxy reaches."""
+        notebook = self._notebooks.get(key)
+        return notebook if notebook is not None and notebook.is_live else None
+
+    # Moving
+
+    def assign(self, visitor: str | None) -> Notebook:
+        """Give away the oldest warm notebook. Raises PoolFullError or PoolEmptyError."""
+        warm = [n for n in self._notebooks.values() if n.state is State.WARM]
+        if not warm:
+            raise self._none_warm()
+        notebook = min(warm, key=lambda n: n.moved_at)
+        now = self.clock()
+        notebook.visitor = visitor
+        notebook.active_at = now
+        notebook.expires_at = now + self.limits.lifetime if self.limits.lifetime else None
+        self._move(notebook, State.ASSIGNED, Reason.CLICK)
+        return notebook
+
+    def touch(self, notebook: Notebook) -> None:
+        """Note an interaction by the visitor."""
+        notebook.active_at = self.clock()
+
+    def extend(self, notebook: Notebook) -> None:
+        """The visitor asked to keep it: counts as an interaction; the lifetime stays what it is."""
+        self.touch(notebook)
+
+    def reap(self, notebook: Notebook, reason: Reason) -> None:
+        """End a notebook. No effect on one that is ending already."""
+        if notebook.state in (State.REAPING, State.GONE):
+            return
+        self._move(notebook, State.REAPING, reason)
+        start = self._starts.get(notebook.key)
+        if start is not None:  # a start that is cancelled cleans up behind itself
+            start.cancel()
+        else:
+            self._run(self._stop(notebook), f"stop {notebook.id}")
+
+    def lost(self, key: str) -> None:
+        """The backend says that this notebook ended by itself."""
+        notebook = self._notebooks.get(key)
+        if notebook is None or notebook.state not in (State.WARM, State.ASSIGNED):
+            return
+        self.reap(notebook, Reason.DIED)
+
+    def drain(self) -> int:
+        """Replace every notebook that nobody holds; returns how many. Sessions go on."""
+        drained = [n for n in self._notebooks.values() if n.state in (State.WARM, State.STARTING)]
+        for notebook in drained:
+            self.reap(notebook, Reason.DRAINED)
+        return len(drained)
+
+    def tick(self) -> None:
+        """One round of decide and act."""
+        self._woken = False
+        now = self.clock()
+        may_start = not self.is_closing and self.backoff.may_try(now)
+        decided = plan(self._notebooks.values(), self.limits, now, may_start=may_start)
+        for notebook, reason in decided.reap:
+            self.reap(notebook, reason)
+        for notebook in decided.ask:
+            if notebook.key not in self._asking:
+                self._asking.add(notebook.key)
+                self._run(self._ask(notebook), f"ask {notebook.id}")
+        for _ in range(decided.start):
+            notebook = Notebook(secrets.token_urlsafe(self._key_bytes), self.name, self.clock())
+            self._notebooks[notebook.key] = notebook
+            self._starts[notebook.key] = self._run(self._start(notebook), f"start {notebook.id}")
+
+    def wake(self) -> None:
+        """Tick as soon as the loop is free: refill follows an assignment at once, not the timer."""
+        if not self._woken and not self.is_closing:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self.tick)
+
+    # Recovery
+
+    def adopt_session(self, running: Running, *, visitor: str | None, expires_in: float | None) -> Notebook:
+        """Take over a notebook that was given away before a restart; its idle clock starts afresh."""
+        notebook = self._enter(running)
+        now = self.clock()
+        notebook.visitor = visitor
+        notebook.active_at = now
+        left = self.limits.lifetime if expires_in is None else expires_in
+        notebook.expires_at = now + left if self.limits.lifetime else None
+        self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
+        return notebook
+
+    async def adopt_warm(self, running: Running) -> None:
+        """Take over a notebook that nobody held; one that does not answer is reaped."""
+        notebook = self._enter(running)
+        assert notebook.upstream is not None
+        answers = await notebook.upstream.answers()
+        if notebook.state is not State.STARTING:
+            return
+        if answers:
+            self._move(notebook, State.WARM, Reason.ADOPTED)
+        else:
+            self._move(notebook, State.REAPING, Reason.DIED)
+            self._run(self._stop(notebook), f"stop {notebook.id}")
+
+    async def reconcile(self) -> None:
+        """Compare the table with what the backend really runs. Does nothing while the backend is ill."""
+        known = {n.key for n in self._notebooks.values() if n.state in (State.WARM, State.ASSIGNED)}
+        try:
+            running = {item.key: item for item in await self.backend.list()}
+        except BackendError as error:
+            if str(error) != self.illness:
+                _log.warning("backend.ill", pool=self.name, error=str(error))
+            self.illness = str(error)
+            return
+        if self.illness:
+            _log.info("backend.well", pool=self.name)
+            self.illness = ""
+        for key in known - running.keys():
+            self.lost(key)
+        for key in running.keys() - self._notebooks.keys():
+            if time.time() - running[key].created_at > _ORPHAN_GRACE:
+                await self.discard(key)
+
+    async def discard(self, key: str) -> None:
+        """Stop a notebook that is ours by label but stands in no table."""
+        _log.warning("orphan.stopped", pool=self.name)
+        try:
+            await self.backend.stop(key)
+        except BackendError as error:
+            _log.warning("orphan.stop_failed", pool=self.name, error=str(error))
+
+    # Ending
+
+    async def close(self, *, stop: bool, grace: float = 30.0) -> None:
+        """Start nothing more. With ``stop`` every notebook is reaped; else what runs is left to the next service."""
+        self.is_closing = True
+        if self._sleeper is not None:
+            self._sleeper.cancel()
+        for notebook in list(self._notebooks.values()):
+            if stop or notebook.state is State.STARTING:
+                self.reap(notebook, Reason.SHUTDOWN)
+        await finish(set(self._work), grace)
+        for notebook in self._notebooks.values():
+            if notebook.upstream is not None:
+                await notebook.upstream.close()
+
+    # Inside
+
+    def _enter(self, running: Running) -> Notebook:
+        notebook = Notebook(running.key, self.name, self.clock(), upstream=Upstream(running))
+        self._notebooks[running.key] = notebook
+        return notebook
+
+    def _none_warm(self) -> PoolEmptyError:
+        busy = self.count(State.ASSIGNED) + self.count(State.REAPING)
+        if busy >= self.limits.capacity:
+            return PoolFullError(f"all {self.limits.capacity} notebooks are in use", retry_after=_FULL_RETRY)
+        wait = max(1, round(self.backoff.until - self.clock())) if self.backoff.failures else 1
+        return PoolEmptyError("notebooks are being started", retry_after=wait)
+
+    def _move(self, notebook: Notebook, to: State, reason: Reason) -> None:
+        fact = notebook.move(to, reason, self.clock())
+        if to is State.GONE:
+            self._notebooks.pop(notebook.key, None)
+        self._on_transition(fact)
+        self.wake()
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = spawn(work, name)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    async def _start(self, notebook: Notebook) -> None:
+        try:
+            running = await self.backend.start(notebook.key)
+        except asyncio.CancelledError:
+            self._move(notebook, State.GONE, notebook.reason or Reason.SHUTDOWN)
+            return
+        except BackendError as error:
+            self._start_failed(notebook, error)
+            return
+        except Exception as error:
+            _log.exception("start.bug", pool=self.name)
+            self._start_failed(notebook, BackendError(f"{type(error).__name__} in the backend"))
+            return
+        finally:
+            self._starts.pop(notebook.key, None)
+        notebook.upstream = Upstream(running)
+        if notebook.state is State.STARTING:
+            self.backoff.succeeded()
+            self.last_failure = ""
+            self._move(notebook, State.WARM, Reason.READY)
+        else:
+            await self._stop(notebook)
+
+    def _start_failed(self, notebook: Notebook, error: BackendError) -> None:
+        delay = self.backoff.failed(self.clock())
+        self.last_failure = str(error)
+        tail = error.log_tail if isinstance(error, StartError) else ""
+        _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
+        self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
+        if notebook.state is State.STARTING:
+            self._move(notebook, State.GONE, Reason.FAILED)
+        else:  # it was being reaped already, and keeps that reason
+            self._move(notebook, State.GONE, notebook.reason or Reason.FAILED)
+
+    async def _stop(self, notebook: Notebook) -> None:
+        if notebook.upstream is not None:
+            await notebook.upstream.close()
+        while True:
+            try:
+                await self.backend.stop(notebook.key)
+                break
+            except BackendError as error:
+                _log.warning("stop.failed", pool=self.name, notebook=notebook.id, error=str(error))
+                await asyncio.sleep(_STOP_RETRY)
+        self._move(notebook, State.GONE, notebook.reason or Reason.ENDED)
+
+    async def _ask(self, notebook: Notebook) -> None:
+        try:
+            assert notebook.upstream is not None
+            silent = await notebook.upstream.silent_for()
+            if silent is not None:
+                notebook.active_at = max(notebook.active_at, self.clock() - silent)
+        except BackendError as error:
+            _log.info("ask.failed", pool=self.name, notebook=notebook.id, error=str(error))
+        finally:
+            self._asking.discard(notebook.key)
+            notebook.asked_at = self.clock()
+            self.wake()

@@ -1,0 +1,70 @@
+"""The named pools of one service, the notebooks in them by key, and why the past ones ended."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.pool import Pool
+
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is kept of a session in memory, so that its old URL is answered without engine or disk."""
+
+    reason: Reason
+    at: float
+
+
+class Pools:
+    """``default`` is the pool of a link that names none."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, Pool] = {}
+        self._ended: OrderedDict[str, Ended] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter(self._pools.values())
+
+    def add(self, pool: Pool) -> None:
+        self._pools[pool.name] = pool
+
+    @property
+    def default(self) -> Pool:
+        return next(iter(self._pools.values()))
+
+    def get(self, name: str | None) -> Pool | None:
+        """Return the pool of that name, the default one for None, None when there is no such pool."""
+        return self.default if name is None else self._pools.get(name)
+
+    def find(self, key: str) -> tuple[Pool, Notebook] | None:
+        """Return the assigned notebook of ``key`` and its pool."""
+        for pool in self._pools.values():
+            notebook = pool.find(key)
+            if notebook is not None:
+                return pool, notebook
+        return None
+
+    def held_by(self, visitor: str | None, pool: Pool) -> Notebook | None:
+        """Return the live notebook that this visitor holds in ``pool``."""
+        if visitor is None:
+            return None
+        held = (n for n in pool if n.is_live and n.visitor == visitor)
+        return next(held, None)
+
+    def ended(self, key: str) -> Ended | None:
+        """Return why the session of ``key`` ended; None when there never was one, or too long ago."""
+        return self._ended.get(key)
+
+    def remember(self, key: str, ended: Ended) -> None:
+        self._ended[key] = ended
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def hear(self, fact: Transition) -> None:
+        """Listener: a session that ends is remembered from its first moment of ending."""
+        if fact.was is State.ASSIGNED:
+            self.remember(fact.notebook.key, Ended(fact.reason, time.time()))

@@ -1,0 +1,1 @@
+"""A visitor's requests to the notebook, and its answers back. Both are hostile."""

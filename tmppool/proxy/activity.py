@@ -1,0 +1,70 @@
+"""What counts as an interaction by the visitor. Pure.
+
+An open tab polls, pings, autosaves and stores its window layout for as long as it is open; none of that is a person.
+"""
+
+import re
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHATTER = re.compile(r"^(lab/api/workspaces(/|$)|api/security/csp-report|api/events|api/contents/(?!.*/checkpoints$))")
+_TALKING = re.compile(r"^(api/kernels/[^/]+/channels|terminals/websocket/[^/]+|lsp/ws/[^/]+)$")
+
+
+def is_interaction(method: str, path: str) -> bool:
+    """Whether a request is one; ``path`` is what follows the notebook's base path, without query.
+
+    JupyterLab's autosave is a PUT of the contents alone; a save by hand also makes a checkpoint.
+    """
+    if method in _SAFE:
+        return False
+    if _CHATTER.match(path):
+        return method in ("POST", "DELETE") and path.startswith("api/contents")
+    return True
+
+
+def talks_to_visitor(path: str) -> bool:
+    """Whether data frames that a visitor's page sends on this WebSocket are interactions."""
+    return _TALKING.match(path) is not None
+
+
+class FrameWatch:
+    """Reads the headers of the WebSocket frames in a stream (RFC 6455 section 5.2), never their payload."""
+
+    def __init__(self) -> None:
+        self._skip = 0
+        self._head = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next bytes of the stream; returns whether a data frame begins in them."""
+        found = False
+        position, end = 0, len(data)
+        while position < end:
+            if self._skip:
+                step = min(self._skip, end - position)
+                self._skip -= step
+                position += step
+                continue
+            head = self._head + data[position : position + 14 - len(self._head)]
+            size = _head_size(head)
+            if size is None or len(head) < size:
+                self._head = head
+                return found
+            position += size - len(self._head)
+            self._head = b""
+            self._skip = _payload_size(head)
+            found = found or head[0] & 0x0F <= 2  # noqa: PLR2004 - continuation, text, binary
+        return found
+
+
+def _head_size(head: bytes) -> int | None:
+    if len(head) < 2:  # noqa: PLR2004 - flags and length
+        return None
+    length = head[1] & 0x7F
+    return 2 + {126: 2, 127: 8}.get(length, 0) + (4 if head[1] & 0x80 else 0)
+
+
+def _payload_size(head: bytes) -> int:
+    length = head[1] & 0x7F
+    if length < 126:  # noqa: PLR2004 - RFC 6455 section 5.2
+        return length
+    return int.from_bytes(head[2:4] if length == 126 else head[2:10], "big")  # noqa: PLR2004 - as above

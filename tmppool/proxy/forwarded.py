@@ -1,0 +1,57 @@
+"""Who a request comes from, when proxies in front may or may not be believed. Pure."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from multidict import MultiMapping
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """``address`` is the visitor's, as text; ``scheme`` and ``host`` are what the visitor's browser used."""
+
+    address: str
+    scheme: str
+    host: str
+
+
+def networks(words: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word, strict=False) for word in words)
+
+
+def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], scheme: str = "http") -> Client:
+    """Return the client of a request.
+
+    Only a trusted peer is believed. The client is the right-most address of X-Forwarded-For that is not itself
+    trusted; an entry that is no address ends the search at the peer before it.
+    """
+    host = headers.get("Host", "")
+    peer = str(_parse(peer) or peer)
+    if not trusted or not _is_trusted(peer, trusted):
+        return Client(peer, scheme, host)
+    address = peer
+    hops = [hop.strip() for value in headers.getall("X-Forwarded-For", ()) for hop in value.split(",")]
+    for hop in reversed(hops):
+        if _parse(hop) is None:
+            break
+        address = hop
+        if not _is_trusted(hop, trusted):
+            break
+    said = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
+    return Client(address, said if said in ("http", "https") else scheme, headers.get("X-Forwarded-Host", host))
+
+
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    address = _parse(text)
+    return address is not None and any(address in network for network in trusted)

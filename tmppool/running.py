@@ -1,0 +1,66 @@
+"""Where a started notebook is reached. Values only: a backend makes them, the proxy dials them."""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def digest(key: str) -> str:
+    """Return a short public name for a key: the key is a secret, its digest is not."""
+    return hashlib.blake2s(key.encode(), digest_size=5).hexdigest()
+
+
+def base_path(key: str) -> str:
+    """Return the path below which a notebook is served, slashes at both ends."""
+    return f"/user/{key}/"
+
+
+def plain_socket() -> socket.socket:
+    """Return a TCP socket of this process's own network namespace."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """How to open a connection to one notebook.
+
+    ``make_socket`` returns a non-blocking TCP socket that was made where the notebook can be reached, which may be
+    another network namespace: a socket keeps the namespace in which it was made (network_namespaces(7)). The rest
+    is an ordinary connect to ``host``:``port``.
+    """
+
+    host: str
+    port: int
+    make_socket: Callable[[], socket.socket] = field(default=plain_socket, repr=False)
+
+    async def connect(self) -> socket.socket:
+        """Return a connected non-blocking socket. Raises OSError."""
+        sock = self.make_socket()
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (self.host, self.port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One notebook that was started, as its backend sees it.
+
+    ``created_at`` is wall time in epoch seconds. ``token`` is what the
+    notebook asks for in ``Authorization``; no browser ever sees it.
+    """
+
+    key: str
+    dial: Dial
+    token: str = field(repr=False)
+    created_at: float
+
+    @property
+    def base_path(self) -> str:
+        return base_path(self.key)

@@ -1,0 +1,41 @@
+"""The only place where a task is made: it is kept, named, and its death is logged."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+_log = structlog.get_logger("tmppool.tasks")
+_alive: set[asyncio.Task[Any]] = set()
+
+
+def spawn(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    """Run ``work`` beside the caller.
+
+    The loop itself keeps only a weak reference to a task (Python documentation, asyncio.create_task), so a task
+    that nobody holds may vanish in the middle of its work; this module holds it until it is done.
+    """
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    _alive.add(task)
+    task.add_done_callback(_done)
+    return task
+
+
+async def finish(tasks: set[asyncio.Task[Any]], grace: float) -> None:
+    """Wait up to ``grace`` seconds for ``tasks``, then cancel what is left and wait for that to end."""
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=grace)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+
+
+def _done(task: asyncio.Task[Any]) -> None:
+    _alive.discard(task)
+    if task.cancelled():
+        return
+    error = task.exception()
+    if error is not None:
+        _log.error("task.died", task=task.get_name(), error=repr(error), exc_info=error)

@@ -1,0 +1,143 @@
+"""The HTTP side of one notebook, as the service sees it.
+
+Each notebook has a client of its own: connections, and so mix-ups, are never shared between two notebooks.
+What a notebook answers is written by a stranger: every reply read here is bounded in time and size.
+"""
+
+import asyncio
+import json
+import time
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from tmppool.errors import BackendError
+from tmppool.running import Running
+
+_READY_PAUSE = 0.05  # seconds between two knocks at a server that is still starting
+_KNOCK_TIMEOUT = 2.0  # seconds for one knock
+_ASK_TIMEOUT = 5.0  # seconds for one question to a running server
+_MAX_REPLY = 8 * 2**20  # bytes of a reply that the service itself reads
+
+
+class Upstream:
+    """One notebook's client; ``session`` is what the proxy sends a visitor's requests through.
+
+    aiohttp's defaults are a browser's, not a proxy's; each is changed here: no cookie jar, no decompression, no
+    total timeout, no environment proxies, no headers of its own (aiohttp documentation, Client Reference).
+    """
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        dial = running.dial
+        self.origin = f"http://{dial.host}:{dial.port}"
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=30,
+            use_dns_cache=False,
+            socket_factory=lambda _address: dial.make_socket(),
+        )
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            requote_redirect_url=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            max_line_size=16 * 1024,
+            max_field_size=64 * 1024,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self.session.close()
+
+    async def answers(self) -> bool:
+        """Whether the notebook answers HTTP now: ``GET api`` needs no token (Jupyter Server REST API)."""
+        try:
+            async with self.session.get(
+                self._url("api"), allow_redirects=False, timeout=aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT)
+            ) as reply:
+                return reply.status < 400  # noqa: PLR2004 - 4xx and 5xx begin there
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    async def wait_ready(self) -> None:
+        """Return when the notebook answers HTTP. The caller bounds the time."""
+        while not await self.answers():
+            await asyncio.sleep(_READY_PAUSE)
+
+    async def silent_for(self) -> float | None:
+        """Return how many seconds ago a kernel last did something, 0 while one computes; None when none ran.
+
+        Raises BackendError when the notebook gives no usable answer.
+        """
+        kernels = await self._ask("GET", "api/kernels?no_track_activity=1")
+        if not isinstance(kernels, list):
+            raise BackendError("the notebook's list of kernels is no list")
+        ages = [_age(kernel) for kernel in kernels if isinstance(kernel, dict)]
+        return min((age for age in ages if age is not None), default=None)
+
+    async def start_kernel(self, document: str) -> None:
+        """Start the kernel of ``document`` (a path below the home), so that the page finds it running.
+
+        JupyterLab 4 and Notebook 7 attach to a session whose path is the document's. Raises BackendError.
+        """
+        found = await self._ask("GET", f"api/contents/{quote(document)}?type=notebook&content=1")
+        metadata = found.get("content", {}).get("metadata", {}) if isinstance(found, dict) else {}
+        kernel = metadata.get("kernelspec", {}).get("name") if isinstance(metadata, dict) else None
+        name = document.rsplit("/", 1)[-1]
+        wanted = {"path": document, "name": name, "type": "notebook", "kernel": {"name": kernel}}
+        await self._ask("POST", "api/sessions", wanted)
+
+    async def _ask(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            async with asyncio.timeout(_ASK_TIMEOUT):
+                headers = {"Authorization": f"token {self.running.token}", "Content-Type": "application/json"}
+                async with self.session.request(
+                    method,
+                    self._url(path),
+                    headers=headers,
+                    data=None if body is None else json.dumps(body),
+                    allow_redirects=False,
+                ) as reply:
+                    text = await _read_bounded(reply)
+                    if reply.status >= 400:  # noqa: PLR2004 - 4xx and 5xx begin there
+                        raise BackendError(f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}")
+                    return json.loads(text)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise BackendError(f"the notebook gave no usable answer: {type(error).__name__}") from error
+
+    def _url(self, path: str) -> URL:
+        return URL(f"{self.origin}{self.running.base_path}{path}", encoded=True)
+
+
+async def _read_bounded(reply: aiohttp.ClientResponse) -> bytes:
+    text = bytearray()
+    async for chunk in reply.content.iter_any():
+        text += chunk
+        if len(text) > _MAX_REPLY:
+            raise ValueError("reply too large")
+    return bytes(text)
+
+
+def _age(kernel: dict[str, Any]) -> float | None:
+    if kernel.get("execution_state") == "busy":
+        return 0.0
+    try:
+        last = datetime.fromisoformat(str(kernel["last_activity"]))
+        return max(0.0, time.time() - last.timestamp())
+    except (KeyError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,1 @@
+"""What visitors, programs and operators reach over HTTP, besides the notebooks themselves."""

@@ -1,0 +1,111 @@
+"""What programs ask: spawn, stats, session, health."""
+
+import hmac
+import time
+from typing import Any
+
+from aiohttp import web
+
+from tmppool import __version__
+from tmppool.errors import PoolEmptyError, PoolFullError
+from tmppool.notebook import EXPLANATIONS, Notebook, Reason, State
+from tmppool.pool import Pool
+from tmppool.running import base_path
+from tmppool.web import links
+from tmppool.web.site import Site
+from tmppool.web.user import User
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Api:
+    def __init__(self, site: Site, user: User) -> None:
+        self._site = site
+        self._user = user
+
+    async def spawn(self, request: web.Request) -> web.Response:
+        """POST /api/spawn, as tmpnb's: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
+        require_token(request, self._site.api_token)
+        pool = self._pool(request)
+        try:
+            notebook = await self._site.assign(pool, None, None)
+        except PoolEmptyError as error:
+            is_full = isinstance(error, PoolFullError)
+            body = {"status": "full" if is_full else "warming", "message": str(error)}
+            return self._json(body, 429 if is_full else 503, {"Retry-After": str(error.retry_after)})
+        return self._json({"url": base_path(notebook.key), "pool": pool.name, **_times(pool, notebook)})
+
+    async def stats(self, request: web.Request) -> web.Response:
+        """GET /api/stats: ``available`` notebooks are warm; ``capacity`` counts all places."""
+        pool = self._pool(request)
+        counts = {state.value: pool.count(state) for state in (State.STARTING, State.WARM, State.ASSIGNED)}
+        body = {
+            "available": counts["warm"],
+            "capacity": pool.limits.capacity,
+            "version": __version__,
+            "container_image": self._site.images[pool.name],
+            **counts,
+        }
+        return self._json(body)
+
+    async def session(self, request: web.Request) -> web.Response:
+        """GET, POST …/extend or …/touch, DELETE: the life of one session, for whoever has its key."""
+        key = request.match_info["key"]
+        held = self._site.pools.find(key)
+        if held is None:
+            return self._user.gone(request, key, "")
+        if request.method != "GET" and self._site.is_cross_site(request):
+            raise web.HTTPForbidden(text="This page may not change that session.")
+        pool, notebook = held
+        if request.method == "DELETE":
+            pool.reap(notebook, Reason.ENDED)
+            return self._json({"state": "gone", "reason": Reason.ENDED, "explanation": EXPLANATIONS[Reason.ENDED]})
+        if request.method == "POST":
+            pool.touch(notebook)
+        return self._json({"state": "live", "now": time.time(), **_times(pool, notebook)})
+
+    async def health(self, request: web.Request) -> web.Response:
+        """GET /health: 200 when a visitor can be served, 503 with the reasons when not."""
+        del request
+        checks: list[dict[str, Any]] = []
+        for pool in self._site.pools:
+            is_able = not pool.last_failure or pool.count(State.WARM) > 0
+            checks.append({"service": f"pool {pool.name}", "ok": is_able, "message": pool.last_failure})
+            checks.append({"service": f"backend of {pool.name}", "ok": not pool.illness, "message": pool.illness})
+        ledger = {"service": "ledger", "ok": self._site.ledger.is_durable, "_ignore_failure": True}
+        is_healthy = all(check["ok"] for check in checks)
+        return self._json({"ok": is_healthy, "checks": [*checks, ledger]}, 200 if is_healthy else 503)
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        """OPTIONS: what ``--allow-origin`` and its siblings permit."""
+        del request
+        return web.Response(status=204, headers=self._site.cors)
+
+    def _pool(self, request: web.Request) -> Pool:
+        pool = self._site.pools.get(links.pool_of(request.raw_path))
+        if pool is None:
+            raise web.HTTPNotFound(text="This service has no pool of that name.")
+        return pool
+
+    def _json(self, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+        return web.json_response(body, status=status, headers={**_NO_STORE, **self._site.cors, **(headers or {})})
+
+
+def require_token(request: web.BaseRequest, token: str | None) -> None:
+    """Raise HTTPForbidden unless ``Authorization: token …`` holds the token; no token asks for none."""
+    if token is None:
+        return
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    is_right = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+    if scheme.lower() not in ("token", "bearer") or not is_right:
+        raise web.HTTPForbidden(text="This needs a token that you did not send.")
+
+
+def _times(pool: Pool, notebook: Notebook) -> dict[str, float | None]:
+    """Return the session's ends as wall times, None where there is no limit."""
+    offset = time.time() - pool.clock()
+    idle = notebook.active_at + pool.limits.idle + offset if pool.limits.idle else None
+    return {
+        "expires_at": None if notebook.expires_at is None else notebook.expires_at + offset,
+        "idle_expires_at": idle,
+    }

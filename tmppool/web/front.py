@@ -1,0 +1,102 @@
+"""The launch page and its form: a look takes nothing, a POST with a ticket gives a notebook."""
+
+from aiohttp import web
+
+from tmppool.errors import PoolEmptyError, PoolFullError
+from tmppool.notebook import Notebook, State
+from tmppool.pool import Pool
+from tmppool.running import base_path
+from tmppool.web import links
+from tmppool.web.pages import Pages
+from tmppool.web.site import Site
+from tmppool.web.tickets import Tickets
+
+_SEE_OTHER = 303
+_FORBIDDEN = 403
+_TOO_MANY = 429
+_UNAVAILABLE = 503
+
+
+class Front:
+    def __init__(self, site: Site, pages: Pages, tickets: Tickets) -> None:
+        self._site = site
+        self._pages = pages
+        self._tickets = tickets
+
+    async def launch(self, request: web.Request) -> web.Response:
+        """GET: the launch page; a visitor who holds a notebook is sent on to it."""
+        pool = self._pool(request)
+        visitor = self._site.visitor(request)
+        held = self._site.pools.held_by(visitor, pool)
+        if held is not None:
+            return self._send_on(held, self._target(request, pool))
+        return self._page(request, "launch", 200, pool, auto=True)
+
+    async def spawn(self, request: web.Request) -> web.Response:
+        """POST: assign, and 303 to the notebook."""
+        if self._site.is_cross_site(request):
+            raise web.HTTPForbidden(text="A notebook is started from its own launch page.")
+        pool = self._pool(request)
+        form = await request.post()
+        ticket, visitor = str(form.get("ticket", "")), self._site.visitor(request)
+        target = self._target(request, pool)
+        held = self._site.pools.held_by(visitor, pool)
+        if held is not None:
+            return self._send_on(held, target)
+        if not self._tickets.redeem(ticket, visitor):
+            return self._page(request, "launch", _FORBIDDEN, pool, auto=False)
+        try:
+            notebook = await self._site.assign(pool, visitor, links.document_of(target))
+        except PoolEmptyError as error:
+            self._tickets.give_back(ticket, visitor)
+            return self._wait_page(request, pool, error)
+        return self._send_on(notebook, target)
+
+    def _pool(self, request: web.Request) -> Pool:
+        pool = self._site.pools.get(links.pool_of(request.raw_path))
+        if pool is None:
+            raise web.HTTPNotFound(text="This service has no pool of that name.")
+        return pool
+
+    def _target(self, request: web.Request, pool: Pool) -> str:
+        return links.target_of(request.raw_path, self._site.landing[pool.name])
+
+    def _wait_page(self, request: web.Request, pool: Pool, error: PoolEmptyError) -> web.Response:
+        if isinstance(error, PoolFullError):
+            response = self._page(
+                request, "full", _TOO_MANY, pool, retry_after=error.retry_after, capacity=pool.limits.capacity
+            )
+        else:
+            response = self._page(
+                request,
+                "warming",
+                _UNAVAILABLE,
+                pool,
+                retry_after=error.retry_after,
+                warm=pool.count(State.WARM),
+                target=pool.limits.warm,
+            )
+        response.headers["Retry-After"] = str(error.retry_after)
+        return response
+
+    def _page(self, request: web.Request, name: str, status: int, pool: Pool, **values: object) -> web.Response:
+        visitor = self._site.visitor(request)
+        cookie, visitor = (None, visitor) if visitor is not None else self._site.new_visitor()
+        response = self._pages.render(
+            name,
+            status,
+            action=links.action_of(request.raw_path),
+            ticket=self._tickets.issue(visitor),
+            document=links.document_of(self._target(request, pool)) or "",
+            idle_minutes=round(pool.limits.idle / 60),
+            lifetime_minutes=round(pool.limits.lifetime / 60),
+            **values,
+        )
+        if cookie is not None:
+            self._site.set_cookie(request, response, cookie)
+        return response
+
+    @staticmethod
+    def _send_on(notebook: Notebook, target: str) -> web.Response:
+        location = base_path(notebook.key) + target.lstrip("/")
+        return web.Response(status=_SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})

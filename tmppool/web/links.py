@@ -1,0 +1,48 @@
+"""Launch links: which document one asks for, and where a visitor of it is sent. Pure, on raw paths."""
+
+import re
+from urllib.parse import unquote
+
+PREFIXES = (
+    "notebooks", "tree", "files", "lab", "doc", "edit", "nbclassic", "consoles", "terminals", "git-pull",
+)  # fmt: skip
+"""What a deep link may begin with: the places that Jupyter's own pages have (Jupyter Server, JupyterLab, Notebook)."""
+
+_DOCUMENT = re.compile(
+    r"^/(?:notebooks|tree|doc/tree|edit|nbclassic/notebooks|lab(?:/workspaces/[^/]+)?/tree)/(.+\.ipynb)$"
+)
+_SPAWN = re.compile(r"^/spawn(?=/|$)")
+_POOL = re.compile(r"(^|&)pool=([^&]*)")
+
+
+def target_of(raw: str, landing: str) -> str:
+    """Return the path and query below the notebook for a launch link's raw path and query.
+
+    ``/spawn/lab/tree/a.ipynb?x=1`` and ``/lab/tree/a.ipynb?x=1`` both mean ``/lab/tree/a.ipynb?x=1``; ``/`` and
+    ``/spawn`` mean ``landing``. The query is kept byte for byte, except our own ``pool``.
+    """
+    path, mark, query = raw.partition("?")
+    path = _SPAWN.sub("", path, count=1)
+    query = _POOL.sub("", query).lstrip("&")
+    if path in ("", "/"):
+        path = landing
+    return f"{path}?{query}" if mark and query else path
+
+
+def pool_of(raw: str) -> str | None:
+    """Return the pool that the link names in its query."""
+    found = _POOL.search(raw.partition("?")[2])
+    return unquote(found[2]) if found else None
+
+
+def document_of(target: str) -> str | None:
+    """Return the path of the notebook document that ``target`` opens; None when it opens none."""
+    found = _DOCUMENT.match(target.partition("?")[0])
+    return unquote(found[1]) if found else None
+
+
+def action_of(raw: str) -> str:
+    """Return where the form of a launch page posts to: the same link below ``/spawn``."""
+    if _SPAWN.match(raw.partition("?")[0]):
+        return raw
+    return "/spawn" + ("" if raw == "/" else raw.replace("/?", "?", 1) if raw.startswith("/?") else raw)

@@ -1,0 +1,55 @@
+"""Our own pages: templates into responses, under a policy that lets nothing foreign in."""
+
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from tmppool import __version__
+
+STATIC = Path(__file__).with_name("static")
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Pages:
+    """``isolated`` is False where every page has to say that notebooks here isolate nothing."""
+
+    def __init__(self, *, isolated: bool) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("tmppool.web"),
+            autoescape=select_autoescape(),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(static="/static", version=__version__, isolated=isolated)
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)  # compiled now, not at the first click
+
+    def render(self, name: str, status: int, **values: Any) -> web.Response:
+        """Return ``name``.html with these values."""
+        text = self._environment.get_template(f"{name}.html").render(values)
+        return web.Response(status=status, text=text, content_type="text/html", headers=HEADERS)
+
+    def error(self, status: int, title: str, message: str) -> web.Response:
+        return self.render("error", status, title=title, message=message, home_url="/")
+
+
+def wants_page(request: web.BaseRequest) -> bool:
+    """Whether a person's browser is to show the answer, rather than a program to read it."""
+    mode = request.headers.get("Sec-Fetch-Mode")
+    if mode is not None:
+        return mode == "navigate"
+    return request.method in ("GET", "HEAD", "POST") and "text/html" in request.headers.get("Accept", "")

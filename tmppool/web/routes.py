@@ -1,0 +1,56 @@
+"""The tables: which address leads where."""
+
+from aiohttp import web
+
+from tmppool.web import links, middleware
+from tmppool.web.admin import Admin
+from tmppool.web.api import Api
+from tmppool.web.front import Front
+from tmppool.web.pages import STATIC, Pages
+from tmppool.web.user import User
+
+_MAX_FORM = 64 * 1024  # bytes; a notebook's own uploads are streamed and not counted here
+_ROBOTS = "User-agent: *\nDisallow: /\n"
+
+
+def public(front: Front | None, api: Api, user: User, pages: Pages) -> web.Application:
+    """Return the public listener's application; without ``front`` the pages for people are off, as in tmpnb."""
+    app = web.Application(middlewares=[middleware.errors(pages)], client_max_size=_MAX_FORM)
+    router = app.router
+    router.add_route("*", "/user/{rest:.*}", user.handle)
+    if front is not None:
+        router.add_get("/", front.launch)
+        for path in ("/spawn", "/spawn/{rest:.*}"):
+            router.add_get(path, front.launch)
+            router.add_post(path, front.spawn)
+        for prefix in links.PREFIXES:
+            router.add_get(f"/{prefix}", front.launch)
+            router.add_get(f"/{prefix}/{{rest:.*}}", front.launch)
+    for path in ("/api/spawn", "/api/spawn/"):
+        router.add_post(path, api.spawn)
+        router.add_route("OPTIONS", path, api.preflight)
+    for path in ("/api/stats", "/stats"):
+        router.add_get(path, api.stats)
+        router.add_route("OPTIONS", path, api.preflight)
+    router.add_get("/api/session/{key}", api.session)
+    router.add_delete("/api/session/{key}", api.session)
+    router.add_post("/api/session/{key}/{verb:extend|touch}", api.session)
+    router.add_get("/health", api.health)
+    router.add_get("/robots.txt", _robots)
+    router.add_static("/static", STATIC)
+    return app
+
+
+def admin(handlers: Admin, pages: Pages, token: str | None) -> web.Application:
+    """Return the admin listener's application."""
+    app = web.Application(middlewares=[middleware.errors(pages), middleware.token(token)])
+    app.router.add_delete("/api/pool", handlers.drain)
+    app.router.add_get("/api/notebooks", handlers.notebooks)
+    app.router.add_delete("/api/notebooks/{key}", handlers.end)
+    app.router.add_get("/metrics", handlers.metrics)
+    return app
+
+
+async def _robots(request: web.Request) -> web.Response:
+    del request
+    return web.Response(text=_ROBOTS)

@@ -1,0 +1,118 @@
+"""What every handler may use: the pools, the visitor behind a request, and the settings of the public listener."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiohttp import web
+from yarl import URL
+
+from tmppool.errors import BackendError
+from tmppool.ledger import Ledger
+from tmppool.notebook import Notebook
+from tmppool.pool import Pool
+from tmppool.pools import Pools
+from tmppool.proxy import headers
+from tmppool.proxy.forwarded import Client, Network, identify
+from tmppool.tasks import spawn
+
+_log = structlog.get_logger("tmppool.site")
+
+_COOKIE_AGE = 7 * 86400  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """``landing`` is where a click on ``/`` leads, by pool; ``cors`` the headers of the API, from the settings."""
+
+    pools: Pools
+    ledger: Ledger
+    landing: dict[str, str]
+    images: dict[str, str]
+    public_url: str | None = None
+    trusted: tuple[Network, ...] = ()
+    api_token: str | None = None
+    cors: dict[str, str] = field(default_factory=dict)
+
+    def client(self, request: web.BaseRequest) -> Client:
+        found = identify(request.remote or "", request.headers, self.trusted)
+        if self.public_url is not None:
+            url = URL(self.public_url)
+            return Client(found.address, url.scheme, url.authority)
+        return found
+
+    def is_cross_site(self, request: web.BaseRequest) -> bool:
+        """Whether a page of another origin sent this.
+
+        The proxy holds the notebook's token, which switches Jupyter's own checks off, so they are made here. A
+        request with neither header comes from no browser (Fetch Metadata; RFC 6454 section 7).
+        """
+        origin = request.headers.get("Origin")
+        if origin is not None:
+            client = self.client(request)
+            return origin.lower() != f"{client.scheme}://{client.host}".lower() and not self._is_own_host(
+                origin, client
+            )
+        return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+
+    @staticmethod
+    def _is_own_host(origin: str, client: Client) -> bool:
+        # Behind a proxy that ends TLS without saying so, the scheme differs and the host does not.
+        return origin.partition("://")[2].lower() == client.host.lower()
+
+    def cookie_name(self, client: Client) -> str:
+        return f"__Host-{headers.COOKIE}" if client.scheme == "https" else headers.COOKIE
+
+    def visitor(self, request: web.BaseRequest) -> str | None:
+        """Return a digest of the visitor's cookie, which is a random secret; None without one."""
+        value = request.cookies.get(self.cookie_name(self.client(request)), "")
+        return visitor_id(value) if len(value) >= 16 else None  # noqa: PLR2004 - ours has 22
+
+    def new_visitor(self) -> tuple[str, str]:
+        """Return a new visitor's cookie and the visitor."""
+        value = secrets.token_urlsafe(16)
+        return value, visitor_id(value)
+
+    def set_cookie(self, request: web.BaseRequest, response: web.StreamResponse, value: str) -> None:
+        client = self.client(request)
+        response.set_cookie(
+            self.cookie_name(client),
+            value,
+            max_age=_COOKIE_AGE,
+            path="/",
+            httponly=True,
+            samesite="Lax",
+            secure=client.scheme == "https",
+        )
+
+    async def assign(self, pool: Pool, visitor: str | None, document: str | None) -> Notebook:
+        """Give a notebook away, write that down, and start the document's kernel beside it.
+
+        Raises PoolEmptyError, of which PoolFullError is one.
+        """
+        notebook = pool.assign(visitor)
+        await finished(self.ledger.flush())
+        if document is not None and notebook.upstream is not None:
+            spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
+        return notebook
+
+
+def visitor_id(cookie: str) -> str:
+    return hashlib.blake2s(cookie.encode(), digest_size=16).hexdigest()
+
+
+async def finished(work: Coroutine[Any, Any, None]) -> None:
+    """Do this also when the visitor leaves in the middle of it."""
+    await asyncio.shield(spawn(work, "finish"))
+
+
+async def _start_kernel(notebook: Notebook, document: str) -> None:
+    assert notebook.upstream is not None
+    try:
+        await notebook.upstream.start_kernel(document)
+    except BackendError as error:  # a head start only: the page starts its kernel itself
+        _log.info("kernel.not_started", notebook=notebook.id, error=str(error))

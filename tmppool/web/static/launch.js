@@ -1,0 +1,65 @@
+// Submits the page's one form: at once ([data-auto]) or after a countdown ([data-retry-after]).
+// Without this script the form's button does the same by hand.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const form = document.getElementById("start");
+  if (!form) return;
+  const status = document.getElementById("status");
+  const say = document.getElementById("say");
+  const retry = form.dataset.retryAfter;
+  let timer;
+
+  // idle: the reader decides; wait: counting down; busy: submitted.
+  const set = (state, text = "", spoken = "") => {
+    clearTimeout(timer);
+    root.dataset.state = state;
+    status.textContent = text;
+    say.textContent = spoken;
+  };
+
+  const submit = () => (form.requestSubmit ? form.requestSubmit() : form.querySelector("button").click());
+
+  // Only for a reader who is looking: not while prerendering, not in a hidden tab.
+  const whenSeen = (then) => {
+    const pending = () => document.prerendering || document.visibilityState === "hidden";
+    if (!pending()) return then();
+    const check = () => {
+      if (pending()) return;
+      removeEventListener("prerenderingchange", check, true);
+      removeEventListener("visibilitychange", check, true);
+      if (root.dataset.state === "wait") then();
+    };
+    addEventListener("prerenderingchange", check, true);
+    addEventListener("visibilitychange", check, true);
+  };
+
+  form.addEventListener("submit", (event) => {
+    if (root.dataset.state === "busy") return event.preventDefault();
+    set("busy", "", form.dataset.auto === undefined ? "Trying again…" : "Starting your notebook…");
+    // Still here: the request was stopped, or is slow. Give the button back.
+    timer = setTimeout(() => set("idle", "", "This takes longer than usual. You can try again."), 20000);
+  });
+
+  // Back from the notebook: show the button, do not start another one unasked.
+  addEventListener("pageshow", (event) => event.persisted && set("idle"));
+  addEventListener("pagehide", () => clearTimeout(timer));
+
+  const [nav] = performance.getEntriesByType("navigation");
+  if (nav && nav.type === "back_forward") return set("idle");
+
+  if (retry === undefined) {
+    set("wait");
+    return whenSeen(submit);
+  }
+  // A little jitter, so that a whole class does not return in the same instant.
+  const due = Date.now() + Math.max(1, Number(retry) || 5) * 1000 * (1 + Math.random() * 0.15);
+  const tick = () => {
+    const left = Math.ceil((due - Date.now()) / 1000);
+    if (left <= 0) return whenSeen(submit);
+    status.textContent = `Trying again in ${left} second${left === 1 ? "" : "s"}`;
+    timer = setTimeout(tick, 250);
+  };
+  set("wait");
+  tick();
+})();

@@ -1,0 +1,319 @@
+// Added to the notebook's own pages. Asks whether the notebook still lives, says when its end is
+// near, and says plainly when it has ended. It leaves the page alone otherwise: no globals, a
+// closed shadow root, never the focus, and a failed request is never taken for an end.
+(() => {
+  "use strict";
+  const script = document.currentScript || document.querySelector("script[data-session]");
+  const url = script && script.dataset.session;
+  if (!url || document.querySelector("script[data-session][data-running]")) return;
+  try {
+    // A frame within a page that already watches.
+    if (parent !== window && parent.document.querySelector("script[data-session]")) return;
+  } catch {
+    /* framed by another site: this is the page that watches */
+  }
+  script.dataset.running = "";
+
+  const SOON = 300; // seconds before an end at which to speak
+  const LAST = 60; // and to speak again, if the notice was dismissed
+  let ended = false;
+  let failures = 0;
+  let asking = null;
+  let timer = 0;
+  let session = null; // { idle, life }: local times in ms of either end
+  let dismissed = "";
+
+  // --- What is drawn -------------------------------------------------------------------------
+
+  const css = `
+:host{all:initial!important;position:fixed!important;inset:auto 0 0!important;z-index:2147483647!important;pointer-events:none!important;display:block!important}
+*{box-sizing:border-box}
+.box{
+  --card:#fff;--ink:#143230;--soft:#48625f;--line:#cfdedb;--go:#0b6e69;--go-on:#085752;--go-ink:#fff;
+  pointer-events:auto;position:absolute;background:var(--card);color:var(--ink);border:1px solid var(--line);
+  font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
+  box-shadow:0 16px 40px -12px #06201e66,0 2px 6px #06201e1f;
+}
+.dark{--card:#14201f;--ink:#e7f1ef;--soft:#a3bab6;--line:#35504c;--go:#5bcbc0;--go-on:#7fdcd2;--go-ink:#05211f}
+.end{left:50%;bottom:40px;transform:translateX(-50%);width:min(34rem,calc(100vw - 24px));max-height:calc(100vh - 64px);overflow:auto;padding:22px 24px 24px;border-radius:18px;border-top:4px solid var(--go)}
+.hint{right:12px;bottom:36px;max-width:min(26rem,calc(100vw - 24px));padding:8px 8px 8px 16px;border-radius:14px;font-size:14px;display:flex;gap:10px;align-items:center}
+h2{margin:0 36px 8px 0;font-size:19px;line-height:1.3;font-weight:650;letter-spacing:-.01em}
+p{margin:0 0 10px}
+.soft{color:var(--soft)}
+.row{display:flex;flex-wrap:wrap;gap:8px;margin-top:18px}
+.hint span{flex:1;overflow-wrap:anywhere}
+a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-decoration:none;border:1px solid transparent;padding:8px 16px;text-align:center;background:none;color:inherit}
+.hint a,.hint button{padding:5px 12px;white-space:nowrap}
+.go{background:var(--go);color:var(--go-ink)}
+.go:hover{background:var(--go-on)}
+.quiet{border-color:var(--line)}
+.hint button.x,.x{padding:0;width:32px;height:32px;flex:none;font-size:20px;line-height:1;font-weight:400;color:var(--soft)}
+.end .x{position:absolute;top:14px;right:14px}
+.quiet:hover,.x:hover{background:color-mix(in srgb,var(--soft) 14%,transparent)}
+:focus-visible{outline:3px solid var(--go);outline-offset:2px}
+[disabled]{opacity:.6;cursor:default}
+.said{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+@media (prefers-reduced-motion:no-preference){.box{animation:in .18s ease-out}@keyframes in{from{opacity:0}}}
+@media print{.box{display:none}}
+`;
+  let host = null;
+  let layer = null;
+  let shown = null; // the notice on screen: { key, text }
+
+  const make = (tag, className, text) => {
+    const node = document.createElement(tag);
+    if (className) node.className = className;
+    if (text) node.textContent = text;
+    return node;
+  };
+
+  const button = (className, text, act, label) => {
+    const node = make("button", className, text);
+    node.type = "button";
+    if (label) node.setAttribute("aria-label", label);
+    node.addEventListener("click", act);
+    return node;
+  };
+
+  const dark = () => {
+    const theme = document.body && document.body.dataset.jpThemeLight; // the notebook's own theme
+    return theme ? theme === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+
+  // Replaces what is on screen by `box`, or by nothing.
+  const draw = (box) => {
+    shown = null;
+    if (!box) {
+      if (host) host.remove();
+      return;
+    }
+    if (!host) {
+      host = document.createElement("tmppool-notice");
+      layer = host.attachShadow({ mode: "closed" });
+      try {
+        const sheet = new CSSStyleSheet();
+        sheet.replaceSync(css);
+        layer.adoptedStyleSheets = [sheet];
+      } catch {
+        layer.append(make("style", "", css));
+      }
+      // Typing here is not for the notebook's shortcuts.
+      host.addEventListener("keydown", (event) => event.stopPropagation());
+    }
+    for (const old of layer.querySelectorAll(".box")) old.remove();
+    if (dark()) box.classList.add("dark");
+    layer.append(box);
+    if (!host.isConnected) (document.body || document.documentElement).append(host);
+  };
+
+  const freshLink = (href, text) => {
+    const link = make("a", "go", text);
+    link.target = "_top";
+    try {
+      const to = new URL(href, location.href);
+      if (to.protocol !== "https:" && to.protocol !== "http:") return null;
+      link.href = to.href;
+    } catch {
+      return null;
+    }
+    return link;
+  };
+
+  // --- The notebook has ended ----------------------------------------------------------------
+
+  const drawEnd = (answer) => {
+    const box = make("section", "box end");
+    box.setAttribute("role", "alertdialog");
+    box.setAttribute("aria-live", "assertive");
+    box.setAttribute("aria-labelledby", "t");
+    box.setAttribute("aria-describedby", "d");
+    box.dataset.reason = String(answer.reason || "");
+    draw(box);
+
+    // Filled once it is in the page, so that it is read out although it does not take the focus.
+    const title = make("h2", "", "This notebook has ended");
+    title.id = "t";
+    const text = make("div");
+    text.id = "d";
+    if (answer.explanation) text.append(make("p", "", String(answer.explanation)));
+    text.append(
+      make("p", "soft",
+        "It can no longer run or save anything. Unsaved work in this tab can still be copied or " +
+          "downloaded from the screen while the tab stays open."),
+    );
+    const row = make("div", "row");
+    const link = freshLink(answer.fresh_url, "Start a fresh notebook");
+    if (link) row.append(link);
+    const close = () => drawEnded(answer);
+    row.append(button("quiet", "Keep this tab for now", close));
+    box.append(title, text, row, button("x", "×", close, "Dismiss"));
+    box.addEventListener("keydown", (event) => event.key === "Escape" && close());
+  };
+
+  // What stays after the dialog was dismissed: one line in the corner, dismissible as well.
+  const drawEnded = (answer) => {
+    const box = make("section", "box hint");
+    box.setAttribute("aria-label", "This notebook has ended");
+    const link = freshLink(answer.fresh_url, "Start fresh");
+    box.append(make("span", "", "This notebook has ended"));
+    if (link) box.append(link);
+    box.append(button("x", "×", () => draw(null), "Dismiss"));
+    draw(box);
+  };
+
+  const end = (answer) => {
+    ended = true;
+    clearTimeout(timer);
+    drawEnd(answer);
+  };
+
+  // --- Its end is near -----------------------------------------------------------------------
+
+  const left = () => {
+    // A notebook that would end by age first cannot be kept by using it.
+    const idle = session.idle < session.life;
+    return { idle, seconds: (Math.min(session.idle, session.life) - Date.now()) / 1000 };
+  };
+
+  const hintText = ({ idle, seconds }) => {
+    const minutes = Math.ceil(seconds / 60);
+    const when = seconds <= 0 ? "is about to end" : minutes > 1 ? `ends in ${minutes} min` : "ends in less than a minute";
+    return `This notebook ${when}${idle ? " unless you use it." : ". Download what you want to keep."}`;
+  };
+
+  const showHint = () => {
+    if (ended || !session) return;
+    const now = left();
+    if (now.seconds > SOON) {
+      dismissed = "";
+      if (shown) draw(null);
+      return;
+    }
+    const key = (now.idle ? "idle" : "life") + (now.seconds > LAST ? "-soon" : "-last");
+    if (key === dismissed) return;
+    const text = hintText(now);
+    if (!shown || shown.key.slice(0, 4) !== key.slice(0, 4)) {
+      const box = make("section", "box hint");
+      box.setAttribute("aria-label", "Notice about this notebook");
+      const line = make("span");
+      const said = make("div", "said"); // read out when it appears and in the last minute, not each minute
+      said.setAttribute("role", "status");
+      box.append(line, said);
+      if (now.idle) {
+        const keep = button("go", "Keep it", () => {
+          keep.disabled = true;
+          extend().then((kept) => {
+            keep.disabled = false;
+            if (kept) return ask();
+            line.textContent = "That did not get through. Running a cell keeps it as well.";
+          });
+        });
+        box.append(keep);
+      }
+      box.append(
+        button("x", "×", () => {
+          dismissed = shown ? shown.key : key;
+          draw(null);
+        }, "Dismiss"),
+      );
+      draw(box);
+      shown = { key: "", text: "", line, said };
+    }
+    if (shown.text !== text) shown.line.textContent = shown.text = text;
+    if (shown.key !== key) {
+      shown.key = key;
+      shown.said.textContent = text;
+    }
+  };
+
+  // --- Asking --------------------------------------------------------------------------------
+
+  const request = async (method, path) => {
+    const stop = new AbortController();
+    const limit = setTimeout(() => stop.abort(), 10000);
+    try {
+      const answer = await fetch(path, {
+        method,
+        credentials: "same-origin",
+        cache: "no-store",
+        headers: { Accept: "application/json" },
+        signal: stop.signal,
+      });
+      return { ok: answer.ok, status: answer.status, body: await answer.json().catch(() => null) };
+    } catch {
+      return null; // no network, or too slow
+    } finally {
+      clearTimeout(limit);
+    }
+  };
+
+  const take = (answer) => {
+    const body = answer && answer.body;
+    if (body && body.state === "gone" && (answer.status === 424 || answer.status === 404)) {
+      failures = 0;
+      end(body);
+      return true;
+    }
+    if (answer && answer.ok && body && body.state === "live") {
+      failures = 0;
+      const at = (t) => (Number.isFinite(t) && Number.isFinite(body.now) ? Date.now() + (t - body.now) * 1000 : Infinity);
+      session = { idle: at(body.idle_expires_at), life: at(body.expires_at) };
+      showHint();
+      return true;
+    }
+    return false;
+  };
+
+  const extend = async () => {
+    const answer = await request("POST", `${url}/extend`);
+    return take(answer) || Boolean(answer && answer.ok);
+  };
+
+  const plan = () => {
+    clearTimeout(timer);
+    if (ended) return;
+    const hidden = document.visibilityState === "hidden";
+    let wait = hidden ? 60 : 15;
+    if (failures) {
+      wait = Math.max(wait, Math.min(120, 15 * 2 ** (failures - 1))) * (0.85 + Math.random() * 0.3);
+    } else if (session) {
+      // Sooner when something is due: the notice, or the end itself.
+      const { seconds } = left();
+      for (const due of [seconds - SOON, seconds]) if (due > -10) wait = Math.min(wait, Math.max(due + 1, 2));
+      if (seconds < LAST) wait = Math.min(wait, 5);
+    }
+    timer = setTimeout(ask, wait * 1000);
+  };
+
+  const ask = () => {
+    if (ended) return Promise.resolve();
+    clearTimeout(timer);
+    asking ||= request("GET", url)
+      .then((answer) => {
+        if (ended || take(answer)) return;
+        failures += 1;
+        showHint(); // the clock goes on although the network does not
+      })
+      .catch(() => {
+        failures += 1;
+      })
+      .finally(() => {
+        asking = null;
+        plan();
+      });
+    return asking;
+  };
+
+  let last = 0;
+  const askNow = () => {
+    if (document.visibilityState === "hidden") return plan();
+    if (Date.now() - last < 1000) return;
+    last = Date.now();
+    failures = 0;
+    ask();
+  };
+  document.addEventListener("visibilitychange", askNow);
+  addEventListener("online", askNow);
+  addEventListener("pageshow", (event) => event.persisted && askNow());
+  ask();
+})();
