@@ -179,7 +179,7 @@ def _backend(parts: _Parts, spec: Spec) -> Backend:
         if "{port}" not in spec.command:
             raise ConfigError("--command: without containers it must hold {port}, since each notebook needs its own")
         recipe = build_image.images_dir() / "debian"
-        return ProcessBackend(spec, ProcessPaths(parts.state, recipe / "home", recipe / "etc"))
+        return ProcessBackend(spec, ProcessPaths(parts.state, recipe / "home", recipe))
     module, _, name = BACKENDS[parts.kind].partition(":")
     made: Backend = getattr(importlib.import_module(module), name)(spec)
     return made

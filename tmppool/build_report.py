@@ -1,6 +1,7 @@
 """What a long job shows and keeps: a line for each step on stderr, every line that its tools print in a log file."""
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -19,6 +20,9 @@ from rich.table import Column
 from tmppool.errors import ImageError
 
 TAIL = 8  # lines shown of a step that failed
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CHATTER = ("Removing intermediate container", " ---> ")  # the engine's, never a reason
+_COMMAND_FAILED = re.compile(r"The command .* returned a non-zero code: \d+", re.DOTALL)
 
 
 class StepError(Exception):
@@ -70,10 +74,10 @@ class Report:
 
     async def line(self, text: str) -> None:
         """Keep what a tool printed: one or more lines, or part of one."""
-        lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
+        lines = [line for line in _COLOUR.sub("", text).replace("\r", "\n").splitlines() if line.strip()]
         if not lines:
             return
-        self._tail.extend(lines)
+        self._tail.extend(line for line in lines if not line.startswith(_CHATTER))
         if self._task is not None:
             self._progress.update(self._task, last=escape(lines[-1].strip()))
         await asyncio.to_thread(self._file.writelines, [f"{line}\n" for line in lines])
@@ -106,4 +110,6 @@ class Report:
         for line in self._tail:
             self._console.print(f"    {line.rstrip()}", markup=False, highlight=False, soft_wrap=True, style="dim")
         reason = error.message if isinstance(error, DockerError) else str(error) or type(error).__name__
+        if _COMMAND_FAILED.fullmatch(reason.strip()) and self._tail:
+            reason = self._tail[-1]  # the engine repeats the command, which is long; the command itself says why
         return ImageError(f"{self.job}: the step '{title}' failed: {reason.strip()} (whole log: {self.log})")

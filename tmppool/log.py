@@ -10,7 +10,7 @@ import structlog
 
 from tmppool.notebook import Reason, State, Transition
 
-_SECRET = re.compile(r"(/user/)[A-Za-z0-9_-]{16,}|((?:token|code|ticket)[ =])[^\s\"'&,]+")
+_SECRET = re.compile(r"(/(?:user|api/session)/)[A-Za-z0-9_-]{16,}|((?:token|code|ticket)=|token )[^\s\"'&,]{8,}")
 _QUIET = {State.REAPING: "notebook.reaping", State.GONE: "notebook.gone"}
 
 _log = structlog.get_logger("tmppool.notebook")
@@ -51,9 +51,16 @@ def configure(*, level: str, json: bool | None = None) -> None:
 def scrub(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask keys and tokens in every string, whatever library wrote it."""
     for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = _SECRET.sub(lambda found: f"{found[1] or found[2]}***", value)
+        event[name] = _masked(value)
     return event
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SECRET.sub(lambda found: f"{found[1] or found[2]}***", value)
+    if isinstance(value, (list, tuple)):
+        return [_masked(part) for part in value]
+    return value
 
 
 def hear(fact: Transition) -> None:

@@ -27,6 +27,7 @@ Listener = Callable[[Transition], None]
 
 _STOP_RETRY = 5.0  # seconds between two tries to stop a notebook that its backend could not stop
 _FULL_RETRY = 30  # seconds that a visitor of a full pool is asked to wait
+_TAIL_LINES = 8  # of a failed notebook's output, in the log
 _ORPHAN_GRACE = 120.0  # seconds for which a notebook that nobody knows is spared: its start may be under way
 
 _log = structlog.get_logger("tmppool.pool")
@@ -280,7 +281,7 @@ class Pool:
     def _start_failed(self, notebook: Notebook, error: BackendError) -> None:
         delay = self.backoff.failed(self.clock())
         self.last_failure = str(error)
-        tail = error.log_tail if isinstance(error, StartError) else ""
+        tail = error.log_tail.strip().splitlines()[-_TAIL_LINES:] if isinstance(error, StartError) else []
         _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
         if notebook.state is State.STARTING:

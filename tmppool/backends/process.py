@@ -15,13 +15,13 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tmppool.backends.base import Spec, Traits
+from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running, digest
 from tmppool.tasks import spawn
@@ -50,6 +50,8 @@ class ProcessBackend:
     """One pool's notebooks as processes."""
 
     def __init__(self, spec: Spec, paths: ProcessPaths) -> None:
+        if spec.command == DEFAULT_COMMAND and os.geteuid() == 0:
+            spec = replace(spec, command=f"{spec.command} --allow-root")  # Jupyter asks root to say so
         self._spec = spec
         self._paths = paths
         self._root = paths.state / "notebooks" / spec.pool
@@ -145,7 +147,7 @@ class ProcessBackend:
             return await asyncio.create_subprocess_exec(
                 "/bin/sh",
                 "-c",
-                f"exec {command}",
+                command,
                 cwd=home / "home",
                 env=self._environment(key, home, token),
                 stdin=asyncio.subprocess.DEVNULL,

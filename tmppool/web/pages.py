@@ -17,7 +17,8 @@ _POLICY = (
 HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": under that browsers send "Origin: null" with a form (Fetch, section 3.2).
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -40,7 +41,7 @@ class Pages:
 
     def render(self, name: str, status: int, **values: Any) -> web.Response:
         """Return ``name``.html with these values."""
-        text = self._environment.get_template(f"{name}.html").render(values)
+        text = self._environment.get_template(f"{name}.html").render(values, status=status)
         return web.Response(status=status, text=text, content_type="text/html", headers=HEADERS)
 
     def error(self, status: int, title: str, message: str) -> web.Response:

@@ -51,18 +51,12 @@ class Site:
         The proxy holds the notebook's token, which switches Jupyter's own checks off, so they are made here. A
         request with neither header comes from no browser (Fetch Metadata; RFC 6454 section 7).
         """
+        fetch_site = request.headers.get("Sec-Fetch-Site")
+        if fetch_site is not None:
+            return fetch_site not in ("same-origin", "none")
         origin = request.headers.get("Origin")
-        if origin is not None:
-            client = self.client(request)
-            return origin.lower() != f"{client.scheme}://{client.host}".lower() and not self._is_own_host(
-                origin, client
-            )
-        return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
-
-    @staticmethod
-    def _is_own_host(origin: str, client: Client) -> bool:
-        # Behind a proxy that ends TLS without saying so, the scheme differs and the host does not.
-        return origin.partition("://")[2].lower() == client.host.lower()
+        # Host against host: behind a proxy that ends TLS without saying so, the schemes differ.
+        return origin is not None and origin.partition("://")[2].lower() != self.client(request).host.lower()
 
     def cookie_name(self, client: Client) -> str:
         return f"__Host-{headers.COOKIE}" if client.scheme == "https" else headers.COOKIE

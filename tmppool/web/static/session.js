@@ -282,6 +282,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       for (const due of [seconds - SOON, seconds]) if (due > -10) wait = Math.min(wait, Math.max(due + 1, 2));
       if (seconds < LAST) wait = Math.min(wait, 5);
     }
+    if (shown) wait = Math.min(wait, 30); // its minutes count down, network or not
     timer = setTimeout(ask, wait * 1000);
   };
 

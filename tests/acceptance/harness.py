@@ -1,0 +1,167 @@
+"""The service as an operator runs it, and a browser as a visitor has it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from playwright.async_api import Browser, Page, async_playwright
+
+ROOT = Path(__file__).parents[2]
+IMAGE = "tmppool/debian:latest"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class Service:
+    """One ``python -m tmppool`` in a process of its own; ``log`` holds all that it wrote."""
+
+    def __init__(self, home: Path, backend: str, *options: str, name: str = "test", env: dict[str, str] | None = None):
+        self.home = home
+        self.port, self.admin_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.admin_url = f"http://127.0.0.1:{self.admin_port}"
+        self.log_path = home / f"{name}-{self.port}.log"
+        self.name = f"{name}-{os.getpid()}-{self.port}"
+        self.env = {**os.environ, **(env or {})}
+        self.options = [
+            f"--backend={backend}",
+            f"--port={self.port}",
+            f"--admin-port={self.admin_port}",
+            f"--pool-name={self.name}",
+            f"--state-dir={home / self.name}",
+            *options,
+        ]
+        self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+
+    async def start(self, *, warm: int = 1, within: float = 60) -> None:
+        """Start; return when ``warm`` notebooks are warm."""
+        with self.log_path.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tmppool", *self.options, stdout=log, stderr=log, cwd=ROOT, env=self.env
+            )
+        async with asyncio.timeout(within):
+            await self.until(lambda stats: stats["warm"] >= warm)
+
+    async def until(self, wanted: Any) -> dict[str, Any]:
+        """Return the stats once they are as wanted."""
+        while True:
+            assert self.process is not None
+            assert self.process.returncode is None, self.log
+            with contextlib.suppress(aiohttp.ClientError):
+                stats = await self.stats()
+                if wanted(stats):
+                    return stats
+            await asyncio.sleep(0.1)
+
+    async def stats(self) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/api/stats") as reply:
+            return dict(await reply.json())
+
+    async def spawn(self) -> str:
+        """Take a notebook as a program does; returns its whole URL."""
+        async with aiohttp.ClientSession() as session, session.post(f"{self.url}/api/spawn") as reply:
+            assert reply.status == 200, await reply.text()
+            return self.url + str((await reply.json())["url"])
+
+    async def kill(self) -> None:
+        """As the kernel's out-of-memory killer would."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(number)
+            await asyncio.wait_for(self.process.wait(), 60)
+
+    async def remove(self) -> None:
+        """End the service and every notebook of it."""
+        if self.process is not None and self.process.returncode is None:
+            async with aiohttp.ClientSession() as session:
+                with contextlib.suppress(aiohttp.ClientError):
+                    for notebook in await self.notebooks():
+                        await session.delete(f"{self.admin_url}/api/notebooks/{notebook['id']}")
+        await self.stop()
+        command = [sys.executable, "-m", "tmppool", *self.options, "--on-exit=stop", "--warm=0"]
+        last = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=self.env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        await asyncio.sleep(2)
+        if last.returncode is None:
+            last.terminate()
+        await asyncio.wait_for(last.wait(), 60)
+
+    async def notebooks(self) -> list[dict[str, Any]]:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.admin_url}/api/notebooks") as reply:
+            return list((await reply.json())["notebooks"])
+
+
+@contextlib.asynccontextmanager
+async def running(home: Path, backend: str, *options: str, warm: int = 1, **more: Any) -> AsyncIterator[Service]:
+    if backend == "docker":
+        options = (f"--image={IMAGE}", *options)
+    service = Service(home, backend, *options, **more)
+    try:
+        await service.start(warm=warm)
+        yield service
+    finally:
+        await service.remove()
+
+
+@contextlib.asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    path = shutil.which("chromium")
+    assert path, "Chromium is not installed: apt-get install chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+async def run_cell(page: Page, number: int = 0, *, code: str | None = None) -> None:
+    """Execute a code cell of the open notebook, with new code when given."""
+    cell = page.locator(".jp-CodeCell").nth(number)
+    await cell.locator(".cm-content").click()
+    if code is not None:
+        await page.keyboard.press("ControlOrMeta+a")
+        await page.keyboard.insert_text(code)
+    await page.keyboard.press("Control+Enter")
+
+
+async def output_of(page: Page, number: int, containing: str) -> str:
+    """Return the text of a cell's output once it contains this."""
+    output = page.locator(".jp-CodeCell").nth(number).locator(".jp-OutputArea-output").filter(has_text=containing)
+    await output.first.wait_for(timeout=60_000)
+    return await output.first.inner_text()
