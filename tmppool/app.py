@@ -31,12 +31,14 @@ from tmppool.notebook import State, Transition
 from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Pools
+from tmppool.proxy.connection import Connection
 from tmppool.proxy.forwarded import networks
 from tmppool.tasks import spawn
 from tmppool.web import routes
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
 from tmppool.web.front import Front
+from tmppool.web.gate import Gate
 from tmppool.web.pages import Pages
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
@@ -271,7 +273,7 @@ async def _listen(
     public = routes.public(front, Api(site, user), user, pages)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
-    await _open_listener(stack, public, sockets["--port"])
+    await _open_listener(stack, public, sockets["--port"], Gate(site))
     await _open_listener(stack, admin, sockets["--admin-port"])
 
 
@@ -299,12 +301,20 @@ def _listening_socket(address: str | None, port: int) -> socket.socket:
     return socket.create_server((address or "", port), family=family, backlog=_BACKLOG)
 
 
-async def _open_listener(stack: contextlib.AsyncExitStack, app: web.Application, sock: socket.socket) -> None:
-    # A visitor who leaves ends the upstream request too; what must be finished is shielded where it is done.
+async def _open_listener(
+    stack: contextlib.AsyncExitStack, app: web.Application, sock: socket.socket, gate: Gate | None = None
+) -> None:
+    # A visitor who leaves ends the handler too; what must be finished is shielded where it is done.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+    if gate is None:
+        await web.SockSite(runner, sock, backlog=_BACKLOG).start()
+        return
+    loop, server = asyncio.get_running_loop(), runner.server
+    assert server is not None
+    listener = await loop.create_server(lambda: Connection(server, gate.decide, loop), sock=sock, backlog=_BACKLOG)
+    stack.callback(listener.close)
 
 
 def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:

@@ -27,6 +27,7 @@ import shutil
 import signal
 import tarfile
 import tempfile
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -35,13 +36,14 @@ from typing import Any, Self, cast
 
 import aiodocker
 import aiohttp
-from aiodocker.exceptions import DockerContextError, DockerError
+from aiodocker.exceptions import DockerError
 from platformdirs import user_cache_path
 from rich.console import Console
 
 from tmppool.build_report import Report, StepError
 from tmppool.errors import ImageError
 
+DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 CALL = 60.0  # seconds for one engine call that is no stream
 STALL = 900.0  # seconds that a stream or a tool may be silent
 CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -116,13 +118,13 @@ class Recipe:
         content = [(path, hashlib.sha256(data).hexdigest()) for path, data in sorted(self.files.items())]
         return f"tmppool/{self.name}:{_hash([self.base(options), options.pip_index, content])}"
 
-    def context(self, certificates: bytes) -> bytes:
-        """Return the build context, an uncompressed tar that depends on the contents alone."""
+    def context(self, certificates: bytes, now: float) -> bytes:
+        """Return the build context, an uncompressed tar of the contents alone, dated ``now`` (Unix time)."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             for path, data in sorted({**self.files, "ca-bundle.crt": certificates}.items()):
                 entry = tarfile.TarInfo(path)
-                entry.size = len(data)
+                entry.size, entry.mtime = len(data), now
                 entry.mode = 0o755 if data.startswith(b"#!") else 0o644
                 tar.addfile(entry, io.BytesIO(data))
         return packed.getvalue()
@@ -137,10 +139,10 @@ async def build(
 ) -> str:
     """Build the image ``name`` unless it exists, and return its full name with tag.
 
-    ``engine`` is a URL (``unix://`` or ``tcp://``), by default what ``DOCKER_HOST`` or Docker's own settings say. What
-    happens is shown on ``console`` (default: stderr). Raises ``ImageError``. Cancelling leaves nothing half done.
+    ``engine`` is a URL (``unix://`` or ``tcp://``), by default ``DOCKER_HOST`` or the usual socket. What happens is
+    shown on ``console`` (default: stderr). Raises ``ImageError``. Cancelling leaves nothing half done.
     """
-    options = (options or BuildOptions()).resolved(os.environ)
+    options = await asyncio.to_thread((options or BuildOptions()).resolved, os.environ)
     recipe = await asyncio.to_thread(Recipe.read, name)
     image = recipe.image(options)
     async with _connected(engine) as docker:
@@ -155,11 +157,11 @@ async def build(
 @asynccontextmanager
 async def _connected(engine: str | None) -> AsyncIterator[aiodocker.Docker]:
     """Give a client of an engine that answers; every foreign error in the block becomes an ``ImageError``."""
-    where = engine or os.environ.get("DOCKER_HOST") or "the default socket"
+    where = engine or os.environ.get("DOCKER_HOST") or DEFAULT_ENGINE
     try:
-        docker = aiodocker.Docker(engine, timeout=aiohttp.ClientTimeout(total=CALL))
-    except (AssertionError, TypeError, ValueError, DockerContextError) as error:
-        raise ImageError(f"no Docker Engine to build with: {where} is not one ({error or 'there is none'})") from error
+        docker = aiodocker.Docker(where, timeout=aiohttp.ClientTimeout(total=CALL))
+    except ValueError as error:
+        raise ImageError(f"no Docker Engine to build with: {where} is not the URL of one ({error})") from error
     async with docker:
         try:
             await docker.version()
@@ -193,7 +195,7 @@ class _Build:
     async def run(self, image: str) -> None:
         if self.options.ca_bundle:
             await self.report.note(f"certificates to trust while building: {self.options.ca_bundle}")
-        context = self.recipe.context(await asyncio.to_thread(self.options.certificates))
+        context = self.recipe.context(await asyncio.to_thread(self.options.certificates), time.time())
         base = self.recipe.base(self.options)
         if self.options.fresh or not await _exists(self.docker, base):
             await self._make_base(base)

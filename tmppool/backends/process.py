@@ -98,9 +98,10 @@ class ProcessBackend:
     async def stop(self, key: str) -> None:
         self._unwatch(key)
         home = self._root / digest(key)
-        if not await asyncio.to_thread(_kill_marked, digest(key)):
-            raise BackendError("a notebook's processes did not end")
         child = self._children.pop(key, None)
+        leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
+        if not await asyncio.to_thread(_kill_all, digest(key), leader):
+            raise BackendError("a notebook's processes did not end")
         if child is not None:
             await child.wait()
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
@@ -239,24 +240,37 @@ def _born(pid: int) -> float | None:
         return None
 
 
-def _kill_marked(mark: str) -> bool:
-    """Kill every process that carries the mark, until none is left; returns whether that was reached."""
+def _leader(home: Path) -> int | None:
+    """Return the process that a notebook was started as, unless its number belongs to another one by now."""
+    try:
+        facts = json.loads((home / _FACTS).read_text())
+    except (OSError, ValueError):
+        return None
+    return int(facts["pid"]) if _born(facts["pid"]) == facts["born"] else None
+
+
+def _kill_all(mark: str, leader: int | None) -> bool:
+    """Kill every process of a notebook, until none is left; returns whether that was reached."""
     for _ in range(_KILL_ROUNDS):
-        marked = [process for process in psutil.process_iter() if _is_marked(process, mark)]
-        if not marked:
+        found = [process for process in psutil.process_iter() if _belongs(process, mark, leader)]
+        if not found:
             return True
-        for process in marked:
+        for process in found:
             try:
                 process.send_signal(signal.SIGKILL)
             except psutil.Error:
                 continue
-        psutil.wait_procs(marked, timeout=0.1)
+        psutil.wait_procs(found, timeout=0.1)
     return False
 
 
-def _is_marked(process: psutil.Process, mark: str) -> bool:
+def _belongs(process: psutil.Process, mark: str, leader: int | None) -> bool:
+    """Whether it carries the mark or is in the leader's session: one may be cleared, the other left, hardly both."""
     try:
-        return process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        is_in_session = leader is not None and os.getsid(process.pid) == leader
+        return is_in_session or bool(process.environ().get(_MARK) == mark)
     except (psutil.Error, OSError):
         return False
 

@@ -54,8 +54,8 @@ class Api:
         held = self._site.pools.find(key)
         if held is None:
             return self._user.gone(request, key, "")
-        if request.method != "GET" and self._site.is_cross_site(request):
-            raise web.HTTPForbidden(text="This page may not change that session.")
+        if request.method != "GET":
+            self._site.refuse_cross_site(request)
         pool, notebook = held
         if request.method == "DELETE":
             pool.reap(notebook, Reason.ENDED)

@@ -34,8 +34,7 @@ class Front:
 
     async def spawn(self, request: web.Request) -> web.Response:
         """POST: assign, and 303 to the notebook."""
-        if self._site.is_cross_site(request):
-            raise web.HTTPForbidden(text="A notebook is started from its own launch page.")
+        self._site.refuse_cross_site(request)
         pool = self._pool(request)
         form = await request.post()
         ticket, visitor = str(form.get("ticket", "")), self._site.visitor(request)

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from multidict import MultiMapping
 from yarl import URL
 
 from tmppool.errors import BackendError
@@ -39,24 +40,33 @@ class Site:
     cors: dict[str, str] = field(default_factory=dict)
 
     def client(self, request: web.BaseRequest) -> Client:
-        found = identify(request.remote or "", request.headers, self.trusted)
+        return self.client_of(request.remote or "", request.headers)
+
+    def client_of(self, peer: str, found: MultiMapping[str]) -> Client:
+        """Return who a request comes from, and how the visitor's browser reached the service."""
+        client = identify(peer, found, self.trusted)
         if self.public_url is not None:
             url = URL(self.public_url)
-            return Client(found.address, url.scheme, url.authority)
-        return found
+            return Client(client.address, url.scheme, url.authority)
+        return client
 
-    def is_cross_site(self, request: web.BaseRequest) -> bool:
+    def is_cross_site(self, peer: str, found: MultiMapping[str]) -> bool:
         """Whether a page of another origin sent this.
 
         The proxy holds the notebook's token, which switches Jupyter's own checks off, so they are made here. A
         request with neither header comes from no browser (Fetch Metadata; RFC 6454 section 7).
         """
-        fetch_site = request.headers.get("Sec-Fetch-Site")
+        fetch_site = found.get("Sec-Fetch-Site")
         if fetch_site is not None:
             return fetch_site not in ("same-origin", "none")
-        origin = request.headers.get("Origin")
+        origin = found.get("Origin")
         # Host against host: behind a proxy that ends TLS without saying so, the schemes differ.
-        return origin is not None and origin.partition("://")[2].lower() != self.client(request).host.lower()
+        return origin is not None and origin.partition("://")[2].lower() != self.client_of(peer, found).host.lower()
+
+    def refuse_cross_site(self, request: web.BaseRequest) -> None:
+        """Raise HTTPForbidden for a request that a page of another origin sent."""
+        if self.is_cross_site(request.remote or "", request.headers):
+            raise web.HTTPForbidden(text="This is asked for from this service's own pages only.")
 
     def cookie_name(self, client: Client) -> str:
         return f"__Host-{headers.COOKIE}" if client.scheme == "https" else headers.COOKIE

@@ -1,5 +1,4 @@
 // Submits the page's one form: at once ([data-auto]) or after a countdown ([data-retry-after]).
-// Without this script the form's button does the same by hand.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -7,7 +6,7 @@
   if (!form) return;
   const status = document.getElementById("status");
   const say = document.getElementById("say");
-  const retry = form.dataset.retryAfter;
+  const { auto, retryAfter } = form.dataset;
   let timer;
 
   // idle: the reader decides; wait: counting down; busy: submitted.
@@ -36,7 +35,7 @@
 
   form.addEventListener("submit", (event) => {
     if (root.dataset.state === "busy") return event.preventDefault();
-    set("busy", "", form.dataset.auto === undefined ? "Trying again…" : "Starting your notebook…");
+    set("busy", "", auto === undefined ? "Trying again…" : "Starting your notebook…");
     // Still here: the request was stopped, or is slow. Give the button back.
     timer = setTimeout(() => set("idle", "", "This takes longer than usual. You can try again."), 20000);
   });
@@ -48,12 +47,13 @@
   const [nav] = performance.getEntriesByType("navigation");
   if (nav && nav.type === "back_forward") return set("idle");
 
-  if (retry === undefined) {
+  if (auto === undefined && retryAfter === undefined) return set("idle");
+  if (auto !== undefined) {
     set("wait");
     return whenSeen(submit);
   }
   // A little jitter, so that a whole class does not return in the same instant.
-  const due = Date.now() + Math.max(1, Number(retry) || 5) * 1000 * (1 + Math.random() * 0.15);
+  const due = Date.now() + Math.max(1, Number(retryAfter) || 5) * 1000 * (1 + Math.random() * 0.15);
   const tick = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
     if (left <= 0) return whenSeen(submit);

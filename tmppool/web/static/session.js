@@ -19,6 +19,7 @@
   let ended = false;
   let failures = 0;
   let asking = null;
+  let again = false;
   let timer = 0;
   let session = null; // { idle, life }: local times in ms of either end
   let dismissed = "";
@@ -106,11 +107,20 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (!host.isConnected) (document.body || document.documentElement).append(host);
   };
 
-  const freshLink = (href, text) => {
+  // The service may not know what was open here ("/"); this page's own address does.
+  const freshUrl = (given) => {
+    if (given !== "/") return given;
+    const [, rest] = location.pathname.split(`/${url.split("/").pop()}/`);
+    return rest && /^(lab|notebooks|tree|doc|edit|nbclassic|consoles)(\/|$)/.test(rest)
+      ? `/${rest.replace(/^lab\/workspaces\/[^/]+/, "lab")}`
+      : given;
+  };
+
+  const freshLink = (given, text) => {
     const link = make("a", "go", text);
     link.target = "_top";
     try {
-      const to = new URL(href, location.href);
+      const to = new URL(freshUrl(given), location.href);
       if (to.protocol !== "https:" && to.protocol !== "http:") return null;
       link.href = to.href;
     } catch {
@@ -300,7 +310,10 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       })
       .finally(() => {
         asking = null;
-        plan();
+        const now = again && failures > 0;
+        again = false;
+        if (now) ask();
+        else plan();
       });
     return asking;
   };
@@ -311,6 +324,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (Date.now() - last < 1000) return;
     last = Date.now();
     failures = 0;
+    again = asking !== null; // the one under way may be from before the network came back
     ask();
   };
   document.addEventListener("visibilitychange", askNow);

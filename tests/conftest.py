@@ -1,0 +1,117 @@
+"""What every test may use, and the honest account of what could not run here.
+
+``--fast`` leaves out the groups that need more than Python. Without it everything runs: a test whose group cannot run
+on this machine fails where ``CI`` is set, else it is skipped, and the last lines say that this was not everything.
+"""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
+from typing import NoReturn
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+from tmppool.backends import engine
+from tmppool.backends.fake import FakeBackend
+from tmppool.policy import Limits
+from tmppool.pool import Listener, Pool
+
+settings.register_profile("tmppool", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tmppool")
+
+GROUPS = ("engine", "browser", "process")
+_lacking: dict[str, str] = {}
+
+
+@cache
+def lacks(group: str) -> str:
+    """Return why the tests of this group cannot run here; empty when they can."""
+    if group == "process":
+        return "" if importlib.util.find_spec("jupyterlab") else "jupyterlab is not installed"
+    if group == "browser":
+        has_browser = importlib.util.find_spec("playwright") and shutil.which("chromium")
+        return "" if has_browser else "playwright or Chromium is not installed"
+    return "" if asyncio.run(engine.answers()) else "no Docker Engine answers (scripts/engine starts one)"
+
+
+def unavailable(group: str, reason: str) -> NoReturn:
+    """End a test that cannot run here: a failure in CI, elsewhere a skip that the summary counts."""
+    _lacking[group] = reason
+    if os.environ.get("CI"):
+        pytest.fail(f"{group}: {reason}", pytrace=False)
+    pytest.skip(f"{group}: {reason}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help=f"leave out the tests marked {', '.join(GROUPS)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        left_out = [item for item in items if any(item.get_closest_marker(group) for group in GROUPS)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for group in GROUPS:
+        if item.get_closest_marker(group) and (reason := lacks(group)):
+            unavailable(group, reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left_out = dict.fromkeys(GROUPS, "left out by --fast") if config.getoption("--fast") else {}
+    for group, reason in (_lacking | left_out).items():
+        terminalreporter.write_line(f"could not run: {group}: {reason}", yellow=True)
+    if _lacking or left_out:
+        terminalreporter.write_line("This is not a pass of everything.", yellow=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_calls() -> Iterator[None]:
+    """A call in tmppool that blocks the loop fails the test."""
+    with blockbuster_ctx("tmppool"):
+        yield
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[FakeBackend]:
+    made = FakeBackend()
+    yield made
+    await made.end_all()
+
+
+@pytest.fixture
+async def pool(backend: FakeBackend, clock: Clock) -> AsyncIterator[Callable[..., Pool]]:
+    """Make pools on the fake backend; keywords are those of Limits."""
+    made = []
+
+    def make(name: str = "main", on_transition: Listener = lambda _fact: None, **limits: float) -> Pool:
+        known = {"capacity": 4, "warm": 2, "idle": 600.0, "lifetime": 3600.0, "parallel_starts": 8}
+        made.append(Pool(name, backend, Limits(**(known | limits)), on_transition, clock))
+        return made[-1]
+
+    yield make
+    backend.is_ill = False
+    for each in made:
+        await each.close(stop=True, grace=1.0)

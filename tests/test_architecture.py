@@ -1,0 +1,251 @@
+"""The house stands: imports go down only, files and functions stay small, each module has its test file."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tmppool"
+TESTS = ROOT / "tests"
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors", "backoff", "tasks", "running"),
+    ("upstream", "config", "build_report"),
+    ("notebook", "build_image"),
+    ("policy", "backends"),
+    ("pool",),
+    ("pools",),
+    ("proxy", "ledger", "metrics", "log"),
+    ("web", "timers", "recovery"),
+    ("app",),
+    ("__main__",),
+)
+"""A room may import from the floors below it, and from itself where it is a package."""
+
+ONLY = {"config": {"app", "__main__"}, "build_image": {"app", "__main__"}}
+"""Rooms that nobody else may know."""
+
+WITHOUT_TESTS = {
+    "errors": "types only",
+    "backends/base": "types only; contract.py tests what they promise",
+    "build_report": "tested as part of test_build_image.py, whose builds it reports",
+}
+"""Modules that have no test file of their own, and why."""
+
+MAX_FILE = 300
+MAX_FUNCTION = 50
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+# The checker
+
+
+def modules(package: Path) -> dict[str, ast.Module]:
+    """Every module by its dotted name below the package; a package's own code is ``name.__init__``."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(path.relative_to(package).with_suffix("").parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return found
+
+
+def imported(module: str, tree: ast.Module, known: set[str]) -> Iterator[str]:
+    """What a module imports of the package, wherever in the file, as dotted names of modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            home = ["tmppool", *module.split(".")][: -node.level] if node.level else []
+            base = ".".join([*home, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "tmppool":
+                yield _module_of(parts[1:], known)
+
+
+def _module_of(parts: list[str], known: set[str]) -> str:
+    """The longest known module that the name begins with: the rest are names in it."""
+    for end in range(len(parts), 0, -1):
+        for name in (".".join(parts[:end]), ".".join([*parts[:end], "__init__"])):
+            if name in known:
+                return name
+    return "__init__"
+
+
+def arrows(package: Path) -> set[tuple[str, str]]:
+    trees = modules(package)
+    return {(name, other) for name, tree in trees.items() for other in imported(name, tree, set(trees)) if other != name}
+
+
+def wrong_imports(package: Path) -> list[str]:
+    """Each import that does not go down, as a sentence."""
+    found = []
+    for name, other in sorted(arrows(package)):
+        room, below = name.split(".")[0], other.split(".")[0]
+        if below == "__init__" or (room == below and "." in name):
+            continue
+        if room not in FLOOR_OF or below not in FLOOR_OF:
+            found.append(f"{name} -> {other}: no floor is known for it")
+        elif FLOOR_OF[below] >= FLOOR_OF[room]:
+            found.append(f"{name} -> {other}: not downwards")
+        elif room not in ONLY.get(below, {room}):
+            found.append(f"{name} -> {other}: only {' and '.join(sorted(ONLY[below]))} may")
+    return found
+
+
+def cycles(package: Path) -> list[tuple[str, ...]]:
+    graph: dict[str, set[str]] = {}
+    for name, other in arrows(package):
+        graph.setdefault(name, set()).add(other)
+    found = []
+
+    def walk(path: tuple[str, ...]) -> None:
+        for other in sorted(graph.get(path[-1], ())):
+            if other == path[0]:
+                found.append(path)
+            elif other not in path and other > path[0]:
+                walk((*path, other))
+
+    for name in sorted(graph):
+        walk((name,))
+    return found
+
+
+def made_tasks(package: Path) -> list[str]:
+    """Where a task is made other than by ``tasks.spawn``."""
+    found = []
+    for name, tree in modules(package).items():
+        for node in ast.walk(tree):
+            called = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if called in ("create_task", "ensure_future") and name != "tasks":
+                found.append(f"{name}:{node.lineno}")
+    return found
+
+
+def long_functions(package: Path) -> list[str]:
+    return [
+        f"{name}.{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for name, tree in modules(package).items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= MAX_FUNCTION
+    ]
+
+
+# The house
+
+
+def test_imports_go_downwards_only() -> None:
+    assert wrong_imports(PACKAGE) == []
+
+
+def test_no_module_is_in_an_import_cycle() -> None:
+    assert cycles(PACKAGE) == []
+
+
+def test_every_room_has_a_floor_and_every_floor_has_its_rooms() -> None:
+    rooms = {name.split(".")[0] for name in modules(PACKAGE)} - {"__init__"}
+    assert rooms == set(FLOOR_OF)
+
+
+def test_tasks_are_made_in_one_place() -> None:
+    assert made_tasks(PACKAGE) == []
+
+
+def test_no_function_is_long() -> None:
+    assert long_functions(PACKAGE) == []
+
+
+def test_no_file_is_long() -> None:
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {path: size for path, size in sizes.items() if size > MAX_FILE} == {}
+
+
+MIRRORED = [
+    name.replace(".", "/")
+    for name in modules(PACKAGE)
+    if not name.endswith("__init__") and name.replace(".", "/") not in WITHOUT_TESTS
+]
+
+
+@pytest.mark.parametrize("module", MIRRORED)
+def test_each_module_has_its_test_file(module: str) -> None:
+    folder, _, name = module.rpartition("/")
+    wanted = TESTS / folder / f"test_{name.strip('_')}.py"
+    assert wanted.is_file(), f"{wanted.relative_to(ROOT)} is missing"
+
+
+def test_every_module_without_tests_exists() -> None:
+    assert [name for name in WITHOUT_TESTS if not (PACKAGE / f"{name}.py").is_file()] == []
+
+
+# The checker itself fails when it should
+
+
+def make(folder: Path, files: dict[str, str]) -> Path:
+    package = folder / "tmppool"
+    for name, text in {"__init__.py": "", "errors.py": "", "pool.py": "", "config.py": "", **files}.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return package
+
+
+UPWARD = ["notebook -> pool: not downwards"]
+
+
+@pytest.mark.parametrize(
+    ("files", "wrong"),
+    [
+        pytest.param({"notebook.py": "from tmppool.errors import E\nfrom tmppool import errors"}, [], id="downward"),
+        pytest.param({"notebook.py": "from tmppool.pool import Pool"}, UPWARD, id="upward"),
+        pytest.param({"notebook.py": "import tmppool.pool"}, UPWARD, id="upward, plain import"),
+        pytest.param({"notebook.py": "from tmppool import pool"}, UPWARD, id="upward, from the package"),
+        pytest.param({"notebook.py": "from . import pool"}, UPWARD, id="upward, relative"),
+        pytest.param({"notebook.py": "from .pool import Pool"}, UPWARD, id="upward, relative with name"),
+        pytest.param({"notebook.py": "def f():\n    from tmppool.pool import Pool"}, UPWARD, id="inside a function"),
+        pytest.param(
+            {"notebook.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tmppool.pool import Pool"},
+            UPWARD,
+            id="under TYPE_CHECKING",
+        ),
+        pytest.param(
+            {"pools.py": "from tmppool.config import Settings"},
+            ["pools -> config: only __main__ and app may"],
+            id="the settings",
+        ),
+        pytest.param({"app.py": "from tmppool.config import Settings"}, [], id="the settings, by app"),
+        pytest.param({"ledger.py": "import tmppool.log", "log.py": ""}, ["ledger -> log: not downwards"], id="sideways"),
+        pytest.param(
+            {"web/__init__.py": "", "web/a.py": "from tmppool.web.b import B", "web/b.py": ""}, [], id="inside a package"
+        ),
+        pytest.param(
+            {"notebook.py": "from tmppool.cellar import X", "cellar.py": ""},
+            ["notebook -> cellar: no floor is known for it"],
+            id="a room without floor",
+        ),
+    ],
+)
+def test_an_import_that_does_not_go_down_is_found(tmp_path: Path, files: dict[str, str], wrong: list[str]) -> None:
+    assert wrong_imports(make(tmp_path, files)) == wrong
+
+
+def test_a_cycle_is_found(tmp_path: Path) -> None:
+    web = {"web/__init__.py": "", "web/a.py": "import tmppool.web.b", "web/b.py": "def f():\n    from . import c"}
+    assert cycles(make(tmp_path, {**web, "web/c.py": "from tmppool.web.a import A"})) == [("web.a", "web.b", "web.c")]
+
+
+def test_a_long_function_is_found(tmp_path: Path) -> None:
+    package = make(tmp_path, {"pools.py": "async def f():\n" + "    x = 1\n" * MAX_FUNCTION})
+    assert long_functions(package) == ["pools.f: 51 lines"]
+
+
+@pytest.mark.parametrize("text", ["asyncio.create_task(x)", "loop.create_task(x)", "from asyncio import ensure_future as e\nensure_future(x)"])
+def test_a_task_made_elsewhere_is_found(tmp_path: Path, text: str) -> None:
+    line = len(text.splitlines())
+    assert made_tasks(make(tmp_path, {"pools.py": text})) == [f"pools:{line}"]
+    assert made_tasks(make(tmp_path, {"pools.py": "", "tasks.py": text})) == []

@@ -1,0 +1,282 @@
+"""Recipes, names and contexts of images, and the sentences for what cannot be built; no engine is needed."""
+
+import asyncio
+import io
+import os
+import re
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tmppool import build_image
+from tmppool.build_image import BuildOptions, Recipe
+from tmppool.build_report import Report, StepError
+from tmppool.errors import ImageError
+
+OPTIONS = BuildOptions()
+
+
+@pytest.fixture(autouse=True)
+def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_INDEX_URL", *build_image.CERTIFICATES):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "images"
+    recipe = root / "toy"
+    (recipe / "home").mkdir(parents=True)
+    (recipe / "base").write_text("#!/bin/sh\n")
+    (recipe / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
+    (recipe / "home" / "a.txt").write_text("a")
+    (root / "no-recipe").mkdir()
+    monkeypatch.setattr(build_image, "images_dir", lambda: root)
+    return root
+
+
+@pytest.fixture
+def shown() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+async def report(tmp_path: Path, shown: Console) -> AsyncIterator[Report]:
+    async with Report("image 'toy'", tmp_path / "kept" / "build.log", shown) as report:
+        yield report
+
+
+def test_the_checkout_has_its_recipes() -> None:
+    assert "debian" in build_image.recipes()
+    for name in build_image.recipes():
+        files = Recipe.read(name).files
+        assert files["base"].startswith(b"#!/bin/sh")
+        assert b"ARG BASE\nFROM ${BASE}" in files["Dockerfile"]
+
+
+@pytest.mark.parametrize("script", ["base", "start-notebook.sh", "profile.sh"])
+def test_debians_scripts_are_posix_shell(script: str) -> None:
+    path = build_image.images_dir() / "debian" / script
+    assert subprocess.run(["sh", "-n", str(path)], check=False).returncode == 0
+
+
+def test_an_installed_package_has_its_recipes_beside_its_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "tmppool"
+    package.mkdir()
+    monkeypatch.setattr(build_image, "__file__", str(package / "build_image.py"))
+    assert build_image.images_dir() == tmp_path / "images"
+    (package / "images").mkdir()
+    assert build_image.images_dir() == package / "images"
+
+
+def test_only_directories_with_a_dockerfile_are_recipes(images: Path) -> None:
+    assert build_image.recipes() == ["toy"]
+
+
+def test_names_are_stable(images: Path) -> None:
+    one, two = Recipe.read("toy"), Recipe.read("toy")
+    assert one.image(OPTIONS) == two.image(OPTIONS)
+    assert re.fullmatch(r"tmppool/toy:[0-9a-f]{8}", one.image(OPTIONS))
+    assert re.fullmatch(r"tmppool/toy-base:[0-9a-f]{8}", one.base(OPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("path", "base_too"), [("base", True), ("Dockerfile", False), ("home/a.txt", False), ("home/new.txt", False)]
+)
+def test_a_changed_file_changes_the_name(images: Path, path: str, *, base_too: bool) -> None:
+    before = Recipe.read("toy")
+    (images / "toy" / path).write_text("changed")
+    after = Recipe.read("toy")
+    assert after.image(OPTIONS) != before.image(OPTIONS)
+    assert (after.base(OPTIONS) != before.base(OPTIONS)) is base_too
+
+
+def test_a_renamed_file_changes_the_name(images: Path) -> None:
+    before = Recipe.read("toy").image(OPTIONS)
+    (images / "toy" / "home" / "a.txt").rename(images / "toy" / "home" / "b.txt")
+    assert Recipe.read("toy").image(OPTIONS) != before
+
+
+@pytest.mark.parametrize(
+    ("options", "base_changes", "image_changes"),
+    [
+        (BuildOptions(suite="trixie"), True, True),
+        (BuildOptions(mirror="http://mirror.example/debian"), True, True),
+        (BuildOptions(pip_index="http://index.example/simple"), False, True),
+        (BuildOptions(ca_bundle=Path("/etc/ca.pem")), False, False),
+        (BuildOptions(log=Path("/var/log/build.log")), False, False),
+        (BuildOptions(fresh=True), False, False),
+    ],
+)
+def test_only_options_that_end_up_in_the_image_change_its_name(
+    images: Path, options: BuildOptions, *, base_changes: bool, image_changes: bool
+) -> None:
+    recipe = Recipe.read("toy")
+    assert (recipe.base(options) != recipe.base(OPTIONS)) is base_changes
+    assert (recipe.image(options) != recipe.image(OPTIONS)) is image_changes
+
+
+def test_leftovers_of_python_do_not_change_the_name(images: Path) -> None:
+    before = Recipe.read("toy").image(OPTIONS)
+    (images / "toy" / "__pycache__").mkdir()
+    (images / "toy" / "__pycache__" / "x.pyc").write_bytes(b"x")
+    assert Recipe.read("toy").image(OPTIONS) == before
+
+
+def test_the_context_depends_on_contents_alone(images: Path) -> None:
+    before = Recipe.read("toy").context(b"CA", 1e9)
+    for number, path in enumerate((images / "toy").rglob("*")):
+        path.chmod(0o700)
+        os.utime(path, (number, number))
+    assert Recipe.read("toy").context(b"CA", 1e9) == before
+    with tarfile.open(fileobj=io.BytesIO(before)) as tar:
+        modes = {entry.name: oct(entry.mode) for entry in tar}
+        bundle = tar.extractfile("ca-bundle.crt")
+        assert bundle is not None
+        assert bundle.read() == b"CA"
+    assert modes == {"Dockerfile": "0o644", "base": "0o755", "ca-bundle.crt": "0o644", "home/a.txt": "0o644"}
+
+
+def test_the_environment_fills_in_what_was_not_given(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("CA")
+    environ = {"PIP_CERT": "/nowhere/ca.pem", "SSL_CERT_FILE": str(bundle), "PIP_INDEX_URL": "http://index.example"}
+    assert OPTIONS.resolved({}) == OPTIONS
+    assert OPTIONS.resolved(environ) == BuildOptions(ca_bundle=bundle, pip_index="http://index.example")
+    given = BuildOptions(ca_bundle=Path("/mine"), pip_index="http://mine.example")
+    assert given.resolved(environ) == given
+
+
+def test_certificates() -> None:
+    assert OPTIONS.certificates() == b""
+    with pytest.raises(ImageError, match=r"CA bundle /nowhere/ca\.pem cannot be read: No such file"):
+        BuildOptions(ca_bundle=Path("/nowhere/ca.pem")).certificates()
+
+
+async def test_an_unknown_name_lists_what_there_is(images: Path) -> None:
+    with pytest.raises(ImageError, match="there is no image 'teapot' to build; there is: toy"):
+        await build_image.build("teapot")
+
+
+@pytest.mark.parametrize("name", ["..", "../images/toy", "", "no-recipe"])
+async def test_a_path_is_no_name(images: Path, name: str) -> None:
+    with pytest.raises(ImageError, match="there is no image"):
+        await build_image.build(name)
+
+
+@pytest.mark.parametrize("engine", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:9"])
+async def test_without_an_engine_one_sentence_says_so(images: Path, engine: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        await build_image.build("toy", engine=engine)
+    assert str(caught.value) == f"no Docker Engine answers at {engine}; start it or set DOCKER_HOST"
+
+
+async def test_an_engine_that_is_no_url(images: Path) -> None:
+    with pytest.raises(ImageError, match="teapot is not the URL of one"):
+        await build_image.build("toy", engine="teapot")
+
+
+@pytest.mark.parametrize(("tty", "lines"), [(False, "   0 s  boil water\n   0 s  add tea\n"), (True, None)])
+async def test_each_step_is_shown(tmp_path: Path, *, tty: bool, lines: str | None) -> None:
+    console = Console(file=io.StringIO(), force_terminal=tty, width=100)
+    async with Report("tea", tmp_path / "log", console) as report:
+        async with report.step("boil water"):
+            await report.line("bubbles [and] brackets\n")
+        async with report.step("add tea"):
+            pass
+    output = console.file.getvalue()  # type: ignore[attr-defined]
+    if lines is not None:
+        assert output == lines
+    else:
+        assert "boil water" in output
+        assert "✓" in output
+    assert "bubbles [and] brackets\n" in (tmp_path / "log").read_text()
+
+
+async def test_a_failed_step_names_itself_its_reason_and_the_log(report: Report, shown: Console) -> None:
+    async def step() -> None:
+        async with report.step("boil water"):
+            await report.line("\x1b[31mthe kettle is empty\x1b[0m\n")
+            raise StepError("no water")
+
+    with pytest.raises(ImageError) as caught:
+        await step()
+    assert str(caught.value) == f"image 'toy': the step 'boil water' failed: no water (whole log: {report.log})"
+    assert "    the kettle is empty\n" in shown.file.getvalue()  # type: ignore[attr-defined]
+
+
+async def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImageError, match=r"the log .*/file/log cannot be written"):
+        async with Report("tea", tmp_path / "file" / "log"):
+            pass
+
+
+def tools(report: Report) -> build_image._Build:
+    return build_image._Build(Recipe("toy", {}), OPTIONS, None, report)  # type: ignore[arg-type]
+
+
+async def test_a_failing_tools_last_line_is_the_reason(report: Report) -> None:
+    with pytest.raises(ImageError, match="'try' failed: it broke "):
+        async with report.step("try"):
+            await tools(report)._tool("sh", "-c", "echo working; echo it broke >&2; exit 3")
+    assert "working\nit broke\n" in report.log.read_text()
+
+
+async def test_a_missing_tool(report: Report) -> None:
+    with pytest.raises(ImageError, match=r"'try' failed: .*no-such-tool"):
+        async with report.step("try"):
+            await tools(report)._tool("no-such-tool")
+
+
+async def test_a_silent_tool_is_ended(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_image, "STALL", 0.05)
+    with pytest.raises(ImageError, match="sleep was silent for 0 s"):
+        async with report.step("try"):
+            await tools(report)._tool("sleep", "60")
+
+
+async def test_cancelling_ends_the_tool_and_its_children(report: Report, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"sleep 60 & echo $! $$ >{pids}; echo ready; wait"
+    task = asyncio.get_running_loop().create_task(tools(report)._tool("sh", "-c", script))
+    async with asyncio.timeout(10):
+        while "ready" not in report.log.read_text():
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for pid in pids.read_text().split():
+        async with asyncio.timeout(10):
+            while runs(int(pid)):
+                await asyncio.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_making_a_base_needs_root(images: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(ImageError, match="needs root: run this with sudo"):
+        await tools(report)._make_base("tmppool/toy-base:0")
+
+
+async def test_a_failed_base_leaves_no_directory(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(build_image, "user_cache_path", lambda _: tmp_path / "cache")
+    build = build_image._Build(Recipe("toy", {"base": b"exit 1"}), OPTIONS, None, report)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="the step 'make the base system from packages' failed"):
+        await build._make_base("tmppool/toy-base:0")
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -1,0 +1,104 @@
+"""One notebook's life: every arrow of the table, and every arrow that is not in it."""
+
+from itertools import product
+
+import pytest
+
+from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Notebook, Reason, State, Transition
+from tmppool.running import digest
+
+S, W, A, R, G = State.STARTING, State.WARM, State.ASSIGNED, State.REAPING, State.GONE
+
+LEGAL = {(S, W), (S, A), (S, R), (S, G), (W, A), (W, R), (W, G), (A, R), (A, G), (R, G)}
+ILLEGAL = set(product(State, State)) - LEGAL
+
+
+def notebook(state: State = State.STARTING) -> Notebook:
+    made = Notebook("k" * 22, "main", 100.0)
+    made.state, made.reason, made.moved_at = state, Reason.READY, 110.0
+    return made
+
+
+def test_the_table_holds_these_arrows_and_no_other() -> None:
+    assert {(was, to) for was, targets in TRANSITIONS.items() for to in targets} == LEGAL
+
+
+def test_no_arrow_leads_back_to_warm_from_a_visitor() -> None:
+    reached, frontier = set(), {State.ASSIGNED}
+    while frontier:
+        reached |= frontier
+        frontier = {to for was in frontier for to in TRANSITIONS[was]} - reached
+    assert reached == {State.ASSIGNED, State.REAPING, State.GONE}
+
+
+@pytest.mark.parametrize(("was", "to"), sorted(LEGAL))
+def test_a_legal_move_is_made_and_told_as_a_fact(was: State, to: State) -> None:
+    made = notebook(was)
+
+    fact = made.move(to, Reason.ENDED, 125.0)
+
+    assert fact == Transition(made, was, to, Reason.ENDED, 125.0, 15.0)
+    assert (made.state, made.reason, made.moved_at) == (to, Reason.ENDED, 125.0)
+
+
+@pytest.mark.parametrize(("was", "to"), sorted(ILLEGAL))
+def test_an_illegal_move_raises_and_changes_nothing(was: State, to: State) -> None:
+    made, closed = notebook(was), []
+    made.on_close.add(lambda: closed.append(was))
+
+    with pytest.raises(ValueError, match=f"<Notebook {made.id} {was} \\(ready\\)> may not become {to}"):
+        made.move(to, Reason.ENDED, 125.0)
+
+    assert (made.state, made.reason, made.moved_at) == (was, Reason.READY, 110.0)
+    assert closed == []
+    assert len(made.on_close) == 1
+
+
+@pytest.mark.parametrize("ending", [State.REAPING, State.GONE])
+def test_what_registered_in_on_close_is_called_once_when_it_ends(ending: State) -> None:
+    made, closed = notebook(State.WARM), []
+    made.on_close |= {lambda: closed.append("a"), lambda: closed.append("b")}
+
+    made.move(State.ASSIGNED, Reason.CLICK, 120.0)
+    assert closed == []
+
+    made.move(ending, Reason.IDLE, 130.0)
+    if ending is State.REAPING:
+        made.move(State.GONE, Reason.IDLE, 140.0)
+
+    assert sorted(closed) == ["a", "b"]
+    assert made.on_close == set()
+
+
+def test_a_tunnel_that_leaves_while_it_is_closed_is_no_trouble() -> None:
+    made = notebook(State.ASSIGNED)
+
+    def close() -> None:
+        made.on_close.discard(close)
+
+    made.on_close.add(close)
+    made.move(State.REAPING, Reason.IDLE, 130.0)
+    assert made.on_close == set()
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_an_assigned_notebook_is_live(state: State) -> None:
+    assert notebook(state).is_live == (state is State.ASSIGNED)
+
+
+def test_a_new_notebook_is_starting_and_has_moved_when_it_was_made() -> None:
+    made = Notebook("k" * 22, "main", 100.0)
+    assert (made.state, made.moved_at, made.visitor, made.expires_at) == (State.STARTING, 100.0, None, None)
+
+
+def test_its_repr_and_id_do_not_give_the_key_away() -> None:
+    made = Notebook("a-very-secret-key-0001", "main", 100.0)
+    assert made.id == digest("a-very-secret-key-0001")
+    assert repr(made) == f"<Notebook {made.id} starting>"
+    assert repr(notebook(State.WARM)) == f"<Notebook {digest('k' * 22)} warm (ready)>"
+
+
+def test_every_reason_that_a_visitor_may_meet_has_a_sentence() -> None:
+    never_met = {Reason.READY, Reason.CLICK, Reason.ADOPTED, Reason.FAILED, Reason.SURPLUS, Reason.ORPHAN}
+    assert set(EXPLANATIONS) == set(Reason) - never_met
+    assert all(sentence.endswith(".") for sentence in EXPLANATIONS.values())

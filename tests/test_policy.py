@@ -1,0 +1,173 @@
+"""What a tick decides: tables of facts to plan."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tmppool.notebook import Notebook, Reason, State
+from tmppool.policy import Limits, Plan, plan
+
+NOW = 10_000.0
+LIMITS = Limits(capacity=10, warm=4, idle=600.0, lifetime=3600.0, parallel_starts=8)
+
+
+@dataclass
+class Facts:
+    """A table in short: how many of each state."""
+
+    starting: int = 0
+    warm: int = 0
+    assigned: int = 0
+    reaping: int = 0
+    gone: int = 0
+
+    def table(self) -> list[Notebook]:
+        found = []
+        for state in State:
+            for number in range(getattr(self, state.value)):
+                found.append(notebook(state, f"{state}-{number}", moved_at=NOW - 100 + number))
+        return found
+
+
+def notebook(state: State, key: str = "k", **facts: float) -> Notebook:
+    made = Notebook(key, "main", NOW - 100)
+    made.state, made.active_at = state, NOW
+    for name, value in facts.items():
+        setattr(made, name, value)
+    return made
+
+
+def limits(**changed: float) -> Limits:
+    known = {"capacity": 10, "warm": 4, "idle": 600.0, "lifetime": 3600.0, "parallel_starts": 8}
+    return Limits(**(known | changed))
+
+
+@pytest.mark.parametrize(
+    ("facts", "changed", "start"),
+    [
+        pytest.param(Facts(), {}, 4, id="an empty table is filled to the warm target"),
+        pytest.param(Facts(warm=4), {}, 0, id="a full target starts nothing"),
+        pytest.param(Facts(warm=3), {}, 1, id="one missing, one started"),
+        pytest.param(Facts(warm=1, starting=2), {}, 1, id="those under way count for the target"),
+        pytest.param(Facts(warm=1, starting=3), {}, 0, id="those under way fill the target"),
+        pytest.param(Facts(assigned=3), {}, 4, id="sessions do not count for the target"),
+        pytest.param(Facts(assigned=8), {}, 2, id="capacity limits, sessions included"),
+        pytest.param(Facts(assigned=10), {}, 0, id="full is full"),
+        pytest.param(Facts(assigned=12), {}, 0, id="more than full, after a restart with less capacity"),
+        pytest.param(Facts(assigned=6, reaping=3), {}, 1, id="one that is being reaped holds its place"),
+        pytest.param(Facts(assigned=6, reaping=4), {}, 0, id="slow stops never exceed the capacity"),
+        pytest.param(Facts(assigned=6, gone=4), {}, 4, id="what is gone holds no place"),
+        pytest.param(Facts(), {"parallel_starts": 2}, 2, id="so many at once"),
+        pytest.param(Facts(starting=2), {"parallel_starts": 2}, 0, id="no more while those are under way"),
+        pytest.param(Facts(starting=1, warm=1), {"parallel_starts": 2}, 1, id="one more beside the one under way"),
+        pytest.param(Facts(starting=3), {"parallel_starts": 2}, 0, id="more under way than allowed"),
+        pytest.param(Facts(), {"warm": 0}, 0, id="no warm target, no starts"),
+        pytest.param(Facts(), {"warm": 20}, 8, id="a target above what may start at once"),
+        pytest.param(Facts(), {"warm": 20, "parallel_starts": 99}, 10, id="a target above the capacity"),
+    ],
+)
+def test_so_many_are_started(facts: Facts, changed: dict[str, float], start: int) -> None:
+    assert plan(facts.table(), limits(**changed), NOW, may_start=True).start == start
+
+
+def test_nothing_is_started_when_nothing_may() -> None:
+    assert plan([], LIMITS, NOW, may_start=False) == Plan(0, (), ())
+
+
+def test_surplus_warm_ones_are_reaped_the_youngest_first() -> None:
+    young = notebook(State.WARM, "young", moved_at=NOW - 10)
+    old = notebook(State.WARM, "old", moved_at=NOW - 50)
+    middle = notebook(State.WARM, "middle", moved_at=NOW - 30)
+
+    decided = plan([young, old, middle], limits(warm=2), NOW, may_start=True)
+
+    assert decided == Plan(0, ((young, Reason.SURPLUS),), ())
+
+
+def test_warm_ones_for_which_sessions_leave_no_place_are_surplus() -> None:
+    """After a restart with a smaller capacity: what would be given away would exceed it."""
+    table = Facts(assigned=3, warm=4).table()
+
+    decided = plan(table, limits(capacity=5, warm=5), NOW, may_start=True)
+
+    assert [(found.key, reason) for found, reason in decided.reap] == [
+        ("warm-2", Reason.SURPLUS),
+        ("warm-3", Reason.SURPLUS),
+    ]
+    assert decided.start == 0
+
+
+@pytest.mark.parametrize(("at", "is_over"), [(NOW - 1, True), (NOW, True), (NOW + 0.001, False)])
+def test_a_session_ends_at_its_expiry_however_busy_it_is(at: float, is_over: bool) -> None:  # noqa: FBT001
+    found = notebook(State.ASSIGNED, expires_at=at)
+    assert plan([found], limits(warm=0), NOW, may_start=True).reap == (((found, Reason.EXPIRED),) if is_over else ())
+
+
+def test_a_session_without_expiry_goes_on() -> None:
+    assert plan([notebook(State.ASSIGNED)], limits(warm=0), NOW, may_start=True) == Plan(0, (), ())
+
+
+IDLE, ASKED, WAITS = "reaped as idle", "asked", "left alone"
+
+
+@pytest.mark.parametrize(
+    ("silent", "asked_ago", "outcome"),
+    [
+        (0.0, None, WAITS),
+        (599.0, None, WAITS),
+        (600.0, None, ASKED),
+        (900.0, None, ASKED),
+        (600.0, 0.0, IDLE),
+        (900.0, 10.0, IDLE),
+        pytest.param(900.0, 300.0, IDLE, id="asked at the very moment at which it fell due"),
+        pytest.param(900.0, 301.0, ASKED, id="asked before it fell due: the answer is too old"),
+        pytest.param(599.0, 0.0, WAITS, id="asked, and active again since"),
+        pytest.param(601.0, 700.0, ASKED, id="asked once in an earlier silence"),
+    ],
+)
+def test_a_silent_session_is_asked_before_it_is_reaped(silent: float, asked_ago: float | None, outcome: str) -> None:
+    asked_at = None if asked_ago is None else NOW - asked_ago
+    found = notebook(State.ASSIGNED, active_at=NOW - silent, asked_at=asked_at)
+
+    decided = plan([found], limits(warm=0), NOW, may_start=True)
+
+    expected = {
+        IDLE: Plan(0, ((found, Reason.IDLE),), ()),
+        ASKED: Plan(0, (), (found,)),
+        WAITS: Plan(0, (), ()),
+    }
+    assert decided == expected[outcome]
+
+
+def test_a_kernel_that_computes_postpones_the_end_by_the_whole_idle_time() -> None:
+    found = notebook(State.ASSIGNED, active_at=NOW - 600, asked_at=None)
+    assert plan([found], limits(warm=0), NOW, may_start=True).ask == (found,)
+
+    found.asked_at, found.active_at = NOW, NOW  # it answered: a kernel is busy now
+
+    assert plan([found], limits(warm=0), NOW + 599, may_start=True) == Plan(0, (), ())
+    assert plan([found], limits(warm=0), NOW + 600, may_start=True) == Plan(0, (), (found,))
+
+
+def test_no_idle_limit_means_no_asking_and_no_reaping() -> None:
+    found = notebook(State.ASSIGNED, active_at=NOW - 1e9)
+    assert plan([found], limits(idle=0, warm=0), NOW, may_start=True) == Plan(0, (), ())
+
+
+def test_expiry_comes_before_idleness() -> None:
+    found = notebook(State.ASSIGNED, active_at=NOW - 900, expires_at=NOW)
+    assert plan([found], limits(warm=0), NOW, may_start=True) == Plan(0, ((found, Reason.EXPIRED),), ())
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.REAPING, State.GONE])
+def test_only_sessions_expire_or_are_idle(state: State) -> None:
+    found = notebook(state, active_at=NOW - 1e6, expires_at=NOW - 1e6)
+    decided = plan([found], LIMITS, NOW, may_start=False)
+    assert (decided.reap, decided.ask) == ((), ())
+
+
+def test_a_plan_leaves_the_table_as_it_was() -> None:
+    table = Facts(starting=1, warm=6, assigned=2, reaping=1).table()
+    before = [(n.state, n.moved_at, n.active_at, n.asked_at) for n in table]
+    plan(table, LIMITS, NOW, may_start=True)
+    assert [(n.state, n.moved_at, n.active_at, n.asked_at) for n in table] == before

@@ -1,0 +1,93 @@
+"""Tasks are kept, named, and their death is logged."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+from structlog.testing import capture_logs
+
+from tmppool import tasks
+
+
+async def test_a_task_has_its_name_and_its_result() -> None:
+    async def work() -> int:
+        return 7
+
+    task = tasks.spawn(work(), "the work")
+    assert task.get_name() == "the work"
+    assert await task == 7
+
+
+async def test_a_task_that_nobody_holds_is_kept_until_it_is_done() -> None:
+    gate, done = asyncio.Event(), []
+
+    async def work() -> None:
+        await gate.wait()
+        done.append(1)
+
+    kept = weakref.ref(tasks.spawn(work(), "work"))
+    await asyncio.sleep(0)
+    gc.collect()
+    assert kept() is not None
+
+    gate.set()
+    await asyncio.wait({kept()})
+    await asyncio.sleep(0)
+    assert done == [1]
+    gc.collect()
+    assert kept() is None
+
+
+async def test_the_death_of_a_task_is_logged_with_its_name() -> None:
+    async def work() -> None:
+        raise RuntimeError("out of luck")
+
+    with capture_logs() as logs:
+        task = tasks.spawn(work(), "doomed")
+        await asyncio.wait({task})
+        await asyncio.sleep(0)
+    assert [(line["event"], line["task"], line["error"], line["log_level"]) for line in logs] == [
+        ("task.died", "doomed", "RuntimeError('out of luck')", "error")
+    ]
+
+
+async def test_a_cancelled_task_is_no_death() -> None:
+    with capture_logs() as logs:
+        task = tasks.spawn(asyncio.Event().wait(), "endless")
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        await asyncio.sleep(0)
+    assert task.cancelled()
+    assert logs == []
+
+
+async def test_finish_of_nothing_returns() -> None:
+    await tasks.finish(set(), 0.0)
+
+
+async def test_finish_waits_for_what_ends_in_time() -> None:
+    ended = []
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        ended.append(1)
+
+    await tasks.finish({tasks.spawn(work(), "a"), tasks.spawn(work(), "b")}, 10.0)
+    assert ended == [1, 1]
+
+
+async def test_finish_cancels_what_is_late_and_waits_for_its_clean_up() -> None:
+    cleaned = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(1)
+
+    await tasks.finish({tasks.spawn(work(), "late")}, 0.0)
+    if not cleaned:
+        pytest.fail("finish returned before the task had ended")

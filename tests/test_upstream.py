@@ -1,0 +1,327 @@
+"""The HTTP side of one notebook: what it answers is written by a stranger."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiohttp import web
+
+from tmppool import upstream as upstream_module
+from tmppool.backends.fake import FakeBackend
+from tmppool.errors import BackendError
+from tmppool.running import Dial, Running
+from tmppool.upstream import Upstream
+
+KEY = "k" * 22
+Handler = Callable[[web.Request], web.StreamResponse]
+
+
+@pytest.fixture
+async def upstream(backend: FakeBackend) -> AsyncIterator[Upstream]:
+    async with Upstream(await backend.start(KEY)) as made:
+        yield made
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator["Stranger"]:
+    made = Stranger()
+    await made.open()
+    yield made
+    await made.close()
+
+
+class Stranger:
+    """A notebook that answers whatever a test wants."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.answer: object = web.Response
+        self._stack: list[Upstream] = []
+
+    async def open(self) -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{rest:.*}", self._handle)
+        self._runner = web.AppRunner(app, handler_cancellation=True)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+
+    def upstream(self) -> Upstream:
+        dial = Dial("127.0.0.1", self._runner.addresses[0][1])
+        self._stack.append(Upstream(Running(KEY, dial, "the-token", 0.0)))
+        return self._stack[-1]
+
+    async def close(self) -> None:
+        for made in self._stack:
+            await made.close()
+        await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.method, request.raw_path, await request.read()))
+        made = self.answer(request)
+        return await made if asyncio.iscoroutine(made) else made
+
+    def says(self, body: object, status: int = 200) -> None:
+        text = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        data = text.encode() if isinstance(text, str) else text
+        self.answer = lambda _request: web.Response(status=status, body=data, content_type="application/json")
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def kernel(state: str, seconds: float) -> dict[str, object]:
+    return {"execution_state": state, "last_activity": ago(seconds)}
+
+
+# Readiness
+
+
+async def test_a_notebook_that_runs_answers(upstream: Upstream, backend: FakeBackend) -> None:
+    assert await upstream.answers()
+    assert backend.notebooks[KEY].requests == [f"GET /user/{KEY}/api"]
+    assert "Authorization" not in backend.notebooks[KEY].headers[0]
+
+
+async def test_a_notebook_that_ended_does_not_answer(upstream: Upstream, backend: FakeBackend) -> None:
+    await backend.stop(KEY)
+    assert not await upstream.answers()
+
+
+@pytest.mark.parametrize(("status", "answers"), [(200, True), (302, True), (403, False), (404, False), (503, False)])
+async def test_what_counts_as_an_answer(stranger: Stranger, status: int, answers: bool) -> None:  # noqa: FBT001
+    stranger.says({}, status)
+    assert await stranger.upstream().answers() is answers
+
+
+async def test_what_is_no_http_is_no_answer() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x00\xff babble\r\n\r\n")
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with server, Upstream(Running(KEY, Dial("127.0.0.1", server.sockets[0].getsockname()[1]), "", 0.0)) as made:
+        assert not await made.answers()
+
+
+async def test_wait_ready_knocks_until_it_answers(stranger: Stranger) -> None:
+    def warming(_request: web.Request) -> web.Response:
+        return web.Response(status=200 if len(stranger.asked) == 3 else 503)
+
+    stranger.answer = warming
+    await stranger.upstream().wait_ready()
+    assert [path for _, path, _ in stranger.asked] == [f"/user/{KEY}/api"] * 3
+
+
+# Silence
+
+
+@pytest.mark.parametrize(
+    ("kernels", "seconds"),
+    [
+        pytest.param([], None, id="no kernel ever ran"),
+        pytest.param([kernel("busy", 500)], 0.0, id="busy"),
+        pytest.param([kernel("idle", 500)], 500.0, id="idle"),
+        pytest.param([kernel("idle", 900), kernel("idle", 300)], 300.0, id="the latest of several"),
+        pytest.param([kernel("idle", 900), kernel("busy", 800)], 0.0, id="one busy among several"),
+        pytest.param([kernel("idle", -500)], 0.0, id="a clock that is ahead"),
+        pytest.param([{"execution_state": "idle"}], None, id="no time"),
+        pytest.param([{"execution_state": "idle", "last_activity": "yesterday"}], None, id="no such time"),
+        pytest.param([{"execution_state": "idle", "last_activity": None}], None, id="null for a time"),
+        pytest.param([7, None, "x", [], kernel("idle", 60)], 60.0, id="things that are no kernels"),
+    ],
+)
+async def test_how_long_the_kernels_have_been_silent(
+    upstream: Upstream, backend: FakeBackend, kernels: list[object], seconds: float | None
+) -> None:
+    backend.notebooks[KEY].kernels = kernels
+    silent = await upstream.silent_for()
+    assert silent == (None if seconds is None else pytest.approx(seconds, abs=30))
+
+
+async def test_the_question_carries_the_token_and_does_not_count_as_activity(
+    upstream: Upstream, backend: FakeBackend
+) -> None:
+    await upstream.silent_for()
+    assert backend.notebooks[KEY].requests == [f"GET /user/{KEY}/api/kernels?no_track_activity=1"]
+    assert backend.notebooks[KEY].headers[0]["Authorization"] == f"token token-of-{KEY}"
+
+
+GARBAGE = {
+    "not JSON": "<html>",
+    "nothing": "",
+    "not UTF-8": b"\xff\xfe\xff",
+    "an object": "{}",
+    "null": "null",
+    "a number too long to read": "[" + "9" * 5000 + "]",
+    "nested too deeply": "[" * 200_000,
+}
+
+
+@pytest.mark.parametrize("text", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_garbage_is_no_usable_answer(stranger: Stranger, text: str | bytes) -> None:
+    stranger.says(text)
+    with pytest.raises(BackendError):
+        await stranger.upstream().silent_for()
+
+
+@pytest.mark.parametrize("status", [301, 302, 401, 404, 500])
+async def test_a_refusal_or_a_redirect_is_no_usable_answer(stranger: Stranger, status: int) -> None:
+    stranger.answer = lambda _request: web.Response(status=status, headers={"Location": "/elsewhere"})
+    with pytest.raises(BackendError):
+        await stranger.upstream().silent_for()
+    assert len(stranger.asked) == 1
+
+
+async def test_a_reply_without_end_is_cut_off(stranger: Stranger) -> None:
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 2**20)
+            sent += 1
+
+    stranger.answer = endless
+    with pytest.raises(BackendError, match="no usable answer: ValueError"):
+        await stranger.upstream().silent_for()
+    assert sent < 64
+
+
+async def test_a_reply_that_never_comes_is_given_up(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_module, "_ASK_TIMEOUT", 0.01)
+
+    async def silence(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    stranger.answer = silence
+    with pytest.raises(BackendError, match="no usable answer: TimeoutError"):
+        await stranger.upstream().silent_for()
+
+
+async def test_a_bomb_is_not_unpacked(stranger: Stranger) -> None:
+    def packed(_request: web.Request) -> web.Response:
+        response = web.Response(body=b" " * 2**20)
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    stranger.answer = packed
+    made = stranger.upstream()
+    async with made.session.get(made.origin, headers={"Accept-Encoding": "gzip"}) as reply:
+        assert reply.headers["Content-Encoding"] == "gzip"
+        assert len(await reply.read()) < 10_000
+
+
+# Starting a kernel
+
+
+def contents(stranger: Stranger, found: object) -> None:
+    def answer(request: web.Request) -> web.Response:
+        return web.json_response(found if request.method == "GET" else {"id": "1"})
+
+    stranger.answer = answer
+
+
+async def test_the_kernel_that_the_document_names_is_started(stranger: Stranger) -> None:
+    contents(stranger, {"content": {"metadata": {"kernelspec": {"name": "ir"}}}})
+
+    await stranger.upstream().start_kernel("talks/day one/näher.ipynb")
+
+    look, start = stranger.asked
+    path = "talks/day%20one/n%C3%A4her.ipynb"
+    assert look == ("GET", f"/user/{KEY}/api/contents/{path}?type=notebook&content=1", b"")
+    assert start[:2] == ("POST", f"/user/{KEY}/api/sessions")
+    assert json.loads(start[2]) == {
+        "path": "talks/day one/näher.ipynb",
+        "name": "näher.ipynb",
+        "type": "notebook",
+        "kernel": {"name": "ir"},
+    }
+
+
+NO_KERNEL = [
+    {},
+    [],
+    None,
+    7,
+    {"content": {}},
+    {"content": None},
+    {"content": []},
+    {"content": {"metadata": None}},
+    {"content": {"metadata": {"kernelspec": None}}},
+    {"content": {"metadata": {"kernelspec": "ir"}}},
+]
+
+
+@pytest.mark.parametrize("found", NO_KERNEL, ids=json.dumps)
+async def test_a_document_that_names_no_kernel_gets_the_default_one(stranger: Stranger, found: object) -> None:
+    contents(stranger, found)
+    await stranger.upstream().start_kernel("a.ipynb")
+    assert json.loads(stranger.asked[1][2])["kernel"] == {"name": None}
+
+
+async def test_a_document_that_is_not_there_starts_nothing(stranger: Stranger) -> None:
+    stranger.says({}, 404)
+    with pytest.raises(BackendError, match=re.escape("answered 404 to GET api/contents/a.ipynb")):
+        await stranger.upstream().start_kernel("a.ipynb")
+    assert len(stranger.asked) == 1
+
+
+# Apart from each other
+
+
+async def test_two_upstreams_never_share_a_cookie_or_a_connection(backend: FakeBackend) -> None:
+    seen: list[tuple[int, str | None]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append((request.transport.get_extra_info("peername")[1], request.headers.get("Cookie")))
+        response = web.Response()
+        response.set_cookie("stranger", "was-here")
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    dial = Dial("127.0.0.1", runner.addresses[0][1])
+    async with Upstream(Running("a" * 22, dial, "", 0.0)) as one, Upstream(Running("b" * 22, dial, "", 0.0)) as other:
+        for made in (one, other, one, other):
+            async with made.session.get(made.origin) as reply:
+                assert reply.headers["Set-Cookie"].startswith("stranger=was-here")
+    await runner.cleanup()
+
+    ports, cookies = zip(*seen, strict=True)
+    assert cookies == (None, None, None, None)
+    assert (ports[0], ports[1]) == (ports[2], ports[3])
+    assert ports[0] != ports[1]
+
+
+async def test_no_header_is_added_to_what_a_visitor_sent(upstream: Upstream, backend: FakeBackend) -> None:
+    async with upstream.session.get(f"{upstream.origin}{upstream.running.base_path}tree", headers={"X-A": "1"}):
+        pass
+    assert set(backend.notebooks[KEY].headers[0]) == {"Host", "X-A"}
+
+
+async def test_the_environment_proxies_are_not_used(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert await upstream.answers()
+
+
+async def test_a_closed_upstream_has_no_connections_left(backend: FakeBackend) -> None:
+    made = Upstream(await backend.start(KEY))
+    assert await made.answers()
+    await made.close()
+    assert made.session.closed
+    with pytest.raises(RuntimeError):
+        await made.session.get(made.origin)

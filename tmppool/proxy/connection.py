@@ -1,0 +1,247 @@
+"""A visitor's connection: requests for notebooks are proxied here, all others are answered by aiohttp.
+
+Every head is read strictly and decided once, on its raw bytes. aiohttp's server protocol is the base class: it is
+fed the bytes of the requests that are its own, one at a time, and never sees the others.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+
+from tmppool.errors import BackendError
+from tmppool.proxy import tunnel, wire
+from tmppool.proxy.exchange import Exchange
+from tmppool.proxy.line import HIGH_WATER, Line
+from tmppool.proxy.passage import Passage
+
+Decide = Callable[[wire.Request, str], Passage | None]
+
+_HEAD_DEADLINE = 10.0  # seconds from a head's first byte to its last (CIS nginx benchmark 5.2.1)
+_IDLE = 75.0  # seconds between two requests
+_FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
+_END = b"\r\n\r\n"
+_REASONS = {400: b"Bad Request", 414: b"URI Too Long", 417: b"Expectation Failed", 431: b"Header Fields Too Large"}
+
+
+class Connection(web.RequestHandler):
+    """``decide`` returns the passage of a request, None for one that aiohttp answers. Raises BadMessageError.
+
+    ``failure`` is set while aiohttp answers for a notebook that could not.
+    """
+
+    def __init__(self, server: web.Server, decide: Decide, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, keepalive_timeout=_FOREVER)
+        self._decide = decide
+        self._pending = b""
+        self._head = b""
+        self._exchange: Exchange | None = None
+        self._own_left = 0
+        self._is_own_unanswered = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._peer = ""
+        self._holds: set[str] = set()
+        self.failure: BackendError | None = None
+
+    # What the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self.transport is not None
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else ""
+        self._arm(_HEAD_DEADLINE)
+
+    def data_received(self, data: bytes) -> None:
+        self._pending = self._pending + data if self._pending else data
+        self._advance()
+        if len(self._pending) > HIGH_WATER and (self._exchange or self._is_own):
+            self._reading("pending", is_held=True)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self._disarm()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.visitor_lost()
+        super().connection_lost(error)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._exchange is not None:
+            self._exchange.visitor_congested(True)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._exchange is not None:
+            self._exchange.visitor_congested(False)
+
+    # What the exchange says
+
+    def send(self, data: bytes) -> None:
+        if self.transport is not None and data:
+            self.transport.write(data)
+
+    def hold(self, is_held: bool) -> None:  # noqa: FBT001 - stop or go on reading
+        self._reading("exchange", is_held=is_held)
+
+    def exchange_done(self, *, keep: bool) -> None:
+        self._exchange = None
+        self._reading("exchange", is_held=False)
+        if self.transport is None:
+            return
+        if not keep:
+            self.transport.close()
+        else:
+            self._next()
+
+    def exchange_failed(self, error: BackendError) -> None:
+        """Nothing was sent yet: a request without a body is answered by aiohttp, which knows our pages."""
+        exchange, self._exchange = self._exchange, None
+        self._reading("exchange", is_held=False)
+        if exchange is not None and not exchange.wants_body and self._head:
+            self.failure = error
+            self._feed_own(self._head, 0)
+        else:
+            self._refuse(502, b"Bad Gateway", "The notebook does not answer.")
+
+    def break_off(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def join(self, line: Line, first: bytes, passage: Passage) -> None:
+        assert self.transport is not None
+        self._exchange = None
+        self._disarm()
+        early, self._pending = self._pending, b""
+        end = tunnel.join(self.transport, line, first, passage, self.connection_lost)
+        if early:
+            end.data_received(early)
+
+    # What aiohttp says
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.failure = None
+            self._is_own_unanswered = False
+            if not self._is_own:
+                self._next()
+
+    # Inside
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether aiohttp is at work."""
+        return self._is_own_unanswered or self._own_left > 0
+
+    def _next(self) -> None:
+        self._reading("pending", is_held=False)
+        self._arm(_IDLE)
+        if self._pending:
+            self._loop.call_soon(self._advance)
+
+    def _advance(self) -> None:
+        while self._pending and self.transport is not None and not self.transport.is_closing():
+            if self._exchange is not None:
+                if not self._exchange.wants_body:
+                    return
+                try:
+                    self._pending = self._exchange.feed(self._pending)
+                except wire.BadMessageError:
+                    self._exchange.visitor_lost()
+                    self._exchange = None
+                    self._refuse(400, _REASONS[400], "This body is no HTTP.")
+                    return
+            elif self._own_left:
+                self._feed_own_body()
+            elif self._is_own_unanswered or not self._take_head():
+                return
+
+    def _take_head(self) -> bool:
+        """Take one request from what is pending; returns whether there was a whole one."""
+        end = self._pending.find(_END) + len(_END)
+        if end < len(_END):
+            if len(self._pending) > wire.MAX_REQUEST_HEAD:
+                self._refuse(431, _REASONS[431], "This request's head is too long.")
+            elif len(self._pending.lstrip(b"\r\n")) == 0:
+                self._pending = b""  # empty lines before a request are allowed (RFC 9112 section 2.2)
+            elif self._timer is None or not self._head_began:
+                self._arm(_HEAD_DEADLINE)
+                self._head_began = True
+            return False
+        head, self._pending = self._pending[:end].lstrip(b"\r\n"), self._pending[end:]
+        self._disarm()
+        try:
+            request = wire.parse_request(head)
+            passage = self._decide(request, self._peer)
+        except wire.BadMessageError as error:
+            self._refuse(error.status, _REASONS[error.status], "This request is not one that this service takes.")
+            return False
+        if passage is None:
+            if request.length == wire.CHUNKED:
+                self._refuse(411, b"Length Required", "This address takes no body of unknown length.")
+                return False
+            self._feed_own(head, request.length)
+        else:
+            self._head = head
+            self._exchange = Exchange(self, request, passage)
+            self._exchange.start()
+        return True
+
+    _head_began = False
+
+    def _feed_own(self, head: bytes, length: int) -> None:
+        self._is_own_unanswered = True
+        self._own_left = length
+        super().data_received(head)
+
+    def _feed_own_body(self) -> None:
+        piece, self._pending = self._pending[: self._own_left], self._pending[self._own_left :]
+        self._own_left -= len(piece)
+        super().data_received(piece)
+        if not self._is_own:
+            self._next()
+
+    def _refuse(self, status: int, reason: bytes, text: str) -> None:
+        """Answer what is no request, and close: what follows on this connection cannot be told apart any more."""
+        self._pending = b""
+        if self.transport is None:
+            return
+        body = f"{text}\n".encode()
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+            b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b\r\nConnection: close\r\n\r\n%b"
+            % (status, reason, len(body), wire.date_line(), body)
+        )
+        self.transport.close()
+
+    def _reading(self, why: str, *, is_held: bool) -> None:
+        """Read on when nobody has a reason to wait."""
+        if is_held:
+            self._holds.add(why)
+        else:
+            self._holds.discard(why)
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self._holds:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(seconds, self._late)
+
+    def _disarm(self) -> None:
+        self._head_began = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()

@@ -1,0 +1,283 @@
+"""One request to a notebook and its response.
+
+Nothing is held but what cannot be sent on yet: each side is read no faster than the other takes it. The notebook's
+answer is read as strictly as the visitor's request; what it breaks off must not look complete to the visitor.
+"""
+
+from typing import Protocol
+
+from tmppool.errors import BackendError
+from tmppool.proxy import handshake, headers, wire
+from tmppool.proxy.line import Line
+from tmppool.proxy.passage import Passage
+from tmppool.tasks import spawn
+
+_MAX_INTERIM = 8  # 1xx responses before the answer
+_MAX_PAGE = 2 * 2**20  # bytes of a page that the notice is put into
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_SWITCHING = 101
+_NO_BODY = (204, 304)
+
+
+class Visitor(Protocol):
+    """The connection that the request came on."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def hold(self, is_held: bool) -> None: ...  # noqa: FBT001 - stop or go on reading
+
+    def exchange_done(self, *, keep: bool) -> None: ...
+
+    def exchange_failed(self, error: BackendError) -> None: ...
+
+    def break_off(self) -> None: ...
+
+    def join(self, line: Line, first: bytes, passage: Passage) -> None: ...
+
+
+class Exchange:
+    """``feed`` takes the request's body; the answer goes to ``visitor``, which hears one of its four endings."""
+
+    def __init__(self, visitor: Visitor, request: wire.Request, passage: Passage) -> None:
+        self._visitor = visitor
+        self._request = request
+        self._passage = passage
+        self._sent = wire.Body(request.length)
+        self._line: Line | None = None
+        self._waiting: list[bytes] = []
+        self._head = b""
+        self._interim = 0
+        self._answer: wire.Response | None = None
+        self._received = wire.Body(0)
+        self._is_chunked = False
+        self._page: bytearray | None = None
+        self._keeps_visitor = request.keeps_alive
+        self._is_over = False
+
+    @property
+    def wants_body(self) -> bool:
+        return not self._sent.is_done
+
+    def start(self) -> None:
+        # A line that has waited may be closed under a request; one with a body could not be sent again.
+        line = self._passage.lines.take() if self._sent.is_done and not self._passage.is_websocket else None
+        if line is not None:
+            self._use(line)
+        else:
+            self._visitor.hold(True)
+            spawn(self._dial(), "dial")
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the visitor sent next; returns what is behind the request's end. Raises BadMessageError."""
+        content, rest = self._sent.feed(data)
+        is_chunked = self._request.length == wire.CHUNKED
+        framed = wire.chunk(content) if is_chunked else content
+        if is_chunked and self._sent.is_done:
+            framed += wire.LAST_CHUNK
+        if self._line is None:
+            self._waiting.append(framed)
+        elif framed:
+            self._line.transport.write(framed)
+        return rest
+
+    def visitor_lost(self) -> None:
+        self._is_over = True
+        if self._line is not None:
+            self._line.drop()
+
+    def visitor_congested(self, is_congested: bool) -> None:  # noqa: FBT001 - one fact, two words
+        if self._line is None or self._line.transport.is_closing():
+            return
+        if is_congested:
+            self._line.transport.pause_reading()
+        else:
+            self._line.transport.resume_reading()
+
+    # The line's side
+
+    def notebook_congested(self, is_congested: bool) -> None:  # noqa: FBT001 - one fact, two words
+        self._visitor.hold(is_congested)
+
+    def notebook_sent(self, data: bytes) -> None:
+        try:
+            if self._answer is None:
+                data = self._read_head(data)
+            if self._answer is not None and not self._is_over:
+                self._read_body(data)
+        except wire.BadMessageError as error:
+            self._give_up(f"the notebook answered no HTTP: {error}")
+
+    def notebook_lost(self) -> None:
+        line, self._line = self._line, None
+        if self._is_over:
+            return
+        if self._answer is None:
+            if line is not None and line.was_used and not self._head:
+                spawn(self._dial(), "dial again")  # it was closed while it waited
+            else:
+                self._give_up("the notebook closed before it answered")
+        elif self._received.length == wire.UNTIL_CLOSE:
+            self._received.is_done = True
+            self._finish(b"", is_clean=False)
+        else:
+            self._give_up("the notebook broke off its answer")
+
+    # Inside
+
+    async def _dial(self) -> None:
+        try:
+            line = await self._passage.lines.dial()
+        except OSError as error:
+            self._give_up(f"the notebook cannot be reached: {type(error).__name__}")
+            return
+        if self._is_over:
+            line.drop()
+        else:
+            self._use(line)
+            self._visitor.hold(False)
+
+    def _use(self, line: Line) -> None:
+        self._line, line.user = line, self
+        request = self._request
+        lines = headers.to_notebook(request.fields, self._passage.said)
+        if self._passage.is_websocket:
+            framing = handshake.UPGRADE
+        elif request.length == wire.CHUNKED:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
+            framing = b"Content-Length: %d\r\n" % request.length
+        else:
+            framing = b""
+        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, request.target.encode(), lines, framing)
+        if b"expect" in request.fields.first:
+            self._visitor.send(_CONTINUE)
+        waiting, self._waiting = self._waiting, []
+        line.transport.write(b"".join([head, *waiting]))
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Take the answer's head; returns what is behind it."""
+        data, self._head = self._head + data, b""
+        while self._answer is None:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:  # noqa: PLR2004 - not found
+                if len(data) > wire.MAX_RESPONSE_HEAD:
+                    raise wire.BadMessageError("head too long")
+                self._head = data
+                return b""
+            response, data = wire.parse_response(data[:end]), data[end:]
+            if response.status == _SWITCHING:
+                self._switch(response, data)
+                return b""
+            if response.status >= 200:  # noqa: PLR2004 - a final response
+                self._answer = response
+            else:
+                self._interim += 1
+                if self._interim > _MAX_INTERIM:
+                    raise wire.BadMessageError("too many interim responses")
+        self._begin(self._answer)
+        return data
+
+    def _switch(self, response: wire.Response, early: bytes) -> None:
+        if not self._passage.is_websocket or not handshake.is_accepted(self._request, response):
+            raise wire.BadMessageError("a switch of protocols that does not fit the handshake")
+        assert self._line is not None
+        line, self._line, self._is_over = self._line, None, True
+        lines = headers.to_visitor(response.fields, self._passage.base_path)
+        self._visitor.join(line, handshake.switching(lines) + early, self._passage)
+
+    def _begin(self, answer: wire.Response) -> None:
+        """Send the head, unless the page takes the notice and its length is not known yet."""
+        has_body = self._request.method != b"HEAD" and answer.status not in _NO_BODY
+        self._received = wire.Body(answer.length if has_body else 0)
+        if has_body and self._takes_notice(answer):
+            self._page = bytearray()
+            return
+        self._send_head(answer, self._framing(answer, has_body=has_body))
+
+    def _framing(self, answer: wire.Response, *, has_body: bool) -> bytes:
+        if answer.length >= 0:
+            return b"Content-Length: %d\r\n" % answer.length if answer.status != 204 else b""  # noqa: PLR2004
+        if not has_body:
+            return b""
+        if self._request.minor == 1:
+            self._is_chunked = True
+            return b"Transfer-Encoding: chunked\r\n"
+        self._keeps_visitor = False
+        return b""
+
+    def _send_head(self, answer: wire.Response, framing: bytes) -> None:
+        if self.wants_body:
+            self._keeps_visitor = False  # an answer before the end of the request
+        lines = headers.to_visitor(answer.fields, self._passage.base_path)
+        if b"date" not in answer.fields.first:
+            lines.append(wire.date_line())
+        if not self._keeps_visitor:
+            lines.append(b"Connection: close")
+        elif self._request.minor == 0:
+            lines.append(b"Connection: keep-alive")
+        block = b"".join([line + b"\r\n" for line in lines])
+        self._head = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (answer.status, answer.reason, block, framing)
+
+    def _takes_notice(self, answer: wire.Response) -> bool:
+        first = answer.fields.first
+        return (
+            self._passage.notice is not None
+            and answer.status == 200  # noqa: PLR2004 - OK
+            and first.get(b"content-type", b"").lower().startswith(b"text/html")
+            and b"content-encoding" not in first
+        )
+
+    def _read_body(self, data: bytes) -> None:
+        content, rest = self._received.feed(data)
+        if self._page is not None:
+            self._page += content
+            if not self._received.is_done and len(self._page) <= _MAX_PAGE:
+                return
+            content = self._end_page()
+        if self._received.is_done:
+            self._finish(content, is_clean=not rest)
+        elif content or self._head:
+            self._visitor.send(self._take_head() + (wire.chunk(content) if self._is_chunked else content))
+
+    def _end_page(self) -> bytes:
+        """Put the notice into the page; one that is too long goes on without."""
+        assert self._answer is not None
+        assert self._page is not None
+        page, self._page = bytes(self._page), None
+        if not self._received.is_done:
+            self._send_head(self._answer, self._framing(self._answer, has_body=True))
+            return page
+        page = page.replace(b"</head>", (self._passage.notice or b"") + b"</head>", 1)
+        self._send_head(self._answer, b"Content-Length: %d\r\n" % len(page))
+        return page
+
+    def _take_head(self) -> bytes:
+        head, self._head = self._head, b""
+        return head
+
+    def _finish(self, content: bytes, *, is_clean: bool) -> None:
+        if self._page is not None:
+            content = self._end_page() + content
+        end = wire.chunk(content) + wire.LAST_CHUNK if self._is_chunked else content
+        self._visitor.send(self._take_head() + end)
+        self._is_over = True
+        line, self._line = self._line, None
+        assert self._answer is not None
+        if line is not None:
+            if is_clean and self._answer.keeps_alive and self._sent.is_done:
+                line.give_back()
+            else:
+                line.drop()
+        self._visitor.exchange_done(keep=self._keeps_visitor and self._sent.is_done)
+
+    def _give_up(self, why: str) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        line, self._line = self._line, None
+        if line is not None:
+            line.drop()
+        if self._answer is None or self._head or self._page is not None:  # nothing was sent yet
+            self._visitor.exchange_failed(BackendError(why))
+        else:
+            self._visitor.break_off()

@@ -1,0 +1,53 @@
+"""The two halves of a WebSocket's handshake (RFC 6455 section 4). Pure."""
+
+import base64
+import binascii
+import hashlib
+
+from tmppool.proxy.wire import BadMessageError, Fields, Request, Response
+
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
+_KEY_SIZE = 16  # bytes
+
+
+def is_handshake(fields: Fields) -> bool:
+    """Whether these fields ask for or accept a WebSocket; other upgrades are ignored (RFC 9110 section 7.8)."""
+    return (
+        b"upgrade" in fields.first
+        and fields.first[b"upgrade"].lower() == b"websocket"
+        and fields.has_token(b"connection", b"upgrade")
+    )
+
+
+def check(request: Request) -> None:
+    """Raise BadMessageError when the visitor's half is wrong."""
+    first = request.fields.first
+    if request.method != b"GET" or request.minor != 1 or request.length:
+        raise BadMessageError("a WebSocket begins with a GET of HTTP/1.1")
+    if first.get(b"sec-websocket-version") != b"13":
+        raise BadMessageError("only version 13 of the WebSocket protocol is spoken here")
+    try:
+        size = len(base64.b64decode(first.get(b"sec-websocket-key", b""), validate=True))
+    except (binascii.Error, ValueError):
+        size = 0
+    if size != _KEY_SIZE:
+        raise BadMessageError("a WebSocket's key has 16 bytes")
+
+
+def is_accepted(request: Request, response: Response) -> bool:
+    """Whether the notebook's 101 answers this request: right upgrade, right digest, a protocol that was offered."""
+    key = request.fields.first.get(b"sec-websocket-key", b"")
+    digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    chosen = response.fields.first.get(b"sec-websocket-protocol")
+    return (
+        is_handshake(response.fields)
+        and response.fields.first.get(b"sec-websocket-accept") == digest
+        and (chosen is None or request.fields.has_token(b"sec-websocket-protocol", chosen.lower()))
+    )
+
+
+def switching(lines: list[bytes]) -> bytes:
+    """Return the head of the 101 for the visitor."""
+    return b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (UPGRADE, b"".join(line + b"\r\n" for line in lines))

@@ -1,0 +1,109 @@
+"""Which requests are for a notebook, and may reach it. Decided on the raw target by a grammar.
+
+No engine and no database stand on this path: an old tab may ask for ever.
+"""
+
+import re
+
+from tmppool import __version__
+from tmppool.notebook import Notebook
+from tmppool.pool import Pool
+from tmppool.proxy import activity, handshake, headers, wire
+from tmppool.proxy.forwarded import Client
+from tmppool.proxy.line import Lines
+from tmppool.proxy.passage import Passage
+from tmppool.web.site import Site
+
+TARGET = re.compile(r"^/user/([A-Za-z0-9_-]{16,128})(?:/([^?]*)(\?.*)?)?$")
+_APP_PAGE = re.compile(r"^(lab|doc|tree|notebooks|edit|consoles|terminals|nbclassic)(/|$)")
+_SAFE = (b"GET", b"HEAD", b"OPTIONS")
+
+
+class Gate:
+    """``decide`` is asked once for every request on the public listener."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._lines: dict[str, Lines] = {}
+        self._said: dict[tuple[str, str, str], bytes] = {}
+
+    def decide(self, request: wire.Request, peer: str) -> Passage | None:
+        """Return the way to the notebook; None when the request is to be answered here. Raises BadMessageError."""
+        if not request.target.startswith("/user/"):
+            return None
+        found = TARGET.match(request.target)
+        if found is None or found[2] is None or request.method in (b"CONNECT", b"TRACE"):
+            return None
+        held = self._site.pools.find(found[1])
+        if held is None:
+            return None
+        pool, notebook = held
+        is_websocket = handshake.is_handshake(request.fields)
+        if is_websocket:
+            handshake.check(request)
+        if (is_websocket or request.method not in _SAFE) and self._is_cross_site(request, peer):
+            return None
+        return self._passage(request, peer, pool, notebook, found[2], is_websocket=is_websocket)
+
+    def _is_cross_site(self, request: wire.Request, peer: str) -> bool:
+        return self._site.is_cross_site(peer, request.fields.text())
+
+    def _passage(
+        self, request: wire.Request, peer: str, pool: Pool, notebook: Notebook, path: str, *, is_websocket: bool
+    ) -> Passage:
+        def touch() -> None:
+            pool.touch(notebook)
+
+        if not is_websocket and activity.is_interaction(request.method.decode(), path):
+            touch()
+        assert notebook.upstream is not None
+        is_page = request.method == b"GET" and not is_websocket and _APP_PAGE.match(path) is not None
+        return Passage(
+            base_path=notebook.upstream.running.base_path,
+            lines=self._lines_of(notebook),
+            said=self._said_of(notebook, self._client(request, peer)),
+            notice=_notice(notebook.key) if is_page else None,
+            is_websocket=is_websocket,
+            touch=touch if is_websocket and activity.talks_to_visitor(path) else None,
+            on_close=notebook.on_close,
+        )
+
+    def _client(self, request: wire.Request, peer: str) -> Client:
+        if not self._site.trusted and self._site.public_url is None:
+            return Client(peer, "http", "")
+        return self._site.client_of(peer, request.fields.text())
+
+    def _lines_of(self, notebook: Notebook) -> Lines:
+        lines = self._lines.get(notebook.key)
+        if lines is None:
+            assert notebook.upstream is not None
+            lines = self._lines[notebook.key] = Lines(notebook.upstream.running.dial)
+            notebook.on_close.add(lambda: self._forget(notebook.key))
+        return lines
+
+    def _forget(self, key: str) -> None:
+        lines = self._lines.pop(key, None)
+        if lines is not None:
+            lines.close()
+        for known in [known for known in self._said if known[0] == key]:
+            del self._said[known]
+
+    def _said_of(self, notebook: Notebook, client: Client) -> bytes:
+        known = (notebook.key, client.address, client.scheme)
+        said = self._said.get(known)
+        if said is None:
+            assert notebook.upstream is not None
+            said = headers.identity(client, notebook.upstream.running.token)
+            if len(self._said) < _MAX_SAID:
+                self._said[known] = said
+        return said
+
+
+_MAX_SAID = 10_000
+
+
+def _notice(key: str) -> bytes:
+    """Return the script that tells a notebook's page when and why it ends."""
+    return (
+        f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>'
+    ).encode()
