@@ -114,4 +114,4 @@ async def pool(backend: FakeBackend, clock: Clock) -> AsyncIterator[Callable[...
     yield make
     backend.is_ill = False
     for each in made:
-        await each.close(stop=True, grace=1.0)
+        await each.close(stop=True, grace=0.1)

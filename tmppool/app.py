@@ -17,7 +17,6 @@ from pathlib import Path
 import platformdirs
 import structlog
 import uvloop
-from aiohttp import web
 
 from tmppool import build_image, log, recovery, timers
 from tmppool.backends import BACKENDS, engine
@@ -31,10 +30,9 @@ from tmppool.notebook import State, Transition
 from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Pools
-from tmppool.proxy.connection import Connection
 from tmppool.proxy.forwarded import networks
 from tmppool.tasks import spawn
-from tmppool.web import routes
+from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
 from tmppool.web.front import Front
@@ -45,8 +43,6 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.user import User
 
 _RECONCILE = 30.0  # seconds between two looks at what the backend really runs
-_SHUTDOWN = 5.0  # seconds for requests under way when the service ends
-_BACKLOG = 1024  # connections
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _log = structlog.get_logger("tmppool")
@@ -62,14 +58,20 @@ def run(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, opening = asyncio.get_running_loop(), asyncio.current_task()
+    assert opening is not None
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    async with service(settings) as url:
-        sys.stdout.write(f"{url}\n")
-        sys.stdout.flush()
-        await stopping.wait()
-        _log.info("service.stopping", on_exit=settings.on_exit)
+        loop.add_signal_handler(number, opening.cancel)
+    try:
+        async with service(settings) as url:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stopping.set)
+            sys.stdout.write(f"{url}\n")
+            sys.stdout.flush()
+            await stopping.wait()
+            _log.info("service.stopping", on_exit=settings.on_exit)
+    except asyncio.CancelledError:
+        _log.info("service.stopped", message="before it was open")
     return 0
 
 
@@ -234,8 +236,8 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
 
     def hear(fact: Transition) -> None:
-        for listener in listeners:
-            listener(fact)
+        for tell in listeners:
+            tell(fact)
         progress.hear(fact, pool.count(State.WARM), pool.limits.warm)
 
     pool = Pool(name, backend, _limits(wanted), hear, key_bytes=settings.key_bytes)
@@ -273,8 +275,8 @@ async def _listen(
     public = routes.public(front, Api(site, user), user, pages)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
-    await _open_listener(stack, public, sockets["--port"], Gate(site))
-    await _open_listener(stack, admin, sockets["--admin-port"])
+    await listener.serve(stack, public, sockets["--port"], Gate(site).decide)
+    await listener.serve(stack, admin, sockets["--admin-port"])
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:
@@ -283,7 +285,7 @@ def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) 
     sockets = {}
     for option, (address, port) in wanted.items():
         try:
-            sock = _listening_socket(address, port)
+            sock = listener.bind(address, port)
         except OSError as error:
             where = address or "all addresses"
             raise ConfigError(
@@ -292,29 +294,6 @@ def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) 
         stack.callback(sock.close)
         sockets[option] = sock
     return sockets
-
-
-def _listening_socket(address: str | None, port: int) -> socket.socket:
-    if address is None and socket.has_dualstack_ipv6():
-        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
-    family = socket.AF_INET6 if address is not None and ":" in address else socket.AF_INET
-    return socket.create_server((address or "", port), family=family, backlog=_BACKLOG)
-
-
-async def _open_listener(
-    stack: contextlib.AsyncExitStack, app: web.Application, sock: socket.socket, gate: Gate | None = None
-) -> None:
-    # A visitor who leaves ends the handler too; what must be finished is shielded where it is done.
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    if gate is None:
-        await web.SockSite(runner, sock, backlog=_BACKLOG).start()
-        return
-    loop, server = asyncio.get_running_loop(), runner.server
-    assert server is not None
-    listener = await loop.create_server(lambda: Connection(server, gate.decide, loop), sock=sock, backlog=_BACKLOG)
-    stack.callback(listener.close)
 
 
 def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:

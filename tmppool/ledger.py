@@ -67,12 +67,11 @@ class Ledger:
     async def open(cls, path: Path) -> "Ledger":
         """Open or make the ledger at ``path``; never fails, says in the log what it could not do."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            existed = path.exists() and path.stat().st_size > 0
+            existed = await asyncio.to_thread(_prepare, path)
             ledger = await cls._connect(path, is_trusted=existed)
         except sqlite3.DatabaseError as error:
             if "not a database" in str(error) or "malformed" in str(error):
-                _set_aside(path, "corrupt")
+                await asyncio.to_thread(_set_aside, path, "corrupt")
                 _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
                 return await cls.open(path)
             _log.error("ledger.unusable", action="going on without", error=str(error))
@@ -80,20 +79,21 @@ class Ledger:
         except (OSError, ValueError) as error:
             _log.error("ledger.unusable", action="going on without", error=str(error))
             ledger = await cls._connect(None, is_trusted=False)
-        ledger._writer = spawn(ledger._write_all(), "ledger writer")
+        ledger.begin()
         return ledger
+
+    def begin(self) -> None:
+        """Start writing what is heard."""
+        self._writer = spawn(self._write_all(), "ledger writer")
 
     @classmethod
     async def _connect(cls, path: Path | None, *, is_trusted: bool) -> "Ledger":
-        if path is not None:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         database = await aiosqlite.connect(path or ":memory:", timeout=_BUSY, isolation_level=None)
         try:
             version = await _one(database, "PRAGMA user_version")
             if not isinstance(version, int) or version > _VERSION:
-                raise ValueError(
-                    f"{path} was written by a newer tmppool (version {version}, this one knows {_VERSION})"
-                )
+                why = f"{path} was written by a newer tmppool (version {version}, this one knows {_VERSION})"
+                raise ValueError(why)  # noqa: TRY301 - the connection is closed on the way
             await database.execute("PRAGMA journal_mode=WAL")
             await database.execute("PRAGMA synchronous=NORMAL")
             await database.executescript(_SCHEMA)
@@ -192,11 +192,21 @@ class Ledger:
         """A file that misses one fact would later be believed: set it aside and go on in memory."""
         _log.error("ledger.lost", action="set aside, going on without", error=str(error))
         if self._path is not None:
-            _set_aside(self._path, "incomplete")
+            await asyncio.to_thread(_set_aside, self._path, "incomplete")
         broken, self._path = self._database, None
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class
         await broken.close()
+
+
+def _prepare(path: Path) -> bool:
+    """Make the file, readable for its owner alone; returns whether there was one with something in it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        return os.fstat(descriptor).st_size > 0
+    finally:
+        os.close(descriptor)
 
 
 def _set_aside(path: Path, why: str) -> None:

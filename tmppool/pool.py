@@ -108,10 +108,6 @@ class Pool:
         """Note an interaction by the visitor."""
         notebook.active_at = self.clock()
 
-    def extend(self, notebook: Notebook) -> None:
-        """The visitor asked to keep it: counts as an interaction; the lifetime stays what it is."""
-        self.touch(notebook)
-
     def reap(self, notebook: Notebook, reason: Reason) -> None:
         """End a notebook. No effect on one that is ending already."""
         if notebook.state in (State.REAPING, State.GONE):

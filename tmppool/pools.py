@@ -13,10 +13,14 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What is kept of a session in memory, so that its old URL is answered without engine or disk."""
+    """What is kept of a session in memory, so that its old URL is answered without engine or disk.
+
+    ``at`` is wall time in epoch seconds.
+    """
 
     reason: Reason
     at: float
+    pool: str
 
 
 class Pools:
@@ -67,4 +71,4 @@ class Pools:
     def hear(self, fact: Transition) -> None:
         """Listener: a session that ends is remembered from its first moment of ending."""
         if fact.was is State.ASSIGNED:
-            self.remember(fact.notebook.key, Ended(fact.reason, time.time()))
+            self.remember(fact.notebook.key, Ended(fact.reason, time.time(), fact.notebook.pool))

@@ -15,7 +15,7 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
     rows = await ledger.rows()
     for key, row in rows.items():
         if row.ended_at is not None and row.reason is not None:
-            pools.remember(key, Ended(row.reason, row.ended_at))
+            pools.remember(key, Ended(row.reason, row.ended_at, row.pool))
     for pool in pools:
         try:
             running = await pool.backend.list()
@@ -45,5 +45,5 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
 async def _close_row(pools: Pools, ledger: Ledger, row: Row) -> None:
     """Its notebook vanished while no service ran."""
     if row.state is State.ASSIGNED:
-        pools.remember(row.key, Ended(Reason.DIED, time.time()))
+        pools.remember(row.key, Ended(Reason.DIED, time.time(), row.pool))
     await ledger.end_row(row.key, Reason.DIED)

@@ -121,7 +121,10 @@ def _host_config(spec: Spec, image: ImageFacts) -> dict[str, Any]:
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
         "ReadonlyRootfs": True,
-        "Tmpfs": {HOME: _tmpfs(spec.home_size, _HOME_INODES, spec.user), "/tmp": _tmpfs(spec.tmp_size, _TMP_INODES)},
+        "Tmpfs": {
+            HOME: _tmpfs(spec.home_size, _HOME_INODES, spec.user),
+            "/tmp": _tmpfs(spec.tmp_size, _TMP_INODES),  # noqa: S108 - the container's own
+        },
         "IpcMode": "private",
         "CgroupnsMode": "private",
         "Memory": spec.memory,
@@ -149,8 +152,6 @@ def _host_config(spec: Spec, image: ImageFacts) -> dict[str, Any]:
 
 def _tmpfs(size: int, inodes: int, user: str = "") -> str:
     uid, _, gid = user.partition(":")
-    if uid.isdigit() and gid.isdigit():
-        owner = f"uid={uid},gid={gid},mode=0700"
-    else:  # a user by name: only the image knows the number
-        owner = "mode=1777"
+    # Of a user by name only the image knows the number.
+    owner = f"uid={uid},gid={gid},mode=0700" if uid.isdigit() and gid.isdigit() else "mode=1777"
     return f"rw,exec,nosuid,nodev,size={size},nr_inodes={inodes},{owner}"

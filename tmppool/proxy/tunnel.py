@@ -69,11 +69,7 @@ def join(
         passage.on_close.discard(close)
         lost(error)
 
-    end: _End
-    if passage.touch is None:
-        end = _End(notebook, visitor_lost)
-    else:
-        end = _WatchedEnd(notebook, visitor_lost, passage.touch)
+    end = _WatchedEnd(notebook, visitor_lost, passage.touch) if passage.touch else _End(notebook, visitor_lost)
     passage.on_close.add(close)
     visitor.set_write_buffer_limits(high=HIGH_WATER)
     visitor.set_protocol(end)

@@ -51,7 +51,8 @@ class User:
         ended = self._site.pools.ended(key)
         explanation = EXPLANATIONS.get(ended.reason, _UNKNOWN) if ended else _UNKNOWN
         reason = ended.reason.value if ended else "unknown"
-        fresh = fresh_url(path)
+        pool = ended.pool if ended is not None and ended.pool != self._site.pools.default.name else None
+        fresh = fresh_url(path, pool)
         if wants_page(request) and "Upgrade" not in request.headers:
             return self._pages.render(
                 "gone",
@@ -73,6 +74,7 @@ class User:
         return web.json_response({"message": message}, status=_BAD_GATEWAY, headers=_NO_STORE)
 
 
-def fresh_url(path: str) -> str:
-    """Return the launch link that opens what was open at ``path`` below the old notebook."""
-    return f"/{path}" if path.partition("/")[0] in links.PREFIXES else "/"
+def fresh_url(path: str, pool: str | None) -> str:
+    """Return the launch link that opens what was open at ``path`` below the old notebook of that pool."""
+    link = f"/{path}" if path.partition("/")[0] in links.PREFIXES else "/"
+    return link if pool is None else f"{link}?pool={pool}"

@@ -109,10 +109,10 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
 
   // The service may not know what was open here ("/"); this page's own address does.
   const freshUrl = (given) => {
-    if (given !== "/") return given;
+    if (given !== "/" && !given.startsWith("/?")) return given;
     const [, rest] = location.pathname.split(`/${url.split("/").pop()}/`);
     return rest && /^(lab|notebooks|tree|doc|edit|nbclassic|consoles)(\/|$)/.test(rest)
-      ? `/${rest.replace(/^lab\/workspaces\/[^/]+/, "lab")}`
+      ? `/${rest.replace(/^lab\/workspaces\/[^/]+/, "lab")}${given.slice(1)}`
       : given;
   };
 
@@ -327,6 +327,15 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     again = asking !== null; // the one under way may be from before the network came back
     ask();
   };
+  // A person at the keyboard is not idle, even when nothing is run or saved.
+  let touched = 0;
+  const touch = (event) => {
+    if (ended || !event.isTrusted || Date.now() - touched < 10000) return;
+    touched = Date.now();
+    request("POST", `${url}/touch`).then(take);
+  };
+  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, touch, { capture: true, passive: true });
+
   document.addEventListener("visibilitychange", askNow);
   addEventListener("online", askNow);
   addEventListener("pageshow", (event) => event.persisted && askNow());

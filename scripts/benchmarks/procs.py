@@ -1,0 +1,123 @@
+"""Processes that this run starts, and ends by their own numbers; what they use of the machine."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import psutil
+
+_MIB = 2**20
+_SAMPLING = 0.02  # seconds between two looks at a memory
+_PAUSE = 0.05  # seconds between two knocks at a port
+
+
+class BenchError(Exception):
+    """What prevents a measure, in one sentence."""
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def started(
+    command: list[str], log: Path, *, env: Mapping[str, str] | None = None, patience: float = 15
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run ``command`` for the length of the block; all it writes goes to ``log``."""
+    with log.open("ab") as out:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd=log.parent,
+            env={**os.environ, **(env or {})},
+        )
+    try:
+        yield process
+    finally:
+        await _end(process, patience)
+
+
+async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), patience)
+
+
+async def listening(process: asyncio.subprocess.Process, port: int, log: Path, within: float = 15) -> None:
+    """Return when the port of a process is open. Raises BenchError when that does not come."""
+    end = time.monotonic() + within
+    while time.monotonic() < end and process.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(_PAUSE)
+        else:
+            writer.close()
+            return
+    raise BenchError(f"port {port} was not opened: {tail(log)}")
+
+
+def tail(log: Path, lines: int = 3) -> str:
+    return " / ".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def cpu(pid: int | None) -> float:
+    """Return the CPU seconds of all threads of a process so far; 0 for none."""
+    if pid is None:
+        return 0.0
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def resident(pid: int) -> float:
+    """Return the resident memory of one process in MiB."""
+    return float(psutil.Process(pid).memory_info().rss) / _MIB
+
+
+def proportional(pid: int) -> float:
+    """Return the proportional memory of a process and of all its descendants in MiB."""
+    process = psutil.Process(pid)
+    return sum(float(one.memory_full_info().pss) for one in [process, *process.children(recursive=True)]) / _MIB
+
+
+class Peak:
+    """The growth of a process's resident memory in MiB while the block runs, sampled."""
+
+    def __init__(self, pid: int | None) -> None:
+        self._pid = pid
+        self.growth = 0.0
+
+    async def __aenter__(self) -> "Peak":
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        if self._pid is None:
+            return
+        before = resident(self._pid)
+        while True:
+            self.growth = max(self.growth, resident(self._pid) - before)
+            await asyncio.sleep(_SAMPLING)
+
+
+async def rate(count: Callable[[], float], pid: int | None, seconds: float) -> tuple[float, float]:
+    """Return how much is counted per second, and per CPU second of the process (0 without one)."""
+    before, used, since = count(), cpu(pid), time.monotonic()
+    await asyncio.sleep(seconds)
+    done, used, elapsed = count() - before, cpu(pid) - used, time.monotonic() - since
+    return done / elapsed, done / used if used > 0 else 0.0

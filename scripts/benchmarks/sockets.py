@@ -1,0 +1,157 @@
+"""The load: clients so thin that they are not what is measured. Raw HTTP/1.1 and WebSocket frames on asyncio."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import cast
+
+from benchmarks.procs import BenchError
+from benchmarks.upstream_sockets import FRAME
+
+MESSAGE_SIZE = 200  # bytes of text in a message
+_MASK = bytes(4)  # a mask of zero: the payload stands as it is
+_MESSAGE = b"\x81" + bytes([0x80 | 126]) + MESSAGE_SIZE.to_bytes(2, "big") + _MASK + b"m" * MESSAGE_SIZE
+_REPLY_SIZE = 4 + MESSAGE_SIZE  # the same unmasked
+_BULK = b"\x82" + bytes([0x80 | 127]) + FRAME.to_bytes(8, "big") + _MASK + bytes(FRAME)
+_PIECE = bytes(FRAME)
+_BUFFER = 512 * 1024
+_HANDSHAKE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+_PATIENCE = 10  # seconds for an answer's head
+
+
+class Client(asyncio.BufferedProtocol):
+    """Sends one request's head, waits for the answer's, then counts the bytes that come. ``count`` is what it did."""
+
+    def __init__(self, head: bytes) -> None:
+        self._request = head
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._head = b""
+        self._is_paused = False
+        self._progress = asyncio.Event()
+        self.is_open = False
+        self.is_running = True
+        self.is_lost = False
+        self.count = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=_BUFFER)
+        self.transport.write(self._request)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.is_lost = True
+        self._progress.set()
+
+    def get_buffer(self, _hint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, size: int) -> None:
+        if self.is_open:
+            self.received(size)
+            return
+        self._head += bytes(self._buffer[:size])
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if end:
+            self.is_open = head[9:12] in (b"101", b"200")
+            self._progress.set()
+            if rest and self.is_open:
+                self.received(len(rest))
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self.push()
+
+    def received(self, size: int) -> None:
+        self.count += size
+        self._progress.set()
+
+    def push(self) -> None:
+        """Send what there is to send, until the transport is full. Nothing here."""
+
+    async def opened(self) -> None:
+        """Return when the answer's head came. Raises BenchError for another answer than 101 or 200."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._progress.wait(), _PATIENCE)
+        if not self.is_open:
+            raise BenchError(f"no connection: {self._head[:60]!r}")
+
+    async def until(self, count: int) -> None:
+        """Return when so much is counted."""
+        while self.count < count:
+            if self.is_lost:
+                raise BenchError(f"broken off after {self.count} of {count} bytes")
+            self._progress.clear()
+            await self._progress.wait()
+
+
+class PingPong(Client):
+    """Sends a message, waits for its echo, and so on: ``count`` is how many came back."""
+
+    _got = 0
+
+    def received(self, size: int) -> None:
+        self._got += size
+        while self._got >= _REPLY_SIZE:
+            self._got -= _REPLY_SIZE
+            self.count += 1
+            if self.is_running:
+                self.transport.write(_MESSAGE)
+
+    def push(self) -> None:
+        if self.count == 0:
+            self.transport.write(_MESSAGE)
+
+
+class Pour(Client):
+    """Sends binary frames without end: ``count`` is bytes sent."""
+
+    def push(self) -> None:
+        while self.is_open and self.is_running and not self._is_paused and not self.is_lost:
+            self.transport.write(_BULK)
+            self.count += len(_BULK)
+
+
+class Upload(Client):
+    """Sends a body of so many bytes without waiting for anything."""
+
+    def __init__(self, head: bytes, size: int) -> None:
+        super().__init__(head)
+        self._left = size
+
+    def push(self) -> None:
+        while self._left and not self._is_paused and not self.is_lost:
+            piece = _PIECE if self._left >= FRAME else _PIECE[: self._left]
+            self._left -= len(piece)
+            self.transport.write(piece)
+
+
+def request(method: str, port: int, target: str, more: bytes = b"") -> bytes:
+    return f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode() + more + b"\r\n"
+
+
+def handshake(port: int, target: str) -> bytes:
+    return request("GET", port, target, _HANDSHAKE)
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int, clients: Iterable[Client], *, opened: bool = True) -> AsyncIterator[None]:
+    """Connect clients for the length of the block."""
+    found = list(clients)
+    loop = asyncio.get_running_loop()
+    try:
+        for client in found:
+            await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        if opened:
+            await asyncio.gather(*(client.opened() for client in found))
+        yield
+    finally:
+        for client in found:
+            client.is_running = False
+            if hasattr(client, "transport"):
+                client.transport.abort()

@@ -1,0 +1,365 @@
+"""Both ends of the proxy by hand: visitors and notebooks that say, byte for byte, what a test has them say.
+
+Between them stands the whole service on its public listener.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from blockbuster import blockbuster_ctx
+from multidict import CIMultiDict
+
+from tmppool.app import service
+from tmppool.backends.base import Traits
+from tmppool.config import Settings
+from tmppool.running import Dial, Running, base_path
+
+PATIENCE = 5.0  # seconds until what hangs is a failure
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+HTML = b"<!doctype html><html><head><title>T</title></head><body></body></html>"
+
+
+class CutError(Exception):
+    """The other end closed or reset before what was waited for had come; holds what came."""
+
+    def __init__(self, got: bytes, *, is_reset: bool) -> None:
+        super().__init__(f"{'reset' if is_reset else 'closed'} after {got[-200:]!r}")
+        self.got = got
+        self.is_reset = is_reset
+
+
+@dataclass
+class Message:
+    """A request or a response as it came: ``start`` is its first line, ``lines`` its fields as they stood."""
+
+    start: str
+    lines: list[str]
+    body: bytes = b""
+    framing: str = ""
+
+    @property
+    def status(self) -> int:
+        return int(self.start.split()[1])
+
+    @property
+    def method(self) -> str:
+        return self.start.split(" ")[0]
+
+    @property
+    def target(self) -> str:
+        return self.start.split(" ")[1]
+
+    @property
+    def fields(self) -> CIMultiDict[str]:
+        pairs = (line.partition(":") for line in self.lines)
+        return CIMultiDict((name, value.strip()) for name, _, value in pairs)
+
+
+class Peer:
+    """One end of a connection, which reads only when it is asked to."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.held = b""
+        self.loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def connect(cls, port: int, receive_buffer: int | None = None) -> Self:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return cls(sock)
+
+    async def send(self, data: bytes) -> None:
+        async with asyncio.timeout(PATIENCE * 4):
+            await self.loop.sock_sendall(self.sock, data)
+
+    async def more(self) -> bytes:
+        """Return what comes next, nothing at the end. Raises CutError for a reset."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self.loop.sock_recv(self.sock, 1 << 18)
+        except ConnectionError:
+            raise CutError(self.held, is_reset=True) from None
+
+    async def until(self, mark: bytes) -> bytes:
+        start = 0
+        while (end := self.held.find(mark, start)) < 0:
+            start = max(0, len(self.held) - len(mark))
+            self.held += await self._some()
+        end += len(mark)
+        found, self.held = self.held[:end], self.held[end:]
+        return found
+
+    async def exactly(self, size: int) -> bytes:
+        parts, have = [self.held], len(self.held)
+        while have < size:
+            parts.append(await self._some())
+            have += len(parts[-1])
+        whole = b"".join(parts)
+        found, self.held = whole[:size], whole[size:]
+        return found
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the other end closes in order."""
+        parts, self.held = [self.held], b""
+        while part := await self.more():
+            parts.append(part)
+        return b"".join(parts)
+
+    async def is_closed(self) -> bool:
+        """Whether the other end closes now, one way or the other, without another word."""
+        try:
+            return await self.more() == b""
+        except CutError:
+            return True
+
+    async def head(self) -> Message:
+        start, *lines = (await self.until(b"\r\n\r\n"))[:-4].decode("latin-1").split("\r\n")
+        return Message(start, lines)
+
+    async def message(self, *, has_body: bool = True, until_close: bool = False) -> Message:
+        """Return a whole message. Raises CutError when it does not come whole."""
+        found = await self.head()
+        fields = found.fields
+        if not has_body:
+            return found
+        if fields.get("Transfer-Encoding") == "chunked":
+            found.framing = "chunked"
+            while size := int((await self.until(b"\r\n")).split(b";")[0], 16):
+                found.body += await self.exactly(size)
+                assert await self.exactly(2) == b"\r\n"
+            assert await self.exactly(2) == b"\r\n", "a trailer"
+        elif "Content-Length" in fields:
+            found.framing = "length"
+            found.body = await self.exactly(int(fields["Content-Length"]))
+        elif until_close:
+            found.framing = "close"
+            found.body = await self.rest()
+        return found
+
+    async def answer(self, method: str = "GET") -> Message:
+        """Return a response."""
+        found = await self.message(has_body=False)
+        if method == "HEAD" or found.status in (101, 204, 304) or found.status < 200:
+            return found
+        self.held = "\r\n".join([found.start, *found.lines, "", ""]).encode("latin-1") + self.held
+        return await self.message(until_close=True)
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    async def _some(self) -> bytes:
+        data = await self.more()
+        if not data:
+            raise CutError(self.held, is_reset=False)
+        return data
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+class Stranger:
+    """A notebook's server: each connection is handed to ``script``. ``asked`` holds (number of the line, request)."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, Message]] = []
+        self.lines: list[Peer] = []
+        self.script: Script = self._answer_all
+        self.bugs: list[BaseException] = []
+        self.port = 0
+        self._answers: list[bytes] = [OK]
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def says(self, *answers: bytes) -> None:
+        """Answer each request with the next of these, the last one for ever."""
+        self._answers = list(answers)
+        self.script = self._answer_all
+
+    async def request(self, line: Peer) -> Message:
+        """Read and record one request."""
+        found = await line.message()
+        self.asked.append((self.lines.index(line), found))
+        return found
+
+    @property
+    def requests(self) -> list[Message]:
+        return [request for _, request in self.asked]
+
+    async def __aenter__(self) -> Self:
+        self._sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._sock.setblocking(False)
+        self.port = self._sock.getsockname()[1]
+        self._start(self._accept())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.hang_up()
+        self._sock.close()
+
+    async def hang_up(self) -> None:
+        """Close every connection and take no more."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for line in self.lines:
+            line.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(self._sock)
+            sock.setblocking(False)
+            line = Peer(sock)
+            self.lines.append(line)
+            self._start(self._serve(line))
+
+    async def _serve(self, line: Peer) -> None:
+        try:
+            await self.script(line)
+        except (CutError, ConnectionError, TimeoutError):
+            pass
+        except Exception as bug:
+            self.bugs.append(bug)
+
+    async def _answer_all(self, line: Peer) -> None:
+        while True:
+            await self.request(line)
+            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            await line.send(answer)
+            if b"Content-Length:" not in answer and b"chunked" not in answer and answer[9:12] not in (b"204", b"304"):
+                line.close()
+                return
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class StrangerBackend:
+    """Every notebook of it is the one stranger."""
+
+    def __init__(self, stranger: Stranger) -> None:
+        self._stranger = stranger
+        self.dial: Dial | None = None
+
+    async def open(self) -> Traits:
+        return Traits(isolated=True)
+
+    async def start(self, key: str) -> Running:
+        return Running(key, self.dial or Dial("127.0.0.1", self._stranger.port), f"token-of-{key}", time.time())
+
+    async def stop(self, key: str) -> None:
+        pass
+
+    async def list(self) -> list[Running]:
+        return []
+
+    async def deaths(self) -> AsyncIterator[str]:
+        await asyncio.Event().wait()
+        yield ""
+
+    async def ping(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+def free_ports(count: int) -> list[int]:
+    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(sock.getsockname()[1]) for sock in socks]
+    for sock in socks:
+        sock.close()
+    return ports
+
+
+@dataclass
+class House:
+    """The service, a notebook in it that is ``stranger``, and the visitors who came."""
+
+    port: int
+    stranger: Stranger
+    backend: StrangerBackend
+    key: str = ""
+    visitors: list[Peer] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        return base_path(self.key)
+
+    async def visitor(self, **options: int) -> Peer:
+        made = await Peer.connect(self.port, **options)
+        self.visitors.append(made)
+        return made
+
+    def head(self, method: str, path: str, *lines: str, version: str = "1.1") -> bytes:
+        """Return a request's head; a path without a slash in front is below the notebook."""
+        target = path if path.startswith("/") else self.base + path
+        host = [f"Host: 127.0.0.1:{self.port}"] if not any(line.lower().startswith("host:") for line in lines) else []
+        return "\r\n".join([f"{method} {target} HTTP/{version}", *host, *lines, "", ""]).encode("latin-1")
+
+    async def ask(self, method: str, path: str, *lines: str, body: bytes = b"", version: str = "1.1") -> Message:
+        """Return the answer to one request on a connection of its own."""
+        visitor = await self.visitor()
+        await visitor.send(self.head(method, path, *lines, version=version) + body)
+        return await visitor.answer(method)
+
+    async def spawn(self) -> str:
+        """Return the key of a notebook that is given away now."""
+        async with asyncio.timeout(PATIENCE):
+            while (found := await self.ask("POST", "/api/spawn", "Content-Length: 0")).status != 200:
+                await asyncio.sleep(0.01)
+        return str(json.loads(found.body)["url"]).split("/")[2]
+
+    async def session(self) -> dict[str, Any]:
+        return dict(json.loads((await self.ask("GET", f"/api/session/{self.key}")).body))
+
+    async def reap(self) -> None:
+        assert (await self.ask("DELETE", f"/api/session/{self.key}")).status == 200
+
+
+@contextlib.asynccontextmanager
+async def opened(state: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> AsyncIterator[House]:
+    stranger = Stranger()
+    backend = StrangerBackend(stranger)
+    monkeypatch.setattr("tmppool.backends.fake.FakeBackend", lambda _spec: backend)
+    port, admin_port = free_ports(2)
+    known: dict[str, Any] = {"pool_size": 4, "ip": "127.0.0.1", "state_dir": state, "cull_period": 3600}
+    async with stranger, service(Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))):
+        house = House(port, stranger, backend)
+        house.key = await house.spawn()
+        house.visitors.pop().close()
+        with blockbuster_ctx("tmppool"):
+            yield house
+            for visitor in house.visitors:
+                visitor.close()
+            await stranger.hang_up()
+            await asyncio.sleep(0.01)  # what was cut off is heard of
+    assert stranger.bugs == []
+
+
+async def eventually(look: Callable[[], object], within: float = PATIENCE) -> None:
+    """Return as soon as it is so."""
+    async with asyncio.timeout(within):
+        for pause in itertools.chain([0.0] * 10, itertools.repeat(0.005)):
+            if look():
+                return
+            await asyncio.sleep(pause)

@@ -1,0 +1,1024 @@
+"""The table of one pool's notebooks: life cycle, failure, recovery, end."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from unittest import mock
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from structlog.testing import capture_logs
+
+from tmppool import pool as pool_module
+from tmppool import recovery
+from tmppool.backends.fake import FakeBackend
+from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.ledger import Row
+from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.policy import Limits
+from tmppool.pool import Pool
+from tmppool.pools import Pools
+from tmppool.running import Dial, Running
+
+Factory = Callable[..., Pool]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0)
+
+
+async def at_rest(pool: Pool) -> None:
+    """Return when the pool has nothing under way and nothing scheduled."""
+    await until(lambda: not pool._work and not pool._woken)
+
+
+async def warmed(pool: Pool) -> Pool:
+    pool.tick()
+    await at_rest(pool)
+    return pool
+
+
+def story(facts: list[Transition]) -> list[str]:
+    return [f"{fact.was} > {fact.to}: {fact.reason}" for fact in facts]
+
+
+# Life cycle
+
+
+async def test_a_notebook_lives_from_start_to_gone_and_each_move_is_told(pool: Factory, backend: FakeBackend) -> None:
+    facts: list[Transition] = []
+    main = await warmed(pool(on_transition=facts.append, capacity=1, warm=1))
+    assert repr(main) == "<Pool main [1 warm] of 1>"
+
+    notebook = main.assign("visitor")
+    assert repr(main) == "<Pool main [1 assigned] of 1>"
+    assert main.find(notebook.key) is notebook
+
+    main.is_closing = True  # no refill
+    main.reap(notebook, Reason.ENDED)
+    assert repr(main) == "<Pool main [1 reaping] of 1>"
+    assert main.find(notebook.key) is None
+
+    await at_rest(main)
+    assert repr(main) == "<Pool main [empty] of 1>"
+    assert backend.notebooks == {}
+    assert {fact.notebook for fact in facts} == {notebook}
+    assert story(facts) == [
+        "starting > warm: ready",
+        "warm > assigned: click",
+        "assigned > reaping: ended",
+        "reaping > gone: ended",
+    ]
+
+
+async def test_a_key_has_at_least_128_random_bits_and_is_url_safe(pool: Factory) -> None:
+    main = await warmed(pool(capacity=8, warm=8))
+    keys = {notebook.key for notebook in main}
+    assert len(keys) == 8
+    assert all(len(key) == 22 and key.replace("-", "").replace("_", "").isalnum() for key in keys)
+
+
+async def test_the_oldest_warm_one_is_given_first(pool: Factory, clock: Callable[[], float]) -> None:
+    main = pool(capacity=3, warm=1)
+    order = []
+    for number in range(3):
+        clock.now += 10
+        main.limits = replace(main.limits, warm=number + 1)
+        await warmed(main)
+        order.append(next(n for n in main if n.state is State.WARM and n not in order))
+    assert [main.assign(None) for _ in range(3)] == order
+
+
+async def test_a_visitor_gets_the_times_that_the_limits_say(pool: Factory, clock: Callable[[], float]) -> None:
+    main = await warmed(pool(lifetime=3600.0))
+    clock.now += 50
+    notebook = main.assign("visitor")
+    assert (notebook.visitor, notebook.active_at, notebook.expires_at) == ("visitor", clock.now, clock.now + 3600)
+
+
+async def test_without_a_lifetime_nothing_expires(pool: Factory) -> None:
+    main = await warmed(pool(lifetime=0))
+    assert main.assign(None).expires_at is None
+
+
+async def test_a_taken_place_is_refilled_at_once_without_a_tick_from_outside(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool(capacity=4, warm=2))
+    main.assign(None)
+    await at_rest(main)
+    assert repr(main) == "<Pool main [2 warm, 1 assigned] of 4>"
+    assert backend.started == 3
+
+
+async def test_a_place_is_held_before_the_backend_is_asked(pool: Factory, backend: FakeBackend) -> None:
+    main = pool(capacity=3, warm=3)
+    for _ in range(5):
+        main.tick()
+    assert repr(main) == "<Pool main [3 starting] of 3>"
+    await at_rest(main)
+    assert backend.started == 3
+
+
+async def test_no_more_start_at_once_than_may(pool: Factory, backend: FakeBackend) -> None:
+    main = pool(capacity=5, warm=5, parallel_starts=2)
+    most = 0
+    main._on_transition = lambda _fact: None
+    main.tick()
+    while main.count(State.WARM) < 5:
+        most = max(most, main.count(State.STARTING))
+        await asyncio.sleep(0)
+    assert most == 2
+
+
+# No notebook now
+
+
+async def test_a_cold_pool_asks_to_come_back_in_a_second(pool: Factory) -> None:
+    main = pool()
+    main.tick()
+    with pytest.raises(PoolEmptyError, match="^notebooks are being started$") as caught:
+        main.assign(None)
+    assert not isinstance(caught.value, PoolFullError)
+    assert caught.value.retry_after == 1
+
+
+async def test_a_full_pool_says_so(pool: Factory) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    main.assign(None)
+    with pytest.raises(PoolFullError, match="^all 1 notebooks are in use$") as caught:
+        main.assign(None)
+    assert caught.value.retry_after == 30
+
+
+async def test_one_that_is_being_reaped_still_fills_the_pool(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    backend.is_ill = True
+    main.reap(main.assign(None), Reason.ENDED)
+    assert (main.room, main.available) == (0, 0)
+    with pytest.raises(PoolFullError):
+        main.assign(None)
+
+
+async def test_available_counts_warm_ones_and_places_that_will_be(pool: Factory) -> None:
+    main = await warmed(pool(capacity=4, warm=1))
+    assert (main.available, main.room) == (4, 3)
+    main.assign(None)
+    assert main.available == 3
+
+
+# Failed starts
+
+
+async def test_a_failed_start_backs_off_says_why_and_holds_no_place(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    facts: list[Transition] = []
+    backend.fail_next = 1
+    main = pool(on_transition=facts.append, capacity=1, warm=1)
+
+    with capture_logs() as logs:
+        main.tick()
+        await at_rest(main)
+
+    assert main.last_failure == "the fake was told to fail"
+    assert story(facts) == ["starting > gone: failed"]
+    assert repr(main) == "<Pool main [empty] of 1>"
+    (line,) = [line for line in logs if line["event"] == "start.failed"]
+    assert (line["error"], line["log_tail"]) == ("the fake was told to fail", ["last words"])
+
+    main.tick()
+    assert main.count(State.STARTING) == 0
+    clock.now += 1
+    main.tick()
+    assert main.count(State.STARTING) == 1
+    await at_rest(main)
+    assert repr(main) == "<Pool main [1 warm] of 1>"
+    assert (main.last_failure, main.backoff.failures) == ("", 0)
+
+
+async def test_after_a_failure_the_next_try_comes_by_itself(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    backend.fail_next = 1
+    main = pool(capacity=1, warm=1)
+    main.backoff.first = 0.001
+    main.tick()
+    await at_rest(main)
+    clock.now += 1
+    await until(lambda: main.count(State.WARM) == 1)
+
+
+async def test_a_visitor_is_told_when_the_next_try_is(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    backend.fail_next = 5
+    main = pool(capacity=1, warm=1)
+    for _ in range(5):
+        await warmed(main)
+        clock.now += 60
+    clock.now = main.backoff.until - 11.8
+    with pytest.raises(PoolEmptyError) as caught:
+        main.assign(None)
+    assert caught.value.retry_after == 12
+
+
+async def test_a_bug_in_the_backend_is_a_failed_start(pool: Factory, backend: FakeBackend) -> None:
+    async def broken(key: str) -> Running:
+        raise ZeroDivisionError(key)
+
+    backend.start = broken
+    main = pool(capacity=1, warm=1)
+    with capture_logs() as logs:
+        await warmed(main)
+    assert main.last_failure == "ZeroDivisionError in the backend"
+    assert [line["event"] for line in logs] == ["start.bug", "start.failed"]
+    assert repr(main) == "<Pool main [empty] of 1>"
+
+
+# Death
+
+
+async def test_one_that_dies_while_warm_is_never_given_away(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=2))
+    first, second = main
+    await backend.kill(first.key)
+    main.lost(first.key)
+
+    assert main.assign(None) is second
+    with pytest.raises(PoolEmptyError):
+        main.assign(None)
+    await at_rest(main)
+    assert (first.state, first.reason) == (State.GONE, Reason.DIED)
+
+
+async def test_one_that_dies_while_assigned_is_gone_and_closes_its_tunnels(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook, closed = main.assign("visitor"), []
+    notebook.on_close.add(lambda: closed.append(1))
+
+    await backend.kill(notebook.key)
+    main.lost(notebook.key)
+
+    assert closed == [1]
+    assert main.find(notebook.key) is None
+    await until(lambda: notebook.state is State.GONE)
+    assert notebook.reason is Reason.DIED
+    assert backend.stopped == [notebook.key]
+
+
+async def test_a_death_is_counted_once_and_a_strangers_death_not_at_all(pool: Factory) -> None:
+    facts: list[Transition] = []
+    main = await warmed(pool(on_transition=facts.append, capacity=1, warm=1))
+    (notebook,) = main
+    facts.clear()
+    main.is_closing = True
+
+    main.lost("x" * 22)
+    for _ in range(3):
+        main.lost(notebook.key)
+    await at_rest(main)
+    main.lost(notebook.key)
+
+    assert story(facts) == ["warm > reaping: died", "reaping > gone: died"]
+
+
+async def test_a_death_during_the_start_is_left_to_the_start(pool: Factory) -> None:
+    main = pool(capacity=1, warm=1)
+    main.tick()
+    (notebook,) = main
+    main.lost(notebook.key)
+    assert notebook.state is State.STARTING
+
+
+# Reaping
+
+
+async def test_reaping_twice_is_reaping_once(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign(None)
+    main.is_closing = True
+    main.reap(notebook, Reason.ENDED)
+    main.reap(notebook, Reason.DRAINED)
+    await at_rest(main)
+    main.reap(notebook, Reason.DRAINED)
+    assert (notebook.reason, backend.stopped) == (Reason.ENDED, [notebook.key])
+
+
+async def test_a_stop_that_fails_is_tried_until_it_works(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_STOP_RETRY", 0.0)
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign(None)
+    backend.is_ill = True
+
+    with capture_logs() as logs:
+        main.reap(notebook, Reason.ENDED)
+        await until(lambda: len([line for line in logs if line["event"] == "stop.failed"]) >= 3)
+    assert notebook.state is State.REAPING
+    assert main.room == 0
+
+    backend.is_ill = False
+    await until(lambda: notebook.state is State.GONE)
+    assert notebook.key not in backend.notebooks
+
+
+async def test_a_session_is_reaped_when_it_expires(pool: Factory, clock: Callable[[], float]) -> None:
+    main = await warmed(pool(lifetime=100.0, idle=0.0))
+    notebook = main.assign(None)
+    clock.now += 99
+    main.tick()
+    assert notebook.is_live
+    clock.now += 1
+    main.tick()
+    assert (notebook.state, notebook.reason) == (State.REAPING, Reason.EXPIRED)
+
+
+async def test_a_silent_session_is_asked_and_then_reaped(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    clock.now += 60
+    main.tick()
+    assert notebook.is_live
+    await until(lambda: notebook.state is State.GONE)
+    assert notebook.reason is Reason.IDLE
+    assert backend.stopped == [notebook.key]
+
+
+async def test_a_busy_kernel_postpones_the_reaping(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    backend.notebooks[notebook.key].kernels = [{"execution_state": "busy"}]
+    for _ in range(5):
+        clock.now += 60
+        await warmed(main)
+        assert (notebook.state, notebook.active_at) == (State.ASSIGNED, clock.now)
+
+    backend.notebooks[notebook.key].kernels = []
+    clock.now += 60
+    await warmed(main)
+    assert (notebook.state, notebook.reason) == (State.GONE, Reason.IDLE)
+
+
+async def test_one_that_gives_no_answer_is_reaped_as_idle(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    await backend._end(notebook.key)
+    clock.now += 60
+    await warmed(main)
+    assert (notebook.state, notebook.reason) == (State.GONE, Reason.IDLE)
+
+
+async def test_a_click_while_the_question_is_under_way_saves_it(pool: Factory, clock: Callable[[], float]) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    clock.now += 60
+    main.tick()
+    main.touch(notebook)
+    await at_rest(main)
+    assert notebook.is_live
+
+
+async def test_one_that_is_asked_already_is_not_asked_twice(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    fake = backend.notebooks[notebook.key]
+    fake.kernels = [{"execution_state": "busy"}]
+    clock.now += 60
+    main.tick()
+    main.tick()
+    await at_rest(main)
+    assert [line for line in fake.requests if "kernels" in line] == [
+        f"GET /user/{notebook.key}/api/kernels?no_track_activity=1"
+    ]
+
+
+# Drain
+
+
+async def test_drain_replaces_what_nobody_holds_and_leaves_sessions_alone(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=3, warm=2))
+    held = main.assign(None)
+    await at_rest(main)
+    old = {n.key for n in main if n.state is State.WARM}
+
+    assert main.drain() == 2
+    await at_rest(main)
+
+    fresh = {n.key for n in main if n.state is State.WARM}
+    assert len(fresh) == 2
+    assert fresh.isdisjoint(old)
+    assert held.is_live
+    assert set(backend.notebooks) == fresh | {held.key}
+
+
+async def test_a_start_that_is_drained_leaves_nothing(pool: Factory, backend: FakeBackend) -> None:
+    facts: list[Transition] = []
+    backend.delay = 1e6
+    main = pool(on_transition=facts.append, capacity=1, warm=1)
+    main.tick()
+    await until(lambda: backend.started == 1)
+
+    assert main.drain() == 1
+    backend.delay = 0.0
+    await at_rest(main)
+
+    assert story(facts) == [
+        "starting > reaping: drained",
+        "reaping > gone: drained",
+        "starting > warm: ready",
+    ]
+    assert len(backend.notebooks) == 1
+
+
+async def test_a_start_that_is_drained_before_it_began_gives_its_place_back(pool: Factory) -> None:
+    main = pool(capacity=1, warm=1)
+    main.tick()
+    assert main.drain() == 1
+    await at_rest(main)
+    assert repr(main) == "<Pool main [1 warm] of 1>"
+
+
+async def test_a_start_that_is_drained_at_any_moment_leaves_nothing(pool: Factory, backend: FakeBackend) -> None:
+    for steps in range(1, 30):
+        main = pool(capacity=1, warm=1)
+        main.tick()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        main.is_closing = True
+        main.drain()
+        await at_rest(main)
+        assert (steps, repr(main)) == (steps, "<Pool main [empty] of 1>")
+        assert (steps, backend.notebooks) == (steps, {})
+
+
+# Adopting
+
+
+def running(backend: FakeBackend, key: str) -> Running:
+    return backend.notebooks[key].running
+
+
+async def test_a_session_is_adopted_with_its_visitor_and_what_is_left_of_its_time(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    item = await backend.start("k" * 22)
+    main = pool()
+    notebook = main.adopt_session(item, visitor="visitor", expires_in=77.0)
+    assert main.find("k" * 22) is notebook
+    assert (notebook.visitor, notebook.expires_at, notebook.active_at) == ("visitor", clock.now + 77, clock.now)
+    assert notebook.upstream.running is item
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left", "expires_in"), [(3600.0, None, 3600.0), (3600.0, -5.0, -5.0), (0.0, 50.0, None)]
+)
+async def test_how_long_an_adopted_session_has(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float], lifetime: float, left: float, expires_in: float
+) -> None:
+    main = pool(lifetime=lifetime)
+    notebook = main.adopt_session(await backend.start("k" * 22), visitor=None, expires_in=left)
+    assert notebook.expires_at == (None if expires_in is None else clock.now + expires_in)
+
+
+async def test_a_session_that_expired_meanwhile_is_reaped_at_the_first_tick(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = pool(warm=0)
+    notebook = main.adopt_session(await backend.start("k" * 22), visitor=None, expires_in=-1.0)
+    await warmed(main)
+    assert (notebook.state, notebook.reason) == (State.GONE, Reason.EXPIRED)
+
+
+async def test_a_warm_one_that_answers_is_adopted_and_given_away(pool: Factory, backend: FakeBackend) -> None:
+    item = await backend.start("k" * 22)
+    main = pool()
+    await main.adopt_warm(item)
+    assert main.assign(None).key == "k" * 22
+
+
+async def test_a_warm_one_that_does_not_answer_is_reaped(pool: Factory, backend: FakeBackend) -> None:
+    facts: list[Transition] = []
+    item = await backend.start("k" * 22)
+    await backend._end("k" * 22)
+    main = pool(on_transition=facts.append, warm=0)
+    await main.adopt_warm(item)
+    await at_rest(main)
+    assert story(facts) == ["starting > reaping: died", "reaping > gone: died"]
+    assert backend.stopped == ["k" * 22]
+
+
+async def test_a_warm_one_that_is_drained_while_it_is_asked_is_not_given_away(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    item = await backend.start("k" * 22)
+    main = pool(warm=0)
+    adopting = asyncio.ensure_future(main.adopt_warm(item))
+    await until(lambda: main.count(State.STARTING) == 1)
+    main.drain()
+    await adopting
+    await at_rest(main)
+    assert repr(main) == "<Pool main [empty] of 4>"
+    assert backend.notebooks == {}
+
+
+# Reconciling
+
+
+async def test_what_the_backend_no_longer_runs_is_lost(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=1))
+    held = main.assign(None)
+    await at_rest(main)
+    await backend._end(held.key)
+    await main.reconcile()
+    assert (held.state, held.reason) == (State.REAPING, Reason.DIED)
+    assert main.count(State.WARM) == 1
+
+
+async def test_nothing_is_lost_while_the_backend_is_ill_and_it_is_said_once(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool())
+    backend.is_ill = True
+    with capture_logs() as logs:
+        await main.reconcile()
+        await main.reconcile()
+    assert main.illness == "the fake was told to be ill"
+    assert main.count(State.WARM) == 2
+
+    backend.is_ill = False
+    with capture_logs() as later:
+        await main.reconcile()
+        await main.reconcile()
+    assert main.illness == ""
+    assert main.count(State.WARM) == 2
+    assert [line["event"] for line in logs + later] == ["backend.ill", "backend.well"]
+
+
+async def test_one_that_becomes_warm_while_the_list_is_made_is_not_lost(pool: Factory, backend: FakeBackend) -> None:
+    main = pool(capacity=1, warm=1)
+    listed = asyncio.Event()
+    genuine = backend.list
+
+    async def slow() -> list[Running]:
+        found = await genuine()
+        await listed.wait()
+        return found
+
+    backend.list = slow
+    reconciling = asyncio.ensure_future(main.reconcile())
+    await asyncio.sleep(0)
+    await warmed(main)
+    listed.set()
+    await reconciling
+    assert repr(main) == "<Pool main [1 warm] of 1>"
+
+
+@pytest.mark.parametrize(("age", "is_stopped"), [(0, False), (100, False), (140, True), (86400, True)])
+async def test_an_orphan_is_stopped_after_its_grace_only(
+    pool: Factory, backend: FakeBackend, age: float, is_stopped: bool  # noqa: FBT001
+) -> None:
+    await backend.start("orphan")
+    fake = backend.notebooks["orphan"]
+    fake.running = replace(fake.running, created_at=time.time() - age)
+    main = pool(warm=0)
+    with capture_logs() as logs:
+        await main.reconcile()
+    assert backend.stopped == (["orphan"] if is_stopped else [])
+    assert [line["event"] for line in logs] == (["orphan.stopped"] if is_stopped else [])
+
+
+async def test_one_that_is_starting_or_being_reaped_is_no_orphan(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign(None)
+    backend.notebooks[notebook.key].running = replace(running(backend, notebook.key), created_at=0.0)
+    backend.stop_delay = 1e6
+    main.reap(notebook, Reason.ENDED)
+    with capture_logs() as logs:
+        await main.reconcile()
+    assert logs == []
+
+
+async def test_an_orphan_that_cannot_be_stopped_is_left_for_the_next_look(pool: Factory, backend: FakeBackend) -> None:
+    await backend.start("orphan")
+    main = pool(warm=0)
+    backend.is_ill = True
+    with capture_logs() as logs:
+        await main.discard("orphan")
+    assert [line["event"] for line in logs] == ["orphan.stopped", "orphan.stop_failed"]
+    assert "orphan" in backend.notebooks
+
+
+# Closing
+
+
+async def test_close_keeps_what_runs_for_the_next_service(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=3, warm=2))
+    held = main.assign(None)
+    await at_rest(main)
+    await main.close(stop=False)
+    assert repr(main) == "<Pool main [2 warm, 1 assigned] of 3>"
+    assert len(backend.notebooks) == 3
+    assert held.upstream.session.closed
+
+
+async def test_close_with_stop_ends_all_of_them(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=3, warm=2))
+    held = main.assign(None)
+    await at_rest(main)
+    await main.close(stop=True)
+    assert repr(main) == "<Pool main [empty] of 3>"
+    assert backend.notebooks == {}
+    assert held.reason is Reason.SHUTDOWN
+
+
+@pytest.mark.parametrize("stop", [True, False])
+async def test_a_start_under_way_is_cancelled_on_close_and_leaves_nothing(
+    pool: Factory, backend: FakeBackend, stop: bool  # noqa: FBT001
+) -> None:
+    backend.delay = 1e6
+    main = pool()
+    main.tick()
+    await until(lambda: backend.started == 2)
+    await main.close(stop=stop)
+    assert repr(main) == "<Pool main [empty] of 4>"
+    assert backend.notebooks == {}
+    assert main._starts == {}
+
+
+@pytest.mark.parametrize("stop", [True, False])
+async def test_a_start_that_had_not_begun_leaves_nothing_on_close(
+    pool: Factory, backend: FakeBackend, stop: bool  # noqa: FBT001
+) -> None:
+    main = pool()
+    main.tick()
+    await main.close(stop=stop)
+    assert repr(main) == "<Pool main [empty] of 4>"
+    assert (backend.notebooks, main._starts) == ({}, {})
+
+
+async def test_a_closed_pool_starts_nothing_more(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool())
+    await main.close(stop=True)
+    main.tick()
+    main.wake()
+    await asyncio.sleep(0)
+    assert repr(main) == "<Pool main [empty] of 4>"
+    assert backend.started == 2
+
+
+async def test_close_waits_no_longer_than_its_grace_for_an_ill_backend(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    backend.is_ill = True
+    await main.close(stop=True, grace=0.01)
+    assert repr(main) == "<Pool main [1 reaping] of 1>"
+    assert main._work == set()
+
+
+# Whatever happens, in whatever order
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose time passes when a rule says so."""
+
+    now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+class Scripted:
+    """A backend in memory that is ill, slow or unlucky when told to; its notebooks answer ``silent_for`` themselves."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, Running] = {}
+        self.stopping: set[str] = set()
+        self.busy: set[str] = set()
+        self.is_ill = self.starts_are_slow = self.stops_are_slow = self.asks_are_slow = False
+        self.failures = 0
+        self.gates: list[asyncio.Future[None]] = []
+
+    async def gate(self, is_slow: bool) -> None:  # noqa: FBT001
+        if is_slow:
+            waiting = asyncio.get_running_loop().create_future()
+            self.gates.append(waiting)
+            try:
+                await waiting
+            finally:
+                self.gates.remove(waiting)
+
+    async def start(self, key: str) -> Running:
+        assert key not in self.running
+        await self.gate(self.starts_are_slow)
+        await self.ping()
+        if self.failures:
+            self.failures -= 1
+            raise StartError("unlucky")
+        self.running[key] = Running(key, Dial("127.0.0.1", 1), "", time.time())
+        return self.running[key]
+
+    async def stop(self, key: str) -> None:
+        self.stopping.add(key)
+        await self.gate(self.stops_are_slow)
+        await self.ping()
+        self.running.pop(key, None)
+        self.stopping.discard(key)
+
+    async def list(self) -> list[Running]:
+        await self.ping()
+        return list(self.running.values())
+
+    async def ping(self) -> None:
+        await asyncio.sleep(0)
+        if self.is_ill:
+            raise BackendError("ill")
+
+
+class ScriptedUpstream:
+    backend: Scripted
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+
+    async def answers(self) -> bool:
+        await self.backend.gate(self.backend.asks_are_slow)
+        return self.running.key in self.backend.running
+
+    async def silent_for(self) -> float | None:
+        if not await self.answers():
+            raise BackendError("no answer")
+        return 0.0 if self.running.key in self.backend.busy else None
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+
+
+class Remembered:
+    """What the ledger would say."""
+
+    is_trusted = True
+
+    def __init__(self, known: dict[str, Row]) -> None:
+        self.known = known
+
+    async def rows(self) -> dict[str, Row]:
+        return self.known
+
+    async def end_row(self, key: str, reason: Reason) -> None: ...
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """``given`` says which visitor got which notebook, restarts of the service included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualLoop()
+        self.backend = ScriptedUpstream.backend = Scripted()
+        self.patch = mock.patch.object(pool_module, "Upstream", ScriptedUpstream)
+        self.patch.start()
+        self.logs = capture_logs()
+        self.seen = self.logs.__enter__()
+        self.facts: list[Transition] = []
+        self.given: dict[str, int] = {}
+        self.dead: set[str] = set()
+        self.visitors = 0
+
+    @initialize(capacity=st.integers(1, 5), warm=st.integers(0, 5), parallel=st.integers(1, 3))
+    def open(self, capacity: int, warm: int, parallel: int) -> None:
+        self.limits = Limits(capacity, min(warm, capacity), 60.0, 300.0, parallel)
+        self.pool = self.make()
+
+    def make(self) -> Pool:
+        made = Pool("main", self.backend, self.limits, self.facts.append, self.loop.time)
+        made.backoff.jitter = random.Random(0)
+        return made
+
+    def run(self, work: Coroutine[object, object, object], *, seconds: float = 0.0) -> None:
+        """Do this while time passes in small steps, for as long as it takes beyond ``seconds``."""
+
+        async def drive() -> None:
+            task = asyncio.get_running_loop().create_task(work)
+            until = self.loop.now + seconds
+            for _ in range(10_000):
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                if task.done() and self.loop.now >= until:
+                    return await task
+                self.loop.now += 0.5
+            raise AssertionError("it never ends")
+
+        self.loop.run_until_complete(drive())
+
+    def steps(self, count: int) -> None:
+        async def pause() -> None:
+            for _ in range(count):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(pause())
+
+    def call(self, function: Callable[[], object]) -> object:
+        async def inside() -> object:
+            return function()
+
+        return self.loop.run_until_complete(inside())
+
+    def chosen(self, number: int, *states: State) -> Notebook | None:
+        found = [notebook for notebook in self.pool if notebook.state in states]
+        return found[number % len(found)] if found else None
+
+    # What visitors do
+
+    @rule()
+    def click(self) -> None:
+        self.call(self.clicked)
+
+    def clicked(self) -> None:
+        self.visitors += 1
+        in_use = self.pool.count(State.ASSIGNED) + self.pool.count(State.REAPING)
+        has_warm = self.pool.count(State.WARM) > 0
+        try:
+            notebook = self.pool.assign(str(self.visitors))
+        except PoolEmptyError as error:
+            assert not has_warm
+            assert isinstance(error, PoolFullError) == (in_use >= self.limits.capacity)
+            assert error.retry_after >= 1
+        else:
+            assert has_warm
+            assert notebook.key not in self.given, "given away twice"
+            assert notebook.key not in self.dead, "given away though known to be dead"
+            self.given[notebook.key] = self.visitors
+
+    @rule(number=st.integers(0, 9))
+    def interact(self, number: int) -> None:
+        if notebook := self.chosen(number, State.ASSIGNED):
+            self.pool.touch(notebook)
+
+    @rule(number=st.integers(0, 9))
+    def compute(self, number: int) -> None:
+        if notebook := self.chosen(number, State.ASSIGNED):
+            self.backend.busy ^= {notebook.key}
+
+    @rule(number=st.integers(0, 9))
+    def end(self, number: int) -> None:
+        def ended() -> None:
+            if notebook := self.chosen(number, State.ASSIGNED):
+                self.pool.reap(notebook, Reason.ENDED)
+
+        self.call(ended)
+
+    # What the operator and the timer do
+
+    @rule()
+    def tick(self) -> None:
+        self.call(self.pool.tick)
+
+    @rule()
+    def drain(self) -> None:
+        def drained() -> None:
+            sessions = [n for n in self.pool if n.is_live]
+            self.pool.drain()
+            assert self.pool.count(State.WARM) == self.pool.count(State.STARTING) == 0
+            assert all(n.is_live for n in sessions)
+
+        self.call(drained)
+
+    @rule()
+    def reconcile(self) -> None:
+        async def reconciled() -> None:
+            held = {n.key for n in self.pool if n.state in (State.WARM, State.ASSIGNED)}
+            await self.pool.reconcile()
+            if not self.backend.is_ill:
+                self.dead |= held - self.backend.running.keys()
+
+        self.run(reconciled())
+
+    @rule(seconds=st.sampled_from([0.5, 5, 30, 61, 400]))
+    def pass_time(self, seconds: float) -> None:
+        self.loop.now += seconds
+
+    @rule(count=st.integers(1, 6))
+    def work(self, count: int) -> None:
+        self.steps(count)
+
+    # What goes wrong
+
+    @rule(number=st.integers(0, 9), is_told=st.booleans())
+    def die(self, number: int, is_told: bool) -> None:  # noqa: FBT001
+        def died() -> None:
+            if notebook := self.chosen(number, State.WARM, State.ASSIGNED):
+                self.backend.running.pop(notebook.key, None)
+                if is_told:
+                    self.dead.add(notebook.key)
+                    self.pool.lost(notebook.key)
+
+        self.call(died)
+
+    @rule(count=st.integers(1, 3))
+    def be_unlucky(self, count: int) -> None:
+        self.backend.failures = count
+
+    @rule(what=st.sampled_from(["is_ill", "starts_are_slow", "stops_are_slow", "asks_are_slow"]), value=st.booleans())
+    def turn(self, what: str, value: bool) -> None:  # noqa: FBT001
+        setattr(self.backend, what, value)
+
+    @rule(number=st.integers(0, 9))
+    def open_gate(self, number: int) -> None:
+        waiting = [gate for gate in self.backend.gates if not gate.done()]
+        if waiting:
+            waiting[number % len(waiting)].set_result(None)
+
+    @rule()
+    def restart(self) -> None:
+        """The service ends and the next one adopts what runs, by what was written down."""
+        self.run(self.pool.close(stop=False, grace=1.0))
+        known = (State.WARM, State.ASSIGNED)
+        rows = {
+            n.key: Row(n.key, "main", n.state, n.visitor, None, None, None) for n in self.pool if n.state in known
+        }
+        self.recover()
+        self.pool = self.make()
+        pools = Pools()
+        pools.add(self.pool)
+        self.run(recovery.adopt(pools, Remembered(rows)))
+
+    def recover(self) -> None:
+        """The backend is well and quick again, and whatever waited goes on."""
+        self.backend.is_ill = self.backend.starts_are_slow = False
+        self.backend.stops_are_slow = self.backend.asks_are_slow = False
+        self.backend.failures = 0
+        for gate in self.backend.gates:
+            if not gate.done():
+                gate.set_result(None)
+
+    # What holds all the time
+
+    @invariant()
+    def no_more_places_are_held_than_there_are(self) -> None:
+        if hasattr(self, "pool"):
+            assert sum(n.state is not State.GONE for n in self.pool) <= self.limits.capacity
+
+    @invariant()
+    def no_illegal_move_was_tried(self) -> None:
+        assert [line for line in self.seen if line["event"] in ("task.died", "start.bug")] == []
+
+    @invariant()
+    def every_fact_continues_the_one_before(self) -> None:
+        last: dict[Notebook, State] = {}
+        for fact in self.facts:
+            assert last.get(fact.notebook, State.STARTING) is fact.was
+            last[fact.notebook] = fact.to
+
+    @invariant()
+    def whatever_runs_is_in_the_table_or_being_stopped(self) -> None:
+        if hasattr(self, "pool"):
+            assert self.backend.running.keys() <= {n.key for n in self.pool} | self.backend.stopping
+
+    @invariant()
+    def nothing_known_to_be_dead_is_offered(self) -> None:
+        if hasattr(self, "pool"):
+            assert self.dead.isdisjoint(n.key for n in self.pool if n.state in (State.WARM, State.ASSIGNED))
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "pool"):
+                self.ends_well()
+        finally:
+            self.patch.stop()
+            self.logs.__exit__(None, None, None)
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+    def ends_well(self) -> None:
+        """After all that trouble every place can be used again, and a stop leaves nothing."""
+        self.recover()
+        self.run(self.pool.reconcile(), seconds=100.0)
+        for _ in range(10):
+            self.call(self.pool.tick)
+            self.run(asyncio.sleep(0), seconds=1.0)
+        sessions = self.pool.count(State.ASSIGNED)
+        ready = min(self.limits.warm, self.limits.capacity - sessions)
+        assert (self.pool.count(State.WARM), len(list(self.pool))) == (ready, ready + sessions)
+        self.run(self.pool.close(stop=True))
+        assert (list(self.pool), self.backend.running, self.pool._work) == ([], {}, set())
+        self.no_illegal_move_was_tried()
+
+
+TestWhateverHappens = PoolMachine.TestCase
+TestWhateverHappens.settings = settings(
+    settings.get_profile("tmppool"), max_examples=250, stateful_step_count=50, report_multiple_bugs=False
+)

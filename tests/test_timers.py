@@ -1,0 +1,69 @@
+"""When jobs are called."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tmppool import timers
+
+
+@pytest.fixture
+def calls() -> list[str]:
+    return []
+
+
+async def test_each_job_is_called_again_and_again(calls: list[str]) -> None:
+    scheduler = timers.start({"often": (lambda: calls.append("often"), 0.001)})
+    async with asyncio.timeout(10):
+        while len(calls) < 3:
+            await asyncio.sleep(0)
+    scheduler.shutdown(wait=False)
+
+
+async def test_a_job_may_be_a_coroutine_function(calls: list[str]) -> None:
+    async def job() -> None:
+        await asyncio.sleep(0)
+        calls.append("done")
+
+    scheduler = timers.start({"job": (job, 0.001)})
+    async with asyncio.timeout(10):
+        while len(calls) < 2:
+            await asyncio.sleep(0)
+    scheduler.shutdown(wait=False)
+
+
+async def test_nothing_is_called_after_the_shutdown(calls: list[str]) -> None:
+    scheduler = timers.start({"job": (lambda: calls.append("job"), 0.001)})
+    scheduler.shutdown(wait=False)
+    await asyncio.sleep(0.01)
+    assert calls == []
+
+
+async def test_a_job_that_fails_is_called_again(calls: list[str]) -> None:
+    def job() -> None:
+        calls.append("tried")
+        raise RuntimeError("out of luck")
+
+    scheduler = timers.start({"job": (job, 0.001)})
+    async with asyncio.timeout(10):
+        while len(calls) < 2:
+            await asyncio.sleep(0)
+    scheduler.shutdown(wait=False)
+
+
+async def test_a_late_job_is_called_once_and_never_dropped() -> None:
+    """A machine that slept must not leave sessions alone, nor call a hundred times."""
+    scheduler = timers.start({"a": (lambda: None, 10.0), "b": (lambda: None, 30.0)})
+    found = {
+        job.id: (job.trigger.interval.total_seconds(), job.misfire_grace_time, job.coalesce, job.max_instances)
+        for job in scheduler.get_jobs()
+    }
+    scheduler.shutdown(wait=False)
+    assert found == {"a": (10.0, None, True, 1), "b": (30.0, None, True, 1)}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level("CRITICAL", "apscheduler"):
+        yield
