@@ -682,6 +682,24 @@ async def test_a_closed_pool_starts_nothing_more(pool: Factory, backend: FakeBac
     assert backend.started == 2
 
 
+async def test_a_tick_that_was_due_when_the_pool_closed_does_not_run_into_its_end(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    facts: list[Transition] = []
+    main = await warmed(pool(on_transition=facts.append, capacity=3, warm=2, lifetime=100.0))
+    main.assign(None)
+    await at_rest(main)
+    clock.now += 100
+    main.wake()
+
+    await main.close(stop=False)
+    told = len(facts)
+
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (len(facts), main._work) == (told, set())
+
+
 async def test_close_waits_no_longer_than_its_grace_for_an_ill_backend(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     backend.is_ill = True

@@ -1,10 +1,12 @@
 """APScheduler: when the pools tick and compare themselves with the engine.
 
 A job only calls: work that takes time belongs to the pool's own tasks, because shutting the scheduler down cancels
-coroutine jobs. APScheduler 3 drops a job that is more than one second late unless ``misfire_grace_time`` is None.
+coroutine jobs. Plain functions it would run in a thread, so each is wrapped in a coroutine function. APScheduler 3
+drops a job that is more than one second late unless ``misfire_grace_time`` is None.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
@@ -16,6 +18,15 @@ def start(jobs: dict[str, tuple[Callable[[], object], float]]) -> AsyncIOSchedul
     """Call each job every so many seconds; returns the running scheduler."""
     scheduler = AsyncIOScheduler(timezone="UTC")
     for name, (job, seconds) in jobs.items():
-        scheduler.add_job(job, IntervalTrigger(seconds=seconds), id=name, name=name, **_OPTIONS)
+        scheduler.add_job(_on_the_loop(job), IntervalTrigger(seconds=seconds), id=name, name=name, **_OPTIONS)
     scheduler.start()
     return scheduler
+
+
+def _on_the_loop(job: Callable[[], object]) -> Callable[[], Awaitable[None]]:
+    async def call() -> None:
+        result = job()
+        if inspect.isawaitable(result):
+            await result
+
+    return call

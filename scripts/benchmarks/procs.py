@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -99,7 +100,7 @@ class Peak:
         self._pid = pid
         self.growth = 0.0
 
-    async def __aenter__(self) -> "Peak":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch())
         return self
 

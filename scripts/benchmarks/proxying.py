@@ -10,11 +10,14 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import aiohttp
+
 from benchmarks.options import Options
 from benchmarks.peers import Front, Fronts, in_front_of
 from benchmarks.procs import BenchError, Peak, cpu, rate
 from benchmarks.sockets import Client, PingPong, Pour, Upload, connected, handshake, request
 from benchmarks.table import Bar, Row
+from benchmarks.upstream_files import SIZE
 
 _CONNECTIONS = 32  # of wrk
 _SOCKETS = 64  # WebSockets of the ping-pong
@@ -36,8 +39,10 @@ async def http(options: Options) -> AsyncIterator[Row]:
     per_core = Row("HTTP, 1 kB, of the proxy", "req/CPU-s")
     async with in_front_of("upstream_files.py", options.home, options.chp) as fronts:
         async for front in _turns(options, fronts, "http", per_second, per_core):
+            url = f"http://127.0.0.1:{front.port}{fronts.base_path}k1"
+            await _check(front, url)
             used = cpu(front.pid)
-            requests, seconds = await _wrk(f"http://127.0.0.1:{front.port}{fronts.base_path}k1", options.seconds)
+            requests, seconds = await _wrk(url, options.seconds)
             per_second.add(front.name, requests / seconds)
             if front.pid is not None:
                 per_core.add(front.name, requests / (cpu(front.pid) - used))
@@ -46,11 +51,22 @@ async def http(options: Options) -> AsyncIterator[Row]:
     yield per_core
 
 
+async def _check(front: Front, url: str) -> None:
+    """Raise BenchError unless this is what the upstream serves."""
+    async with aiohttp.ClientSession() as session, session.get(url) as reply:
+        if reply.status != 200 or len(await reply.read()) != SIZE:
+            raise BenchError(f"{front.name} does not serve the file: {reply.status}")
+
+
 async def _wrk(url: str, seconds: float) -> tuple[int, float]:
     """Return requests that were answered, and in what time."""
     command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{max(1, round(seconds))}s", url]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    out = (await process.communicate())[0].decode()
+    try:
+        out = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
     found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", out)
     if found is None or "Non-2xx" in out or "Socket errors" in out:
         raise BenchError(f"wrk failed on some requests: {' / '.join(out.splitlines()[-4:])}")
@@ -153,4 +169,3 @@ async def _stalled(front: Front, base_path: str) -> None:
     async with connected(front.port, [client]):
         client.transport.pause_reading()
         await asyncio.sleep(_STALL)
-

@@ -93,7 +93,9 @@ def render(rows: Iterable[Row]) -> str:
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
-    padded = [cell.rjust(w) if 0 < n < 5 else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths, strict=True))]
+    padded = [
+        cell.rjust(w) if 0 < n < 5 else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths, strict=True))
+    ]
     return f"| {' | '.join(padded)} |"
 
 

@@ -126,11 +126,11 @@ class Conversation(asyncio.Protocol):
             self._transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
 
 
-async def main(port: str, port_file: str) -> None:
-    server = await asyncio.get_running_loop().create_server(Conversation, "127.0.0.1", int(port))
-    Path(port_file).write_text(port)
+async def serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Conversation, "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*sys.argv[2:]))
+    Path(sys.argv[3]).write_text(sys.argv[2])
+    uvloop.run(serve(int(sys.argv[2])))

@@ -24,7 +24,7 @@ from tmppool.backends.base import Traits
 from tmppool.config import Settings
 from tmppool.running import Dial, Running, base_path
 
-PATIENCE = 5.0  # seconds until what hangs is a failure
+PATIENCE = 3.0  # seconds until what hangs is a failure
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HTML = b"<!doctype html><html><head><title>T</title></head><body></body></html>"
 
@@ -176,12 +176,16 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class Stranger:
-    """A notebook's server: each connection is handed to ``script``. ``asked`` holds (number of the line, request)."""
+    """A notebook's server: each connection is handed to ``script``. ``asked`` holds (number of the line, request).
+
+    ``cuts`` holds how scripts ended whose visitor was not waited for: a CutError's ``got`` is what was left unread.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, Message]] = []
         self.lines: list[Peer] = []
         self.script: Script = self._answer_all
+        self.cuts: list[Exception] = []
         self.bugs: list[BaseException] = []
         self.port = 0
         self._answers: list[bytes] = [OK]
@@ -210,11 +214,8 @@ class Stranger:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.hang_up()
-        self._sock.close()
-
-    async def hang_up(self) -> None:
         """Close every connection and take no more."""
+        self._sock.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -233,8 +234,8 @@ class Stranger:
     async def _serve(self, line: Peer) -> None:
         try:
             await self.script(line)
-        except (CutError, ConnectionError, TimeoutError):
-            pass
+        except (CutError, ConnectionError, TimeoutError) as cut:
+            self.cuts.append(cut)
         except Exception as bug:
             self.bugs.append(bug)
 
@@ -256,15 +257,15 @@ class Stranger:
 class StrangerBackend:
     """Every notebook of it is the one stranger."""
 
-    def __init__(self, stranger: Stranger) -> None:
+    def __init__(self, stranger: Stranger, dial: Dial | None) -> None:
         self._stranger = stranger
-        self.dial: Dial | None = None
+        self._dial = dial
 
     async def open(self) -> Traits:
         return Traits(isolated=True)
 
     async def start(self, key: str) -> Running:
-        return Running(key, self.dial or Dial("127.0.0.1", self._stranger.port), f"token-of-{key}", time.time())
+        return Running(key, self._dial or Dial("127.0.0.1", self._stranger.port), f"token-of-{key}", time.time())
 
     async def stop(self, key: str) -> None:
         pass
@@ -297,7 +298,6 @@ class House:
 
     port: int
     stranger: Stranger
-    backend: StrangerBackend
     key: str = ""
     visitors: list[Peer] = field(default_factory=list)
 
@@ -337,22 +337,24 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def opened(state: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> AsyncIterator[House]:
+async def opened(
+    state: Path, monkeypatch: pytest.MonkeyPatch, *, dial: Dial | None = None, **settings: Any
+) -> AsyncIterator[House]:
+    """Open the service; its notebooks are the stranger, or what ``dial`` reaches."""
     stranger = Stranger()
-    backend = StrangerBackend(stranger)
+    backend = StrangerBackend(stranger, dial)
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", lambda _spec: backend)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {"pool_size": 4, "ip": "127.0.0.1", "state_dir": state, "cull_period": 3600}
     async with stranger, service(Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))):
-        house = House(port, stranger, backend)
+        house = House(port, stranger)
         house.key = await house.spawn()
         house.visitors.pop().close()
         with blockbuster_ctx("tmppool"):
             yield house
             for visitor in house.visitors:
                 visitor.close()
-            await stranger.hang_up()
-            await asyncio.sleep(0.01)  # what was cut off is heard of
+    await asyncio.sleep(0.01)  # what was cut off is heard of
     assert stranger.bugs == []
 
 

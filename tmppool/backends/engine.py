@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ DELETE_TIMEOUT = 30.0
 
 NOT_FOUND = 404
 CONFLICT = 409
+_NO_CONNECTION = 900  # aiodocker's own, when nothing answers
 
 _log = structlog.get_logger("tmppool.engine")
 
@@ -46,6 +48,9 @@ async def call(what: str, work: Awaitable[T], seconds: float) -> T:
     except aiodocker.DockerError as error:
         if error.status in (NOT_FOUND, CONFLICT):
             raise
+        if error.status == _NO_CONNECTION:
+            where = os.environ.get("DOCKER_HOST", "its socket")
+            raise BackendError(f"the Docker Engine at {where} did not answer when asked to {what}") from error
         raise BackendError(f"the engine could not {what}: {_one_line(error.message)}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise BackendError(f"the engine did not answer when asked to {what}: {_one_line(str(error))}") from error

@@ -1,0 +1,146 @@
+"""Click to first output in a browser, beside the same warm container opened directly."""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator
+
+from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Error as BrowserError
+
+from benchmarks.options import Options
+from benchmarks.procs import BenchError
+from benchmarks.service import Service, need_engine, service
+from benchmarks.table import OURS, Bar, Row
+from tmppool.backends import engine
+from tmppool.backends.base import Spec
+from tmppool.backends.container import container_config, container_name, image_facts
+from tmppool.running import Dial, Running
+from tmppool.upstream import Upstream
+
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+_DOCUMENT = "welcome.ipynb"
+_CELL = ".jp-CodeCell"
+_BUSY = f"{_CELL} .jp-InputPrompt:has-text('[*]')"
+_OUTPUT = f"{_CELL} .jp-OutputArea-output :is(img, pre)"
+_MIN_ROUNDS = 5
+_SETTLE = 2.0  # seconds for a warm server to come to rest
+_AGAIN = 0.1  # seconds between two tries to run the cell
+_PATIENCE = 60.0  # seconds for an output
+
+
+async def first_output(options: Options) -> AsyncIterator[Row]:
+    """From the click on a launch link until the first plot is visible, in a fresh browser context each.
+
+    The cell is run as soon as it takes the keys. Directly means: a container of the same configuration, published on
+    a loopback port, its token in the URL, its kernel started at the same moment and in the same way. The pool of the
+    bar's row starts no other notebook meanwhile; that of the other row does.
+    """
+    await need_engine(options.image)
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise BenchError("Chromium is not installed")
+    alone = Row("click to first output", "s", Bar(1.15, "direct", at_least=False))
+    beside = Row("click to first output while another starts", "s")
+    image = f"--image={options.image}"
+    async with contextlib.AsyncExitStack() as stack:
+        lone = await stack.enter_async_context(service(options.home, "docker", image, "--pool-size=1"))
+        busy = await stack.enter_async_context(service(options.home, "docker", image, "--pool-size=2", "--warm=1"))
+        playwright = await stack.enter_async_context(async_playwright())
+        browser = await playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        stack.push_async_callback(browser.close)
+        await _through(browser, lone)  # what is only slow once: the browser's own start
+        for number in range(max(options.rounds, _MIN_ROUNDS)):
+            alone.add(OURS, await _through(browser, lone))
+            alone.add("direct", await _directly(browser, options.image))
+            beside.add(OURS, await _through(browser, busy))
+            latest = [alone.samples[OURS][-1], alone.samples["direct"][-1], beside.samples[OURS][-1]]
+            shown = "tmppool {:.2f} s, direct {:.2f} s, tmppool while another starts {:.2f} s".format(*latest)
+            options.say(f"first-output: round {number + 1}: {shown}")
+    beside.samples["direct"] = alone.samples["direct"]
+    yield alone
+    yield beside
+
+
+async def _through(browser: Browser, ours: Service) -> float:
+    """Click on tmppool's launch link."""
+    await ours.until(warm=1, within=time.monotonic() - ours.born + 60)
+    await asyncio.sleep(_SETTLE)
+    took = await _until_output(browser, f"{ours.url}/notebooks/{_DOCUMENT}")
+    await ours.end_sessions()
+    return took
+
+
+async def _directly(browser: Browser, image: str) -> float:
+    """Open a warm container's own port."""
+    async with _container(image) as running:
+        await asyncio.sleep(_SETTLE)
+        async with Upstream(running) as upstream:
+            kernel = asyncio.create_task(upstream.start_kernel(_DOCUMENT))
+            page = f"http://127.0.0.1:{running.dial.port}{running.base_path}notebooks/{_DOCUMENT}"
+            try:
+                return await _until_output(browser, f"{page}?token={running.token}")
+            finally:
+                await kernel
+
+
+@contextlib.asynccontextmanager
+async def _container(image: str) -> AsyncIterator[Running]:
+    """Run a container exactly as the docker backend would, but on a bridge and published on loopback."""
+    spec = Spec(service="bench", pool="direct", image=image, network="bridge")
+    key, token = secrets.token_urlsafe(16), secrets.token_urlsafe(24)
+    docker = engine.connect()
+    try:
+        config = container_config(spec, key, token, image_facts(await docker.images.inspect(image)))
+        port = f"{spec.port}/tcp"
+        config["ExposedPorts"] = {port: {}}
+        config["HostConfig"] |= {"NetworkMode": "bridge", "PortBindings": {port: [{"HostIp": "127.0.0.1"}]}}
+        container = await docker.containers.create(config, name=container_name(spec, key))
+        try:
+            await container.start()
+            published = (await container.show())["NetworkSettings"]["Ports"][port][0]["HostPort"]
+            running = Running(key, Dial("127.0.0.1", int(published)), token, time.time())
+            async with asyncio.timeout(_PATIENCE), Upstream(running) as upstream:
+                await upstream.wait_ready()
+            yield running
+        finally:
+            await container.delete(force=True, v=True)
+    finally:
+        await docker.close()
+
+
+async def _until_output(browser: Browser, url: str) -> float:
+    """Return the seconds from here until the first cell's output is visible."""
+    context = await browser.new_context()
+    try:
+        page = await context.new_page()
+        since = time.perf_counter()
+        await page.goto(url, wait_until="commit")
+        runner = asyncio.create_task(_run_first_cell(page))
+        try:
+            await page.locator(_OUTPUT).first.wait_for(timeout=_PATIENCE * 1000)
+            return time.perf_counter() - since
+        finally:
+            runner.cancel()
+    except BrowserError as error:
+        raise BenchError(f"no output came: {error.message.splitlines()[0]}") from error
+    finally:
+        await context.close()
+
+
+async def _run_first_cell(page: Page) -> None:
+    """Press Ctrl+Enter in the first code cell until it runs: keys before the kernel is there may be lost."""
+    editor = page.locator(f"{_CELL} .cm-content").first
+    await editor.click(timeout=_PATIENCE * 1000)
+    while not await page.locator(_BUSY).count() and not await page.locator(_OUTPUT).count():
+        await page.keyboard.press("Control+Enter")
+        await asyncio.sleep(_AGAIN)

@@ -1,0 +1,81 @@
+"""Who is idle is reaped, who computes is not, and both tabs learn why."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+from playwright.async_api import Page
+
+from tests.acceptance.harness import chromium, output_of, run_cell, running
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+IDLE = 25
+LIFETIME = 70
+SOON = ("--cull-timeout", str(IDLE), "--cull-max", str(LIFETIME), "--cull-period", "1")
+
+
+async def notice(page: Page) -> str:
+    """Return what the notebook's page says of its own end; its shadow root is closed, but it is read out."""
+    tree = await page.locator("tmppool-notice").aria_snapshot()
+    return str(tree)
+
+
+@pytest.mark.browser
+async def test_an_untouched_tab_is_reaped_and_a_computing_one_lives_to_its_longest_time(tmp_path: Path) -> None:
+    options = [f"{SOON[n]}={SOON[n + 1]}" for n in (0, 2, 4)]
+    async with running(tmp_path, "docker", "--pool-size=2", *options, warm=2) as service, chromium() as browser:
+        pages = []
+        for _ in range(2):
+            page = await (await browser.new_context()).new_page()
+            await page.goto(f"{service.url}/lab/tree/welcome.ipynb")
+            await page.wait_for_url("**/user/**")
+            await page.locator(".jp-CodeCell").first.wait_for(timeout=60_000)
+            pages.append(page)
+        untouched, computing = pages
+        await run_cell(computing, code="import time\nprint('begun', flush=True)\ntime.sleep(600)")
+        await output_of(computing, 0, "begun")
+
+        ended: dict[str, dict[str, object]] = {}
+        async with asyncio.timeout(LIFETIME + 40):
+            while len(ended) < 2:
+                ended = {e["reason"]: e for e in service.events if e["event"] == "notebook.reaping"}
+                await asyncio.sleep(0.5)
+        assert set(ended) == {"idle", "expired"}
+        assert IDLE <= float(str(ended["idle"]["after"])) <= IDLE + 20
+        assert LIFETIME <= float(str(ended["expired"]["after"])) <= LIFETIME + 10
+
+        for page, reason in ((untouched, "Nobody had used it"), (computing, "longest time")):
+            await page.locator("tmppool-notice").wait_for(state="attached", timeout=45_000)
+            async with asyncio.timeout(45):
+                while reason not in await notice(page):
+                    await asyncio.sleep(0.5)
+        await untouched.reload()
+        assert "Nobody had used it for a while" in await untouched.inner_text("main")
+        fresh = untouched.get_by_role("link", name="Start a fresh one")
+        assert (await fresh.get_attribute("href") or "").endswith("/lab/tree/welcome.ipynb")
+        await untouched.screenshot(path=str(tmp_path / "gone.png"))
+
+
+async def test_after_the_reap_nothing_is_left_and_the_old_address_says_why(tmp_path: Path) -> None:
+    async with running(tmp_path, "docker", "--pool-size=1", "--cull-timeout=3", "--cull-period=0.5") as service:
+        url = await service.spawn()
+        key = url.rstrip("/").rsplit("/", 1)[1]
+        await service.until(lambda stats: stats["assigned"] == 0 and stats["warm"] == 1)
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{url}api/kernels") as reply:
+                facts = await reply.json()
+                assert (reply.status, facts["reason"]) == (424, "idle")
+                assert reply.headers["Access-Control-Allow-Origin"] == "*"
+            async with session.get(f"{url}lab", headers={"Accept": "text/html"}) as reply:
+                page = await reply.text()
+                assert reply.status == 410
+                assert 'href="/lab"' in page
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(f"{url}api/kernels/x/channels")
+            assert refused.value.status == 424
+        listing = await asyncio.create_subprocess_exec(
+            "docker", "ps", "-aq", "--filter", f"label=tmppool.key={key}", stdout=asyncio.subprocess.PIPE
+        )
+        assert (await listing.communicate())[0] == b""

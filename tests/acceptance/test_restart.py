@@ -1,0 +1,163 @@
+"""The service may be killed at any moment: no session is lost."""
+
+import asyncio
+import json
+import uuid
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.acceptance.harness import Service, chromium, output_of, run_cell, running
+
+engine = pytest.param("docker", marks=pytest.mark.engine)
+process = pytest.param("process", marks=pytest.mark.process)
+
+
+class Kernel:
+    """A kernel of a notebook, as a program uses it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.id = ""
+
+    async def begin(self) -> None:
+        async with aiohttp.ClientSession() as session, session.post(f"{self.url}api/kernels") as reply:
+            self.id = (await reply.json())["id"]
+
+    async def run(self, code: str) -> str:
+        """Return what the code prints."""
+        message = uuid.uuid4().hex
+        request = {
+            "header": {"msg_id": message, "msg_type": "execute_request", "session": uuid.uuid4().hex,
+                       "username": "", "version": "5.3", "date": ""},
+            "parent_header": {}, "metadata": {}, "channel": "shell", "buffers": [],
+            "content": {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
+        }  # fmt: skip
+        printed = ""
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+            async with session.ws_connect(f"{self.url}api/kernels/{self.id}/channels") as socket:
+                await socket.send_json(request)
+                async for received in socket:
+                    answer = json.loads(received.data)
+                    if answer["parent_header"].get("msg_id") != message:
+                        continue
+                    if answer["msg_type"] == "stream":
+                        printed += answer["content"]["text"]
+                    if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+                        return printed
+        raise AssertionError("the kernel did not answer")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("backend", [process, engine])
+async def test_twenty_kills_in_a_row_lose_neither_url_nor_kernel_nor_variable(backend: str, tmp_path: Path) -> None:
+    async with running(tmp_path, backend, "--pool-size=2", warm=2) as service:
+        kernel = Kernel(await service.spawn())
+        await kernel.begin()
+        assert await kernel.run("count = 0; print('ready')") == "ready\n"
+        for round_ in range(1, 21):
+            await service.kill()
+            await service.start(warm=0)
+            assert await kernel.run("count += 1; print(count)") == f"{round_}\n"
+        stats = await service.stats()
+        assert stats["assigned"] == 1
+        assert stats["warm"] + stats["starting"] == 1
+
+
+@pytest.mark.browser
+@pytest.mark.engine
+async def test_the_same_tab_goes_on_by_itself_and_prints_the_variable(tmp_path: Path) -> None:
+    async with running(tmp_path, "docker", "--pool-size=2") as service, chromium() as browser:
+        page = await (await browser.new_context()).new_page()
+        await page.goto(service.url)
+        await page.wait_for_url("**/user/**")
+        await page.locator(".jp-CodeCell").first.wait_for(timeout=60_000)
+        await run_cell(page, code="kept = 41; print('set', kept)")
+        await output_of(page, 0, "set 41")
+        await service.kill()
+        await asyncio.sleep(1)
+        await service.start(warm=0)
+        await page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=60_000)
+        await run_cell(page, 1, code="print('kept', kept + 1)")
+        assert "kept 42" in await output_of(page, 1, "kept 42")
+
+
+@pytest.mark.parametrize("how", ["missing", "newer", "garbage"])
+@pytest.mark.process
+async def test_without_a_usable_ledger_what_runs_is_served_and_never_given_away(how: str, tmp_path: Path) -> None:
+    async with running(tmp_path, "process", "--pool-size=2", warm=2) as service:
+        url = await service.spawn()
+        await service.kill()
+        ledger = tmp_path / service.name / "ledger.sqlite"
+        for part in ledger.parent.glob("ledger.sqlite-*"):
+            part.unlink()
+        if how == "newer":
+            await _set_version(ledger, 99)
+        elif how == "garbage":
+            ledger.write_bytes(b"this is no database" * 500)
+        else:
+            ledger.unlink()
+        await service.start(warm=0)
+        async with aiohttp.ClientSession() as session, session.get(f"{url}api/status") as reply:
+            assert reply.status == 200
+        assert (await service.stats())["warm"] == 0
+        said = [event["event"] for event in service.events if event["event"].startswith("ledger.")]
+        assert said == {"missing": [], "newer": ["ledger.unusable"], "garbage": ["ledger.corrupt"]}[how]
+        if how == "newer":
+            assert ledger.exists()
+
+
+async def _set_version(path: Path, version: int) -> None:
+    import aiosqlite
+
+    async with aiosqlite.connect(path) as database:
+        await database.execute(f"PRAGMA user_version={version}")
+
+
+@pytest.mark.process
+async def test_sessions_stay_on_sigterm_and_go_with_on_exit_stop(tmp_path: Path) -> None:
+    async with running(tmp_path, "process", "--pool-size=1") as service:
+        url = await service.spawn()
+        await service.stop()
+        await service.start(warm=0)
+        async with aiohttp.ClientSession() as session, session.get(f"{url}api/status") as reply:
+            assert reply.status == 200
+        await service.stop()
+        service.options.append("--on-exit=stop")
+        await service.start(warm=0)
+        await service.stop()
+        assert not list((tmp_path / service.name / "notebooks").glob("*/*"))
+
+
+@pytest.mark.engine
+async def test_two_services_on_one_engine_leave_each_other_and_the_operators_containers_alone(tmp_path: Path) -> None:
+    async def docker(*words: str) -> str:
+        child = await asyncio.create_subprocess_exec("docker", *words, stdout=asyncio.subprocess.PIPE)
+        return (await child.communicate())[0].decode().strip()
+
+    image = "tmppool/debian:latest"
+    own = await docker("run", "-d", "--network=none", "--label=tmppool.pool=mine", image, "sleep", "600")
+    try:
+        async with running(tmp_path, "docker", "--pool-size=2", warm=2, name="one") as one:
+            first = await one.spawn()
+            async with running(tmp_path, "docker", "--pool-size=2", warm=2, name="two") as two:
+                second = await two.spawn()
+                async with aiohttp.ClientSession() as session:
+                    await session.delete(f"{two.admin_url}/api/pool")
+                await _answers(first, 200)
+                await two.kill()
+                await two.start(warm=0)
+                await _answers(second, 200)
+                await _answers(first.replace(str(one.port), str(two.port)), 424)
+            await _answers(first, 200)
+            assert len(await docker("ps", "-q", "--filter", f"label=tmppool.service={one.name}")) > 0
+        assert await docker("inspect", "-f", "{{.State.Running}}", own) == "true"
+        assert await docker("ps", "-aq", "--filter", "label=tmppool.key") == ""
+    finally:
+        await docker("rm", "-f", own)
+
+
+async def _answers(url: str, status: int) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}api/status") as reply:
+        assert reply.status == status

@@ -1,0 +1,142 @@
+"""What is an interaction by a person, and what an open tab does by itself."""
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmppool.proxy.activity import FrameWatch, is_interaction, talks_to_visitor
+
+REQUESTS = {
+    # What a person does
+    ("POST", "api/sessions"): True,
+    ("POST", "api/kernels"): True,
+    ("POST", "api/kernels/1/interrupt"): True,
+    ("POST", "api/kernels/1/restart"): True,
+    ("DELETE", "api/kernels/1"): True,
+    ("DELETE", "api/sessions/1"): True,
+    ("PATCH", "api/sessions/1"): True,
+    ("POST", "api/terminals"): True,
+    ("DELETE", "api/terminals/1"): True,
+    ("POST", "api/contents/"): True,
+    ("POST", "api/contents/a"): True,
+    ("DELETE", "api/contents/a.ipynb"): True,
+    ("POST", "api/contents/a.ipynb/checkpoints"): True,
+    ("PUT", "lab/api/settings/@jupyterlab/apputils-extension:themes"): True,
+    ("POST", "git-pull/api"): True,
+    # What a tab does
+    ("GET", ""): False,
+    ("GET", "lab"): False,
+    ("HEAD", "api"): False,
+    ("OPTIONS", "api/sessions"): False,
+    ("GET", "api/kernels"): False,
+    ("GET", "api/contents/a.ipynb"): False,
+    ("GET", "api/events/subscribe"): False,
+    ("PUT", "api/contents/a.ipynb"): False,
+    ("PUT", "api/contents/deep/er/a%20b.ipynb"): False,
+    ("PUT", "lab/api/workspaces/default"): False,
+    ("POST", "lab/api/workspaces/default"): False,
+    ("DELETE", "lab/api/workspaces/auto-1"): False,
+    ("PUT", "lab/api/workspaces"): False,
+    ("POST", "api/security/csp-report"): False,
+    ("POST", "api/events"): False,
+}
+
+
+@pytest.mark.parametrize(("request_", "is_one"), REQUESTS.items(), ids=[" ".join(key) for key in REQUESTS])
+def test_which_requests_are_interactions(request_: tuple[str, str], is_one: bool) -> None:  # noqa: FBT001
+    assert is_interaction(*request_) is is_one
+
+
+SOCKETS = {
+    "api/kernels/1/channels": True,
+    "api/kernels/0b5e-11/channels": True,
+    "terminals/websocket/1": True,
+    "lsp/ws/pylsp": True,
+    "api/events/subscribe": False,
+    "api/kernels/1/channels/x": False,
+    "api/kernels//channels": False,
+    "x/api/kernels/1/channels": False,
+    "terminals/websocket/": False,
+    "proxy/8000/ws": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize(("path", "talks"), SOCKETS.items(), ids=SOCKETS.keys())
+def test_on_which_sockets_a_visitor_talks(path: str, talks: bool) -> None:  # noqa: FBT001
+    assert talks_to_visitor(path) is talks
+
+
+# Frames
+
+
+def frame(opcode: int, size: int, *, flags: int = 0x80, is_masked: bool = True, length: int | None = None) -> bytes:
+    """Return a frame; its payload looks like the heads of data frames. ``length``: bytes that say the size."""
+    length = length if length is not None else 0 if size < 126 else 2 if size < 65536 else 8
+    code = {0: size, 2: 126, 8: 127}[length]
+    head = bytes([flags | opcode, code | (0x80 if is_masked else 0)]) + (size.to_bytes(length, "big") if length else b"")
+    return head + (b"\x81\x81\x82\x82" if is_masked else b"") + (b"\x81\x01" * (size // 2 + 1))[:size]
+
+
+CONTROL = [frame(8, 0), frame(9, 0), frame(9, 125), frame(10, 4), frame(11, 3), frame(3, 5)]
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+@pytest.mark.parametrize(("size", "length"), [(0, 0), (1, 0), (125, 0), (126, 2), (65535, 2), (3, 2), (65536, 8), (3, 8)])
+def test_only_continuation_text_and_binary_are_data(is_masked: bool, size: int, length: int) -> None:  # noqa: FBT001
+    for opcode, flags in itertools.product(range(16), (0, 0x80, 0xF0)):
+        watch = FrameWatch()
+        data = frame(opcode, size, flags=flags, is_masked=is_masked, length=length)
+        assert watch.feed(data) is (opcode <= 2), (opcode, flags)
+        assert watch.feed(frame(9, 4)) is False
+        assert watch.feed(frame(1, 4)) is True
+
+
+def test_each_data_frame_is_seen_once_at_its_head() -> None:
+    watch = FrameWatch()
+    data = frame(2, 1000)
+    assert [watch.feed(bytes([byte])) for byte in data].count(True) == 1
+    assert watch.feed(frame(10, 100)) is False
+
+
+def test_a_long_frame_is_skipped_not_kept() -> None:
+    watch = FrameWatch()
+    assert watch.feed(b"\x82\xff" + (1 << 40).to_bytes(8, "big") + b"mask") is True
+    piece = b"\x81\x01" * 500_000
+    assert not any(watch.feed(piece) for _ in range(50))
+
+
+frames = st.builds(
+    frame, st.integers(0, 15), st.sampled_from([0, 1, 2, 13, 14, 15, 125, 126, 127, 300]), flags=st.sampled_from([0, 0x80]), is_masked=st.booleans()
+)
+
+
+@given(st.lists(frames, max_size=8), st.lists(st.integers(min_value=0), max_size=12))
+def test_the_verdict_does_not_depend_on_the_split(sequence: list[bytes], places: list[int]) -> None:
+    data = b"".join(sequence)
+    wanted = sum(piece[0] & 15 <= 2 for piece in sequence)
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    split, whole, single = FrameWatch(), FrameWatch(), FrameWatch()
+    found = [split.feed(data[one:other]) for one, other in itertools.pairwise(edges)]
+    assert any(found) is whole.feed(data) is (wanted > 0)
+    assert [single.feed(bytes([byte])) for byte in data].count(True) == wanted
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8))
+def test_what_is_no_stream_of_frames_does_no_harm(pieces: list[bytes]) -> None:
+    watch = FrameWatch()
+    assert all(isinstance(watch.feed(piece), bool) for piece in pieces)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_control_frames_alone_are_never_an_interaction(seed: int) -> None:
+    chance = random.Random(seed)
+    data = b"".join(chance.choice(CONTROL) for _ in range(200))
+    watch, position = FrameWatch(), 0
+    while position < len(data):
+        step = chance.randint(1, 200)
+        assert watch.feed(data[position : position + step]) is False
+        position += step

@@ -1,0 +1,438 @@
+"""A visitor's connection to the public listener: heads read once and strictly, one request after the other."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from stage import OK, CutError, House, Message, Peer, eventually, opened
+from structlog.testing import capture_logs
+
+from tmppool.proxy import connection as connection_module
+
+
+async def is_quiet(visitor: Peer) -> bool:
+    """Whether the connection is open and nothing comes on it now."""
+    try:
+        async with asyncio.timeout(0.05):
+            return bool(await visitor.more()) and False
+    except TimeoutError:
+        return True
+
+
+# Requests that are none
+
+
+BAD = {
+    "nothing but words": b"hello there\r\n\r\n",
+    "HTTP/0.9": b"GET /\r\n\r\n",
+    "HTTP/1.2": b"GET / HTTP/1.2\r\nHost: h\r\n\r\n",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "no Host": b"GET {base}x HTTP/1.1\r\n\r\n",
+    "two Hosts": b"GET {base}x HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    "a fragment": b"GET {base}x#y HTTP/1.1\r\nHost: h\r\n\r\n",
+    "raw bytes in the target": b"GET {base}\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a space in the target": b"GET {base}a b HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a tab in the request line": b"GET\t{base}x HTTP/1.1\r\nHost: h\r\n\r\n",
+    "bare LF": b"GET {base}x HTTP/1.1\nHost: h\n\r\n\r\n",
+    "bare CR": b"GET {base}x HTTP/1.1\r\nHost: h\r\nA: b\rX: y\r\n\r\n",
+    "NUL": b"GET {base}x HTTP/1.1\r\nHost: h\r\nA: \x00\r\n\r\n",
+    "a folded line": b"GET {base}x HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n",
+    "space before the colon": b"GET {base}x HTTP/1.1\r\nHost: h\r\nA : b\r\n\r\n",
+    "a name that is no token": b"GET {base}x HTTP/1.1\r\nHost: h\r\nA(b): c\r\n\r\n",
+    "a field without name": b"GET {base}x HTTP/1.1\r\nHost: h\r\n: c\r\n\r\n",
+    "length and chunks": b"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two equal lengths": b"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+    "a list of lengths": b"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\nx",
+    "a length with a sign": b"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\nx",
+    "a length in hex": b"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: 0x1\r\n\r\nx",
+    "a length with an underscore": b"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: 1_0\r\n\r\nx",
+    "a length in Arabic digits": "POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: \u0661\r\n\r\nx".encode(),
+    "an empty length": b"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\nx",
+    "another coding": b"POST {base}x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": b"POST {base}x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked in disguise": b"POST {base}x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "chunks in 1.0": b"POST {base}x HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("request_bytes", BAD.values(), ids=BAD.keys())
+async def test_what_is_no_request_is_refused_and_what_follows_is_never_read(house: House, request_bytes: bytes) -> None:
+    visitor = await house.visitor()
+    request = request_bytes.replace(b"{base}", house.base.encode())
+    await visitor.send(request + house.head("GET", "smuggled") + house.head("DELETE", f"/api/session/{house.key}"))
+    answer = await visitor.answer()
+    assert answer.status == 400
+    assert answer.fields["Connection"] == "close"
+    assert answer.fields["Content-Type"].startswith("text/plain")
+    assert await visitor.is_closed()
+    assert house.stranger.lines == []
+    assert (await house.session())["state"] == "live"
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "without end"])
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [
+        ("GET {base}x?" + "x" * 17_000 + " HTTP/1.1\r\nHost: h", 414),
+        ("GET {base}x HTTP/1.1\r\nHost: h" + "\r\nA: b" * 128, 431),
+        ("GET {base}x HTTP/1.1\r\nHost: h\r\nA: " + "x" * 100_000, 431),
+        ("GET {base}x HTTP/1.1\r\nHost: h\r\nCookie: " + "; ".join(f"c{n}={'x' * 900}" for n in range(60)), 431),
+    ],
+    ids=["target", "fields", "one long field", "cookies"],
+)
+async def test_a_head_has_limits(house: House, start: str, status: int, whole: bool) -> None:  # noqa: FBT001
+    visitor = await house.visitor()
+    head = start.replace("{base}", house.base).encode()
+    if not whole and len(head) < connection_module.wire.MAX_REQUEST_HEAD:
+        head += b"\r\nB: " + b"x" * connection_module.wire.MAX_REQUEST_HEAD
+        status = 431
+    await visitor.send(head + (b"\r\n\r\n" if whole else b""))
+    assert (await visitor.answer()).status == status
+    assert house.stranger.lines == []
+
+
+async def test_a_head_within_the_limits_passes(house: House) -> None:
+    answer = await house.ask("GET", "x?" + "q" * 15_000, *(f"A{n}: b" for n in range(126)))
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("target", ["http://h{base}x", "http://127.0.0.1{base}x", "https://evil.example/", "*", "user/x"])
+async def test_only_the_origin_form_reaches_a_notebook(house: House, target: str) -> None:
+    visitor = await house.visitor()
+    method = "OPTIONS" if target == "*" else "GET"
+    await visitor.send(f"{method} {target.replace('{base}', house.base)} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert (await visitor.answer()).status >= 400
+    assert house.stranger.lines == []
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+async def test_connect_and_trace_never_reach_a_notebook(house: House, method: str) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head(method, "x") + b"anything")
+    assert (await visitor.answer()).status in (400, 404, 405)
+    assert house.stranger.lines == []
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:22", "evil.example:443", "/health"])
+async def test_connect_to_elsewhere_is_no_tunnel(house: House, target: str) -> None:
+    visitor = await house.visitor()
+    await visitor.send(f"CONNECT {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    assert (await visitor.answer()).status in (400, 404, 405)
+
+
+@pytest.mark.parametrize("method", ["FOO", "get", "M!#$%&'*+-.^_`|~9"])
+async def test_a_method_that_nobody_knows_is_answered_on_our_own_pages(house: House, method: str) -> None:
+    answer = await house.ask(method, "/health")
+    assert answer.status in (400, 405)
+    assert b"Traceback" not in answer.body
+
+
+@pytest.mark.parametrize("lines", [b"\r\n", b"\r\n\r\n", b"\r\n" * 5], ids=["one", "two", "five"])
+async def test_empty_lines_before_a_request_are_skipped(house: House, lines: bytes) -> None:
+    visitor = await house.visitor()
+    await visitor.send(lines + house.head("GET", "x"))
+    assert (await visitor.answer()).body == b"ok"
+    await visitor.send(lines)
+    await visitor.send(house.head("GET", "x"))
+    assert (await visitor.answer()).body == b"ok"
+
+
+async def test_a_head_that_comes_byte_by_byte_is_one_head(house: House) -> None:
+    visitor = await house.visitor()
+    for byte in house.head("GET", "x?a=b", "Accept: y"):
+        await visitor.send(bytes([byte]))
+    assert (await visitor.answer()).body == b"ok"
+    assert house.stranger.requests[0].target == f"{house.base}x?a=b"
+
+
+# One after the other
+
+
+def kind(answer: Message) -> str:
+    return "health" if b'"checks"' in answer.body else answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("x", "/health"), ("/health", "x"), ("x", "x"), ("/health", "/health"), ("x", "/health", "x", "/health", "/health", "x")],
+    ids=" ".join,
+)
+async def test_requests_in_one_packet_are_answered_in_order(house: House, order: tuple[str, ...]) -> None:
+    visitor = await house.visitor()
+    await visitor.send(b"".join(house.head("GET", path) for path in order))
+    answers = [kind(await visitor.answer()) for _ in order]
+    assert answers == ["ok" if path == "x" else "health" for path in order]
+
+
+@pytest.mark.parametrize("split", range(1, 220, 7))
+async def test_requests_split_anywhere_are_answered_in_order(house: House, split: int) -> None:
+    visitor = await house.visitor()
+    whole = (
+        house.head("POST", "x", "Content-Length: 3") + b"abc"
+        + house.head("GET", "/health")
+        + house.head("PUT", "y", "Transfer-Encoding: chunked") + b"3\r\ndef\r\n0\r\n\r\n"
+    )  # fmt: skip
+    await visitor.send(whole[:split])
+    await asyncio.sleep(0)
+    await visitor.send(whole[split:])
+    assert [kind(await visitor.answer()) for _ in range(3)] == ["ok", "health", "ok"]
+    assert [request.body for request in house.stranger.requests] == [b"abc", b"def"]
+
+
+async def test_a_body_for_us_is_taken_whole_before_the_next_request(house: House) -> None:
+    visitor = await house.visitor()
+    hidden = house.head("GET", "hidden")
+    for path in ("/api/spawn", "/nowhere", f"/api/session/{house.key}/extend"):
+        await visitor.send(house.head("POST", path, f"Content-Length: {len(hidden)}") + hidden + house.head("GET", "x"))
+        assert (await visitor.answer()).status in (200, 404)
+        assert (await visitor.answer()).body == b"ok"
+    assert {request.target for request in house.stranger.requests} == {f"{house.base}x"}
+
+
+async def test_a_long_body_for_us_does_not_hold_up_what_follows(house: House) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head("POST", "/nowhere", "Content-Length: 3000000"))
+    sending = asyncio.get_running_loop().create_task(visitor.send(bytes(3_000_000) + house.head("GET", "x")))
+    assert (await visitor.answer()).status == 404
+    await sending
+    assert (await visitor.answer()).body == b"ok"
+
+
+async def test_a_body_of_unknown_length_for_us_is_refused(house: House) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head("POST", "/api/spawn", "Transfer-Encoding: chunked") + b"0\r\n\r\n")
+    assert (await visitor.answer()).status == 411
+    assert await visitor.is_closed()
+
+
+@pytest.mark.parametrize("path", ["x", "/health"])
+@pytest.mark.parametrize(
+    ("version", "line", "keeps"),
+    [("1.1", "", True), ("1.1", "close", False), ("1.1", "x, Close", False), ("1.0", "", False), ("1.0", "keep-alive", True)],
+)
+async def test_a_connection_stays_open_as_its_visitor_wishes(house: House, path: str, version: str, line: str, keeps: bool) -> None:  # noqa: FBT001
+    visitor = await house.visitor()
+    lines = [f"Connection: {line}"] if line else []
+    await visitor.send(house.head("GET", path, *lines, version=version) * 2)
+    assert (await visitor.answer()).status == 200
+    if keeps:
+        assert (await visitor.answer()).status == 200
+        assert await is_quiet(visitor)
+    else:
+        assert await visitor.is_closed()
+
+
+async def test_a_visitor_of_http_1_0_is_told_that_the_connection_stays(house: House) -> None:
+    assert (await house.ask("GET", "x", "Connection: keep-alive", version="1.0")).fields["Connection"] == "keep-alive"
+    assert (await house.ask("GET", "x", version="1.0")).fields["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [
+        ([], b""),
+        (["Content-Length: 60"], b"x" * 60),
+        (["Transfer-Encoding: chunked"], b"3c\r\n" + b"x" * 60 + b"\r\n0\r\n\r\n"),
+    ],
+    ids=["no body", "by length", "chunked"],
+)
+async def test_after_a_notebook_that_cannot_be_reached_the_next_request_is_answered(
+    house: House, lines: list[str], body: bytes
+) -> None:
+    await house.stranger.__aexit__()
+    visitor = await house.visitor()
+    await visitor.send(house.head("POST", "x", *lines) + body)
+    answer = await visitor.answer()
+    assert answer.status == 502
+    if answer.fields.get("Connection", "").lower() == "close":
+        assert await visitor.is_closed()
+    else:
+        await visitor.send(house.head("GET", "/health"))
+        assert kind(await visitor.answer()) == "health"
+
+
+async def test_a_websocket_that_is_refused_leaves_the_connection_in_order(house: House) -> None:
+    gone = house.key
+    await house.reap()
+    house.key = await house.spawn()
+    visitor = await house.visitor()
+    upgrade = [
+        "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + "A" * 22 + "==",
+    ]  # fmt: skip
+    await visitor.send(house.head("GET", f"/user/{gone}/api/kernels/1/channels", *upgrade))
+    answer = await visitor.answer()
+    assert answer.status == 424
+    if "close" not in answer.fields.get("Connection", ""):
+        await visitor.send(house.head("GET", "x"))
+        assert (await visitor.answer()).body == b"ok"
+        await visitor.send(house.head("GET", "/health"))
+        assert kind(await visitor.answer()) == "health"
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket, h2c", "TLS/1.0"])
+@pytest.mark.parametrize("path", ["x", "/health"])
+async def test_other_upgrades_are_ignored(house: House, path: str, upgrade: str) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", path, "Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}", "HTTP2-Settings: x"))
+    assert (await visitor.answer()).status == 200
+    await visitor.send(house.head("GET", "/health"))
+    assert kind(await visitor.answer()) == "health"
+    for request in house.stranger.requests:
+        assert not {"Upgrade", "HTTP2-Settings", "Connection"} & set(request.fields)
+
+
+async def test_what_is_sent_ahead_waits_without_limit_only_in_the_visitors_own_buffers(house: House) -> None:
+    go = asyncio.Event()
+
+    async def wait(line: Peer) -> None:
+        while True:
+            await house.stranger.request(line)
+            await go.wait()
+            await line.send(OK)
+
+    house.stranger.script = wait
+    visitor, sent = await house.visitor(), 0
+    head = house.head("GET", "x", "A: " + "x" * 900)
+    batch = head * 100
+
+    async def flood() -> None:
+        nonlocal sent
+        while True:
+            await visitor.loop.sock_sendall(visitor.sock, batch)
+            sent += len(batch)
+
+    flooding = asyncio.get_running_loop().create_task(flood())
+    last = -1
+    while sent != last:
+        last = sent
+        await asyncio.sleep(0.1)
+    flooding.cancel()
+    assert sent < 30 * 2**20
+    go.set()
+    for _ in range(200):
+        assert (await visitor.answer()).body == b"ok"
+
+
+# Time
+
+
+@pytest.fixture
+def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_HEAD_DEADLINE", 0.05)
+
+
+@pytest.mark.usefixtures("short_deadline")
+async def test_a_visitor_who_says_nothing_is_cut_off(house: House) -> None:
+    assert await (await house.visitor()).is_closed()
+
+
+@pytest.mark.usefixtures("short_deadline")
+async def test_a_head_that_takes_too_long_is_cut_off(house: House) -> None:
+    visitor = await house.visitor()
+    with pytest.raises((ConnectionError, CutError)):
+        for byte in house.head("GET", "x", "A: " + "x" * 500):
+            await visitor.send(bytes([byte]))
+            await asyncio.sleep(0.005)
+    assert house.stranger.lines == []
+
+
+@pytest.mark.usefixtures("short_deadline")
+async def test_a_second_head_that_takes_too_long_is_cut_off(house: House) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", "x"))
+    await visitor.answer()
+    await visitor.send(b"GET /")
+    assert await visitor.is_closed()
+
+
+@pytest.mark.usefixtures("short_deadline")
+@pytest.mark.parametrize("path", ["x", "/nowhere"])
+async def test_a_slow_body_is_no_slow_head(house: House, path: str) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", path, "Content-Length: 6") + b"abc")
+    await asyncio.sleep(0.1)
+    await visitor.send(b"def")
+    assert (await visitor.answer()).status in (200, 404)
+
+
+@pytest.mark.usefixtures("short_deadline")
+async def test_a_slow_notebook_is_waited_for(house: House) -> None:
+    async def slow(line: Peer) -> None:
+        await house.stranger.request(line)
+        await asyncio.sleep(0.1)
+        await line.send(OK[:20])
+        await asyncio.sleep(0.1)
+        await line.send(OK[20:])
+
+    house.stranger.script = slow
+    assert (await house.ask("GET", "x")).body == b"ok"
+
+
+@pytest.mark.parametrize("path", ["x", "/health"])
+async def test_a_connection_that_is_not_used_any_more_is_closed(house: House, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(connection_module, "_IDLE", 0.05)
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", path))
+    await visitor.answer()
+    assert await visitor.is_closed()
+
+
+async def test_a_connection_that_has_not_ended_its_exchange_is_not_idle(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "_IDLE", 0.05)
+
+    async def slow(line: Peer) -> None:
+        while True:
+            await house.stranger.request(line)
+            await asyncio.sleep(0.1)
+            await line.send(OK)
+
+    house.stranger.script = slow
+    visitor = await house.visitor()
+    for _ in range(2):
+        await visitor.send(house.head("GET", "x"))
+        assert (await visitor.answer()).body == b"ok"
+
+
+# The end of the service
+
+
+async def test_open_connections_do_not_hold_up_the_end_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, monkeypatch) as house:
+
+        async def answer_once(line: Peer) -> None:
+            await house.stranger.request(line)
+            await line.send(OK)
+            await house.stranger.request(line)
+            await line.more()
+
+        house.stranger.script = answer_once
+        waiting, asking = await house.visitor(), await house.visitor()
+        await waiting.send(house.head("GET", "x"))
+        await waiting.answer()
+        await asking.send(house.head("GET", "x"))
+        await eventually(lambda: len(house.stranger.requests) == 2)
+        house.visitors = []
+    assert await waiting.is_closed()
+    assert (await asking.rest() or b"HTTP/1.1 502").startswith(b"HTTP/1.1 502")
+    waiting.close()
+    asking.close()
+
+
+async def test_nothing_that_visitors_send_is_logged_as_a_bug(house: House) -> None:
+    with capture_logs() as logs:
+        for request in BAD.values():
+            visitor = await house.visitor()
+            await visitor.send(request.replace(b"{base}", house.base.encode()))
+            await visitor.answer()
+    assert [entry for entry in logs if entry["log_level"] in ("error", "critical")] == []
+
+
+async def test_a_notebook_that_does_not_answer_is_said_in_the_log_without_its_key(house: House) -> None:
+    house.stranger.says(b"nonsense\r\n\r\n")
+    with capture_logs() as logs:
+        answer = await house.ask("GET", "api/status", "Accept: application/json")
+    assert answer.status == 502
+    assert "message" in json.loads(answer.body)
+    assert [entry["event"] for entry in logs] == ["notebook.silent"]
+    assert house.key not in json.dumps(logs)

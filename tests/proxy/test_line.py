@@ -1,0 +1,191 @@
+"""Lines of one notebook: dialled when needed, lent to one user at a time, kept for the next."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from stage import Peer, Stranger, eventually
+
+from tmppool.proxy import line as line_module
+from tmppool.proxy.line import HIGH_WATER, Line, Lines
+from tmppool.running import Dial
+
+
+class Borrower:
+    """Keeps what a line says to its user."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.is_lost = False
+        self.congestion: list[bool] = []
+
+    def notebook_sent(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def notebook_lost(self) -> None:
+        self.is_lost = True
+
+    def notebook_congested(self, is_congested: bool) -> None:  # noqa: FBT001
+        self.congestion.append(is_congested)
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator[Stranger]:
+    async with Stranger() as made:
+        made.script = quiet
+        yield made
+
+
+async def quiet(line: Peer) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def lines(stranger: Stranger) -> AsyncIterator[Lines]:
+    made = Lines(Dial("127.0.0.1", stranger.port))
+    yield made
+    made.close()
+
+
+async def lent(lines: Lines, stranger: Stranger) -> tuple[Line, Borrower, Peer]:
+    count = len(stranger.lines)
+    line, borrower = await lines.dial(), Borrower()
+    line.user = borrower
+    await eventually(lambda: len(stranger.lines) > count)
+    return line, borrower, stranger.lines[-1]
+
+
+async def test_there_is_nothing_to_take_at_first(lines: Lines) -> None:
+    assert lines.take() is None
+
+
+async def test_what_the_notebook_says_reaches_the_user_and_the_other_way_round(lines: Lines, stranger: Stranger) -> None:
+    line, borrower, notebook = await lent(lines, stranger)
+    await notebook.send(b"hello")
+    await eventually(lambda: borrower.heard == [b"hello"])
+    line.transport.write(b"there")
+    assert await notebook.exactly(5) == b"there"
+    line.drop()
+
+
+async def test_a_line_that_is_given_back_is_the_next_to_be_taken(lines: Lines, stranger: Stranger) -> None:
+    line, _, _ = await lent(lines, stranger)
+    assert not line.was_used
+    line.give_back()
+    assert lines.take() is line
+    assert line.was_used
+    assert line.user is None
+    assert lines.take() is None
+    line.drop()
+
+
+async def test_a_line_that_the_notebook_closed_while_it_waited_is_not_lent_again(lines: Lines, stranger: Stranger) -> None:
+    line, borrower, notebook = await lent(lines, stranger)
+    line.give_back()
+    notebook.close()
+    await eventually(line.transport.is_closing)
+    assert lines.take() is None
+    assert not borrower.is_lost
+
+
+async def test_what_comes_unasked_ends_the_line(lines: Lines, stranger: Stranger) -> None:
+    line, borrower, notebook = await lent(lines, stranger)
+    line.give_back()
+    await notebook.send(b"an answer to nobody")
+    await eventually(line.transport.is_closing)
+    assert lines.take() is None
+    assert borrower.heard == []
+
+
+async def test_a_user_hears_once_that_the_line_is_lost(lines: Lines, stranger: Stranger) -> None:
+    _, borrower, notebook = await lent(lines, stranger)
+    notebook.reset()
+    await eventually(lambda: borrower.is_lost)
+
+
+async def test_a_user_who_drops_a_line_hears_nothing_more(lines: Lines, stranger: Stranger) -> None:
+    line, borrower, notebook = await lent(lines, stranger)
+    line.drop()
+    assert await notebook.is_closed()
+    await asyncio.sleep(0)
+    assert not borrower.is_lost
+
+
+async def test_a_user_hears_when_the_notebook_does_not_read_and_when_it_does(lines: Lines, stranger: Stranger) -> None:
+    line, borrower, notebook = await lent(lines, stranger)
+    size = 0
+    while not borrower.congestion:
+        line.transport.write(bytes(HIGH_WATER))
+        size += HIGH_WATER
+    assert borrower.congestion == [True]
+    await notebook.exactly(size)
+    await eventually(lambda: borrower.congestion == [True, False])
+    line.drop()
+
+
+async def test_only_so_many_lines_are_kept(lines: Lines, stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_module, "_MAX_IDLE", 2)
+    made = [(await lent(lines, stranger))[0] for _ in range(3)]
+    for line in made:
+        line.give_back()
+    assert made[2].transport.is_closing()
+    assert {lines.take(), lines.take()} == set(made[:2])
+    assert lines.take() is None
+    for line in made:
+        line.drop()
+
+
+async def test_closed_lines_end_what_waits_and_take_nothing_more(lines: Lines, stranger: Stranger) -> None:
+    waiting, _, _ = await lent(lines, stranger)
+    lent_out, _, notebook = await lent(lines, stranger)
+    waiting.give_back()
+    lines.close()
+    assert waiting.transport.is_closing()
+    lent_out.give_back()
+    assert await notebook.is_closed()
+    assert lines.take() is None
+    with pytest.raises(ConnectionRefusedError):
+        await lines.dial()
+
+
+async def test_a_dial_that_was_under_way_when_the_lines_were_closed_gives_no_line(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, connect = asyncio.Event(), Dial.connect
+
+    async def slow(dial: Dial) -> socket.socket:
+        sock = await connect(dial)
+        await go.wait()
+        return sock
+
+    monkeypatch.setattr(Dial, "connect", slow)
+    lines = Lines(Dial("127.0.0.1", stranger.port))
+    dialling = asyncio.get_running_loop().create_task(lines.dial())
+    await eventually(lambda: stranger.lines)
+    lines.close()
+    go.set()
+    try:
+        line = await dialling
+    except OSError:
+        pass
+    else:
+        line.drop()
+        pytest.fail("a line to a notebook that is gone")
+    assert await stranger.lines[0].is_closed()
+
+
+async def test_nobody_there_is_an_oserror() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    with pytest.raises(OSError):
+        await Lines(Dial("127.0.0.1", port)).dial()
+
+
+async def test_a_dial_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(dial: Dial) -> socket.socket:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(line_module, "_DIAL_TIMEOUT", 0.01)
+    monkeypatch.setattr(Dial, "connect", never)
+    with pytest.raises(TimeoutError):
+        await Lines(Dial("127.0.0.1", 1)).dial()

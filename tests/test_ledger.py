@@ -1,0 +1,394 @@
+"""Session facts in SQLite, and what is done with a file that can't be trusted."""
+
+import asyncio
+import os
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tmppool.ledger import Ledger, Row
+from tmppool.notebook import Notebook, Reason, State
+
+KEY = "k" * 22
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "ledger.sqlite"
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Ledger]:
+    ledger = await Ledger.open(path)
+    try:
+        yield ledger
+    finally:
+        async with asyncio.timeout(5):
+            await ledger.close()
+
+
+def notebook(key: str = KEY, *, visitor: str | None = "visitor", expires_at: float | None = 500.0) -> Notebook:
+    made = Notebook(key, "main", 0.0)
+    made.visitor, made.expires_at = visitor, expires_at
+    return made
+
+
+def live(ledger: Ledger, made: Notebook, *moves: tuple[State, Reason]) -> None:
+    for to, reason in moves:
+        ledger.hear(made.move(to, reason, 100.0))
+
+
+WARM = (State.WARM, Reason.READY)
+ASSIGNED = (State.ASSIGNED, Reason.CLICK)
+REAPING = (State.REAPING, Reason.IDLE)
+GONE = (State.GONE, Reason.IDLE)
+
+
+def raw(path: Path, query: str) -> list[tuple[object, ...]]:
+    database = sqlite3.connect(path)
+    try:
+        found = database.execute(query).fetchall()
+        database.commit()
+        return found
+    finally:
+        database.close()
+
+
+def set_aside(path: Path, why: str) -> list[Path]:
+    """The copies of the ledger that were put out of the way."""
+    return [part for part in path.parent.iterdir() if re.fullmatch(rf"ledger\.sqlite\.{why}-\w+", part.name)]
+
+
+# What is written down
+
+
+async def test_a_session_is_there_after_a_restart(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        before = time.time()
+
+    async with opened(path) as ledger:
+        (row,) = (await ledger.rows()).values()
+
+    assert (row.key, row.pool, row.state, row.visitor) == (KEY, "main", State.ASSIGNED, "visitor")
+    assert row.expires_at == pytest.approx(before + 400.0, abs=30)
+    assert (row.ended_at, row.reason) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("moves", "state", "reason"),
+    [
+        pytest.param([], None, None, id="starting: no row, for nobody can have it"),
+        pytest.param([WARM], State.WARM, None, id="warm"),
+        pytest.param([WARM, REAPING], State.WARM, None, id="reaped while warm"),
+        pytest.param([WARM, REAPING, GONE], None, None, id="never given away and gone: forgotten"),
+        pytest.param([GONE], None, None, id="failed start"),
+        pytest.param([WARM, ASSIGNED], State.ASSIGNED, None, id="assigned"),
+        pytest.param([WARM, ASSIGNED, REAPING], State.REAPING, Reason.IDLE, id="reaped: known from the first moment"),
+        pytest.param([WARM, ASSIGNED, REAPING, GONE], State.GONE, Reason.IDLE, id="gone"),
+        pytest.param([WARM, ASSIGNED, GONE], State.REAPING, Reason.IDLE, id="gone at once"),
+        pytest.param([ASSIGNED], State.ASSIGNED, None, id="adopted session that had no row"),
+    ],
+)
+async def test_what_the_row_says_after_each_move(
+    path: Path, moves: list[tuple[State, Reason]], state: State | None, reason: Reason | None
+) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), *moves)
+        await ledger.flush()
+        rows = await ledger.rows()
+    assert [(row.state, row.reason) for row in rows.values()] == ([] if state is None else [(state, reason)])
+    assert all((row.ended_at is None) == (row.reason is None) for row in rows.values())
+
+
+async def test_an_adopted_session_keeps_the_time_at_which_it_was_given_away(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        raw(path, "UPDATE sessions SET assigned_at = 5.0")
+        live(ledger, notebook(), (State.ASSIGNED, Reason.ADOPTED))
+        await ledger.flush()
+        assert raw(path, "SELECT assigned_at, state FROM sessions") == [(5.0, "assigned")]
+
+
+async def test_a_session_without_visitor_and_without_end_is_written_so(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(visitor=None, expires_at=None), WARM, ASSIGNED)
+        await ledger.flush()
+        assert await ledger.rows() == {KEY: Row(KEY, "main", State.ASSIGNED, None, None, None, None)}
+
+
+async def test_flush_returns_when_everything_heard_is_in_the_file(path: Path) -> None:
+    async with opened(path) as ledger:
+        for number in range(500):
+            live(ledger, notebook(f"key-{number}"), WARM, ASSIGNED)
+        await ledger.flush()
+        assert raw(path, "SELECT count(*) FROM sessions WHERE state = 'assigned'") == [(500,)]
+
+
+async def test_flush_with_nothing_to_write_returns(path: Path) -> None:
+    async with opened(path) as ledger:
+        await ledger.flush()
+
+
+async def test_close_writes_what_was_heard_last(path: Path) -> None:
+    ledger = await Ledger.open(path)
+    live(ledger, notebook(), WARM, ASSIGNED)
+    await ledger.close()
+    assert raw(path, "SELECT key, state FROM sessions") == [(KEY, "assigned")]
+
+
+async def test_what_was_flushed_survives_a_kill(path: Path, tmp_path: Path) -> None:
+    """The files as another process would find them if this one were killed now."""
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        copy = tmp_path / "copy" / path.name
+        copy.parent.mkdir()
+        for part in path.parent.iterdir():
+            (copy.parent / part.name).write_bytes(part.read_bytes())
+    async with opened(copy) as found:
+        assert (await found.rows())[KEY].state is State.ASSIGNED
+        assert found.is_trusted
+
+
+async def test_a_notebook_that_vanished_is_ended_in_its_row(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.end_row(KEY, Reason.DIED)
+        row = (await ledger.rows())[KEY]
+    assert (row.state, row.reason) == (State.GONE, Reason.DIED)
+    assert row.ended_at is not None
+
+
+async def test_a_reason_of_a_later_version_is_read_as_none(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED, REAPING)
+        await ledger.flush()
+        raw(path, "UPDATE sessions SET reason = 'boredom'")
+        assert (await ledger.rows())[KEY].reason is None
+
+
+async def test_ended_sessions_are_forgotten_after_a_week_and_live_ones_never(path: Path) -> None:
+    week = timedelta(days=7)
+    now = datetime.now(UTC)
+    async with opened(path) as ledger:
+        for key in ("old", "young"):
+            live(ledger, notebook(key), WARM, ASSIGNED, REAPING, GONE)
+        live(ledger, notebook("live"), WARM, ASSIGNED)
+        await ledger.flush()
+        raw(path, f"UPDATE sessions SET ended_at = {(now - week).timestamp() - 60} WHERE key = 'old'")
+        raw(path, f"UPDATE sessions SET ended_at = {(now - week).timestamp() + 60} WHERE key = 'young'")
+        raw(path, "UPDATE sessions SET warm_at = 1, assigned_at = 1 WHERE key = 'live'")
+    async with opened(path) as ledger:
+        assert sorted(await ledger.rows()) == ["live", "young"]
+
+
+# The file
+
+
+async def test_the_secret_stays_and_differs_between_services(path: Path, tmp_path: Path) -> None:
+    async with opened(path) as ledger:
+        secret = ledger.secret
+    async with opened(path) as ledger:
+        assert ledger.secret == secret
+    async with opened(tmp_path / "other.sqlite") as ledger:
+        assert ledger.secret != secret
+    assert len(secret) == 32
+
+
+async def test_the_files_are_for_their_owner_alone(path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        async with opened(path) as ledger:
+            live(ledger, notebook(), WARM)
+            await ledger.flush()
+            modes = {part.name: part.stat().st_mode & 0o777 for part in path.parent.iterdir()}
+            assert modes == dict.fromkeys((path.name, f"{path.name}-wal", f"{path.name}-shm"), 0o600)
+            assert path.parent.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(mask)
+
+
+async def test_only_a_file_that_was_there_is_trusted(path: Path) -> None:
+    async with opened(path) as ledger:
+        assert not ledger.is_trusted
+        assert ledger.is_durable
+    async with opened(path) as ledger:
+        assert ledger.is_trusted
+
+
+async def test_an_empty_file_is_not_trusted(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+    async with opened(path) as ledger:
+        assert not ledger.is_trusted
+        assert ledger.is_durable
+
+
+# Files that can't be used
+
+
+async def goes_on_in_memory(path: Path) -> None:
+    """The service starts, works, and says what is wrong in one line."""
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            live(ledger, notebook(), WARM, ASSIGNED)
+            await ledger.flush()
+            assert (await ledger.rows())[KEY].state is State.ASSIGNED
+            assert (ledger.is_trusted, ledger.is_durable, len(ledger.secret)) == (False, False, 32)
+    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.unusable", "error")]
+
+
+async def test_a_newer_version_is_left_untouched(path: Path) -> None:
+    async with opened(path):
+        pass
+    raw(path, "CREATE TABLE future (x)")
+    raw(path, "PRAGMA user_version = 2")
+    before = path.read_bytes()
+
+    await goes_on_in_memory(path)
+
+    assert path.read_bytes() == before
+    assert set_aside(path, "corrupt") == []
+
+
+@pytest.mark.parametrize(
+    "ruin",
+    [
+        pytest.param(lambda data: b"this is no database, but long enough to look at" * 100, id="another kind of file"),
+        pytest.param(lambda data: data[:100] + os.urandom(len(data) - 100), id="noise behind the head"),
+        pytest.param(lambda data: os.urandom(len(data)), id="noise"),
+        pytest.param(lambda data: data[:100], id="cut off"),
+        pytest.param(lambda data: data[: len(data) // 2], id="half of it"),
+    ],
+)
+async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(path: Path, ruin: Callable[[bytes], bytes]) -> None:
+    async with opened(path) as ledger:
+        for number in range(500):
+            live(ledger, notebook(f"key-{number}"), WARM, ASSIGNED)
+    ruined = ruin(path.read_bytes())
+    path.write_bytes(ruined)
+
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            assert (ledger.is_trusted, ledger.is_durable, await ledger.rows()) == (False, True, {})
+            live(ledger, notebook(), WARM, ASSIGNED)
+
+    assert [line["event"] for line in logs] == ["ledger.corrupt"]
+    assert [part.read_bytes() for part in set_aside(path, "corrupt")] == [ruined]
+    async with opened(path) as ledger:
+        assert list(await ledger.rows()) == [KEY]
+
+
+async def test_a_directory_that_cannot_be_made_is_gone_on_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    await goes_on_in_memory(tmp_path / "file" / "state" / "ledger.sqlite")
+
+
+async def test_a_directory_in_the_place_of_the_file_is_gone_on_without(path: Path) -> None:
+    path.mkdir(parents=True)
+    await goes_on_in_memory(path)
+    assert path.is_dir()
+
+
+async def test_a_link_in_the_place_of_the_file_is_not_followed(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    await goes_on_in_memory(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_database_that_another_process_holds_is_gone_on_without(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmppool.ledger._BUSY", 0.01)
+    async with opened(path):
+        pass
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        await goes_on_in_memory(path)
+    finally:
+        holder.close()
+    assert set_aside(path, "corrupt") == []
+
+
+# Writes that fail
+
+
+async def loses_its_file(path: Path, ledger: Ledger) -> None:
+    """The next write fails, the file is set aside, and what comes after is kept in memory."""
+    secret = ledger.secret
+    with capture_logs() as logs:
+        live(ledger, notebook("lost"), WARM)
+        async with asyncio.timeout(5):
+            await ledger.flush()
+        live(ledger, notebook("later"), WARM, ASSIGNED)
+        async with asyncio.timeout(5):
+            await ledger.flush()
+    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.lost", "error")]
+    assert list(await ledger.rows()) == ["later"]
+    assert not ledger.is_durable
+    assert ledger.secret == secret
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param("DROP TABLE sessions", id="the table is gone"),
+        pytest.param(
+            "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END",
+            id="the insert fails",
+        ),
+        pytest.param(
+            "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(ROLLBACK, 'disk is full'); END",
+            id="the insert fails and ends the transaction",
+        ),
+    ],
+)
+async def test_a_file_that_takes_no_more_writes_is_set_aside(path: Path, damage: str) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        raw(path, damage)
+        await loses_its_file(path, ledger)
+    assert not path.exists()
+    assert len(set_aside(path, "incomplete")) == 1
+    async with opened(path) as ledger:
+        assert (ledger.is_trusted, ledger.is_durable) == (False, True)
+
+
+async def test_a_file_that_is_locked_for_too_long_is_set_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmppool.ledger._BUSY", 0.01)
+    async with opened(path) as ledger:
+        holder = sqlite3.connect(path, isolation_level=None)
+        holder.execute("BEGIN EXCLUSIVE")
+        try:
+            await loses_its_file(path, ledger)
+        finally:
+            holder.close()
+
+
+async def test_a_file_that_cannot_even_be_set_aside_does_not_stop_the_service(path: Path) -> None:
+    """A directory that takes no changes any more, as when its disk was remounted read-only."""
+    async with opened(path) as ledger:
+        now = datetime.now()
+        for seconds in range(120):
+            stamp = (now + timedelta(seconds=seconds)).strftime("%Y%m%dT%H%M%S")
+            path.with_name(f"{path.name}.incomplete-{stamp}").mkdir()  # a file cannot take a directory's name
+        raw(path, "DROP TABLE sessions")
+        await loses_its_file(path, ledger)
+
+
+async def test_a_connection_that_is_gone_does_not_stop_the_service(path: Path) -> None:
+    async with opened(path) as ledger:
+        await ledger._database.close()
+        await loses_its_file(path, ledger)

@@ -1,0 +1,166 @@
+"""What is logged, in which form, and what never is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tmppool import log
+from tmppool.notebook import Notebook, Reason, State
+
+ROOT = Path(__file__).parent.parent
+KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
+
+
+def scrubbed(value: object) -> object:
+    return log.scrub(None, "info", {"event": value})["event"]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (f"GET /user/{KEY}/lab?reset", "GET /user/***/lab?reset"),
+        (f"GET /user/{KEY}", "GET /user/***"),
+        (f"http://127.0.0.1:8888/user/{KEY}/tree and /user/{KEY}/lab", "http://127.0.0.1:8888/user/***/tree and /user/***/lab"),
+        (f"DELETE /api/session/{KEY}/extend", "DELETE /api/session/***/extend"),
+        (f"/lab?token={KEY}&reset", "/lab?token=***&reset"),
+        (f"?code={KEY}", "?code=***"),
+        (f"ticket={KEY}", "ticket=***"),
+        (f"Authorization: token {KEY}", "Authorization: token ***"),
+        (f"{{'Authorization': 'token {KEY}'}}", "{'Authorization': 'token ***'}"),
+        ("GET /user/ and /user/short", "GET /user/ and /user/short"),
+        ("the token is set", "the token is set"),
+        ("GET /lab/tree/talk.ipynb", "GET /lab/tree/talk.ipynb"),
+    ],
+)
+def test_keys_and_tokens_are_masked(said: str, kept: str) -> None:
+    assert scrubbed(said) == kept
+
+
+def test_they_are_masked_in_lists_too() -> None:
+    assert scrubbed([f"/user/{KEY}/lab", 7]) == ["/user/***/lab", 7]
+
+
+def test_they_are_masked_in_a_table_too() -> None:
+    assert scrubbed({"Referer": f"/user/{KEY}/lab"}) == {"Referer": "/user/***/lab"}
+
+
+def test_what_is_no_text_is_left_alone() -> None:
+    event = {"event": "x", "count": 3, "ratio": 0.5, "none": None}
+    assert log.scrub(None, "info", dict(event)) == event
+
+
+# Transitions
+
+
+def moved(to: State, reason: Reason, was: State = State.ASSIGNED) -> dict[str, object]:
+    notebook = Notebook(KEY, "main", 100.0)
+    notebook.state, notebook.moved_at = was, 100.0
+    with capture_logs() as logs:
+        log.hear(notebook.move(to, reason, 112.345))
+    (line,) = logs
+    assert line.pop("notebook") == notebook.id
+    return line
+
+
+@pytest.mark.parametrize(
+    ("was", "to", "reason", "event", "level"),
+    [
+        (State.STARTING, State.WARM, Reason.READY, "notebook.warm", "info"),
+        (State.WARM, State.ASSIGNED, Reason.CLICK, "notebook.assigned", "info"),
+        (State.ASSIGNED, State.REAPING, Reason.IDLE, "notebook.reaping", "info"),
+        (State.ASSIGNED, State.REAPING, Reason.DIED, "notebook.reaping", "warning"),
+        (State.REAPING, State.GONE, Reason.IDLE, "notebook.gone", "info"),
+    ],
+)
+def test_each_transition_is_one_line_with_its_reason(
+    was: State, to: State, reason: Reason, event: str, level: str
+) -> None:
+    assert moved(to, reason, was) == {
+        "event": event,
+        "log_level": level,
+        "pool": "main",
+        "reason": reason.value,
+        "after": 12.35,
+    }
+
+
+def test_the_key_is_not_in_the_line() -> None:
+    assert KEY not in str(moved(State.REAPING, Reason.IDLE))
+
+
+# Progress of the first filling
+
+
+def warm(progress: log.Progress, number: int, target: int) -> list[tuple[str, str]]:
+    notebook = Notebook(KEY, "main", 0.0)
+    with capture_logs() as logs:
+        progress.hear(notebook.move(State.WARM, Reason.READY, 1.0), number, target)
+    return [(line["event"], line["progress"]) for line in logs]
+
+
+def test_the_first_filling_is_told_until_it_is_done_and_never_again() -> None:
+    progress = log.Progress()
+    assert warm(progress, 1, 2) == [("pool.warming", "1 of 2 warm")]
+    assert warm(progress, 2, 2) == [("pool.warm", "2 of 2 warm")]
+    assert warm(progress, 1, 2) == []
+
+
+def test_other_moves_are_no_progress() -> None:
+    notebook = Notebook(KEY, "main", 0.0)
+    with capture_logs() as logs:
+        log.Progress().hear(notebook.move(State.GONE, Reason.FAILED, 1.0), 0, 2)
+    assert logs == []
+
+
+# The form, in a process of its own: it is set for the whole process
+
+PROGRAM = f"""
+import logging, structlog, sys
+from tmppool import log
+log.configure(level="info", json={{json}})
+structlog.get_logger("a").info("hello", path="/user/{KEY}/lab")
+structlog.get_logger("a").debug("not this")
+logging.getLogger("library").warning("GET %s", "/user/{KEY}/tree")
+logging.getLogger("apscheduler.scheduler").info("chatter")
+try:
+    raise ValueError("no /user/{KEY}/x")
+except ValueError:
+    structlog.get_logger("a").exception("failed")
+    logging.getLogger("library").exception("failed too")
+"""
+
+
+def written(json_wanted: object) -> str:
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(json=json_wanted)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert found.stdout == ""
+    assert KEY not in found.stderr
+    return found.stderr
+
+
+@pytest.mark.parametrize("wanted", [None, True])
+def test_it_is_json_when_standard_error_is_no_terminal(wanted: object) -> None:
+    lines = [json.loads(line) for line in written(wanted).splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("hello", "info"),
+        ("GET /user/***/tree", "warning"),
+        ("failed", "error"),
+        ("failed too", "error"),
+    ]
+    assert lines[0]["path"] == "/user/***/lab"
+    assert lines[0]["timestamp"].endswith("Z")
+    assert all("ValueError: no /user/***/x" in line["exception"] for line in lines[2:])
+
+
+def test_it_is_for_eyes_where_that_is_wanted() -> None:
+    text = written(False)
+    assert "hello" in text
+    assert "/user/***/lab" in text
+    assert "ValueError: no /user/***/x" in text
+    assert not text.startswith("{")

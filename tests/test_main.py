@@ -1,0 +1,158 @@
+"""The command line: exit codes, help, and one sentence for a mistake."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tmppool import __version__
+from tmppool.__main__ import main
+from tmppool.config import RETIRED, Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("TMPPOOL_"):
+            monkeypatch.delenv(name)
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """As an operator does it."""
+    return subprocess.run(
+        [sys.executable, "-m", "tmppool", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+MISTAKES = [
+    (["--bogus"], "--bogus is not an option"),
+    (["serve", "--bogus"], "--bogus is not an option"),
+    (["dance"], "'dance' is not a command: there are serve, build-image"),
+    (["--port=0"], "--port: '0' is not allowed"),
+    (["--port"], "--port: expected one argument"),
+    (["serve", "stray"], "'stray' is not expected here"),
+    (["--mem-limit=1x"], "--mem-limit: '1x' is not allowed"),
+    (["--config=/nowhere/at.all"], "--config: /nowhere/at.all cannot be read"),
+    (["build-image"], "the following arguments are required: NAME"),
+    (["build-image", "debian", "--bogus"], "unrecognized arguments: --bogus"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_a_mistake_ends_with_2_and_one_line(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("tmppool: ")
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--backend=process", "--ip=0.0.0.0"], "--ip: '0.0.0.0' is not allowed: notebooks here are processes"),
+        (["--backend=fake", "--admin-ip=0.0.0.0"], "--admin-ip: '0.0.0.0' is not allowed without a token"),
+    ],
+)
+def test_a_start_that_would_be_unsafe_ends_with_2_and_one_line(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    found = run(*words, f"--state-dir={tmp_path}")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.count("\n") == 1
+    assert found.stderr.startswith(f"tmppool: {sentence}")
+
+
+def test_an_empty_admin_token_does_not_open_the_admin_listener(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_AUTH_TOKEN", "")
+    found = run("--backend=fake", "--admin-ip=0.0.0.0", "--port=1", f"--state-dir={tmp_path}/nowhere")
+    assert found.returncode == 2
+    assert found.stderr.startswith("tmppool: --admin-ip: '0.0.0.0' is not allowed without a token")
+
+
+def test_a_mistake_ends_the_process_with_2_one_line_and_no_traceback() -> None:
+    found = run("--mem-limit=1x")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == (
+        "tmppool: --mem-limit: '1x' is not allowed:"
+        " a size is a whole number with b, k, m or g behind it, as in 512m or 1g\n"
+    )
+
+
+def test_a_bad_variable_ends_the_process_with_2_one_line_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPPOOL_TRUSTED_PROXIES", "10.0.0.0/8,nonsense")
+    found = run()
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.count("\n") == 1
+    assert "--trusted-proxies" in found.stderr
+
+
+def test_an_image_that_nobody_can_build_ends_with_1_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build-image", "nonsense"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("tmppool: there is no image 'nonsense' to build")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["serve", "--help"], ["--port=8001", "--help"]])
+def test_help_fits_on_a_screen(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert 10 < len(lines) <= 40
+    assert max(map(len, lines)) <= 120
+    assert "--help-all" in lines[-1]
+
+
+def test_help_all_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help-all"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    by_flag = set(Settings.model_fields) - {"pools", "api_auth_token", "admin_auth_token"}
+    assert [name for name in by_flag if f"\n  --{name.replace('_', '-')} VALUE" not in text] == []
+    assert "[10]" in text
+    assert "[tmppool/debian:latest]" in text
+    assert [name for name in RETIRED if f"--{name} " in text] == []
+
+
+def test_a_setting_that_is_common_stands_in_the_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"  --{name} VALUE" in text for name in ("image", "pool-size", "port", "mem-limit", "on-exit"))
+    assert "--allow-origin" not in text
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"tmppool {__version__}\n"
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_settings: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tmppool.app.run", interrupted)
+    assert main([]) == 130
+
+
+def test_without_a_command_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("tmppool.app.run", lambda settings: seen.append(settings.port) or 0)
+    assert main(["--port=8001"]) == 0
+    assert main(["serve", "--port=8002"]) == 0
+    assert seen == [8001, 8002]

@@ -1,0 +1,275 @@
+"""After a restart: every combination of what runs, what the ledger says, and whether it can be believed."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tmppool import recovery
+from tmppool.backends.fake import FakeBackend
+from tmppool.errors import ConfigError
+from tmppool.ledger import Ledger, Row
+from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.policy import Limits
+from tmppool.pool import Pool
+from tmppool.pools import Ended, Pools
+
+KEY = "k" * 22
+LIMITS = Limits(capacity=4, warm=2, idle=600.0, lifetime=3600.0, parallel_starts=8)
+
+
+class Service:
+    """What a service is made of, as far as recovery knows it: one life between two restarts."""
+
+    def __init__(self, ledger: Ledger, backend: FakeBackend, limits: Limits) -> None:
+        self.ledger, self.pools, self.facts = ledger, Pools(), []
+        self.pool = Pool("main", backend, limits, self.hear)
+        self.pools.add(self.pool)
+
+    def hear(self, fact: Transition) -> None:
+        self.facts.append(fact)
+        self.pools.hear(fact)
+        self.ledger.hear(fact)
+
+    async def at_rest(self) -> None:
+        async with asyncio.timeout(10):
+            while self.pool._work or self.pool._woken:
+                await asyncio.sleep(0)
+
+    async def warmed(self) -> None:
+        self.pool.tick()
+        await self.at_rest()
+
+
+Start = Callable[..., object]
+
+
+@pytest.fixture
+def service(tmp_path: Path, backend: FakeBackend) -> Start:
+    @asynccontextmanager
+    async def start(limits: Limits = LIMITS, *, adopt: bool = True) -> AsyncIterator[Service]:
+        ledger = await Ledger.open(tmp_path / "ledger.sqlite")
+        made = Service(ledger, backend, limits)
+        try:
+            if adopt:
+                await recovery.adopt(made.pools, ledger)
+            yield made
+        finally:
+            await made.pool.close(stop=False)
+            await ledger.close()
+
+    return start
+
+
+def written(ledger: Ledger, state: State) -> None:
+    """Bring a row into this state, with a visitor and 500 seconds to live."""
+    notebook = Notebook(KEY, "main", 0.0)
+    notebook.visitor, notebook.expires_at = "visitor", 600.0
+    path = {
+        State.WARM: [State.WARM],
+        State.ASSIGNED: [State.WARM, State.ASSIGNED],
+        State.REAPING: [State.WARM, State.ASSIGNED, State.REAPING],
+        State.GONE: [State.WARM, State.ASSIGNED, State.REAPING, State.GONE],
+    }
+    for to in path[state]:
+        ledger.hear(notebook.move(to, Reason.IDLE, 100.0))
+
+
+# One notebook, every combination
+
+SESSION, WARM, STOPPED = "a session", "warm", "stopped"
+
+
+@pytest.mark.parametrize(
+    ("row", "is_trusted", "becomes"),
+    [
+        pytest.param(None, True, STOPPED, id="no row, trusted: never finished starting"),
+        pytest.param(None, False, SESSION, id="no row, untrusted: may be somebody's, never handed out"),
+        pytest.param(State.WARM, True, WARM, id="warm"),
+        pytest.param(State.ASSIGNED, True, SESSION, id="assigned"),
+        pytest.param(State.REAPING, True, STOPPED, id="its reaping was under way"),
+        pytest.param(State.GONE, True, STOPPED, id="gone, and yet it runs"),
+        pytest.param(State.WARM, False, WARM, id="warm, untrusted"),
+        pytest.param(State.ASSIGNED, False, SESSION, id="assigned, untrusted"),
+        pytest.param(State.REAPING, False, STOPPED, id="its reaping was under way, untrusted"),
+    ],
+)
+async def test_what_becomes_of_a_running_notebook(
+    service: Start, backend: FakeBackend, row: State | None, is_trusted: bool, becomes: str  # noqa: FBT001
+) -> None:
+    await backend.start(KEY)
+    async with service(adopt=False) as made:
+        if row is not None:
+            written(made.ledger, row)
+            await made.ledger.flush()
+        made.ledger.is_trusted = is_trusted
+        with capture_logs() as logs:
+            await recovery.adopt(made.pools, made.ledger)
+        found = made.pools.find(KEY)
+        is_warm = [n.key for n in made.pool if n.state is State.WARM]
+
+        assert ([SESSION] if found else []) + ([WARM] if is_warm else []) == ([] if becomes is STOPPED else [becomes])
+        assert backend.stopped == ([KEY] if becomes is STOPPED else [])
+        assert [line["event"] for line in logs] == (["orphan.stopped"] if becomes is STOPPED else [])
+        if row is State.ASSIGNED:
+            notebook = found[1]
+            left = notebook.expires_at - made.pool.clock()
+            assert (notebook.visitor, left) == ("visitor", pytest.approx(500, abs=30))
+        elif becomes is SESSION:
+            notebook = found[1]
+            left = notebook.expires_at - made.pool.clock()
+            assert (notebook.visitor, left) == (None, pytest.approx(LIMITS.lifetime, abs=30))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "in_ledger"),
+    [
+        pytest.param(State.WARM, None, State.GONE, id="warm: nobody misses it"),
+        pytest.param(State.ASSIGNED, Reason.DIED, State.GONE, id="assigned: the visitor is told that it died"),
+        pytest.param(State.REAPING, Reason.IDLE, State.REAPING, id="reaping: its reason is kept"),
+        pytest.param(State.GONE, Reason.IDLE, State.GONE, id="gone: its reason is kept"),
+    ],
+)
+async def test_what_becomes_of_a_row_without_notebook(
+    service: Start, backend: FakeBackend, row: State, reason: Reason | None, in_ledger: State
+) -> None:
+    async with service(adopt=False) as made:
+        written(made.ledger, row)
+        await made.ledger.flush()
+        await recovery.adopt(made.pools, made.ledger)
+
+        ended = made.pools.ended(KEY)
+        assert (ended.reason if ended else None) == reason
+        assert [n for n in made.pool] == []
+        assert (await made.ledger.rows())[KEY].state is in_ledger
+        assert (await made.ledger.rows())[KEY].ended_at is not None
+
+
+async def test_a_session_whose_time_ran_out_while_no_service_ran_is_reaped_at_once(
+    service: Start, backend: FakeBackend
+) -> None:
+    await backend.start(KEY)
+    async with service(adopt=False) as made:
+        notebook = Notebook(KEY, "main", 0.0)
+        notebook.expires_at = 50.0
+        made.ledger.hear(notebook.move(State.ASSIGNED, Reason.CLICK, 100.0))
+        await made.ledger.flush()
+        await recovery.adopt(made.pools, made.ledger)
+        await made.warmed()
+        assert made.pools.find(KEY) is None
+        assert made.pools.ended(KEY).reason is Reason.EXPIRED
+        assert KEY in backend.stopped
+
+
+async def test_a_warm_notebook_that_does_not_answer_is_not_given_away(service: Start, backend: FakeBackend) -> None:
+    running = await backend.start(KEY)
+    async with service(adopt=False) as made:
+        written(made.ledger, State.WARM)
+        await made.ledger.flush()
+        await backend._end(KEY)
+
+        async def lists_it_still() -> list[object]:
+            return [running]
+
+        backend.list = lists_it_still
+        await recovery.adopt(made.pools, made.ledger)
+        await made.at_rest()
+        assert [n.key for n in made.pool if n.state is State.WARM and n.key == KEY] == []
+        assert KEY in backend.stopped
+
+
+async def test_a_backend_that_cannot_tell_what_runs_ends_the_start(service: Start, backend: FakeBackend) -> None:
+    async with service(adopt=False) as made:
+        backend.is_ill = True
+        with pytest.raises(ConfigError, match="^the fake was told to be ill$"):
+            await recovery.adopt(made.pools, made.ledger)
+        backend.is_ill = False
+
+
+async def test_nothing_is_started_before_everything_that_runs_is_adopted(service: Start, backend: FakeBackend) -> None:
+    """Else places would be taken that running notebooks hold, and the capacity exceeded."""
+    full = Limits(capacity=4, warm=4, idle=600.0, lifetime=3600.0, parallel_starts=8)
+    async with service(full) as made:
+        await made.warmed()
+        made.pool.assign("visitor")
+        assert repr(made.pool) == "<Pool main [3 warm, 1 assigned] of 4>"
+    before = backend.started
+
+    async with service(full) as made:
+        await made.at_rest()
+        assert repr(made.pool) == "<Pool main [3 warm, 1 assigned] of 4>"
+        assert backend.started == before
+
+
+async def test_why_past_sessions_ended_is_known_after_a_restart(service: Start) -> None:
+    async with service() as made:
+        await made.warmed()
+        notebook = made.pool.assign("visitor")
+        made.pool.reap(notebook, Reason.EXPIRED)
+        await made.at_rest()
+        before = made.pools.ended(notebook.key)
+    async with service() as made:
+        assert made.pools.ended(notebook.key) == Ended(Reason.EXPIRED, pytest.approx(before.at, abs=1), "main")
+
+
+async def test_rows_of_other_pools_are_left_alone(service: Start) -> None:
+    async with service(adopt=False) as made:
+        other = Notebook(KEY, "elsewhere", 0.0)
+        made.ledger.hear(other.move(State.ASSIGNED, Reason.CLICK, 0.0))
+        await made.ledger.flush()
+        await recovery.adopt(made.pools, made.ledger)
+        assert (await made.ledger.rows())[KEY] == Row(KEY, "elsewhere", State.ASSIGNED, None, None, None, None)
+
+
+# Again and again
+
+
+async def test_sessions_keep_key_visitor_and_expiry_through_twenty_kills(
+    tmp_path: Path, backend: FakeBackend
+) -> None:
+    """Each round the service is killed: no close, no stop, only what was flushed is known."""
+    path = tmp_path / "ledger.sqlite"
+    sessions: dict[str, tuple[str, float]] = {}
+    left_behind = []
+    for number in range(20):
+        made = Service(await Ledger.open(path), backend, Limits(40, 2, 600.0, 3600.0, 8))
+        left_behind.append(made)
+        await recovery.adopt(made.pools, made.ledger)
+        offset = time.time() - made.pool.clock()
+        found = {n.key: (n.visitor, n.expires_at + offset) for n in made.pool if n.is_live}
+        assert found == {key: (who, pytest.approx(until, abs=1)) for key, (who, until) in sessions.items()}
+
+        await made.warmed()
+        notebook = made.pool.assign(f"visitor-{number}")
+        await made.ledger.flush()
+        sessions[notebook.key] = (f"visitor-{number}", notebook.expires_at + offset)
+        await made.at_rest()
+        await made.ledger.flush()
+        made.ledger._writer.cancel()
+        await made.ledger._database.close()
+
+    assert len(sessions) == 20
+    assert sessions.keys() <= backend.notebooks.keys()
+    assert backend.stopped == []
+    for made in left_behind:
+        made.ledger.hear = lambda _fact: None
+        await made.pool.close(stop=False)
+
+
+async def test_a_ledger_that_is_lost_costs_no_session(service: Start, backend: FakeBackend, tmp_path: Path) -> None:
+    async with service() as made:
+        await made.warmed()
+        held = made.pool.assign("visitor")
+        await made.at_rest()
+        running = set(backend.notebooks)
+    for part in tmp_path.iterdir():
+        part.unlink()
+
+    async with service() as made:
+        assert made.pools.find(held.key) is not None
+        assert {n.key for n in made.pool if n.is_live} == running
+        assert backend.stopped == []
