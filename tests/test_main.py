@@ -24,7 +24,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """As an operator does it."""
     return subprocess.run(
-        [sys.executable, "-m", "tmppool", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "tmppool", *words], cwd=ROOT, capture_output=True, text=True, timeout=15, check=False
     )
 
 

@@ -31,7 +31,7 @@ _FLAGS = [
 _DOCUMENT = "welcome.ipynb"
 _CELL = ".jp-CodeCell"
 _BUSY = f"{_CELL} .jp-InputPrompt:has-text('[*]')"
-_OUTPUT = f"{_CELL} .jp-OutputArea-output :is(img, pre)"
+_PLOT = f"{_CELL} .jp-OutputArea-output img"
 _MIN_ROUNDS = 5
 _SETTLE = 2.0  # seconds for a warm server to come to rest
 _AGAIN = 0.1  # seconds between two tries to run the cell
@@ -119,7 +119,7 @@ async def _container(image: str) -> AsyncIterator[Running]:
 
 
 async def _until_output(browser: Browser, url: str) -> float:
-    """Return the seconds from here until the first cell's output is visible."""
+    """Return the seconds from here until the first cell's plot is visible."""
     context = await browser.new_context()
     try:
         page = await context.new_page()
@@ -127,7 +127,7 @@ async def _until_output(browser: Browser, url: str) -> float:
         await page.goto(url, wait_until="commit")
         runner = asyncio.create_task(_run_first_cell(page))
         try:
-            await page.locator(_OUTPUT).first.wait_for(timeout=_PATIENCE * 1000)
+            await page.locator(_PLOT).first.wait_for(timeout=_PATIENCE * 1000)
             return time.perf_counter() - since
         finally:
             runner.cancel()
@@ -141,6 +141,6 @@ async def _run_first_cell(page: Page) -> None:
     """Press Ctrl+Enter in the first code cell until it runs: keys before the kernel is there may be lost."""
     editor = page.locator(f"{_CELL} .cm-content").first
     await editor.click(timeout=_PATIENCE * 1000)
-    while not await page.locator(_BUSY).count() and not await page.locator(_OUTPUT).count():
+    while not await page.locator(_BUSY).count() and not await page.locator(_PLOT).count():
         await page.keyboard.press("Control+Enter")
         await asyncio.sleep(_AGAIN)

@@ -42,8 +42,11 @@ def main(words: list[str]) -> int:
     print(machine.line(facts), flush=True)
     with tempfile.TemporaryDirectory(prefix="tmppool-bench-") as home:
         options = Options(Path(home), given.rounds, given.seconds, given.image, chp)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            rows, failures = runner.run(_all(given.which or list(MEASURES), options))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                rows, failures = runner.run(_all(given.which or list(MEASURES), options))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            sys.exit("bench: interrupted; all that was started is ended")
     print(table.render(rows))
     for failure in failures:
         print(failure)

@@ -83,14 +83,8 @@ def cpu(pid: int | None) -> float:
 
 
 def resident(pid: int) -> float:
-    """Return the resident memory of one process in MiB."""
+    """Return the resident memory of a process and its threads in MiB."""
     return float(psutil.Process(pid).memory_info().rss) / _MIB
-
-
-def proportional(pid: int) -> float:
-    """Return the proportional memory of a process and of all its descendants in MiB."""
-    process = psutil.Process(pid)
-    return sum(float(one.memory_full_info().pss) for one in [process, *process.children(recursive=True)]) / _MIB
 
 
 class Peak:

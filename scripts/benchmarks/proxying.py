@@ -124,12 +124,15 @@ async def stream(options: Options) -> AsyncIterator[Row]:
     kinds: list[tuple[str, Move]] = [("1 GB to visitor", _download), ("1 GB to notebook", _upload)]
     async with in_front_of("upstream_sockets.py", options.home, options.chp) as fronts:
         for name, move in kinds:
-            speed, growth = Row(name, "MB/s"), Row(f"{name}: growth of memory", "MiB", Bar(64, at_least=False))
+            speed, growth = (
+                Row(name, "MB/s"),
+                Row(f"{name}: growth of memory", "MiB", Bar(64, at_least=False), worst=True),
+            )
             async for front in _turns(options, fronts, name, speed, growth):
                 await _one_body(options, front, fronts.base_path, move, speed, growth)
             yield speed
             yield growth
-        stalled = Row("visitor stops reading: growth of memory", "MiB", Bar(64, at_least=False))
+        stalled = Row("visitor stops reading: growth of memory", "MiB", Bar(64, at_least=False), worst=True)
         async for front in _turns(options, fronts, "a visitor stops reading", stalled):
             async with Peak(front.pid) as peak:
                 await _stalled(front, fronts.base_path)

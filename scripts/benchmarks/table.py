@@ -25,20 +25,20 @@ class Bar:
 
     def holds(self, row: "Row") -> bool | None:
         """Whether the row reaches it; None when the number or the peer's is missing."""
-        value = row.value(OURS)
-        against = row.value(self.of) if self.of else 1.0
-        if value is None or against is None:
+        value = row.against(self.of) if self.of else row.value(OURS)
+        if value is None:
             return None
-        return value >= self.limit * against if self.at_least else value <= self.limit * against
+        return value >= self.limit if self.at_least else value <= self.limit
 
 
 @dataclass(slots=True)
 class Row:
-    """One measure. ``samples`` holds every round by contender; what is shown is their median."""
+    """One measure. ``samples`` holds every round by contender; what is shown is their median, or the ``worst``."""
 
     measure: str
     unit: str
     bar: Bar | None = None
+    worst: bool = False
     samples: dict[str, list[float]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -47,7 +47,15 @@ class Row:
 
     def value(self, who: str) -> float | None:
         found = self.samples.get(who)
-        return median(found) if found else None
+        if not found:
+            return None
+        return max(found) if self.worst else median(found)
+
+    def against(self, who: str) -> float | None:
+        """Return the median of the rounds' ratios of ours to another's: what slows a whole round cancels out."""
+        pairs = zip(self.samples.get(OURS, ()), self.samples.get(who, ()), strict=False)
+        ratios = [ours / other for ours, other in pairs if other]
+        return median(ratios) if ratios else None
 
     @property
     def verdict(self) -> str:
@@ -57,20 +65,20 @@ class Row:
 
     @property
     def ratio(self) -> str:
-        """Ours to the peer of the bar, else to the first peer that was measured."""
-        value = self.value(OURS)
-        against = [self.bar.of] if self.bar and self.bar.of else ["nginx", "direct", "chp"]
-        for peer in against:
-            other = self.value(peer)
-            if value is not None and other:
-                return f"{value / other:.2f} x {peer}"
+        """Ours to the peer of the bar, else to the first peer that was measured; none for what should be nothing."""
+        if self.worst:
+            return ""
+        for peer in [self.bar.of] if self.bar and self.bar.of else ["nginx", "direct", "chp"]:
+            ratio = self.against(peer)
+            if ratio is not None:
+                return f"{ratio:.2f} x {peer}"
         return ""
 
     def as_json(self) -> dict[str, object]:
         return {
             "measure": self.measure,
             "unit": self.unit,
-            "median": {who: self.value(who) for who in self.samples},
+            "worst" if self.worst else "median": {who: self.value(who) for who in self.samples},
             "rounds": self.samples,
             "missing": self.missing,
             "ratio": self.ratio,

@@ -151,7 +151,13 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def run_cell(page: Page, number: int = 0, *, code: str | None = None) -> None:
-    """Execute a code cell of the open notebook, with new code when given."""
+    """Execute a code cell of the open notebook, with new code when given; waits for its kernel first."""
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator")
+    await indicator.first.wait_for(timeout=60_000)
+    async with asyncio.timeout(60):
+        # "unknown" is what Jupyter shows after it has found a kernel again, until that says something.
+        while await indicator.first.get_attribute("data-status") not in ("idle", "unknown"):
+            await asyncio.sleep(0.1)
     cell = page.locator(".jp-CodeCell").nth(number)
     await cell.locator(".cm-content").click()
     if code is not None:

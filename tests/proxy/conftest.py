@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from stage import House, opened
+from tests.proxy.stage import House, opened
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

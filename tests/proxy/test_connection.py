@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from stage import OK, CutError, House, Message, Peer, eventually, opened
+from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
 from structlog.testing import capture_logs
 
 from tmppool.proxy import connection as connection_module

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from stage import HTML, OK, CutError, House, Message, Peer, eventually
+from tests.proxy.stage import HTML, OK, CutError, House, Message, Peer, eventually
 
 from tmppool.proxy import line as line_module
 from tmppool.running import Dial

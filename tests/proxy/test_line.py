@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from stage import Peer, Stranger, eventually
+from tests.proxy.stage import Peer, Stranger, eventually
 
 from tmppool.proxy import line as line_module
 from tmppool.proxy.line import HIGH_WATER, Line, Lines

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
-from stage import OK, CutError, House, Message, Peer, eventually, opened
+from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
 
 from tmppool.running import Dial
 

@@ -1,6 +1,6 @@
 // Added to the notebook's own pages. Asks whether the notebook still lives, says when its end is
 // near, and says plainly when it has ended. It leaves the page alone otherwise: no globals, a
-// closed shadow root, never the focus, and a failed request is never taken for an end.
+// shadow root of its own, never the focus, and a failed request is never taken for an end.
 (() => {
   "use strict";
   const script = document.currentScript || document.querySelector("script[data-session]");
@@ -90,7 +90,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     }
     if (!host) {
       host = document.createElement("tmppool-notice");
-      layer = host.attachShadow({ mode: "closed" });
+      layer = host.attachShadow({ mode: "open" });
       try {
         const sheet = new CSSStyleSheet();
         sheet.replaceSync(css);

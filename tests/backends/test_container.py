@@ -1,0 +1,259 @@
+"""What a notebook's container is: settings in, the engine's JSON out, against literal tables."""
+
+from dataclasses import replace
+
+import pytest
+
+from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tmppool.backends.container import (
+    ImageFacts,
+    container_config,
+    container_name,
+    image_facts,
+    labels,
+    network_config,
+    network_name,
+    token_of,
+)
+from tmppool.running import digest
+
+KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
+MIB = 1 << 20
+SPEC = Spec(service="talks", pool="main", image="tmppool/debian:latest")
+IMAGE = ImageFacts(id="sha256:abc", seed="/home/jovyan", landing="/tree", has_init=False)
+
+LAUNCH = 'cp -a "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
+
+DEFAULT = {
+    "Image": "sha256:abc",
+    "User": "1000:100",
+    "Hostname": "notebook",
+    "WorkingDir": "/home/notebook",
+    "Cmd": [
+        "/bin/sh",
+        "-c",
+        LAUNCH,
+        f"jupyter lab --no-browser --ServerApp.base_url=/user/{KEY}/ --ServerApp.ip=127.0.0.1 --ServerApp.port=8888"
+        " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
+        " --ServerApp.quit_button=False",
+    ],
+    "Tty": False,
+    "OpenStdin": False,
+    "Env": [
+        "HOME=/home/notebook",
+        "XDG_CACHE_HOME=/home/notebook/.cache",
+        "USER=jovyan",
+        "LOGNAME=jovyan",
+        "SHELL=/bin/bash",
+        "TMPPOOL_SEED=/home/jovyan",
+        "JUPYTER_TOKEN=the-token",
+        "OMP_NUM_THREADS=1",
+        "OPENBLAS_NUM_THREADS=1",
+    ],
+    "Healthcheck": {"Test": ["NONE"]},
+    "StopSignal": "SIGKILL",
+    "Labels": {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.key": KEY},
+    "HostConfig": {
+        "NetworkMode": "none",
+        "Privileged": False,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "ReadonlyRootfs": True,
+        "Tmpfs": {
+            "/home/notebook": "rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,uid=1000,gid=100,mode=0700",
+            "/tmp": "rw,exec,nosuid,nodev,size=134217728,nr_inodes=16384,mode=1777",
+        },
+        "IpcMode": "private",
+        "CgroupnsMode": "private",
+        "Memory": 1024 * MIB,
+        "MemorySwap": 1024 * MIB,
+        "PidsLimit": 256,
+        "CpuPeriod": 100_000,
+        "CpuQuota": 100_000,
+        "CpuShares": 64,
+        "OomScoreAdj": 500,
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
+        "RestartPolicy": {"Name": "no"},
+        "AutoRemove": False,
+        "PublishAllPorts": False,
+        "Init": True,
+    },
+}
+
+
+def made(facts: ImageFacts = IMAGE, /, **changed: object) -> dict[str, object]:
+    return container_config(replace(SPEC, **changed), KEY, "the-token", facts)
+
+
+def with_host(**changed: object) -> dict[str, object]:
+    return {**DEFAULT, "HostConfig": {**DEFAULT["HostConfig"], **changed}}
+
+
+def without_host(*names: str) -> dict[str, object]:
+    return {**DEFAULT, "HostConfig": {key: value for key, value in DEFAULT["HostConfig"].items() if key not in names}}
+
+
+def test_the_default_container() -> None:
+    assert made() == DEFAULT
+
+
+def test_the_container_of_the_line_that_iqss_ran() -> None:
+    command = (
+        'start-notebook.sh "--NotebookApp.base_url={base_path} --ip=0.0.0.0 --port={port}'
+        ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"'
+    )
+    expected = with_host(CpuQuota=50_000)
+    expected["Image"] = "NAME"
+    expected["Cmd"] = [
+        "/bin/sh",
+        "-c",
+        LAUNCH,
+        f'start-notebook.sh "--NotebookApp.base_url=/user/{KEY}/ --ip=0.0.0.0 --port=8888'
+        ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"',
+    ]
+    assert made(ImageFacts(), image="NAME", command=command, cpu_quota=50_000) == expected
+
+
+@pytest.mark.parametrize("network", ["isolated", "bridge"])
+def test_a_container_on_a_bridge_listens_to_it(network: str) -> None:
+    found = made(network=network)
+    assert found["HostConfig"] == {**DEFAULT["HostConfig"], "NetworkMode": f"tmppool-talks-{network}"}
+    assert "--ServerApp.ip=0.0.0.0 " in found["Cmd"][3]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        pytest.param({"memory": 512 * MIB}, with_host(Memory=512 * MIB, MemorySwap=512 * MIB), id="memory, no swap"),
+        pytest.param({"cpu_quota": None}, without_host("CpuQuota"), id="no quota"),
+        pytest.param({"cpu_shares": None}, without_host("CpuShares"), id="no shares"),
+        pytest.param({"pids": 99}, with_host(PidsLimit=99), id="pids"),
+        pytest.param(
+            {"binds": ("/data:/data:ro", "/talks:/talks:ro")},
+            with_host(Binds=["/data:/data:ro", "/talks:/talks:ro"]),
+            id="binds",
+        ),
+        pytest.param({"extra_hosts": ("db:10.0.0.5",)}, with_host(ExtraHosts=["db:10.0.0.5"]), id="hosts"),
+    ],
+)
+def test_each_limit_is_one_setting(changed: dict[str, object], expected: dict[str, object]) -> None:
+    assert made(**changed) == expected
+
+
+def test_an_image_with_an_init_of_its_own_gets_no_second_one() -> None:
+    assert made(replace(IMAGE, has_init=True)) == without_host("Init")
+
+
+@pytest.mark.parametrize(
+    ("user", "owner"),
+    [
+        ("20001:100", "uid=20001,gid=100,mode=0700"),
+        ("jovyan", "mode=1777"),
+        ("jovyan:users", "mode=1777"),
+        ("1000", "mode=1777"),
+        ("1000:users", "mode=1777"),
+    ],
+)
+def test_the_home_belongs_to_the_user_where_the_number_is_known(user: str, owner: str) -> None:
+    found = made(user=user)
+    assert found["User"] == user
+    home = found["HostConfig"]["Tmpfs"]["/home/notebook"]
+    assert home == f"rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,{owner}"
+
+
+def test_sizes_of_home_and_tmp() -> None:
+    found = made(home_size=7, tmp_size=9)["HostConfig"]["Tmpfs"]
+    assert "size=7," in found["/home/notebook"]
+    assert "size=9," in found["/tmp"]
+
+
+def test_the_token_is_in_no_argument_list_of_the_default_command() -> None:
+    assert "the-token" not in str(made()["Cmd"])
+
+
+def test_a_command_may_ask_for_the_token() -> None:
+    assert made(command="serve {base_path} {ip} {port} {token}", port=9999)["Cmd"][3] == (
+        f"serve /user/{KEY}/ 127.0.0.1 9999 the-token"
+    )
+
+
+def test_braces_that_are_doubled_reach_the_shell_as_one() -> None:
+    assert made(command="x {base_path} ${{HOME}}")["Cmd"][3] == f"x /user/{KEY}/ ${{HOME}}"
+
+
+def test_the_default_command_names_every_placeholder_but_the_token() -> None:
+    assert [f"{{{name}}}" in DEFAULT_COMMAND for name in ("base_path", "ip", "port", "token")] == [True, True, True, False]
+
+
+def test_the_token_can_be_read_back_from_the_engine() -> None:
+    assert token_of({"Config": {"Env": made()["Env"]}}) == "the-token"
+    assert token_of({"Config": {"Env": ["JUPYTER_TOKEN_OLD=x", "JUPYTER_TOKEN=a=b"]}}) == "a=b"
+    assert token_of({"Config": {"Env": None}}) == ""
+
+
+def test_what_makes_a_container_ours() -> None:
+    assert labels(SPEC) == {"tmppool.service": "talks", "tmppool.pool": "main"}
+    assert container_name(SPEC, KEY) == f"tmppool-talks-{digest(KEY)}"
+    assert KEY not in container_name(SPEC, KEY)
+
+
+# Networks
+
+
+@pytest.mark.parametrize(("network", "is_internal"), [("isolated", True), ("bridge", False)])
+def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
+    network: str, is_internal: bool  # noqa: FBT001
+) -> None:
+    spec = replace(SPEC, network=network)
+    assert network_name(spec) == f"tmppool-talks-{network}"
+    assert network_config(spec) == {
+        "Name": f"tmppool-talks-{network}",
+        "CheckDuplicate": True,
+        "Driver": "bridge",
+        "Internal": is_internal,
+        "EnableIPv6": False,
+        "Options": {"com.docker.network.bridge.enable_icc": "false"},
+        "Labels": {"tmppool.service": "talks"},
+    }
+
+
+# Images
+
+
+@pytest.mark.parametrize(
+    ("shown", "facts"),
+    [
+        pytest.param(
+            {
+                "Id": "sha256:abc",
+                "Config": {
+                    "Env": ["PATH=/bin", "HOME=/home/jovyan"],
+                    "WorkingDir": "/home/jovyan",
+                    "Entrypoint": ["tini", "-g", "--"],
+                    "Labels": {"tmppool.landing": "/notebooks/welcome.ipynb"},
+                },
+            },
+            ImageFacts("sha256:abc", "/home/jovyan", "/notebooks/welcome.ipynb", has_init=True),
+            id="ours",
+        ),
+        pytest.param(
+            {"Id": "x", "Config": {"Env": None, "WorkingDir": "", "Entrypoint": None, "Labels": None}},
+            ImageFacts("x", "/home/jovyan", "/tree", has_init=False),
+            id="a bare one",
+        ),
+        pytest.param({"Id": "x", "Config": None}, ImageFacts("x"), id="no configuration at all"),
+        pytest.param({"Id": "x", "Config": {"WorkingDir": "/work"}}, ImageFacts("x", "/work"), id="a working directory"),
+        pytest.param(
+            {"Id": "x", "Config": {"Env": ["HOME=/home/me"], "WorkingDir": "/"}},
+            ImageFacts("x", "/home/me"),
+            id="only a home",
+        ),
+        pytest.param(
+            {"Id": "x", "Config": {"Env": ["odd", "A=b=c"], "Entrypoint": ["/usr/bin/dumb-init", "--"]}},
+            ImageFacts("x", has_init=True),
+            id="dumb-init, odd variables",
+        ),
+    ],
+)
+def test_what_is_read_of_an_image(shown: dict[str, object], facts: ImageFacts) -> None:
+    assert image_facts(shown) == facts

@@ -1,0 +1,307 @@
+"""Talking to an engine: bounds, errors, and events without end. The engine here is a small one on a Unix socket."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiodocker
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from tmppool.backends import engine
+from tmppool.backoff import Backoff
+from tmppool.errors import BackendError
+
+LABELS = ["tmppool.service=one", "tmppool.pool=main"]
+KEY_LABEL = "tmppool.key"
+Answer = Callable[[web.Request], object]
+
+
+class SmallEngine:
+    """Speaks as much of the Docker Engine API as a test needs. ``answers`` maps a path's end to a handler."""
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"unix://{path}"
+        self.path = path
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.answers: dict[str, Answer] = {"version": lambda _request: web.json_response({"ApiVersion": "1.41"})}
+        self.streams: list[asyncio.Queue[object]] = []
+
+    async def open(self) -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{rest:.*}", self._handle)
+        self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.UnixSite(self.runner, str(self.path)).start()
+
+    async def close(self) -> None:
+        await self.runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.method, request.path, dict(request.query)))
+        for end, answer in self.answers.items():
+            if request.path.endswith(f"/{end}"):
+                found = answer(request)
+                return await found if asyncio.iscoroutine(found) else found
+        return web.json_response({"message": "no such thing"}, status=404)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream what the test puts into the newest queue of ``streams``; None ends the stream."""
+        queue: asyncio.Queue[object] = asyncio.Queue()
+        self.streams.append(queue)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while (event := await queue.get()) is not None:
+            await response.write(json.dumps(event).encode() + b"\n")
+        return response
+
+    def subscriptions(self) -> list[dict[str, str]]:
+        return [query for _, path, query in self.asked if path.endswith("/events")]
+
+
+def died(key: str | None) -> dict[str, object]:
+    return {"Type": "container", "Action": "die", "Actor": {"Attributes": {KEY_LABEL: key} if key else {}}}
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmallEngine]:
+    made = SmallEngine(tmp_path / "engine.sock")
+    made.answers["events"] = made.events
+    await made.open()
+    monkeypatch.setenv("DOCKER_HOST", made.url)
+    monkeypatch.setattr(engine, "Backoff", lambda **_times: Backoff(first=0.001, cap=0.001))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def docker(small: SmallEngine) -> AsyncIterator[aiodocker.Docker]:
+    made = engine.connect()
+    yield made
+    await made.close()
+
+
+class Watched:
+    """``engine.deaths`` running beside the test: what it yielded, and how often it asked who is alive."""
+
+    def __init__(self, docker: aiodocker.Docker) -> None:
+        self.yielded: list[str] = []
+        self.missed: list[set[str] | Exception] = []
+        self.questions = 0
+        self._docker = docker
+        self.task = asyncio.ensure_future(self._watch())
+
+    async def _alive(self) -> set[str]:
+        self.questions += 1
+        found = self.missed.pop(0) if self.missed else set()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def _watch(self) -> None:
+        async for key in engine.deaths(self._docker, LABELS, KEY_LABEL, self._alive):
+            self.yielded.append(key)
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+
+@pytest.fixture
+async def watched(docker: aiodocker.Docker) -> AsyncIterator[Watched]:
+    made = Watched(docker)
+    yield made
+    await made.stop()
+
+
+# Events
+
+
+async def test_a_death_is_yielded(small: SmallEngine, watched: Watched) -> None:
+    await until(lambda: small.streams)
+    small.streams[0].put_nowait(died("a"))
+    small.streams[0].put_nowait(died("b"))
+    await until(lambda: len(watched.yielded) == 2)
+    assert watched.yielded == ["a", "b"]
+
+
+async def test_only_our_own_containers_deaths_are_asked_for(small: SmallEngine, watched: Watched) -> None:
+    before = time.time()
+    await until(lambda: small.streams)
+    (query,) = small.subscriptions()
+    assert json.loads(query["filters"]) == {"type": ["container"], "event": ["die"], "label": LABELS}
+    assert before - 30 < float(query["since"]) < before + 30
+
+
+async def test_an_event_without_a_key_is_passed_over(small: SmallEngine, watched: Watched) -> None:
+    await until(lambda: small.streams)
+    for event in (died(None), {}, died("a")):
+        small.streams[0].put_nowait(event)
+    await until(lambda: watched.yielded)
+    assert watched.yielded == ["a"]
+
+
+async def test_when_the_stream_ends_it_asks_who_is_alive_and_subscribes_again(
+    small: SmallEngine, watched: Watched
+) -> None:
+    await until(lambda: small.streams)
+    assert watched.questions == 1
+    watched.missed = [{"died-unseen"}]
+    with capture_logs() as logs:
+        small.streams[0].put_nowait(None)
+        await until(lambda: len(small.streams) == 2)
+    small.streams[1].put_nowait(died("a"))
+    await until(lambda: len(watched.yielded) == 2)
+    assert watched.yielded == ["died-unseen", "a"]
+    assert watched.questions == 2
+    assert [line["event"] for line in logs] == ["engine.events_ended"]
+
+
+async def test_it_looks_before_it_listens_from_before_that_look(small: SmallEngine, docker: aiodocker.Docker) -> None:
+    """What dies between the question and the subscription is in the stream: it begins before the question."""
+    asked_at = []
+    watched = Watched(docker)
+
+    async def alive() -> set[str]:
+        asked_at.append(time.time())
+        return set()
+
+    watched._alive = alive
+    await until(lambda: small.streams)
+    assert float(small.subscriptions()[0]["since"]) < asked_at[0]
+    await watched.stop()
+
+
+async def test_an_engine_that_refuses_is_asked_again(small: SmallEngine, docker: aiodocker.Docker) -> None:
+    refusals = []
+
+    def refuse(_request: web.Request) -> web.Response:
+        refusals.append(1)
+        return web.json_response({"message": "not\nnow"}, status=500)
+
+    small.answers["events"] = refuse
+    watched = Watched(docker)
+    with capture_logs() as logs:
+        await until(lambda: len(refusals) >= 3)
+    small.answers["events"] = small.events
+    await until(lambda: small.streams)
+    small.streams[0].put_nowait(died("a"))
+    await until(lambda: watched.yielded)
+    assert {line["event"] for line in logs} <= {"engine.events_lost", "engine.events_ended"}
+    await watched.stop()
+
+
+async def test_an_engine_that_cannot_tell_who_is_alive_is_asked_again(
+    small: SmallEngine, docker: aiodocker.Docker
+) -> None:
+    watched = Watched(docker)
+    watched.missed = [BackendError("ill"), BackendError("ill"), {"a"}]
+    with capture_logs() as logs:
+        await until(lambda: watched.yielded)
+    assert watched.yielded == ["a"]
+    assert [line["error"] for line in logs] == ["ill", "ill"]
+    await watched.stop()
+
+
+async def test_an_engine_that_goes_away_and_comes_back_is_listened_to_again(
+    small: SmallEngine, watched: Watched
+) -> None:
+    await until(lambda: small.streams)
+    await small.close()
+    await until(lambda: watched.questions >= 3)
+    await small.open()
+    await until(lambda: len(small.streams) == 2)
+    small.streams[1].put_nowait(died("a"))
+    await until(lambda: watched.yielded)
+    assert watched.yielded == ["a"]
+
+
+async def test_who_stops_listening_leaves_no_task_and_no_connection(
+    small: SmallEngine, docker: aiodocker.Docker
+) -> None:
+    before = asyncio.all_tasks()
+    watched = Watched(docker)
+    await until(lambda: small.streams)
+    await watched.stop()
+    names = {task.get_name() for task in asyncio.all_tasks() - before}
+    assert "engine events" not in names
+
+
+# Calls
+
+
+async def answer_after(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def test_a_call_without_answer_is_given_up() -> None:
+    with pytest.raises(BackendError, match="^the engine did not list containers within 0 s$"):
+        await engine.call("list containers", answer_after(asyncio.Event()), 0.01)
+
+
+async def failing(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_404_and_a_409_pass(status: int) -> None:
+    with pytest.raises(aiodocker.DockerError) as caught:
+        await engine.call("x", failing(aiodocker.DockerError(status, {"message": "no such"})), 5)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (aiodocker.DockerError(500, {"message": "no\n  space"}), "the engine could not start a container: no space"),
+        (OSError("broken pipe"), "the engine did not answer when asked to start a container: broken pipe"),
+    ],
+)
+async def test_every_other_error_is_ours_and_one_line(error: Exception, sentence: str) -> None:
+    with pytest.raises(BackendError) as caught:
+        await engine.call("start a container", failing(error), 5)
+    assert str(caught.value) == sentence
+
+
+async def test_a_bug_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await engine.call("x", failing(ZeroDivisionError()), 5)
+
+
+# Is there one?
+
+
+async def test_an_engine_that_answers_is_found(small: SmallEngine) -> None:
+    assert await engine.answers()
+
+
+async def test_an_engine_that_is_ill_does_not_answer(small: SmallEngine) -> None:
+    small.answers["version"] = lambda _request: web.json_response({"message": "ill"}, status=500)
+    assert not await engine.answers()
+
+
+@pytest.mark.parametrize("host", ["unix:///nowhere/at.all", "tcp://127.0.0.1:1", "nonsense", "ftp://x"])
+async def test_where_none_is_none_answers(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert not await engine.answers()
+
+
+async def test_whether_an_image_is_there(small: SmallEngine) -> None:
+    small.answers["images/known/json"] = lambda _request: web.json_response({"Id": "x"})
+    assert await engine.has_image("known")
+    assert not await engine.has_image("unknown")
+
+
+async def test_an_ill_engine_does_not_say_that_an_image_is_missing(small: SmallEngine) -> None:
+    small.answers["images/known/json"] = lambda _request: web.json_response({"message": "ill"}, status=500)
+    with pytest.raises(BackendError, match="^the engine could not inspect an image: ill$"):
+        await engine.has_image("known")

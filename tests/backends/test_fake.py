@@ -1,0 +1,106 @@
+"""The fake keeps the contract too, and misbehaves when it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.backends.contract import FAILING, KEY, SERVER, Contract, Site
+from tmppool.backends.fake import FakeBackend
+from tmppool.errors import BackendError
+from tmppool.upstream import Upstream
+
+
+class FakeSite(Site):
+    """A fake lives in this process: what is closed is found by asking the same object again."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, FakeBackend] = {}
+
+    async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> FakeBackend:
+        del start_timeout
+        backend = self.services.setdefault(service, FakeBackend())
+        backend.fail_next = command is FAILING
+        await backend.open()
+        return backend
+
+    async def kill(self, key: str) -> None:
+        await self.services["one"].kill(key)
+
+    async def leftovers(self, key: str) -> list[str]:
+        return ["server"] if key in self.services["one"].notebooks else []
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[FakeSite]:
+    made = FakeSite()
+    yield made
+    for backend in made.services.values():
+        await backend.end_all()
+
+
+class TestFake(Contract):
+    pass
+
+
+async def test_it_says_that_no_code_runs_here(backend: FakeBackend) -> None:
+    traits = await backend.open()
+    assert not traits.isolated
+    assert traits.notes == ("the fake backend: no notebook here runs any code",)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "list", "ping"])
+async def test_every_verb_fails_while_it_is_ill(backend: FakeBackend, verb: str) -> None:
+    backend.is_ill = True
+    with pytest.raises(BackendError, match="^the fake was told to be ill$"):
+        await getattr(backend, verb)(*([KEY] if verb in ("start", "stop") else []))
+
+
+async def test_it_fails_as_often_as_it_was_told(backend: FakeBackend) -> None:
+    backend.fail_next = 1
+    with pytest.raises(BackendError):
+        await backend.start(KEY)
+    assert (await backend.start(KEY)).key == KEY
+
+
+async def test_it_answers_what_the_service_asks_and_keeps_what_was_asked(backend: FakeBackend) -> None:
+    running = await backend.start(KEY)
+    backend.notebooks[KEY].kernels = [{"execution_state": "busy"}]
+    async with Upstream(running) as upstream:
+        assert await upstream.answers()
+        assert await upstream.silent_for() == 0.0
+    assert backend.notebooks[KEY].requests == [
+        f"GET {running.base_path}api",
+        f"GET {running.base_path}api/kernels?no_track_activity=1",
+    ]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_it_echoes_what_is_sent(backend: FakeBackend, method: str) -> None:
+    running = await backend.start(KEY)
+    async with Upstream(running) as upstream:
+        url = f"{upstream.origin}{running.base_path}files/a"
+        async with upstream.session.request(method, url, data=b"\x00\xff" * 1000) as reply:
+            assert await reply.read() == b"\x00\xff" * 1000
+
+
+async def test_it_echoes_websocket_messages(backend: FakeBackend) -> None:
+    running = await backend.start(KEY)
+    async with (
+        Upstream(running) as upstream,
+        upstream.session.ws_connect(f"{upstream.origin}{running.base_path}api/kernels/1/channels") as socket,
+    ):
+        await socket.send_str("hello")
+        await socket.send_bytes(b"\x00")
+        assert [(await socket.receive()).data for _ in range(2)] == ["hello", b"\x00"]
+
+
+async def test_it_ends_at_once_though_a_websocket_is_open(backend: FakeBackend) -> None:
+    running = await backend.start(KEY)
+    async with (
+        Upstream(running) as upstream,
+        upstream.session.ws_connect(f"{upstream.origin}{running.base_path}api/kernels/1/channels"),
+        asyncio.timeout(5),
+    ):
+        await backend.kill(KEY)
+    assert backend.notebooks == {}

@@ -1,0 +1,269 @@
+"""Notebooks as processes keep the contract, and leave no process and no file behind."""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, until
+from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tmppool.backends.process import ProcessBackend, ProcessPaths
+from tmppool.errors import BackendError, StartError
+from tmppool.running import digest
+from tmppool.upstream import Upstream
+
+ROOT = Path(__file__).parents[2]
+
+
+class ProcessSite(Site):
+    """Each service has a state directory of its own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.made: list[ProcessBackend] = []
+        self.template: Path | None = None
+
+    async def make(
+        self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0
+    ) -> ProcessBackend:
+        spec = Spec(service=service, pool="main", command=command, start_timeout=start_timeout)
+        backend = ProcessBackend(spec, ProcessPaths(self.state / service, self.template))
+        self.made.append(backend)
+        await backend.open()
+        return backend
+
+    def home(self, key: str) -> Path:
+        return self.state / "one" / "notebooks" / "main" / digest(key)
+
+    def facts(self, key: str) -> dict[str, object]:
+        return json.loads((self.home(key) / "notebook.json").read_text())
+
+    async def kill(self, key: str) -> None:
+        os.kill(self.facts(key)["pid"], signal.SIGKILL)
+
+    async def leftovers(self, key: str) -> list[str]:
+        return await asyncio.to_thread(self._leftovers, key)
+
+    def _leftovers(self, key: str) -> list[str]:
+        processes = [f"process {process.pid} {process.name()}" for process in marked(key)]
+        return processes + ([f"directory {self.home(key)}"] if self.home(key).exists() else [])
+
+
+def marked(key: str) -> list[psutil.Process]:
+    """Every process that lives and carries the notebook's mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if digest(key) in process.environ().values() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[ProcessSite]:
+    made = ProcessSite(tmp_path)
+    yield made
+    for backend in made.made:
+        for key in (KEY, OTHER):
+            await backend.stop(key)
+        await backend.close()
+
+
+pytestmark = pytest.mark.process
+
+
+class TestProcess(CommandContract):
+    pass
+
+
+async def test_it_says_that_nothing_is_isolated(site: ProcessSite) -> None:
+    traits = await (await site.make()).open()
+    assert (traits.isolated, traits.landing) == (False, "/tree")
+    assert "isolate nothing" in traits.notes[0]
+
+
+async def test_a_home_starts_as_a_copy_of_the_template(site: ProcessSite, tmp_path: Path) -> None:
+    site.template = tmp_path / "template"
+    (site.template / "talks").mkdir(parents=True)
+    (site.template / "welcome.ipynb").write_text("{{}}")
+    (site.template / "talks" / "a.txt").write_text("hello")
+    backend = await site.make()
+    assert (await backend.open()).landing == "/notebooks/welcome.ipynb"
+    await backend.start(KEY)
+    await backend.start(OTHER)
+    (site.home(KEY) / "home" / "talks" / "a.txt").write_text("changed by a visitor")
+    assert (site.home(OTHER) / "home" / "talks" / "a.txt").read_text() == "hello"
+    assert (site.template / "talks" / "a.txt").read_text() == "hello"
+
+
+async def test_a_notebook_sees_no_secret_of_the_service(site: ProcessSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMIN_AUTH_TOKEN", "very-secret")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    backend = await site.make()
+    running = await backend.start(KEY)
+    environ = psutil.Process(site.facts(KEY)["pid"]).environ()
+    assert environ["JUPYTER_TOKEN"] == running.token
+    assert (environ["LANG"], environ["HOME"]) == ("C.UTF-8", str(site.home(KEY) / "home"))
+    assert "very-secret" not in environ.values()
+
+
+async def test_what_is_written_about_a_notebook_is_for_its_owner_alone(site: ProcessSite) -> None:
+    await (await site.make()).start(KEY)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (site.home(KEY), site.home(KEY) / "notebook.json")]
+    assert modes == [0o700, 0o600]
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        pytest.param("setsid sleep 86399 &", id="left the session"),
+        pytest.param("env -i sleep 86399 &", id="cleared its environment"),
+        pytest.param("(sleep 86399 &); (setsid nohup sleep 86399 >/dev/null 2>&1 &);", id="orphans"),
+    ],
+)
+async def test_a_stop_ends_processes_that_tried_to_get_away(site: ProcessSite, escape: str) -> None:
+    before = sleepers()
+    backend = await site.make(command=f"{escape} {SERVER}")
+    await backend.start(KEY)
+    assert len(sleepers() - before) >= 2
+    await backend.stop(KEY)
+    assert sleepers() - before == set()
+
+
+def sleepers() -> set[int]:
+    return {
+        process.pid
+        for process in psutil.process_iter(["cmdline", "status"])
+        if process.info["cmdline"] == ["sleep", "86399"] and process.info["status"] != psutil.STATUS_ZOMBIE
+    }
+
+
+async def test_a_notebook_that_died_while_no_service_looked_is_cleared_away(site: ProcessSite) -> None:
+    backend = await site.make()
+    await backend.start(KEY)
+    await backend.close()
+    await site.kill(KEY)
+    await until(lambda: is_over(site.facts(KEY)["pid"]))
+    heir = await site.make()
+    assert await heir.list() == []
+    assert await site.leftovers(KEY) == []
+
+
+async def is_over(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_process_number_that_was_used_again_is_not_taken_for_the_notebook(site: ProcessSite) -> None:
+    backend = await site.make()
+    await backend.start(KEY)
+    await backend.close()
+    facts = site.facts(KEY)
+    await site.kill(KEY)
+    bystander = subprocess.Popen(["sleep", "86398"])
+    try:
+        (site.home(KEY) / "notebook.json").write_text(json.dumps({**facts, "pid": bystander.pid}))
+        heir = await site.make()
+        assert await heir.list() == []
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+async def test_facts_that_cannot_be_read_are_passed_over(site: ProcessSite) -> None:
+    backend = await site.make()
+    await backend.start(KEY)
+    for name, text in (("half", '{"key": "x", "pi'), ("empty", ""), ("other", "[]"), ("short", '{"key": "x"}')):
+        folder = site.home(KEY).parent / name
+        folder.mkdir()
+        (folder / "notebook.json").write_text(text)
+    assert [running.key for running in await backend.list()] == [KEY]
+
+
+async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    backend = ProcessBackend(Spec("one", "main"), ProcessPaths(tmp_path / "file"))
+    with pytest.raises(BackendError, match="choose another --state-dir$") as caught:
+        await backend.open()
+    assert not caught.value.transient
+
+
+async def test_a_state_directory_that_vanished_makes_it_ill(site: ProcessSite) -> None:
+    backend = await site.make()
+    site.home(KEY).parent.rmdir()
+    with pytest.raises(BackendError, match="is gone$"):
+        await backend.ping()
+    with pytest.raises(StartError):
+        await backend.start(KEY)
+
+
+async def test_a_backend_that_is_forgotten_kills_nothing(site: ProcessSite) -> None:
+    """asyncio kills a child whose transport is collected: a service that ends must not take its sessions along."""
+    backend = await site.make()
+    running = await backend.start(KEY)
+    await backend.close()
+    site.made.clear()
+    del backend
+    gc.collect()
+    heir = await site.make()
+    assert [found.key for found in await heir.list()] == [KEY]
+    async with Upstream(running) as upstream:
+        assert await upstream.answers()
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from tmppool.backends.base import Spec
+from tmppool.backends.process import ProcessBackend, ProcessPaths
+
+async def main():
+    backend = ProcessBackend(Spec("one", "main", command=sys.argv[2]), ProcessPaths(Path(sys.argv[1])))
+    await backend.open()
+    await backend.start(sys.argv[3])
+    await backend.close()
+
+if sys.argv[4] == "uvloop":
+    import uvloop
+    uvloop.run(main())
+else:
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_a_notebook_outlives_the_service_that_started_it(site: ProcessSite, loop: str) -> None:
+    words = [str(site.state / "one"), SERVER, KEY, loop]
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, *words, cwd=ROOT)
+    assert await ended.wait() == 0
+    heir = await site.make()
+    (listed,) = await heir.list()
+    async with Upstream(listed) as upstream:
+        assert await upstream.answers()
+
+
+async def test_the_real_jupyter_starts_and_ends(site: ProcessSite) -> None:
+    backend = await site.make(command=DEFAULT_COMMAND, start_timeout=60.0)
+    running = await backend.start(KEY)
+    async with Upstream(running) as upstream:
+        assert await upstream.answers()
+        assert await upstream.silent_for() is None
+        (site.home(KEY) / "home" / "a.ipynb").write_text(
+            json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+        )
+        await upstream.start_kernel("a.ipynb")
+        assert (await upstream.silent_for()) < 30
+    assert len(marked(KEY)) >= 2
+    await backend.stop(KEY)
+    assert await site.leftovers(KEY) == []

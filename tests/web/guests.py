@@ -1,0 +1,184 @@
+"""The whole service in this process, with fake notebooks, and the guests who come to it: people and programs."""
+
+import asyncio
+import contextlib
+import html
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from blockbuster import blockbuster_ctx
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from tests.proxy.stage import eventually, free_ports
+from tmppool.app import service
+from tmppool.backends.fake import FakeBackend
+from tmppool.config import Settings
+
+__all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
+
+PATIENCE = 5.0  # seconds until what hangs is a failure
+PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
+KEY_OF = re.compile(r"^/user/([A-Za-z0-9_-]{22,})/")
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def location(self) -> str:
+        return self.headers["Location"]
+
+    @property
+    def key(self) -> str:
+        """The key of the notebook that this leads to."""
+        found = KEY_OF.match(self.location)
+        assert found is not None, self.location
+        return found[1]
+
+    @property
+    def title(self) -> str:
+        found = re.search(r"<title>(.*?)</title>", self.text, re.DOTALL)
+        return html.unescape(found[1]) if found else ""
+
+    def form(self) -> dict[str, str]:
+        """The page's one form: its action and its hidden fields."""
+        forms = re.findall(r"<form[^>]*>.*?</form>", self.text, re.DOTALL)
+        assert len(forms) == 1, f"{self.status}: {len(forms)} forms"
+        assert 'method="post"' in forms[0]
+        fields = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', forms[0]))
+        action = re.search(r'action="([^"]*)"', forms[0])
+        assert action is not None
+        return {"action": html.unescape(action[1]), **{name: html.unescape(value) for name, value in fields.items()}}
+
+
+class Guest:
+    """One browser, or one program: cookies are kept, redirects are not followed."""
+
+    def __init__(self, url: str, headers: dict[str, str], connections: int = 4) -> None:
+        self.url = url
+        self.headers = headers
+        self.session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(limit=connections)
+        )
+
+    async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
+        async with (
+            asyncio.timeout(PATIENCE),
+            self.session.request(
+                method, URL(self.url + path, encoded=True), headers=self.headers | (headers or {}), allow_redirects=False, **more
+            ) as reply,
+        ):
+            return Answer(reply.status, reply.headers, await reply.read())
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.ask("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    async def post(self, path: str, data: Any = None, **headers: str) -> Answer:
+        return await self.ask("POST", path, {name.replace("_", "-"): value for name, value in headers.items()}, data=data)
+
+    async def press(self, page: Answer, **headers: str) -> Answer:
+        """Press the button of a launch page."""
+        fields = page.form()
+        return await self.post(fields.pop("action"), fields, **{"Sec_Fetch_Site": "same-origin", **headers})
+
+    async def click(self, path: str = "/", **headers: str) -> Answer:
+        """Follow a launch link and press the button."""
+        return await self.press(await self.get(path, **headers), **headers)
+
+    def cookies(self) -> dict[str, str]:
+        return {cookie.key: cookie.value for cookie in self.session.cookie_jar}
+
+
+@dataclass
+class Place:
+    """The service and what it runs. ``backends`` are those of its pools, the default one first."""
+
+    url: str
+    admin_url: str
+    backends: list[FakeBackend]
+    guests: list[Guest] = field(default_factory=list)
+
+    @property
+    def backend(self) -> FakeBackend:
+        return self.backends[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def person(self, **headers: str) -> Guest:
+        return self._guest(self.url, PERSON | {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def program(self, **headers: str) -> Guest:
+        return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def operator(self, **headers: str) -> Guest:
+        return self._guest(self.admin_url, headers)
+
+    async def stats(self) -> dict[str, Any]:
+        return dict((await self.program().get("/api/stats")).json)
+
+    async def until(self, **counts: int) -> dict[str, Any]:
+        """Return the stats once they are as wanted."""
+        program, found = self.program(), {}
+        async with asyncio.timeout(PATIENCE):
+            while not counts.items() <= (found := (await program.get("/api/stats")).json).items():
+                await asyncio.sleep(0.005)
+        return dict(found)
+
+    def asked(self, key: str) -> list[str]:
+        """What a notebook was asked, without its base path."""
+        return [line.replace(f"/user/{key}/", "") for line in self.notebook(key).requests]
+
+    def notebook(self, key: str) -> Any:
+        return next(backend.notebooks[key] for backend in self.backends if key in backend.notebooks)
+
+    def _guest(self, url: str, headers: dict[str, str]) -> Guest:
+        self.guests.append(Guest(url, headers))
+        return self.guests[-1]
+
+
+@contextlib.asynccontextmanager
+async def opened(state: Path, monkeypatch: pytest.MonkeyPatch, *, warm: bool = True, **settings: Any) -> AsyncIterator[Place]:
+    """Open the service; with ``warm`` wait until its first pool is."""
+    backends: list[FakeBackend] = []
+
+    def make(spec: Any) -> FakeBackend:
+        backends.append(FakeBackend(spec))
+        return backends[-1]
+
+    monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
+    port, admin_port = free_ports(2)
+    known: dict[str, Any] = {"pool_size": 4, "parallel_starts": 50, "state_dir": state, "cull_period": 3600, "on_exit": "stop"}
+    given = Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))
+    async with service(given):
+        place = Place(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", backends)
+        with blockbuster_ctx("tmppool"):
+            if warm:
+                await place.until(warm=given.warm_target)
+            yield place
+            for guest in place.guests:
+                await guest.session.close()
+        for backend in backends:
+            backend.is_ill = False
+    for backend in backends:
+        await backend.end_all()
+    await asyncio.sleep(0.01)

@@ -1,0 +1,405 @@
+"""The launch page takes nothing; its form, with a ticket, gives a notebook."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.web.guests import PERSON, Guest, Place, eventually
+from tmppool.web import links, tickets
+
+Open = Any
+
+
+# A look takes nothing
+
+
+@pytest.mark.parametrize("path", ["/", "/?x=1", "/spawn", "/spawn/", "/lab/tree/a.ipynb", *(f"/{prefix}" for prefix in links.PREFIXES)])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_look_is_answered_at_once_and_takes_nothing(place: Place, method: str, path: str) -> None:
+    before = await place.stats()
+    answer = await place.person().ask(method, path)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert await place.stats() == before
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Purpose": "prefetch"},
+        {"X-Moz": "prefetch"},
+        {"User-Agent": "Slackbot-LinkExpanding 1.0"},
+        {"User-Agent": "facebookexternalhit/1.1"},
+    ],
+    ids=str,
+)
+async def test_prefetchers_and_robots_take_nothing(place: Place, headers: dict[str, str]) -> None:
+    before = await place.stats()
+    for _ in range(10):
+        assert (await place.person().ask("GET", "/lab/tree/a.ipynb", headers)).status == 200
+    assert await place.stats() == before
+
+
+async def test_the_launch_page_is_one_form_that_needs_no_script(person: Guest) -> None:
+    page = await person.get("/lab/tree/a%20b.ipynb?x=1&y=<b>")
+    assert page.form()["action"] == "/spawn/lab/tree/a%20b.ipynb?x=1&y=<b>"
+    assert set(page.form()) == {"action", "ticket"}
+    assert "a b.ipynb" in page.text
+    assert "<b>" not in page.text
+
+
+async def test_the_launch_page_says_when_a_notebook_ends(open_place: Open) -> None:
+    place = await open_place(cull_timeout=600, cull_max=7200)
+    text = (await place.person().get("/")).text
+    assert "10 minutes" in text
+    assert "2 hours" in text
+
+
+async def test_what_a_link_says_cannot_become_part_of_the_page(person: Guest) -> None:
+    for path in ("/lab/tree/%3Cscript%3Ealert(1)%3C/script%3E.ipynb", '/tree/"><script>alert(1)</script>.ipynb', "/tree/{{7*7}}.ipynb"):
+        text = (await person.get(path)).text
+        assert "<script>" not in text
+        assert "49.ipynb" not in text
+
+
+# The form gives a notebook
+
+
+async def test_the_form_gives_a_notebook_and_the_look_a_cookie(place: Place, person: Guest) -> None:
+    page = await person.get("/")
+    cookie = page.headers["Set-Cookie"]
+    assert re.fullmatch(r"tmppool=[\w-]{22}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax", cookie)
+    answer = await person.press(page)
+    assert answer.status == 303
+    assert answer.location == f"/user/{answer.key}/tree"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert (await place.stats())["assigned"] == 1
+    notebook = await person.get(answer.location)
+    assert b"GET fake notebook" in notebook.body
+    assert place.asked(answer.key)[-1] == "GET tree"
+
+
+async def test_the_landing_is_the_operators_choice(open_place: Open) -> None:
+    place = await open_place(redirect_uri="/lab?reset")
+    person = place.person()
+    assert (await person.click("/")).location.endswith("/lab?reset")
+    assert (await person.get("/?x=1")).location.endswith("/lab?reset?x=1") is False
+
+
+@pytest.mark.parametrize("lead", ["", "/spawn"])
+@pytest.mark.parametrize("prefix", links.PREFIXES)
+async def test_a_deep_link_leads_to_its_document_byte_for_byte(place: Place, prefix: str, lead: str) -> None:
+    deep = f"/{prefix}/a%2Fb/c%20d;e?x=1&y=%26&&z"
+    answer = await place.person().click(lead + deep)
+    assert answer.status == 303
+    assert answer.location == f"/user/{answer.key}{deep}"
+
+
+async def test_the_kernel_of_a_linked_notebook_is_started_beside_the_answer(place: Place, person: Guest) -> None:
+    key = (await person.click("/lab/tree/day%201/a.ipynb?x=1")).key
+    await eventually(lambda: "POST api/sessions" in place.asked(key))
+    assert place.asked(key)[-2:] == ["GET api/contents/day%201/a.ipynb?type=notebook&content=1", "POST api/sessions"]
+
+
+async def test_without_a_notebook_in_the_link_no_kernel_is_started(place: Place, person: Guest) -> None:
+    key = (await person.click("/lab/tree/readme.md")).key
+    await person.get(f"/user/{key}/api/kernels")
+    assert not any(line.startswith("POST") for line in place.asked(key))
+
+
+async def test_a_kernel_that_does_not_start_is_the_visitors_no_trouble(place: Place, person: Guest) -> None:
+    page = await person.get("/notebooks/a.ipynb")
+    for notebook in place.backend.notebooks.values():
+        notebook.runner.app.router._resources.clear()  # answers 404 from now on
+    with capture_logs() as logs:
+        assert (await person.press(page)).status == 303
+        await eventually(lambda: any(entry["event"] == "kernel.not_started" for entry in logs))
+
+
+# The same visitor, again
+
+
+@pytest.mark.parametrize("path", ["/", "/lab/tree/a.ipynb", "/spawn/tree?x"])
+async def test_a_look_by_who_holds_a_notebook_leads_back_to_it(place: Place, person: Guest, path: str) -> None:
+    key = (await person.click("/")).key
+    again = await person.get(path)
+    assert (again.status, again.key) == (303, key)
+    assert again.location.endswith(path.removeprefix("/spawn") if path != "/" else "/tree")
+    assert (await place.stats())["assigned"] == 1
+
+
+async def test_a_second_press_leads_to_the_same_notebook(place: Place, person: Guest) -> None:
+    page = await person.get("/")
+    first, second = await person.press(page), await person.press(page)
+    assert first.location == second.location
+    assert (await place.stats())["assigned"] == 1
+
+
+async def test_ten_presses_at_once_lead_to_one_notebook(place: Place, person: Guest) -> None:
+    page = await person.get("/")
+    pressed = await asyncio.gather(*(person.press(page) for _ in range(10)))
+    assert {answer.status for answer in pressed} == {303}
+    assert len({answer.key for answer in pressed}) == 1
+    assert (await place.stats())["assigned"] == 1
+
+
+async def test_two_tabs_of_a_browser_share_its_notebook(place: Place, person: Guest) -> None:
+    one, other = await person.get("/lab"), await person.get("/tree")
+    assert (await person.press(one)).key == (await person.press(other)).key
+
+
+async def test_two_browsers_get_two_notebooks(place: Place) -> None:
+    assert (await place.person().click()).key != (await place.person().click()).key
+
+
+async def test_a_new_notebook_after_the_old_one_ended(place: Place, person: Guest) -> None:
+    old = (await person.click()).key
+    await person.ask("DELETE", f"/api/session/{old}", {"Sec-Fetch-Site": "same-origin"})
+    assert (await person.get("/")).status == 200
+    assert (await person.click()).key != old
+
+
+async def test_a_cookie_of_the_visitors_own_making_gives_nobody_elses_notebook(place: Place, person: Guest) -> None:
+    await person.click()
+    for value in ("", "x", "x" * 22, "../../x", "\xff" * 30):
+        stranger = place.person(Cookie=f"tmppool={value}")
+        assert (await stranger.get("/")).status == 200
+
+
+# Tickets
+
+
+async def test_a_press_without_ticket_gives_the_page_again_and_no_notebook(place: Place, person: Guest) -> None:
+    await person.get("/")
+    for data in ({}, {"ticket": ""}, {"ticket": "nonsense"}, {"ticket": "a.b.c"}):
+        answer = await person.post("/spawn", data, Sec_Fetch_Site="same-origin")
+        assert answer.status == 403
+        assert "data-auto" not in answer.text
+        assert "once more" in answer.text
+    assert (await place.stats())["assigned"] == 0
+
+
+async def test_the_page_after_a_bad_ticket_holds_a_good_one(person: Guest) -> None:
+    await person.get("/lab")
+    refused = await person.post("/spawn/lab", {"ticket": "old"}, Sec_Fetch_Site="same-origin")
+    assert (await person.press(refused)).location.endswith("/lab")
+
+
+async def test_a_ticket_is_its_visitors_own(place: Place, person: Guest) -> None:
+    page, thief = await person.get("/"), place.person()
+    assert (await thief.press(page)).status == 403
+    await thief.get("/")
+    assert (await thief.press(page)).status == 403
+    assert (await person.press(page)).status == 303
+
+
+async def test_a_ticket_gives_one_notebook_ever(place: Place, person: Guest) -> None:
+    page = await person.get("/")
+    key = (await person.press(page)).key
+    await person.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+    assert (await person.press(page)).status == 403
+    assert (await person.click()).status == 303
+
+
+async def test_an_old_ticket_is_no_good(person: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = await person.get("/")
+    monkeypatch.setattr(tickets, "LIFETIME", -1)
+    assert (await person.press(page)).status == 403
+
+
+async def test_a_visitor_without_cookies_is_told_so(place: Place) -> None:
+    page = await place.person().get("/")
+    answer = await place.person().press(page)
+    assert answer.status == 403
+    assert "cookies" in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"}, {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}],
+    ids=str,
+)
+async def test_a_page_elsewhere_cannot_press_the_button(place: Place, person: Guest, headers: dict[str, str]) -> None:
+    assert (await person.press(await person.get("/"), **headers)).status == 403
+    assert (await place.stats())["assigned"] == 0
+
+
+async def test_without_fetch_metadata_the_origin_decides(place: Place) -> None:
+    old = place.program(Accept="text/html")
+    for origin, status in (("https://evil.example", 403), ("null", 403), (f"http://127.0.0.1:{place.port}", 303)):
+        page = await old.get("/")
+        fields = page.form()
+        assert (await old.post(fields.pop("action"), fields, Origin=origin)).status == status
+
+
+FORMS = {
+    "an unknown charset": ("application/x-www-form-urlencoded; charset=nonsense", b"ticket=x"),
+    "bytes that are no text": ("application/x-www-form-urlencoded", b"ticket=\xff\xfe"),
+    "an empty multipart": ("multipart/form-data; boundary=x", b""),
+    "a multipart without boundary": ("multipart/form-data", b"--x\r\n"),
+    "a multipart that is none": ("multipart/form-data; boundary=x", b"nonsense"),
+    "a multipart that is cut": ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="ticket"\r\n\r\nabc'),
+    "a file for a ticket": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Disposition: form-data; name="ticket"; filename="t"\r\n\r\nabc\r\n--x--\r\n',
+    ),
+    "a nested multipart": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\n--y--\r\n--x--\r\n',
+    ),
+    "another encoding": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Transfer-Encoding: nonsense\r\nContent-Disposition: form-data; name="ticket"\r\n\r\nabc\r\n--x--\r\n',
+    ),
+    "JSON": ("application/json", b'{"ticket": "x"}'),
+    "nothing": ("application/x-www-form-urlencoded", b""),
+    "a content type that is none": (";;;", b"x"),
+    "packed": ("application/x-www-form-urlencoded", b"\x1f\x8b nonsense"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+async def test_no_form_makes_the_service_fail(place: Place, person: Guest, name: str) -> None:
+    await person.get("/")
+    content_type, data = FORMS[name]
+    headers = {"Content-Type": content_type, "Sec-Fetch-Site": "same-origin"}
+    if name == "packed":
+        headers["Content-Encoding"] = "gzip"
+    with capture_logs() as logs:
+        answer = await person.ask("POST", "/spawn", headers, data=data)
+    assert 400 <= answer.status < 500
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
+    assert (await place.stats())["assigned"] == 0
+
+
+async def test_a_form_that_is_too_large_is_refused(place: Place, person: Guest) -> None:
+    answer = await person.post("/spawn", b"ticket=" + b"x" * 100_000, Sec_Fetch_Site="same-origin", Content_Type="application/x-www-form-urlencoded")
+    assert answer.status == 413
+    assert (await place.stats())["assigned"] == 0
+
+
+# When there is none to give
+
+
+async def test_while_notebooks_are_warming_the_form_says_so_and_keeps_the_ticket(open_place: Open) -> None:
+    place = await open_place(pool_size=2, warm=0)
+    person = place.person()
+    answer = await person.click("/lab/tree/a.ipynb")
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.title.startswith("Warming up")
+    assert f'data-retry-after="{answer.headers["Retry-After"]}"' in answer.text
+    assert answer.form()["action"] == "/spawn/lab/tree/a.ipynb"
+
+
+async def test_a_ticket_that_got_nothing_is_good_again(open_place: Open) -> None:
+    place = await open_place(pool_size=1)
+    first, second = place.person(), place.person()
+    page = await second.get("/")
+    key = (await first.click()).key
+    assert (await second.press(page)).status == 429
+    await first.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+    await place.until(warm=1)
+    assert (await second.press(page)).status == 303
+
+
+async def test_when_all_are_taken_the_form_says_so(open_place: Open) -> None:
+    place = await open_place(pool_size=2)
+    for _ in range(2):
+        assert (await place.person().click()).status == 303
+    person = place.person()
+    answer = await person.click("/lab/tree/a.ipynb?x")
+    assert answer.status == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "All 2 notebooks" in answer.text
+    assert answer.form()["action"] == "/spawn/lab/tree/a.ipynb?x"
+
+
+async def test_who_holds_a_notebook_is_served_when_all_are_taken(open_place: Open) -> None:
+    place = await open_place(pool_size=1)
+    person = place.person()
+    key = (await person.click()).key
+    assert (await person.get("/lab")).key == key
+
+
+async def test_fifty_visitors_at_once_get_fifty_notebooks(open_place: Open) -> None:
+    place = await open_place(pool_size=50)
+    people = [place.person() for _ in range(50)]
+    pages = await asyncio.gather(*(person.get("/lab/tree/a.ipynb") for person in people))
+    answers = await asyncio.gather(*(person.press(page) for person, page in zip(people, pages, strict=True)))
+    assert [answer.status for answer in answers] == [303] * 50
+    assert len({answer.key for answer in answers}) == 50
+    seen = await asyncio.gather(*(person.get(answer.location) for person, answer in zip(people, answers, strict=True)))
+    assert all(b"fake notebook" in answer.body for answer in seen)
+    assert (await place.person().click()).status == 429
+
+
+# Several pools
+
+
+async def test_a_link_may_name_a_pool(open_place: Open) -> None:
+    place = await open_place(pools={"r": {"pool_size": 1, "redirect_uri": "/lab"}})
+    await eventually(lambda: all(backend.notebooks for backend in place.backends))
+    person = place.person()
+    page = await person.get("/?pool=r")
+    assert page.form()["action"] == "/spawn?pool=r"
+    in_r = await person.press(page)
+    assert in_r.location == f"/user/{in_r.key}/lab"
+    assert in_r.key in place.backends[1].notebooks
+    assert (await person.click("/")).key != in_r.key
+    assert (await person.get("/?pool=r")).key == in_r.key
+    deep = await person.get("/lab/tree/a.ipynb?x=1&pool=r&y=2")
+    assert deep.location.endswith("/lab/tree/a.ipynb?x=1&y=2")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_pool_that_is_not_there_is_said(person: Guest, method: str) -> None:
+    path = "/?pool=none" if method == "GET" else "/spawn?pool=none"
+    answer = await person.ask(method, path, {"Sec-Fetch-Site": "same-origin"})
+    assert answer.status == 404
+    assert "no pool of that name" in answer.text
+
+
+# Behind a proxy that ends TLS
+
+
+async def test_behind_a_trusted_proxy_with_tls_the_cookie_is_bound_to_the_host(open_place: Open) -> None:
+    place = await open_place(trusted_proxies=("127.0.0.1",))
+    said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "Host": "nb.example.org"}
+    page = await place.person().ask("GET", "/", said)
+    cookie = page.headers["Set-Cookie"]
+    assert re.fullmatch(r"__Host-tmppool=[\w-]{22}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure", cookie)
+    fields = page.form()
+    back = {**said, "Cookie": cookie.partition(";")[0], "Sec-Fetch-Site": "same-origin"}
+    assert (await place.person().ask("POST", fields.pop("action"), back, data=fields)).status == 303
+    again = await place.person().ask("GET", "/", back)
+    assert again.status == 303
+
+
+async def test_what_an_untrusted_peer_says_of_itself_changes_nothing(place: Place) -> None:
+    said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Host": "evil.example"}
+    page = await place.person().ask("GET", "/", said)
+    assert page.headers["Set-Cookie"].startswith("tmppool=")
+    assert "Secure" not in page.headers["Set-Cookie"]
+    person = place.person()
+    answer = await person.click("/", **{name.replace("-", "_"): value for name, value in said.items()})
+    await person.ask("GET", answer.location, said)
+    seen = place.notebook(answer.key).headers[-1]
+    assert (seen["X-Forwarded-For"], seen["X-Forwarded-Proto"]) == ("127.0.0.1", "http")
+    assert "X-Forwarded-Host" not in seen
+
+
+async def test_the_public_url_says_how_the_visitor_came(open_place: Open) -> None:
+    place = await open_place(public_url="https://nb.example.org")
+    page = await place.person().get("/")
+    assert page.headers["Set-Cookie"].startswith("__Host-tmppool=")
+    fields = page.form()
+    headers = {"Origin": "https://nb.example.org", "Cookie": page.headers["Set-Cookie"].partition(";")[0], "Accept": PERSON["Accept"]}
+    program = place.program()
+    assert (await program.ask("POST", fields.pop("action"), headers, data=fields)).status == 303
