@@ -18,13 +18,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("pool",),
     ("pools",),
     ("proxy", "ledger", "metrics", "log"),
-    ("web", "timers", "recovery"),
+    ("web", "timers", "recovery", "slices"),
     ("app",),
     ("__main__",),
 )
 """A room may import from the floors below it, and from itself where it is a package."""
 
-ONLY = {"config": {"app", "__main__"}, "build_image": {"app", "__main__"}}
+ONLY = {"config": {"app", "slices", "__main__"}, "build_image": {"app", "__main__"}}
 """Rooms that nobody else may know."""
 
 WITHOUT_TESTS = {
@@ -79,7 +79,9 @@ def _module_of(parts: list[str], known: set[str]) -> str:
 
 def arrows(package: Path) -> set[tuple[str, str]]:
     trees = modules(package)
-    return {(name, other) for name, tree in trees.items() for other in imported(name, tree, set(trees)) if other != name}
+    return {
+        (name, other) for name, tree in trees.items() for other in imported(name, tree, set(trees)) if other != name
+    }
 
 
 def wrong_imports(package: Path) -> list[str]:
@@ -215,13 +217,17 @@ UPWARD = ["notebook -> pool: not downwards"]
         ),
         pytest.param(
             {"pools.py": "from tmppool.config import Settings"},
-            ["pools -> config: only __main__ and app may"],
+            ["pools -> config: only __main__ and app and slices may"],
             id="the settings",
         ),
         pytest.param({"app.py": "from tmppool.config import Settings"}, [], id="the settings, by app"),
-        pytest.param({"ledger.py": "import tmppool.log", "log.py": ""}, ["ledger -> log: not downwards"], id="sideways"),
         pytest.param(
-            {"web/__init__.py": "", "web/a.py": "from tmppool.web.b import B", "web/b.py": ""}, [], id="inside a package"
+            {"ledger.py": "import tmppool.log", "log.py": ""}, ["ledger -> log: not downwards"], id="sideways"
+        ),
+        pytest.param(
+            {"web/__init__.py": "", "web/a.py": "from tmppool.web.b import B", "web/b.py": ""},
+            [],
+            id="inside a package",
         ),
         pytest.param(
             {"notebook.py": "from tmppool.cellar import X", "cellar.py": ""},
@@ -244,7 +250,10 @@ def test_a_long_function_is_found(tmp_path: Path) -> None:
     assert long_functions(package) == ["pools.f: 51 lines"]
 
 
-@pytest.mark.parametrize("text", ["asyncio.create_task(x)", "loop.create_task(x)", "from asyncio import ensure_future as e\nensure_future(x)"])
+@pytest.mark.parametrize(
+    "text",
+    ["asyncio.create_task(x)", "loop.create_task(x)", "from asyncio import ensure_future as e\nensure_future(x)"],
+)
 def test_a_task_made_elsewhere_is_found(tmp_path: Path, text: str) -> None:
     line = len(text.splitlines())
     assert made_tasks(make(tmp_path, {"pools.py": text})) == [f"pools:{line}"]

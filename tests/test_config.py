@@ -214,34 +214,85 @@ def test_all_of_the_pool_is_kept_warm_unless_fewer_are_wanted(words: list[str], 
         ("--pool-sise=3", "--pool-sise is not an option; did you mean --pool-size? --help-all lists them"),
         ("--pool_sise=3", "--pool-sise is not an option; did you mean --pool-size? --help-all lists them"),
         ("stray", "'stray' is not expected here: options are written --name=value"),
-        ("--mem-limit=1x", "--mem-limit: '1x' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g"),
-        ("--home-size=1.5g", "--home-size: '1.5g' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g"),
-        ("--tmp-size=", "--tmp-size: '' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g"),
-        ("--mem-limit=-1g", "--mem-limit: '-1g' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g"),
-        ("--command=jupyter lab", "--command: 'jupyter lab' is not allowed: it must hold {base_path}, or no notebook can be told from another"),
-        ("--command={base_path} {prot}", "--command: '{base_path} {prot}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {prot}"),
-        ("--command={base_path} {}", "--command: '{base_path} {}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {}"),
-        ("--command={base_path[0]}", "--command: '{base_path[0]}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {base_path[0]}"),
-        ("--command={base_path} {", "--command: '{base_path} {' is not allowed: braces must be doubled unless they name a placeholder (Single '{' encountered in format string)"),
+        (
+            "--mem-limit=1x",
+            "--mem-limit: '1x' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+        ),
+        (
+            "--home-size=1.5g",
+            "--home-size: '1.5g' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+        ),
+        (
+            "--tmp-size=",
+            "--tmp-size: '' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+        ),
+        (
+            "--mem-limit=-1g",
+            "--mem-limit: '-1g' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+        ),
+        (
+            "--command=jupyter lab",
+            "--command: 'jupyter lab' is not allowed: it must hold {base_path}, or no notebook can be told from another",
+        ),
+        (
+            "--command={base_path} {prot}",
+            "--command: '{base_path} {prot}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {prot}",
+        ),
+        (
+            "--command={base_path} {}",
+            "--command: '{base_path} {}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {}",
+        ),
+        (
+            "--command={base_path[0]}",
+            "--command: '{base_path[0]}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {base_path[0]}",
+        ),
+        (
+            "--command={base_path} {",
+            "--command: '{base_path} {' is not allowed: braces must be doubled unless they name a placeholder (Single '{' encountered in format string)",
+        ),
         ("--port=0", "--port: '0' is not allowed: input should be greater than or equal to 1"),
         ("--port=65536", "--port: '65536' is not allowed: input should be less than or equal to 65535"),
-        ("--port=http", "--port: 'http' is not allowed: input should be a valid integer, unable to parse string as an integer"),
+        (
+            "--port=http",
+            "--port: 'http' is not allowed: input should be a valid integer, unable to parse string as an integer",
+        ),
         ("--admin-port=0", "--admin-port: '0' is not allowed: input should be greater than or equal to 1"),
         ("--pool-size=-1", "--pool-size: '-1' is not allowed: input should be greater than or equal to 1"),
-        ("--pool-size=many", "--pool-size: 'many' is not allowed: input should be a valid integer, unable to parse string as an integer"),
+        (
+            "--pool-size=many",
+            "--pool-size: 'many' is not allowed: input should be a valid integer, unable to parse string as an integer",
+        ),
         ("--warm=-1", "--warm: '-1' is not allowed: input should be greater than or equal to 0"),
         ("--cpu-quota=0", "--cpu-quota: '0' is not allowed: input should be greater than or equal to 1000"),
-        ("--cpu-quota=half", "--cpu-quota: 'half' is not allowed: input should be a valid integer, unable to parse string as an integer"),
+        (
+            "--cpu-quota=half",
+            "--cpu-quota: 'half' is not allowed: input should be a valid integer, unable to parse string as an integer",
+        ),
         ("--cull-timeout=-1", "--cull-timeout: '-1' is not allowed: input should be greater than or equal to 0"),
         ("--cull-timeout=nan", "--cull-timeout: 'nan' is not allowed: input should be greater than or equal to 0"),
         ("--cull-period=0", "--cull-period: '0' is not allowed: input should be greater than 0"),
-        ("--backend=podman", "--backend: 'podman' is not allowed: input should be 'auto', 'docker', 'process' or 'fake'"),
+        (
+            "--backend=podman",
+            "--backend: 'podman' is not allowed: input should be 'auto', 'docker', 'process' or 'fake'",
+        ),
         ("--network=host", "--network: 'host' is not allowed: input should be 'none', 'isolated' or 'bridge'"),
         ("--on-exit=explode", "--on-exit: 'explode' is not allowed: input should be 'keep' or 'stop'"),
-        ("--pool-name=Bad Name", "--pool-name: 'Bad Name' is not allowed: a name is 1 to 40 of a-z 0-9 _ . - and begins with a letter or digit"),
-        ("--redirect-uri=//evil.example", "--redirect-uri: '//evil.example' is not allowed: it must be a path that begins with one slash, as in /lab"),
-        ("--public-url=try.example.org", "--public-url: 'try.example.org' is not allowed: it must be http:// or https:// with a host and nothing behind it"),
-        ("--trusted-proxies=10.0.0.0/33", "--trusted-proxies: '10.0.0.0/33' is not allowed: '10.0.0.0/33' does not appear to be an IPv4 or IPv6 network"),
+        (
+            "--pool-name=Bad Name",
+            "--pool-name: 'Bad Name' is not allowed: a name is 1 to 40 of a-z 0-9 _ . - and begins with a letter or digit",
+        ),
+        (
+            "--redirect-uri=//evil.example",
+            "--redirect-uri: '//evil.example' is not allowed: it must be a path that begins with one slash, as in /lab",
+        ),
+        (
+            "--public-url=try.example.org",
+            "--public-url: 'try.example.org' is not allowed: it must be http:// or https:// with a host and nothing behind it",
+        ),
+        (
+            "--trusted-proxies=10.0.0.0/33",
+            "--trusted-proxies: '10.0.0.0/33' is not allowed: '10.0.0.0/33' does not appear to be an IPv4 or IPv6 network",
+        ),
         ("--config=/nowhere/at.all", "--config: /nowhere/at.all cannot be read: No such file or directory"),
     ],
 )
@@ -259,7 +310,10 @@ def test_a_bad_flag_is_told_in_one_sentence(word: str, sentence: str) -> None:
         ("pools = 3", "--pools: '3' is not allowed: input should be a valid dictionary"),
         ("[pools.r]\nbogus = 1", "pools.r.bogus is not a setting; `./start-tmpnb --help-all` lists them"),
         ("[pools.r]\nport = 8001", "pools.r.port is not a setting; `./start-tmpnb --help-all` lists them"),
-        ("[pools.r]\npool-size = 0", "pools.r.pool-size: '0' is not allowed: input should be greater than or equal to 1"),
+        (
+            "[pools.r]\npool-size = 0",
+            "pools.r.pool-size: '0' is not allowed: input should be greater than or equal to 1",
+        ),
         ("[pools.tmppool]", "pools.tmppool: a pool needs a name of its own, 1 to 40 of a-z 0-9 _ . -"),
         ("[pools.'Bad Name']", "pools.Bad Name: a pool needs a name of its own, 1 to 40 of a-z 0-9 _ . -"),
     ],
@@ -301,7 +355,19 @@ def test_a_secret_is_not_repeated_in_a_complaint(toml: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("12", 12), ("12b", 12), ("3k", 3072), ("3K", 3072), ("3kb", 3072), ("512m", 512 << 20), ("1g", 1 << 30), ("2GB", 2 << 30), (" 1g ", 1 << 30), (77, 77)],
+    [
+        ("0", 0),
+        ("12", 12),
+        ("12b", 12),
+        ("3k", 3072),
+        ("3K", 3072),
+        ("3kb", 3072),
+        ("512m", 512 << 20),
+        ("1g", 1 << 30),
+        ("2GB", 2 << 30),
+        (" 1g ", 1 << 30),
+        (77, 77),
+    ],
 )
 def test_a_size_in_dockers_notation(text: object, size: int) -> None:
     assert parse_size(text) == size
@@ -326,9 +392,7 @@ def test_the_line_that_iqss_ran_in_production() -> None:
         'start-notebook.sh "--NotebookApp.base_url={base_path} --ip=0.0.0.0 --port={port}'
         ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"'
     )
-    found = from_flags(
-        "--image=NAME", "--pool-size=30", "--cpu-quota=50000", "--mem-limit=1g", f"--command={command}"
-    )
+    found = from_flags("--image=NAME", "--pool-size=30", "--cpu-quota=50000", "--mem-limit=1g", f"--command={command}")
     assert (found.image, found.pool_size, found.cpu_quota, found.mem_limit) == ("NAME", 30, 50_000, 1 << 30)
     assert found.command == command
     assert found.command.format(base_path="/user/x/", port=8888) == (
@@ -350,12 +414,42 @@ def test_a_retired_option_is_taken_with_a_warning(name: str, form: str, capsys: 
     assert capsys.readouterr().err == f"tmppool: --{name} no longer means anything: {RETIRED[name]}\n"
 
 
-TMPNB_OPTIONS = (
-    "admin_ip admin_port allow_credentials allow_headers allow_methods allow_origin assert_hostname command"
-    " container_ip container_port container_user cpu_quota cpu_shares cull_max cull_period cull_timeout"
-    " docker_network docker_version expose_headers extra_hosts host_directories host_network image ip max_age"
-    " max_dock_workers mem_limit pool_name pool_size port redirect_uri static_files use_tokens user_length"
-).split()
+TMPNB_OPTIONS = [
+    "admin_ip",
+    "admin_port",
+    "allow_credentials",
+    "allow_headers",
+    "allow_methods",
+    "allow_origin",
+    "assert_hostname",
+    "command",
+    "container_ip",
+    "container_port",
+    "container_user",
+    "cpu_quota",
+    "cpu_shares",
+    "cull_max",
+    "cull_period",
+    "cull_timeout",
+    "docker_network",
+    "docker_version",
+    "expose_headers",
+    "extra_hosts",
+    "host_directories",
+    "host_network",
+    "image",
+    "ip",
+    "max_age",
+    "max_dock_workers",
+    "mem_limit",
+    "pool_name",
+    "pool_size",
+    "port",
+    "redirect_uri",
+    "static_files",
+    "use_tokens",
+    "user_length",
+]
 
 
 @pytest.mark.parametrize("name", TMPNB_OPTIONS)

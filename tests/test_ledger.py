@@ -263,7 +263,7 @@ async def test_a_newer_version_is_left_untouched(path: Path) -> None:
 @pytest.mark.parametrize(
     "ruin",
     [
-        pytest.param(lambda data: b"this is no database, but long enough to look at" * 100, id="another kind of file"),
+        pytest.param(lambda _data: b"this is no database, but long enough to look at" * 100, id="another kind of file"),
         pytest.param(lambda data: data[:100] + os.urandom(len(data) - 100), id="noise behind the head"),
         pytest.param(lambda data: os.urandom(len(data)), id="noise"),
         pytest.param(lambda data: data[:100], id="cut off"),
@@ -380,7 +380,7 @@ async def test_a_file_that_is_locked_for_too_long_is_set_aside(path: Path, monke
 async def test_a_file_that_cannot_even_be_set_aside_does_not_stop_the_service(path: Path) -> None:
     """A directory that takes no changes any more, as when its disk was remounted read-only."""
     async with opened(path) as ledger:
-        now = datetime.now()
+        now = datetime.now().astimezone()
         for seconds in range(120):
             stamp = (now + timedelta(seconds=seconds)).strftime("%Y%m%dT%H%M%S")
             path.with_name(f"{path.name}.incomplete-{stamp}").mkdir()  # a file cannot take a directory's name

@@ -24,7 +24,10 @@ def scrubbed(value: object) -> object:
     [
         (f"GET /user/{KEY}/lab?reset", "GET /user/***/lab?reset"),
         (f"GET /user/{KEY}", "GET /user/***"),
-        (f"http://127.0.0.1:8888/user/{KEY}/tree and /user/{KEY}/lab", "http://127.0.0.1:8888/user/***/tree and /user/***/lab"),
+        (
+            f"http://127.0.0.1:8888/user/{KEY}/tree and /user/{KEY}/lab",
+            "http://127.0.0.1:8888/user/***/tree and /user/***/lab",
+        ),
         (f"DELETE /api/session/{KEY}/extend", "DELETE /api/session/***/extend"),
         (f"/lab?token={KEY}&reset", "/lab?token=***&reset"),
         (f"?code={KEY}", "?code=***"),

@@ -61,18 +61,14 @@ def test_a_mistake_ends_with_2_and_one_line(
         (["--backend=fake", "--admin-ip=0.0.0.0"], "--admin-ip: '0.0.0.0' is not allowed without a token"),
     ],
 )
-def test_a_start_that_would_be_unsafe_ends_with_2_and_one_line(
-    words: list[str], sentence: str, tmp_path: Path
-) -> None:
+def test_a_start_that_would_be_unsafe_ends_with_2_and_one_line(words: list[str], sentence: str, tmp_path: Path) -> None:
     found = run(*words, f"--state-dir={tmp_path}")
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.count("\n") == 1
     assert found.stderr.startswith(f"tmppool: {sentence}")
 
 
-def test_an_empty_admin_token_does_not_open_the_admin_listener(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_admin_token_does_not_open_the_admin_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN_AUTH_TOKEN", "")
     found = run("--backend=fake", "--admin-ip=0.0.0.0", "--port=1", f"--state-dir={tmp_path}/nowhere")
     assert found.returncode == 2

@@ -100,6 +100,8 @@ def test_the_content_type_is_that_of_the_text_format() -> None:
     assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
-@pytest.mark.parametrize("name", ["tmppool_notebooks", "tmppool_capacity", "tmppool_transitions", "tmppool_start_seconds"])
+@pytest.mark.parametrize(
+    "name", ["tmppool_notebooks", "tmppool_capacity", "tmppool_transitions", "tmppool_start_seconds"]
+)
 def test_every_metric_has_a_line_of_help(name: str) -> None:
     assert f"# HELP {name}" in Metrics(list).render().decode()

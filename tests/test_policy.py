@@ -24,8 +24,10 @@ class Facts:
     def table(self) -> list[Notebook]:
         found = []
         for state in State:
-            for number in range(getattr(self, state.value)):
-                found.append(notebook(state, f"{state}-{number}", moved_at=NOW - 100 + number))
+            found += [
+                notebook(state, f"{state}-{number}", moved_at=NOW - 100 + number)
+                for number in range(getattr(self, state.value))
+            ]
         return found
 
 

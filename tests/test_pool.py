@@ -143,7 +143,7 @@ async def test_no_more_start_at_once_than_may(pool: Factory, backend: FakeBacken
 async def test_a_cold_pool_asks_to_come_back_in_a_second(pool: Factory) -> None:
     main = pool()
     main.tick()
-    with pytest.raises(PoolEmptyError, match="^notebooks are being started$") as caught:
+    with pytest.raises(PoolEmptyError, match=r"^notebooks are being started$") as caught:
         main.assign(None)
     assert not isinstance(caught.value, PoolFullError)
     assert caught.value.retry_after == 1
@@ -152,7 +152,7 @@ async def test_a_cold_pool_asks_to_come_back_in_a_second(pool: Factory) -> None:
 async def test_a_full_pool_says_so(pool: Factory) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     main.assign(None)
-    with pytest.raises(PoolFullError, match="^all 1 notebooks are in use$") as caught:
+    with pytest.raises(PoolFullError, match=r"^all 1 notebooks are in use$") as caught:
         main.assign(None)
     assert caught.value.retry_after == 30
 
@@ -161,16 +161,8 @@ async def test_one_that_is_being_reaped_still_fills_the_pool(pool: Factory, back
     main = await warmed(pool(capacity=1, warm=1))
     backend.is_ill = True
     main.reap(main.assign(None), Reason.ENDED)
-    assert (main.room, main.available) == (0, 0)
     with pytest.raises(PoolFullError):
         main.assign(None)
-
-
-async def test_available_counts_warm_ones_and_places_that_will_be(pool: Factory) -> None:
-    main = await warmed(pool(capacity=4, warm=1))
-    assert (main.available, main.room) == (4, 3)
-    main.assign(None)
-    assert main.available == 3
 
 
 # Failed starts
@@ -322,8 +314,7 @@ async def test_a_stop_that_fails_is_tried_until_it_works(
     with capture_logs() as logs:
         main.reap(notebook, Reason.ENDED)
         await until(lambda: len([line for line in logs if line["event"] == "stop.failed"]) >= 3)
-    assert notebook.state is State.REAPING
-    assert main.room == 0
+    assert repr(main) == "<Pool main [1 reaping] of 1>"
 
     backend.is_ill = False
     await until(lambda: notebook.state is State.GONE)
@@ -591,7 +582,10 @@ async def test_one_that_becomes_warm_while_the_list_is_made_is_not_lost(pool: Fa
 
 @pytest.mark.parametrize(("age", "is_stopped"), [(0, False), (100, False), (140, True), (86400, True)])
 async def test_an_orphan_is_stopped_after_its_grace_only(
-    pool: Factory, backend: FakeBackend, age: float, is_stopped: bool  # noqa: FBT001
+    pool: Factory,
+    backend: FakeBackend,
+    age: float,
+    is_stopped: bool,  # noqa: FBT001
 ) -> None:
     await backend.start("orphan")
     fake = backend.notebooks["orphan"]
@@ -649,7 +643,9 @@ async def test_close_with_stop_ends_all_of_them(pool: Factory, backend: FakeBack
 
 @pytest.mark.parametrize("stop", [True, False])
 async def test_a_start_under_way_is_cancelled_on_close_and_leaves_nothing(
-    pool: Factory, backend: FakeBackend, stop: bool  # noqa: FBT001
+    pool: Factory,
+    backend: FakeBackend,
+    stop: bool,  # noqa: FBT001
 ) -> None:
     backend.delay = 1e6
     main = pool()
@@ -663,7 +659,9 @@ async def test_a_start_under_way_is_cancelled_on_close_and_leaves_nothing(
 
 @pytest.mark.parametrize("stop", [True, False])
 async def test_a_start_that_had_not_begun_leaves_nothing_on_close(
-    pool: Factory, backend: FakeBackend, stop: bool  # noqa: FBT001
+    pool: Factory,
+    backend: FakeBackend,
+    stop: bool,  # noqa: FBT001
 ) -> None:
     main = pool()
     main.tick()
@@ -873,8 +871,8 @@ class PoolMachine(RuleBasedStateMachine):
             notebook = self.pool.assign(str(self.visitors))
         except PoolEmptyError as error:
             assert not has_warm
-            assert isinstance(error, PoolFullError) == (in_use >= self.limits.capacity)
-            assert error.retry_after >= 1
+            assert isinstance(error, PoolFullError) == (in_use >= self.limits.capacity)  # noqa: PT017
+            assert error.retry_after >= 1  # noqa: PT017
         else:
             assert has_warm
             assert notebook.key not in self.given, "given away twice"
@@ -965,9 +963,7 @@ class PoolMachine(RuleBasedStateMachine):
         """The service ends and the next one adopts what runs, by what was written down."""
         self.run(self.pool.close(stop=False, grace=1.0))
         known = (State.WARM, State.ASSIGNED)
-        rows = {
-            n.key: Row(n.key, "main", n.state, n.visitor, None, None, None) for n in self.pool if n.state in known
-        }
+        rows = {n.key: Row(n.key, "main", n.state, n.visitor, None, None, None) for n in self.pool if n.state in known}
         self.recover()
         self.pool = self.make()
         pools = Pools()

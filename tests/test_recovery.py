@@ -99,7 +99,11 @@ SESSION, WARM, STOPPED = "a session", "warm", "stopped"
     ],
 )
 async def test_what_becomes_of_a_running_notebook(
-    service: Start, backend: FakeBackend, row: State | None, is_trusted: bool, becomes: str  # noqa: FBT001
+    service: Start,
+    backend: FakeBackend,
+    row: State | None,
+    is_trusted: bool,  # noqa: FBT001
+    becomes: str,
 ) -> None:
     await backend.start(KEY)
     async with service(adopt=False) as made:
@@ -144,7 +148,7 @@ async def test_what_becomes_of_a_row_without_notebook(
 
         ended = made.pools.ended(KEY)
         assert (ended.reason if ended else None) == reason
-        assert [n for n in made.pool] == []
+        assert list(made.pool) == []
         assert (await made.ledger.rows())[KEY].state is in_ledger
         assert (await made.ledger.rows())[KEY].ended_at is not None
 
@@ -185,7 +189,7 @@ async def test_a_warm_notebook_that_does_not_answer_is_not_given_away(service: S
 async def test_a_backend_that_cannot_tell_what_runs_ends_the_start(service: Start, backend: FakeBackend) -> None:
     async with service(adopt=False) as made:
         backend.is_ill = True
-        with pytest.raises(ConfigError, match="^the fake was told to be ill$"):
+        with pytest.raises(ConfigError, match=r"^the fake was told to be ill$"):
             await recovery.adopt(made.pools, made.ledger)
         backend.is_ill = False
 
@@ -228,9 +232,7 @@ async def test_rows_of_other_pools_are_left_alone(service: Start) -> None:
 # Again and again
 
 
-async def test_sessions_keep_key_visitor_and_expiry_through_twenty_kills(
-    tmp_path: Path, backend: FakeBackend
-) -> None:
+async def test_sessions_keep_key_visitor_and_expiry_through_twenty_kills(tmp_path: Path, backend: FakeBackend) -> None:
     """Each round the service is killed: no close, no stop, only what was flushed is known."""
     path = tmp_path / "ledger.sqlite"
     sessions: dict[str, tuple[str, float]] = {}

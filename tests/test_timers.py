@@ -1,6 +1,7 @@
 """When jobs are called."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,16 @@ async def test_each_job_is_called_again_and_again(calls: list[str]) -> None:
         while len(calls) < 3:
             await asyncio.sleep(0)
     scheduler.shutdown(wait=False)
+
+
+async def test_a_job_runs_on_the_loop_and_not_in_a_thread(calls: list[str]) -> None:
+    """The pool's laws hold because nothing else moves its notebooks."""
+    scheduler = timers.start({"job": (lambda: calls.append(threading.current_thread().name), 0.001)})
+    async with asyncio.timeout(10):
+        while not calls:
+            await asyncio.sleep(0)
+    scheduler.shutdown(wait=False)
+    assert calls[0] == threading.main_thread().name
 
 
 async def test_a_job_may_be_a_coroutine_function(calls: list[str]) -> None:

@@ -124,21 +124,21 @@ async def test_wait_ready_knocks_until_it_answers(stranger: Stranger) -> None:
     ("kernels", "seconds"),
     [
         pytest.param([], None, id="no kernel ever ran"),
-        pytest.param([kernel("busy", 500)], 0.0, id="busy"),
-        pytest.param([kernel("idle", 500)], 500.0, id="idle"),
-        pytest.param([kernel("idle", 900), kernel("idle", 300)], 300.0, id="the latest of several"),
-        pytest.param([kernel("idle", 900), kernel("busy", 800)], 0.0, id="one busy among several"),
-        pytest.param([kernel("idle", -500)], 0.0, id="a clock that is ahead"),
+        pytest.param([("busy", 500)], 0.0, id="busy"),
+        pytest.param([("idle", 500)], 500.0, id="idle"),
+        pytest.param([("idle", 900), ("idle", 300)], 300.0, id="the latest of several"),
+        pytest.param([("idle", 900), ("busy", 800)], 0.0, id="one busy among several"),
+        pytest.param([("idle", -500)], 0.0, id="a clock that is ahead"),
         pytest.param([{"execution_state": "idle"}], None, id="no time"),
         pytest.param([{"execution_state": "idle", "last_activity": "yesterday"}], None, id="no such time"),
         pytest.param([{"execution_state": "idle", "last_activity": None}], None, id="null for a time"),
-        pytest.param([7, None, "x", [], kernel("idle", 60)], 60.0, id="things that are no kernels"),
+        pytest.param([7, None, "x", [], ("idle", 60)], 60.0, id="things that are no kernels"),
     ],
 )
 async def test_how_long_the_kernels_have_been_silent(
     upstream: Upstream, backend: FakeBackend, kernels: list[object], seconds: float | None
 ) -> None:
-    backend.notebooks[KEY].kernels = kernels
+    backend.notebooks[KEY].kernels = [kernel(*found) if isinstance(found, tuple) else found for found in kernels]
     silent = await upstream.silent_for()
     assert silent == (None if seconds is None else pytest.approx(seconds, abs=30))
 

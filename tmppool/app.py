@@ -18,16 +18,15 @@ import platformdirs
 import structlog
 import uvloop
 
-from tmppool import build_image, log, recovery, timers
+from tmppool import build_image, log, recovery, slices, timers
 from tmppool.backends import BACKENDS, engine
-from tmppool.backends.base import DEFAULT_COMMAND, Backend, Spec, Traits
+from tmppool.backends.base import Backend, Spec, Traits
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.config import DEFAULT_IMAGE, PoolSettings, Settings
 from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
 from tmppool.notebook import State, Transition
-from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.proxy.forwarded import networks
@@ -43,7 +42,6 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.user import User
 
 _RECONCILE = 30.0  # seconds between two looks at what the backend really runs
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _log = structlog.get_logger("tmppool")
 
@@ -80,8 +78,8 @@ async def service(settings: Settings) -> AsyncIterator[str]:
     """Open everything, yield the URL of the public listener, close everything in reverse."""
     async with contextlib.AsyncExitStack() as stack:
         kind = await _backend_kind(settings)
-        ip = _public_ip(settings, kind)
-        _check_admin(settings)
+        ip = slices.public_ip(settings, kind)
+        slices.check_admin(settings)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         stack.enter_context(_only_one(state, settings.pool_name))
         sockets = _bind(stack, settings, ip)
@@ -93,12 +91,12 @@ async def service(settings: Settings) -> AsyncIterator[str]:
         metrics = Metrics(lambda: pools)
         parts = _Parts(settings, kind, state, ledger, pools, metrics)
         traits = {}
-        for name, wanted in _wanted_pools(settings).items():
+        for name, wanted in slices.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
         await recovery.adopt(pools, ledger)
         await _listen(stack, parts, traits, sockets)
         _keep_time(stack, parts)
-        url = settings.public_url or f"http://{'127.0.0.1' if ip is None else _bracketed(ip)}:{settings.port}"
+        url = settings.public_url or f"http://{'127.0.0.1' if ip is None else slices.bracketed(ip)}:{settings.port}"
         _log.info("service.open", url=url, backend=kind, capacity=pools.default.limits.capacity)
         yield f"{url}/"
 
@@ -113,7 +111,7 @@ class _Parts:
     metrics: Metrics
 
 
-# What the settings mean
+# Choosing
 
 
 async def _backend_kind(settings: Settings) -> str:
@@ -123,59 +121,6 @@ async def _backend_kind(settings: Settings) -> str:
         return "docker"
     _log.warning("backend.fallback", message="no Docker Engine answers: notebooks run as processes, without isolation")
     return "process"
-
-
-def _public_ip(settings: Settings, kind: str) -> str | None:
-    if kind != "process":
-        return settings.ip
-    if settings.ip is not None and settings.ip not in _LOOPBACK:
-        raise ConfigError(
-            f"--ip: {settings.ip!r} is not allowed: notebooks here are processes without isolation,"
-            " which only this machine may reach (127.0.0.1); start a Docker Engine to serve others"
-        )
-    return settings.ip or "127.0.0.1"
-
-
-def _check_admin(settings: Settings) -> None:
-    if settings.admin_ip not in _LOOPBACK and settings.admin_auth_token is None:
-        raise ConfigError(
-            f"--admin-ip: {settings.admin_ip!r} is not allowed without a token: set ADMIN_AUTH_TOKEN, or use 127.0.0.1"
-        )
-
-
-def _wanted_pools(settings: Settings) -> dict[str, PoolSettings]:
-    return {settings.pool_name: settings, **settings.pools}
-
-
-def _limits(wanted: PoolSettings) -> Limits:
-    return Limits(
-        capacity=wanted.pool_size,
-        warm=wanted.warm_target,
-        idle=wanted.cull_timeout,
-        lifetime=wanted.cull_max,
-        parallel_starts=wanted.parallel_starts,
-    )
-
-
-def _spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
-    return Spec(
-        service=service_name,
-        pool=pool_name,
-        image=wanted.image,
-        command=wanted.command or DEFAULT_COMMAND,
-        port=wanted.container_port,
-        user=wanted.container_user,
-        network=wanted.network,
-        memory=wanted.mem_limit,
-        cpu_quota=wanted.cpu_quota,
-        cpu_shares=wanted.cpu_shares,
-        pids=wanted.pids_limit,
-        home_size=wanted.home_size,
-        tmp_size=wanted.tmp_size,
-        start_timeout=wanted.start_timeout,
-        binds=wanted.host_directories,
-        extra_hosts=wanted.extra_hosts,
-    )
 
 
 def _backend(parts: _Parts, spec: Spec) -> Backend:
@@ -223,7 +168,7 @@ def _only_one(state: Path, name: str) -> Iterator[None]:
 
 async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings) -> Traits:
     settings = parts.settings
-    backend = _backend(parts, _spec(settings.pool_name, name, wanted))
+    backend = _backend(parts, slices.spec(settings.pool_name, name, wanted))
     try:
         traits = await backend.open()
     except (BackendError, ImageError) as error:
@@ -240,7 +185,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
             tell(fact)
         progress.hear(fact, pool.count(State.WARM), pool.limits.warm)
 
-    pool = Pool(name, backend, _limits(wanted), hear, key_bytes=settings.key_bytes)
+    pool = Pool(name, backend, slices.limits(wanted), hear, key_bytes=settings.key_bytes)
     parts.pools.add(pool)
     stack.push_async_callback(pool.close, stop=settings.on_exit == "stop")
     watch = spawn(_watch_deaths(pool), f"deaths in {name}")
@@ -257,7 +202,7 @@ async def _listen(
     stack: contextlib.AsyncExitStack, parts: _Parts, traits: dict[str, Traits], sockets: dict[str, socket.socket]
 ) -> None:
     settings = parts.settings
-    wanted = _wanted_pools(settings)
+    wanted = slices.wanted_pools(settings)
     first = traits[settings.pool_name]
     site = Site(
         pools=parts.pools,
@@ -267,7 +212,7 @@ async def _listen(
         public_url=settings.public_url,
         trusted=networks(settings.trusted_proxies),
         api_token=settings.api_auth_token.get_secret_value() if settings.api_auth_token else None,
-        cors=_cors(settings),
+        cors=slices.cors(settings),
     )
     pages = Pages(isolated=first.isolated)
     user = User(site, pages)
@@ -304,22 +249,3 @@ def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:
         pool.wake()
     scheduler = timers.start(jobs)
     stack.callback(scheduler.shutdown, wait=False)
-
-
-def _cors(settings: Settings) -> dict[str, str]:
-    names = {
-        "Origin": settings.allow_origin,
-        "Credentials": settings.allow_credentials,
-        "Methods": settings.allow_methods,
-        "Headers": settings.allow_headers,
-    }
-    headers = {f"Access-Control-Allow-{name}": value for name, value in names.items() if value}
-    if settings.expose_headers:
-        headers["Access-Control-Expose-Headers"] = settings.expose_headers
-    if settings.max_age is not None:
-        headers["Access-Control-Max-Age"] = str(settings.max_age)
-    return headers
-
-
-def _bracketed(ip: str) -> str:
-    return f"[{ip}]" if ":" in ip else ip

@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic import model_validator as validate_model
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from tmppool.errors import ConfigError
 
@@ -52,7 +59,7 @@ def _split(value: object) -> object:
 
 
 Size = Annotated[int, BeforeValidator(parse_size)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any:
@@ -63,13 +70,13 @@ def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any
 class PoolSettings(BaseModel):
     """What one pool may have of its own in the TOML file, as ``[pools.NAME]``."""
 
-    model_config = SettingsConfigDict(extra="forbid")
+    model_config = SettingsConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
 
     image: str = option(
         DEFAULT_IMAGE,
         "image to run; `tmppool build-image debian` makes the default",
         common=True,
-        validation_alias=AliasChoices("image", "TMPPOOL_IMAGE", "DOCKER_NOTEBOOK_IMAGE"),
+        validation_alias=AliasChoices("TMPPOOL_IMAGE", "DOCKER_NOTEBOOK_IMAGE"),
     )
     command: str | None = option(
         None, "shell command in the container; {base_path} {port} {ip} {token} are filled in", common=True
@@ -156,12 +163,12 @@ class Settings(PoolSettings, BaseSettings):
     api_auth_token: SecretStr | None = option(
         None,
         "variable API_AUTH_TOKEN: /api/spawn asks for it and the pages are off",
-        validation_alias=AliasChoices("api_auth_token", "API_AUTH_TOKEN"),
+        validation_alias=AliasChoices("API_AUTH_TOKEN"),
     )
     admin_auth_token: SecretStr | None = option(
         None,
         "variable ADMIN_AUTH_TOKEN: the admin listener asks for it",
-        validation_alias=AliasChoices("admin_auth_token", "ADMIN_AUTH_TOKEN"),
+        validation_alias=AliasChoices("ADMIN_AUTH_TOKEN"),
     )
 
     @classmethod
@@ -178,6 +185,11 @@ class Settings(PoolSettings, BaseSettings):
         path = given.get("config") or os.environ.get("TMPPOOL_CONFIG")
         file = InitSettingsSource(settings_cls, init_kwargs=_read_toml(Path(path)) if path else {})
         return init_settings, env_settings, file
+
+    @field_validator("api_auth_token", "admin_auth_token")
+    @classmethod
+    def _no_empty_token(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
 
     @field_validator("pool_name")
     @classmethod
@@ -218,6 +230,8 @@ def load(given: dict[str, str]) -> Settings:
         return Settings(**given)  # type: ignore[arg-type]  # strings, which pydantic turns into the fields' types
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from error
+    except SettingsError as error:
+        raise ConfigError(f"a TMPPOOL_ variable cannot be read: {error}") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -67,20 +67,25 @@ class Ledger:
     async def open(cls, path: Path) -> "Ledger":
         """Open or make the ledger at ``path``; never fails, says in the log what it could not do."""
         try:
-            existed = await asyncio.to_thread(_prepare, path)
-            ledger = await cls._connect(path, is_trusted=existed)
-        except sqlite3.DatabaseError as error:
-            if "not a database" in str(error) or "malformed" in str(error):
-                await asyncio.to_thread(_set_aside, path, "corrupt")
-                _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
-                return await cls.open(path)
-            _log.error("ledger.unusable", action="going on without", error=str(error))
-            ledger = await cls._connect(None, is_trusted=False)
-        except (OSError, ValueError) as error:
+            ledger = await cls._open_file(path)
+        except (sqlite3.Error, OSError, ValueError) as error:
             _log.error("ledger.unusable", action="going on without", error=str(error))
             ledger = await cls._connect(None, is_trusted=False)
         ledger.begin()
         return ledger
+
+    @classmethod
+    async def _open_file(cls, path: Path) -> "Ledger":
+        existed = await asyncio.to_thread(_prepare, path)
+        try:
+            return await cls._connect(path, is_trusted=existed)
+        except sqlite3.DatabaseError as error:
+            if "not a database" not in str(error) and "malformed" not in str(error):
+                raise
+            await asyncio.to_thread(_set_aside, path, "corrupt")
+            _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
+        await asyncio.to_thread(_prepare, path)
+        return await cls._connect(path, is_trusted=False)
 
     def begin(self) -> None:
         """Start writing what is heard."""
@@ -172,7 +177,7 @@ class Ledger:
                 batch.append(self._writes.get_nowait())
             try:
                 await self._write(batch)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's connection is gone
                 await self._give_up(error)
             finally:
                 for _ in batch:
@@ -188,11 +193,14 @@ class Ledger:
             await self._database.execute("ROLLBACK")
             raise
 
-    async def _give_up(self, error: sqlite3.Error) -> None:
+    async def _give_up(self, error: Exception) -> None:
         """A file that misses one fact would later be believed: set it aside and go on in memory."""
         _log.error("ledger.lost", action="set aside, going on without", error=str(error))
         if self._path is not None:
-            await asyncio.to_thread(_set_aside, self._path, "incomplete")
+            try:
+                await asyncio.to_thread(_set_aside, self._path, "incomplete")
+            except OSError as failure:
+                _log.error("ledger.kept", message="remove it before the next start", error=str(failure))
         broken, self._path = self._database, None
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class

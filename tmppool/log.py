@@ -22,7 +22,7 @@ def configure(*, level: str, json: bool | None = None) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if as_json else structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,  # text, so that it is scrubbed too
         scrub,
     ]
     renderer: structlog.typing.Processor = (

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tmppool.notebook import State, Transition
+from tmppool.notebook import Reason, State, Transition
 from tmppool.pool import Pool
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,7 +40,7 @@ class Metrics:
         """Listener."""
         pool = fact.notebook.pool
         self._transitions.labels(pool, fact.to.value, fact.reason.value).inc()
-        if fact.to is State.WARM:
+        if fact.reason is Reason.READY:
             self._starts.labels(pool).observe(fact.waited)
         elif fact.was is State.ASSIGNED:
             self._sessions.labels(pool, fact.reason.value).observe(fact.waited)

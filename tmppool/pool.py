@@ -7,6 +7,7 @@ leaves never cancels one.
 """
 
 import asyncio
+import functools
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -27,7 +28,6 @@ Listener = Callable[[Transition], None]
 
 _STOP_RETRY = 5.0  # seconds between two tries to stop a notebook that its backend could not stop
 _FULL_RETRY = 30  # seconds that a visitor of a full pool is asked to wait
-_TAIL_LINES = 8  # of a failed notebook's output, in the log
 _ORPHAN_GRACE = 120.0  # seconds for which a notebook that nobody knows is spared: its start may be under way
 
 _log = structlog.get_logger("tmppool.pool")
@@ -73,16 +73,6 @@ class Pool:
 
     def count(self, state: State) -> int:
         return sum(notebook.state is state for notebook in self._notebooks.values())
-
-    @property
-    def room(self) -> int:
-        """How many more notebooks may hold a place."""
-        return self.limits.capacity - len(self._notebooks)
-
-    @property
-    def available(self) -> int:
-        """How many visitors could still be served: warm ones and free places that will become warm."""
-        return max(0, self.limits.capacity - self.count(State.ASSIGNED) - self.count(State.REAPING))
 
     def find(self, key: str) -> Notebook | None:
         """Return the assigned notebook of ``key``: what this answers is what the proxy reaches."""
@@ -136,8 +126,10 @@ class Pool:
     def tick(self) -> None:
         """One round of decide and act."""
         self._woken = False
+        if self.is_closing:
+            return
         now = self.clock()
-        may_start = not self.is_closing and self.backoff.may_try(now)
+        may_start = self.backoff.may_try(now)
         decided = plan(self._notebooks.values(), self.limits, now, may_start=may_start)
         for notebook, reason in decided.reap:
             self.reap(notebook, reason)
@@ -148,7 +140,8 @@ class Pool:
         for _ in range(decided.start):
             notebook = Notebook(secrets.token_urlsafe(self._key_bytes), self.name, self.clock())
             self._notebooks[notebook.key] = notebook
-            self._starts[notebook.key] = self._run(self._start(notebook), f"start {notebook.id}")
+            task = self._starts[notebook.key] = self._run(self._start(notebook), f"start {notebook.id}")
+            task.add_done_callback(functools.partial(self._start_ended, notebook))
 
     def wake(self) -> None:
         """Tick as soon as the loop is free: refill follows an assignment at once, not the timer."""
@@ -254,9 +247,6 @@ class Pool:
     async def _start(self, notebook: Notebook) -> None:
         try:
             running = await self.backend.start(notebook.key)
-        except asyncio.CancelledError:
-            self._move(notebook, State.GONE, notebook.reason or Reason.SHUTDOWN)
-            return
         except BackendError as error:
             self._start_failed(notebook, error)
             return
@@ -264,8 +254,7 @@ class Pool:
             _log.exception("start.bug", pool=self.name)
             self._start_failed(notebook, BackendError(f"{type(error).__name__} in the backend"))
             return
-        finally:
-            self._starts.pop(notebook.key, None)
+        self._starts.pop(notebook.key, None)
         notebook.upstream = Upstream(running)
         if notebook.state is State.STARTING:
             self.backoff.succeeded()
@@ -274,10 +263,16 @@ class Pool:
         else:
             await self._stop(notebook)
 
+    def _start_ended(self, notebook: Notebook, task: asyncio.Task[None]) -> None:
+        """Also a start that was cancelled before its first step gives its place back."""
+        self._starts.pop(notebook.key, None)
+        if task.cancelled() and notebook.state is not State.GONE:
+            self._move(notebook, State.GONE, notebook.reason or Reason.SHUTDOWN)
+
     def _start_failed(self, notebook: Notebook, error: BackendError) -> None:
         delay = self.backoff.failed(self.clock())
         self.last_failure = str(error)
-        tail = error.log_tail.strip().splitlines()[-_TAIL_LINES:] if isinstance(error, StartError) else []
+        tail = error.log_tail.strip().splitlines()[-8:] if isinstance(error, StartError) else []
         _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
         if notebook.state is State.STARTING:

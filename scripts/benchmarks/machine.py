@@ -25,7 +25,7 @@ def facts(chp: str | None) -> dict[str, str]:
         "uvloop": version("uvloop"),
         "aiohttp": version("aiohttp"),
         "nginx": _asked(find_nginx(), "-v"),
-        CHP: _asked(chp, "--version"),
+        f"{CHP} (chp)": _asked(chp, "--version"),
         "node": _asked(shutil.which("node"), "--version"),
         "wrk": _asked(shutil.which("wrk"), "-v"),
         "Docker": _asked(shutil.which("docker"), "version", "--format={{.Server.Version}}"),

@@ -25,6 +25,7 @@ _BULK_SOCKETS = 4
 _WARM_UP = 0.5  # seconds before counting
 _PAUSE = 0.3  # seconds between two turns, for what the last one left
 _BODY = 10**9  # bytes of a long body
+_PATIENCE = 60.0  # seconds for one of them
 _STALL = 3.0  # seconds for which a client does not read
 _MB = 1e6
 
@@ -155,16 +156,16 @@ async def _one_body(options: Options, front: Front, base_path: str, move: Move, 
 
 async def _download(front: Front, base_path: str) -> None:
     client = Client(request("GET", front.port, f"{base_path}download?{_BODY}"))
-    async with connected(front.port, [client]), asyncio.timeout(60):
-        await client.until(_BODY)
+    async with connected(front.port, [client]):
+        await client.until(_BODY, _PATIENCE)
 
 
 async def _upload(front: Front, base_path: str) -> None:
     head = request("POST", front.port, f"{base_path}upload", b"Content-Length: %d\r\n" % _BODY)
     client = Upload(head, _BODY)
-    async with connected(front.port, [client], opened=False), asyncio.timeout(60):
+    async with connected(front.port, [client], opened=False):
         client.push()
-        await client.until(2)
+        await client.until(len(b"{}"), _PATIENCE)
 
 
 async def _stalled(front: Front, base_path: str) -> None:

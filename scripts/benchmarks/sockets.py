@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import cast
 
 from benchmarks.procs import BenchError
@@ -81,13 +81,15 @@ class Client(asyncio.BufferedProtocol):
         if not self.is_open:
             raise BenchError(f"no connection: {self._head[:60]!r}")
 
-    async def until(self, count: int) -> None:
-        """Return when so much is counted."""
-        while self.count < count:
-            if self.is_lost:
-                raise BenchError(f"broken off after {self.count} of {count} bytes")
-            self._progress.clear()
-            await self._progress.wait()
+    async def until(self, count: int, within: float) -> None:
+        """Return when so much is counted. Raises BenchError when that does not come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self.count < count and not self.is_lost:
+                    self._progress.clear()
+                    await self._progress.wait()
+        if self.count < count:
+            raise BenchError(f"{self.count} of {count} bytes came ({self._head[:60]!r})")
 
 
 class PingPong(Client):
@@ -139,6 +141,10 @@ def handshake(port: int, target: str) -> bytes:
     return request("GET", port, target, _HANDSHAKE)
 
 
+def _giving(client: Client) -> Callable[[], Client]:
+    return lambda: client
+
+
 @contextlib.asynccontextmanager
 async def connected(port: int, clients: Iterable[Client], *, opened: bool = True) -> AsyncIterator[None]:
     """Connect clients for the length of the block."""
@@ -146,7 +152,7 @@ async def connected(port: int, clients: Iterable[Client], *, opened: bool = True
     loop = asyncio.get_running_loop()
     try:
         for client in found:
-            await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+            await loop.create_connection(_giving(client), "127.0.0.1", port)
         if opened:
             await asyncio.gather(*(client.opened() for client in found))
         yield

@@ -6,7 +6,7 @@ from statistics import median
 
 OURS = "tmppool"
 PEERS = ("direct", "nginx", "chp")
-_HEADS = ("measure", OURS, "direct", "nginx", "configurable-http-proxy", "ratio", "bar", "")
+_HEADS = ("measure", OURS, "direct", "nginx", "chp", "ratio", "bar", "")
 MISSED = "MISSED"
 _MIN_WIDTH = 6
 

@@ -16,6 +16,7 @@ import base64
 import hashlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -37,7 +38,7 @@ class Conversation(asyncio.Protocol):
         self._held = b""
         self._left = 0
         self._is_paused = False
-        self._take = self._read_head
+        self._take: Callable[[bytes], None] = self._read_head
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

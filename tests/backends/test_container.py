@@ -33,9 +33,11 @@ DEFAULT = {
         "/bin/sh",
         "-c",
         LAUNCH,
-        f"jupyter lab --no-browser --ServerApp.base_url=/user/{KEY}/ --ServerApp.ip=127.0.0.1 --ServerApp.port=8888"
-        " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
-        " --ServerApp.quit_button=False",
+        (
+            f"jupyter lab --no-browser --ServerApp.base_url=/user/{KEY}/ --ServerApp.ip=127.0.0.1 --ServerApp.port=8888"
+            " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
+            " --ServerApp.quit_button=False"
+        ),
     ],
     "Tty": False,
     "OpenStdin": False,
@@ -108,8 +110,10 @@ def test_the_container_of_the_line_that_iqss_ran() -> None:
         "/bin/sh",
         "-c",
         LAUNCH,
-        f'start-notebook.sh "--NotebookApp.base_url=/user/{KEY}/ --ip=0.0.0.0 --port=8888'
-        ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"',
+        (
+            f'start-notebook.sh "--NotebookApp.base_url=/user/{KEY}/ --ip=0.0.0.0 --port=8888'
+            ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"'
+        ),
     ]
     assert made(ImageFacts(), image="NAME", command=command, cpu_quota=50_000) == expected
 
@@ -182,7 +186,12 @@ def test_braces_that_are_doubled_reach_the_shell_as_one() -> None:
 
 
 def test_the_default_command_names_every_placeholder_but_the_token() -> None:
-    assert [f"{{{name}}}" in DEFAULT_COMMAND for name in ("base_path", "ip", "port", "token")] == [True, True, True, False]
+    assert [f"{{{name}}}" in DEFAULT_COMMAND for name in ("base_path", "ip", "port", "token")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_token_can_be_read_back_from_the_engine() -> None:
@@ -202,7 +211,8 @@ def test_what_makes_a_container_ours() -> None:
 
 @pytest.mark.parametrize(("network", "is_internal"), [("isolated", True), ("bridge", False)])
 def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
-    network: str, is_internal: bool  # noqa: FBT001
+    network: str,
+    is_internal: bool,  # noqa: FBT001
 ) -> None:
     spec = replace(SPEC, network=network)
     assert network_name(spec) == f"tmppool-talks-{network}"
@@ -242,7 +252,9 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
             id="a bare one",
         ),
         pytest.param({"Id": "x", "Config": None}, ImageFacts("x"), id="no configuration at all"),
-        pytest.param({"Id": "x", "Config": {"WorkingDir": "/work"}}, ImageFacts("x", "/work"), id="a working directory"),
+        pytest.param(
+            {"Id": "x", "Config": {"WorkingDir": "/work"}}, ImageFacts("x", "/work"), id="a working directory"
+        ),
         pytest.param(
             {"Id": "x", "Config": {"Env": ["HOME=/home/me"], "WorkingDir": "/"}},
             ImageFacts("x", "/home/me"),

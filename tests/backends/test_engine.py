@@ -20,6 +20,11 @@ KEY_LABEL = "tmppool.key"
 Answer = Callable[[web.Request], object]
 
 
+def said(body: object, status: int = 200) -> web.Response:
+    """Answer as an engine does: aiodocker reads an error's message only under this very type."""
+    return web.Response(body=json.dumps(body).encode(), status=status, headers={"Content-Type": "application/json"})
+
+
 class SmallEngine:
     """Speaks as much of the Docker Engine API as a test needs. ``answers`` maps a path's end to a handler."""
 
@@ -27,7 +32,7 @@ class SmallEngine:
         self.url = f"unix://{path}"
         self.path = path
         self.asked: list[tuple[str, str, dict[str, str]]] = []
-        self.answers: dict[str, Answer] = {"version": lambda _request: web.json_response({"ApiVersion": "1.41"})}
+        self.answers: dict[str, Answer] = {"version": lambda _request: said({"ApiVersion": "1.41"})}
         self.streams: list[asyncio.Queue[object]] = []
 
     async def open(self) -> None:
@@ -46,7 +51,7 @@ class SmallEngine:
             if request.path.endswith(f"/{end}"):
                 found = answer(request)
                 return await found if asyncio.iscoroutine(found) else found
-        return web.json_response({"message": "no such thing"}, status=404)
+        return said({"message": "no such thing"}, 404)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream what the test puts into the newest queue of ``streams``; None ends the stream."""
@@ -186,7 +191,7 @@ async def test_an_engine_that_refuses_is_asked_again(small: SmallEngine, docker:
 
     def refuse(_request: web.Request) -> web.Response:
         refusals.append(1)
-        return web.json_response({"message": "not\nnow"}, status=500)
+        return said({"message": "not\nnow"}, 500)
 
     small.answers["events"] = refuse
     watched = Watched(docker)
@@ -244,7 +249,7 @@ async def answer_after(event: asyncio.Event) -> None:
 
 
 async def test_a_call_without_answer_is_given_up() -> None:
-    with pytest.raises(BackendError, match="^the engine did not list containers within 0 s$"):
+    with pytest.raises(BackendError, match=r"^the engine did not list containers within 0 s$"):
         await engine.call("list containers", answer_after(asyncio.Event()), 0.01)
 
 
@@ -255,14 +260,14 @@ async def failing(error: Exception) -> None:
 @pytest.mark.parametrize("status", [404, 409])
 async def test_a_404_and_a_409_pass(status: int) -> None:
     with pytest.raises(aiodocker.DockerError) as caught:
-        await engine.call("x", failing(aiodocker.DockerError(status, {"message": "no such"})), 5)
+        await engine.call("x", failing(aiodocker.DockerError(status, "no such")), 5)
     assert caught.value.status == status
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (aiodocker.DockerError(500, {"message": "no\n  space"}), "the engine could not start a container: no space"),
+        (aiodocker.DockerError(500, "no\n  space"), "the engine could not start a container: no space"),
         (OSError("broken pipe"), "the engine did not answer when asked to start a container: broken pipe"),
     ],
 )
@@ -285,7 +290,7 @@ async def test_an_engine_that_answers_is_found(small: SmallEngine) -> None:
 
 
 async def test_an_engine_that_is_ill_does_not_answer(small: SmallEngine) -> None:
-    small.answers["version"] = lambda _request: web.json_response({"message": "ill"}, status=500)
+    small.answers["version"] = lambda _request: said({"message": "ill"}, 500)
     assert not await engine.answers()
 
 
@@ -296,12 +301,12 @@ async def test_where_none_is_none_answers(host: str, monkeypatch: pytest.MonkeyP
 
 
 async def test_whether_an_image_is_there(small: SmallEngine) -> None:
-    small.answers["images/known/json"] = lambda _request: web.json_response({"Id": "x"})
+    small.answers["images/known/json"] = lambda _request: said({"Id": "x"})
     assert await engine.has_image("known")
     assert not await engine.has_image("unknown")
 
 
 async def test_an_ill_engine_does_not_say_that_an_image_is_missing(small: SmallEngine) -> None:
-    small.answers["images/known/json"] = lambda _request: web.json_response({"message": "ill"}, status=500)
-    with pytest.raises(BackendError, match="^the engine could not inspect an image: ill$"):
+    small.answers["images/known/json"] = lambda _request: said({"message": "ill"}, 500)
+    with pytest.raises(BackendError, match=r"^the engine could not inspect an image: ill$"):
         await engine.has_image("known")

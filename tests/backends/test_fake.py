@@ -52,7 +52,7 @@ async def test_it_says_that_no_code_runs_here(backend: FakeBackend) -> None:
 @pytest.mark.parametrize("verb", ["start", "stop", "list", "ping"])
 async def test_every_verb_fails_while_it_is_ill(backend: FakeBackend, verb: str) -> None:
     backend.is_ill = True
-    with pytest.raises(BackendError, match="^the fake was told to be ill$"):
+    with pytest.raises(BackendError, match=r"^the fake was told to be ill$"):
         await getattr(backend, verb)(*([KEY] if verb in ("start", "stop") else []))
 
 

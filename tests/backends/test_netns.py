@@ -29,15 +29,15 @@ while True:
 
 
 def own_namespace() -> int:
-    return os.stat("/proc/thread-self/ns/net").st_ino
+    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 def descriptors() -> set[str]:
     """What this process holds open, the links of /proc/self/fd being looked at aside."""
     found = set()
-    for name in os.listdir("/proc/self/fd"):
+    for path in Path("/proc/self/fd").iterdir():
         try:
-            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+            found.add(f"{path.name} {path.readlink()}")
         except OSError:
             continue
     return {name for name in found if "/proc/" not in name}

@@ -32,9 +32,7 @@ class ProcessSite(Site):
         self.made: list[ProcessBackend] = []
         self.template: Path | None = None
 
-    async def make(
-        self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0
-    ) -> ProcessBackend:
+    async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> ProcessBackend:
         spec = Spec(service=service, pool="main", command=command, start_timeout=start_timeout)
         backend = ProcessBackend(spec, ProcessPaths(self.state / service, self.template))
         self.made.append(backend)
@@ -194,7 +192,7 @@ async def test_facts_that_cannot_be_read_are_passed_over(site: ProcessSite) -> N
 async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     backend = ProcessBackend(Spec("one", "main"), ProcessPaths(tmp_path / "file"))
-    with pytest.raises(BackendError, match="choose another --state-dir$") as caught:
+    with pytest.raises(BackendError, match=r"choose another --state-dir$") as caught:
         await backend.open()
     assert not caught.value.transient
 
@@ -202,7 +200,7 @@ async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> 
 async def test_a_state_directory_that_vanished_makes_it_ill(site: ProcessSite) -> None:
     backend = await site.make()
     site.home(KEY).parent.rmdir()
-    with pytest.raises(BackendError, match="is gone$"):
+    with pytest.raises(BackendError, match=r"is gone$"):
         await backend.ping()
     with pytest.raises(StartError):
         await backend.start(KEY)

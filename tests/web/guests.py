@@ -157,12 +157,16 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def opened(state: Path, monkeypatch: pytest.MonkeyPatch, *, warm: bool = True, **settings: Any) -> AsyncIterator[Place]:
-    """Open the service; with ``warm`` wait until its first pool is."""
+async def opened(
+    state: Path, monkeypatch: pytest.MonkeyPatch, *, fake: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Place]:
+    """Open the service and wait until its first pool is warm, unless ``fake`` says what its backends are to be like."""
     backends: list[FakeBackend] = []
 
     def make(spec: Any) -> FakeBackend:
         backends.append(FakeBackend(spec))
+        for name, value in (fake or {}).items():
+            setattr(backends[-1], name, value)
         return backends[-1]
 
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
@@ -172,7 +176,7 @@ async def opened(state: Path, monkeypatch: pytest.MonkeyPatch, *, warm: bool = T
     async with service(given):
         place = Place(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", backends)
         with blockbuster_ctx("tmppool"):
-            if warm:
+            if fake is None:
                 await place.until(warm=given.warm_target)
             yield place
             for guest in place.guests:

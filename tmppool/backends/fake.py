@@ -5,6 +5,7 @@ and echo the rest. ``fail_next``, ``delay`` and ``kill`` make them misbehave.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -50,10 +51,14 @@ class FakeBackend:
             self.fail_next -= 1
             raise StartError("the fake was told to fail", log_tail="last words")
         app = web.Application(client_max_size=1 << 30)
-        runner = web.AppRunner(app, access_log=None)
-        app.router.add_route("*", "/{path:.*}", lambda request: self._answer(key, request))
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        app.router.add_route("*", "/{path:.*}", functools.partial(self._answer, key))
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
         port = runner.addresses[0][1]
         running = Running(key, Dial("127.0.0.1", port), f"token-of-{key}", time.time())
         self.notebooks[key] = FakeNotebook(running, runner)

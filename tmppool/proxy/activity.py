@@ -36,6 +36,8 @@ class FrameWatch:
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes of the stream; returns whether a data frame begins in them."""
+        if not self._skip and not self._head and _is_one_short_frame(data):
+            return data[0] & 0x0F <= 2  # noqa: PLR2004 - continuation, text, binary
         found = False
         position, end = 0, len(data)
         while position < end:
@@ -54,6 +56,17 @@ class FrameWatch:
             self._skip = _payload_size(head)
             found = found or head[0] & 0x0F <= 2  # noqa: PLR2004 - continuation, text, binary
         return found
+
+
+def _is_one_short_frame(data: bytes) -> bool:
+    """Whether this is exactly one masked frame of a 7- or 16-bit length, as nearly all that a page sends."""
+    size = len(data)
+    if size < 8:  # noqa: PLR2004 - two bytes of flags and length, two of a longer length, four of mask
+        return False
+    length = data[1]
+    if length < 254:  # noqa: PLR2004 - 128 for the mask, 126 for a length of its own
+        return size == length - 122
+    return length == 254 and size == 8 + int.from_bytes(data[2:4], "big")  # noqa: PLR2004 - as above
 
 
 def _head_size(head: bytes) -> int | None:

@@ -11,6 +11,8 @@ from tmppool.proxy.activity import FrameWatch
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.passage import Passage
 
+_TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
+
 
 class _End(asyncio.Protocol):
     """One end: what arrives here is written to ``other``, and read no faster than that can be sent on."""
@@ -18,9 +20,8 @@ class _End(asyncio.Protocol):
     def __init__(self, other: asyncio.Transport, lost: Callable[[Exception | None], None]) -> None:
         self._other = other
         self._lost = lost
-
-    def data_received(self, data: bytes) -> None:
-        self._other.write(data)
+        # No frame of Python stands between the transports: what one reads the other writes.
+        self.data_received = other.write  # type: ignore[method-assign]
 
     def pause_writing(self) -> None:
         if not self._other.is_closing():
@@ -46,12 +47,16 @@ class _WatchedEnd(_End):
     ) -> None:
         super().__init__(other, lost)
         self._touch = touch
+        self._touched_at = 0.0
         self._frames = FrameWatch()
+        self._now = asyncio.get_running_loop().time
+        self.data_received = self._watch  # type: ignore[method-assign]
 
-    def data_received(self, data: bytes) -> None:
-        if self._frames.feed(data):
-            self._touch()
+    def _watch(self, data: bytes) -> None:
         self._other.write(data)
+        if self._frames.feed(data) and (now := self._now()) - self._touched_at >= _TOUCH_PAUSE:
+            self._touched_at = now
+            self._touch()
 
 
 def join(

@@ -1,0 +1,355 @@
+"""Notebooks as containers keep the contract, on a real engine; what an ill engine does is tried on a small one."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiodocker
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site
+from tests.backends.test_engine import SmallEngine, said
+from tmppool.backends import engine
+from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tmppool.backends.container import KEY_LABEL, container_name, network_name
+from tmppool.backends.docker import DockerBackend
+from tmppool.build_image import build
+from tmppool.config import DEFAULT_IMAGE
+from tmppool.errors import BackendError, ImageError, StartError
+from tmppool.upstream import Upstream
+
+on_an_engine = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
+
+
+def spec(service: str = "one", **more: object) -> Spec:
+    return Spec(service=f"test-{os.getpid()}-{service}", pool="main", image=DEFAULT_IMAGE, **more)
+
+
+class DockerSite(Site):
+    def __init__(self, docker: aiodocker.Docker, network: str = "none") -> None:
+        self.docker, self.network = docker, network
+        self.made: list[DockerBackend] = []
+
+    async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> DockerBackend:
+        backend = DockerBackend(spec(service, command=command, start_timeout=start_timeout, network=self.network))
+        self.made.append(backend)
+        self.traits = await backend.open()
+        return backend
+
+    async def kill(self, key: str) -> None:
+        await self.docker.containers.container(container_name(spec(), key)).kill()
+
+    async def leftovers(self, key: str) -> list[str]:
+        found = await self.docker.containers.list(all=True, filters={"label": [f"{KEY_LABEL}={key}"]})
+        return [f"container {container['Names']} {container['State']}" for container in found]
+
+    async def clean(self) -> None:
+        for service in ("one", "two"):
+            filters = {"label": [f"tmppool.service={spec(service).service}"]}
+            for container in await self.docker.containers.list(all=True, filters=filters):
+                await container.delete(force=True)
+        for network in await self.docker.networks.list():
+            if network["Name"].startswith(f"tmppool-test-{os.getpid()}-"):
+                await aiodocker.networks.DockerNetwork(self.docker, network["Id"]).delete()
+
+
+@pytest.fixture
+async def docker() -> AsyncIterator[aiodocker.Docker]:
+    async with aiodocker.Docker() as made:
+        yield made
+
+
+@pytest.fixture
+async def site(docker: aiodocker.Docker) -> AsyncIterator[DockerSite]:
+    if not await engine.has_image(DEFAULT_IMAGE):
+        await build("debian")
+    made = DockerSite(docker)
+    yield made
+    for backend in made.made:
+        await backend.close()
+    await made.clean()
+
+
+class TestDocker(CommandContract):
+    pytestmark = on_an_engine
+
+
+@pytest.mark.parametrize("network", ["isolated", "bridge"])
+class TestDockerOnABridge:
+    pytestmark = on_an_engine
+
+    async def test_a_notebook_is_reached_by_its_address(self, site: DockerSite, network: str) -> None:
+        site.network = network
+        backend = await site.make()
+        running = await backend.start(KEY)
+        assert running.dial.host != "127.0.0.1"
+        async with Upstream(running) as upstream:
+            assert await upstream.answers()
+        (shown,) = [n for n in await site.docker.networks.list() if n["Name"] == network_name(spec(network=network))]
+        assert shown["Internal"] == (network == "isolated")
+        await backend.close()
+        (listed,) = await (await site.make()).list()
+        assert (listed.dial.host, listed.token) == (running.dial.host, running.token)
+
+
+class TestOnTheEngine:
+    pytestmark = on_an_engine
+
+    async def test_the_real_jupyter_starts_and_ends(self, site: DockerSite) -> None:
+        backend = await site.make(command=DEFAULT_COMMAND, start_timeout=60.0)
+        running = await backend.start(KEY)
+        async with Upstream(running) as upstream:
+            assert await upstream.silent_for() is None
+            await upstream.start_kernel("welcome.ipynb")
+            assert (await upstream.silent_for()) < 60
+        await backend.stop(KEY)
+        assert await site.leftovers(KEY) == []
+
+    async def test_the_landing_page_is_what_the_image_says(self, site: DockerSite) -> None:
+        await site.make()
+        assert (site.traits.isolated, site.traits.landing) == (True, "/notebooks/welcome.ipynb")
+
+    async def test_a_command_that_fails_tells_its_exit_code(self, site: DockerSite) -> None:
+        backend = await site.make(command=FAILING)
+        with pytest.raises(StartError, match=r"exited with code 3 before it answered$") as caught:
+            await backend.start(KEY)
+        assert set(caught.value.log_tail.splitlines()) == {"first words", "last words"}
+
+    async def test_a_container_that_is_not_ours_is_never_touched(self, site: DockerSite) -> None:
+        config = {
+            "Image": DEFAULT_IMAGE,
+            "Cmd": ["sleep", "86396"],
+            "Entrypoint": [],
+            "Labels": {"tmppool.pool": "main", KEY_LABEL: KEY},
+            "HostConfig": {"NetworkMode": "none"},
+        }
+        stranger = await site.docker.containers.create(config)
+        try:
+            await stranger.start()
+            backend = await site.make()
+            assert await backend.list() == []
+            await backend.stop(KEY)
+            assert (await stranger.show())["State"]["Running"] is True
+        finally:
+            await stranger.delete(force=True)
+
+    async def test_a_container_that_was_made_and_never_started_is_cleared_away(self, site: DockerSite) -> None:
+        backend = await site.make()
+        labels = {"tmppool.service": spec().service, "tmppool.pool": "main", KEY_LABEL: KEY}
+        await site.docker.containers.create(
+            {"Image": DEFAULT_IMAGE, "Labels": labels}, name=container_name(spec(), KEY)
+        )
+        assert await backend.list() == []
+        assert await site.leftovers(KEY) == []
+
+    async def test_a_stopped_notebook_holds_no_descriptor(self, site: DockerSite) -> None:
+        backend = await site.make()
+        await backend.start(OTHER)
+        await backend.stop(OTHER)
+        before = namespaces()
+        for _ in range(3):
+            await backend.start(KEY)
+            assert namespaces() == before + 2
+            await backend.stop(KEY)
+            assert namespaces() == before
+
+    async def test_a_start_that_failed_holds_no_descriptor(self, site: DockerSite) -> None:
+        backend = await site.make(command=NEVER_READY, start_timeout=1.0)
+        before = namespaces()
+        with pytest.raises(StartError):
+            await backend.start(KEY)
+        assert namespaces() == before
+
+    async def test_an_image_that_is_not_there_is_told(self, site: DockerSite) -> None:
+        backend = DockerBackend(Spec("one", "main", image="nobody/has:this"))
+        site.made.append(backend)
+        with pytest.raises(ImageError, match=r"^image nobody/has:this is not on the engine: build it or run"):
+            await backend.open()
+
+
+def namespaces() -> int:
+    found = 0
+    for path in Path("/proc/self/fd").iterdir():
+        try:
+            found += str(path.readlink()).startswith("net:")
+        except OSError:
+            continue
+    return found
+
+
+# An ill engine
+
+CONTAINER = "c" * 64
+
+
+@pytest.fixture
+async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmallEngine]:
+    """An engine on which one notebook of ours runs, on a bridge."""
+    made = SmallEngine(tmp_path / "engine.sock")
+    shown = {
+        "Id": CONTAINER,
+        "Created": "2026-01-01T00:00:00.123456789Z",
+        "Config": {"Env": ["JUPYTER_TOKEN=the-token"]},
+        "State": {"Running": True, "Pid": 1},
+        "NetworkSettings": {"Networks": {network_name(spec(network="bridge")): {"IPAddress": "10.9.8.7"}}},
+    }
+    made.answers |= {
+        "containers/json": lambda _request: said([{"Id": CONTAINER, "State": "running", "Labels": {KEY_LABEL: KEY}}]),
+        f"containers/{CONTAINER}/json": lambda _request: said(shown),
+        "images/tmppool/debian:latest/json": lambda _request: said({"Id": "sha256:abc", "Config": {}}),
+        f"networks/{network_name(spec(network='bridge'))}": lambda _request: said({"Id": "n"}),
+    }
+    await made.open()
+    monkeypatch.setenv("DOCKER_HOST", made.url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def backend(small: SmallEngine) -> AsyncIterator[DockerBackend]:
+    made = DockerBackend(spec(network="bridge"))
+    await made.open()
+    yield made
+    await made.close()
+
+
+ILL = {"message": "the engine is ill"}
+
+
+async def test_what_runs_is_listed_with_its_token_and_address(backend: DockerBackend, small: SmallEngine) -> None:
+    (listed,) = await backend.list()
+    assert (listed.key, listed.token, listed.created_at) == (KEY, "the-token", 1767225600.0)
+    assert (listed.dial.host, listed.dial.port) == ("10.9.8.7", 8888)
+    (query,) = [query for _, path, query in small.asked if path.endswith("/containers/json")]
+    assert json.loads(query["filters"]) == {"label": [f"tmppool.service={spec().service}", "tmppool.pool=main"]}
+
+
+async def test_a_notebook_that_the_engine_cannot_show_now_is_not_taken_for_gone(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    """A list that leaves it out would end a visitor's session because the engine was slow once."""
+    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(ILL, 500)
+    with pytest.raises(BackendError):
+        await backend.list()
+
+
+async def test_a_notebook_that_vanished_while_it_was_looked_at_is_left_out(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said({"message": "no such container"}, 404)
+    with capture_logs():
+        assert await backend.list() == []
+
+
+@pytest.mark.parametrize(("verb", "path"), [("ping", "version"), ("list", "containers/json")], ids=["ping", "list"])
+async def test_an_engine_that_fails_is_a_backenderror(
+    backend: DockerBackend, small: SmallEngine, verb: str, path: str
+) -> None:
+    small.answers[path] = lambda _request: said(ILL, 500)
+    with pytest.raises(BackendError, match=r"the engine is ill$") as caught:
+        await getattr(backend, verb)()
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("verb", ["ping", "list", "stop", "start"])
+async def test_an_engine_that_is_gone_is_a_backenderror(backend: DockerBackend, small: SmallEngine, verb: str) -> None:
+    await small.close()
+    with capture_logs(), pytest.raises(BackendError):
+        await getattr(backend, verb)(*([KEY] if verb in ("stop", "start") else []))
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "sentence", "transient"),
+    [
+        (404, "No such image: x", "image tmppool/debian:latest is no longer on the engine", False),
+        (409, "the name is in use", "the engine refused a container: the name is in use", True),
+        (500, "no space left", "the engine could not create a container: no space left", True),
+    ],
+)
+async def test_why_no_container_could_be_made(
+    backend: DockerBackend,
+    small: SmallEngine,
+    status: int,
+    message: str,
+    sentence: str,
+    transient: bool,  # noqa: FBT001
+) -> None:
+    small.answers["containers/create"] = lambda _request: said({"message": message}, status)
+    with pytest.raises(BackendError) as caught:
+        await backend.start(KEY)
+    assert (str(caught.value), caught.value.transient) == (sentence, transient)
+
+
+async def test_a_start_that_is_cancelled_while_its_container_is_made_removes_that_container(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    """An engine goes on with what it was asked, though nobody waits for the answer any more."""
+    name, received, release = container_name(spec(), KEY), asyncio.Event(), asyncio.Event()
+    containers: set[str] = set()
+    making: list[asyncio.Task[None]] = []
+
+    async def make() -> None:
+        await release.wait()
+        containers.add(name)
+
+    async def create(_request: web.Request) -> web.Response:
+        making.append(asyncio.ensure_future(make()))
+        received.set()
+        await asyncio.shield(making[0])
+        return said({"Id": CONTAINER, "Warnings": []}, 201)
+
+    def delete(_request: web.Request) -> web.Response:
+        gone = containers & {name}
+        containers.clear()
+        return web.Response(status=204) if gone else said({"message": "no such container"}, 404)
+
+    small.answers |= {"containers/create": create, f"containers/{name}": delete, f"containers/{CONTAINER}": delete}
+    starting = asyncio.ensure_future(backend.start(KEY))
+    await received.wait()
+    starting.cancel()
+    await asyncio.wait({starting}, timeout=0.2)
+    release.set()
+    await asyncio.wait({starting, making[0]})
+    assert starting.cancelled()
+    assert containers == set()
+
+
+async def test_a_stop_goes_on_until_the_engine_has_removed_it(backend: DockerBackend, small: SmallEngine) -> None:
+    name = container_name(spec(), KEY)
+    answers = [said({"message": "removal is in progress"}, 409), said({"message": "no such container"}, 404)]
+    small.answers[f"containers/{name}"] = lambda _request: answers.pop(0)
+    await backend.stop(KEY)
+    assert answers == []
+    (query,) = {json.dumps(query) for method, _, query in small.asked if method == "DELETE"}
+    assert json.loads(query)["force"] in ("1", "true", "True")
+
+
+async def test_a_removal_that_never_ends_is_given_up(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "DELETE_TIMEOUT", 0.2)
+    name = container_name(spec(), KEY)
+    small.answers[f"containers/{name}"] = lambda _request: said({"message": "removal is in progress"}, 409)
+    with pytest.raises(BackendError, match=r"^the engine did not remove a container within 0 s$"):
+        await backend.stop(KEY)
+
+
+async def test_the_network_is_made_when_it_is_missing(small: SmallEngine) -> None:
+    del small.answers[f"networks/{network_name(spec(network='bridge'))}"]
+    small.answers["networks/create"] = lambda _request: said({"Id": "n", "Warning": ""}, 201)
+    made = DockerBackend(spec(network="bridge"))
+    await made.open()
+    await made.close()
+    assert [path for method, path, _ in small.asked if method == "POST"] == ["/v1.41/networks/create"]
+
+
+async def test_without_an_engine_it_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/at.all")
+    made = DockerBackend(spec())
+    with pytest.raises(BackendError):
+        await made.open()
+    await made.close()

@@ -1,0 +1,78 @@
+"""What the documents say is what the code has."""
+
+import importlib.machinery
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tmppool import __version__
+from tmppool.config import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def setting_rows() -> dict[str, str]:
+    rows = re.findall(r"^\| `(?:--)?([\w.\-\[\]]+)`(?: \((?:variable|file)\))? \| (.*?) \|", README, re.MULTILINE)
+    return {name.lower().replace("-", "_").removeprefix("[").removesuffix(".name]"): default for name, default in rows}
+
+
+def test_every_setting_stands_in_the_readme_and_no_other() -> None:
+    assert set(setting_rows()) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name != "parallel_starts"])
+def test_the_readme_tells_the_default(name: str) -> None:
+    default = Settings.model_fields[name].default
+    wanted = "" if default in (None, (), {}) else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+    assert setting_rows()[name].strip() == wanted
+
+
+def test_the_readme_tells_what_each_setting_is() -> None:
+    for name, field in Settings.model_fields.items():
+        assert str(field.description).partition(": ")[2 if name.endswith("auth_token") else 0] in README, name
+
+
+def test_the_readmes_two_commands_exist() -> None:
+    for command in ("./start-tmpnb", "scripts/test"):
+        assert f"```sh\n{command}\n```" in README
+        assert (ROOT / command).stat().st_mode & 0o111
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def promises() -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader("promises", str(ROOT / "scripts/promises"))
+    spec = importlib.util.spec_from_loader("promises", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    checked = subprocess.run([sys.executable, ROOT / "scripts/promises"], capture_output=True, text=True, check=False)
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "SPECIFICATION.md holds no promise"),
+        ("| A-1 | kept | |", "A-1 names no test"),
+        ("| A-1 | kept | `tests/nowhere.py::test_x` |", "A-1: there is no tests/nowhere.py"),
+        ("| A-1 | kept | `tests/test_documents.py::test_no_such` |", "A-1: tests/test_documents.py has no test_no_such"),
+        ("| A-1 | x | `tests/test_documents.py::promises` |\n| A-1 | y | `tests/test_documents.py::promises` |", "A-1 stands twice"),
+    ],
+)
+def test_the_check_of_promises_can_fail(text: str, fault: str) -> None:
+    assert promises().faults(text) == [fault]

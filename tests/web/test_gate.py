@@ -1,0 +1,166 @@
+"""Which requests are let through to a notebook: decided on the raw target, by a grammar."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import WSServerHandshakeError
+
+from tests.web.guests import Place, eventually
+from tmppool import __version__, app
+from tmppool.proxy.wire import parse_request
+from tmppool.web.gate import TARGET, Gate
+
+KEY = "0123456789abcdefghijk_"
+
+
+TARGETS = {
+    f"/user/{KEY}/": ("", None),
+    f"/user/{KEY}/tree": ("tree", None),
+    f"/user/{KEY}/a%2Fb//c;d?x=1?y": ("a%2Fb//c;d", "?x=1?y"),
+    f"/user/{KEY}/../../x": ("../../x", None),
+    f"/user/{KEY}/?": ("", "?"),
+    f"/user/{KEY}": (None, None),
+}
+
+
+@pytest.mark.parametrize(("target", "found"), TARGETS.items(), ids=TARGETS.keys())
+def test_a_notebooks_address_is_read(target: str, found: tuple[str | None, str | None]) -> None:
+    match = TARGET.match(target)
+    assert match is not None
+    assert match.groups() == (KEY, *found)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/user/", "/user/short/", f"/user/{KEY}%2F", f"/user/%30{KEY}/", f"/user//{KEY}/", f"/USER/{KEY}/", f"//user/{KEY}/", f"/user/{KEY}.x/",
+        f"/user/{KEY};x/", f"/x/user/{KEY}/", f"/user/{'x' * 129}/", f"/user/{KEY}\\x", f"http://h/user/{KEY}/", f"/user/./{KEY}/", f"/user/{KEY}\u00e9/",
+    ],
+)  # fmt: skip
+def test_what_is_no_notebooks_address_is_none(target: str) -> None:
+    assert TARGET.match(target) is None
+
+
+@pytest.fixture
+async def key(place: Place) -> str:
+    return str((await place.program().post("/api/spawn")).json["url"].split("/")[2])
+
+
+async def test_a_notebook_is_told_the_visitors_address_in_its_plain_form(place: Place, key: str) -> None:
+    await place.program().get(f"/user/{key}/tree")
+    headers = place.notebook(key).headers[-1]
+    assert (headers["X-Real-IP"], headers["X-Forwarded-For"]) == ("127.0.0.1", "127.0.0.1")
+
+
+async def test_a_notebook_is_told_what_a_trusted_proxy_says(open_place: Any) -> None:
+    place = await open_place(trusted_proxies=("127.0.0.1",))
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    for address in ("203.0.113.7", "203.0.113.8", "203.0.113.7"):
+        await place.program().ask("GET", f"/user/{key}/tree", {"X-Forwarded-For": f"6.6.6.6, {address}", "X-Forwarded-Proto": "https"})
+        headers = place.notebook(key).headers[-1]
+        assert (headers["X-Real-IP"], headers["X-Forwarded-For"], headers["X-Forwarded-Proto"]) == (address, address, "https")
+
+
+@pytest.mark.parametrize("said", ["fe80::1%\xff", "fe80::1%a b", "\xff\xfe", "1.2.3.4\t", "x" * 5000])
+async def test_no_address_that_a_proxy_passes_on_makes_the_service_fail(open_place: Any, said: str) -> None:
+    place = await open_place(trusted_proxies=("127.0.0.1",))
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+    writer.write(f"GET /user/{key}/tree HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: {said}\r\n\r\n".encode("latin-1"))
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_change_by_a_person_is_use_and_a_look_is_none(place: Place, key: str) -> None:
+    program = place.program()
+
+    async def end() -> float:
+        await asyncio.sleep(0.02)
+        return float((await program.get(f"/api/session/{key}")).json["idle_expires_at"])
+
+    first = await end()
+    await program.get(f"/user/{key}/api/kernels")
+    await program.ask("PUT", f"/user/{key}/api/contents/a.ipynb", data=b"{}")
+    await program.ask("PUT", f"/user/{key}/lab/api/workspaces/default", data=b"{}")
+    assert await end() == pytest.approx(first, abs=0.01)
+    await program.post(f"/user/{key}/api/sessions", b"{}", Content_Type="application/json")
+    assert await end() > first + 0.015
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "X-OWN"])
+async def test_a_page_elsewhere_changes_nothing(place: Place, key: str, method: str) -> None:
+    for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site", "Origin": f"http://127.0.0.1:{place.port}"}):
+        answer = await place.program().ask(method, f"/user/{key}/api/kernels", headers)
+        assert answer.status in (400, 403) if method == "X-OWN" else answer.status == 403
+    assert not [line for line in place.asked(key) if line.startswith(method)]
+
+
+async def test_a_page_elsewhere_may_be_linked_from(place: Place, key: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert (await place.program().ask("GET", f"/user/{key}/tree", headers)).status == 200
+
+
+async def test_our_own_pages_change_what_they_like(place: Place, key: str) -> None:
+    for headers in ({"Origin": f"http://127.0.0.1:{place.port}"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {}):
+        assert (await place.program().ask("PUT", f"/user/{key}/x", headers, data=b"y")).body == b"y"
+
+
+async def test_behind_a_trusted_proxy_the_host_that_it_names_is_our_own(open_place: Any) -> None:
+    place = await open_place(trusted_proxies=("127.0.0.1",))
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    said = {"X-Forwarded-Host": "nb.example.org", "X-Forwarded-Proto": "https"}
+    for origin, status in (("https://nb.example.org", 200), ("https://NB.Example.org", 200), (f"http://127.0.0.1:{place.port}", 403)):
+        assert (await place.program().ask("PUT", f"/user/{key}/x", {**said, "Origin": origin}, data=b"y")).status == status
+
+
+@pytest.mark.parametrize(("public_url", "origin"), [("https://nb.example.org", "https://nb.example.org"), ("https://nb.example.org:8443", "https://nb.example.org:8443"), ("http://nb.example.org", "http://nb.example.org")])  # fmt: skip
+async def test_the_public_urls_own_pages_change_what_they_like(open_place: Any, public_url: str, origin: str) -> None:
+    place = await open_place(public_url=public_url)
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    assert (await place.program().ask("PUT", f"/user/{key}/x", {"Origin": "https://evil.example"}, data=b"y")).status == 403
+    assert (await place.program().ask("PUT", f"/user/{key}/x", {"Origin": origin}, data=b"y")).status == 200
+
+
+async def test_a_notebooks_pages_carry_the_notice_of_their_session(place: Place, key: str) -> None:
+    page = await place.person().get(f"/user/{key}/lab/tree/a.ipynb")
+    script = f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>'
+    assert page.text.count(script) == 1
+    assert page.text.index(script) < page.text.index("</head>")
+    assert int(page.headers["Content-Length"]) == len(page.body)
+    assert "session.js" not in (await place.person().get(f"/user/{key}/files/a.html")).text
+
+
+async def test_a_websocket_reaches_the_notebook_and_ends_with_it(place: Place, key: str) -> None:
+    program = place.program()
+    url = f"{place.url}/user/{key}/api/kernels/1/channels"
+    async with program.session.ws_connect(url) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello"
+        await program.ask("DELETE", f"/api/session/{key}")
+        assert (await socket.receive()).type.name in ("CLOSE", "CLOSED", "ERROR")
+    with pytest.raises(WSServerHandshakeError) as error:
+        await program.session.ws_connect(url)
+    assert error.value.status == 424
+
+
+async def test_a_reaped_notebook_leaves_nothing_behind_in_the_gate(open_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gates: list[Any] = []
+    make = app.Gate
+    monkeypatch.setattr(app, "Gate", lambda site: gates.append(make(site)) or gates[-1])
+    place = await open_place()
+    program = place.program()
+    key = (await program.post("/api/spawn")).json["url"].split("/")[2]
+    await program.get(f"/user/{key}/tree")
+    assert gates[0]._lines
+    assert gates[0]._said
+    await program.ask("DELETE", f"/api/session/{key}")
+    await eventually(lambda: not gates[0]._lines)
+    assert gates[0]._said == {}
+
+
+def test_a_request_for_elsewhere_is_not_the_gates() -> None:
+    gate = Gate(None)  # type: ignore[arg-type]
+    for target in ("/", "/users/x", "/api/stats", f"/user/{KEY}", "/user/short/x", "http://h/user/x"):
+        assert gate.decide(parse_request(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode()), "127.0.0.1") is None

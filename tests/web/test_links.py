@@ -1,0 +1,127 @@
+"""Launch links: what they open, where their form posts, on raw paths."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmppool.web import links
+
+TARGETS = {
+    "/": "/tree",
+    "/spawn": "/tree",
+    "/spawn/": "/tree",
+    "/?x=1": "/tree?x=1",
+    "/spawn?x=1": "/tree?x=1",
+    "/?": "/tree",
+    "/lab": "/lab",
+    "/lab/tree/a.ipynb": "/lab/tree/a.ipynb",
+    "/spawn/lab/tree/a.ipynb": "/lab/tree/a.ipynb",
+    "/lab/tree/a%2Fb%20c.ipynb?x=%26&y": "/lab/tree/a%2Fb%20c.ipynb?x=%26&y",
+    "/git-pull?repo=https%3A%2F%2Fx%2Fy&urlpath=lab/tree/z": "/git-pull?repo=https%3A%2F%2Fx%2Fy&urlpath=lab/tree/z",
+    "/tree?next=http://x/?y": "/tree?next=http://x/?y",
+    "/spawn/spawn/x": "/spawn/x",
+    "/spawning": "/spawning",
+    "/tree?pool=r": "/tree",
+    "/tree?pool=": "/tree",
+    "/tree?pool=r&x=1": "/tree?x=1",
+    "/tree?x=1&pool=r": "/tree?x=1",
+    "/tree?x=1&pool=r&y=2": "/tree?x=1&y=2",
+    "/tree?xpool=r": "/tree?xpool=r",
+    "/tree?pool": "/tree?pool",
+    "/tree/pool=r": "/tree/pool=r",
+}
+
+
+@pytest.mark.parametrize(("raw", "target"), TARGETS.items(), ids=TARGETS.keys())
+def test_where_a_link_leads_below_the_notebook(raw: str, target: str) -> None:
+    assert links.target_of(raw, "/tree") == target
+
+
+def test_a_landing_with_a_query_is_joined_by_the_links_own() -> None:
+    assert links.target_of("/?x=1", "/lab?reset") == "/lab?reset&x=1"
+    assert links.target_of("/", "/lab?reset") == "/lab?reset"
+
+
+@pytest.mark.parametrize("raw", ["/spawn//evil.example/x", "//evil.example", "/spawn/\\evil.example", "/spawn/http://evil.example"])
+def test_no_link_leads_away_from_the_notebook(raw: str) -> None:
+    location = "/user/key/" + links.target_of(raw, "/tree").lstrip("/")
+    assert location.startswith("/user/key/")
+    assert not location.startswith("//")
+
+
+POOLS = {
+    "/": None,
+    "/?x=pool": None,
+    "/?pool=r": "r",
+    "/?pool=r&pool=s": "r",
+    "/?x=1&pool=r%2Ds": "r-s",
+    "/?pool=": "",
+    "/?xpool=r": None,
+    "/tree/pool=r": None,
+    "/?pool=%zz%ff": "%zz\ufffd",
+}
+
+
+@pytest.mark.parametrize(("raw", "pool"), POOLS.items(), ids=POOLS.keys())
+def test_which_pool_a_link_names(raw: str, pool: str | None) -> None:
+    assert links.pool_of(raw) == pool
+
+
+DOCUMENTS = {
+    "/notebooks/a.ipynb": "a.ipynb",
+    "/notebooks/day%201/a.ipynb?x=1": "day 1/a.ipynb",
+    "/tree/a.ipynb": "a.ipynb",
+    "/edit/a.ipynb": "a.ipynb",
+    "/doc/tree/a.ipynb": "a.ipynb",
+    "/lab/tree/a.ipynb": "a.ipynb",
+    "/lab/workspaces/auto-1/tree/a/b.ipynb": "a/b.ipynb",
+    "/nbclassic/notebooks/a.ipynb": "a.ipynb",
+    "/lab/tree/n%C3%A4her.ipynb": "näher.ipynb",
+    "/lab/tree/a.md": None,
+    "/lab/tree/": None,
+    "/lab": None,
+    "/tree": None,
+    "/files/a.ipynb": None,
+    "/notebooks/a.ipynb/": None,
+    "/tree?x=/a.ipynb": None,
+    "/": None,
+}
+
+
+@pytest.mark.parametrize(("target", "document"), DOCUMENTS.items(), ids=DOCUMENTS.keys())
+def test_which_notebook_document_is_opened(target: str, document: str | None) -> None:
+    assert links.document_of(target) == document
+
+
+ACTIONS = {
+    "/": "/spawn",
+    "/?x=1": "/spawn?x=1",
+    "/lab/tree/a%20b.ipynb?x=1": "/spawn/lab/tree/a%20b.ipynb?x=1",
+    "/spawn": "/spawn",
+    "/spawn/": "/spawn/",
+    "/spawn?x": "/spawn?x",
+    "/spawn/lab": "/spawn/lab",
+    "/spawning": "/spawn/spawning",
+}
+
+
+@pytest.mark.parametrize(("raw", "action"), ACTIONS.items(), ids=ACTIONS.keys())
+def test_where_the_form_of_a_link_posts(raw: str, action: str) -> None:
+    assert links.action_of(raw) == action
+
+
+raws = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40).map(lambda text: "/" + text)
+
+
+@given(raws | st.text(max_size=40))
+def test_no_link_makes_a_failure(raw: str) -> None:
+    links.pool_of(raw)
+    links.document_of(links.target_of(raw, "/tree"))
+    links.action_of(raw)
+
+
+@given(raws)
+def test_the_form_leads_where_the_link_did(raw: str) -> None:
+    assert links.target_of(links.action_of(raw), "/tree") == links.target_of(raw, "/tree")
+    assert links.pool_of(links.action_of(raw)) == links.pool_of(raw)
+    assert links.action_of(raw).startswith("/spawn")

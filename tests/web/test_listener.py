@@ -1,0 +1,107 @@
+"""Listening sockets and the servers on them."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from aiohttp import web
+
+from tests.proxy.stage import Peer
+from tmppool.web import listener
+
+
+def test_all_addresses_are_those_of_both_families() -> None:
+    with listener.bind(None, 0) as sock:
+        port = sock.getsockname()[1]
+        socket.create_connection(("127.0.0.1", port)).close()
+        if socket.has_dualstack_ipv6():
+            socket.create_connection(("::1", port)).close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_one_address_is_only_that_one(address: str) -> None:
+    with listener.bind(address, 0) as sock:
+        assert sock.getsockname()[0] == address
+        socket.create_connection((address, sock.getsockname()[1])).close()
+        other = "::1" if address == "127.0.0.1" else "127.0.0.1"
+        with pytest.raises(OSError):
+            socket.create_connection((other, sock.getsockname()[1]))
+
+
+def test_a_port_that_is_taken_is_an_oserror() -> None:
+    with listener.bind("127.0.0.1", 0) as sock, pytest.raises(OSError):
+        listener.bind("127.0.0.1", sock.getsockname()[1])
+
+
+def application(handler: object) -> web.Application:
+    app = web.Application()
+    app.router.add_get("/", handler)  # type: ignore[arg-type]
+    return app
+
+
+async def hello(request: web.Request) -> web.Response:
+    return web.Response(text=type(request.protocol).__name__)
+
+
+@pytest.mark.parametrize(("decide", "name"), [(None, "RequestHandler"), (lambda _request, _peer: None, "Connection")], ids=["plain", "with notebooks"])
+async def test_who_connects_before_it_serves_is_served_then(decide: object, name: str) -> None:
+    sock = listener.bind("127.0.0.1", 0)
+    port = sock.getsockname()[1]
+    visitor = await Peer.connect(port)
+    await visitor.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(sock)
+        await listener.serve(stack, application(hello), sock, decide)  # type: ignore[arg-type]
+        assert (await visitor.answer()).body == name.encode()
+    assert await visitor.is_closed()
+    visitor.close()
+    with pytest.raises(ConnectionRefusedError):
+        await Peer.connect(port)
+
+
+@pytest.mark.parametrize("decide", [None, lambda _request, _peer: None], ids=["plain", "with notebooks"])
+async def test_a_request_under_way_is_answered_at_the_end(decide: object) -> None:
+    began, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        began.set()
+        await go.wait()
+        return web.Response(text="done")
+
+    sock = listener.bind("127.0.0.1", 0)
+    stack = contextlib.AsyncExitStack()
+    stack.enter_context(sock)
+    await listener.serve(stack, application(slow), sock, decide)  # type: ignore[arg-type]
+    visitor = await Peer.connect(sock.getsockname()[1])
+    await visitor.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    await began.wait()
+    closing = asyncio.get_running_loop().create_task(stack.aclose())
+    await asyncio.sleep(0.02)
+    go.set()
+    assert (await visitor.answer()).body == b"done"
+    await closing
+    visitor.close()
+
+
+@pytest.mark.parametrize("decide", [None, lambda _request, _peer: None], ids=["plain", "with notebooks"])
+async def test_the_handler_of_a_visitor_who_leaves_ends_too(decide: object) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    sock = listener.bind("127.0.0.1", 0)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(sock)
+        await listener.serve(stack, application(slow), sock, decide)  # type: ignore[arg-type]
+        visitor = await Peer.connect(sock.getsockname()[1])
+        await visitor.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await began.wait()
+        visitor.close()
+        await asyncio.wait_for(ended.wait(), 5)

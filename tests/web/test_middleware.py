@@ -1,0 +1,138 @@
+"""Errors become answers: a page for a person, JSON for a program, never a traceback."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
+
+from tests.web.guests import PERSON, Place
+from tmppool.web import middleware
+from tmppool.web.pages import Pages
+
+SECRET = "a secret of the inside"  # noqa: S105
+
+
+async def fail(request: web.Request) -> web.Response:
+    raise RuntimeError(SECRET)
+
+
+async def refuse(request: web.Request) -> web.Response:
+    raise web.HTTPForbidden(text="Only <b>on Sundays</b>.")
+
+
+async def redirect(request: web.Request) -> web.Response:
+    raise web.HTTPFound("/elsewhere")
+
+
+async def leave(request: web.Request) -> web.Response:
+    raise ConnectionResetError
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    app = web.Application(middlewares=[middleware.errors(Pages(isolated=True)), middleware.token(None)])
+    for name, handler in (("fail", fail), ("refuse", refuse), ("redirect", redirect), ("leave", leave)):
+        app.router.add_get(f"/{name}/{{secret:.*}}", handler)
+    async with TestClient(TestServer(app)) as made:
+        yield made
+
+
+async def test_a_bug_is_a_page_and_a_line_in_the_log(client: TestClient[web.Request, web.Application]) -> None:
+    with capture_logs() as logs:
+        answer = await client.get("/fail/key-of-somebody", headers=PERSON)
+        text = await answer.text()
+    assert answer.status == 500
+    assert answer.content_type == "text/html"
+    assert "Status 500" in text
+    assert SECRET not in text
+    assert "Traceback" not in text
+    (entry,) = logs
+    assert (entry["event"], entry["method"], entry["log_level"]) == ("request.failed", "GET", "error")
+    assert entry["exc_info"]
+    assert "key-of-somebody" not in str(entry)
+
+
+async def test_a_bug_is_json_for_a_program(client: TestClient[web.Request, web.Application]) -> None:
+    with capture_logs():
+        answer = await client.get("/fail/x")
+    assert answer.status == 500
+    assert set(await answer.json()) == {"message"}
+    assert SECRET not in await answer.text()
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_refusal_says_why_and_quotes_nothing_raw(client: TestClient[web.Request, web.Application]) -> None:
+    page = await client.get("/refuse/x", headers=PERSON)
+    assert page.status == 403
+    assert "Only &lt;b&gt;on Sundays&lt;/b&gt;." in await page.text()
+    assert (await (await client.get("/refuse/x")).json())["message"] == "Only <b>on Sundays</b>."
+
+
+async def test_a_redirect_is_no_error(client: TestClient[web.Request, web.Application]) -> None:
+    answer = await client.get("/redirect/x", allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (302, "/elsewhere")
+
+
+async def test_a_visitor_who_left_is_no_bug(client: TestClient[web.Request, web.Application]) -> None:
+    with capture_logs() as logs:
+        try:
+            await client.get("/leave/x")
+        except aiohttp.ClientError:
+            pass
+    assert [entry for entry in logs if entry["event"] == "request.failed"] == []
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/nowhere", "/spawned", "/static/none.css", "/static/", "/static/../pages.py", "/static/%2e%2e/pages.py", "/favicon.ico", "/.git/config"])
+async def test_an_unknown_address_is_a_page_for_a_person_and_json_for_a_program(place: Place, path: str) -> None:
+    page = await place.person().get(path)
+    assert page.status in (403, 404)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "Back to the start" in page.text
+    found = await place.program(Accept="*/*").get(path)
+    assert found.status in (403, 404)
+    assert set(found.json) == {"message"}
+
+
+async def test_a_wrong_method_says_which_are_right(place: Place) -> None:
+    answer = await place.program().ask("DELETE", "/health")
+    assert answer.status == 405
+    assert "GET" in answer.headers["Allow"]
+
+
+async def test_an_address_is_never_quoted_raw(place: Place) -> None:
+    for guest in (place.person(), place.program()):
+        answer = await guest.get("/<script>alert(1)</script>")
+        assert "<script>alert" not in answer.text
+
+
+HOSTILE = [
+    ("GET", "/api/stats?pool=%ff%fe"), ("GET", "/?pool=%00"), ("GET", "/%ff%fe"), ("GET", "/lab/%zz"), ("GET", "/spawn/%"), ("GET", "/tree/%2e%2e/%2e%2e"),
+    ("GET", "/" + "a/" * 2000), ("POST", "/api/session//extend"), ("DELETE", "/api/session/%ff"), ("GET", "/api/session/%00"),
+    ("GET", "/static/%00"), ("GET", "/static/" + "x" * 5000), ("GET", "/static/..%2fpages.py"), ("GET", "/;"), ("GET", "/?" + "&" * 5000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), HOSTILE, ids=lambda value: value[:20])
+async def test_no_address_makes_the_service_fail(place: Place, method: str, path: str) -> None:
+    with capture_logs() as logs:
+        for guest in (place.person(), place.program()):
+            answer = await guest.ask(method, path)
+            assert answer.status < 500
+            assert "Traceback" not in answer.text
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Cookie", "\xff\xfe; tmppool=\xff"), ("Cookie", "tmppool=" + "x" * 8000), ("Cookie", ";;=;=;"), ("Accept", "\xff"), ("Origin", "\xff://"),
+                        ("Sec-Fetch-Mode", "\xff"), ("Authorization", "\xff"), ("Host", ""), ("Host", "a b"), ("Host", "[::1"), ("Host", "h:99999999"), ("Range", "bytes=9-1"),
+                        ("If-Modified-Since", "nonsense"), ("Accept-Encoding", "\xff"), ("Content-Type", "text/html; charset=\xff"), ("X-Forwarded-For", "\xff")]
+)  # fmt: skip
+async def test_no_field_makes_the_service_fail(place: Place, name: str, value: str) -> None:
+    with capture_logs() as logs:
+        for path in ("/", "/lab/tree/a.ipynb", "/api/stats", "/health", "/static/style.css", "/nowhere", "/user/" + "x" * 22 + "/lab"):
+            answer = await place.program().ask("GET", path, {name: value.encode("latin-1").decode("utf-8", "surrogateescape")})
+            assert answer.status < 500, path
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []

@@ -1,0 +1,123 @@
+"""Our own pages: each renders with its values, and lets nothing foreign in."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from tests.web.guests import Place
+from tmppool.web import pages as pages_module
+from tmppool.web.pages import HEADERS, STATIC, Pages, wants_page
+
+TEMPLATES = Path(pages_module.__file__).with_name("templates")
+LAUNCH = {"action": "/spawn/lab", "ticket": "t", "document": "a.ipynb", "idle_minutes": 60, "lifetime_minutes": 240}
+VALUES: dict[str, list[dict[str, Any]]] = {
+    "launch": [LAUNCH | {"auto": True}, LAUNCH | {"auto": False}, LAUNCH | {"auto": True, "document": "", "idle_minutes": 0, "lifetime_minutes": 0}],
+    "full": [LAUNCH | {"retry_after": 30, "capacity": 1}, LAUNCH | {"retry_after": 30, "capacity": 40}],
+    "warming": [LAUNCH | {"retry_after": 1, "warm": 0, "target": 0}, LAUNCH | {"retry_after": 1, "warm": 2, "target": 5}],
+    "gone": [
+        {"reason": "idle", "explanation": "Why.", "fresh_url": "/lab", "document": "a", "ended_at": "2026-01-02T03:04:05+00:00"},
+        {"reason": "", "explanation": "Why.", "fresh_url": "/", "document": "", "ended_at": ""},
+    ],
+    "error": [{"title": "T", "message": "M", "home_url": "/"}, {"title": "T", "message": "M", "home_url": ""}],
+}
+CASES = [(name, values) for name, cases in VALUES.items() for values in cases]
+
+
+def test_every_template_is_tested() -> None:
+    assert {path.stem for path in TEMPLATES.glob("*.html")} == {*VALUES, "base", "_parts"}
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
+def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(name: str, values: dict[str, Any], isolated: bool) -> None:  # noqa: FBT001
+    response = Pages(isolated=isolated).render(name, 200, **values)
+    text = str(response.text)
+    assert response.content_type == "text/html"
+    assert text.startswith("<!doctype html>")
+    assert ("not isolated" in text) is not isolated
+    assert "{{" not in text
+    assert "{%" not in text
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=|javascript:", text)
+    assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {"/static/launch.js"}
+    for address in re.findall(r'(?:src|href|action)="([^"]*)"', text):
+        assert address.startswith("/")
+        assert not address.startswith("//")
+    assert "http://" not in text
+    assert "https://" not in text
+
+
+@pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
+def test_every_value_is_escaped(name: str, values: dict[str, Any]) -> None:
+    hostile = {key: '"><script>alert(1)</script>' if isinstance(value, str) and value else value for key, value in values.items()}
+    assert "<script>alert" not in str(Pages(isolated=True).render(name, 200, **hostile).text)
+
+
+@pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
+def test_a_value_that_is_missing_is_a_bug_not_a_gap(name: str, values: dict[str, Any]) -> None:
+    optional = {"auto", "lifetime_minutes", "idle_minutes", "reason", "warm"}
+    needed = {"launch": "ticket", "full": "capacity", "warming": "target", "gone": "explanation", "error": "message"}[name]
+    assert needed not in optional
+    with pytest.raises(jinja2.UndefinedError):
+        Pages(isolated=True).render(name, 200, **{key: value for key, value in values.items() if key != needed})
+
+
+def test_pages_carry_their_policy_and_are_not_kept() -> None:
+    response = Pages(isolated=True).error(404, "T", "M")
+    assert response.status == 404
+    assert HEADERS.items() <= dict(response.headers).items()
+    policy = HEADERS["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "form-action 'self'" in policy
+    assert HEADERS["X-Content-Type-Options"] == "nosniff"
+    assert HEADERS["Cache-Control"] == "no-store"
+
+
+def test_the_launch_page_submits_itself_only_when_told() -> None:
+    pages = Pages(isolated=True)
+    assert "data-auto" in str(pages.render("launch", 200, **LAUNCH, auto=True).text)
+    assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, auto=False).text)
+
+
+@pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without you, and after 4 hours"), (1, 0, "after 1 minute without you."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip
+def test_limits_are_said_as_people_say_them(idle: int, life: int, sentence: str | None) -> None:
+    text = str(Pages(isolated=True).render("launch", 200, **LAUNCH | {"idle_minutes": idle, "lifetime_minutes": life}, auto=True).text)
+    assert sentence in text if sentence else "ends after" not in text
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in STATIC.iterdir()))
+async def test_static_files_are_served_and_call_nobody_else(place: Place, name: str) -> None:
+    answer = await place.program().get(f"/static/{name}?v=1")
+    assert answer.status == 200
+    assert answer.body == (STATIC / name).read_bytes()
+    wanted = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}[Path(name).suffix]
+    assert answer.headers["Content-Type"].startswith((wanted, "application/javascript"))
+    foreign = re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z]{2,}", re.sub(r"http://www\.w3\.org/\S*", "", answer.text))
+    assert foreign == []
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "is_person"),
+    [
+        ("GET", {"Accept": "text/html,*/*"}, True),
+        ("HEAD", {"Accept": "text/html"}, True),
+        ("POST", {"Accept": "text/html"}, True),
+        ("PUT", {"Accept": "text/html"}, False),
+        ("GET", {"Accept": "*/*"}, False),
+        ("GET", {"Accept": "application/json"}, False),
+        ("GET", {}, False),
+        ("GET", {"Accept": "text/html", "Sec-Fetch-Mode": "cors"}, False),
+        ("GET", {"Accept": "*/*", "Sec-Fetch-Mode": "navigate"}, True),
+        ("GET", {"Sec-Fetch-Mode": "websocket", "Accept": "text/html"}, False),
+    ],
+)
+def test_who_wants_a_page(method: str, headers: dict[str, str], is_person: bool) -> None:  # noqa: FBT001
+    request: web.Request = make_mocked_request(method, "/", headers=headers)
+    assert wants_page(request) is is_person

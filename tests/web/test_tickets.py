@@ -1,0 +1,89 @@
+"""Tickets: signed, short-lived, one visitor's own, good once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from itsdangerous import URLSafeTimedSerializer
+
+from tmppool.web import tickets as tickets_module
+from tmppool.web.tickets import Tickets
+
+SECRET = b"s" * 32
+
+
+def test_a_ticket_is_good_once() -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue("anna")
+    assert [tickets.redeem(ticket, "anna") for _ in range(3)] == [True, False, False]
+
+
+def test_each_ticket_is_another() -> None:
+    tickets = Tickets(SECRET)
+    assert len({tickets.issue("anna") for _ in range(100)}) == 100
+
+
+def test_a_ticket_is_its_visitors_own() -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue("anna")
+    assert not tickets.redeem(ticket, "bert")
+    assert not tickets.redeem(ticket, None)
+    assert tickets.redeem(ticket, "anna")
+
+
+def test_a_ticket_of_another_service_is_no_good() -> None:
+    assert not Tickets(SECRET).redeem(Tickets(b"o" * 32).issue("anna"), "anna")
+
+
+def test_a_ticket_outlives_a_restart() -> None:
+    assert Tickets(SECRET).redeem(Tickets(SECRET).issue("anna"), "anna")
+
+
+def test_an_old_ticket_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue("anna")
+    monkeypatch.setattr(tickets_module, "LIFETIME", -1)
+    assert not tickets.redeem(ticket, "anna")
+
+
+def test_a_ticket_that_got_nothing_may_be_tried_again() -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue("anna")
+    assert tickets.redeem(ticket, "anna")
+    tickets.give_back(ticket, "bert")
+    assert not tickets.redeem(ticket, "anna")
+    tickets.give_back(ticket, "anna")
+    assert tickets.redeem(ticket, "anna")
+    tickets.give_back("nonsense", "anna")
+
+
+def test_only_so_many_used_tickets_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tickets_module, "_REMEMBERED", 10)
+    tickets = Tickets(SECRET)
+    for _ in range(50):
+        assert tickets.redeem(tickets.issue("anna"), "anna")
+    assert len(tickets._used) == 10
+
+
+@given(st.text() | st.binary().map(repr))
+def test_nonsense_is_no_ticket(text: str) -> None:
+    assert not Tickets(SECRET).redeem(text, "anna")
+
+
+@given(st.integers(min_value=0), st.sampled_from("abcXYZ019-_."))
+def test_a_changed_ticket_is_no_ticket(place: int, letter: str) -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue("anna")
+    place %= len(ticket)
+    if ticket[place] != letter and place != len(ticket) - 1:  # the last letter holds bits that count for nothing
+        assert not tickets.redeem(ticket[:place] + letter + ticket[place + 1 :], "anna")
+
+
+@pytest.mark.parametrize("content", [None, 7, "anna", ["anna"], ["anna", 7], ["anna", "x", "y"], {"anna": "x"}, ["anna", None], [None, "x"]])
+def test_what_is_signed_but_no_ticket_is_no_ticket(content: object) -> None:
+    signed = URLSafeTimedSerializer(SECRET, salt="tmppool.ticket").dumps(content)
+    assert not Tickets(SECRET).redeem(signed, "anna")
+
+
+def test_what_was_signed_for_another_purpose_is_no_ticket() -> None:
+    signed = URLSafeTimedSerializer(SECRET, salt="another").dumps(["anna", "x"])
+    assert not Tickets(SECRET).redeem(signed, "anna")

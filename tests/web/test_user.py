@@ -1,0 +1,143 @@
+"""``/user/<key>/…`` where no notebook answers: people get a page, programs JSON, WebSockets a refusal."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.web.guests import Guest, Place
+from tmppool.notebook import EXPLANATIONS, Reason
+from tmppool.web.user import fresh_url
+
+NEVER = "x" * 22
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "A" * 22 + "=="}
+
+
+@pytest.fixture
+async def ended(place: Place) -> str:
+    program = place.program()
+    key = (await program.post("/api/spawn")).json["url"].split("/")[2]
+    await program.ask("DELETE", f"/api/session/{key}")
+    return str(key)
+
+
+async def test_a_person_is_told_why_and_offered_the_same_document_afresh(person: Guest, ended: str) -> None:
+    page = await person.get(f"/user/{ended}/lab/tree/day%201/a.ipynb")
+    assert page.status == 410
+    assert EXPLANATIONS[Reason.ENDED] in page.text
+    assert 'href="/lab/tree/day%201/a.ipynb"' in page.text
+    assert "day 1/a.ipynb" in page.text
+    assert "<code>ended</code>" in page.text
+    assert ended not in page.text
+
+
+async def test_a_person_at_an_address_that_never_was_is_told_so(person: Guest) -> None:
+    page = await person.get(f"/user/{NEVER}/tree")
+    assert page.status == 404
+    assert 'href="/tree"' in page.text
+    assert "never was" in page.text
+
+
+async def test_a_fresh_start_keeps_the_query(person: Guest, ended: str) -> None:
+    assert 'href="/lab/tree/a.ipynb?x=1"' in (await person.get(f"/user/{ended}/lab/tree/a.ipynb?x=1")).text
+
+
+async def test_a_fresh_start_is_in_the_same_pool(open_place: Any) -> None:
+    place = await open_place(pools={"r": {"pool_size": 1}})
+    program = place.program()
+    while (answer := await program.post("/api/spawn?pool=r")).status != 200:
+        pass
+    key = answer.json["url"].split("/")[2]
+    await program.ask("DELETE", f"/api/session/{key}")
+    assert (await program.get(f"/user/{key}/lab")).json["fresh_url"] == "/lab?pool=r"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "api/contents"), ("POST", "api/sessions"), ("PUT", "api/contents/a.ipynb"), ("DELETE", "api/kernels/1"), ("PATCH", "x"), ("OPTIONS", "x"), ("PROPFIND", "x")],
+)
+async def test_a_program_is_told_as_jupyter_expects(place: Place, ended: str, method: str, path: str) -> None:
+    answer = await place.program(Origin="https://page.example").ask(method, f"/user/{ended}/{path}")
+    assert answer.status == 424
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json["reason"] == "ended"
+    assert answer.json["message"] == answer.json["explanation"] == EXPLANATIONS[Reason.ENDED]
+
+
+async def test_a_request_of_unknown_length_is_told_the_same(place: Place, ended: str) -> None:
+    async def body() -> Any:
+        yield b"{}"
+
+    assert (await place.program().ask("PUT", f"/user/{ended}/api/contents/a", data=body())).status == 424
+
+
+@pytest.mark.parametrize("headers", [{}, {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}])
+async def test_a_websocket_is_refused_at_once(place: Place, ended: str, headers: dict[str, str]) -> None:
+    for key in (ended, NEVER):
+        answer = await place.program().ask("GET", f"/user/{key}/api/kernels/1/channels", UPGRADE | headers)
+        assert answer.status == 424
+        assert answer.json["state"] == "gone"
+
+
+async def test_a_fetch_of_a_page_is_a_programs(place: Place, ended: str) -> None:
+    answer = await place.person().get(f"/user/{ended}/lab", Sec_Fetch_Mode="cors")
+    assert answer.status == 424
+
+
+@pytest.mark.parametrize("reason", [Reason.DIED, Reason.DRAINED, Reason.EXPIRED])
+async def test_each_reason_is_explained(open_place: Any, reason: Reason) -> None:
+    place = await open_place(**({"cull_max": 0.05, "cull_period": 0.02} if reason is Reason.EXPIRED else {}))
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    if reason is Reason.DIED:
+        await place.backend.kill(key)
+    elif reason is Reason.DRAINED:
+        await place.operator().ask("DELETE", f"/api/notebooks/{key}")
+    person = place.person()
+    while (page := await person.get(f"/user/{key}/tree")).status in (200, 502):
+        await asyncio.sleep(0.01)
+    assert page.status == 410
+    assert EXPLANATIONS[reason] in page.text
+    assert (await place.program().get(f"/user/{key}/api")).json["reason"] == reason
+
+
+async def test_no_engine_is_asked_about_an_old_tab(place: Place, ended: str) -> None:
+    place.backend.is_ill = True
+    for _ in range(50):
+        assert (await place.program().get(f"/user/{ended}/api/kernels")).status == 424
+
+
+async def test_the_address_without_slash_leads_to_the_one_with_it(place: Place) -> None:
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    answer = await place.person().get(f"/user/{key}")
+    assert (answer.status, answer.location) == (302, f"/user/{key}/")
+    assert (await place.person().get(f"/user/{NEVER}")).status == 404
+
+
+async def test_a_page_elsewhere_cannot_change_anything_in_a_notebook(place: Place) -> None:
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    answer = await place.program().ask("POST", f"/user/{key}/api/kernels", {"Origin": "https://evil.example"}, data=b"{}")
+    assert answer.status == 403
+    assert "POST api/kernels" not in place.asked(key)
+
+
+@pytest.mark.parametrize("path", ["/user/", "/user/short/x", "/user/" + "x" * 129 + "/", "/user/%41" + "x" * 22 + "/", "/user/" + "x" * 20 + "%2F/tree", "/user/../admin", "/user//tree"])
+async def test_what_is_no_key_is_no_address(place: Place, path: str) -> None:
+    assert (await place.program().get(path)).status == 404
+    assert (await place.person().get(path)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "pool", "link"),
+    [
+        ("lab/tree/a.ipynb", None, "/lab/tree/a.ipynb"),
+        ("tree", None, "/tree"),
+        ("notebooks/a%20b.ipynb", "r", "/notebooks/a%20b.ipynb?pool=r"),
+        ("api/kernels", None, "/"),
+        ("", "r", "/?pool=r"),
+        ("/evil.example/lab", None, "/"),
+        ("labyrinth", None, "/"),
+    ],
+)
+def test_what_a_fresh_start_opens(path: str, pool: str | None, link: str) -> None:
+    assert fresh_url(path, pool) == link

@@ -1,0 +1,80 @@
+"""From the settings to each room's own small slice: what a setting means is said here, once."""
+
+from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tmppool.config import PoolSettings, Settings
+from tmppool.errors import ConfigError
+from tmppool.policy import Limits
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def public_ip(settings: Settings, kind: str) -> str | None:
+    if kind != "process":
+        return settings.ip
+    if settings.ip is not None and settings.ip not in LOOPBACK:
+        raise ConfigError(
+            f"--ip: {settings.ip!r} is not allowed: notebooks here are processes without isolation,"
+            " which only this machine may reach (127.0.0.1); start a Docker Engine to serve others"
+        )
+    return settings.ip or "127.0.0.1"
+
+
+def check_admin(settings: Settings) -> None:
+    if settings.admin_ip not in LOOPBACK and settings.admin_auth_token is None:
+        raise ConfigError(
+            f"--admin-ip: {settings.admin_ip!r} is not allowed without a token: set ADMIN_AUTH_TOKEN, or use 127.0.0.1"
+        )
+
+
+def wanted_pools(settings: Settings) -> dict[str, PoolSettings]:
+    return {settings.pool_name: settings, **settings.pools}
+
+
+def limits(wanted: PoolSettings) -> Limits:
+    return Limits(
+        capacity=wanted.pool_size,
+        warm=wanted.warm_target,
+        idle=wanted.cull_timeout,
+        lifetime=wanted.cull_max,
+        parallel_starts=wanted.parallel_starts,
+    )
+
+
+def spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
+    return Spec(
+        service=service_name,
+        pool=pool_name,
+        image=wanted.image,
+        command=wanted.command or DEFAULT_COMMAND,
+        port=wanted.container_port,
+        user=wanted.container_user,
+        network=wanted.network,
+        memory=wanted.mem_limit,
+        cpu_quota=wanted.cpu_quota,
+        cpu_shares=wanted.cpu_shares,
+        pids=wanted.pids_limit,
+        home_size=wanted.home_size,
+        tmp_size=wanted.tmp_size,
+        start_timeout=wanted.start_timeout,
+        binds=wanted.host_directories,
+        extra_hosts=wanted.extra_hosts,
+    )
+
+
+def cors(settings: Settings) -> dict[str, str]:
+    names = {
+        "Origin": settings.allow_origin,
+        "Credentials": settings.allow_credentials,
+        "Methods": settings.allow_methods,
+        "Headers": settings.allow_headers,
+    }
+    headers = {f"Access-Control-Allow-{name}": value for name, value in names.items() if value}
+    if settings.expose_headers:
+        headers["Access-Control-Expose-Headers"] = settings.expose_headers
+    if settings.max_age is not None:
+        headers["Access-Control-Max-Age"] = str(settings.max_age)
+    return headers
+
+
+def bracketed(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip
