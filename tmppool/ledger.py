@@ -195,12 +195,13 @@ class Ledger:
 
     async def _give_up(self, error: Exception) -> None:
         """A file that misses one fact would later be believed: set it aside and go on in memory."""
-        _log.error("ledger.lost", action="set aside, going on without", error=str(error))
-        if self._path is not None:
-            try:
+        action = "set aside, going on without"
+        try:
+            if self._path is not None:
                 await asyncio.to_thread(_set_aside, self._path, "incomplete")
-            except OSError as failure:
-                _log.error("ledger.kept", message="remove it before the next start", error=str(failure))
+        except OSError as failure:
+            action = f"going on without; remove it before the next start, it cannot be set aside: {failure.strerror}"
+        _log.error("ledger.lost", action=action, error=str(error))
         broken, self._path = self._database, None
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class

@@ -53,6 +53,7 @@ class Pool:
         self.last_failure = ""
         self.illness = ""
         self.is_closing = False
+        self.is_held = False  # while True no tick decides: what runs is being adopted
         self._notebooks: dict[str, Notebook] = {}
         self._on_transition = on_transition
         self._key_bytes = key_bytes
@@ -65,8 +66,6 @@ class Pool:
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.count(state)} {state}" for state in State if self.count(state))
         return f"<Pool {self.name} [{counts or 'empty'}] of {self.limits.capacity}>"
-
-    # Looking
 
     def __iter__(self) -> Iterator[Notebook]:
         return iter(list(self._notebooks.values()))
@@ -126,7 +125,7 @@ class Pool:
     def tick(self) -> None:
         """One round of decide and act."""
         self._woken = False
-        if self.is_closing:
+        if self.is_closing or self.is_held:
             return
         now = self.clock()
         may_start = self.backoff.may_try(now)
@@ -145,7 +144,7 @@ class Pool:
 
     def wake(self) -> None:
         """Tick as soon as the loop is free: refill follows an assignment at once, not the timer."""
-        if not self._woken and not self.is_closing:
+        if not (self._woken or self.is_closing or self.is_held):
             self._woken = True
             asyncio.get_running_loop().call_soon(self.tick)
 
@@ -167,13 +166,10 @@ class Pool:
         notebook = self._enter(running)
         assert notebook.upstream is not None
         answers = await notebook.upstream.answers()
-        if notebook.state is not State.STARTING:
-            return
-        if answers:
+        if notebook.state is State.STARTING and answers:
             self._move(notebook, State.WARM, Reason.ADOPTED)
         else:
-            self._move(notebook, State.REAPING, Reason.DIED)
-            self._run(self._stop(notebook), f"stop {notebook.id}")
+            self.reap(notebook, Reason.DIED)
 
     async def reconcile(self) -> None:
         """Compare the table with what the backend really runs. Does nothing while the backend is ill."""
@@ -275,10 +271,8 @@ class Pool:
         tail = error.log_tail.strip().splitlines()[-8:] if isinstance(error, StartError) else []
         _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
-        if notebook.state is State.STARTING:
-            self._move(notebook, State.GONE, Reason.FAILED)
-        else:  # it was being reaped already, and keeps that reason
-            self._move(notebook, State.GONE, notebook.reason or Reason.FAILED)
+        # One that was being reaped already keeps that reason.
+        self._move(notebook, State.GONE, notebook.reason or Reason.FAILED)
 
     async def _stop(self, notebook: Notebook) -> None:
         if notebook.upstream is not None:

@@ -12,6 +12,17 @@ from tmppool.running import Running
 
 async def adopt(pools: Pools, ledger: Ledger) -> None:
     """Fill the pools' tables from what their backends run. Raises ConfigError when a backend cannot tell."""
+    for pool in pools:
+        pool.is_held = True
+    try:
+        await _adopt_all(pools, ledger)
+    finally:
+        for pool in pools:
+            pool.is_held = False
+            pool.wake()
+
+
+async def _adopt_all(pools: Pools, ledger: Ledger) -> None:
     rows = await ledger.rows()
     for key, row in rows.items():
         if row.ended_at is not None and row.reason is not None:

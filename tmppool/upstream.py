@@ -95,7 +95,10 @@ class Upstream:
 
         JupyterLab 4 and Notebook 7 attach to a session whose path is the document's. Raises BackendError.
         """
-        found = await self._ask("GET", f"api/contents/{quote(document)}?type=notebook&content=1")
+        try:
+            found = await self._ask("GET", f"api/contents/{quote(document)}?type=notebook&content=1")
+        except BackendError:
+            found = None  # its default kernel, then
         metadata = found.get("content", {}).get("metadata", {}) if isinstance(found, dict) else {}
         kernel = metadata.get("kernelspec", {}).get("name") if isinstance(metadata, dict) else None
         name = document.rsplit("/", 1)[-1]

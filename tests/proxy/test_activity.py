@@ -77,7 +77,9 @@ def frame(opcode: int, size: int, *, flags: int = 0x80, is_masked: bool = True, 
     """Return a frame; its payload looks like the heads of data frames. ``length``: bytes that say the size."""
     length = length if length is not None else 0 if size < 126 else 2 if size < 65536 else 8
     code = {0: size, 2: 126, 8: 127}[length]
-    head = bytes([flags | opcode, code | (0x80 if is_masked else 0)]) + (size.to_bytes(length, "big") if length else b"")
+    head = bytes([flags | opcode, code | (0x80 if is_masked else 0)]) + (
+        size.to_bytes(length, "big") if length else b""
+    )
     return head + (b"\x81\x81\x82\x82" if is_masked else b"") + (b"\x81\x01" * (size // 2 + 1))[:size]
 
 
@@ -85,7 +87,9 @@ CONTROL = [frame(8, 0), frame(9, 0), frame(9, 125), frame(10, 4), frame(11, 3), 
 
 
 @pytest.mark.parametrize("is_masked", [True, False])
-@pytest.mark.parametrize(("size", "length"), [(0, 0), (1, 0), (125, 0), (126, 2), (65535, 2), (3, 2), (65536, 8), (3, 8)])
+@pytest.mark.parametrize(
+    ("size", "length"), [(0, 0), (1, 0), (125, 0), (126, 2), (65535, 2), (3, 2), (65536, 8), (3, 8)]
+)
 def test_only_continuation_text_and_binary_are_data(is_masked: bool, size: int, length: int) -> None:  # noqa: FBT001
     for opcode, flags in itertools.product(range(16), (0, 0x80, 0xF0)):
         watch = FrameWatch()
@@ -110,7 +114,11 @@ def test_a_long_frame_is_skipped_not_kept() -> None:
 
 
 frames = st.builds(
-    frame, st.integers(0, 15), st.sampled_from([0, 1, 2, 13, 14, 15, 125, 126, 127, 300]), flags=st.sampled_from([0, 0x80]), is_masked=st.booleans()
+    frame,
+    st.integers(0, 15),
+    st.sampled_from([0, 1, 2, 13, 14, 15, 125, 126, 127, 300]),
+    flags=st.sampled_from([0, 0x80]),
+    is_masked=st.booleans(),
 )
 
 

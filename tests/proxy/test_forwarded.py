@@ -51,7 +51,13 @@ def test_the_client_is_the_last_address_that_is_not_ours(values: list[str], addr
 
 @pytest.mark.parametrize("peer", ["203.0.113.9", "11.0.0.1", "192.0.2.2", "2001:db8::1", "::ffff:203.0.113.9"])
 def test_who_is_not_trusted_is_not_believed(peer: str) -> None:
-    said = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Proto", "https"), ("X-Scheme", "https"), ("X-Forwarded-Host", "evil.example"), ("X-Real-IP", "6.6.6.6")]
+    said = [
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Scheme", "https"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Real-IP", "6.6.6.6"),
+    ]
     assert client(peer, *said) == Client(peer.removeprefix("::ffff:"), "http", "nb.example")
 
 
@@ -62,7 +68,9 @@ def test_nobody_is_trusted_unless_told() -> None:
 
 @pytest.mark.parametrize("peer", [PROXY, "192.0.2.1", "fd00::5", "::ffff:10.0.0.1"])
 def test_a_trusted_peer_is_believed_in_any_spelling(peer: str) -> None:
-    found = client(peer, ("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "HTTPS"), ("X-Forwarded-Host", "www.example"))
+    found = client(
+        peer, ("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "HTTPS"), ("X-Forwarded-Host", "www.example")
+    )
     assert found == Client("203.0.113.7", "https", "www.example")
 
 
@@ -86,7 +94,13 @@ def test_a_peer_that_is_no_address_is_kept_as_it_is() -> None:
     assert identify("unix", CIMultiDict({"X-Forwarded-For": "1.1.1.1"}), TRUSTED).address == "unix"
 
 
-@given(st.lists(st.text(max_size=30) | st.sampled_from(["10.1.1.1", "203.0.113.7", "fe80::1%eth0", "fe80::1%\udcff", "fe80::1%a b"]), max_size=4))
+@given(
+    st.lists(
+        st.text(max_size=30)
+        | st.sampled_from(["10.1.1.1", "203.0.113.7", "fe80::1%eth0", "fe80::1%\udcff", "fe80::1%a b"]),
+        max_size=4,
+    )
+)
 def test_whatever_is_said_the_address_is_one_and_can_be_passed_on(entries: list[str]) -> None:
     found = client(PROXY, ("X-Forwarded-For", ", ".join(entries)))
     ipaddress.ip_address(found.address)
@@ -96,4 +110,8 @@ def test_whatever_is_said_the_address_is_one_and_can_be_passed_on(entries: list[
 
 
 def test_networks_are_read_with_and_without_host_bits() -> None:
-    assert [str(network) for network in networks(["10.1.2.3/8", "::1", "192.0.2.1"])] == ["10.0.0.0/8", "::1/128", "192.0.2.1/32"]
+    assert [str(network) for network in networks(["10.1.2.3/8", "::1", "192.0.2.1"])] == [
+        "10.0.0.0/8",
+        "::1/128",
+        "192.0.2.1/32",
+    ]

@@ -9,7 +9,13 @@ from tmppool.proxy.wire import BadMessageError, parse_request, parse_response
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-ASK = {"Host": "h", "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}
+ASK = {
+    "Host": "h",
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": KEY,
+}
 ANSWER = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Accept": ACCEPT}
 
 
@@ -17,12 +23,12 @@ def lines(fields: dict[str, str | None]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value is not None).encode() + b"\r\n"
 
 
-def request(start: str = "GET / HTTP/1.1", **changes: str | None):  # noqa: ANN201
+def request(start: str = "GET / HTTP/1.1", **changes: str | None):
     fields = ASK | {name.replace("_", "-"): value for name, value in changes.items()}
     return parse_request(start.encode() + b"\r\n" + lines(fields))
 
 
-def response(**changes: str | None):  # noqa: ANN201
+def response(**changes: str | None):
     fields = ANSWER | {name.replace("_", "-"): value for name, value in changes.items()}
     return parse_response(b"HTTP/1.1 101 Switching Protocols\r\n" + lines(fields))
 
@@ -62,12 +68,15 @@ WRONG = {
     "a long key": request(Sec_WebSocket_Key=encoded(17)),
     "no base64": request(Sec_WebSocket_Key="!" * 22 + "=="),
     "no padding": request(Sec_WebSocket_Key=encoded(16).rstrip("=")),
-    "bytes that are no text": parse_request(b"GET / HTTP/1.1\r\n" + lines(ASK | {"Sec-WebSocket-Key": None}).replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Key: \xff\xfe\r\n\r\n")),
+    "bytes that are no text": parse_request(
+        b"GET / HTTP/1.1\r\n"
+        + lines(ASK | {"Sec-WebSocket-Key": None}).replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Key: \xff\xfe\r\n\r\n")
+    ),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_handshake_is_refused(wrong) -> None:  # noqa: ANN001
+def test_a_wrong_handshake_is_refused(wrong) -> None:
     with pytest.raises(BadMessageError) as error:
         handshake.check(wrong)
     assert error.value.status == 400
@@ -91,10 +100,20 @@ def test_an_answer_that_does_not_fit_is_not_accepted(changes: dict[str, str | No
 
 @pytest.mark.parametrize(
     ("offered", "chosen", "fits"),
-    [("a, b", "b", True), ("a", None, True), (None, None, True), ("V1.Kernel", "v1.kernel", True), ("a, b", "c", False), ("a", "a, b", False), ("ab", "a", False)],
+    [
+        ("a, b", "b", True),
+        ("a", None, True),
+        (None, None, True),
+        ("V1.Kernel", "v1.kernel", True),
+        ("a, b", "c", False),
+        ("a", "a, b", False),
+        ("ab", "a", False),
+    ],
 )
 def test_the_chosen_protocol_is_one_that_was_offered(offered: str | None, chosen: str | None, fits: bool) -> None:  # noqa: FBT001
-    assert handshake.is_accepted(request(Sec_WebSocket_Protocol=offered), response(Sec_WebSocket_Protocol=chosen)) is fits
+    assert (
+        handshake.is_accepted(request(Sec_WebSocket_Protocol=offered), response(Sec_WebSocket_Protocol=chosen)) is fits
+    )
 
 
 def test_the_visitor_is_told_to_switch() -> None:

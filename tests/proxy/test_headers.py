@@ -177,7 +177,11 @@ def test_a_notebook_may_set_so_many_cookies_and_no_more() -> None:
 
 
 def test_each_cookie_has_a_field_of_its_own_that_a_browser_reads_as_one() -> None:
-    assert answered("Set-Cookie: a=b", "A: b", "set-cookie: c=d; Path=/") == ["A: b", f"Set-Cookie: a=b; Path={BASE}", f"Set-Cookie: c=d; Path={BASE}"]
+    assert answered("Set-Cookie: a=b", "A: b", "set-cookie: c=d; Path=/") == [
+        "A: b",
+        f"Set-Cookie: a=b; Path={BASE}",
+        f"Set-Cookie: c=d; Path={BASE}",
+    ]
 
 
 @given(st.binary(max_size=80).filter(lambda data: not set(data) & set(b"\r\n\x00")))

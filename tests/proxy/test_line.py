@@ -5,8 +5,8 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.proxy.stage import Peer, Stranger, eventually
 
+from tests.proxy.stage import Peer, Stranger, eventually
 from tmppool.proxy import line as line_module
 from tmppool.proxy.line import HIGH_WATER, Line, Lines
 from tmppool.running import Dial
@@ -60,7 +60,9 @@ async def test_there_is_nothing_to_take_at_first(lines: Lines) -> None:
     assert lines.take() is None
 
 
-async def test_what_the_notebook_says_reaches_the_user_and_the_other_way_round(lines: Lines, stranger: Stranger) -> None:
+async def test_what_the_notebook_says_reaches_the_user_and_the_other_way_round(
+    lines: Lines, stranger: Stranger
+) -> None:
     line, borrower, notebook = await lent(lines, stranger)
     await notebook.send(b"hello")
     await eventually(lambda: borrower.heard == [b"hello"])
@@ -80,7 +82,9 @@ async def test_a_line_that_is_given_back_is_the_next_to_be_taken(lines: Lines, s
     line.drop()
 
 
-async def test_a_line_that_the_notebook_closed_while_it_waited_is_not_lent_again(lines: Lines, stranger: Stranger) -> None:
+async def test_a_line_that_the_notebook_closed_while_it_waited_is_not_lent_again(
+    lines: Lines, stranger: Stranger
+) -> None:
     line, borrower, notebook = await lent(lines, stranger)
     line.give_back()
     notebook.close()
@@ -149,7 +153,9 @@ async def test_closed_lines_end_what_waits_and_take_nothing_more(lines: Lines, s
         await lines.dial()
 
 
-async def test_a_dial_that_was_under_way_when_the_lines_were_closed_gives_no_line(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dial_that_was_under_way_when_the_lines_were_closed_gives_no_line(
+    stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go, connect = asyncio.Event(), Dial.connect
 
     async def slow(dial: Dial) -> socket.socket:

@@ -12,13 +12,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
-from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
 
+from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
 from tmppool.running import Dial
 
 CHANNELS = "api/kernels/1/channels"
 KEY = base64.b64encode(b"0123456789abcdef").decode()
-HANDSHAKE = ("Connection: keep-alive, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
+HANDSHAKE = (
+    "Connection: keep-alive, Upgrade",
+    "Upgrade: WebSocket",
+    "Sec-WebSocket-Version: 13",
+    f"Sec-WebSocket-Key: {KEY}",
+)
 MEGABYTE = 2**20
 
 
@@ -27,11 +32,19 @@ def accept(key: str) -> str:
 
 
 def switching(*lines: str, key: str = KEY) -> bytes:
-    head = ["HTTP/1.1 101 Switching", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept(key)}", *lines]
+    head = [
+        "HTTP/1.1 101 Switching",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {accept(key)}",
+        *lines,
+    ]
     return "\r\n".join([*head, "", ""]).encode()
 
 
-def frame(opcode: int, payload: bytes = b"", *, is_last: bool = True, mask: bytes | None = b"\x01\x02\x03\x04") -> bytes:
+def frame(
+    opcode: int, payload: bytes = b"", *, is_last: bool = True, mask: bytes | None = b"\x01\x02\x03\x04"
+) -> bytes:
     head = bytes([opcode | (0x80 if is_last else 0)])
     size = len(payload)
     flag = 0x80 if mask is not None else 0
@@ -113,7 +126,9 @@ def url(house: House, path: str = CHANNELS) -> str:
 
 
 @pytest.mark.parametrize("compress", [0, 15])
-async def test_messages_of_every_kind_and_size_come_back(echo: House, client: aiohttp.ClientSession, compress: int) -> None:
+async def test_messages_of_every_kind_and_size_come_back(
+    echo: House, client: aiohttp.ClientSession, compress: int
+) -> None:
     async with client.ws_connect(url(echo), compress=compress, max_msg_size=0) as socket:
         for size in (0, 1, 125, 126, 127, 65535, 65536, 3_000_000):
             await socket.send_str("ü" * (size // 2) + "x" * (size % 2))
@@ -142,7 +157,11 @@ async def test_the_close_code_of_either_end_reaches_the_other(echo: House, clien
 
 @pytest.mark.parametrize(
     ("offered", "chosen"),
-    [((), None), (("other",), "other"), (("nonsense", "v1.kernel.websocket.jupyter.org"), "v1.kernel.websocket.jupyter.org")],
+    [
+        ((), None),
+        (("other",), "other"),
+        (("nonsense", "v1.kernel.websocket.jupyter.org"), "v1.kernel.websocket.jupyter.org"),
+    ],
 )
 async def test_the_notebook_chooses_the_subprotocol(
     echo: House, client: aiohttp.ClientSession, offered: tuple[str, ...], chosen: str | None
@@ -197,7 +216,13 @@ async def test_a_handshake_is_a_get_of_http_1_1(house: House, method: str, versi
 
 
 @pytest.mark.parametrize(
-    "lines", [("Origin: https://evil.example",), ("Origin: null",), ("Sec-Fetch-Site: cross-site",), ("Sec-Fetch-Site: same-site",)]
+    "lines",
+    [
+        ("Origin: https://evil.example",),
+        ("Origin: null",),
+        ("Sec-Fetch-Site: cross-site",),
+        ("Sec-Fetch-Site: same-site",),
+    ],
 )
 async def test_a_page_of_another_origin_gets_no_websocket(house: House, lines: tuple[str, ...]) -> None:
     assert (await house.ask("GET", CHANNELS, *HANDSHAKE, *lines)).status == 403
@@ -486,6 +511,10 @@ async def test_an_end_that_goes_takes_the_other_along(house: House, who: str, wa
     assert await staying.is_closed()
 
 
+def descriptors_open() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 async def test_thousands_of_tunnels_leave_no_descriptor_and_no_task(house: House) -> None:
     async def hold(line: Peer) -> None:
         await shake(house, line)
@@ -507,8 +536,8 @@ async def test_thousands_of_tunnels_leave_no_descriptor_and_no_task(house: House
     await batch(0)
     await eventually(lambda: all(line.sock.fileno() == -1 for line in house.stranger.lines))
     await asyncio.sleep(0.05)
-    descriptors, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+    descriptors, tasks = descriptors_open(), len(asyncio.all_tasks())
     for first in range(0, 2000, 50):
         await batch(first)
     await eventually(lambda: all(line.sock.fileno() == -1 for line in house.stranger.lines))
-    await eventually(lambda: len(os.listdir("/proc/self/fd")) <= descriptors and len(asyncio.all_tasks()) <= tasks)
+    await eventually(lambda: descriptors_open() <= descriptors and len(asyncio.all_tasks()) <= tasks)

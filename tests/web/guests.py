@@ -83,7 +83,11 @@ class Guest:
         async with (
             asyncio.timeout(PATIENCE),
             self.session.request(
-                method, URL(self.url + path, encoded=True), headers=self.headers | (headers or {}), allow_redirects=False, **more
+                method,
+                URL(self.url + path, encoded=True),
+                headers=self.headers | (headers or {}),
+                allow_redirects=False,
+                **more,
             ) as reply,
         ):
             return Answer(reply.status, reply.headers, await reply.read())
@@ -92,7 +96,9 @@ class Guest:
         return await self.ask("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
 
     async def post(self, path: str, data: Any = None, **headers: str) -> Answer:
-        return await self.ask("POST", path, {name.replace("_", "-"): value for name, value in headers.items()}, data=data)
+        return await self.ask(
+            "POST", path, {name.replace("_", "-"): value for name, value in headers.items()}, data=data
+        )
 
     async def press(self, page: Answer, **headers: str) -> Answer:
         """Press the button of a launch page."""
@@ -171,7 +177,13 @@ async def opened(
 
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
     port, admin_port = free_ports(2)
-    known: dict[str, Any] = {"pool_size": 4, "parallel_starts": 50, "state_dir": state, "cull_period": 3600, "on_exit": "stop"}
+    known: dict[str, Any] = {
+        "pool_size": 4,
+        "parallel_starts": 50,
+        "state_dir": state,
+        "cull_period": 3600,
+        "on_exit": "stop",
+    }
     given = Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))
     async with service(given):
         place = Place(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", backends)

@@ -93,7 +93,10 @@ async def test_with_the_token_a_program_gets_one(guarded: Place, scheme: str) ->
     assert (await guarded.program(Authorization=f"{scheme} right-token-of-the-api").post("/api/spawn")).status == 200
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/spawn"), ("POST", "/spawn"), ("GET", "/lab/tree/a.ipynb"), ("GET", "/tree")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/"), ("GET", "/spawn"), ("POST", "/spawn"), ("GET", "/lab/tree/a.ipynb"), ("GET", "/tree")],
+)
 async def test_with_a_token_asked_for_the_pages_are_off(guarded: Place, method: str, path: str) -> None:
     answer = await guarded.person().ask(method, path, {"Sec-Fetch-Site": "same-origin"})
     assert answer.status in (404, 405)
@@ -145,7 +148,9 @@ async def test_a_session_says_when_it_ends(session: tuple[Guest, str]) -> None:
 
 
 @pytest.mark.parametrize("verb", ["extend", "touch"])
-async def test_a_session_that_is_extended_ends_later_but_not_after_its_lifetime(session: tuple[Guest, str], verb: str) -> None:
+async def test_a_session_that_is_extended_ends_later_but_not_after_its_lifetime(
+    session: tuple[Guest, str], verb: str
+) -> None:
     program, key = session
     before = (await program.get(f"/api/session/{key}")).json
     await asyncio.sleep(0.02)
@@ -158,7 +163,9 @@ async def test_a_look_at_a_session_does_not_extend_it(session: tuple[Guest, str]
     program, key = session
     before = (await program.get(f"/api/session/{key}")).json
     await asyncio.sleep(0.02)
-    assert (await program.get(f"/api/session/{key}")).json["idle_expires_at"] == pytest.approx(before["idle_expires_at"], abs=0.01)
+    assert (await program.get(f"/api/session/{key}")).json["idle_expires_at"] == pytest.approx(
+        before["idle_expires_at"], abs=0.01
+    )
 
 
 async def test_a_session_can_be_ended(place: Place, session: tuple[Guest, str]) -> None:
@@ -174,8 +181,14 @@ async def test_a_session_can_be_ended(place: Place, session: tuple[Guest, str]) 
 
 
 @pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/extend"), ("POST", "/touch")])
-@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}], ids=str)
-async def test_a_page_elsewhere_cannot_change_a_session(session: tuple[Guest, str], method: str, path: str, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}],
+    ids=str,
+)
+async def test_a_page_elsewhere_cannot_change_a_session(
+    session: tuple[Guest, str], method: str, path: str, headers: dict[str, str]
+) -> None:
     program, key = session
     assert (await program.ask(method, f"/api/session/{key}{path}", headers)).status == 403
     assert (await program.get(f"/api/session/{key}")).json["state"] == "live"
@@ -229,7 +242,12 @@ async def test_a_failure_in_the_past_is_no_illness_while_notebooks_are_warm(open
 
 async def test_other_origins_may_call_what_the_operator_lets_them(open_place: Open) -> None:
     place = await open_place(
-        allow_origin="https://page.example", allow_methods="POST", allow_headers="X-A", allow_credentials="true", expose_headers="X-B", max_age=60
+        allow_origin="https://page.example",
+        allow_methods="POST",
+        allow_headers="X-A",
+        allow_credentials="true",
+        expose_headers="X-B",
+        max_age=60,
     )
     wanted = {
         "Access-Control-Allow-Origin": "https://page.example",
@@ -248,5 +266,9 @@ async def test_other_origins_may_call_what_the_operator_lets_them(open_place: Op
 
 
 async def test_other_origins_may_call_nothing_unless_told(place: Place) -> None:
-    for answer in (await place.program().ask("OPTIONS", "/api/spawn"), await place.program().post("/api/spawn"), await place.program().get("/api/stats")):
+    for answer in (
+        await place.program().ask("OPTIONS", "/api/spawn"),
+        await place.program().post("/api/spawn"),
+        await place.program().get("/api/stats"),
+    ):
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]

@@ -57,9 +57,15 @@ async def test_a_notebook_is_told_what_a_trusted_proxy_says(open_place: Any) -> 
     place = await open_place(trusted_proxies=("127.0.0.1",))
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
     for address in ("203.0.113.7", "203.0.113.8", "203.0.113.7"):
-        await place.program().ask("GET", f"/user/{key}/tree", {"X-Forwarded-For": f"6.6.6.6, {address}", "X-Forwarded-Proto": "https"})
+        await place.program().ask(
+            "GET", f"/user/{key}/tree", {"X-Forwarded-For": f"6.6.6.6, {address}", "X-Forwarded-Proto": "https"}
+        )
         headers = place.notebook(key).headers[-1]
-        assert (headers["X-Real-IP"], headers["X-Forwarded-For"], headers["X-Forwarded-Proto"]) == (address, address, "https")
+        assert (headers["X-Real-IP"], headers["X-Forwarded-For"], headers["X-Forwarded-Proto"]) == (
+            address,
+            address,
+            "https",
+        )
 
 
 @pytest.mark.parametrize("said", ["fe80::1%\xff", "fe80::1%a b", "\xff\xfe", "1.2.3.4\t", "x" * 5000])
@@ -67,7 +73,11 @@ async def test_no_address_that_a_proxy_passes_on_makes_the_service_fail(open_pla
     place = await open_place(trusted_proxies=("127.0.0.1",))
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
     reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
-    writer.write(f"GET /user/{key}/tree HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: {said}\r\n\r\n".encode("latin-1"))
+    writer.write(
+        f"GET /user/{key}/tree HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: {said}\r\n\r\n".encode(
+            "latin-1"
+        )
+    )
     answer = await asyncio.wait_for(reader.read(), 5)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -91,7 +101,12 @@ async def test_a_change_by_a_person_is_use_and_a_look_is_none(place: Place, key:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "X-OWN"])
 async def test_a_page_elsewhere_changes_nothing(place: Place, key: str, method: str) -> None:
-    for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site", "Origin": f"http://127.0.0.1:{place.port}"}):
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": f"http://127.0.0.1:{place.port}"},
+    ):
         answer = await place.program().ask(method, f"/user/{key}/api/kernels", headers)
         assert answer.status in (400, 403) if method == "X-OWN" else answer.status == 403
     assert not [line for line in place.asked(key) if line.startswith(method)]
@@ -103,7 +118,12 @@ async def test_a_page_elsewhere_may_be_linked_from(place: Place, key: str) -> No
 
 
 async def test_our_own_pages_change_what_they_like(place: Place, key: str) -> None:
-    for headers in ({"Origin": f"http://127.0.0.1:{place.port}"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {}):
+    for headers in (
+        {"Origin": f"http://127.0.0.1:{place.port}"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {},
+    ):
         assert (await place.program().ask("PUT", f"/user/{key}/x", headers, data=b"y")).body == b"y"
 
 
@@ -111,15 +131,23 @@ async def test_behind_a_trusted_proxy_the_host_that_it_names_is_our_own(open_pla
     place = await open_place(trusted_proxies=("127.0.0.1",))
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
     said = {"X-Forwarded-Host": "nb.example.org", "X-Forwarded-Proto": "https"}
-    for origin, status in (("https://nb.example.org", 200), ("https://NB.Example.org", 200), (f"http://127.0.0.1:{place.port}", 403)):
-        assert (await place.program().ask("PUT", f"/user/{key}/x", {**said, "Origin": origin}, data=b"y")).status == status
+    for origin, status in (
+        ("https://nb.example.org", 200),
+        ("https://NB.Example.org", 200),
+        (f"http://127.0.0.1:{place.port}", 403),
+    ):
+        assert (
+            await place.program().ask("PUT", f"/user/{key}/x", {**said, "Origin": origin}, data=b"y")
+        ).status == status
 
 
 @pytest.mark.parametrize(("public_url", "origin"), [("https://nb.example.org", "https://nb.example.org"), ("https://nb.example.org:8443", "https://nb.example.org:8443"), ("http://nb.example.org", "http://nb.example.org")])  # fmt: skip
 async def test_the_public_urls_own_pages_change_what_they_like(open_place: Any, public_url: str, origin: str) -> None:
     place = await open_place(public_url=public_url)
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
-    assert (await place.program().ask("PUT", f"/user/{key}/x", {"Origin": "https://evil.example"}, data=b"y")).status == 403
+    assert (
+        await place.program().ask("PUT", f"/user/{key}/x", {"Origin": "https://evil.example"}, data=b"y")
+    ).status == 403
     assert (await place.program().ask("PUT", f"/user/{key}/x", {"Origin": origin}, data=b"y")).status == 200
 
 
@@ -145,7 +173,9 @@ async def test_a_websocket_reaches_the_notebook_and_ends_with_it(place: Place, k
     assert error.value.status == 424
 
 
-async def test_a_reaped_notebook_leaves_nothing_behind_in_the_gate(open_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reaped_notebook_leaves_nothing_behind_in_the_gate(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gates: list[Any] = []
     make = app.Gate
     monkeypatch.setattr(app, "Gate", lambda site: gates.append(make(site)) or gates[-1])

@@ -42,7 +42,9 @@ def test_a_landing_with_a_query_is_joined_by_the_links_own() -> None:
     assert links.target_of("/", "/lab?reset") == "/lab?reset"
 
 
-@pytest.mark.parametrize("raw", ["/spawn//evil.example/x", "//evil.example", "/spawn/\\evil.example", "/spawn/http://evil.example"])
+@pytest.mark.parametrize(
+    "raw", ["/spawn//evil.example/x", "//evil.example", "/spawn/\\evil.example", "/spawn/http://evil.example"]
+)
 def test_no_link_leads_away_from_the_notebook(raw: str) -> None:
     location = "/user/key/" + links.target_of(raw, "/tree").lstrip("/")
     assert location.startswith("/user/key/")

@@ -44,7 +44,11 @@ async def hello(request: web.Request) -> web.Response:
     return web.Response(text=type(request.protocol).__name__)
 
 
-@pytest.mark.parametrize(("decide", "name"), [(None, "RequestHandler"), (lambda _request, _peer: None, "Connection")], ids=["plain", "with notebooks"])
+@pytest.mark.parametrize(
+    ("decide", "name"),
+    [(None, "RequestHandler"), (lambda _request, _peer: None, "Connection")],
+    ids=["plain", "with notebooks"],
+)
 async def test_who_connects_before_it_serves_is_served_then(decide: object, name: str) -> None:
     sock = listener.bind("127.0.0.1", 0)
     port = sock.getsockname()[1]

@@ -16,11 +16,24 @@ from tmppool.web.pages import HEADERS, STATIC, Pages, wants_page
 TEMPLATES = Path(pages_module.__file__).with_name("templates")
 LAUNCH = {"action": "/spawn/lab", "ticket": "t", "document": "a.ipynb", "idle_minutes": 60, "lifetime_minutes": 240}
 VALUES: dict[str, list[dict[str, Any]]] = {
-    "launch": [LAUNCH | {"auto": True}, LAUNCH | {"auto": False}, LAUNCH | {"auto": True, "document": "", "idle_minutes": 0, "lifetime_minutes": 0}],
+    "launch": [
+        LAUNCH | {"auto": True},
+        LAUNCH | {"auto": False},
+        LAUNCH | {"auto": True, "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
+    ],
     "full": [LAUNCH | {"retry_after": 30, "capacity": 1}, LAUNCH | {"retry_after": 30, "capacity": 40}],
-    "warming": [LAUNCH | {"retry_after": 1, "warm": 0, "target": 0}, LAUNCH | {"retry_after": 1, "warm": 2, "target": 5}],
+    "warming": [
+        LAUNCH | {"retry_after": 1, "warm": 0, "target": 0},
+        LAUNCH | {"retry_after": 1, "warm": 2, "target": 5},
+    ],
     "gone": [
-        {"reason": "idle", "explanation": "Why.", "fresh_url": "/lab", "document": "a", "ended_at": "2026-01-02T03:04:05+00:00"},
+        {
+            "reason": "idle",
+            "explanation": "Why.",
+            "fresh_url": "/lab",
+            "document": "a",
+            "ended_at": "2026-01-02T03:04:05+00:00",
+        },
         {"reason": "", "explanation": "Why.", "fresh_url": "/", "document": "", "ended_at": ""},
     ],
     "error": [{"title": "T", "message": "M", "home_url": "/"}, {"title": "T", "message": "M", "home_url": ""}],
@@ -34,7 +47,11 @@ def test_every_template_is_tested() -> None:
 
 @pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
-def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(name: str, values: dict[str, Any], isolated: bool) -> None:  # noqa: FBT001
+def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
+    name: str,
+    values: dict[str, Any],
+    isolated: bool,  # noqa: FBT001
+) -> None:
     response = Pages(isolated=isolated).render(name, 200, **values)
     text = str(response.text)
     assert response.content_type == "text/html"
@@ -53,14 +70,19 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(name: str, val
 
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
 def test_every_value_is_escaped(name: str, values: dict[str, Any]) -> None:
-    hostile = {key: '"><script>alert(1)</script>' if isinstance(value, str) and value else value for key, value in values.items()}
+    hostile = {
+        key: '"><script>alert(1)</script>' if isinstance(value, str) and value else value
+        for key, value in values.items()
+    }
     assert "<script>alert" not in str(Pages(isolated=True).render(name, 200, **hostile).text)
 
 
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
 def test_a_value_that_is_missing_is_a_bug_not_a_gap(name: str, values: dict[str, Any]) -> None:
     optional = {"auto", "lifetime_minutes", "idle_minutes", "reason", "warm"}
-    needed = {"launch": "ticket", "full": "capacity", "warming": "target", "gone": "explanation", "error": "message"}[name]
+    needed = {"launch": "ticket", "full": "capacity", "warming": "target", "gone": "explanation", "error": "message"}[
+        name
+    ]
     assert needed not in optional
     with pytest.raises(jinja2.UndefinedError):
         Pages(isolated=True).render(name, 200, **{key: value for key, value in values.items() if key != needed})
@@ -88,7 +110,11 @@ def test_the_launch_page_submits_itself_only_when_told() -> None:
 
 @pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without you, and after 4 hours"), (1, 0, "after 1 minute without you."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip
 def test_limits_are_said_as_people_say_them(idle: int, life: int, sentence: str | None) -> None:
-    text = str(Pages(isolated=True).render("launch", 200, **LAUNCH | {"idle_minutes": idle, "lifetime_minutes": life}, auto=True).text)
+    text = str(
+        Pages(isolated=True)
+        .render("launch", 200, **LAUNCH | {"idle_minutes": idle, "lifetime_minutes": life}, auto=True)
+        .text
+    )
     assert sentence in text if sentence else "ends after" not in text
 
 

@@ -14,18 +14,25 @@ from tests.web.guests import Place, eventually
 from tmppool import log
 
 ADDRESS = "203.0.113.77"
-ADMIN_TOKEN = "canary-of-the-operator-4711"  # noqa: S105
-API_TOKEN = "canary-of-the-api-0815"  # noqa: S105
+ADMIN_TOKEN = "canary-of-the-operator-4711"
+API_TOKEN = "canary-of-the-api-0815"
 OTHERS = ["canary-in-a-query-1234", "canary-in-a-cookie-1234", "canary-in-a-password-1234", "canary-in-a-body-1234"]
 
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Log as the service does, at its most talkative level."""
-    root, handlers, level, configured = logging.getLogger(), logging.getLogger().handlers[:], logging.getLogger().level, structlog.get_config()
+    root, handlers, level, configured = (
+        logging.getLogger(),
+        logging.getLogger().handlers[:],
+        logging.getLogger().level,
+        structlog.get_config(),
+    )
     configure = structlog.configure
     # A logger that is kept for ever would be kept by the other tests too.
-    monkeypatch.setattr(structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False}))
+    monkeypatch.setattr(
+        structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False})
+    )
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)
     monkeypatch.setattr(sys, "stdout", said)
@@ -47,7 +54,9 @@ async def live(place: Place) -> list[str]:
     notebook = place.notebook(key)
     base, headers = f"/user/{key}/", {"Cookie": f"session={OTHERS[1]}", "Authorization": f"Basic {OTHERS[2]}"}
     await person.ask("GET", f"{base}lab?code={OTHERS[0]}", headers)
-    await person.ask("PUT", f"{base}api/contents/a.ipynb", headers | {"Sec-Fetch-Site": "same-origin"}, data=OTHERS[3].encode())
+    await person.ask(
+        "PUT", f"{base}api/contents/a.ipynb", headers | {"Sec-Fetch-Site": "same-origin"}, data=OTHERS[3].encode()
+    )
     await person.ask("POST", f"{base}api/kernels", {"Origin": "https://evil.example"}, data=OTHERS[3].encode())
     async with person.session.ws_connect(f"{place.url}{base}api/kernels/1/channels?session_id={OTHERS[0]}") as socket:
         await socket.send_str(OTHERS[3])
@@ -64,12 +73,26 @@ async def live(place: Place) -> list[str]:
     for value in (f"token {ADMIN_TOKEN}", f"token {API_TOKEN}", "token wrong-but-somebodys-secret"):
         for path in ("/api/notebooks", "/metrics"):
             await place.operator(Authorization=value).get(path)
-    for line in (f"GET {base}a b HTTP/1.1", f"GET {base} HTTP/9", f"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: {OTHERS[0]}"):
+    for line in (
+        f"GET {base}a b HTTP/1.1",
+        f"GET {base} HTTP/9",
+        f"POST {base}x HTTP/1.1\r\nHost: h\r\nContent-Length: {OTHERS[0]}",
+    ):
         reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
         writer.write(f"{line}\r\nX-Forwarded-For: {ADDRESS}\r\nCookie: tmppool={cookie}\r\n\r\n".encode())
         await reader.read()
         writer.close()
-    return [key, ticket, cookie, notebook.running.token, ADDRESS, ADMIN_TOKEN, API_TOKEN, *OTHERS, "wrong-but-somebodys-secret"]
+    return [
+        key,
+        ticket,
+        cookie,
+        notebook.running.token,
+        ADDRESS,
+        ADMIN_TOKEN,
+        API_TOKEN,
+        *OTHERS,
+        "wrong-but-somebodys-secret",
+    ]
 
 
 async def test_no_secret_is_logged_or_measured(open_place: Any, logged: io.StringIO) -> None:
@@ -95,7 +118,9 @@ async def test_the_token_of_the_api_is_not_logged(open_place: Any, logged: io.St
     assert key not in said
 
 
-async def test_a_bug_that_holds_a_secret_is_logged_without_it(open_place: Any, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_that_holds_a_secret_is_logged_without_it(
+    open_place: Any, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = await open_place()
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
     token = place.notebook(key).running.token
@@ -109,5 +134,3 @@ async def test_a_bug_that_holds_a_secret_is_logged_without_it(open_place: Any, l
     assert '"event": "request.failed"' in said
     for secret in (key, token, OTHERS[0]):
         assert secret not in said
-
-

@@ -69,7 +69,9 @@ def test_the_public_url_says_how_a_visitor_came(url: str, client: Client) -> Non
 
 
 def test_only_a_trusted_proxy_says_how_a_visitor_came() -> None:
-    said = CIMultiDict({"Host": "inside", "X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "nb.example"})
+    said = CIMultiDict(
+        {"Host": "inside", "X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "nb.example"}
+    )
     assert site().client_of(PEER, said) == Client(PEER, "http", "inside")
     assert site(trusted=networks([PEER])).client_of(PEER, said) == Client("1.2.3.4", "https", "nb.example")
 
@@ -96,10 +98,19 @@ def test_with_tls_only_the_cookie_that_is_bound_to_the_host_counts() -> None:
     assert secure.visitor(request({"Cookie": "__Host-tmppool=" + "x" * 22})) is not None
 
 
-@pytest.mark.parametrize(("url", "name", "is_secure"), [("http://nb.example", "tmppool", False), ("https://nb.example", "__Host-tmppool", True)])
+@pytest.mark.parametrize(
+    ("url", "name", "is_secure"),
+    [("http://nb.example", "tmppool", False), ("https://nb.example", "__Host-tmppool", True)],
+)
 def test_a_cookie_is_out_of_reach_of_scripts_and_other_sites(url: str, name: str, is_secure: bool) -> None:  # noqa: FBT001
     response = web.Response()
     site(public_url=url).set_cookie(request({}), response, "v" * 22)
     morsel = response.cookies[name]
-    assert (morsel.value, morsel["path"], morsel["httponly"], morsel["samesite"], morsel["domain"]) == ("v" * 22, "/", True, "Lax", "")
+    assert (morsel.value, morsel["path"], morsel["httponly"], morsel["samesite"], morsel["domain"]) == (
+        "v" * 22,
+        "/",
+        True,
+        "Lax",
+        "",
+    )
     assert bool(morsel["secure"]) is is_secure

@@ -78,7 +78,9 @@ def test_a_changed_ticket_is_no_ticket(place: int, letter: str) -> None:
         assert not tickets.redeem(ticket[:place] + letter + ticket[place + 1 :], "anna")
 
 
-@pytest.mark.parametrize("content", [None, 7, "anna", ["anna"], ["anna", 7], ["anna", "x", "y"], {"anna": "x"}, ["anna", None], [None, "x"]])
+@pytest.mark.parametrize(
+    "content", [None, 7, "anna", ["anna"], ["anna", 7], ["anna", "x", "y"], {"anna": "x"}, ["anna", None], [None, "x"]]
+)
 def test_what_is_signed_but_no_ticket_is_no_ticket(content: object) -> None:
     signed = URLSafeTimedSerializer(SECRET, salt="tmppool.ticket").dumps(content)
     assert not Tickets(SECRET).redeem(signed, "anna")

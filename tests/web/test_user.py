@@ -10,7 +10,12 @@ from tmppool.notebook import EXPLANATIONS, Reason
 from tmppool.web.user import fresh_url
 
 NEVER = "x" * 22
-UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "A" * 22 + "=="}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "A" * 22 + "==",
+}
 
 
 @pytest.fixture
@@ -54,7 +59,15 @@ async def test_a_fresh_start_is_in_the_same_pool(open_place: Any) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "api/contents"), ("POST", "api/sessions"), ("PUT", "api/contents/a.ipynb"), ("DELETE", "api/kernels/1"), ("PATCH", "x"), ("OPTIONS", "x"), ("PROPFIND", "x")],
+    [
+        ("GET", "api/contents"),
+        ("POST", "api/sessions"),
+        ("PUT", "api/contents/a.ipynb"),
+        ("DELETE", "api/kernels/1"),
+        ("PATCH", "x"),
+        ("OPTIONS", "x"),
+        ("PROPFIND", "x"),
+    ],
 )
 async def test_a_program_is_told_as_jupyter_expects(place: Place, ended: str, method: str, path: str) -> None:
     answer = await place.program(Origin="https://page.example").ask(method, f"/user/{ended}/{path}")
@@ -116,12 +129,25 @@ async def test_the_address_without_slash_leads_to_the_one_with_it(place: Place) 
 
 async def test_a_page_elsewhere_cannot_change_anything_in_a_notebook(place: Place) -> None:
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
-    answer = await place.program().ask("POST", f"/user/{key}/api/kernels", {"Origin": "https://evil.example"}, data=b"{}")
+    answer = await place.program().ask(
+        "POST", f"/user/{key}/api/kernels", {"Origin": "https://evil.example"}, data=b"{}"
+    )
     assert answer.status == 403
     assert "POST api/kernels" not in place.asked(key)
 
 
-@pytest.mark.parametrize("path", ["/user/", "/user/short/x", "/user/" + "x" * 129 + "/", "/user/%41" + "x" * 22 + "/", "/user/" + "x" * 20 + "%2F/tree", "/user/../admin", "/user//tree"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/user/",
+        "/user/short/x",
+        "/user/" + "x" * 129 + "/",
+        "/user/%41" + "x" * 22 + "/",
+        "/user/" + "x" * 20 + "%2F/tree",
+        "/user/../admin",
+        "/user//tree",
+    ],
+)
 async def test_what_is_no_key_is_no_address(place: Place, path: str) -> None:
     assert (await place.program().get(path)).status == 404
     assert (await place.person().get(path)).status == 404

@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 from tmppool.backends.base import Spec, Traits
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running
+from tmppool.tasks import spawn
 
 
 @dataclass(slots=True)
@@ -53,10 +54,11 @@ class FakeBackend:
         app = web.Application(client_max_size=1 << 30)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         app.router.add_route("*", "/{path:.*}", functools.partial(self._answer, key))
+        opening = spawn(_open(runner), "open a fake notebook")
         try:
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-        except BaseException:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await opening
             await runner.cleanup()
             raise
         port = runner.addresses[0][1]
@@ -119,6 +121,11 @@ class FakeBackend:
             f"<!doctype html><html><head><title>Fake</title></head><body>{request.method} fake notebook</body></html>"
         )
         return web.Response(text=page, content_type="text/html")
+
+
+async def _open(runner: web.AppRunner) -> None:
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
 
 
 async def _echo_websocket(request: web.Request) -> web.WebSocketResponse:

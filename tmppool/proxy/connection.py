@@ -36,7 +36,7 @@ class Connection(web.RequestHandler):
         self._pending = b""
         self._head = b""
         self._exchange: Exchange | None = None
-        self._own_left = 0
+        self._own_body = wire.Body(0)
         self._is_own_unanswered = False
         self._timer: asyncio.TimerHandle | None = None
         self._peer = ""
@@ -50,7 +50,7 @@ class Connection(web.RequestHandler):
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
         peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else ""
+        self._peer = str(peer[0]).removeprefix("::ffff:") if peer else ""
         self._arm(_HEAD_DEADLINE)
 
     def data_received(self, data: bytes) -> None:
@@ -136,7 +136,7 @@ class Connection(web.RequestHandler):
     @property
     def _is_own(self) -> bool:
         """Whether aiohttp is at work."""
-        return self._is_own_unanswered or self._own_left > 0
+        return self._is_own_unanswered or not self._own_body.is_done
 
     def _next(self) -> None:
         self._reading("pending", is_held=False)
@@ -156,7 +156,7 @@ class Connection(web.RequestHandler):
                     self._exchange = None
                     self._refuse(400, _REASONS[400], "This body is no HTTP.")
                     return
-            elif self._own_left:
+            elif not self._own_body.is_done:
                 self._feed_own_body()
             elif self._is_own_unanswered or not self._take_head():
                 return
@@ -182,9 +182,6 @@ class Connection(web.RequestHandler):
             self._refuse(error.status, _REASONS[error.status], "This request is not one that this service takes.")
             return False
         if passage is None:
-            if request.length == wire.CHUNKED:
-                self._refuse(411, b"Length Required", "This address takes no body of unknown length.")
-                return False
             self._feed_own(head, request.length)
         else:
             self._head = head
@@ -196,12 +193,18 @@ class Connection(web.RequestHandler):
 
     def _feed_own(self, head: bytes, length: int) -> None:
         self._is_own_unanswered = True
-        self._own_left = length
+        self._own_body = wire.Body(length)
         super().data_received(head)
 
     def _feed_own_body(self) -> None:
-        piece, self._pending = self._pending[: self._own_left], self._pending[self._own_left :]
-        self._own_left -= len(piece)
+        """Feed what is left of aiohttp's request; the body is read here only to know where it ends."""
+        try:
+            _, rest = self._own_body.feed(self._pending)
+        except wire.BadMessageError:
+            self._refuse(400, _REASONS[400], "This body is no HTTP.")
+            return
+        end = len(self._pending) - len(rest)
+        piece, self._pending = self._pending[:end], rest
         super().data_received(piece)
         if not self._is_own:
             self._next()

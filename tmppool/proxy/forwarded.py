@@ -49,6 +49,8 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         found = ipaddress.ip_address(text)
     except ValueError:
         return None
+    if getattr(found, "scope_id", None):
+        return None  # a zone is any text (RFC 4007 section 11.2), and means nothing to others
     return getattr(found, "ipv4_mapped", None) or found
 
 

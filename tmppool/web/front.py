@@ -1,5 +1,7 @@
 """The launch page and its form: a look takes nothing, a POST with a ticket gives a notebook."""
 
+from urllib.parse import parse_qs
+
 from aiohttp import web
 
 from tmppool.errors import PoolEmptyError, PoolFullError
@@ -11,6 +13,7 @@ from tmppool.web.pages import Pages
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
 
+_MAX_FIELDS = 1000
 _SEE_OTHER = 303
 _FORBIDDEN = 403
 _TOO_MANY = 429
@@ -36,8 +39,7 @@ class Front:
         """POST: assign, and 303 to the notebook."""
         self._site.refuse_cross_site(request)
         pool = self._pool(request)
-        form = await request.post()
-        ticket, visitor = str(form.get("ticket", "")), self._site.visitor(request)
+        ticket, visitor = await _ticket_in(request), self._site.visitor(request)
         target = self._target(request, pool)
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
@@ -99,3 +101,14 @@ class Front:
     def _send_on(notebook: Notebook, target: str) -> web.Response:
         location = base_path(notebook.key) + target.lstrip("/")
         return web.Response(status=_SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})
+
+
+async def _ticket_in(request: web.Request) -> str:
+    """Return the form's ticket; a body that is no such form has none. Raises HTTPRequestEntityTooLarge."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return ""
+    body = (await request.read()).decode("utf-8", "replace")
+    try:
+        return parse_qs(body, max_num_fields=_MAX_FIELDS).get("ticket", [""])[0]
+    except ValueError:
+        return ""

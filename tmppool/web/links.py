@@ -26,7 +26,7 @@ def target_of(raw: str, landing: str) -> str:
     query = _POOL.sub("", query).lstrip("&")
     if path in ("", "/"):
         path = landing
-    return f"{path}?{query}" if mark and query else path
+    return f"{path}{'&' if '?' in path else '?'}{query}" if mark and query else path
 
 
 def pool_of(raw: str) -> str | None:

@@ -14,6 +14,11 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -34,6 +39,7 @@ class Pages:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,  # it would look at the disk for every page
         )
         self._environment.globals.update(static="/static", version=__version__, isolated=isolated)
         for name in self._environment.list_templates():
@@ -46,6 +52,24 @@ class Pages:
 
     def error(self, status: int, title: str, message: str) -> web.Response:
         return self.render("error", status, title=title, message=message, home_url="/")
+
+
+class Static:
+    """The pages' few small files, from memory."""
+
+    def __init__(self) -> None:
+        files = STATIC.iterdir()
+        self._files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in files if path.suffix in _TYPES}
+
+    async def serve(self, request: web.Request) -> web.Response:
+        """GET /static/<name>; with the version in its query it may be kept for ever."""
+        found = self._files.get(request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        body, kind = found
+        age = "public, max-age=31536000, immutable" if request.query.get("v") == __version__ else "no-cache"
+        headers = {"Content-Type": kind, "Cache-Control": age, "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=body, headers=headers)
 
 
 def wants_page(request: web.BaseRequest) -> bool:

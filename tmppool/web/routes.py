@@ -6,7 +6,7 @@ from tmppool.web import links, middleware
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
 from tmppool.web.front import Front
-from tmppool.web.pages import STATIC, Pages
+from tmppool.web.pages import Pages, Static
 from tmppool.web.user import User
 
 _MAX_FORM = 64 * 1024  # bytes; a notebook's own uploads are streamed and not counted here
@@ -37,7 +37,7 @@ def public(front: Front | None, api: Api, user: User, pages: Pages) -> web.Appli
     router.add_post("/api/session/{key}/{verb:extend|touch}", api.session)
     router.add_get("/health", api.health)
     router.add_get("/robots.txt", _robots)
-    router.add_static("/static", STATIC)
+    router.add_get("/static/{name}", Static().serve)
     return app
 
 

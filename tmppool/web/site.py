@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 from aiohttp import web
 from multidict import MultiMapping
-from yarl import URL
 
 from tmppool.errors import BackendError
 from tmppool.ledger import Ledger
@@ -46,8 +45,8 @@ class Site:
         """Return who a request comes from, and how the visitor's browser reached the service."""
         client = identify(peer, found, self.trusted)
         if self.public_url is not None:
-            url = URL(self.public_url)
-            return Client(client.address, url.scheme, url.authority)
+            scheme, _, host = self.public_url.partition("://")
+            return Client(client.address, scheme, host)
         return client
 
     def is_cross_site(self, peer: str, found: MultiMapping[str]) -> bool:

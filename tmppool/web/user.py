@@ -1,5 +1,6 @@
 """``/user/<key>/…`` when no notebook answers there: a page for a person, JSON for a program, with the reason."""
 
+import re
 from datetime import UTC, datetime
 
 import structlog
@@ -35,7 +36,7 @@ class User:
             raise web.HTTPNotFound
         key, path = found[1], found[2]
         if self._site.pools.find(key) is None:
-            return self.gone(request, key, path or "")
+            return self.gone(request, key, (path or "") + (found[3] or ""))
         if path is None:
             return web.Response(status=_FOUND, headers={"Location": f"/user/{key}/"})
         failure = request.protocol.failure if isinstance(request.protocol, Connection) else None
@@ -76,5 +77,5 @@ class User:
 
 def fresh_url(path: str, pool: str | None) -> str:
     """Return the launch link that opens what was open at ``path`` below the old notebook of that pool."""
-    link = f"/{path}" if path.partition("/")[0] in links.PREFIXES else "/"
-    return link if pool is None else f"{link}?pool={pool}"
+    link = f"/{path}" if re.split("[/?]", path, maxsplit=1)[0] in links.PREFIXES else "/"
+    return link if pool is None else f"{link}{'&' if '?' in link else '?'}pool={pool}"
