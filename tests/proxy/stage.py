@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import socket
 import struct
 import time
@@ -288,12 +289,18 @@ class StrangerBackend:
         pass
 
 
+_ports = itertools.cycle(range(12_000 + os.getpid() % 1000 * 20, 32_000))
+"""Below the ports that the system gives to outgoing connections, which might take one before the service does."""
+
+
 def free_ports(count: int) -> list[int]:
-    socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in socks]
-    for sock in socks:
-        sock.close()
-    return ports
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_ports)
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+    return found
 
 
 @dataclass

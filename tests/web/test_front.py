@@ -121,7 +121,7 @@ async def test_without_a_notebook_in_the_link_no_kernel_is_started(place: Place,
 async def test_a_kernel_that_does_not_start_is_the_visitors_no_trouble(place: Place, person: Guest) -> None:
     page = await person.get("/notebooks/a.ipynb")
     for notebook in place.backend.notebooks.values():
-        notebook.runner.app.router._resources.clear()  # answers 404 from now on
+        await notebook.runner.cleanup()  # it does not answer any more
     with capture_logs() as logs:
         assert (await person.press(page)).status == 303
         await eventually(lambda: any(entry["event"] == "kernel.not_started" for entry in logs))

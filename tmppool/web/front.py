@@ -107,8 +107,8 @@ async def _ticket_in(request: web.Request) -> str:
     """Return the form's ticket; a body that is no such form has none. Raises HTTPRequestEntityTooLarge."""
     if request.content_type != "application/x-www-form-urlencoded":
         return ""
-    body = (await request.read()).decode("utf-8", "replace")
     try:
+        body = (await request.read()).decode("utf-8", "replace")
         return parse_qs(body, max_num_fields=_MAX_FIELDS).get("ticket", [""])[0]
-    except ValueError:
+    except (ValueError, web.RequestPayloadError):  # too many fields, or packed in a way that is none
         return ""
