@@ -98,6 +98,10 @@ def test_warm_ones_for_which_sessions_leave_no_place_are_surplus() -> None:
     ]
     assert decided.start == 0
 
+    for found, _ in decided.reap:
+        found.state = State.REAPING
+    assert plan(table, limits(capacity=5, warm=5), NOW, may_start=True) == Plan(0, (), ())
+
 
 @pytest.mark.parametrize(("at", "is_over"), [(NOW - 1, True), (NOW, True), (NOW + 0.001, False)])
 def test_a_session_ends_at_its_expiry_however_busy_it_is(at: float, is_over: bool) -> None:  # noqa: FBT001

@@ -5,6 +5,7 @@ Between them stands the whole service on its public listener.
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -18,6 +19,8 @@ from typing import Any, Self
 
 import pytest
 from blockbuster import blockbuster_ctx
+from jinja2 import Environment
+from jinja2.bccache import Bucket, BytecodeCache
 from multidict import CIMultiDict
 
 from tmppool.app import service
@@ -347,6 +350,23 @@ class House:
         assert (await self.ask("DELETE", f"/api/session/{self.key}")).status == 200
 
 
+class Compiled(BytecodeCache):
+    """Our pages' templates, compiled once for all tests: that is most of what opening the service takes."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._found:
+            bucket.bytecode_from_string(self._found[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._found[bucket.key] = bucket.bytecode_to_string()
+
+
+environment = functools.partial(Environment, bytecode_cache=Compiled())
+
+
 @contextlib.asynccontextmanager
 async def opened(
     state: Path, monkeypatch: pytest.MonkeyPatch, *, dial: Dial | None = None, **settings: Any
@@ -355,6 +375,7 @@ async def opened(
     stranger = Stranger()
     backend = StrangerBackend(stranger, dial)
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", lambda _spec: backend)
+    monkeypatch.setattr("tmppool.web.pages.Environment", environment)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {"pool_size": 4, "ip": "127.0.0.1", "state_dir": state, "cull_period": 3600}
     async with stranger, service(Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))):
@@ -365,8 +386,14 @@ async def opened(
             yield house
             for visitor in house.visitors:
                 visitor.close()
-    await asyncio.sleep(0.01)  # what was cut off is heard of
+    await quiet()
     assert stranger.bugs == []
+
+
+async def quiet() -> None:
+    """Let the loop hear of all that was closed."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def eventually(look: Callable[[], object], within: float = PATIENCE) -> None:

@@ -208,10 +208,18 @@ async def test_a_long_body_for_us_does_not_hold_up_what_follows(house: House) ->
     assert (await visitor.answer()).body == b"ok"
 
 
-async def test_a_body_of_unknown_length_for_us_is_refused(house: House) -> None:
+async def test_a_body_of_unknown_length_for_us_is_read_to_its_end(house: House) -> None:
     visitor = await house.visitor()
-    await visitor.send(house.head("POST", "/api/spawn", "Transfer-Encoding: chunked") + b"0\r\n\r\n")
-    assert (await visitor.answer()).status == 411
+    await visitor.send(house.head("POST", "/api/spawn", "Transfer-Encoding: chunked") + b"2\r\nok\r\n0\r\n\r\n")
+    assert (await visitor.answer()).status == 200
+    await visitor.send(house.head("GET", "/health"))
+    assert kind(await visitor.answer()) == "health"
+
+
+async def test_a_bad_body_for_us_is_refused(house: House) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", "/health", "Transfer-Encoding: chunked") + b"no chunk\r\n")
+    assert (await visitor.answer()).status == 400
     assert await visitor.is_closed()
 
 

@@ -796,12 +796,12 @@ async def settled(count: list[int]) -> int:
     last = -1
     while count[0] != last:
         last = count[0]
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.08)
     return last
 
 
 async def test_a_visitor_who_stops_reading_stops_the_notebook(house: House) -> None:
-    sent, piece, size = [0], bytes(MEGABYTE), 200 * MEGABYTE
+    sent, piece, size = [0], bytes(MEGABYTE), 100 * MEGABYTE
 
     async def give(line: Peer) -> None:
         await house.stranger.request(line)

@@ -23,7 +23,7 @@ class Borrower:
     def notebook_sent(self, data: bytes) -> None:
         self.heard.append(data)
 
-    def notebook_lost(self) -> None:
+    def notebook_lost(self, *, is_clean: bool) -> None:
         self.is_lost = True
 
     def notebook_congested(self, is_congested: bool) -> None:  # noqa: FBT001

@@ -16,7 +16,7 @@ from blockbuster import blockbuster_ctx
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from tests.proxy.stage import eventually, free_ports
+from tests.proxy.stage import environment, eventually, free_ports, quiet
 from tmppool.app import service
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
@@ -176,6 +176,7 @@ async def opened(
         return backends[-1]
 
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
+    monkeypatch.setattr("tmppool.web.pages.Environment", environment)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {
         "pool_size": 4,
@@ -197,4 +198,4 @@ async def opened(
             backend.is_ill = False
     for backend in backends:
         await backend.end_all()
-    await asyncio.sleep(0.01)
+    await quiet()

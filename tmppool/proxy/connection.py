@@ -5,6 +5,8 @@ fed the bytes of the requests that are its own, one at a time, and never sees th
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 
 from aiohttp import web
@@ -56,7 +58,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         self._pending = self._pending + data if self._pending else data
         self._advance()
-        if len(self._pending) > HIGH_WATER and (self._exchange or self._is_own):
+        if len(self._pending) > HIGH_WATER and (self._exchange or self._is_own or self.writing_paused):
             self._reading("pending", is_held=True)
 
     def connection_lost(self, error: BaseException | None) -> None:
@@ -75,6 +77,7 @@ class Connection(web.RequestHandler):
         super().resume_writing()
         if self._exchange is not None:
             self._exchange.visitor_congested(False)
+        self._advance()
 
     # What the exchange says
 
@@ -99,14 +102,17 @@ class Connection(web.RequestHandler):
         """Nothing was sent yet: a request without a body is answered by aiohttp, which knows our pages."""
         exchange, self._exchange = self._exchange, None
         self._reading("exchange", is_held=False)
-        if exchange is not None and not exchange.wants_body and self._head:
+        if exchange is not None and not exchange.had_body:
             self.failure = error
             self._feed_own(self._head, 0)
         else:
             self._refuse(502, b"Bad Gateway", "The notebook does not answer.")
 
     def break_off(self) -> None:
+        """End with a reset: an orderly close may be what ends the body (RFC 9112 section 6.3)."""
         if self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
 
     def join(self, line: Line, first: bytes, passage: Passage) -> None:
@@ -146,37 +152,47 @@ class Connection(web.RequestHandler):
 
     def _advance(self) -> None:
         while self._pending and self.transport is not None and not self.transport.is_closing():
+            if self.writing_paused and self._exchange is None:
+                return  # who does not read his answers gets no more of them
             if self._exchange is not None:
                 if not self._exchange.wants_body:
                     return
                 try:
                     self._pending = self._exchange.feed(self._pending)
                 except wire.BadMessageError:
-                    self._exchange.visitor_lost()
-                    self._exchange = None
-                    self._refuse(400, _REASONS[400], "This body is no HTTP.")
+                    self._end_bad_body(self._exchange)
                     return
             elif not self._own_body.is_done:
                 self._feed_own_body()
             elif self._is_own_unanswered or not self._take_head():
                 return
 
+    def _end_bad_body(self, exchange: Exchange) -> None:
+        self._exchange = None
+        exchange.visitor_lost()
+        if exchange.has_begun:
+            self.break_off()
+        else:
+            self._refuse(400, _REASONS[400], "This body is no HTTP.")
+
     def _take_head(self) -> bool:
         """Take one request from what is pending; returns whether there was a whole one."""
+        while self._pending.startswith(b"\r\n"):  # allowed before a request (RFC 9112 section 2.2)
+            self._pending = self._pending[2:]
         end = self._pending.find(_END) + len(_END)
         if end < len(_END):
             if len(self._pending) > wire.MAX_REQUEST_HEAD:
                 self._refuse(431, _REASONS[431], "This request's head is too long.")
-            elif len(self._pending.lstrip(b"\r\n")) == 0:
-                self._pending = b""  # empty lines before a request are allowed (RFC 9112 section 2.2)
-            elif self._timer is None or not self._head_began:
+            elif self._pending and not self._head_began:
                 self._arm(_HEAD_DEADLINE)
                 self._head_began = True
             return False
-        head, self._pending = self._pending[:end].lstrip(b"\r\n"), self._pending[end:]
+        head, self._pending = self._pending[:end], self._pending[end:]
         self._disarm()
         try:
             request = wire.parse_request(head)
+            if not request.target.startswith("/") and request.target != "*":
+                raise wire.BadMessageError("not in origin form")  # noqa: TRY301 - RFC 9112 section 3.2.1
             passage = self._decide(request, self._peer)
         except wire.BadMessageError as error:
             self._refuse(error.status, _REASONS[error.status], "This request is not one that this service takes.")

@@ -15,6 +15,7 @@ from tmppool.tasks import spawn
 _MAX_INTERIM = 8  # 1xx responses before the answer
 _MAX_PAGE = 2 * 2**20  # bytes of a page that the notice is put into
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")  # what RFC 9110 section 9.2.1 calls safe
 _SWITCHING = 101
 _NO_BODY = (204, 304)
 
@@ -36,7 +37,10 @@ class Visitor(Protocol):
 
 
 class Exchange:
-    """``feed`` takes the request's body; the answer goes to ``visitor``, which hears one of its four endings."""
+    """``feed`` takes the request's body; the answer goes to ``visitor``, which hears one of its four endings.
+
+    ``has_begun``: the visitor has a part of the answer.
+    """
 
     def __init__(self, visitor: Visitor, request: wire.Request, passage: Passage) -> None:
         self._visitor = visitor
@@ -53,14 +57,20 @@ class Exchange:
         self._page: bytearray | None = None
         self._keeps_visitor = request.keeps_alive
         self._is_over = False
+        self.has_begun = False
+
+    @property
+    def had_body(self) -> bool:
+        return self._request.length != 0
 
     @property
     def wants_body(self) -> bool:
         return not self._sent.is_done
 
     def start(self) -> None:
-        # A line that has waited may be closed under a request; one with a body could not be sent again.
-        line = self._passage.lines.take() if self._sent.is_done and not self._passage.is_websocket else None
+        # A line that has waited may be closed under a request, which must then be sent again.
+        may_repeat = self._request.method in _REPEATABLE and not self.had_body and not self._passage.is_websocket
+        line = self._passage.lines.take() if may_repeat else None
         if line is not None:
             self._use(line)
         else:
@@ -107,7 +117,7 @@ class Exchange:
         except wire.BadMessageError as error:
             self._give_up(f"the notebook answered no HTTP: {error}")
 
-    def notebook_lost(self) -> None:
+    def notebook_lost(self, *, is_clean: bool) -> None:
         line, self._line = self._line, None
         if self._is_over:
             return
@@ -116,7 +126,7 @@ class Exchange:
                 spawn(self._dial(), "dial again")  # it was closed while it waited
             else:
                 self._give_up("the notebook closed before it answered")
-        elif self._received.length == wire.UNTIL_CLOSE:
+        elif self._received.length == wire.UNTIL_CLOSE and is_clean:
             self._received.is_done = True
             self._finish(b"", is_clean=False)
         else:
@@ -149,7 +159,7 @@ class Exchange:
         else:
             framing = b""
         head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, request.target.encode(), lines, framing)
-        if b"expect" in request.fields.first:
+        if b"expect" in request.fields.first and request.minor == 1:
             self._visitor.send(_CONTINUE)
         waiting, self._waiting = self._waiting, []
         line.transport.write(b"".join([head, *waiting]))
@@ -237,7 +247,7 @@ class Exchange:
         if self._received.is_done:
             self._finish(content, is_clean=not rest)
         elif content or self._head:
-            self._visitor.send(self._take_head() + (wire.chunk(content) if self._is_chunked else content))
+            self._send(wire.chunk(content) if self._is_chunked else content)
 
     def _end_page(self) -> bytes:
         """Put the notice into the page; one that is too long goes on without."""
@@ -251,15 +261,16 @@ class Exchange:
         self._send_head(self._answer, b"Content-Length: %d\r\n" % len(page))
         return page
 
-    def _take_head(self) -> bytes:
+    def _send(self, data: bytes) -> None:
         head, self._head = self._head, b""
-        return head
+        self.has_begun = True
+        self._visitor.send(head + data)
 
     def _finish(self, content: bytes, *, is_clean: bool) -> None:
         if self._page is not None:
             content = self._end_page() + content
         end = wire.chunk(content) + wire.LAST_CHUNK if self._is_chunked else content
-        self._visitor.send(self._take_head() + end)
+        self._send(end)
         self._is_over = True
         line, self._line = self._line, None
         assert self._answer is not None
@@ -277,7 +288,7 @@ class Exchange:
         line, self._line = self._line, None
         if line is not None:
             line.drop()
-        if self._answer is None or self._head or self._page is not None:  # nothing was sent yet
-            self._visitor.exchange_failed(BackendError(why))
-        else:
+        if self.has_begun:
             self._visitor.break_off()
+        else:
+            self._visitor.exchange_failed(BackendError(why))

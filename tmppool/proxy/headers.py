@@ -98,7 +98,7 @@ def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
         if name == b"connection"
         for part in line.partition(b":")[2].split(b",")
     }
-    return always if named <= always else always | named
+    return always if named <= always else (always | named) - {b"host"}
 
 
 def _foreign_cookies(fields: Fields) -> bytes:

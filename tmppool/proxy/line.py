@@ -19,7 +19,7 @@ class User(Protocol):
 
     def notebook_sent(self, data: bytes) -> None: ...
 
-    def notebook_lost(self) -> None: ...
+    def notebook_lost(self, *, is_clean: bool) -> None: ...
 
     def notebook_congested(self, is_congested: bool) -> None: ...  # noqa: FBT001 - one fact, two words
 
@@ -47,11 +47,10 @@ class Line(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        del error
         self._lines.forget(self)
         user, self.user = self.user, None
         if user is not None:
-            user.notebook_lost()
+            user.notebook_lost(is_clean=error is None)
 
     def pause_writing(self) -> None:
         if self.user is not None:
@@ -63,6 +62,7 @@ class Line(asyncio.Protocol):
 
     def give_back(self) -> None:
         """The exchange is complete and nothing is left on the line."""
+        self.transport.resume_reading()  # its last visitor may have been slow
         self.user = None
         self.was_used = True
         self._lines.keep(self)
@@ -72,6 +72,11 @@ class Line(asyncio.Protocol):
         self.user = None
         self.transport.abort()
 
+    def leave(self) -> None:
+        """It is no line any more: somebody else has its transport."""
+        self.user = None
+        self._lines.forget(self)
+
 
 class Lines:
     """The lines of one notebook."""
@@ -79,6 +84,7 @@ class Lines:
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._idle: list[Line] = []
+        self._open: set[Line] = set()
         self._is_closed = False
 
     def take(self) -> Line | None:
@@ -98,6 +104,10 @@ class Lines:
         loop = asyncio.get_running_loop()
         make: Callable[[], Line] = lambda: Line(self)  # noqa: E731 - names the type
         _, line = await loop.create_connection(make, sock=sock)
+        if self._is_closed:
+            line.drop()
+            raise ConnectionRefusedError("the notebook is gone")
+        self._open.add(line)
         return line
 
     def keep(self, line: Line) -> None:
@@ -107,10 +117,12 @@ class Lines:
             self._idle.append(line)
 
     def forget(self, line: Line) -> None:
+        self._open.discard(line)
         if line in self._idle:
             self._idle.remove(line)
 
     def close(self) -> None:
+        """Close all lines, also those in use: who uses one hears that it is lost."""
         self._is_closed = True
-        while self._idle:
-            self._idle.pop().drop()
+        for line in list(self._open):
+            line.transport.abort()

@@ -64,7 +64,7 @@ def join(
 ) -> asyncio.Protocol:
     """Send ``first`` to the visitor, then tunnel; returns the visitor's end. ``lost`` hears of the visitor's loss."""
     notebook = line.transport
-    line.user = None
+    line.leave()
 
     def close() -> None:
         visitor.close()

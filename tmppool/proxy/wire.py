@@ -22,6 +22,7 @@ _FIELDS = rb"((?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
 _REQUEST = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n" + _FIELDS)
 _RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n" + _FIELDS)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_TRAILER = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"sec-websocket-key", b"sec-websocket-version",
          b"sec-websocket-accept", b"authorization", b"origin", b"expect")  # fmt: skip
@@ -91,6 +92,8 @@ def parse_request(head: bytes) -> Request:
     if found is None:
         raise BadMessageError("not a request head")
     method, target, minor, block = found.groups()
+    if len(head) > MAX_REQUEST_HEAD:
+        raise BadMessageError("head too long", 431)
     if len(target) > _MAX_TARGET:
         raise BadMessageError("target too long", 414)
     fields = _parse_fields(block)
@@ -108,6 +111,8 @@ def parse_response(head: bytes) -> Response:
     found = _RESPONSE.fullmatch(head)
     if found is None:
         raise BadMessageError("not a response head")
+    if len(head) > MAX_RESPONSE_HEAD:
+        raise BadMessageError("head too long")
     minor, status, reason, block = found.groups()
     fields = _parse_fields(block)
     length = _length(fields, minor, UNTIL_CLOSE)
@@ -201,7 +206,7 @@ class Body:
         if data.find(b"\n", position) < 0:
             return 0
         found = _CHUNK.match(data, position)
-        if found is None:
+        if found is None or found.end() - position > _MAX_CHUNK_LINE:
             raise BadMessageError("not a chunk size")
         self.left = int(found[1], 16)
         self._stage = "data" if self.left else "trailer"
@@ -236,7 +241,7 @@ class Body:
             return 0
         if end == position:
             self.is_done = True
-        elif not re.fullmatch(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*", data[position:end]):
+        elif end - position > _MAX_CHUNK_LINE or not _TRAILER.fullmatch(data[position:end]):
             raise BadMessageError("not a trailer field")
         return end + 2 - position
 
