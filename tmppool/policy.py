@@ -48,7 +48,8 @@ def plan(notebooks: Iterable[Notebook], limits: Limits, now: float, *, may_start
             else:
                 ask.append(notebook)
     warm = sorted((n for n in table if n.state is State.WARM), key=lambda n: n.moved_at)
-    others = sum(n.state is not State.GONE for n in table) - len(warm)
+    # Those being reaped will soon leave their places: were they counted, the next tick would reap too many.
+    others = sum(n.state in (State.STARTING, State.ASSIGNED) for n in table)
     places = max(0, min(limits.warm, limits.capacity - others))
     reap.extend((notebook, Reason.SURPLUS) for notebook in warm[places:])
     return Plan(_starts(table, limits) if may_start else 0, tuple(reap), tuple(ask))

@@ -7,6 +7,7 @@ drops a job that is more than one second late unless ``misfire_grace_time`` is N
 
 import inspect
 from collections.abc import Awaitable, Callable
+from datetime import UTC
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
@@ -16,9 +17,11 @@ _OPTIONS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 
 def start(jobs: dict[str, tuple[Callable[[], object], float]]) -> AsyncIOScheduler:
     """Call each job every so many seconds; returns the running scheduler."""
-    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler = AsyncIOScheduler(timezone=UTC)
     for name, (job, seconds) in jobs.items():
-        scheduler.add_job(_on_the_loop(job), IntervalTrigger(seconds=seconds), id=name, name=name, **_OPTIONS)
+        scheduler.add_job(
+            _on_the_loop(job), IntervalTrigger(seconds=seconds, timezone=UTC), id=name, name=name, **_OPTIONS
+        )
     scheduler.start()
     return scheduler
 

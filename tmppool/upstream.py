@@ -99,8 +99,9 @@ class Upstream:
             found = await self._ask("GET", f"api/contents/{quote(document)}?type=notebook&content=1")
         except BackendError:
             found = None  # its default kernel, then
-        metadata = found.get("content", {}).get("metadata", {}) if isinstance(found, dict) else {}
-        kernel = metadata.get("kernelspec", {}).get("name") if isinstance(metadata, dict) else None
+        kernel = found
+        for part in ("content", "metadata", "kernelspec", "name"):
+            kernel = kernel.get(part) if isinstance(kernel, dict) else None
         name = document.rsplit("/", 1)[-1]
         wanted = {"path": document, "name": name, "type": "notebook", "kernel": {"name": kernel}}
         await self._ask("POST", "api/sessions", wanted)
@@ -120,7 +121,7 @@ class Upstream:
                     if reply.status >= 400:  # noqa: PLR2004 - 4xx and 5xx begin there
                         raise BackendError(f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}")
                     return json.loads(text)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             raise BackendError(f"the notebook gave no usable answer: {type(error).__name__}") from error
 
     def _url(self, path: str) -> URL:

@@ -1,6 +1,7 @@
 """A visitor's connection to the public listener: heads read once and strictly, one request after the other."""
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
@@ -206,6 +207,40 @@ async def test_a_long_body_for_us_does_not_hold_up_what_follows(house: House) ->
     assert (await visitor.answer()).status == 404
     await sending
     assert (await visitor.answer()).body == b"ok"
+
+
+@pytest.mark.parametrize("body", [b"no chunk\r\n", b"2\r\nokX\r\n", b"0\r\nbad trailer\r\n\r\n"])
+async def test_a_bad_body_for_us_ends_the_connection(house: House, body: bytes) -> None:
+    visitor = await house.visitor()
+    await visitor.send(
+        house.head("POST", "/nowhere", "Transfer-Encoding: chunked") + body + house.head("GET", "smuggled")
+    )
+    answers = 0
+    with contextlib.suppress(CutError):
+        while True:
+            assert (await visitor.answer()).status in (400, 404)
+            answers += 1
+    assert answers in (1, 2)
+    assert visitor.held == b""
+    assert house.stranger.lines == []
+
+
+async def test_chunks_for_us_that_look_like_requests_are_none(house: House) -> None:
+    hidden = house.head("GET", "hidden")
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden)
+    for step in (1, 7, 1000):
+        visitor = await house.visitor()
+        whole = (
+            house.head("POST", "/nowhere", "Transfer-Encoding: chunked")
+            + body
+            + house.head("PUT", "x", "Content-Length: 1")
+            + b"y"
+        )
+        for start in range(0, len(whole), step):
+            await visitor.send(whole[start : start + step])
+        assert (await visitor.answer()).status == 404
+        assert (await visitor.answer()).body == b"ok"
+    assert {request.target for request in house.stranger.requests} == {f"{house.base}x"}
 
 
 async def test_a_body_of_unknown_length_for_us_is_read_to_its_end(house: House) -> None:

@@ -418,6 +418,30 @@ async def test_a_reset_is_not_the_end_of_an_answer_that_ends_with_the_connection
     assert cut.value.is_reset
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+    ],
+    ids=["until close", "by length", "chunked"],
+)
+async def test_an_answer_that_a_reap_cuts_off_does_not_look_complete(house: House, head: bytes) -> None:
+    async def begin(line: Peer) -> None:
+        await house.stranger.request(line)
+        await line.send(head + b"hello")
+        await line.more()
+
+    house.stranger.script = begin
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", "x"))
+    await visitor.until(b"hello")
+    await house.reap()
+    with pytest.raises(CutError):
+        await visitor.until(b"0\r\n\r\n")
+
+
 # Lines are used again, never twice for one answer
 
 

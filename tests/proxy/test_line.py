@@ -17,14 +17,14 @@ class Borrower:
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
-        self.is_lost = False
+        self.losses: list[bool] = []
         self.congestion: list[bool] = []
 
     def notebook_sent(self, data: bytes) -> None:
         self.heard.append(data)
 
     def notebook_lost(self, *, is_clean: bool) -> None:
-        self.is_lost = True
+        self.losses.append(is_clean)
 
     def notebook_congested(self, is_congested: bool) -> None:  # noqa: FBT001
         self.congestion.append(is_congested)
@@ -90,7 +90,7 @@ async def test_a_line_that_the_notebook_closed_while_it_waited_is_not_lent_again
     notebook.close()
     await eventually(line.transport.is_closing)
     assert lines.take() is None
-    assert not borrower.is_lost
+    assert borrower.losses == []
 
 
 async def test_what_comes_unasked_ends_the_line(lines: Lines, stranger: Stranger) -> None:
@@ -102,10 +102,38 @@ async def test_what_comes_unasked_ends_the_line(lines: Lines, stranger: Stranger
     assert borrower.heard == []
 
 
-async def test_a_user_hears_once_that_the_line_is_lost(lines: Lines, stranger: Stranger) -> None:
+@pytest.mark.parametrize("way", ["close", "reset"])
+async def test_a_user_hears_once_that_the_line_is_lost_and_whether_in_order(
+    lines: Lines, stranger: Stranger, way: str
+) -> None:
     _, borrower, notebook = await lent(lines, stranger)
-    notebook.reset()
-    await eventually(lambda: borrower.is_lost)
+    getattr(notebook, way)()
+    await eventually(lambda: borrower.losses)
+    lines.close()
+    await asyncio.sleep(0)
+    assert borrower.losses == [way == "close"]
+
+
+async def test_a_line_that_is_left_is_not_closed_with_the_others(lines: Lines, stranger: Stranger) -> None:
+    line, borrower, notebook = await lent(lines, stranger)
+    line.leave()
+    lines.close()
+    await asyncio.sleep(0)
+    assert not line.transport.is_closing()
+    assert borrower.losses == []
+    line.transport.abort()
+    assert await notebook.is_closed()
+
+
+async def test_a_line_that_was_not_read_to_the_end_is_read_again_for_the_next(lines: Lines, stranger: Stranger) -> None:
+    line, _, notebook = await lent(lines, stranger)
+    line.transport.pause_reading()
+    line.give_back()
+    assert lines.take() is line
+    line.user = borrower = Borrower()
+    await notebook.send(b"hello")
+    await eventually(lambda: borrower.heard == [b"hello"])
+    line.drop()
 
 
 async def test_a_user_who_drops_a_line_hears_nothing_more(lines: Lines, stranger: Stranger) -> None:
@@ -113,7 +141,7 @@ async def test_a_user_who_drops_a_line_hears_nothing_more(lines: Lines, stranger
     line.drop()
     assert await notebook.is_closed()
     await asyncio.sleep(0)
-    assert not borrower.is_lost
+    assert borrower.losses == []
 
 
 async def test_a_user_hears_when_the_notebook_does_not_read_and_when_it_does(lines: Lines, stranger: Stranger) -> None:
@@ -140,14 +168,16 @@ async def test_only_so_many_lines_are_kept(lines: Lines, stranger: Stranger, mon
         line.drop()
 
 
-async def test_closed_lines_end_what_waits_and_take_nothing_more(lines: Lines, stranger: Stranger) -> None:
+async def test_closed_lines_end_what_waits_and_what_is_lent_and_take_nothing_more(
+    lines: Lines, stranger: Stranger
+) -> None:
     waiting, _, _ = await lent(lines, stranger)
-    lent_out, _, notebook = await lent(lines, stranger)
+    _, borrower, notebook = await lent(lines, stranger)
     waiting.give_back()
     lines.close()
     assert waiting.transport.is_closing()
-    lent_out.give_back()
     assert await notebook.is_closed()
+    await eventually(lambda: borrower.losses)
     assert lines.take() is None
     with pytest.raises(ConnectionRefusedError):
         await lines.dial()

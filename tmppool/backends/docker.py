@@ -36,7 +36,6 @@ from tmppool.upstream import Upstream
 
 _LOG_LINES = 20
 _EXIT_GRACE = 0.5  # seconds in which an exit explains why a container could not be reached
-_GONE_PAUSE = 0.1  # seconds between two looks at a removal that is under way
 
 _log = structlog.get_logger("tmppool.docker")
 
@@ -45,6 +44,10 @@ _log = structlog.get_logger("tmppool.docker")
 class _Handle:
     container_id: str
     namespace: NetworkNamespace | None
+
+
+class _GoneError(BackendError):
+    """The container does not exist, or does not run, any more."""
 
 
 class DockerBackend:
@@ -96,7 +99,7 @@ class DockerBackend:
         handle = self._handles.pop(key, None)
         if handle is not None and handle.namespace is not None:
             handle.namespace.close()
-        await self._remove(container_name(self._spec, key))
+        await engine.remove(self.docker, container_name(self._spec, key))
 
     async def list(self) -> list[Running]:
         filters = {"label": [f"{name}={value}" for name, value in labels(self._spec).items()]}
@@ -116,7 +119,9 @@ class DockerBackend:
                 if entry is not None:
                     running.append(entry)
             elif container["State"] != "removing":
-                await self._remove(container.id)  # died while no service looked: only its remains are left
+                await engine.remove(
+                    self.docker, container.id
+                )  # died while no service looked: only its remains are left
         return running
 
     async def deaths(self) -> AsyncIterator[str]:
@@ -145,11 +150,7 @@ class DockerBackend:
         token = secrets.token_urlsafe(24)
         config = container_config(self._spec, key, token, self._image)
         try:
-            container = await engine.call(
-                "create a container",
-                self.docker.containers.create(config, name=container_name(self._spec, key)),
-                engine.CREATE_TIMEOUT,
-            )
+            container = await self._create(key, config)
             await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
         except aiodocker.DockerError as error:
             if error.status == engine.NOT_FOUND and "image" in str(error.message).lower():
@@ -175,6 +176,16 @@ class DockerBackend:
             raise await self._exit_error(container)
         return running
 
+    async def _create(self, key: str, config: dict[str, Any]) -> Any:
+        """Make the container; a start that is cancelled meanwhile waits for it, or nobody would remove it."""
+        create = self.docker.containers.create(config, name=container_name(self._spec, key))
+        making = spawn(engine.call("create a container", create, engine.CREATE_TIMEOUT), "create a container")
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await asyncio.wait({making})
+            raise
+
     async def _dial(self, key: str, container_id: str) -> Dial:
         """Find out how to reach the container, and keep what that needs."""
         shown = await self._show(container_id)
@@ -189,7 +200,7 @@ class DockerBackend:
     async def _namespace(self, shown: dict[str, Any], container_id: str) -> NetworkNamespace:
         pid = shown["State"]["Pid"]
         if not shown["State"]["Running"] or not pid:
-            raise BackendError("the container ended before it could be reached")
+            raise _GoneError("the container ended before it could be reached")
         try:
             mounts = await asyncio.to_thread(_read, f"/proc/{pid}/mountinfo")
             if container_id not in mounts:
@@ -197,13 +208,15 @@ class DockerBackend:
                     "the engine's containers are not processes of this host: use --network isolated", transient=False
                 )
             namespace = NetworkNamespace.of(pid)
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise _GoneError("the container ended before it could be reached") from error
         except (OSError, ValueError) as error:
             raise BackendError(f"the container's network namespace could not be opened: {error}") from error
         # A process number may be used again: only if it is still the container's was the right one opened.
         again = await self._show(container_id)
         if again["State"]["Pid"] != pid or not again["State"]["Running"]:
             namespace.close()
-            raise BackendError("the container ended before it could be reached")
+            raise _GoneError("the container ended before it could be reached")
         return namespace
 
     async def _exit_error(self, container: Any) -> StartError:
@@ -222,7 +235,7 @@ class DockerBackend:
         try:
             return await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
         except aiodocker.DockerError as error:
-            raise BackendError(f"the container is gone: {error.message}") from error
+            raise _GoneError(f"the container is gone: {error.message}") from error
 
     # Stopping
 
@@ -231,22 +244,6 @@ class DockerBackend:
             await self.stop(key)
         except BackendError as error:
             _log.warning("start.cleanup_failed", error=str(error))
-
-    async def _remove(self, name: str) -> None:
-        container = self.docker.containers.container(name)
-        try:
-            async with asyncio.timeout(engine.DELETE_TIMEOUT):
-                while True:
-                    try:
-                        await engine.call(
-                            "remove a container", container.delete(force=True, v=True), engine.DELETE_TIMEOUT
-                        )
-                    except aiodocker.DockerError as error:
-                        if error.status == engine.NOT_FOUND:
-                            return
-                        await asyncio.sleep(_GONE_PAUSE)  # 409: its removal is under way
-        except TimeoutError as error:
-            raise BackendError(f"the engine did not remove a container within {engine.DELETE_TIMEOUT:.0f} s") from error
 
     # Finding
 
@@ -258,9 +255,8 @@ class DockerBackend:
                 dial = Dial("127.0.0.1", self._spec.port, handle.namespace.socket)
             else:
                 dial = await self._dial(key, container_id)
-        except BackendError as error:
-            _log.warning("recover.failed", error=str(error))
-            return None
+        except _GoneError:
+            return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
         return Running(key, dial, token_of(shown), created)
 

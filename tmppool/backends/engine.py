@@ -1,7 +1,6 @@
 """Talking to a Docker Engine: the client, a bound on every call, its errors as ours, its events without end."""
 
 import asyncio
-import contextlib
 import json
 import os
 import time
@@ -25,6 +24,7 @@ DELETE_TIMEOUT = 30.0
 
 NOT_FOUND = 404
 CONFLICT = 409
+_GONE_PAUSE = 0.1  # seconds between two looks at a removal that is under way
 _NO_CONNECTION = 900  # aiodocker's own, when nothing answers
 
 _log = structlog.get_logger("tmppool.engine")
@@ -83,6 +83,25 @@ async def has_image(name: str) -> bool:
     return True
 
 
+async def remove(docker: aiodocker.Docker, name: str) -> None:
+    """Remove a container, running or not, with its volumes; returns when it is gone, which it may be already.
+
+    Raises BackendError.
+    """
+    container = docker.containers.container(name)
+    try:
+        async with asyncio.timeout(DELETE_TIMEOUT):
+            while True:
+                try:
+                    await call("remove a container", container.delete(force=True, v=True), DELETE_TIMEOUT)
+                except aiodocker.DockerError as error:
+                    if error.status == NOT_FOUND:
+                        return
+                    await asyncio.sleep(_GONE_PAUSE)  # 409: its removal is under way
+    except TimeoutError as error:
+        raise BackendError(f"the engine did not remove a container within {DELETE_TIMEOUT:.0f} s") from error
+
+
 async def deaths(
     docker: aiodocker.Docker, labels: Iterable[str], key_label: str, alive: Callable[[], Awaitable[set[str]]]
 ) -> AsyncIterator[str]:
@@ -111,15 +130,24 @@ async def deaths(
 
 async def _events(docker: aiodocker.Docker, filters: str, since: float) -> AsyncIterator[dict[str, Any]]:
     subscriber = docker.events.subscribe(create_task=False)
-    reader = spawn(docker.events.run(filters=filters, since=f"{since:.3f}"), "engine events")
+    failure: list[Exception] = []
+
+    async def read() -> None:
+        try:
+            await docker.events.run(filters=filters, since=f"{since:.3f}")
+        except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
+            failure.append(error)
+
+    reader = spawn(read(), "engine events")
     try:
         while (event := await subscriber.get()) is not None:
             yield event
         await reader
+        if failure:
+            raise failure[0]
     finally:
         reader.cancel()
-        with contextlib.suppress(BaseException):
-            await reader
+        await asyncio.wait({reader})
 
 
 def _one_line(text: object) -> str:

@@ -52,7 +52,7 @@ class FakeBackend:
             self.fail_next -= 1
             raise StartError("the fake was told to fail", log_tail="last words")
         app = web.Application(client_max_size=1 << 30)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         app.router.add_route("*", "/{path:.*}", functools.partial(self._answer, key))
         opening = spawn(_open(runner), "open a fake notebook")
         try:

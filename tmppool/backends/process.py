@@ -29,6 +29,7 @@ from tmppool.upstream import Upstream
 
 _MARK = "TMPPOOL_NOTEBOOK"
 _FACTS = "notebook.json"
+_FACT_TYPES = {"key": str, "pid": int, "born": float, "port": int, "token": str, "created_at": float}
 _LOG = "notebook.log"
 _LOG_TAIL = 4096  # bytes
 _KILL_ROUNDS = 250  # looks until no process of a notebook is left
@@ -64,12 +65,13 @@ class ProcessBackend:
         if not hasattr(os, "pidfd_open"):
             raise BackendError("the process backend needs Linux", transient=False)
         try:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            await asyncio.to_thread(self._root.mkdir, mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise BackendError(
                 f"notebooks cannot live in {self._root}: {error.strerror}; choose another --state-dir", transient=False
             ) from error
-        has_template = self._paths.template is not None and (self._paths.template / "welcome.ipynb").exists()
+        template = self._paths.template
+        has_template = template is not None and await asyncio.to_thread((template / "welcome.ipynb").exists)
         return Traits(
             isolated=False,
             landing=_LANDING if has_template else "/tree",
@@ -85,7 +87,8 @@ class ProcessBackend:
             self._children[key] = child
             running = Running(key, Dial("127.0.0.1", port), token, time.time())
             await self._wait_ready(running, child, home)
-            facts = {"key": key, "pid": child.pid, "born": _born(child.pid), "port": port, "token": token}
+            born = await asyncio.to_thread(_born, child.pid)
+            facts = {"key": key, "pid": child.pid, "born": born, "port": port, "token": token}
             facts["created_at"] = running.created_at
             await asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts))
         except BaseException as error:
@@ -106,14 +109,14 @@ class ProcessBackend:
         if child is not None:
             await child.wait()
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
-        if home.exists():
+        if await asyncio.to_thread(home.exists):
             raise BackendError(f"{home} could not be removed")
 
     async def list(self) -> list[Running]:
         running = []
-        for facts in await asyncio.to_thread(_read_facts, self._root):
+        for facts, is_alive in await asyncio.to_thread(_read_facts, self._root):
             key = facts["key"]
-            if _born(facts["pid"]) != facts["born"]:
+            if not is_alive:
                 await self.stop(key)  # died while no service looked: only its remains are left
                 continue
             if all(watched != key for watched, _ in self._watched.values()):
@@ -126,7 +129,7 @@ class ProcessBackend:
             yield await self._dead.get()
 
     async def ping(self) -> None:
-        if not self._root.is_dir():
+        if not await asyncio.to_thread(self._root.is_dir):
             raise BackendError(f"{self._root} is gone", transient=False)
 
     async def close(self) -> None:
@@ -216,13 +219,17 @@ class ProcessBackend:
             os.close(descriptor)
 
 
-def _read_facts(root: Path) -> list[dict[str, Any]]:
+def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool]]:
+    """Return what is known of each notebook, and whether it lives. A visitor can write these files: all is checked."""
     found = []
     for path in root.glob(f"*/{_FACTS}"):
         try:
-            found.append(json.loads(path.read_text()))
-        except (OSError, ValueError):
+            facts = json.loads(path.read_bytes())
+            is_sound = all(isinstance(facts.get(name), kind) for name, kind in _FACT_TYPES.items())
+        except (OSError, ValueError, AttributeError, RecursionError):
             continue
+        if is_sound and digest(facts["key"]) == path.parent.name:
+            found.append((facts, _born(facts["pid"]) == facts["born"]))
     return found
 
 
@@ -243,11 +250,8 @@ def _born(pid: int) -> float | None:
 
 def _leader(home: Path) -> int | None:
     """Return the process that a notebook was started as, unless its number belongs to another one by now."""
-    try:
-        facts = json.loads((home / _FACTS).read_text())
-    except (OSError, ValueError):
-        return None
-    return int(facts["pid"]) if _born(facts["pid"]) == facts["born"] else None
+    alive = (facts for facts, is_alive in _read_facts(home.parent) if is_alive)
+    return next((int(facts["pid"]) for facts in alive if digest(facts["key"]) == home.name), None)
 
 
 def _kill_all(mark: str, leader: int | None) -> bool:

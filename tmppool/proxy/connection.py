@@ -191,8 +191,6 @@ class Connection(web.RequestHandler):
         self._disarm()
         try:
             request = wire.parse_request(head)
-            if not request.target.startswith("/") and request.target != "*":
-                raise wire.BadMessageError("not in origin form")  # noqa: TRY301 - RFC 9112 section 3.2.1
             passage = self._decide(request, self._peer)
         except wire.BadMessageError as error:
             self._refuse(error.status, _REASONS[error.status], "This request is not one that this service takes.")

@@ -94,6 +94,8 @@ def parse_request(head: bytes) -> Request:
     method, target, minor, block = found.groups()
     if len(head) > MAX_REQUEST_HEAD:
         raise BadMessageError("head too long", 431)
+    if not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
+        raise BadMessageError("not in origin form")
     if len(target) > _MAX_TARGET:
         raise BadMessageError("target too long", 414)
     fields = _parse_fields(block)

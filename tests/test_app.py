@@ -1,0 +1,78 @@
+"""The whole service in this process: what it opens, in which order, and what it leaves behind."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import test_utils
+
+from tmppool import app
+from tmppool.config import Settings
+from tmppool.errors import ConfigError
+
+
+def settings(home: Path, **more: object) -> Settings:
+    ports = {"port": test_utils.unused_port(), "admin_port": test_utils.unused_port()}
+    given = {"backend": "fake", "ip": "127.0.0.1", "state_dir": home, "pool_size": 2, **ports, **more}
+    return Settings(**given)  # type: ignore[arg-type]
+
+
+async def stats(url: str, query: str = "") -> dict[str, object]:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}api/stats{query}") as reply:
+        return dict(await reply.json())
+
+
+async def until_warm(url: str, number: int, query: str = "") -> None:
+    async with asyncio.timeout(10):
+        while (await stats(url, query))["warm"] != number:
+            await asyncio.sleep(0.01)
+
+
+async def test_it_serves_and_leaves_no_task_behind(tmp_path: Path) -> None:
+    before = asyncio.all_tasks()
+    async with app.service(settings(tmp_path)) as url:
+        await until_warm(url, 2)
+        async with aiohttp.ClientSession() as session, session.post(f"{url}api/spawn") as reply:
+            assert reply.status == 200
+    await asyncio.sleep(0.1)
+    mine = {task.get_name() for task in asyncio.all_tasks() - before}
+
+    assert not mine & {"ledger writer", "deaths in tmppool"}
+
+
+async def test_each_pool_has_its_own_notebooks_and_limits(tmp_path: Path) -> None:
+    given = settings(tmp_path, pools={"small": {"pool_size": 1}})
+    async with app.service(given) as url:
+        await until_warm(url, 2)
+        await until_warm(url, 1, "?pool=small")
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"{url}api/spawn?pool=small") as reply:
+                assert (await reply.json())["pool"] == "small"
+            async with session.post(f"{url}api/spawn?pool=small") as reply:
+                assert (reply.status, (await reply.json())["status"]) == (429, "full")
+            async with session.post(f"{url}api/spawn?pool=none") as reply:
+                assert reply.status == 404
+        assert (await stats(url))["warm"] == 2
+
+
+async def test_a_port_in_use_is_one_sentence_and_touches_nothing(tmp_path: Path) -> None:
+    async with app.service(settings(tmp_path / "a")) as url:
+        port = int(url.rsplit(":", 1)[1].rstrip("/"))
+        with pytest.raises(ConfigError, match=f"^--port: {port} on 127.0.0.1 cannot be listened on"):
+            async with app.service(settings(tmp_path / "b", port=port, pool_name="b")):
+                pass
+    assert not (tmp_path / "b" / "ledger.sqlite").exists()
+
+
+async def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> None:
+    async with app.service(settings(tmp_path)):
+        with pytest.raises(ConfigError, match="runs already"):
+            async with app.service(settings(tmp_path)):
+                pass
+
+
+async def test_without_a_port_in_the_command_processes_cannot_be_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--command: without containers it must hold \{port\}"):
+        async with app.service(settings(tmp_path, backend="process", command="server {base_path}")):
+            pass

@@ -1,0 +1,75 @@
+"""What a setting means to each room."""
+
+import pytest
+
+from tmppool import slices
+from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tmppool.config import PoolSettings, Settings, load
+from tmppool.errors import ConfigError
+from tmppool.policy import Limits
+
+
+def test_the_limits_of_a_pool() -> None:
+    wanted = load({"pool_size": "30", "cull_timeout": "60", "cull_max": "0", "parallel_starts": "3"})
+
+    assert slices.limits(wanted) == Limits(capacity=30, warm=30, idle=60.0, lifetime=0.0, parallel_starts=3)
+
+
+@pytest.mark.parametrize(("warm", "target"), [("0", 0), ("4", 4), ("99", 10)])
+def test_no_more_are_warm_than_there_is_room_for(warm: str, target: int) -> None:
+    assert slices.limits(load({"warm": warm})).warm == target
+
+
+def test_the_spec_of_a_pool() -> None:
+    wanted = load({"image": "x", "mem_limit": "2g", "cpu_quota": "50000", "home_size": "1m", "network": "bridge"})
+    spec = slices.spec("service", "pool", wanted)
+
+    assert spec == Spec(
+        service="service", pool="pool", image="x", command=DEFAULT_COMMAND, network="bridge",
+        memory=2 << 30, cpu_quota=50_000, home_size=1 << 20,
+    )  # fmt: skip
+
+
+def test_the_default_pool_comes_first() -> None:
+    settings = Settings(pools={"other": PoolSettings(pool_size=2)})
+
+    assert list(slices.wanted_pools(settings)) == ["tmppool", "other"]
+
+
+@pytest.mark.parametrize("kind", ["docker", "fake"])
+@pytest.mark.parametrize("ip", [None, "0.0.0.0", "127.0.0.1"])
+def test_with_isolation_any_address_may_be_listened_on(kind: str, ip: str | None) -> None:
+    assert slices.public_ip(Settings(ip=ip), kind) == ip
+
+
+@pytest.mark.parametrize(("ip", "used"), [(None, "127.0.0.1"), ("::1", "::1"), ("localhost", "localhost")])
+def test_without_isolation_only_loopback(ip: str | None, used: str) -> None:
+    assert slices.public_ip(Settings(ip=ip), "process") == used
+
+
+def test_without_isolation_no_public_address() -> None:
+    with pytest.raises(ConfigError, match=r"^--ip: '192.0.2.1' is not allowed"):
+        slices.public_ip(Settings(ip="192.0.2.1"), "process")
+
+
+def test_a_public_admin_listener_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="ADMIN_AUTH_TOKEN"):
+        slices.check_admin(Settings(admin_ip="0.0.0.0"))
+    monkeypatch.setenv("ADMIN_AUTH_TOKEN", "x" * 20)
+    slices.check_admin(Settings(admin_ip="0.0.0.0"))
+
+
+def test_the_headers_of_the_api() -> None:
+    given = {"allow_origin": "*", "allow_credentials": "true", "allow_methods": "GET", "allow_headers": "a", "expose_headers": "b", "max_age": "9"}
+
+    assert slices.cors(load(given)) == {
+        "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Allow-Methods": "GET", "Access-Control-Allow-Headers": "a",
+        "Access-Control-Expose-Headers": "b", "Access-Control-Max-Age": "9",
+    }  # fmt: skip
+    assert slices.cors(Settings()) == {}
+
+
+@pytest.mark.parametrize(("ip", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_an_address_in_a_url(ip: str, shown: str) -> None:
+    assert slices.bracketed(ip) == shown
