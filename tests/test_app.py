@@ -14,7 +14,15 @@ from tmppool.errors import ConfigError
 
 def settings(home: Path, **more: object) -> Settings:
     ports = {"port": test_utils.unused_port(), "admin_port": test_utils.unused_port()}
-    given = {"backend": "fake", "ip": "127.0.0.1", "state_dir": home, "pool_size": 2, **ports, **more}
+    given = {
+        "backend": "fake",
+        "ip": "127.0.0.1",
+        "state_dir": home,
+        "pool_size": 2,
+        "on_exit": "stop",
+        **ports,
+        **more,
+    }
     return Settings(**given)  # type: ignore[arg-type]
 
 

@@ -73,8 +73,14 @@ def test_every_promise_names_a_test_that_exists() -> None:
         ("", "SPECIFICATION.md holds no promise"),
         ("| A-1 | kept | |", "A-1 names no test"),
         ("| A-1 | kept | `tests/nowhere.py::test_x` |", "A-1: there is no tests/nowhere.py"),
-        ("| A-1 | kept | `tests/test_documents.py::test_no_such` |", "A-1: tests/test_documents.py has no test_no_such"),
-        ("| A-1 | x | `tests/test_documents.py::promises` |\n| A-1 | y | `tests/test_documents.py::promises` |", "A-1 stands twice"),
+        (
+            "| A-1 | kept | `tests/test_documents.py::test_no_such` |",
+            "A-1: tests/test_documents.py has no test_no_such",
+        ),
+        (
+            "| A-1 | x | `tests/test_documents.py::promises` |\n| A-1 | y | `tests/test_documents.py::promises` |",
+            "A-1 stands twice",
+        ),
     ],
 )
 def test_the_check_of_promises_can_fail(text: str, fault: str) -> None:

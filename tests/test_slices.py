@@ -60,7 +60,14 @@ def test_a_public_admin_listener_needs_a_token(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_headers_of_the_api() -> None:
-    given = {"allow_origin": "*", "allow_credentials": "true", "allow_methods": "GET", "allow_headers": "a", "expose_headers": "b", "max_age": "9"}
+    given = {
+        "allow_origin": "*",
+        "allow_credentials": "true",
+        "allow_methods": "GET",
+        "allow_headers": "a",
+        "expose_headers": "b",
+        "max_age": "9",
+    }
 
     assert slices.cors(load(given)) == {
         "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true",

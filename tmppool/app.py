@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ async def service(settings: Settings) -> AsyncIterator[str]:
         ip = slices.public_ip(settings, kind)
         slices.check_admin(settings)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
-        stack.enter_context(_only_one(state, settings.pool_name))
+        await stack.enter_async_context(_only_one(state, settings.pool_name))
         sockets = _bind(stack, settings, ip)
         if kind == "docker":
             await _have_image(settings)
@@ -145,12 +145,11 @@ async def _have_image(settings: Settings) -> None:
 # Opening
 
 
-@contextlib.contextmanager
-def _only_one(state: Path, name: str) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _only_one(state: Path, name: str) -> AsyncIterator[None]:
     """Hold the state directory's lock; without a usable directory there is none, and the ledger says so."""
     try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = await asyncio.to_thread(_open_lock, state)
     except OSError:
         yield
         return
@@ -164,6 +163,11 @@ def _only_one(state: Path, name: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(state: Path) -> int:
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings) -> Traits:
@@ -214,10 +218,10 @@ async def _listen(
         api_token=settings.api_auth_token.get_secret_value() if settings.api_auth_token else None,
         cors=slices.cors(settings),
     )
-    pages = Pages(isolated=first.isolated)
+    pages = await asyncio.to_thread(Pages, isolated=first.isolated)
     user = User(site, pages)
     front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret))
-    public = routes.public(front, Api(site, user), user, pages)
+    public = await asyncio.to_thread(routes.public, front, Api(site, user), user, pages)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
     await listener.serve(stack, public, sockets["--port"], Gate(site).decide)

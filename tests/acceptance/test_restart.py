@@ -6,9 +6,10 @@ import uuid
 from pathlib import Path
 
 import aiohttp
+import aiosqlite
 import pytest
 
-from tests.acceptance.harness import Service, chromium, output_of, run_cell, running
+from tests.acceptance.harness import chromium, output_of, run_cell, running
 
 engine = pytest.param("docker", marks=pytest.mark.engine)
 process = pytest.param("process", marks=pytest.mark.process)
@@ -35,17 +36,17 @@ class Kernel:
             "content": {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False},
         }  # fmt: skip
         printed = ""
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            async with session.ws_connect(f"{self.url}api/kernels/{self.id}/channels") as socket:
-                await socket.send_json(request)
-                async for received in socket:
-                    answer = json.loads(received.data)
-                    if answer["parent_header"].get("msg_id") != message:
-                        continue
-                    if answer["msg_type"] == "stream":
-                        printed += answer["content"]["text"]
-                    if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
-                        return printed
+        address = f"{self.url}api/kernels/{self.id}/channels"
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
+            await socket.send_json(request)
+            async for received in socket:
+                answer = json.loads(received.data)
+                if answer["parent_header"].get("msg_id") != message:
+                    continue
+                if answer["msg_type"] == "stream":
+                    printed += answer["content"]["text"]
+                if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+                    return printed
         raise AssertionError("the kernel did not answer")
 
 
@@ -108,8 +109,6 @@ async def test_without_a_usable_ledger_what_runs_is_served_and_never_given_away(
 
 
 async def _set_version(path: Path, version: int) -> None:
-    import aiosqlite
-
     async with aiosqlite.connect(path) as database:
         await database.execute(f"PRAGMA user_version={version}")
 

@@ -67,7 +67,6 @@ async def test_a_gigabyte_each_way_and_a_reader_who_stops_leave_the_memory_alone
             assert await _given(session, url) - before < 64 * 2**20
         watching.cancel()
         assert peak.growth <= ALLOWED
-        print(f"memory grew by {peak.growth / 2**20:.1f} MiB")
 
 
 async def _given(session: aiohttp.ClientSession, url: str) -> int:

@@ -252,9 +252,7 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
             id="a bare one",
         ),
         pytest.param({"Id": "x", "Config": None}, ImageFacts("x"), id="no configuration at all"),
-        pytest.param(
-            {"Id": "x", "Config": {"WorkingDir": "/srv"}}, ImageFacts("x", "/srv"), id="a working directory"
-        ),
+        pytest.param({"Id": "x", "Config": {"WorkingDir": "/srv"}}, ImageFacts("x", "/srv"), id="a working directory"),
         pytest.param(
             {"Id": "x", "Config": {"Env": ["HOME=/home/me"], "WorkingDir": "/"}},
             ImageFacts("x", "/home/me"),
