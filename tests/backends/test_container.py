@@ -22,7 +22,7 @@ MIB = 1 << 20
 SPEC = Spec(service="talks", pool="main", image="tmppool/debian:latest")
 IMAGE = ImageFacts(id="sha256:abc", seed="/home/jovyan", landing="/tree", has_init=False)
 
-LAUNCH = 'cp -a "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
+LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
 
 DEFAULT = {
     "Image": "sha256:abc",

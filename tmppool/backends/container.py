@@ -22,7 +22,8 @@ _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server doc
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
 _HOME_INODES = 32_768
 _TMP_INODES = 16_384
-_LAUNCH = 'cp -a "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
+# Times are not kept: to the visitor these files are new.
+_LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
 
 
 @dataclass(frozen=True, slots=True)
