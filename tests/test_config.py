@@ -199,7 +199,7 @@ def test_the_defaults_of_a_pool_are_those_of_the_default_pool(toml: Path) -> Non
     }
 
 
-@pytest.mark.parametrize(("words", "warm"), [([], 10), (["--warm=3"], 3), (["--warm=0"], 0), (["--warm=99"], 10)])
+@pytest.mark.parametrize(("words", "warm"), [([], 10), (["--warm=3"], 3), (["--warm=1"], 1), (["--warm=99"], 10)])
 def test_all_of_the_pool_is_kept_warm_unless_fewer_are_wanted(words: list[str], warm: int) -> None:
     assert from_flags(*words).warm_target == warm
 
@@ -262,7 +262,7 @@ def test_all_of_the_pool_is_kept_warm_unless_fewer_are_wanted(words: list[str], 
             "--pool-size=many",
             "--pool-size: 'many' is not allowed: input should be a valid integer, unable to parse string as an integer",
         ),
-        ("--warm=-1", "--warm: '-1' is not allowed: input should be greater than or equal to 0"),
+        ("--warm=0", "--warm: '0' is not allowed: input should be greater than or equal to 1"),
         ("--cpu-quota=0", "--cpu-quota: '0' is not allowed: input should be greater than or equal to 1000"),
         (
             "--cpu-quota=half",

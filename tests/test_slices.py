@@ -15,7 +15,7 @@ def test_the_limits_of_a_pool() -> None:
     assert slices.limits(wanted) == Limits(capacity=30, warm=30, idle=60.0, lifetime=0.0, parallel_starts=3)
 
 
-@pytest.mark.parametrize(("warm", "target"), [("0", 0), ("4", 4), ("99", 10)])
+@pytest.mark.parametrize(("warm", "target"), [("1", 1), ("4", 4), ("99", 10)])
 def test_no_more_are_warm_than_there_is_room_for(warm: str, target: int) -> None:
     assert slices.limits(load({"warm": warm})).warm == target
 

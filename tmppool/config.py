@@ -82,7 +82,7 @@ class PoolSettings(BaseModel):
         None, "shell command in the container; {base_path} {port} {ip} {token} are filled in", common=True
     )
     pool_size: int = option(10, "capacity: how many notebooks there may be, sessions included", common=True, ge=1)
-    warm: int | None = option(None, "how many to keep started and unassigned (all that have room)", common=True, ge=0)
+    warm: int | None = option(None, "how many to keep started and unassigned (all that have room)", common=True, ge=1)
     cull_timeout: float = option(3600.0, "seconds without interaction until a session is reaped", common=True, ge=0)
     cull_max: float = option(14400.0, "seconds after assignment until a session is reaped", common=True, ge=0)
     mem_limit: Size = option("1g", "memory of a notebook, without swap", common=True)

@@ -112,7 +112,7 @@ class Service:
                     for notebook in await self.notebooks():
                         await session.delete(f"{self.admin_url}/api/notebooks/{notebook['id']}")
         await self.stop()
-        command = [sys.executable, "-m", "tmppool", *self.options, "--on-exit=stop", "--warm=0"]
+        command = [sys.executable, "-m", "tmppool", *self.options, "--on-exit=stop", "--warm=1"]
         last = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=self.env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -33,7 +34,8 @@ class Connection(web.RequestHandler):
     """
 
     def __init__(self, server: web.Server, decide: Decide, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(server, loop=loop, keepalive_timeout=_FOREVER)
+        no_log: Any = None  # aiohttp's access log would hold addresses and keys
+        super().__init__(server, loop=loop, keepalive_timeout=_FOREVER, access_log=no_log)
         self._decide = decide
         self._pending = b""
         self._head = b""

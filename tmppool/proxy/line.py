@@ -50,7 +50,7 @@ class Line(asyncio.Protocol):
         self._lines.forget(self)
         user, self.user = self.user, None
         if user is not None:
-            user.notebook_lost(is_clean=error is None)
+            user.notebook_lost(is_clean=error is None and not self._lines.is_closed)
 
     def pause_writing(self) -> None:
         if self.user is not None:
@@ -85,7 +85,7 @@ class Lines:
         self._dial = dial
         self._idle: list[Line] = []
         self._open: set[Line] = set()
-        self._is_closed = False
+        self.is_closed = False
 
     def take(self) -> Line | None:
         """Return a line that waits for use, if there is one."""
@@ -97,21 +97,21 @@ class Lines:
 
     async def dial(self) -> Line:
         """Return a new line. Raises OSError, of which TimeoutError is one."""
-        if self._is_closed:
+        if self.is_closed:
             raise ConnectionRefusedError("the notebook is gone")
         async with asyncio.timeout(_DIAL_TIMEOUT):
             sock = await self._dial.connect()
         loop = asyncio.get_running_loop()
         make: Callable[[], Line] = lambda: Line(self)  # noqa: E731 - names the type
         _, line = await loop.create_connection(make, sock=sock)
-        if self._is_closed:
+        if self.is_closed:
             line.drop()
             raise ConnectionRefusedError("the notebook is gone")
         self._open.add(line)
         return line
 
     def keep(self, line: Line) -> None:
-        if self._is_closed or len(self._idle) >= _MAX_IDLE:
+        if self.is_closed or len(self._idle) >= _MAX_IDLE:
             line.drop()
         else:
             self._idle.append(line)
@@ -123,6 +123,6 @@ class Lines:
 
     def close(self) -> None:
         """Close all lines, also those in use: who uses one hears that it is lost."""
-        self._is_closed = True
+        self.is_closed = True
         for line in list(self._open):
             line.transport.abort()

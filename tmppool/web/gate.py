@@ -14,7 +14,7 @@ from tmppool.proxy.line import Lines
 from tmppool.proxy.passage import Passage
 from tmppool.web.site import Site
 
-TARGET = re.compile(r"^/user/([A-Za-z0-9_-]{16,128})(?:/([^?]*)(\?.*)?)?$")
+TARGET = re.compile(r"^/user/([A-Za-z0-9_-]{16,128})(?:/([^?]*))?(\?.*)?$")
 _APP_PAGE = re.compile(r"^(lab|doc|tree|notebooks|edit|consoles|terminals|nbclassic)(/|$)")
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 

@@ -38,7 +38,7 @@ class User:
         if self._site.pools.find(key) is None:
             return self.gone(request, key, (path or "") + (found[3] or ""))
         if path is None:
-            return web.Response(status=_FOUND, headers={"Location": f"/user/{key}/"})
+            return web.Response(status=_FOUND, headers={"Location": f"/user/{key}/{found[3] or ''}"})
         failure = request.protocol.failure if isinstance(request.protocol, Connection) else None
         if failure is not None:
             _log.warning("notebook.silent", error=str(failure))
