@@ -34,6 +34,8 @@ _LOG = "notebook.log"
 _LOG_TAIL = 4096  # bytes
 _KILL_ROUNDS = 250  # looks until no process of a notebook is left
 _KILL_PAUSE = 0.02  # seconds between two looks
+# No pop-up that asks about news (JupyterLab documentation, "Announcements"); our image has the same setting.
+_PAGE_CONFIG = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 _LANDING = "/notebooks/welcome.ipynb"
 # What a notebook may see of the service's environment: nothing that could be a secret.
 _ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -144,6 +146,9 @@ class ProcessBackend:
             shutil.copytree(self._paths.template, home / "home")
         (home / "home").mkdir(exist_ok=True)
         (home / "tmp").mkdir()
+        page_config = home / "home" / ".jupyter" / "labconfig" / "page_config.json"
+        page_config.parent.mkdir(parents=True, exist_ok=True)
+        page_config.write_text(json.dumps(_PAGE_CONFIG))
 
     async def _spawn(self, key: str, home: Path, token: str, port: int) -> asyncio.subprocess.Process:
         command = self._spec.render(key, ip="127.0.0.1", port=port, token=token)
