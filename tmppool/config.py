@@ -85,12 +85,12 @@ class PoolSettings(BaseModel):
     warm: int | None = option(None, "how many to keep started and unassigned (all that have room)", common=True, ge=1)
     cull_timeout: float = option(3600.0, "seconds without interaction until a session is reaped", common=True, ge=0)
     cull_max: float = option(14400.0, "seconds after assignment until a session is reaped", common=True, ge=0)
-    mem_limit: Size = option("1g", "memory of a notebook, without swap", common=True)
+    mem_limit: Size = option("1g", "memory of a notebook, without swap", common=True, ge=1 << 20)
     cpu_quota: int | None = option(100_000, "CPU microseconds per 100000: 50000 is half a core", common=True, ge=1000)
     cpu_shares: int | None = option(64, "weight against other work on the host (default elsewhere: 1024)", ge=2)
     pids_limit: int = option(256, "processes and threads of a notebook", ge=32)
-    home_size: Size = option("256m", "size of the home, which lives in memory")
-    tmp_size: Size = option("128m", "size of /tmp, which lives in memory")
+    home_size: Size = option("256m", "size of the home, which lives in memory", ge=4096)
+    tmp_size: Size = option("128m", "size of /tmp, which lives in memory", ge=4096)
     network: Literal["none", "isolated", "bridge"] = option(
         "none", "none; isolated: a bridge without a way out; bridge: visitors reach the internet", common=True
     )
