@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page
@@ -185,8 +186,7 @@ async def test_without_containers_the_pages_say_so_and_nothing_listens_publicly(
     async with running(tmp_path, "process", "--pool-size=1") as service:
         async with aiohttp.ClientSession() as session, session.get(service.url) as reply:
             assert "not isolated" in await reply.text()
-        listening = await asyncio.create_subprocess_exec("ss", "-Hltn", stdout=asyncio.subprocess.PIPE)
-        lines = (await listening.communicate())[0].decode().split("\n")
-        addresses = [line.split()[3] for line in lines if line]
-        ours = [address for address in addresses if address.endswith(f":{service.port}")]
-        assert ours == [f"127.0.0.1:{service.port}"]
+        assert service.process is not None
+        connections = psutil.Process(service.process.pid).net_connections("tcp")
+        listening = {connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN}
+        assert listening == {("127.0.0.1", service.port), ("127.0.0.1", service.admin_port)}
