@@ -43,6 +43,7 @@ class Connection(web.RequestHandler):
         self._own_body = wire.Body(0)
         self._is_own_unanswered = False
         self._timer: asyncio.TimerHandle | None = None
+        self._head_began = False
         self._peer = ""
         self._holds: set[str] = set()
         self.failure: BackendError | None = None
@@ -204,8 +205,6 @@ class Connection(web.RequestHandler):
             self._exchange = Exchange(self, request, passage)
             self._exchange.start()
         return True
-
-    _head_began = False
 
     def _feed_own(self, head: bytes, length: int) -> None:
         self._is_own_unanswered = True

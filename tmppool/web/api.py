@@ -11,7 +11,6 @@ from tmppool.errors import PoolEmptyError, PoolFullError
 from tmppool.notebook import EXPLANATIONS, Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.running import base_path
-from tmppool.web import links
 from tmppool.web.site import Site
 from tmppool.web.user import User
 
@@ -26,7 +25,7 @@ class Api:
     async def spawn(self, request: web.Request) -> web.Response:
         """POST /api/spawn, as tmpnb's: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
         require_token(request, self._site.api_token)
-        pool = self._pool(request)
+        pool = self._site.pool_of(request)
         try:
             notebook = await self._site.assign(pool, None, None)
         except PoolEmptyError as error:
@@ -37,7 +36,7 @@ class Api:
 
     async def stats(self, request: web.Request) -> web.Response:
         """GET /api/stats: ``available`` notebooks are warm; ``capacity`` counts all places."""
-        pool = self._pool(request)
+        pool = self._site.pool_of(request)
         counts = {state.value: pool.count(state) for state in (State.STARTING, State.WARM, State.ASSIGNED)}
         body = {
             "available": counts["warm"],
@@ -80,12 +79,6 @@ class Api:
         """OPTIONS: what ``--allow-origin`` and its siblings permit."""
         del request
         return web.Response(status=204, headers=self._site.cors)
-
-    def _pool(self, request: web.Request) -> Pool:
-        pool = self._site.pools.get(links.pool_of(request.raw_path))
-        if pool is None:
-            raise web.HTTPNotFound(text="This service has no pool of that name.")
-        return pool
 
     def _json(self, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
         return web.json_response(body, status=status, headers={**_NO_STORE, **self._site.cors, **(headers or {})})

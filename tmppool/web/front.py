@@ -28,7 +28,7 @@ class Front:
 
     async def launch(self, request: web.Request) -> web.Response:
         """GET: the launch page; a visitor who holds a notebook is sent on to it."""
-        pool = self._pool(request)
+        pool = self._site.pool_of(request)
         visitor = self._site.visitor(request)
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
@@ -38,7 +38,7 @@ class Front:
     async def spawn(self, request: web.Request) -> web.Response:
         """POST: assign, and 303 to the notebook."""
         self._site.refuse_cross_site(request)
-        pool = self._pool(request)
+        pool = self._site.pool_of(request)
         ticket, visitor = await _ticket_in(request), self._site.visitor(request)
         target = self._target(request, pool)
         held = self._site.pools.held_by(visitor, pool)
@@ -52,12 +52,6 @@ class Front:
             self._tickets.give_back(ticket, visitor)
             return self._wait_page(request, pool, error)
         return self._send_on(notebook, target)
-
-    def _pool(self, request: web.Request) -> Pool:
-        pool = self._site.pools.get(links.pool_of(request.raw_path))
-        if pool is None:
-            raise web.HTTPNotFound(text="This service has no pool of that name.")
-        return pool
 
     def _target(self, request: web.Request, pool: Pool) -> str:
         return links.target_of(request.raw_path, self._site.landing[pool.name])

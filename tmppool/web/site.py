@@ -19,6 +19,7 @@ from tmppool.pools import Pools
 from tmppool.proxy import headers
 from tmppool.proxy.forwarded import Client, Network, identify
 from tmppool.tasks import spawn
+from tmppool.web import links
 
 _log = structlog.get_logger("tmppool.site")
 
@@ -37,6 +38,13 @@ class Site:
     trusted: tuple[Network, ...] = ()
     api_token: str | None = None
     cors: dict[str, str] = field(default_factory=dict)
+
+    def pool_of(self, request: web.BaseRequest) -> Pool:
+        """Return the pool that the request's link names. Raises HTTPNotFound."""
+        pool = self.pools.get(links.pool_of(request.raw_path))
+        if pool is None:
+            raise web.HTTPNotFound(text="This service has no pool of that name.")
+        return pool
 
     def client(self, request: web.BaseRequest) -> Client:
         return self.client_of(request.remote or "", request.headers)
