@@ -152,6 +152,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 async def run_cell(page: Page, number: int = 0, *, code: str | None = None) -> None:
     """Execute a code cell of the open notebook, with new code when given; waits for its kernel first."""
+    # Jupyter asks which kernel to use when a cell is run before it has found the one that runs.
+    kernel = page.locator('[data-jp-item-name="kernelName"]').filter(has_text="Python")
+    await kernel.first.wait_for(timeout=60_000)
     indicator = page.locator(".jp-Notebook-ExecutionIndicator")
     await indicator.first.wait_for(timeout=60_000)
     async with asyncio.timeout(60):
