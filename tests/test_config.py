@@ -7,7 +7,8 @@ import pytest
 
 from tmppool import config
 from tmppool.__main__ import parse_options
-from tmppool.config import RETIRED, PoolSettings, Settings, load, parse_size
+from tmppool.config import RETIRED, Settings, load
+from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings, parse_size
 from tmppool.errors import ConfigError
 
 SECRETS = {"api_auth_token", "admin_auth_token"}
@@ -27,6 +28,17 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "home_size": ("1g", 1 << 30),
     "tmp_size": ("64k", 64 << 10),
     "network": ("bridge", "bridge"),
+    "nofile_limit": ("1024", 1024),
+    "memlock_limit": ("1m", 1 << 20),
+    "sigpending_limit": ("128", 128),
+    "home_inodes": ("1000", 1000),
+    "tmp_inodes": ("1000", 1000),
+    "shm_size": ("1m", 1 << 20),
+    "log_size": ("64k", 64 << 10),
+    "oom_score": ("900", 900),
+    "seccomp": ("engine", "engine"),
+    "runtime": ("runsc", "runsc"),
+    "container_uids": ("5000-5999", "5000-5999"),
     "container_user": ("jovyan", "jovyan"),
     "container_port": ("9999", 9999),
     "host_directories": ("/data:/data:ro, /talks:/talks", ("/data:/data:ro", "/talks:/talks")),
@@ -41,6 +53,12 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "admin_port": ("10001", 10_001),
     "public_url": ("https://try.example.org/", "https://try.example.org"),
     "trusted_proxies": ("10.0.0.0/8,192.168.1.1", ("10.0.0.0/8", "192.168.1.1")),
+    "domain_per_notebook": ("nb.example:8443", "nb.example:8443"),
+    "workshop_code": ("monday", "monday"),
+    "starts_per_hour": ("5", 5),
+    "connections_per_address": ("10", 10),
+    "upload_limit": ("10m", 10 << 20),
+    "accept_risk": ("neighbour, gateway", ("neighbour", "gateway")),
     "pool_name": ("workshop-1", "workshop-1"),
     "cull_period": ("2.5", 2.5),
     "user_length": ("32", 32),
@@ -133,11 +151,11 @@ def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(toml: Path, mo
 @pytest.mark.parametrize(
     ("environment", "words", "image"),
     [
-        ({}, [], config.DEFAULT_IMAGE),
+        ({}, [], DEFAULT_IMAGE),
         ({"DOCKER_NOTEBOOK_IMAGE": "a"}, [], "a"),
         ({"DOCKER_NOTEBOOK_IMAGE": "a", "TMPPOOL_IMAGE": "b"}, [], "b"),
         ({"DOCKER_NOTEBOOK_IMAGE": "a", "TMPPOOL_IMAGE": "b"}, ["--image=c"], "c"),
-        pytest.param({"IMAGE": "another programs'"}, [], config.DEFAULT_IMAGE, id="a variable of others"),
+        pytest.param({"IMAGE": "another programs'"}, [], DEFAULT_IMAGE, id="a variable of others"),
     ],
 )
 def test_the_image_may_come_from_the_variable_that_jupyter_uses(

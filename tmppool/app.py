@@ -22,12 +22,13 @@ from tmppool import build_image, log, recovery, slices, timers
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
 from tmppool.backends.process import ProcessBackend, ProcessPaths
-from tmppool.config import DEFAULT_IMAGE, PoolSettings, Settings
+from tmppool.config import Settings
 from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
 from tmppool.notebook import State, Transition
 from tmppool.pool import Pool
+from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings
 from tmppool.pools import Pools
 from tmppool.proxy.forwarded import networks
 from tmppool.tasks import spawn

@@ -7,31 +7,26 @@ sentence: the option, the value, what is allowed. tmpnb's option names and meani
 import ipaddress
 import os
 import re
-import string
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, SecretStr, ValidationError, field_validator
 from pydantic import model_validator as validate_model
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
 from tmppool.errors import ConfigError
+from tmppool.pool_settings import PoolSettings, Size, Words, option
 
-_SIZE = re.compile(r"^(\d+)([bkmg]?)b?$", re.IGNORECASE)
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
-_PLACEHOLDERS = {"base_path", "port", "ip", "token"}
+_HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
-
-DEFAULT_IMAGE = "tmppool/debian:latest"
 
 RETIRED = {
     "use-tokens": "every notebook has a token of its own, which the proxy holds",
@@ -44,91 +39,6 @@ RETIRED = {
     "container-ip": "notebooks are reached inside their own network namespace",
 }
 """tmpnb's options that no longer mean anything, and what to use: accepted with a warning."""
-
-
-def parse_size(value: object) -> int:
-    """Return bytes for Docker's notation: a whole number with b, k, m or g behind it, powers of 1024."""
-    found = _SIZE.match(str(value).strip())
-    if found is None:
-        raise ValueError("a size is a whole number with b, k, m or g behind it, as in 512m or 1g")
-    return int(found[1]) * _UNITS[found[2].lower()]
-
-
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-Size = Annotated[int, BeforeValidator(parse_size)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any:
-    """Declare a setting; the common ones stand in ``--help``, all in ``--help-all``."""
-    return Field(default, description=text, json_schema_extra={"common": common}, **more)
-
-
-class PoolSettings(BaseModel):
-    """What one pool may have of its own in the TOML file, as ``[pools.NAME]``."""
-
-    model_config = SettingsConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
-
-    image: str = option(
-        DEFAULT_IMAGE,
-        "image to run; `tmppool build-image debian` makes the default",
-        common=True,
-        validation_alias=AliasChoices("TMPPOOL_IMAGE", "DOCKER_NOTEBOOK_IMAGE"),
-    )
-    command: str | None = option(
-        None, "shell command in the container; {base_path} {port} {ip} {token} are filled in", common=True
-    )
-    pool_size: int = option(10, "capacity: how many notebooks there may be, sessions included", common=True, ge=1)
-    warm: int | None = option(None, "how many to keep started and unassigned (all that have room)", common=True, ge=1)
-    cull_timeout: float = option(3600.0, "seconds without interaction until a session is reaped", common=True, ge=0)
-    cull_max: float = option(14400.0, "seconds after assignment until a session is reaped", common=True, ge=0)
-    mem_limit: Size = option("1g", "memory of a notebook, without swap", common=True, ge=1 << 20)
-    cpu_quota: int | None = option(100_000, "CPU microseconds per 100000: 50000 is half a core", common=True, ge=1000)
-    cpu_shares: int | None = option(64, "weight against other work on the host (default elsewhere: 1024)", ge=2)
-    pids_limit: int = option(256, "processes and threads of a notebook", ge=32)
-    home_size: Size = option("256m", "size of the home, which lives in memory", ge=4096)
-    tmp_size: Size = option("128m", "size of /tmp, which lives in memory", ge=4096)
-    network: Literal["none", "isolated", "bridge"] = option(
-        "none", "none; isolated: a bridge without a way out; bridge: visitors reach the internet", common=True
-    )
-    container_user: str = option("1000:100", "user and group that a notebook runs as")
-    container_port: int = option(8888, "port of the notebook inside its container", ge=1, le=65535)
-    host_directories: Words = option((), "comma list of /host/path:/path:ro to mount in every notebook")
-    extra_hosts: Words = option((), "comma list of name:address for /etc/hosts in every notebook")
-    redirect_uri: str | None = option(None, "where a click on / leads (what the image says, else /tree)", common=True)
-    start_timeout: float = option(60.0, "seconds for a notebook to answer before its start has failed", gt=0)
-    parallel_starts: int = option(max(2, os.cpu_count() or 2), "how many notebooks start at once", ge=1)
-
-    @field_validator("command")
-    @classmethod
-    def _check_command(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            names = {name for _, name, _, _ in string.Formatter().parse(value) if name is not None}
-        except ValueError as error:
-            raise ValueError(f"braces must be doubled unless they name a placeholder ({error})") from error
-        if names - _PLACEHOLDERS:
-            raise ValueError(
-                f"the placeholders are {{base_path}} {{port}} {{ip}} {{token}}, not {{{min(names - _PLACEHOLDERS)}}}"
-            )
-        if "base_path" not in names:
-            raise ValueError("it must hold {base_path}, or no notebook can be told from another")
-        return value
-
-    @field_validator("redirect_uri")
-    @classmethod
-    def _check_redirect(cls, value: str | None) -> str | None:
-        if value is not None and (not value.startswith("/") or value.startswith("//")):
-            raise ValueError("it must be a path that begins with one slash, as in /lab")
-        return value
-
-    @property
-    def warm_target(self) -> int:
-        return self.pool_size if self.warm is None else min(self.warm, self.pool_size)
 
 
 class Settings(PoolSettings, BaseSettings):
@@ -145,6 +55,14 @@ class Settings(PoolSettings, BaseSettings):
     admin_port: int = option(10000, "port of the admin listener", ge=1, le=65535)
     public_url: str | None = option(None, "how visitors reach the service, when a proxy in front hides it")
     trusted_proxies: Words = option((), "comma list of addresses or networks whose X-Forwarded-* are believed")
+    domain_per_notebook: str | None = option(
+        None, "domain below which every notebook has a host name of its own, with a port where one is needed"
+    )
+    workshop_code: str | None = option(None, "word that lets a class behind one address start more")
+    starts_per_hour: int = option(60, "notebooks that one address may start in an hour; 0: any number", ge=0)
+    connections_per_address: int = option(512, "connections that one address may have open; 0: any number", ge=0)
+    upload_limit: Size = option("2g", "body of one request to a notebook; 0: any size", ge=0)
+    accept_risk: Words = option((), "comma list of start-up probes that may fail; `tmppool audit` names them")
     pool_name: str = option("tmppool", "name of this service's pool: two services on one engine need two", common=True)
     pools: dict[str, PoolSettings] = option({}, "more pools, by name; in the TOML file only")
     cull_period: float = option(10.0, "seconds between two looks at what is due", gt=0)
@@ -211,6 +129,13 @@ class Settings(PoolSettings, BaseSettings):
         if value is not None and not re.match(r"^https?://[^/?#]+/?$", value):
             raise ValueError("it must be http:// or https:// with a host and nothing behind it")
         return value.rstrip("/") if value else value
+
+    @field_validator("domain_per_notebook")
+    @classmethod
+    def _check_domain(cls, value: str | None) -> str | None:
+        if value is not None and not _HOST.match(value):
+            raise ValueError("it must be a host name in small letters, as in nb.example or nb.example:8443")
+        return value
 
     @validate_model(mode="after")
     def _check_pools(self) -> Self:

@@ -1,9 +1,10 @@
 """From the settings to each room's own small slice: what a setting means is said here, once."""
 
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
-from tmppool.config import PoolSettings, Settings
+from tmppool.config import Settings
 from tmppool.errors import ConfigError
 from tmppool.policy import Limits
+from tmppool.pool_settings import PoolSettings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -48,13 +49,24 @@ def spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
         command=wanted.command or DEFAULT_COMMAND,
         port=wanted.container_port,
         user=wanted.container_user,
+        uids=wanted.uids,
         network=wanted.network,
         memory=wanted.mem_limit,
         cpu_quota=wanted.cpu_quota,
         cpu_shares=wanted.cpu_shares,
         pids=wanted.pids_limit,
+        nofile=wanted.nofile_limit,
+        memlock=wanted.memlock_limit,
+        sigpending=wanted.sigpending_limit,
         home_size=wanted.home_size,
+        home_inodes=wanted.home_inodes,
         tmp_size=wanted.tmp_size,
+        tmp_inodes=wanted.tmp_inodes,
+        shm_size=wanted.shm_size,
+        log_size=wanted.log_size,
+        oom_score=wanted.oom_score,
+        seccomp=wanted.seccomp,
+        runtime=wanted.runtime,
         start_timeout=wanted.start_timeout,
         binds=wanted.host_directories,
         extra_hosts=wanted.extra_hosts,

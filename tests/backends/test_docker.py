@@ -18,7 +18,7 @@ from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import KEY_LABEL, container_name, network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.build_image import build
-from tmppool.config import DEFAULT_IMAGE
+from tmppool.pool_settings import DEFAULT_IMAGE
 from tmppool.errors import BackendError, ImageError, StartError
 from tmppool.upstream import Upstream
 

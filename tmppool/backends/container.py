@@ -79,7 +79,7 @@ def container_config(spec: Spec, key: str, token: str, image: ImageFacts) -> dic
     command = spec.render(key, ip=ip, port=spec.port, token=token)
     return {
         "Image": image.id or spec.image,
-        "User": spec.user,
+        "User": spec.user or "1000:100",
         "Hostname": "notebook",
         "WorkingDir": HOME,
         "Cmd": ["/bin/sh", "-c", _LAUNCH, command],
@@ -123,7 +123,7 @@ def _host_config(spec: Spec, image: ImageFacts) -> dict[str, Any]:
         "SecurityOpt": ["no-new-privileges:true"],
         "ReadonlyRootfs": True,
         "Tmpfs": {
-            HOME: _tmpfs(spec.home_size, _HOME_INODES, spec.user),
+            HOME: _tmpfs(spec.home_size, _HOME_INODES, spec.user or "1000:100"),
             "/tmp": _tmpfs(spec.tmp_size, _TMP_INODES),  # noqa: S108 - the container's own
         },
         "IpcMode": "private",

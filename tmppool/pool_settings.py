@@ -1,0 +1,131 @@
+"""What one pool may have of its own: the image, how many, for how long, and every limit of a notebook.
+
+Flags and ``TMPPOOL_*`` variables set these for the default pool, ``[pools.NAME]`` in the TOML file for others.
+"""
+
+import os
+import re
+import string
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic_settings import NoDecode
+
+_SIZE = re.compile(r"^(\d+)([bkmg]?)b?$", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_UIDS = re.compile(r"^(\d{1,10})-(\d{1,10})$")
+_MAX_UID = 2**32 - 2
+_PLACEHOLDERS = {"base_path", "port", "ip", "token"}
+
+DEFAULT_IMAGE = "tmppool/debian:latest"
+
+
+def parse_size(value: object) -> int:
+    """Return bytes for Docker's notation: a whole number with b, k, m or g behind it, powers of 1024."""
+    found = _SIZE.match(str(value).strip())
+    if found is None:
+        raise ValueError("a size is a whole number with b, k, m or g behind it, as in 512m or 1g")
+    return int(found[1]) * _UNITS[found[2].lower()]
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any:
+    """Declare a setting; the common ones stand in ``--help``, all in ``--help-all``."""
+    return Field(default, description=text, json_schema_extra={"common": common}, **more)
+
+
+class PoolSettings(BaseModel):
+    """What one pool may have of its own in the TOML file, as ``[pools.NAME]``."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
+
+    image: str = option(
+        DEFAULT_IMAGE,
+        "image to run; `tmppool build-image debian` makes the default",
+        common=True,
+        validation_alias=AliasChoices("TMPPOOL_IMAGE", "DOCKER_NOTEBOOK_IMAGE"),
+    )
+    command: str | None = option(
+        None, "shell command in the container; {base_path} {port} {ip} {token} are filled in", common=True
+    )
+    pool_size: int = option(10, "capacity: how many notebooks there may be, sessions included", common=True, ge=1)
+    warm: int | None = option(None, "how many to keep started and unassigned (all that have room)", common=True, ge=1)
+    cull_timeout: float = option(3600.0, "seconds without interaction until a session is reaped", common=True, ge=0)
+    cull_max: float = option(14400.0, "seconds after assignment until a session is reaped", common=True, ge=0)
+    mem_limit: Size = option("1g", "memory of a notebook, without swap", common=True, ge=1 << 20)
+    cpu_quota: int | None = option(100_000, "CPU microseconds per 100000: 50000 is half a core", common=True, ge=1000)
+    cpu_shares: int | None = option(64, "weight against other work on the host (default elsewhere: 1024)", ge=2)
+    pids_limit: int = option(256, "processes and threads of a notebook", ge=32)
+    nofile_limit: int = option(4096, "open files of one process", ge=256)
+    memlock_limit: Size = option("64k", "memory that one process may lock", ge=0)
+    sigpending_limit: int = option(4096, "signals that may wait for one user", ge=64)
+    home_size: Size = option("256m", "size of the home, which lives in memory", ge=4096)
+    home_inodes: int = option(32_768, "files and directories in the home", ge=256)
+    tmp_size: Size = option("128m", "size of /tmp, which lives in memory", ge=4096)
+    tmp_inodes: int = option(16_384, "files and directories in /tmp", ge=64)
+    shm_size: Size = option("64m", "size of /dev/shm, which lives in memory", ge=4096)
+    log_size: Size = option("1m", "log of one notebook that the engine keeps", ge=4096)
+    oom_score: int = option(
+        500, "which process the kernel ends first when memory is short; more is sooner", ge=0, le=1000
+    )
+    seccomp: str = option("tmppool", "system calls: tmppool, engine (the engine's own rules) or a file of rules")
+    runtime: str | None = option(None, "the engine's runtime for notebooks, as in runsc or kata (the engine's default)")
+    network: Literal["none", "isolated", "bridge"] = option(
+        "none", "none; isolated: a bridge without a way out; bridge: visitors reach the internet", common=True
+    )
+    container_uids: str = option("20000-29999", "user numbers, one for each notebook and no two alike")
+    container_user: str | None = option(None, "one user and group for all notebooks, instead of --container-uids")
+    container_port: int = option(8888, "port of the notebook inside its container", ge=1, le=65535)
+    host_directories: Words = option((), "comma list of /host/path:/path:ro to mount in every notebook")
+    extra_hosts: Words = option((), "comma list of name:address for /etc/hosts in every notebook")
+    redirect_uri: str | None = option(None, "where a click on / leads (what the image says, else /tree)", common=True)
+    start_timeout: float = option(60.0, "seconds for a notebook to answer before its start has failed", gt=0)
+    parallel_starts: int = option(max(2, os.cpu_count() or 2), "how many notebooks start at once", ge=1)
+
+    @field_validator("command")
+    @classmethod
+    def _check_command(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            names = {name for _, name, _, _ in string.Formatter().parse(value) if name is not None}
+        except ValueError as error:
+            raise ValueError(f"braces must be doubled unless they name a placeholder ({error})") from error
+        if names - _PLACEHOLDERS:
+            raise ValueError(
+                f"the placeholders are {{base_path}} {{port}} {{ip}} {{token}}, not {{{min(names - _PLACEHOLDERS)}}}"
+            )
+        if "base_path" not in names:
+            raise ValueError("it must hold {base_path}, or no notebook can be told from another")
+        return value
+
+    @field_validator("redirect_uri")
+    @classmethod
+    def _check_redirect(cls, value: str | None) -> str | None:
+        if value is not None and (not value.startswith("/") or value.startswith("//")):
+            raise ValueError("it must be a path that begins with one slash, as in /lab")
+        return value
+
+    @field_validator("container_uids")
+    @classmethod
+    def _check_uids(cls, value: str) -> str:
+        found = _UIDS.match(value)
+        if found is None or not 0 < int(found[1]) <= int(found[2]) <= _MAX_UID:
+            raise ValueError("it must be FIRST-LAST, two user numbers above 0, as in 20000-29999")
+        return value
+
+    @property
+    def uids(self) -> range:
+        first, _, last = self.container_uids.partition("-")
+        return range(int(first), int(last) + 1)
+
+    @property
+    def warm_target(self) -> int:
+        return self.pool_size if self.warm is None else min(self.warm, self.pool_size)
