@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tmppool import config
 from tmppool.__main__ import parse_options
 from tmppool.config import RETIRED, Settings, load
-from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings, parse_size
 from tmppool.errors import ConfigError
+from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings, parse_size
 
 SECRETS = {"api_auth_token", "admin_auth_token"}
 

@@ -18,8 +18,8 @@ from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import KEY_LABEL, container_name, network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.build_image import build
-from tmppool.pool_settings import DEFAULT_IMAGE
 from tmppool.errors import BackendError, ImageError, StartError
+from tmppool.pool_settings import DEFAULT_IMAGE
 from tmppool.upstream import Upstream
 
 on_an_engine = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
