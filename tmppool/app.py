@@ -34,6 +34,7 @@ from tmppool.proxy.forwarded import networks
 from tmppool.tasks import spawn
 from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
+from tmppool.web.admission import Admission
 from tmppool.web.api import Api
 from tmppool.web.front import Front
 from tmppool.web.gate import Gate
@@ -221,10 +222,11 @@ async def _listen(
     )
     pages = await asyncio.to_thread(Pages, isolated=first.isolated)
     user = User(site, pages)
-    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret))
-    public = await asyncio.to_thread(routes.public, front, Api(site, user), user, pages)
+    admission = Admission(settings.starts_per_hour, settings.workshop_code)
+    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), admission)
+    public = await asyncio.to_thread(routes.public, front, Api(site, user, admission), user, pages)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
-    admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
+    admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
     await listener.serve(stack, public, sockets["--port"], Gate(site).decide)
     await listener.serve(stack, admin, sockets["--admin-port"])
 

@@ -35,7 +35,9 @@ async def leave(request: web.Request) -> web.Response:
 
 @pytest.fixture
 async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    app = web.Application(middlewares=[middleware.errors(Pages(isolated=True)), middleware.token(None)])
+    app = web.Application(
+        middlewares=[middleware.errors(Pages(isolated=True)), middleware.operator_only(None, "127.0.0.1")]
+    )
     for name, handler in (("fail", fail), ("refuse", refuse), ("redirect", redirect), ("leave", leave)):
         app.router.add_get(f"/{name}/{{secret:.*}}", handler)
     async with TestClient(TestServer(app)) as made:

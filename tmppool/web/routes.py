@@ -41,9 +41,9 @@ def public(front: Front | None, api: Api, user: User, pages: Pages) -> web.Appli
     return app
 
 
-def admin(handlers: Admin, pages: Pages, token: str | None) -> web.Application:
-    """Return the admin listener's application."""
-    app = web.Application(middlewares=[middleware.errors(pages), middleware.token(token)])
+def admin(handlers: Admin, pages: Pages, token: str | None, ip: str) -> web.Application:
+    """Return the application of the admin listener at ``ip``."""
+    app = web.Application(middlewares=[middleware.errors(pages), middleware.operator_only(token, ip)])
     app.router.add_delete("/api/pool", handlers.drain)
     app.router.add_get("/api/notebooks", handlers.notebooks)
     app.router.add_delete("/api/notebooks/{key}", handlers.end)
