@@ -62,7 +62,7 @@
   const tick = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
     if (left <= 0) return whenSeen(submit);
-    const [n, unit] = left > 90 ? [Math.ceil(left / 60), "minute"] : [left, "second"];
+    const [n, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
     status.textContent = `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
     timer = setTimeout(tick, 250);
   };
