@@ -101,6 +101,18 @@ async def test_a_double_click_and_the_way_back_take_one_notebook(browser: Browse
         assert (await place.stats())["assigned"] == before + 1
 
 
+async def test_the_code_of_a_link_reaches_no_notebook(browser: Browser, open_place: Any) -> None:
+    place = await open_place(workshop_code="monday-code", pool_size=1)
+    page = await (await browser.new_context()).new_page()
+    await page.goto(f"{place.url}{LINK}?code=monday-code")
+    await page.wait_for_url("**/user/**")
+    (notebook,) = place.backend.notebooks.values()
+    seen = "".join([*notebook.requests, *(f"{fields}" for fields in notebook.headers)])
+    assert "first%20steps.ipynb" in seen
+    assert "monday-code" not in seen
+    assert await page.evaluate("document.referrer") == f"{place.url}/"
+
+
 # Who does not look takes nothing
 
 
