@@ -466,3 +466,16 @@ async def test_a_foreign_page_takes_no_notebook_by_the_api_unless_its_origin_is_
         answer = await place.program(Sec_Fetch_Site=site, Origin=origin).post("/api/spawn")
         assert answer.status == status, origin
     assert (await place.stats())["assigned"] == 2
+
+
+async def test_no_code_and_no_address_is_logged(classroom: Place) -> None:
+    with capture_logs() as logs:
+        await use_up(classroom)
+        person = behind(classroom, HERE)
+        for link in ("/", "/?code=tuesday-wrong", "/?code=monday"):
+            await person.click(link)
+        await classroom.program(X_Forwarded_For=HERE).post("/api/spawn?code=monday")
+    said = str(logs)
+    assert said.count("notebook.assigned") == 5  # it was listened to
+    for secret in ("monday", "tuesday", HERE):
+        assert secret not in said
