@@ -22,7 +22,7 @@ _TITLES = {
     404: "Nothing here",
     405: "Not this way",
     413: "Too large",
-    421: "Not by this name",
+    421: "Not at this address",
     503: "Not now",
 }
 _MESSAGES = {
