@@ -6,12 +6,14 @@ for these, so nothing else stands in the way of a byte (asyncio, Transports and 
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from tmppool.proxy.activity import FrameWatch
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.passage import Passage
 
 _TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
+_LAST_WORDS = 10.0  # seconds in which one end may still speak after the other has ended
 
 
 class _End(asyncio.Protocol):
@@ -20,6 +22,7 @@ class _End(asyncio.Protocol):
     def __init__(self, other: asyncio.Transport, lost: Callable[[Exception | None], None]) -> None:
         self._other = other
         self._lost = lost
+        self._closing: asyncio.TimerHandle | None = None
         # No frame of Python stands between the transports: what one reads the other writes.
         self.data_received = other.write  # type: ignore[method-assign]
 
@@ -31,10 +34,23 @@ class _End(asyncio.Protocol):
         if not self._other.is_closing():
             self._other.resume_reading()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes from here."""
+        return self._closing is not None
+
     def eof_received(self) -> bool:
-        return False  # close: half-open WebSockets have no meaning (RFC 6455 section 7.1.1)
+        """Pass the end on and stay open: the other's last frame, often its close, is still to come (RFC 9293 3.6)."""
+        if self._other.is_closing() or cast("_End", self._other.get_protocol()).has_ended:
+            return False
+        if not self.has_ended:
+            self._other.write_eof()
+            self._closing = asyncio.get_running_loop().call_later(_LAST_WORDS, self._other.close)
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
         self._other.close()
         self._lost(error)
 
