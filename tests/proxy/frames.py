@@ -267,7 +267,7 @@ def _fragmentation() -> None:
     echoed("5.20", *five[:2], first, *five[2:4], second, five[4], wait=3)
 
 
-GREEK = "κ\u1f79σμε".encode()  # with an acute of three bytes
+GREEK = bytes.fromhex("cebae1bdb9cf83cebcceb5")  # kosme, with an acute of three bytes
 LONG_TEXT = "Hello-µ@ßöäüàá-UTF-8!!".encode()
 SURROGATE = b"\xed\xa0\x80"
 TOO_HIGH = b"\xf4\x90\x80\x80"
@@ -436,6 +436,7 @@ for _group in (
     _texts,
     _closes,
     _half_closes,
+    _own_limits,
     _limits,
 ):
     _group()
