@@ -196,13 +196,17 @@ async def executed(socket: ClientConnection, code: str) -> str:
             return "".join(printed)
 
 
-COMPRESSES = "--ServerApp.tornado_settings=\"{{'websocket_compression_options': {{}}}}\""
-UNLIMITED = "--allow-root --ZMQChannelsWebsocketConnection.limit_rate=False"
+CONFIG = """
+c.ServerApp.allow_root = True
+c.ServerApp.websocket_compression_options = {}
+c.ZMQChannelsWebsocketConnection.limit_rate = False
+"""
 
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
 async def test_a_cell_of_a_real_kernel_prints_20_megabytes(tmp_path: Path, compression: str | None) -> None:
-    command = f"--command={DEFAULT_COMMAND} {UNLIMITED} {COMPRESSES}"
+    (tmp_path / "config.py").write_text(CONFIG)
+    command = f"--command={DEFAULT_COMMAND} --config={tmp_path}/config.py"
     async with running(tmp_path, "process", "--pool-size=1", command) as service:
         url = await service.spawn()
         async with aiohttp.ClientSession(headers=credentials()) as session, session.post(f"{url}api/kernels") as reply:
