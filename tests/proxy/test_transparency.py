@@ -26,8 +26,10 @@ from tests.proxy.frames import (
     CONTINUATION,
     DROP,
     KILO,
+    MEGA,
     PING,
     TEXT,
+    TOO_BIG,
     Case,
     Frame,
     chopped,
@@ -35,12 +37,11 @@ from tests.proxy.frames import (
     frame,
     play,
 )  # fmt: skip
-from tests.proxy.stage import OK, CutError, House, Peer, eventually, opened
+from tests.proxy.stage import OK, PATIENCE, CutError, House, Peer, eventually, opened
 from tests.proxy.test_tunnel import CHANNELS, HANDSHAKE, KEY, accept, shake, switching, tunnel
 from tmppool.proxy.activity import FrameWatch
 from tmppool.running import Dial
 
-NO_LIMIT = 2**40
 SILENT = logging.getLogger(f"{__name__}.silent")  # the servers log what the cases make them fail of
 SILENT.disabled = True
 
@@ -71,9 +72,9 @@ class TornadoEcho(tornado.websocket.WebSocketHandler):
 
 
 @contextlib.asynccontextmanager
-async def tornado_echo() -> AsyncIterator[int]:
+async def tornado_echo(max_size: int = 2**40) -> AsyncIterator[int]:
     """Of the library that Jupyter is built on."""
-    server = HTTPServer(tornado.web.Application([("/.*", TornadoEcho)], websocket_max_message_size=NO_LIMIT))
+    server = HTTPServer(tornado.web.Application([("/.*", TornadoEcho)], websocket_max_message_size=max_size))
     server.listen(0, "127.0.0.1")
     yield next(iter(server._sockets.values())).getsockname()[1]
     server.stop()
@@ -397,6 +398,36 @@ async def test_both_ends_ended_is_the_end(house: House, who: str) -> None:
     await staying.send(b"goodbye")
     staying.sock.shutdown(socket.SHUT_WR)
     assert await leaving.rest() == b"goodbye"
+
+
+async def test_a_notebook_that_refuses_a_message_under_way_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It closes with bytes unread, which resets the connection behind its last frame, while more is being sent."""
+    case = Case("", lambda: chopped(frame(BINARY, bytes(4 * MEGA)), 64 * KILO), TOO_BIG)
+    async with tornado_echo(MEGA) as port, opened(tmp_path, monkeypatch, dial=Dial("127.0.0.1", port)) as house:
+        for _ in range(10):
+            directly, through = await Both("tornado", port, house).play(case)
+            assert through == directly
+            assert code_of(through) == TOO_BIG
+
+
+async def test_a_visitor_who_ends_and_then_vanishes_ends_the_notebooks_side(house: House) -> None:
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+    visitor, notebook = await tunnel(house)
+    visitor.sock.shutdown(socket.SHUT_WR)
+    assert await notebook.rest() == b""
+    visitor.reset()
+
+    async def speak() -> None:
+        while True:
+            await notebook.send(b"anybody?")
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(speak(), PATIENCE)
+    assert errors == []
 
 
 async def test_a_reap_takes_the_notebooks_end_from_a_visitor_who_reads_nothing(house: House) -> None:
