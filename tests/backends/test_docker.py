@@ -200,6 +200,9 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made.answers |= {
         "containers/json": lambda _request: said([{"Id": CONTAINER, "State": "running", "Labels": {KEY_LABEL: KEY}}]),
         f"containers/{CONTAINER}/json": lambda _request: said(shown),
+        "info": lambda _request: said({"CgroupVersion": "2"}),
+        "containers/create": lambda _request: said({"Id": CONTAINER, "Warnings": []}, 201),
+        f"containers/{CONTAINER}/start": lambda _request: web.Response(status=204),
         "images/tmppool/debian:latest/json": lambda _request: said({"Id": "sha256:abc", "Config": {}}),
         f"networks/{network_name(spec(network='bridge'))}": lambda _request: said({"Id": "n"}),
     }
@@ -344,7 +347,8 @@ async def test_the_network_is_made_when_it_is_missing(small: SmallEngine) -> Non
     made = DockerBackend(spec(network="bridge"))
     await made.open()
     await made.close()
-    assert [path for method, path, _ in small.asked if method == "POST"] == ["/v1.41/networks/create"]
+    posted = [path for method, path, _ in small.asked if method == "POST"]
+    assert posted == ["/v1.41/networks/create", "/v1.41/containers/create", f"/v1.41/containers/{CONTAINER}/start"]
 
 
 async def test_without_an_engine_it_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
