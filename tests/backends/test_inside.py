@@ -75,7 +75,7 @@ EXPECTED = {
 
 
 async def evaluate(running: Running, code: str) -> str:
-    """Let a new kernel of the notebook run this; returns what it printed."""
+    """Let a new kernel of the notebook run this; returns what it printed, also when the kernel did not survive it."""
     async with Upstream(running) as upstream:
         url = f"{upstream.origin}{running.base_path}"
         token = {"Authorization": f"token {running.token}"}
@@ -90,6 +90,8 @@ async def evaluate(running: Running, code: str) -> str:
             async with asyncio.timeout(60):
                 while True:
                     told = await socket.receive_json()
+                    if told["msg_type"] == "status" and told["content"]["execution_state"] in ("restarting", "dead"):
+                        return printed
                     if told["msg_type"] == "stream":
                         printed += told["content"]["text"]
                     if told["msg_type"] == "error":
@@ -153,3 +155,27 @@ async def test_one_user_for_all_as_in_other_images(site: DockerSite) -> None:
         "import os; print(os.getuid(), os.getgid(), os.access('welcome.ipynb', os.W_OK), os.stat('.').st_mode & 0o7777)"
     )
     assert (await evaluate(running, code)).split() == ["1000", "100", "True", str(0o700)]
+
+
+GREEDY = """
+import subprocess, sys, time
+children = []
+while not any(child.poll() for child in children):
+    if len(children) < 40:
+        code = "kept = bytes(b'x' * (20 << 20)); import time; time.sleep(60)"
+        children.append(subprocess.Popen([sys.executable, "-ISc", code]))
+    time.sleep(0.05)
+print({child.poll() for child in children} - {None})
+for child in children: child.kill()
+"""
+"""More than its memory, in processes that are smaller each than the server is."""
+
+
+async def test_when_memory_is_short_the_visitors_processes_end_and_the_server_stays(site: DockerSite) -> None:
+    backend = await opened(site, memory=400 * MIB)
+    running = await backend.start(KEY)
+    printed = await evaluate(running, GREEDY)
+    assert printed in ("{-9}\n", ""), "neither a child nor the kernel was killed"
+    async with Upstream(running) as upstream:
+        assert await upstream.answers()
+    assert await evaluate(running, "print('again')") == "again\n"
