@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import engine
+from tmppool.backends import engine, uids
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import KEY_LABEL, container_name, network_name
 from tmppool.backends.docker import DockerBackend
@@ -179,16 +179,16 @@ class TestOnTheEngine:
     async def test_notebooks_of_all_services_have_different_users_and_no_more_than_the_range(
         self, site: DockerSite
     ) -> None:
-        uids = range(23_000, 23_003)
-        one, two = await site.make("one", uids=uids), await site.make("two", uids=uids)
+        numbers = range(23_000, 23_003)
+        one, two = await site.make("one", uids=numbers), await site.make("two", uids=numbers)
         started = [one.start("a" * 22), two.start("b" * 22), one.start("c" * 22)]
         await asyncio.gather(*started)
-        assert sorted(await site.users()) == [f"{uid}:100" for uid in uids]
+        assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
         with pytest.raises(StartError, match=r"^all 3 user numbers 23000-23002 \(--container-uids\) are in use"):
             await two.start("d" * 22)
         await one.stop("a" * 22)
         await two.start("d" * 22)
-        assert sorted(await site.users()) == [f"{uid}:100" for uid in uids]
+        assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
 
     async def test_an_image_that_is_not_there_is_told(self, site: DockerSite) -> None:
         backend = DockerBackend(Spec("one", "main", image="nobody/has:this"))
@@ -386,6 +386,7 @@ async def test_a_number_that_is_taken_again_and_again_ends_the_start(
     with pytest.raises(StartError, match=r"^another service on this engine took the same user numbers"):
         await backend.start(KEY)
     assert len(users) == 5
+    assert uids._taken == {}
 
 
 async def test_a_stop_goes_on_until_the_engine_has_removed_it(backend: DockerBackend, small: SmallEngine) -> None:
