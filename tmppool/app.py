@@ -226,7 +226,7 @@ async def _listen(
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
     await listener.serve(stack, public, sockets["--port"], Gate(site).decide)
-    await listener.serve(stack, admin, sockets["--admin-port"])
+    await listener.serve(stack, admin, sockets["--admin-port"], lambda _request, _peer: None)
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:
