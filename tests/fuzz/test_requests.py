@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.fuzz.effort import examples
 from tests.web.guests import Place
 
-SILENCE = 0.05  # seconds after which no more is expected of a server that waits for the rest of a request
+SILENCE = 0.02  # seconds after which no more is expected of a server that waits for the rest of a request
 CANARY = b"canary4711"
 FORM = b"ticket=" + CANARY
 
@@ -145,9 +145,7 @@ any_target = st.one_of(
             ]
         ),
         st.lists(
-            st.sampled_from(
-                list("/%?#&=;@:\\.{}[]|^`\"<>'~aZ09_-+$!,*()") + ["%2f", "%00", "%ff", "..", "pool=", ".ipynb"]
-            ),
+            st.sampled_from([*"/%?#&=;@:\\.{}[]|^`\"<>'~aZ09_-+$!,*()", "%2f", "%00", "%ff", "..", "pool=", ".ipynb"]),
             max_size=30,
         ),
     ),
@@ -229,7 +227,9 @@ def check(answer: bytes) -> None:
 
 
 @given(pieces=anything)
-@examples(500)
+@example(pieces=[b"GET / HTTP/1.1\r\nHost: h\r\nCookie: tmppool=" + b"\xff" * 22 + b"\r\n\r\n"])
+@example(pieces=[b"get /%s HTTP/1.1\r\nHost: h\r\n\r\n" % CANARY])
+@examples(300)
 async def test_the_public_listener_answers_or_ends(
     place: Place, caplog: pytest.LogCaptureFixture, pieces: list[bytes]
 ) -> None:
@@ -239,7 +239,9 @@ async def test_the_public_listener_answers_or_ends(
 
 
 @given(pieces=anything)
-@examples(300)
+@example(pieces=[b"GET /metrics HTTP/1.1\r\nHost: h\r\nCookie: %s\x00\r\n\r\n" % CANARY])
+@example(pieces=[b"get /%s HTTP/1.1\r\nHost: h\r\n\r\n" % CANARY])
+@examples(150)
 async def test_the_admin_listener_answers_or_ends(
     place: Place, caplog: pytest.LogCaptureFixture, pieces: list[bytes]
 ) -> None:

@@ -33,7 +33,7 @@ def serve(document: Json) -> Callable[[web.Request], Awaitable[web.Response]]:
 
 def public(*, with_pages: bool) -> Json:
     """Return the public listener's document; without pages ``/api/spawn`` asks for the API token."""
-    pages = {"/spawn": {"post": _LAUNCH}} if with_pages else {}
+    pages = {"/spawn": {"get": _LOOK, "post": _LAUNCH}} if with_pages else {}
     security = [_NO_AUTH] if with_pages else [_TOKEN]
     return _document("tmppool", "Start temporary notebooks and look after their sessions.", pages | _public(security))
 
@@ -164,6 +164,16 @@ _SCHEMAS: Json = {
 
 # The public listener
 
+_LOOK = _operation(
+    "launchPage",
+    "The launch page, with the form and its ticket",
+    {
+        "200": _page("The page."),
+        "303": {"description": "To the notebook that this browser has.", "headers": {"Location": _LOCATION}},
+        "404": _UNKNOWN,
+    },
+    parameters=[_POOL],
+)
 _LAUNCH = _operation(
     "launch",
     "The launch page's form: get a notebook",
