@@ -184,9 +184,17 @@ async def place(open_place: Any) -> Place:
     return await open_place(cull_max=0.5, cull_period=0.1, trusted_proxies="127.0.0.0/8")
 
 
+@pytest.fixture
+async def taken(open_place: Any) -> Place:
+    """The service with one notebook, which somebody has."""
+    place = await open_place(pool_size=1)
+    await place.program().post("/api/spawn")
+    return place
+
+
 @asynccontextmanager
-async def nothing_said(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Nothing of what is done in here may reach an error log, whoever writes it."""
+async def nothing_said(caplog: pytest.LogCaptureFixture, *, besides: str = "") -> AsyncIterator[None]:
+    """Nothing of what is done in here may reach an error log, whoever writes it ``besides`` one logger."""
     loop, unheard = asyncio.get_running_loop(), []
     loop.set_exception_handler(lambda _loop, context: unheard.append(context))
     caplog.clear()
@@ -194,8 +202,8 @@ async def nothing_said(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
         yield
     loop.set_exception_handler(None)
     loud = [line for line in logs if line["log_level"] not in ("debug", "info")]
-    loud += [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    loud += [record.getMessage() for record in caplog.records if record.exc_info]
+    records = [record for record in caplog.records if record.name != besides]
+    loud += [record.getMessage() for record in records if record.levelno >= logging.WARNING or record.exc_info]
     assert (loud, unheard) == ([], [])
 
 
@@ -217,13 +225,17 @@ async def answer_to(port: int, pieces: list[bytes]) -> bytes:
 
 
 def check(answer: bytes) -> None:
-    statuses = [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answer)]
-    assert answer == b"" or statuses, answer[:300]
-    assert all(status < 500 or status == 503 for status in statuses), answer[:300]  # 503: notebooks are starting
-    if 400 in statuses:
-        assert CANARY not in answer.partition(b"\r\n\r\n")[2], answer[:600]
+    """What the service itself answers says nothing again of a request that it cannot read."""
+    check_status(answer, {503})  # 503: notebooks are being started
+    assert not answer.startswith(b"HTTP/1.1 400 ") or CANARY not in answer.partition(b"\r\n\r\n")[2], answer[:600]
     for location in re.findall(rb"\r\nLocation: ([^\r]*)", answer):
         assert re.match(rb"/user/[A-Za-z0-9_-]{16,128}/", location), location
+
+
+def check_status(answer: bytes, others: set[int]) -> None:
+    statuses = [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answer)]
+    assert answer == b"" or statuses, answer[:300]
+    assert all(status < 500 or status in others for status in statuses), answer[:300]
 
 
 @given(pieces=anything)
@@ -249,3 +261,23 @@ async def test_the_admin_listener_answers_or_ends(
     async with nothing_said(caplog):
         check(await answer_to(port, pieces))
         assert (await answer_to(port, [b"GET /metrics HTTP/1.0\r\n\r\n"])).startswith(b"HTTP/1.0 200 ")
+
+
+any_suffix = st.one_of(
+    st.binary(max_size=60),
+    st.lists(st.sampled_from([b"/", b"//", b"..", b"?", b"#", b"%00", b"%2e", b"%ff", b"\\", b"lab", b"tree", b"api/kernels", b"\x80", b"\t", b" "]), max_size=12).map(b"".join),
+)  # fmt: skip
+
+
+@given(suffix=any_suffix, method=st.sampled_from(METHODS), field=st.sampled_from([b"A: b", *FIELDS]))
+@examples(150)
+async def test_any_address_below_a_live_notebook_is_its_own_or_refused(
+    taken: Place, caplog: pytest.LogCaptureFixture, suffix: bytes, method: bytes, field: bytes
+) -> None:
+    (notebook,) = taken.backend.notebooks.values()
+    base = notebook.running.base_path.encode()
+    request = b"%b %b%b HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % (method, base.removesuffix(b"/"), suffix, field)
+    async with nothing_said(caplog, besides="aiohttp.server"):  # where the fake notebook says what it cannot read
+        check_status(await answer_to(taken.port, [request]), {502})
+    assert all(line.partition(" ")[2].startswith(notebook.running.base_path) for line in notebook.requests[1:])
+    notebook.requests[1:] = []
