@@ -7,7 +7,7 @@ import requests
 import schemathesis
 
 POOL = "tmppool"  # what the service calls its one pool
-KEY = "$response.body#/url#regex:^/user/([^/]+)/$"
+KEY = "$response.body#/url#regex:/user/([^/]+)/$"
 TICKET = re.compile(r'name="ticket" value="([^"]+)"')
 
 

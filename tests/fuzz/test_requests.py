@@ -59,6 +59,8 @@ FIELDS = [
     b"Expect: 100-continue",
     b"Expect: %s" % CANARY,
     b"Upgrade: websocket",
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s" % CANARY,
     b"Upgrade: h2c",
     b"Connection: close, Upgrade, keep-alive",
     b"Host: [",

@@ -73,7 +73,7 @@ def test_a_file_with_anything_in_it_is_taken_or_refused_with_one_sentence(file: 
         check(error)
 
 
-words = texts | st.builds("--{}={}".format, st.sampled_from([*OPTIONS, *config.RETIRED, "user_length"]), texts) | st.builds("--{}".format, texts)  # fmt: skip
+words = texts | st.builds("--{}={}".format, st.sampled_from([*OPTIONS, *config.RETIRED, "user_length"]), texts) | st.builds("--{}".format, texts | st.sampled_from(OPTIONS))  # fmt: skip
 
 
 @given(line=st.lists(words, max_size=4).filter(lambda line: not {"--help", "--help-all", "--version", "-h"} & set(line)))  # fmt: skip
