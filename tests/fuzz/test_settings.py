@@ -22,12 +22,10 @@ texts = st.text(st.characters(min_codepoint=1), max_size=20) | st.sampled_from(N
 
 def check(error: ConfigError, *given: str) -> None:
     """It is one sentence; control characters may stand in it only as they were given."""
-    own = str(error)
-    for text in given:
-        own = own.replace(text, "")
-    assert own
-    assert own.isprintable(), str(error)
-    assert len(own) < 10_000
+    text = str(error)
+    assert text
+    assert {letter for letter in text if not letter.isprintable()} <= set("".join(given)), text
+    assert len(text) < 10_000
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -46,7 +44,7 @@ def test_a_variable_with_any_text_is_taken_or_refused_with_one_sentence(values: 
     with pytest.MonkeyPatch.context() as patch:
         for name, text in values.items():
             variable = f"TMPPOOL_{name}".upper() if not name.endswith("auth_token") else name.upper()
-            patch.setenv(variable, text)
+            patch.setenv(variable, text.encode(errors="ignore").decode())
         try:
             assert isinstance(config.load({}), Settings)
         except ConfigError as error:
@@ -82,4 +80,4 @@ def test_a_command_line_of_any_words_is_read_or_refused_with_one_sentence(line: 
     try:
         assert set(parse_options(line)) <= set(OPTIONS)
     except ConfigError as error:
-        check(error, *line, *(word.partition("=")[0] for word in line))
+        check(error, *line)
