@@ -25,7 +25,7 @@ def check(error: ConfigError, *given: str) -> None:
     text = str(error)
     assert text
     assert {letter for letter in text if not letter.isprintable()} <= set("".join(given)), text
-    assert len(text) < 10_000
+    assert len(text) < 20_000
 
 
 @pytest.mark.parametrize("name", OPTIONS)
