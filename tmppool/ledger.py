@@ -10,7 +10,7 @@ import os
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import aiosqlite
@@ -52,7 +52,7 @@ class Row:
     reason: Reason | None
 
 
-_FACTS = ("key", "pool", "state", "visitor", "expires_at", "ended_at")
+_FACTS = [field.name for field in fields(Row)]
 _ROW = TypeAdapter(Row)
 
 
@@ -126,12 +126,14 @@ class Ledger:
 
     async def rows(self) -> dict[str, Row]:
         """Return every notebook that the ledger knows, by key. Raises sqlite3.DatabaseError for a damaged row."""
-        cursor = await self._database.execute(f"SELECT {', '.join(_FACTS)}, reason FROM sessions")  # noqa: S608 - ours
+        cursor = await self._database.execute(f"SELECT {', '.join(_FACTS)} FROM sessions")  # noqa: S608 - ours
         found = {}
-        async for *values, reason in cursor:
+        async for values in cursor:
             facts = dict(zip(_FACTS, values, strict=True))
+            if facts["reason"] not in set(Reason):  # a later version's
+                facts["reason"] = None
             try:
-                row = _ROW.validate_python(facts | {"reason": reason if reason in set(Reason) else None})
+                row = _ROW.validate_python(facts)
             except ValueError as error:
                 raise sqlite3.DatabaseError("malformed row") from error
             found[row.key] = row
