@@ -1,6 +1,8 @@
 """The documents say what is served: no path more, no path less."""
 
+import inspect
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,6 @@ from aiohttp import web
 from tests.web.guests import Place
 from tmppool import __version__
 from tmppool.web import links, openapi, routes
-from tmppool.web.pages import Pages
 
 ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
 """Other spellings of what is described, as tmpnb had them."""
@@ -33,6 +34,11 @@ class Handlers:
             raise NotImplementedError
 
         return handle
+
+
+def application(make: Callable[..., web.Application], **known: Any) -> web.Application:
+    """The application with its real addresses, and nothing behind them."""
+    return make(**{name: known.get(name, Handlers()) for name in inspect.signature(make).parameters})
 
 
 def served(app: web.Application) -> dict[str, set[str]]:
@@ -60,8 +66,7 @@ def without_head(methods: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("with_pages", [True, False], ids=["with pages", "API only"])
 def test_the_public_document_describes_each_address_that_is_no_page(with_pages: bool) -> None:  # noqa: FBT001
-    handlers: Any = Handlers()
-    app = routes.public(handlers if with_pages else None, handlers, handlers, Pages(isolated=True))
+    app = application(routes.public, **({} if with_pages else {"front": None}))
     found = {path: without_head(methods) for path, methods in served(app).items() if path not in PAGES | PROXIED}
     for alias, path in ALIASES.items():
         assert found.pop(alias) == found[path]
@@ -69,8 +74,7 @@ def test_the_public_document_describes_each_address_that_is_no_page(with_pages: 
 
 
 def test_the_admin_document_describes_each_address() -> None:
-    handlers: Any = Handlers()
-    app = routes.admin(handlers, Pages(isolated=True), None)
+    app = application(routes.admin, token=None)
     found = {path: without_head(methods) for path, methods in served(app).items()}
     assert found == described(openapi.admin(needs_token=False))
 
