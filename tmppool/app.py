@@ -230,7 +230,7 @@ async def _listen(
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
     await listener.serve(stack, public, sockets["--port"], Gate(site).decide)
-    await listener.serve(stack, admin, sockets["--admin-port"])
+    await listener.serve(stack, admin, sockets["--admin-port"], lambda _request, _peer: None)
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:

@@ -23,6 +23,7 @@ Decide = Callable[[wire.Request, str], Passage | None]
 _HEAD_DEADLINE = 10.0  # seconds from a head's first byte to its last (CIS nginx benchmark 5.2.1)
 _IDLE = 75.0  # seconds between two requests
 _FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
+_NOT_TAKEN = "This request is not one that this service takes."
 _END = b"\r\n\r\n"
 _REASONS = {400: b"Bad Request", 414: b"URI Too Long", 417: b"Expectation Failed", 431: b"Header Fields Too Large"}
 
@@ -140,6 +141,17 @@ class Connection(web.RequestHandler):
             if not self._is_own:
                 self._next()
 
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what aiohttp cannot read. By itself it would log the sender and what he sent, and say that again."""
+        if status >= 500:  # noqa: PLR2004 - only a bug can do this
+            return super().handle_error(request, status, exc, message)
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        response = web.Response(status=status, text=f"{_NOT_TAKEN}\n", headers=headers)
+        response.force_close()
+        return response
+
     # Inside
 
     @property
@@ -196,7 +208,7 @@ class Connection(web.RequestHandler):
             request = wire.parse_request(head)
             passage = self._decide(request, self._peer)
         except wire.BadMessageError as error:
-            self._refuse(error.status, _REASONS[error.status], "This request is not one that this service takes.")
+            self._refuse(error.status, _REASONS[error.status], _NOT_TAKEN)
             return False
         if passage is None:
             self._feed_own(head, request.length)

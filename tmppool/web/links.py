@@ -20,12 +20,13 @@ def target_of(raw: str, landing: str) -> str:
     """Return the path and query below the notebook for a launch link's raw path and query.
 
     ``/spawn/lab/tree/a.ipynb?x=1`` and ``/lab/tree/a.ipynb?x=1`` both mean ``/lab/tree/a.ipynb?x=1``; ``/`` and
-    ``/spawn`` mean ``landing``. The query is kept byte for byte, except our own ``pool``.
+    ``/spawn`` mean ``landing``. The query is kept byte for byte, except our own ``pool``. One slash begins it:
+    with another one, or a backslash, behind it that would name a host (WHATWG URL, relative slash state).
     """
     path, mark, query = raw.partition("?")
-    path = _SPAWN.sub("", path, count=1)
+    path = "/" + _SPAWN.sub("", path, count=1).lstrip("/\\")
     query = _POOL.sub("", query).lstrip("&")
-    if path in ("", "/"):
+    if path == "/":
         path = landing
     return f"{path}{'&' if '?' in path else '?'}{query}" if mark and query else path
 
