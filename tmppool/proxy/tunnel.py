@@ -6,12 +6,22 @@ for these, so nothing else stands in the way of a byte (asyncio, Transports and 
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tmppool.proxy.activity import FrameWatch
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.passage import Passage
+from tmppool.proxy.sweep import Reader, Sweep
 
 _TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """An end that takes nothing of what waits for it for ``deadline`` seconds is lost."""
+
+    sweep: Sweep
+    deadline: float
 
 
 class _End(asyncio.Protocol):
@@ -60,11 +70,17 @@ class _WatchedEnd(_End):
 
 
 def join(
-    visitor: asyncio.Transport, line: Line, first: bytes, passage: Passage, lost: Callable[[Exception | None], None]
+    visitor: asyncio.Transport,
+    line: Line,
+    first: bytes,
+    passage: Passage,
+    watch: Watch,
+    lost: Callable[[Exception | None], None],
 ) -> asyncio.Protocol:
     """Send ``first`` to the visitor, then tunnel; returns the visitor's end. ``lost`` hears of the visitor's loss."""
     notebook = line.transport
     line.leave()
+    to_visitor, to_notebook = Reader(visitor, watch.deadline), Reader(notebook, watch.deadline)
 
     def close() -> None:
         visitor.close()
@@ -72,13 +88,17 @@ def join(
 
     def visitor_lost(error: Exception | None) -> None:
         passage.on_close.discard(close)
+        watch.sweep.discard(to_visitor)
+        if notebook.get_write_buffer_size():  # while there is a visitor, a notebook may take as long as it likes
+            watch.sweep.add(to_notebook)
         lost(error)
 
     end = _WatchedEnd(notebook, visitor_lost, passage.touch) if passage.touch else _End(notebook, visitor_lost)
     passage.on_close.add(close)
+    watch.sweep.add(to_visitor)
     visitor.set_write_buffer_limits(high=HIGH_WATER)
     visitor.set_protocol(end)
-    notebook.set_protocol(_End(visitor, lambda _error: None))
+    notebook.set_protocol(_End(visitor, lambda _error: watch.sweep.discard(to_notebook)))
     visitor.write(first)
     visitor.resume_reading()
     return end
