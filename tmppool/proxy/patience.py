@@ -24,6 +24,7 @@ class Patience:
     def rest(self, now: float) -> None:
         """A request and its answer are complete."""
         self.awaits_head = False
+        self.body_size = 0
         self._since = now
 
     def head_began(self, now: float) -> None:
@@ -45,11 +46,13 @@ class Patience:
         passed, self._looked_at = now - self._looked_at, now
         size, self.body_size = self.body_size, 0
         was_held, self.was_held = self.was_held, is_held
-        if self._body is not body:
-            self._body, self._left, self._answer_since = body, deadlines.body_start, None
-        elif is_wanted and not was_held:
-            most = max(deadlines.body_start, deadlines.body_pause)
-            self._left = min(most, self._left - passed + size / deadlines.body_rate)
+        is_new, self._body = self._body is not body, body
+        if is_new:
+            self._left, self._answer_since = deadlines.body_start, None
+        if is_new or was_held or not is_wanted:
+            passed = 0.0
+        most = max(deadlines.body_start, deadlines.body_pause)
+        self._left = min(most, self._left + size / deadlines.body_rate - passed)
         return self._left < 0
 
     def ends_answer(self, now: float, *, has_begun: bool) -> bool:
