@@ -662,6 +662,60 @@ async def test_a_visitor_who_takes_little_is_served(hurried: Open) -> None:
     assert len(await visitor.rest()) == size - 20 * 20_000
 
 
+@pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
+async def test_who_takes_his_answer_slowly_is_not_idle(hurried: Open, line: str) -> None:
+    house = await hurried(head=0.2, idle=0.2, unread=0.2)
+    size = 600_000
+    house.stranger.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    visitor = await house.visitor(receive_buffer=8192)
+    await visitor.send(house.head("GET", "big", line))
+    await visitor.head()
+    await visitor.exactly(size - 300_000)
+    for _ in range(20):
+        await visitor.exactly(5_000)
+        await asyncio.sleep(0.05)
+    await visitor.exactly(200_000)
+    assert await visitor.is_closed()
+
+
+async def test_a_visitor_who_goes_on_sending_can_read_an_early_answer(house: House) -> None:
+    async def hasty(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        await line.send(OK)
+        await line.until(b"never")
+
+    house.stranger.script = hasty
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", "Content-Length: 5000000"))
+    await asyncio.sleep(0.05)
+    await visitor.send(bytes(5_000_000))
+    assert (await visitor.answer()).body == b"ok"
+
+
+async def test_a_visitor_who_resets_while_his_notebook_takes_nothing_is_noticed(hurried: Open) -> None:
+    house = await hurried()
+
+    async def deaf(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        await left.wait()
+        await line.until(b"never")
+
+    left, size = asyncio.Event(), 50_000_000
+    house.stranger.script = deaf
+    visitor = await house.visitor()
+    sending = asyncio.get_running_loop().create_task(
+        visitor.send(house.head("PUT", "x", f"Content-Length: {size}") + b"x" * size)
+    )
+    await asyncio.sleep(0.2)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    visitor.reset()
+    await asyncio.sleep(0.1)
+    left.set()
+    await eventually(lambda: house.stranger.cuts)
+    assert len(house.stranger.cuts[0].got) < size  # type: ignore[attr-defined]
+
+
 async def test_an_answer_of_ours_that_is_not_taken_ends_too(hurried: Open) -> None:
     house = await hurried(unread=0.2)
     visitor = await house.visitor(receive_buffer=4096)

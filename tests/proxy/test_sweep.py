@@ -8,7 +8,7 @@ import pytest
 
 from tests.proxy.stage import CutError, Peer, eventually, quiet
 from tmppool.proxy import sweep as sweep_module
-from tmppool.proxy.sweep import Reader, Sweep
+from tmppool.proxy.sweep import OtherEnd, Sweep
 
 
 class Thing:
@@ -69,7 +69,7 @@ async def test_at_the_end_everything_is_late_and_nothing_is_looked_at_again(swee
     assert thing.looks == [math.inf]
 
 
-# Readers
+# OtherEnds
 
 
 @pytest.fixture
@@ -92,14 +92,14 @@ async def pair() -> AsyncIterator[tuple[asyncio.Transport, Peer]]:
 
 
 async def test_a_reader_for_whom_nothing_waits_has_all_the_time_there_is(pair: tuple[asyncio.Transport, Peer]) -> None:
-    reader = Reader(pair[0], 60.0)
+    reader = OtherEnd(pair[0], 60.0)
     assert [reader.look(now) for now in (0.0, 1000.0, 2000.0)] == [False] * 3
     assert not pair[0].is_closing()
 
 
 async def test_a_reader_who_takes_nothing_is_lost_at_his_deadline(pair: tuple[asyncio.Transport, Peer]) -> None:
     transport, peer = pair
-    reader = Reader(transport, 60.0)
+    reader = OtherEnd(transport, 60.0)
     transport.write(bytes(20_000_000))
     await asyncio.sleep(0.05)
     assert reader.look(1000.0)
@@ -117,9 +117,10 @@ async def test_a_reader_who_takes_a_little_has_all_his_time_again(
     monkeypatch: pytest.MonkeyPatch,
     knows_acknowledged: bool,  # noqa: FBT001
 ) -> None:
-    monkeypatch.setattr(sweep_module, "_HAS_ACKNOWLEDGED", knows_acknowledged)
+    if not knows_acknowledged:
+        monkeypatch.setattr(sweep_module, "_tcp_info", lambda _transport: (0, 0))
     transport, peer = pair
-    reader = Reader(transport, 60.0)
+    reader = OtherEnd(transport, 60.0)
     transport.write(bytes(20_000_000))
     for now in range(0, 500, 50):
         reader.look(float(now))
@@ -132,7 +133,7 @@ async def test_after_a_pause_without_anything_waiting_the_time_begins_anew(
     pair: tuple[asyncio.Transport, Peer],
 ) -> None:
     transport, peer = pair
-    reader = Reader(transport, 60.0)
+    reader = OtherEnd(transport, 60.0)
     transport.write(bytes(5_000_000))
     await asyncio.sleep(0.01)
     assert reader.look(0.0)
@@ -149,9 +150,22 @@ async def test_after_a_pause_without_anything_waiting_the_time_begins_anew(
 async def test_a_transport_that_is_gone_is_looked_at_without_harm(pair: tuple[asyncio.Transport, Peer]) -> None:
     transport, _ = pair
     transport.write(bytes(20_000_000))
-    reader = Reader(transport, 60.0)
+    reader = OtherEnd(transport, 60.0)
     reader.look(0.0)
     transport.abort()
     reader.look(100.0)
     await quiet()
     reader.look(200.0)
+
+
+async def test_who_resets_while_he_is_not_read_is_noticed(pair: tuple[asyncio.Transport, Peer]) -> None:
+    transport, peer = pair
+    reader = OtherEnd(transport, 60.0)
+    transport.pause_reading()
+    await peer.send(b"x")
+    assert not reader.look(0.0)
+    assert not transport.is_closing()
+    peer.reset()
+    await asyncio.sleep(0.01)
+    reader.look(1.0)
+    assert transport.is_closing()

@@ -21,7 +21,7 @@ from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.parting import Parting, refusal
 from tmppool.proxy.passage import Decide, Passage
 from tmppool.proxy.patience import Patience
-from tmppool.proxy.sweep import Reader, Sweep
+from tmppool.proxy.sweep import OtherEnd, Sweep
 
 _FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
 _END = b"\r\n\r\n"
@@ -63,7 +63,7 @@ class Connection(web.RequestHandler):
         self._is_own_unanswered = False
         self._holds: set[str] = set()
         self._patience = Patience(service.deadlines, loop.time())
-        self._reader: Reader
+        self._visitor: OtherEnd
         self.failure: BackendError | None = None
 
     # What the transport says
@@ -72,7 +72,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._reader = Reader(self.transport, self._service.deadlines.unread)
+        self._visitor = OtherEnd(self.transport, self._service.deadlines.unread)
         self._service.sweep.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -105,7 +105,7 @@ class Connection(web.RequestHandler):
     def look(self, now: float) -> None:
         """End what its visitor or its notebook lets wait too long."""
         exchange, patience = self._exchange, self._patience
-        if self._reader.look(now):
+        if self._visitor.look(now):
             patience.extend_rest(now)
         if exchange is None and not self._is_own:
             if self.transport is not None and patience.ends_rest(now):
@@ -288,7 +288,6 @@ class Connection(web.RequestHandler):
     def _reading(self, why: str, *, is_held: bool) -> None:
         """Read on when nobody has a reason to wait."""
         if is_held:
-            self._patience.was_held = True
             self._holds.add(why)
         else:
             self._holds.discard(why)

@@ -6,8 +6,7 @@ from tmppool.proxy.deadlines import Deadlines
 class Patience:
     """``now`` is the time of a look, in seconds.
 
-    ``body_size``: bytes of a body that came since the last look. ``was_held``: a body had to wait since then, because
-    the notebook did not take it, so its visitor cannot be blamed.
+    ``body_size``: bytes of a body that came since the last look.
     """
 
     def __init__(self, deadlines: Deadlines, now: float) -> None:
@@ -19,7 +18,7 @@ class Patience:
         self._body: object = None
         self._left = 0.0
         self.body_size = 0
-        self.was_held = False
+        self._was_held = False
 
     def rest(self, now: float) -> None:
         """A request and its answer are complete."""
@@ -41,11 +40,14 @@ class Patience:
         return now - self._since > (deadlines.head if self.awaits_head else deadlines.idle)
 
     def ends_body(self, body: object, now: float, *, is_wanted: bool, is_held: bool) -> bool:
-        """Whether ``body`` comes too slowly: its seconds are spent as they pass and earned by its bytes."""
+        """Whether ``body`` comes too slowly: its seconds are spent as they pass and earned by its bytes.
+
+        ``is_held``: the notebook does not take it, so its visitor cannot be blamed.
+        """
         deadlines = self._deadlines
         passed, self._looked_at = now - self._looked_at, now
         size, self.body_size = self.body_size, 0
-        was_held, self.was_held = self.was_held, is_held
+        was_held, self._was_held = self._was_held or is_held, is_held
         is_new, self._body = self._body is not body, body
         if is_new:
             self._left, self._answer_since = deadlines.body_start, None

@@ -38,43 +38,48 @@ class Sweep:
             each.look(now)
 
 
-class Reader:
-    """The other end of a transport, who has ``deadline`` seconds for taking any of what waits for him."""
+class OtherEnd:
+    """Who is at the other end of a transport: he has ``deadline`` seconds for taking any of what waits for him."""
 
     def __init__(self, transport: asyncio.Transport, deadline: float) -> None:
         self._transport = transport
         self._deadline = deadline
         self._since: float | None = None
-        self._mark = 0
+        self._taken = 0
 
     def look(self, now: float) -> bool:
         """Return whether something waits for him."""
-        if not self._transport.get_write_buffer_size():
+        transport = self._transport
+        waiting = transport.get_write_buffer_size()
+        if not waiting and transport.is_reading():  # nearly always
             self._since = None
             return False
-        mark = _progress(self._transport)
-        if self._since is None or mark != self._mark:
-            self._since, self._mark = now, mark
+        state, taken = _tcp_info(transport)
+        if state == _CLOSED:  # nobody hears of a reset while he does not read
+            transport.abort()
+        elif not waiting:
+            self._since = None
+        elif self._since is None or (taken or waiting) != self._taken:
+            self._since, self._taken = now, taken or waiting
         elif now - self._since > self._deadline:
-            self._transport.abort()
-        return True
+            transport.abort()
+        return waiting > 0
 
 
-_HAS_ACKNOWLEDGED = sys.platform == "linux"
-_ACKNOWLEDGED = slice(120, 128)  # tcpi_bytes_acked of struct tcp_info (linux/tcp.h)
+_CLOSED = 7  # TCP_CLOSE of linux/net/tcp_states.h
+_ACKNOWLEDGED = slice(120, 128)  # tcpi_bytes_acked of struct tcp_info in linux/tcp.h
 
 
-def _progress(transport: asyncio.Transport) -> int:
-    """Return a number that changes when the other end takes something.
+def _tcp_info(transport: asyncio.Transport) -> tuple[int, int]:
+    """Return the connection's state and the bytes that the other end has acknowledged, zeros where none are known.
 
-    What waits in the kernel moves on only when a third of its buffer is free (sk_stream_write_space), which may
-    take a slow reader minutes; what his system has acknowledged is exact.
+    What waits in the kernel moves on only when a third of its buffer is free (sk_stream_write_space), which may take
+    a slow reader minutes; what his system has acknowledged is exact.
     """
-    if _HAS_ACKNOWLEDGED:
-        try:
-            info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
-        except OSError:
-            info = b""
-        if len(info) == _ACKNOWLEDGED.stop:
-            return int.from_bytes(info[_ACKNOWLEDGED], sys.byteorder)
-    return transport.get_write_buffer_size()
+    if sys.platform != "linux":
+        return 0, 0
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.stop)
+    except (OSError, ValueError):  # it is closed by now
+        return 0, 0
+    return info[0], int.from_bytes(info[_ACKNOWLEDGED], sys.byteorder)

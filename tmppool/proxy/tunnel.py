@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tmppool.proxy.activity import FrameWatch
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.passage import Passage
-from tmppool.proxy.sweep import Reader, Sweep
+from tmppool.proxy.sweep import OtherEnd, Sweep
 
 _TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
 
@@ -80,7 +80,7 @@ def join(
     """Send ``first`` to the visitor, then tunnel; returns the visitor's end. ``lost`` hears of the visitor's loss."""
     notebook = line.transport
     line.leave()
-    to_visitor, to_notebook = Reader(visitor, watch.deadline), Reader(notebook, watch.deadline)
+    to_visitor, to_notebook = OtherEnd(visitor, watch.deadline), OtherEnd(notebook, watch.deadline)
 
     def close() -> None:
         visitor.close()
