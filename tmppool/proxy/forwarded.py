@@ -30,7 +30,7 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
     """
     host = headers.get("Host", "")
     peer = str(parse(peer) or peer)
-    if not trusted or not _is_trusted(peer, trusted):
+    if not trusted or not is_trusted(peer, trusted):
         return Client(peer, scheme, host)
     address = peer
     hops = [hop.strip() for value in headers.getall("X-Forwarded-For", ()) for hop in value.split(",")]
@@ -38,7 +38,7 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
         if parse(hop) is None:
             break
         address = hop
-        if not _is_trusted(hop, trusted):
+        if not is_trusted(hop, trusted):
             break
     said = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
     return Client(address, said if said in ("http", "https") else scheme, headers.get("X-Forwarded-Host", host))
@@ -61,6 +61,6 @@ def parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
     address = parse(text)
     return address is not None and any(address in network for network in trusted)

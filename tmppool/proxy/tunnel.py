@@ -7,14 +7,24 @@ for these, so nothing else stands in the way of a byte (asyncio, Transports and 
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 from tmppool.proxy.activity import FrameWatch
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.passage import Passage
+from tmppool.proxy.sweep import OtherEnd, Sweep
 
 _TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
 _LAST_WORDS = 10.0  # seconds in which one end may still speak after the other has ended
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """An end that takes nothing of what waits for it for ``deadline`` seconds is lost."""
+
+    sweep: Sweep
+    deadline: float
 
 
 class _End(asyncio.Protocol):
@@ -86,11 +96,17 @@ class _WatchedEnd(_End):
 
 
 def join(
-    visitor: asyncio.Transport, line: Line, first: bytes, passage: Passage, lost: Callable[[Exception | None], None]
+    visitor: asyncio.Transport,
+    line: Line,
+    first: bytes,
+    passage: Passage,
+    watch: Watch,
+    lost: Callable[[Exception | None], None],
 ) -> asyncio.Protocol:
     """Send ``first`` to the visitor, then tunnel; returns the visitor's end. ``lost`` hears of the visitor's loss."""
     notebook = line.transport
     line.leave()
+    to_visitor, to_notebook = OtherEnd(visitor, watch.deadline), OtherEnd(notebook, watch.deadline)
 
     def close() -> None:
         visitor.close()
@@ -98,6 +114,9 @@ def join(
 
     def visitor_lost(error: Exception | None) -> None:
         passage.on_close.discard(close)
+        watch.sweep.discard(to_visitor)
+        if notebook.get_write_buffer_size():  # while there is a visitor, a notebook may take as long as it likes
+            watch.sweep.add(to_notebook)
         lost(error)
 
     if passage.touch:
@@ -105,9 +124,10 @@ def join(
     else:
         end = _End(visitor, notebook, visitor_lost)
     passage.on_close.add(close)
+    watch.sweep.add(to_visitor)
     visitor.set_write_buffer_limits(high=HIGH_WATER)
     visitor.set_protocol(end)
-    notebook.set_protocol(_End(notebook, visitor, lambda _error: None))
+    notebook.set_protocol(_End(notebook, visitor, lambda _error: watch.sweep.discard(to_notebook)))
     visitor.write(first)
     visitor.resume_reading()
     return end
