@@ -265,7 +265,9 @@ async def test_the_admin_listener_answers_or_ends(
     port = int(place.admin_url.rpartition(":")[2])
     async with nothing_said(caplog):
         check(await answer_to(port, pieces))
-        assert (await answer_to(port, [b"GET /metrics HTTP/1.0\r\n\r\n"], PATIENCE)).startswith(b"HTTP/1.0 200 ")
+        assert (await answer_to(port, [b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n"], PATIENCE)).startswith(
+            b"HTTP/1.0 200 "
+        )
 
 
 any_suffix = st.one_of(
