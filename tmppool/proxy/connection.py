@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from tmppool.errors import BackendError
-from tmppool.proxy import tunnel, wire
+from tmppool.proxy import headers, tunnel, wire
 from tmppool.proxy.exchange import Exchange
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.passage import Passage
@@ -23,8 +23,10 @@ Decide = Callable[[wire.Request, str], Passage | None]
 _HEAD_DEADLINE = 10.0  # seconds from a head's first byte to its last (CIS nginx benchmark 5.2.1)
 _IDLE = 75.0  # seconds between two requests
 _FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
+_HEAD_TOO_LONG = 431
 _END = b"\r\n\r\n"
-_REASONS = {400: b"Bad Request", 414: b"URI Too Long", 417: b"Expectation Failed", 431: b"Header Fields Too Large"}
+_REASONS = {400: b"Bad Request", 403: b"Forbidden", 414: b"URI Too Long", 417: b"Expectation Failed",
+            431: b"Header Fields Too Large", 508: b"Loop Detected"}  # fmt: skip
 
 
 class Connection(web.RequestHandler):
@@ -35,7 +37,10 @@ class Connection(web.RequestHandler):
 
     def __init__(self, server: web.Server, decide: Decide, loop: asyncio.AbstractEventLoop) -> None:
         no_log: Any = None  # aiohttp's access log would hold addresses and keys
-        super().__init__(server, loop=loop, keepalive_timeout=_FOREVER, access_log=no_log)
+        most = wire.MAX_REQUEST_HEAD  # aiohttp's own refusal would quote the request
+        super().__init__(
+            server, loop=loop, keepalive_timeout=_FOREVER, access_log=no_log, max_line_size=most, max_field_size=most
+        )
         self._decide = decide
         self._pending = b""
         self._head = b""
@@ -185,7 +190,9 @@ class Connection(web.RequestHandler):
         end = self._pending.find(_END) + len(_END)
         if end < len(_END):
             if len(self._pending) > wire.MAX_REQUEST_HEAD:
-                self._refuse(431, _REASONS[431], "This request's head is too long.")
+                status = 414 if len(self._pending.partition(b"\r\n")[0]) > wire.MAX_REQUEST_HEAD // 2 else 431
+                relief = headers.relief(self._pending)
+                self._refuse(status, _REASONS[status], "This request's head is too long.", relief)
             elif self._pending and not self._head_began:
                 self._arm(_HEAD_DEADLINE)
                 self._head_began = True
@@ -194,14 +201,20 @@ class Connection(web.RequestHandler):
         self._disarm()
         try:
             request = wire.parse_request(head)
+            headers.refuse_loop(request.fields)
             passage = self._decide(request, self._peer)
+            if passage is None:
+                headers.refuse_worker(request.fields)
         except wire.BadMessageError as error:
-            self._refuse(error.status, _REASONS[error.status], "This request is not one that this service takes.")
+            relief = headers.relief(head) if error.status == _HEAD_TOO_LONG else b""
+            self._refuse(
+                error.status, _REASONS[error.status], "This request is not one that this service takes.", relief
+            )
             return False
         if passage is None:
-            self._feed_own(head, request.length)
+            self._feed_own(request.head, request.length)
         else:
-            self._head = head
+            self._head = request.head
             self._exchange = Exchange(self, request, passage)
             self._exchange.start()
         return True
@@ -224,7 +237,7 @@ class Connection(web.RequestHandler):
         if not self._is_own:
             self._next()
 
-    def _refuse(self, status: int, reason: bytes, text: str) -> None:
+    def _refuse(self, status: int, reason: bytes, text: str, line: bytes = b"") -> None:
         """Answer what is no request, and close: what follows on this connection cannot be told apart any more."""
         self._pending = b""
         if self.transport is None:
@@ -232,8 +245,8 @@ class Connection(web.RequestHandler):
         body = f"{text}\n".encode()
         self.transport.write(
             b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
-            b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b\r\nConnection: close\r\n\r\n%b"
-            % (status, reason, len(body), wire.date_line(), body)
+            b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b%b\r\nConnection: close\r\n\r\n%b"
+            % (status, reason, len(body), line, wire.date_line(), body)
         )
         self.transport.close()
 

@@ -218,7 +218,7 @@ class Exchange:
     def _send_head(self, answer: wire.Response, framing: bytes) -> None:
         if self.wants_body:
             self._keeps_visitor = False  # an answer before the end of the request
-        lines = headers.to_visitor(answer.fields, self._passage.base_path)
+        lines = [*headers.to_visitor(answer.fields, self._passage.base_path), *headers.PAGE_POLICY]
         if b"date" not in answer.fields.first:
             lines.append(wire.date_line())
         if not self._keeps_visitor:
