@@ -101,9 +101,9 @@ def test_the_proxy_says_who_the_visitor_is() -> None:
     )
 
 
-def test_a_request_without_other_fields_still_says_it() -> None:
+def test_a_request_without_other_fields_still_says_it_and_has_a_host() -> None:
     fields = parse_request(b"GET / HTTP/1.0\r\nConnection: close\r\n\r\n").fields
-    assert to_notebook(fields, SAID) == SAID
+    assert to_notebook(fields, SAID) == b"Host: localhost\r\n" + SAID
 
 
 # Cookies of the visitor

@@ -24,6 +24,7 @@ _HEAD_DEADLINE = 10.0  # seconds from a head's first byte to its last (CIS nginx
 _IDLE = 75.0  # seconds between two requests
 _FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
 _HEAD_TOO_LONG = 431
+_NOT_TAKEN = "This request is not one that this service takes."
 _END = b"\r\n\r\n"
 _REASONS = {400: b"Bad Request", 403: b"Forbidden", 414: b"URI Too Long", 417: b"Expectation Failed",
             431: b"Header Fields Too Large", 508: b"Loop Detected"}  # fmt: skip
@@ -47,6 +48,7 @@ class Connection(web.RequestHandler):
         self._exchange: Exchange | None = None
         self._own_body = wire.Body(0)
         self._is_own_unanswered = False
+        self._is_last = False
         self._timer: asyncio.TimerHandle | None = None
         self._head_began = False
         self._peer = ""
@@ -142,8 +144,22 @@ class Connection(web.RequestHandler):
         finally:
             self.failure = None
             self._is_own_unanswered = False
+            self._is_last = not resp.keep_alive  # nothing behind it is a request (RFC 9112 section 9.6)
             if not self._is_own:
                 self._next()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what only aiohttp takes for no request; its own text and log would quote it."""
+        del request, exc, message
+        response = web.Response(status=status, text=_NOT_TAKEN, headers={"X-Content-Type-Options": "nosniff"})
+        response.force_close()
+        return response
 
     # Inside
 
@@ -172,7 +188,7 @@ class Connection(web.RequestHandler):
                     return
             elif not self._own_body.is_done:
                 self._feed_own_body()
-            elif self._is_own_unanswered or not self._take_head():
+            elif self._is_last or self._is_own_unanswered or not self._take_head():
                 return
 
     def _end_bad_body(self, exchange: Exchange) -> None:
@@ -207,9 +223,7 @@ class Connection(web.RequestHandler):
                 headers.refuse_worker(request.fields)
         except wire.BadMessageError as error:
             relief = headers.relief(head) if error.status == _HEAD_TOO_LONG else b""
-            self._refuse(
-                error.status, _REASONS[error.status], "This request is not one that this service takes.", relief
-            )
+            self._refuse(error.status, _REASONS[error.status], _NOT_TAKEN, relief)
             return False
         if passage is None:
             self._feed_own(request.head, request.length)

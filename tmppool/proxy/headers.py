@@ -99,11 +99,13 @@ def to_notebook(fields: Fields, said: bytes) -> bytes:
         for name, line in fields.lines
         if name not in dropped and b"_" not in name and not name.startswith(_IDENTITY_PREFIX)
     ]
+    if b"host" not in fields.first:  # of HTTP/1.0; what goes to the notebook is 1.1 (RFC 9112 section 3.2)
+        passed.append(b"Host: localhost")
     if b"cookie" in fields.first:
         cookies = _foreign_cookies(fields)
         if cookies:
             passed.append(b"Cookie: " + cookies)
-    return b"\r\n".join([*passed, said]) if passed else said
+    return b"\r\n".join([*passed, said])
 
 
 def to_visitor(fields: Fields, base_path: str) -> list[bytes]:
