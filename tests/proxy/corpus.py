@@ -416,7 +416,7 @@ def chunks() -> Iterator[Case]:
     yield Case(
         "H-09 own: wrong chunks for our own page",
         source,
-        request("POST", "/nowhere", chunked, body="x\r\n" + SMUGGLED),
+        request("POST", "/spawn", "Content-Type: application/x-www-form-urlencoded", chunked, body="x\r\n" + SMUGGLED),
         (REFUSED,),
         keeps=False,
         fault_in_body=True,

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.proxy.corpus import CASES, NO_PLACE, OWN, PASSED, REFUSED, WAITS, Case
-from tests.proxy.corpus_readers import Seen, agreed, strict, whole
+from tests.proxy.corpus_readers import Seen, agreed, by_h11, strict, whole
 from tests.proxy.stage import CutError, House, Message, Peer, eventually, opened, quiet
 from tmppool.proxy import headers
 
@@ -262,3 +262,27 @@ async def test_the_corpus_is_large_and_every_rule_is_in_it() -> None:
     rules = {case.id[:4] for case in CASES}
     elsewhere = {"H-13", "H-18", "H-26"}  # what notebooks answer: corpus_answers.py
     assert {f"H-{number:02}" for number in range(1, 28)} - elsewhere <= rules
+
+
+async def test_a_fault_in_a_body_after_our_own_answer_brings_no_second_one(stand: tuple[House, Recorder]) -> None:
+    house, recorder = stand
+    mark = recorder.mark()
+    visitor = await EagerPeer.connect(house.port)
+    await visitor.send(house.head("POST", "/nowhere", "Transfer-Encoding: chunked"))
+    assert (await final(visitor, "POST")).status == 404
+    await visitor.send(b"zq7\r\n" + house.head("GET", "smuggled"))
+    assert await visitor.is_closed()
+    await visitor.leave()
+    assert recorder.since(mark) == []
+
+
+@pytest.mark.parametrize("method", ["X-OWN", "get", "M!#$%&'*+-.^`|~9"])
+async def test_a_method_that_llhttp_does_not_know_is_one_request_to_the_others(
+    stand: tuple[House, Recorder], method: str
+) -> None:
+    house, recorder = stand
+    mark = recorder.mark()
+    assert (await house.ask(method, "x")).status == SEEN
+    (line,) = recorder.since(mark)
+    assert strict(line) == by_h11(line) == (strict(line)[0], b"")
+    assert [seen.method for seen in strict(line)[0]] == [method]

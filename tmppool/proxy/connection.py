@@ -243,7 +243,10 @@ class Connection(web.RequestHandler):
         try:
             _, rest = self._own_body.feed(self._pending)
         except wire.BadMessageError:
-            self._refuse(400, _REASONS[400], "This body is no HTTP.")
+            if self._is_own_unanswered:
+                self._refuse(400, _REASONS[400], "This body is no HTTP.")
+            elif self.transport is not None:
+                self.transport.close()  # a second answer would be taken for the next request's
             return
         end = len(self._pending) - len(rest)
         piece, self._pending = self._pending[:end], rest
