@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import socket
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,7 +10,7 @@ import pytest_asyncio
 
 from tests.proxy.corpus import CASES, NO_PLACE, OWN, PASSED, REFUSED, WAITS, Case
 from tests.proxy.corpus_readers import Seen, agreed, by_h11, strict, whole
-from tests.proxy.stage import CutError, House, Message, Peer, eventually, opened, quiet
+from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
 from tmppool.proxy import headers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,40 +54,6 @@ class Recorder:
 
     def mark(self) -> list[int]:
         return [len(raw) for raw in self.raw]
-
-
-class EagerPeer(Peer):
-    """A visitor who reads all the time, so that a reset takes away nothing that was sent before it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._came: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._pump = self.loop.create_task(self._read())
-
-    async def _read(self) -> None:
-        try:
-            while data := await self.loop.sock_recv(self.sock, 1 << 18):
-                self._came.put_nowait(data)
-            self._came.put_nowait(b"")
-        except OSError:
-            self._came.put_nowait(None)
-
-    async def more(self) -> bytes:
-        async with asyncio.timeout(3):
-            data = await self._came.get()
-        if data is None:
-            raise CutError(self.held, is_reset=True)
-        return data
-
-    @property
-    def is_silent(self) -> bool:
-        return self._came.empty() and not self.held
-
-    async def leave(self) -> None:
-        self._pump.cancel()
-        await asyncio.gather(self._pump, return_exceptions=True)
-        self.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
