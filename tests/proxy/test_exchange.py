@@ -909,3 +909,13 @@ async def test_a_line_whose_last_visitor_was_slow_serves_the_next(house: House) 
         assert len((await visitor.answer()).body) == size
         assert len((await house.ask("GET", "10")).body) == 10, f"after an answer of {size} bytes"
         visitor.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_line_that_is_reset_as_soon_as_it_is_dialled_becomes_502(house: House, method: str) -> None:
+    async def reset(line: Peer) -> None:
+        line.reset()
+
+    house.stranger.script = reset
+    for _ in range(5):
+        assert (await house.ask(method, "x", "Content-Length: 0")).status == 502

@@ -142,6 +142,8 @@ class Exchange:
             return
         if self._is_over:
             line.drop()
+        elif line.transport.is_closing():  # and nobody would hear of it
+            self._give_up("the notebook closed before it was asked")
         else:
             self._use(line)
             self._visitor.hold(False)
