@@ -251,3 +251,30 @@ async def test_a_method_that_llhttp_does_not_know_is_one_request_to_the_others(
     (line,) = recorder.since(mark)
     assert strict(line) == by_h11(line) == (strict(line)[0], b"")
     assert [seen.method for seen in strict(line)[0]] == [method]
+
+
+MANY = "; ".join(f"c{number}={'x' * 900}" for number in range(30))
+
+
+@pytest.mark.parametrize("end", ["\r\n\r\n", ""], ids=["whole", "without end"])
+@pytest.mark.parametrize(
+    ("line", "is_freed"), [("Cookie: " + MANY, True), ("A: " + MANY, False), (f"A: {MANY}\r\nCookie: {MANY}", False)]
+)
+@pytest.mark.parametrize("target", ["{base}x", "/"])
+async def test_a_browser_whose_cookies_alone_are_too_long_is_freed_of_them(
+    stand: tuple[House, Recorder],
+    target: str,
+    line: str,
+    is_freed: bool,  # noqa: FBT001
+    end: str,
+) -> None:
+    house, recorder = stand
+    mark = recorder.mark()
+    visitor = await EagerPeer.connect(house.port)
+    await visitor.send(filled(house, f"GET {target} HTTP/1.1\r\nHost: {{host}}\r\n{line}{end}"))
+    answer = await final(visitor, "GET")
+    assert answer.status == 431
+    assert answer.fields.get("Clear-Site-Data") == ('"cookies"' if is_freed else None)
+    assert await visitor.is_closed()
+    await visitor.leave()
+    assert recorder.since(mark) == []

@@ -283,3 +283,27 @@ MANY = b"a=" + b"x" * 20_000
 )
 def test_cookies_are_emptied_only_where_they_alone_are_too_many(head: bytes, is_freed: bool) -> None:  # noqa: FBT001
     assert headers.relief(head) == (b'Clear-Site-Data: "cookies"\r\n' if is_freed else b"")
+
+
+# Our own cookie, which pages in notebooks would like to set
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        (["tmppool=good"], "good"),
+        (["a=b; tmppool=good;c=d"], "good"),
+        (["a=b", "c=d;\ttmppool = good "], "good"),
+        (["tmppool=good; tmppool=later"], "good"),
+        (["\u00a0tmppool=evil; tmppool=good"], "good"),
+        (["\u2003tmppool=evil"], ""),
+        (["tmppool\u3000=evil; tmppool=good"], "good"),
+        (['a="x; tmppool=good; b=y"'], "good"),
+        (["TMPPOOL=evil; tmppool2=evil; atmppool=evil; $tmppool=evil"], ""),
+        (["=tmppool=evil", "tmppool"], ""),
+        ([""], ""),
+        ([], ""),
+    ],
+)
+def test_our_own_cookie_is_read_as_browsers_write_it(lines: list[str], value: str) -> None:
+    assert headers.own_cookie(lines, "tmppool") == value

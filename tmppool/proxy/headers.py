@@ -6,6 +6,7 @@ section 7.6.1; GHSA-62c8-mh53-4cqv shows what happens otherwise).
 
 import re
 import secrets
+from collections.abc import Iterable
 
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.wire import MAX_REQUEST_HEAD, BadMessageError, Fields
@@ -162,6 +163,16 @@ def _outside(line: bytes, base_path: bytes) -> bytes:
     name, _, value = line.partition(b":")
     found = _INTERNAL.fullmatch(value)
     return name + b": " + found[1] if found and found[1].startswith(base_path) else line
+
+
+def own_cookie(lines: Iterable[str], name: str) -> str:
+    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none.
+
+    Read as browsers write them, and not more leniently: a name with a blank of Unicode's around it and a pair inside
+    another's quotes, which aiohttp's reader takes for ours or hides, are what a page in a notebook can set.
+    """
+    pairs = (pair.partition("=") for line in lines for pair in line.split(";"))
+    return next((value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name), "")
 
 
 def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
