@@ -182,6 +182,40 @@ class Peer:
         return data
 
 
+class EagerPeer(Peer):
+    """A visitor who reads all the time, so that a reset takes away nothing that was sent before it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._came: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._pump = self.loop.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            while data := await self.loop.sock_recv(self.sock, 1 << 18):
+                self._came.put_nowait(data)
+            self._came.put_nowait(b"")
+        except OSError:
+            self._came.put_nowait(None)
+
+    async def more(self) -> bytes:
+        async with asyncio.timeout(PATIENCE):
+            data = await self._came.get()
+        if data is None:
+            raise CutError(self.held, is_reset=True)
+        return data
+
+    @property
+    def is_silent(self) -> bool:
+        return self._came.empty() and not self.held
+
+    async def leave(self) -> None:
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)
+        self.close()
+
+
 Script = Callable[[Peer], Awaitable[None]]
 
 
@@ -270,18 +304,21 @@ class StrangerBackend:
     def __init__(self, stranger: Stranger, dial: Dial | None) -> None:
         self._stranger = stranger
         self._dial = dial
+        self._running: dict[str, Running] = {}
 
     async def open(self) -> Traits:
         return Traits(isolated=True)
 
     async def start(self, key: str) -> Running:
-        return Running(key, self._dial or Dial("127.0.0.1", self._stranger.port), f"token-of-{key}", time.time())
+        dial = self._dial or Dial("127.0.0.1", self._stranger.port)
+        self._running[key] = Running(key, dial, f"token-of-{key}", time.time())
+        return self._running[key]
 
     async def stop(self, key: str) -> None:
-        pass
+        self._running.pop(key, None)
 
     async def list(self) -> list[Running]:
-        return []
+        return list(self._running.values())
 
     async def deaths(self) -> AsyncIterator[str]:
         await asyncio.Event().wait()
@@ -395,7 +432,7 @@ async def opened(
             for visitor in house.visitors:
                 visitor.close()
     await quiet()
-    assert stranger.bugs == []
+    assert [repr(bug) for bug in stranger.bugs] == []
 
 
 async def quiet() -> None:

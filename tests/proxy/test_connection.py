@@ -77,7 +77,7 @@ async def test_what_is_no_request_is_refused_and_what_follows_is_never_read(hous
     ("start", "status"),
     [
         ("GET {base}x?" + "x" * 17_000 + " HTTP/1.1\r\nHost: h", 414),
-        ("GET {base}x HTTP/1.1\r\nHost: h" + "\r\nA: b" * 128, 431),
+        ("GET {base}x HTTP/1.1\r\nHost: h" + "\r\nA: b" * 100, 431),
         ("GET {base}x HTTP/1.1\r\nHost: h\r\nA: " + "x" * 100_000, 431),
         ("GET {base}x HTTP/1.1\r\nHost: h\r\nCookie: " + "; ".join(f"c{n}={'x' * 900}" for n in range(60)), 431),
     ],
@@ -95,12 +95,12 @@ async def test_a_head_has_limits(house: House, start: str, status: int, whole: b
 
 
 async def test_a_head_within_the_limits_passes(house: House) -> None:
-    answer = await house.ask("GET", "x?" + "q" * 15_000, *(f"A{n}: b" for n in range(126)))
+    answer = await house.ask("GET", "x?" + "q" * 7_900, *(f"A{n}: b{'c' * 60}" for n in range(99)))
     assert answer.status == 200
 
 
 @pytest.mark.parametrize(
-    "target", ["http://h{base}x", "http://127.0.0.1{base}x", "https://evil.example/", "*", "user/x"]
+    "target", ["http://127.0.0.1{base}x", "http://u@h{base}x", "ftp://h{base}x", "https://evil.example/", "*", "user/x"]
 )
 async def test_only_the_origin_form_reaches_a_notebook(house: House, target: str) -> None:
     visitor = await house.visitor()

@@ -59,7 +59,9 @@ async def test_who_leaves_makes_room_in_whatever_way(hurried: Open) -> None:
 
     async def hold(line: Peer) -> None:
         await shake(house, line)
-        await line.until(b"never")
+        with pytest.raises(CutError):
+            await line.until(b"never")
+        line.close()
 
     for way in ("close", "reset", "tunnel", "refused"):
         visitors = await fill(house, 2)

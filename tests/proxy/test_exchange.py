@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.stage import HTML, OK, CutError, House, Message, Peer, eventually
+from tmppool.proxy import headers
 from tmppool.proxy import line as line_module
 from tmppool.running import Dial
 
@@ -26,22 +27,18 @@ def memory() -> int:
 TARGETS = [
     "api/contents/a%2Fb",
     "api/contents/a%2fb",
-    "a%zz",
-    "%",
-    "%00",
     "a//b///c",
     "a;v=1/b;x",
-    "a/./b/../c",
-    "%2e%2e/x",
-    "caf%C3%A9",
-    "%u0041",
+    "a/.../b/.c",
+    "caf%C3%A9%25%0A%ff",
     "a%20b+c",
     "~!$&'()*,=:@-._",
-    '<>"{}|\\^`',
+    '<>"{}|^`',
     "?",
     "tree?",
     "tree?a=1&a=2&&b",
     "tree?a=%26%zz?/#"[:-1],
+    "tree?a=../%2e%2e/\\%00%",
     "tree?next=http://x/y?z",
 ]
 
@@ -279,7 +276,8 @@ async def test_what_a_notebook_may_not_say_to_a_browser_is_dropped(house: House)
         b"X-Kept: 1\r\nContent-Length: 2\r\n\r\nok"
     )
     answer = await house.ask("GET", "x")
-    assert {name for name in answer.fields if name != "Date"} == {"Set-Cookie", "X-Kept", "Content-Length"}
+    ours = {"Date", *(line.partition(b":")[0].decode() for line in headers.PAGE_POLICY)}
+    assert set(answer.fields) - ours == {"Set-Cookie", "X-Kept", "Content-Length"}
     assert answer.fields.getall("Set-Cookie") == [f"a=b; Path={house.base}"]
 
 
@@ -911,3 +909,13 @@ async def test_a_line_whose_last_visitor_was_slow_serves_the_next(house: House) 
         assert len((await visitor.answer()).body) == size
         assert len((await house.ask("GET", "10")).body) == 10, f"after an answer of {size} bytes"
         visitor.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_line_that_is_reset_as_soon_as_it_is_dialled_becomes_502(house: House, method: str) -> None:
+    async def reset(line: Peer) -> None:
+        line.reset()
+
+    house.stranger.script = reset
+    for _ in range(5):
+        assert (await house.ask(method, "x", "Content-Length: 0")).status == 502

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tmppool.proxy import headers
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.headers import confine_cookie, identity, to_notebook, to_visitor
-from tmppool.proxy.wire import Fields, parse_request, parse_response
+from tmppool.proxy.wire import BadMessageError, Fields, parse_request, parse_response
 
 SAID = b"Authorization: token t\r\n"
 BASE = "/user/0123456789abcdef/"
@@ -37,10 +37,15 @@ HOP_BY_HOP = ["Connection: x", "Keep-Alive: 5", "Proxy-Connection: x", "Proxy-Au
               "Trailer: x", "Transfer-Encoding: chunked", "Upgrade: h2c", "Content-Length: 5"]  # fmt: skip
 IDENTITY = ["Forwarded: for=1", "X-Forwarded-For: 1", "x-forwarded-host: h", "X-FORWARDED-PROTO: https", "X-Forwarded-Port: 1", "X-Forwarded-Prefix: /",
             "X-Forwarded-Server: s", "X-Forwarded-Scheme: s", "X-Real-IP: 1", "X-Scheme: s", "X-Original-URL: /", "X-Rewrite-URL: /",
-            "X-HTTP-Method-Override: DELETE", "Authorization: token x", "Expect: 100-continue", "Via: 1.1 x"]  # fmt: skip
+            "X-HTTP-Method-Override: DELETE", "Authorization: token x", "Expect: 100-continue", "X-Forwarded-User: root",
+            "X-Forwarded-Anything: x", "True-Client-IP: 1", "CF-Connecting-IP: 1", "Remote-User: root", "X-Method-Override: PUT", "Proxy: http://x"]  # fmt: skip
 NOT_FOR_BROWSERS = ['Clear-Site-Data: "*"', "Strict-Transport-Security: max-age=1", "Public-Key-Pins: x", "Alt-Svc: x", "Service-Worker-Allowed: /",
                     "NEL: x", "Report-To: x", "Reporting-Endpoints: x", "Accept-CH: x", "Critical-CH: x", "Origin-Agent-Cluster: ?1", "Expect-CT: x",
-                    "Refresh: 0", "Server: x", "Via: x", "WWW-Authenticate: Basic", "X-Accel-Redirect: /etc", "X-Accel-Buffering: no", "X-Sendfile: /etc"]  # fmt: skip
+                    "Refresh: 0", "Server: x", "Via: x", "WWW-Authenticate: Basic", "X-Accel-Redirect: /etc", "X-Accel-Buffering: no", "X-Sendfile: /etc",
+                    "X-Accel-Expires: 1", "X-LiteSpeed-Location: /etc", "X-Reproxy-URL: /etc", "X-Lighttpd-Send-File: /etc", "Surrogate-Control: x",
+                    "Access-Control-Allow-Origin: *", "Access-Control-Allow-Credentials: true", "Set-Cookie2: a=b", "Set-Login: logged-in",
+                    "Use-As-Dictionary: match=/*", "Shared-Storage-Write: clear", "Secure-Session-Registration: x", "Referrer-Policy: unsafe-url",
+                    "X-Content-Type-Options: sniff"]  # fmt: skip
 
 
 @pytest.mark.parametrize("line", [*HOP_BY_HOP, *IDENTITY], ids=lambda line: line.partition(":")[0])
@@ -54,7 +59,7 @@ def test_what_concerns_one_hop_or_the_whole_origin_does_not_reach_the_visitor(li
 
 
 @pytest.mark.parametrize(
-    "line", ["Content-Type: x", "Location: /elsewhere", "ETag: x", "Content-Security-Policy: sandbox", "Access-Control-Allow-Origin: *",
+    "line", ["Content-Type: x", "Location: /elsewhere", "ETag: x", "Content-Security-Policy: sandbox", "Permissions-Policy: x",
              "Content-Encoding: gzip", "Cache-Control: x", "Link: x", "Content-Disposition: attachment", "Vary: x", "Date: x"]
 )  # fmt: skip
 def test_what_concerns_the_answer_reaches_the_visitor(line: str) -> None:
@@ -92,13 +97,13 @@ def test_fields_keep_their_order_spelling_and_bytes() -> None:
 def test_the_proxy_says_who_the_visitor_is() -> None:
     assert identity(Client("203.0.113.7", "https", "h"), "secret") == (
         b"Authorization: token secret\r\nX-Forwarded-For: 203.0.113.7\r\nX-Real-IP: 203.0.113.7\r\n"
-        b"X-Forwarded-Proto: https\r\nX-Scheme: https\r\n"
+        b"X-Forwarded-Proto: https\r\nX-Scheme: https\r\nVia: 1.1 %b\r\n" % headers._PSEUDONYM
     )
 
 
-def test_a_request_without_other_fields_still_says_it() -> None:
+def test_a_request_without_other_fields_still_says_it_and_has_a_host() -> None:
     fields = parse_request(b"GET / HTTP/1.0\r\nConnection: close\r\n\r\n").fields
-    assert to_notebook(fields, SAID) == SAID
+    assert to_notebook(fields, SAID) == b"Host: localhost\r\n" + SAID
 
 
 # Cookies of the visitor
@@ -114,7 +119,12 @@ def test_a_request_without_other_fields_still_says_it() -> None:
         (["Cookie: a=b", "Cookie: tmppool=x; c=d"], ["Cookie: a=b; c=d"]),
         (["Cookie:   tmppool = x ;  a=b"], ["Cookie: a=b"]),
         (["Cookie: a=tmppool=x"], ["Cookie: a=tmppool=x"]),
-        (["Cookie: tmppools=x"], ["Cookie: tmppools=x"]),
+        (["Cookie: tmppool-0123456789abcdef=x; a=b"], ["Cookie: a=b"]),
+        (["Cookie: __Host-tmppool-0123456789abcdef=x; a=b"], ["Cookie: a=b"]),
+        (["Cookie: __Secure-tmppool=x; a=b"], ["Cookie: a=b"]),
+        (['Cookie: "tmppool"=x; \ttmppool\t=y; tmppool; a=b'], ["Cookie: a=b"]),
+        (['Cookie: $Version=1; a="x; tmppool=secret; b=y"'], ['Cookie: $Version=1; a="x; b=y"']),
+        (["Cookie: atmppool=x; TMPPOOL=y"], ["Cookie: atmppool=x; TMPPOOL=y"]),
         (["Cookie: _xsrf=2|a|b|1"], ["Cookie: _xsrf=2|a|b|1"]),
         (['Cookie: a="b c"'], ['Cookie: a="b c"']),
         (["Cookie: ;; ;"], []),
@@ -159,6 +169,16 @@ COOKIES = {
     "__host-tmppool=1": None,
     "__Secure-x=1; Secure": None,
     "=tmppool=1": None,
+    "__Http-x=1": None,
+    "\u00a0tmppool=1": None,
+    "\u2003__Host-tmppool=1": None,
+    '"tmppool"=1': None,
+    "a b=1": None,
+    f"a=b; Path={BASE}{'x' * 1024}": f"a=b; Path={BASE}",
+    f'a=b; Path="{BASE}"': f"a=b; Path={BASE}",
+    f"a=b; Path ={BASE}x": f"a=b; Path={BASE}x",
+    "a=b, tmppool=c; Domain\t=x": f"a=b, tmppool=c; Path={BASE}",
+    "a=b; Path=/; Path=/user/0123456789abcdeg/": f"a=b; Path={BASE}",
     "=1": None,
     "": None,
     "; Path=/": None,
@@ -194,3 +214,96 @@ def test_whatever_a_cookie_says_it_stays_below_the_notebook(cookie: bytes) -> No
             assert b"domain" not in names
             assert attributes[-1].startswith(b"Path=" + BASE.encode())
             assert not pair.lower().startswith((b"tmppool", b"__host-", b"__secure-"))
+
+
+# What all that comes from a notebook is under
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (f"http://127.0.0.1:8888{BASE}tree?a=http://x/", f"{BASE}tree?a=http://x/"),
+        (f"HTTPS://notebook{BASE}", BASE),
+        (f"http://[::1]:8888{BASE}lab#x", f"{BASE}lab#x"),
+        (f"{BASE}tree", None),
+        ("http://127.0.0.1:8888/user/other/tree", None),
+        (f"https://elsewhere.example/?next=http://h{BASE}", None),
+        (f"https://elsewhere.example/x{BASE}", None),
+        (f"//elsewhere.example{BASE}", None),
+        ("../tree", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("name", ["Location", "content-location"])
+def test_a_place_is_told_without_the_notebooks_inner_origin_and_as_it_is_elsewhere(
+    name: str, value: str, seen: str | None
+) -> None:
+    assert answered(f"{name}: {value}") == [f"{name}: {value if seen is None else seen}"]
+
+
+# Requests that go no further
+
+
+def test_a_request_that_was_here_before_is_a_loop_and_one_of_another_proxy_is_none() -> None:
+    headers.refuse_loop(request("Via: 1.1 tmppool-00000000, 2 cache"))
+    with pytest.raises(BadMessageError) as error:
+        headers.refuse_loop(request("Via: 2 cache", f"via: 1.1 other,1.1 {headers._PSEUDONYM.decode()} (x)"))
+    assert error.value.status == 508
+
+
+def test_what_the_proxy_says_of_itself_is_seen_when_it_comes_back() -> None:
+    with pytest.raises(BadMessageError):
+        headers.refuse_loop(request(*identity(Client("1.1.1.1", "http", "h"), "t").decode().split("\r\n")[:-1]))
+
+
+def test_a_service_worker_is_told_apart_from_other_scripts() -> None:
+    headers.refuse_worker(request("Sec-Fetch-Dest: script"))
+    with pytest.raises(BadMessageError) as error:
+        headers.refuse_worker(request("Service-Worker: script"))
+    assert error.value.status == 403
+
+
+# Too many cookies
+
+HEAD = b"GET / HTTP/1.1\r\nHost: h\r\n"
+MANY = b"a=" + b"x" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("head", "is_freed"),
+    [
+        (HEAD + b"Cookie: " + MANY, True),
+        (HEAD + b"COOKIE: " + MANY + b"\r\nA: b\r\n\r\n", True),
+        (HEAD + b"Cookie: " + MANY[:9000] + b"\r\nCookie: " + MANY[:9000] + b"\r\n\r\n", True),
+        (HEAD + b"X-Cookie: " + MANY, False),
+        (HEAD + b"A: " + MANY + b"\r\nCookie: a=b", False),
+        (HEAD + b"A: " + MANY + b"\r\nCookie: " + MANY, False),
+        (b"GET /?Cookie:" + MANY, False),
+    ],
+)
+def test_cookies_are_emptied_only_where_they_alone_are_too_many(head: bytes, is_freed: bool) -> None:  # noqa: FBT001
+    assert headers.relief(head) == (b'Clear-Site-Data: "cookies"\r\n' if is_freed else b"")
+
+
+# Our own cookie, which pages in notebooks would like to set
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        (["tmppool=good"], "good"),
+        (["a=b; tmppool=good;c=d"], "good"),
+        (["a=b", "c=d;\ttmppool = good "], "good"),
+        (["tmppool=good; tmppool=later"], "good"),
+        (["\u00a0tmppool=evil; tmppool=good"], "good"),
+        (["\u2003tmppool=evil"], ""),
+        (["tmppool\u3000=evil; tmppool=good"], "good"),
+        (['a="x; tmppool=good; b=y"'], "good"),
+        (["TMPPOOL=evil; tmppool2=evil; atmppool=evil; $tmppool=evil"], ""),
+        (["=tmppool=evil", "tmppool"], ""),
+        ([""], ""),
+        ([], ""),
+    ],
+)
+def test_our_own_cookie_is_read_as_browsers_write_it(lines: list[str], value: str) -> None:
+    assert headers.own_cookie(lines, "tmppool") == value

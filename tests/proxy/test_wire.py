@@ -25,7 +25,7 @@ def get(*lines: str) -> bytes:
 
 
 @pytest.mark.parametrize("method", ["GET", "get", "M-SEARCH", "!#$%&'*+-.^_`|~9"])
-@pytest.mark.parametrize("target", ["/", "/a?b", "/http://h/", "/%zz", "/\\", '/"<>^`{|}', "//"])
+@pytest.mark.parametrize("target", ["/", "/a?b", "/http://h/", "/a//", '/"<>^`{|}', "/x?%zz\\"])
 @pytest.mark.parametrize("minor", [0, 1])
 def test_a_request_line_is_read(method: str, target: str, minor: int) -> None:
     request = parse_request(head(f"{method} {target} HTTP/1.{minor}", "Host: h"))
@@ -40,7 +40,7 @@ def test_only_options_asks_about_no_address_at_all() -> None:
 @pytest.mark.parametrize(
     "start",
     [
-        "GET * HTTP/1.1", "GET http://h/ HTTP/1.1", "CONNECT h:443 HTTP/1.1", "GET h/ HTTP/1.1", "GET ?x HTTP/1.1", "OPTIONS *x HTTP/1.1",
+        "GET * HTTP/1.1", "GET http://i/ HTTP/1.1", "CONNECT / HTTP/1.1", "CONNECT http://h/ HTTP/1.1", "GET //h/ HTTP/1.1", "GET /%zz HTTP/1.1", "CONNECT h:443 HTTP/1.1", "GET h/ HTTP/1.1", "GET ?x HTTP/1.1", "OPTIONS *x HTTP/1.1",
         "", "GET", "GET /", "GET / ", "GET / HTTP/1", "GET / HTTP/1.2", "GET / HTTP/1.10", "GET / HTTP/2.0", "GET / http/1.1",
         "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET\t/ HTTP/1.1", "GET /a b HTTP/1.1",
         "GET /# HTTP/1.1", "GET /\x00 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET /\xe9 HTTP/1.1", "GET /\n HTTP/1.1",
@@ -107,7 +107,7 @@ def test_what_may_come_once_may_not_come_twice(name: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
-        (head("GET /" + "x" * 16 * 1024 + " HTTP/1.1", "Host: h"), 414),
+        (head("GET /" + "x" * 8000 + " HTTP/1.1", "Host: h"), 414),
         (get(*["A: b"] * wire.MAX_FIELDS), 431),
         (get("Expect: more"), 417),
         (get("Expect: 100-continue, 100-continue"), 417),
@@ -121,7 +121,7 @@ def test_a_refusal_has_its_status(raw: bytes, status: int) -> None:
 
 
 def test_the_limits_are_reached_without_refusal() -> None:
-    assert len(parse_request(head("GET /" + "x" * (16 * 1024 - 1) + " HTTP/1.1", "Host: h")).target) == 16 * 1024
+    assert len(parse_request(head("GET /" + "x" * 7999 + " HTTP/1.1", "Host: h")).target) == 8000
     assert len(parse_request(get(*["A: b"] * (wire.MAX_FIELDS - 1))).fields.lines) == wire.MAX_FIELDS
 
 

@@ -83,6 +83,14 @@ def test_a_visitor_is_a_digest_of_his_cookie() -> None:
     assert len(cookie) == 22
 
 
+@pytest.mark.parametrize(
+    "cookies", ["\u00a0tmppool={evil}; tmppool={good}", 'a="b; tmppool={good}; c"; \u2003tmppool={evil}']
+)
+def test_a_page_cannot_put_a_visitor_into_anothers_place_with_a_name_that_looks_like_ours(cookies: str) -> None:
+    found = site().visitor(request({"Cookie": cookies.format(good="g" * 22, evil="e" * 22)}))
+    assert found == visitor_id("g" * 22)
+
+
 def test_no_two_visitors_are_the_same() -> None:
     assert len({site().new_visitor() for _ in range(100)}) == 100
 

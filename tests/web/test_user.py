@@ -144,7 +144,6 @@ async def test_a_page_elsewhere_cannot_change_anything_in_a_notebook(place: Plac
         "/user/" + "x" * 129 + "/",
         "/user/%41" + "x" * 22 + "/",
         "/user/" + "x" * 20 + "%2F/tree",
-        "/user/../admin",
         "/user//tree",
     ],
 )

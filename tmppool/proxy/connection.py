@@ -9,22 +9,21 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
 from tmppool.errors import BackendError
-from tmppool.proxy import tunnel, wire
+from tmppool.proxy import headers, tunnel, wire
 from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.exchange import Exchange
 from tmppool.proxy.line import HIGH_WATER, Line
+from tmppool.proxy.own import NOT_TAKEN, OwnRequests
 from tmppool.proxy.parting import Parting, refusal
 from tmppool.proxy.passage import Decide, Passage
 from tmppool.proxy.patience import Patience
 from tmppool.proxy.sweep import OtherEnd, Sweep
 
-_FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
-_NOT_TAKEN = "This request is not one that this service takes."
+_HEAD_TOO_LONG = 431
 _END = b"\r\n\r\n"
 _BAD_BODY = "This body is no HTTP."
 _TOO_LARGE = "This body is larger than a notebook of this service may be sent."
@@ -45,23 +44,20 @@ class Service:
     upload_limit: int
 
 
-class Connection(web.RequestHandler):
+class Connection(OwnRequests):
     """``peer`` is the address of who connected, ``left`` is called when he is gone.
 
     ``failure`` is set while aiohttp answers for a notebook that could not.
     """
 
     def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, peer: str, left: Callable[[], None]) -> None:
-        no_log: Any = None  # aiohttp's access log would hold addresses and keys
-        super().__init__(service.server, loop=loop, keepalive_timeout=_FOREVER, access_log=no_log)
+        super().__init__(service.server, loop)
         self._service = service
         self._peer = peer
         self._left = left
         self._pending = b""
         self._head = b""
         self._exchange: Exchange | None = None
-        self._own_body = wire.Body(0)
-        self._is_own_unanswered = False
         self._holds: set[str] = set()
         self._patience = Patience(service.deadlines, loop.time())
         self._visitor: OtherEnd
@@ -79,7 +75,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         self._pending = self._pending + data if self._pending else data
         self._advance()
-        if len(self._pending) > HIGH_WATER and (self._exchange or self._is_own or self.writing_paused):
+        if len(self._pending) > HIGH_WATER and (self._exchange or self.is_own or self.writing_paused):
             self._reading("pending", is_held=True)
 
     def connection_lost(self, error: BaseException | None) -> None:
@@ -108,14 +104,14 @@ class Connection(web.RequestHandler):
         exchange, patience = self._exchange, self._patience
         if self._visitor.look(now):
             patience.extend_rest(now)
-        if exchange is None and not self._is_own:
+        if exchange is None and not self.is_own:
             if self.transport is not None and patience.ends_rest(now):
                 self.transport.abort()
             return
-        is_wanted = exchange.wants_body if exchange is not None else not self._own_body.is_done
+        is_wanted = exchange.wants_body if exchange is not None else not self.own_body.is_done
         is_held = bool(self._holds) or self._reading_paused
         line = exchange.unfinished_head if exchange is not None else None
-        if patience.ends_body(exchange or self._own_body, now, is_wanted=is_wanted, is_held=is_held):
+        if patience.ends_body(exchange or self.own_body, now, is_wanted=is_wanted, is_held=is_held):
             self._end_body(408, "This body comes too slowly.")
         elif patience.ends_answer(now, has_begun=line is not None) and line is not None:
             line.transport.abort()
@@ -147,7 +143,7 @@ class Connection(web.RequestHandler):
         self._reading("exchange", is_held=False)
         if exchange is not None and not exchange.had_body:
             self.failure = error
-            self._feed_own(self._head, 0)
+            self.feed_own(self._head, 0)
         else:
             self._refuse(502, "The notebook does not answer.")
 
@@ -170,34 +166,12 @@ class Connection(web.RequestHandler):
 
     # What aiohttp says
 
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        try:
-            return await super().finish_response(request, resp, start_time)
-        finally:
-            self.failure = None
-            self._is_own_unanswered = False
-            if not self._is_own:
-                self._next()
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        """Answer what aiohttp cannot read. By itself it would log the sender and what he sent, and say that again."""
-        if status >= 500:  # noqa: PLR2004 - only a bug can do this
-            return super().handle_error(request, status, exc, message)
-        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-        response = web.Response(status=status, text=f"{_NOT_TAKEN}\n", headers=headers)
-        response.force_close()
-        return response
+    def answered(self) -> None:
+        self.failure = None
+        if not self.is_own:
+            self._next()
 
     # Inside
-
-    @property
-    def _is_own(self) -> bool:
-        """Whether aiohttp is at work."""
-        return self._is_own_unanswered or not self._own_body.is_done
 
     def _next(self) -> None:
         self._reading("pending", is_held=False)
@@ -218,9 +192,9 @@ class Connection(web.RequestHandler):
                 except wire.BadMessageError as error:
                     self._end_body(error.status, _TOO_LARGE if error.status == wire.TOO_LARGE else _BAD_BODY)
                     return
-            elif not self._own_body.is_done:
+            elif not self.own_body.is_done:
                 self._feed_own_body()
-            elif self._is_own_unanswered or not self._take_head():
+            elif self.is_last or self.is_unanswered or not self._take_head():
                 return
 
     def _end_body(self, status: int, text: str) -> None:
@@ -240,57 +214,57 @@ class Connection(web.RequestHandler):
         end = self._pending.find(_END) + len(_END)
         if end < len(_END):
             if len(self._pending) > wire.MAX_REQUEST_HEAD:
-                self._refuse(431, "This request's head is too long.")
+                status = (
+                    414 if len(self._pending.partition(b"\r\n")[0]) > wire.MAX_REQUEST_HEAD // 2 else _HEAD_TOO_LONG
+                )
+                self._refuse(status, "This request's head is too long.", headers.relief(self._pending))
             elif self._pending and not self._patience.awaits_head:
                 self._patience.head_began(self._loop.time())
             return False
         head, self._pending = self._pending[:end], self._pending[end:]
         try:
             request = wire.parse_request(head)
+            headers.refuse_loop(request.fields)
             passage = self._service.decide(request, self._peer)
+            if passage is None:
+                headers.refuse_worker(request.fields)
         except wire.BadMessageError as error:
-            self._refuse(error.status, _NOT_TAKEN)
+            self._refuse(error.status, NOT_TAKEN, headers.relief(head) if error.status == _HEAD_TOO_LONG else b"")
             return False
         limit = self._service.upload_limit
         if passage is None:
-            self._feed_own(head, request.length)
+            self.feed_own(request.head, request.length)
         elif 0 < limit < request.length:
             self._refuse(wire.TOO_LARGE, _TOO_LARGE)
         else:
-            self._head = head
+            self._head = request.head
             self._exchange = Exchange(self, request, passage, limit)
             self._exchange.start()
         return True
 
-    def _feed_own(self, head: bytes, length: int) -> None:
-        self._is_own_unanswered = True
-        self._own_body = wire.Body(length)
-        super().data_received(head)
-
     def _feed_own_body(self) -> None:
-        """Feed what is left of aiohttp's request; the body is read here only to know where it ends."""
         self._patience.body_size += len(self._pending)
         try:
-            _, rest = self._own_body.feed(self._pending)
+            self._pending = self.feed_own_body(self._pending)
         except wire.BadMessageError:
-            self._refuse(400, _BAD_BODY)
+            if self.is_unanswered:
+                self._refuse(400, _BAD_BODY)
+            elif self.transport is not None:
+                self.transport.close()  # a second answer would be taken for the next request's
             return
-        end = len(self._pending) - len(rest)
-        piece, self._pending = self._pending[:end], rest
-        super().data_received(piece)
-        if not self._is_own:
+        if not self.is_own:
             self._next()
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, status: int, text: str, more: bytes = b"") -> None:
         """Answer what is no request, and close: what follows on this connection cannot be told apart any more."""
         self._pending = b""
         if self.transport is None:
             return
-        if self._is_own:  # aiohttp may still have a word to say, which must not meet an end of writing
-            self.transport.write(refusal(status, text))
+        if self.is_own:  # aiohttp may still have a word to say, which must not meet an end of writing
+            self.transport.write(refusal(status, text, more))
             self.transport.close()
         else:
-            self._part(refusal(status, text))
+            self._part(refusal(status, text, more))
 
     def _part(self, last: bytes) -> None:
         assert self.transport is not None

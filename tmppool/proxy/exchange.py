@@ -147,6 +147,8 @@ class Exchange:
             return
         if self._is_over:
             line.drop()
+        elif line.transport.is_closing():  # and nobody would hear of it
+            self._give_up("the notebook closed before it was asked")
         else:
             self._use(line)
             self._visitor.hold(False)
@@ -223,15 +225,15 @@ class Exchange:
     def _send_head(self, answer: wire.Response, framing: bytes) -> None:
         if self.wants_body:
             self._keeps_visitor = False  # an answer before the end of the request
-        lines = headers.to_visitor(answer.fields, self._passage.base_path)
+        lines = [*headers.to_visitor(answer.fields, self._passage.base_path), *headers.PAGE_POLICY]
         if b"date" not in answer.fields.first:
             lines.append(wire.date_line())
         if not self._keeps_visitor:
             lines.append(b"Connection: close")
         elif self._request.minor == 0:
             lines.append(b"Connection: keep-alive")
-        block = b"".join([line + b"\r\n" for line in lines])
-        self._head = b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (answer.status, answer.reason, block, framing)
+        block = b"\r\n".join([*lines, framing])
+        self._head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.reason, block)
 
     def _takes_notice(self, answer: wire.Response) -> bool:
         first = answer.fields.first

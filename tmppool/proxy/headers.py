@@ -4,8 +4,12 @@ Ours are added after the removal of what ``Connection`` names, so a visitor cann
 section 7.6.1; GHSA-62c8-mh53-4cqv shows what happens otherwise).
 """
 
+import re
+import secrets
+from collections.abc import Iterable
+
 from tmppool.proxy.forwarded import Client
-from tmppool.proxy.wire import Fields
+from tmppool.proxy.wire import MAX_REQUEST_HEAD, BadMessageError, Fields
 
 HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
@@ -14,25 +18,51 @@ HOP_BY_HOP = frozenset({
 """RFC 9110 section 7.6.1, with what older clients send. The length goes too: every body is framed anew."""
 
 IDENTITY = frozenset({
-    b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port",
-    b"x-forwarded-prefix", b"x-forwarded-server", b"x-forwarded-scheme", b"x-real-ip", b"x-scheme",
-    b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"authorization", b"expect", b"cookie", b"via",
+    b"forwarded", b"x-real-ip", b"x-scheme", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip",
+    b"cf-connecting-ip", b"x-original-forwarded-for", b"x-original-host", b"x-host", b"front-end-https", b"proxy",
+    b"x-original-url", b"x-rewrite-url", b"x-http-method", b"x-http-method-override", b"x-method-override",
+    b"remote-user", b"x-remote-user", b"authorization", b"expect", b"cookie",
 })  # fmt: skip
 """What a visitor may not say for himself: removed, and said by the proxy where a notebook needs it."""
 
 UNTRUSTED = frozenset({
-    b"clear-site-data", b"strict-transport-security", b"public-key-pins", b"alt-svc", b"service-worker-allowed",
-    b"nel", b"report-to", b"reporting-endpoints", b"accept-ch", b"critical-ch", b"origin-agent-cluster",
-    b"expect-ct", b"refresh", b"server", b"via", b"www-authenticate", b"set-cookie", b"x-accel-redirect",
-    b"x-accel-buffering", b"x-sendfile",
+    b"clear-site-data", b"strict-transport-security", b"public-key-pins", b"public-key-pins-report-only", b"alt-svc",
+    b"service-worker-allowed", b"nel", b"report-to", b"reporting-endpoints", b"accept-ch", b"critical-ch",
+    b"origin-agent-cluster", b"expect-ct", b"refresh", b"server", b"via", b"www-authenticate", b"set-cookie",
+    b"set-cookie2", b"set-login", b"shared-storage-write", b"use-as-dictionary", b"sec-session-registration",
+    b"secure-session-registration", b"x-sendfile", b"x-lighttpd-send-file", b"x-reproxy-url", b"surrogate-control",
+    b"referrer-policy", b"x-content-type-options",
 })  # fmt: skip
-"""What a notebook may not say to a browser: each would reach beyond the notebook's own pages."""
+"""What a notebook may not say to a browser, or to a proxy in front of this one: each would reach beyond its pages."""
+
+_IDENTITY_PREFIX = b"x-forwarded-"
+_UNTRUSTED_PREFIXES = (b"access-control-", b"x-accel-", b"x-litespeed-")
+
+PAGE_POLICY = (
+    b"Content-Security-Policy: frame-ancestors 'self'",
+    b"Referrer-Policy: same-origin",
+    b"X-Content-Type-Options: nosniff",
+)
+"""Said of everything that comes from a notebook.
+
+A policy more can only forbid more (CSP Level 3 section 8.1), so a notebook's own is not read but joined; its pages
+frame each other, hence 'self'. Paths hold keys, hence no referrer to other sites; under ``no-referrer`` browsers
+would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
+"""
 
 COOKIE = "tmppool"
-_OURS = (COOKIE.encode(), b"__Host-" + COOKIE.encode())
-_RESERVED = (b"__host-", b"__secure-", COOKIE.encode())
+_OURS = tuple(prefix + COOKIE.encode() for prefix in (b"", b"__Host-", b"__Secure-"))
+_RESERVED = (b"__host-", b"__secure-", b"__http-", b"__host-http-", COOKIE.encode())
+_COOKIE_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_INTERNAL = re.compile(rb"[\t ]*https?://[^/?#\\@]*(/.*)", re.IGNORECASE)
+_COOKIE_LINE = re.compile(rb"\r\ncookie:[^\r\n]*", re.IGNORECASE)
+_PLACES = (b"location", b"content-location")
 _MAX_COOKIES = 20
 _MAX_COOKIE = 4096  # bytes
+_MAX_PATH = 1024  # bytes; browsers take no notice of a longer attribute (RFC 6265bis section 5.6)
+
+# RFC 9110 section 7.6.3. Made anew by each service, so that one may stand in front of another.
+_PSEUDONYM = b"tmppool-" + secrets.token_hex(4).encode()
 
 _NOT_TO_NOTEBOOK = HOP_BY_HOP | IDENTITY
 _NOT_TO_VISITOR = HOP_BY_HOP | UNTRUSTED
@@ -43,50 +73,106 @@ def identity(client: Client, token: str) -> bytes:
     address, scheme = client.address.encode(), client.scheme.encode()
     return (
         b"Authorization: token %b\r\nX-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Scheme: %b\r\n"
-        % (token.encode(), address, address, scheme, scheme)
+        b"Via: 1.1 %b\r\n" % (token.encode(), address, address, scheme, scheme, _PSEUDONYM)
     )
+
+
+def refuse_loop(fields: Fields) -> None:
+    """Raise BadMessageError for a request that went through this service before: it would go round for ever."""
+    if b"via" in fields.first and any(name == b"via" and _PSEUDONYM in line for name, line in fields.lines):
+        raise BadMessageError("a loop", 508)
+
+
+def refuse_worker(fields: Fields) -> None:
+    """Raise BadMessageError where a script is asked for as a service worker (Service Workers section 4.5).
+
+    Asked of every request that is for no notebook: a page inside one could put our own pages under a worker's rule.
+    """
+    if b"service-worker" in fields.first:
+        raise BadMessageError("no script here is a service worker", 403)
 
 
 def to_notebook(fields: Fields, said: bytes) -> bytes:
     """Return the lines to send upstream for a visitor's fields; ``said`` is what ``identity`` returned."""
     dropped = _dropped(fields, _NOT_TO_NOTEBOOK)
-    passed = [line for name, line in fields.lines if name not in dropped and b"_" not in name]
+    passed = [
+        line
+        for name, line in fields.lines
+        if name not in dropped and b"_" not in name and not name.startswith(_IDENTITY_PREFIX)
+    ]
+    if b"host" not in fields.first:  # of HTTP/1.0; what goes to the notebook is 1.1 (RFC 9112 section 3.2)
+        passed.append(b"Host: localhost")
     if b"cookie" in fields.first:
         cookies = _foreign_cookies(fields)
         if cookies:
             passed.append(b"Cookie: " + cookies)
-    return b"\r\n".join([*passed, said]) if passed else said
+    return b"\r\n".join([*passed, said])
 
 
 def to_visitor(fields: Fields, base_path: str) -> list[bytes]:
     """Return the lines to send to the visitor for a notebook's fields."""
     dropped = _dropped(fields, _NOT_TO_VISITOR)
-    passed = [line for name, line in fields.lines if name not in dropped]
+    base = base_path.encode()
+    passed = [
+        _outside(line, base) if name in _PLACES else line
+        for name, line in fields.lines
+        if name not in dropped and not name.startswith(_UNTRUSTED_PREFIXES)
+    ]
     if b"set-cookie" in fields.first:
         cookies = [line.partition(b":")[2] for name, line in fields.lines if name == b"set-cookie"]
-        confined = (confine_cookie(cookie, base_path.encode()) for cookie in cookies[:_MAX_COOKIES])
+        confined = (confine_cookie(cookie, base) for cookie in cookies[:_MAX_COOKIES])
         passed += [b"Set-Cookie: " + cookie for cookie in confined if cookie is not None]
     return passed
 
 
 def confine_cookie(cookie: bytes, base_path: bytes) -> bytes | None:
-    """Return a notebook's Set-Cookie confined to its own path and host; None when it may not be set at all."""
+    """Return a notebook's Set-Cookie confined to its own path and host; None when it may not be set at all.
+
+    A name must be a token (RFC 6265 section 4.1.1): some servers take a name with a blank of Unicode's before it for
+    the name without, which would get around what is reserved.
+    """
     pair, *attributes = cookie.strip().split(b";")
-    name = pair.partition(b"=")[0].strip().lower()
-    if not name or name.startswith(_RESERVED) or len(cookie) > _MAX_COOKIE:
+    name = pair.partition(b"=")[0].strip()
+    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(_RESERVED) or len(cookie) > _MAX_COOKIE:
         return None
     path = base_path
     kept = [pair.strip()]
     for attribute in attributes:
-        key, _, value = attribute.strip().partition(b"=")
-        match key.strip().lower():
+        key, _, value = (part.strip() for part in attribute.partition(b"="))
+        match key.lower():
             case b"domain" | b"":
                 continue
             case b"path":
-                path = value.strip() if value.strip().startswith(base_path) else base_path
+                path = value if value.startswith(base_path) and len(value) <= _MAX_PATH else base_path
             case _:
                 kept.append(attribute.strip())
     return b"; ".join([*kept, b"Path=" + path])
+
+
+def relief(head: bytes) -> bytes:
+    """Return the line that frees a browser whose cookies alone make a head too long; nothing for other heads.
+
+    Any page of this host can fill the browser's jar; without this the visitor would be refused until he empties it.
+    """
+    cookies = sum(len(found[0]) for found in _COOKIE_LINE.finditer(head))
+    return b'Clear-Site-Data: "cookies"\r\n' if len(head) - cookies <= MAX_REQUEST_HEAD // 2 else b""
+
+
+def _outside(line: bytes, base_path: bytes) -> bytes:
+    """Return a Location without the notebook's inner origin: to the visitor its pages are on this host."""
+    name, _, value = line.partition(b":")
+    found = _INTERNAL.fullmatch(value)
+    return name + b": " + found[1] if found and found[1].startswith(base_path) else line
+
+
+def own_cookie(lines: Iterable[str], name: str) -> str:
+    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none.
+
+    Read as browsers write them, and not more leniently: a name with a blank of Unicode's around it and a pair inside
+    another's quotes, which aiohttp's reader takes for ours or hides, are what a page in a notebook can set.
+    """
+    pairs = (pair.partition("=") for line in lines for pair in line.split(";"))
+    return next((value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name), "")
 
 
 def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
@@ -105,4 +191,4 @@ def _foreign_cookies(fields: Fields) -> bytes:
     pairs = (
         pair.strip() for name, line in fields.lines if name == b"cookie" for pair in line.partition(b":")[2].split(b";")
     )
-    return b"; ".join(pair for pair in pairs if pair and pair.partition(b"=")[0].strip() not in _OURS)
+    return b"; ".join(pair for pair in pairs if pair and not pair.strip(b' \t"').startswith(_OURS))

@@ -11,9 +11,9 @@ from tmppool.proxy import wire
 from tmppool.proxy.sweep import Sweep
 
 _REASONS = {
-    400: b"Bad Request", 408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long",
+    400: b"Bad Request", 403: b"Forbidden", 408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long",
     417: b"Expectation Failed", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
-    502: b"Bad Gateway", 503: b"Service Unavailable",
+    502: b"Bad Gateway", 503: b"Service Unavailable", 508: b"Loop Detected",
 }  # fmt: skip
 
 

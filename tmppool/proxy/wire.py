@@ -11,11 +11,14 @@ from email.utils import formatdate
 
 from multidict import CIMultiDict
 
-MAX_REQUEST_HEAD = 32 * 1024  # bytes
+from tmppool.proxy import target as targets
+
+MAX_REQUEST_HEAD = 16 * 1024  # bytes, as Node and HAProxy
 MAX_RESPONSE_HEAD = 64 * 1024  # bytes
-MAX_FIELDS = 128
-_MAX_TARGET = 16 * 1024  # bytes
+MAX_FIELDS = 100  # a browser sends 20 to 30, and a proxy or two in front add 10
 _MAX_CHUNK_LINE = 1024  # bytes
+_MAX_ASIDE = 1024  # bytes of chunk extensions and trailer fields in one body
+_MAX_CHUNK = 2**40  # bytes
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS = rb"((?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
@@ -66,8 +69,12 @@ class Fields:
 
 @dataclass(slots=True)
 class Request:
-    """``length``: bytes of the body, CHUNKED, or 0. ``keeps_alive``: what the visitor would like."""
+    """``length``: bytes of the body, CHUNKED, or 0. ``keeps_alive``: what the visitor would like.
 
+    ``target`` is path and query, or ``*``; ``head`` all of it as it came, but for a target in absolute form.
+    """
+
+    head: bytes
     method: bytes
     target: str
     minor: int
@@ -93,20 +100,24 @@ def parse_request(head: bytes) -> Request:
     if found is None:
         raise BadMessageError("not a request head")
     method, target, minor, block = found.groups()
+    if len(target) > targets.MAX_TARGET:
+        raise BadMessageError("target too long", 414)
     if len(head) > MAX_REQUEST_HEAD:
         raise BadMessageError("head too long", 431)
-    if not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
-        raise BadMessageError("not in origin form")
-    if len(target) > _MAX_TARGET:
-        raise BadMessageError("target too long", 414)
     fields = _parse_fields(block)
     first = fields.first
-    if minor == b"1" and b"host" not in first:
-        raise BadMessageError("no Host")
+    host = first.get(b"host")
+    if not targets.is_host(host or b"") and (minor, host) != (b"0", None):
+        raise BadMessageError("no Host, or one that is none")
+    asked = target if (method, target) == (b"OPTIONS", b"*") else targets.origin_form(target, host)
+    if asked is None or method == b"CONNECT":
+        raise BadMessageError("not a path of this host")
     if b"expect" in first and first[b"expect"].lower() != b"100-continue":
         raise BadMessageError("unknown expectation", 417)
     length = _length(fields, minor, 0)
-    return Request(method, target.decode("ascii"), int(minor), fields, length, _keeps_alive(fields, minor))
+    if asked != target:
+        head = b"%b %b%b" % (method, asked, head[found.end(2) :])
+    return Request(head, method, asked.decode("ascii"), int(minor), fields, length, _keeps_alive(fields, minor))
 
 
 def parse_response(head: bytes) -> Response:
@@ -174,6 +185,7 @@ class Body:
     is_done: bool = False
     _size_so_far: int = 0
     _held: bytes = b""
+    _aside: int = 0
     _stage: str = field(default="size", repr=False)
 
     def __post_init__(self) -> None:
@@ -214,10 +226,11 @@ class Body:
         if data.find(b"\n", position) < 0:
             return 0
         found = _CHUNK.match(data, position)
-        if found is None or found.end() - position > _MAX_CHUNK_LINE:
+        if found is None or (left := int(found[1], 16)) > _MAX_CHUNK:
             raise BadMessageError("not a chunk size")
-        self.left = int(found[1], 16)
-        self._size_so_far += self.left
+        self._set_aside(found.end() - found.end(1) - 2)
+        self.left = left
+        self._size_so_far += left
         if 0 < self.limit < self._size_so_far:
             raise BadMessageError("body too large", TOO_LARGE)
         self._stage = "data" if self.left else "trailer"
@@ -252,9 +265,16 @@ class Body:
             return 0
         if end == position:
             self.is_done = True
-        elif end - position > _MAX_CHUNK_LINE or not _TRAILER.fullmatch(data[position:end]):
+        elif not _TRAILER.fullmatch(data[position:end]):
             raise BadMessageError("not a trailer field")
+        self._set_aside(end - position)
         return end + 2 - position
+
+    def _set_aside(self, size: int) -> None:
+        """Count what is no content: without bound, a body of one byte would be work for ever."""
+        self._aside += size
+        if self._aside > _MAX_ASIDE:
+            raise BadMessageError("too much in extensions and trailers")
 
 
 _STAGES = {"size": Body._size, "data": Body._data, "end": Body._end, "trailer": Body._trailer}  # noqa: SLF001 - same file

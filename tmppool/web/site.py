@@ -80,7 +80,8 @@ class Site:
 
     def visitor(self, request: web.BaseRequest) -> str | None:
         """Return a digest of the visitor's cookie, which is a random secret; None without one."""
-        value = request.cookies.get(self.cookie_name(self.client(request)), "")
+        lines = request.headers.getall("Cookie", ())
+        value = headers.own_cookie(lines, self.cookie_name(self.client(request)))
         return visitor_id(value) if len(value) >= 16 else None  # noqa: PLR2004 - ours has 22
 
     def new_visitor(self) -> tuple[str, str]:

@@ -1,0 +1,284 @@
+"""Every request of the corpus against the service, with a notebook that writes down each byte that reaches it."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.proxy.corpus import CASES, NO_PLACE, OWN, PASSED, REFUSED, WAITS, Case
+from tests.proxy.corpus_readers import Seen, agreed, by_h11, strict, whole
+from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
+from tmppool.proxy import headers
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SEEN = 299  # the status by which the notebook's answers are told from the service's
+NO_PLACES = (400, 403, 404, 405, 424)
+
+
+class Recorder:
+    """A notebook's server. ``raw`` holds what came, by connection; each whole request is answered with its target."""
+
+    def __init__(self) -> None:
+        self.raw: list[bytearray] = []
+        self.unfinished: set[Peer] = set()  # where a request has begun
+
+    async def __call__(self, line: Peer) -> None:
+        raw = bytearray()
+        self.raw.append(raw)
+        try:
+            await self._serve(line, raw)
+        finally:
+            self.unfinished.discard(line)
+
+    async def _serve(self, line: Peer, raw: bytearray) -> None:
+        answered = 0
+        while data := await line.loop.sock_recv(line.sock, 1 << 18):
+            raw += data
+            self.unfinished.add(line)
+            found, left = strict(bytes(raw[answered:]))
+            answered = len(raw) - len(left)
+            if not left:
+                self.unfinished.discard(line)
+            for seen in found:
+                body = b"" if seen.method == "HEAD" else seen.target.encode()
+                await line.send(b"HTTP/1.1 299 Seen\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    def since(self, mark: list[int]) -> list[bytes]:
+        """What came since ``mark``, by connection, where something came."""
+        new = (bytes(raw[start:]) for raw, start in itertools.zip_longest(self.raw, mark, fillvalue=0))
+        return [part for part in new if part]
+
+    def mark(self) -> list[int]:
+        return [len(raw) for raw in self.raw]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[House, Recorder]]:
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        async with opened(tmp_path_factory.mktemp("state"), monkeypatch) as house:
+            house.stranger.script = recorder
+            yield house, recorder
+
+
+def filled(house: House, text: str) -> bytes:
+    known = {
+        "base": house.base,
+        "host": f"127.0.0.1:{house.port}",
+        "key": house.key,
+        "via": headers._PSEUDONYM.decode(),
+    }
+    for name, value in known.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text.encode("latin-1")
+
+
+def pieces(raw: bytes, places: list[int]) -> list[bytes]:
+    return [raw[one:other] for one, other in itertools.pairwise([0, *places, len(raw)])]
+
+
+def splits(raw: bytes) -> Iterator[list[bytes]]:
+    """In two pieces at a few places, and the short ones byte by byte."""
+    for place in sorted(
+        {1, raw.find(b"\r\n") + 1, len(raw) // 3, 2 * len(raw) // 3, len(raw) - 1} & set(range(1, len(raw)))
+    ):
+        yield pieces(raw, [place])
+    if len(raw) <= 400:
+        yield pieces(raw, list(range(1, len(raw))))
+
+
+async def say(visitor: Peer, parts: list[bytes]) -> None:
+    with contextlib.suppress(ConnectionError, CutError):
+        for part in parts:
+            await visitor.send(part)
+            for _ in range(2 if len(parts) > 1 else 0):
+                await asyncio.sleep(0)
+
+
+async def final(visitor: Peer, method: str) -> Message:
+    while (answer := await visitor.answer(method)).status == 100:
+        pass
+    return answer
+
+
+def check_answer(expect: str, answer: Message) -> None:
+    assert (answer.status == SEEN) == (expect == PASSED), answer.start
+    if expect in (REFUSED, NO_PLACE):
+        assert (
+            answer.status in (400, 403, 405, 413, 414, 417, 431, 508)
+            if expect == REFUSED
+            else answer.status in NO_PLACES
+        )
+        assert answer.status == 424 or answer.fields["X-Content-Type-Options"] == "nosniff"
+    if expect == REFUSED:
+        assert answer.fields["Connection"] == "close"
+        assert answer.fields["Content-Type"].startswith("text/plain")
+    if expect == OWN:
+        assert answer.status < 500
+    if answer.status >= 400:
+        whole_answer = "\r\n".join([answer.start, *answer.lines]).encode() + answer.body
+        assert b"zq7" not in whole_answer, "the refusal repeats what was asked"
+
+
+def check_seen(house: House, seen: Seen) -> None:
+    """What holds for whatever reaches a notebook."""
+    names = {name for name, _ in seen.fields}
+    assert seen.values("authorization") == [f"token token-of-{house.key}"]
+    assert seen.values("x-forwarded-for") == seen.values("x-real-ip") == ["127.0.0.1"]
+    assert len(seen.values("host")) == 1
+    assert names.isdisjoint(
+        {"keep-alive", "proxy-connection", "te", "trailer", "expect", "http2-settings", "forwarded"}
+    )
+    is_websocket = [value.lower() for value in seen.values("upgrade")] == ["websocket"]
+    assert is_websocket or names.isdisjoint({"upgrade", "connection"})
+    assert not any("_" in name for name in names)
+    text = repr(seen)
+    assert "gone" not in text
+    assert "smuggled" not in seen.target
+    assert seen.target.startswith(house.base)
+
+
+async def play(stand: tuple[House, Recorder], case: Case, parts: list[bytes]) -> list[object]:
+    """Send the case, check what becomes of it at both ends; returns what a split must not change."""
+    house, recorder = stand
+    mark = recorder.mark()
+    visitor = await EagerPeer.connect(house.port)
+    method = "HEAD" if case.raw.startswith("HEAD") else "GET"
+    outcome: list[object] = []
+    try:
+        saying = asyncio.get_running_loop().create_task(say(visitor, parts))
+        for expect in case.expect:
+            if expect != WAITS:
+                answer = await final(visitor, method)
+                check_answer(expect, answer)
+                outcome.append((answer.status, answer.body))
+        await saying
+        if case.expect[-1] == WAITS:
+            await canary(house, await EagerPeer.connect(house.port))
+            assert visitor.is_silent
+        elif REFUSED in case.expect or not case.keeps or closes(answer):
+            assert visitor.held == b""
+            assert await visitor.is_closed(), "a second answer"
+        else:
+            await canary(house, visitor, leave=False)
+    finally:
+        await visitor.leave()
+    if case.fault_in_body or case.expect[-1] == WAITS:
+        await eventually(lambda: not recorder.unfinished)
+        await quiet()
+    check_upstream(house, case, recorder.since(mark), is_whole=len(parts) == 1)
+    return outcome
+
+
+def closes(answer: Message) -> bool:
+    return answer.start.startswith("HTTP/1.0") or answer.fields.get("Connection") == "close"
+
+
+_count = itertools.count()
+
+
+async def canary(house: House, visitor: EagerPeer, *, leave: bool = True) -> None:
+    """The next request gets its own answer."""
+    path = f"canary/{next(_count)}"
+    await visitor.send(house.head("GET", path))
+    answer = await final(visitor, "GET")
+    assert (answer.status, answer.body) == (SEEN, (house.base + path).encode())
+    if leave:
+        await visitor.leave()
+
+
+def check_upstream(house: House, case: Case, lines: list[bytes], *, is_whole: bool) -> None:
+    if case.expect[-1] == WAITS or (case.fault_in_body and not is_whole):
+        lines = [line for line in lines if not is_beginning(line)]
+    seen = [each for line in lines for each in agreed(line) if "/canary/" not in each.target]
+    assert len(seen) == case.expect.count(PASSED)
+    for each in seen:
+        check_seen(house, each)
+
+
+def is_beginning(line: bytes) -> bool:
+    """Whether this was broken off before it was a request, to all three."""
+    return whole(line) == [[], [], []]
+
+
+def named(cases: list[Case]) -> dict[str, list[Case]]:
+    return {"argvalues": cases, "ids": [case.id.encode("unicode_escape").decode()[:80] for case in cases]}
+
+
+@pytest.mark.parametrize("case", **named(CASES))
+async def test_a_request_is_one_request_or_none(stand: tuple[House, Recorder], case: Case) -> None:
+    raw = filled(stand[0], case.raw)
+    await play(stand, case, [raw])
+
+
+SHORT = [case for case in CASES if len(case.raw) < 2000]
+
+
+@pytest.mark.parametrize("number", range(20))
+async def test_no_split_changes_what_becomes_of_a_request(stand: tuple[House, Recorder], number: int) -> None:
+    for case in SHORT[number::20]:
+        raw = filled(stand[0], case.raw)
+        outcomes = [await play(stand, case, parts) for parts in [[raw], *splits(raw)]]
+        assert all(outcome == outcomes[0] for outcome in outcomes), case.id
+
+
+async def test_the_corpus_is_large_and_every_rule_is_in_it() -> None:
+    assert len({case.raw for case in CASES}) == len(CASES) >= 350
+    rules = {case.id[:4] for case in CASES}
+    elsewhere = {"H-13", "H-18", "H-26"}  # what notebooks answer: corpus_answers.py
+    assert {f"H-{number:02}" for number in range(1, 28)} - elsewhere <= rules
+
+
+async def test_a_fault_in_a_body_after_our_own_answer_brings_no_second_one(stand: tuple[House, Recorder]) -> None:
+    house, recorder = stand
+    mark = recorder.mark()
+    visitor = await EagerPeer.connect(house.port)
+    await visitor.send(house.head("POST", "/nowhere", "Transfer-Encoding: chunked"))
+    assert (await final(visitor, "POST")).status == 404
+    await visitor.send(b"zq7\r\n" + house.head("GET", "smuggled"))
+    assert await visitor.is_closed()
+    await visitor.leave()
+    assert recorder.since(mark) == []
+
+
+@pytest.mark.parametrize("method", ["X-OWN", "get", "M!#$%&'*+-.^`|~9"])
+async def test_a_method_that_llhttp_does_not_know_is_one_request_to_the_others(
+    stand: tuple[House, Recorder], method: str
+) -> None:
+    house, recorder = stand
+    mark = recorder.mark()
+    assert (await house.ask(method, "x")).status == SEEN
+    (line,) = recorder.since(mark)
+    assert strict(line) == by_h11(line) == (strict(line)[0], b"")
+    assert [seen.method for seen in strict(line)[0]] == [method]
+
+
+MANY = "; ".join(f"c{number}={'x' * 900}" for number in range(30))
+
+
+@pytest.mark.parametrize("end", ["\r\n\r\n", ""], ids=["whole", "without end"])
+@pytest.mark.parametrize(
+    ("line", "is_freed"), [("Cookie: " + MANY, True), ("A: " + MANY, False), (f"A: {MANY}\r\nCookie: {MANY}", False)]
+)
+@pytest.mark.parametrize("target", ["{base}x", "/"])
+async def test_a_browser_whose_cookies_alone_are_too_long_is_freed_of_them(
+    stand: tuple[House, Recorder],
+    target: str,
+    line: str,
+    is_freed: bool,  # noqa: FBT001
+    end: str,
+) -> None:
+    house, recorder = stand
+    mark = recorder.mark()
+    visitor = await EagerPeer.connect(house.port)
+    await visitor.send(filled(house, f"GET {target} HTTP/1.1\r\nHost: {{host}}\r\n{line}{end}"))
+    answer = await final(visitor, "GET")
+    assert answer.status == 431
+    assert answer.fields.get("Clear-Site-Data") == ('"cookies"' if is_freed else None)
+    assert await visitor.is_closed()
+    await visitor.leave()
+    assert recorder.since(mark) == []

@@ -1,0 +1,70 @@
+"""aiohttp's side of a connection: the requests that are answered here, not by a notebook.
+
+aiohttp's server protocol is fed the bytes of the requests that are its own, one at a time, and never sees the others.
+"""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from tmppool.proxy import wire
+
+NOT_TAKEN = "This request is not one that this service takes."
+_FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
+
+
+class OwnRequests(web.RequestHandler):
+    """``answered`` is called after each answer of ours."""
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        no_log: Any = None  # aiohttp's access log would hold addresses and keys
+        most = wire.MAX_REQUEST_HEAD  # aiohttp's own refusal would quote the request
+        super().__init__(
+            server, loop=loop, keepalive_timeout=_FOREVER, access_log=no_log, max_line_size=most, max_field_size=most,
+            auto_decompress=False,
+        )  # fmt: skip
+        self.own_body = wire.Body(0)
+        self.is_unanswered = False
+        self.is_last = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether aiohttp is at work."""
+        return self.is_unanswered or not self.own_body.is_done
+
+    def answered(self) -> None:
+        """Go on with what is next."""
+
+    def feed_own(self, head: bytes, length: int) -> None:
+        """Begin a request; what belongs to its body is fed by ``feed_own_body``."""
+        self.is_unanswered = True
+        self.own_body = wire.Body(length)
+        super().data_received(head)
+
+    def feed_own_body(self, data: bytes) -> bytes:
+        """Feed the body, which is read here only to know where it ends; returns the rest. Raises BadMessageError."""
+        _, rest = self.own_body.feed(data)
+        super().data_received(data[: len(data) - len(rest)])
+        return rest
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.is_unanswered = False
+            self.is_last = not resp.keep_alive  # nothing behind it is a request (RFC 9112 section 9.6)
+            self.answered()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what aiohttp cannot read. By itself it would log the sender and what he sent, and say that again."""
+        if status >= 500:  # noqa: PLR2004 - only a bug can do this
+            return super().handle_error(request, status, exc, message)
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        response = web.Response(status=status, text=f"{NOT_TAKEN}\n", headers=headers)
+        response.force_close()
+        return response
