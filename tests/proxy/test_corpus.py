@@ -226,6 +226,13 @@ async def test_no_split_changes_what_becomes_of_a_request(stand: tuple[House, Re
         assert all(outcome == outcomes[0] for outcome in outcomes), case.id
 
 
+@pytest.mark.parametrize("case", **named(SHORT[7::100]))
+async def test_no_byte_is_one_where_a_split_matters(stand: tuple[House, Recorder], case: Case) -> None:
+    raw = filled(stand[0], case.raw)
+    outcomes = [await play(stand, case, pieces(raw, [place])) for place in range(1, len(raw))]
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
 async def test_the_corpus_is_large_and_every_rule_is_in_it() -> None:
     assert len({case.raw for case in CASES}) == len(CASES) >= 350
     rules = {case.id[:4] for case in CASES}
