@@ -516,12 +516,12 @@ async def test_a_body_for_us_that_comes_too_slowly_ends_the_connection(hurried: 
 
 
 async def test_a_body_that_comes_fast_enough_may_take_as_long_as_it_likes(hurried: Open) -> None:
-    house = await hurried(body_start=0.2, body_rate=10_000.0)
+    house = await hurried(body_start=0.5, body_rate=10_000.0)
     visitor = await house.visitor()
     await visitor.send(house.head("PUT", "x", "Content-Length: 30000"))
     for _ in range(30):
         await visitor.send(bytes(1000))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.03)
     assert (await visitor.answer()).body == b"ok"
 
 
@@ -645,7 +645,7 @@ async def test_a_visitor_who_takes_nothing_is_cut_off(hurried: Open) -> None:
 
 
 async def test_a_visitor_who_takes_little_is_served(hurried: Open) -> None:
-    house = await hurried(unread=0.2, idle=0.2)
+    house = await hurried(head=0.5, idle=0.5, unread=0.5)
     size = 5_000_000
 
     async def give(line: Peer) -> None:
@@ -656,23 +656,23 @@ async def test_a_visitor_who_takes_little_is_served(hurried: Open) -> None:
     visitor = await house.visitor(receive_buffer=8192)
     await visitor.send(house.head("GET", "big", "Connection: close"))
     await visitor.head()
-    for _ in range(20):
+    for _ in range(24):
         await visitor.exactly(20_000)
         await asyncio.sleep(0.05)
-    assert len(await visitor.rest()) == size - 20 * 20_000
+    assert len(await visitor.rest()) == size - 24 * 20_000
 
 
 @pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
 async def test_who_takes_his_answer_slowly_is_not_idle(hurried: Open, line: str) -> None:
-    house = await hurried(head=0.2, idle=0.2, unread=0.2)
+    house = await hurried(head=0.5, idle=0.5, unread=0.5)
     size = 600_000
     house.stranger.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
     visitor = await house.visitor(receive_buffer=8192)
     await visitor.send(house.head("GET", "big", line))
     await visitor.head()
     await visitor.exactly(size - 300_000)
-    for _ in range(20):
-        await visitor.exactly(5_000)
+    for _ in range(25):
+        await visitor.exactly(4_000)
         await asyncio.sleep(0.05)
     await visitor.exactly(200_000)
     assert await visitor.is_closed()

@@ -225,3 +225,16 @@ async def test_a_dial_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Dial, "connect", never)
     with pytest.raises(TimeoutError):
         await Lines(Dial("127.0.0.1", 1)).dial()
+
+
+async def test_one_read_brings_little_however_much_the_notebook_sends(lines: Lines, stranger: Stranger) -> None:
+    async def flood(line: Peer) -> None:
+        await line.until(b"go")
+        await line.send(bytes(20_000_000))
+
+    stranger.script = flood
+    line, borrower = await lines.dial(), Borrower()
+    line.user = borrower
+    line.transport.write(b"go")
+    await eventually(lambda: sum(map(len, borrower.heard)) == 20_000_000)
+    assert max(map(len, borrower.heard)) <= 128 * 1024

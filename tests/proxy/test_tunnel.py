@@ -427,7 +427,7 @@ async def test_a_visitor_who_takes_nothing_loses_his_websocket_and_it_never_fill
 
 
 async def test_a_visitor_who_takes_little_keeps_his_websocket(hurried: Open) -> None:
-    house = await hurried(unread_tunnel=0.3, unread=0.05)
+    house = await hurried(unread_tunnel=0.5, unread=0.05)
     visitor, notebook = await tunnel(house)
     flooding = asyncio.get_running_loop().create_task(flood(notebook, [0]))
     for _ in range(20):

@@ -11,8 +11,8 @@ class Deadlines:
     idle            between two requests: longer than the 60 for which proxies in front keep a connection (nginx's
                     ``keepalive_timeout`` of an upstream, the load balancers of the clouds), so that no request of
                     theirs meets our close; JupyterLab asks every 10
-    body_start      in which a request's body may come at any rate (``body_rate`` and this as of OWASP's advice on
-                    slow bodies; Apache's mod_reqtimeout has 20 and 500 bytes)
+    body_start      in which a request's body may come at any rate; afterwards ``body_rate`` is the least (Apache's
+                    mod_reqtimeout has 20 and 500; what a notebook's page sends lies ready in its memory)
     body_pause      that a body which came fast before may stand still: a phone that changes its network
     unread          in which a visitor takes nothing of what waits for him (nginx ``send_timeout``)
     unread_tunnel   the same of a WebSocket: a page that does not read cannot answer Jupyter Server's ping either,

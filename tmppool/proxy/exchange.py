@@ -84,11 +84,9 @@ class Exchange:
 
     def feed(self, data: bytes) -> bytes:
         """Take what the visitor sent next; returns what is behind the request's end. Raises BadMessageError."""
-        content, rest = self._sent.feed(data)
-        is_chunked = self._request.length == wire.CHUNKED
-        framed = wire.chunk(content) if is_chunked else content
-        if is_chunked and self._sent.is_done:
-            framed += wire.LAST_CHUNK
+        framed, rest = self._sent.feed(data)
+        if self._request.length == wire.CHUNKED:
+            framed = wire.chunk(framed) + (wire.LAST_CHUNK if self._sent.is_done else b"")
         if self._line is None:
             self._waiting.append(framed)
         elif framed:

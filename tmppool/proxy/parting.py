@@ -6,15 +6,10 @@ read (RFC 9112 section 9.6): the last word is said, then what comes is dropped u
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 
 from tmppool.proxy import wire
 from tmppool.proxy.sweep import Sweep
-
-_REASONS = {
-    400: b"Bad Request", 403: b"Forbidden", 408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long",
-    417: b"Expectation Failed", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
-    502: b"Bad Gateway", 503: b"Service Unavailable", 508: b"Loop Detected",
-}  # fmt: skip
 
 
 def refusal(status: int, text: str, more: bytes = b"") -> bytes:
@@ -23,7 +18,7 @@ def refusal(status: int, text: str, more: bytes = b"") -> bytes:
     return (
         b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
         b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b%b\r\nConnection: close\r\n\r\n%b"
-        % (status, _REASONS[status], len(body), more, wire.date_line(), body)
+        % (status, HTTPStatus(status).phrase.encode(), len(body), more, wire.date_line(), body)
     )
 
 
