@@ -65,6 +65,15 @@ class DockerBackend:
         assert self._docker is not None, "open() comes first"
         return self._docker
 
+    @property
+    def spec(self) -> Spec:
+        """What notebooks are, with the network that is in force since ``open``."""
+        return self._spec
+
+    def container_config(self, key: str, token: str) -> dict[str, Any]:
+        """Return ContainerCreate's body for a notebook of this key, as it is started now."""
+        return container_config(self._spec, key, token, self._image)
+
     async def open(self) -> Traits:
         self._docker = engine.connect()
         await self.ping()
@@ -148,7 +157,7 @@ class DockerBackend:
 
     async def _start(self, key: str) -> Running:
         token = secrets.token_urlsafe(24)
-        config = container_config(self._spec, key, token, self._image)
+        config = self.container_config(key, token)
         try:
             container = await self._create(key, config)
             await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)

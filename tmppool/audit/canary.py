@@ -1,0 +1,240 @@
+"""One container that is made exactly as a notebook's, runs the probes instead of Jupyter, and is removed.
+
+It carries the service's label but no pool's, so it is never listed as a notebook. What is to be out of its reach
+really listens while it tries: a socket on every address of this machine, and a neighbour on its own network.
+"""
+
+import asyncio
+import contextlib
+import importlib.resources
+import ipaddress
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import aiodocker
+import psutil
+
+from tmppool.audit import expectations
+from tmppool.audit.expectations import CANARY, Target
+from tmppool.backends import engine
+from tmppool.backends.base import Spec
+from tmppool.backends.container import SERVICE_LABEL, network_name
+from tmppool.backends.docker import DockerBackend
+from tmppool.errors import BackendError
+from tmppool.tasks import spawn
+
+CANARY_LABEL = "tmppool.canary"
+RUN_TIMEOUT = 30.0  # seconds for the probes; usually one
+
+_NEIGHBOUR_PORT = 8888
+_NEIGHBOUR_WAIT = 10.0  # seconds for the neighbour to listen
+_ENGINE_PORTS = (22, 2375, 2376)
+_ROOMS = ("outcome", "privileges", "calls", "files", "limits", "network", "run")
+_PACKAGE = "tmppool.audit.inside"
+# Makes the package from texts; its files are not in the container.
+_LOADER = """
+import json, sys, types
+for name, text in json.loads(sys.argv[1]):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = []
+    exec(compile(text, name, "exec"), module.__dict__)
+module.main(json.loads(sys.argv[2]))
+"""
+_LISTEN = """
+import socket, sys
+with socket.create_server(("", int(sys.argv[1]))) as server:
+    while True:
+        server.accept()[0].close()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One probe: whether it held, and what was seen."""
+
+    name: str
+    held: bool
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What came of it: the probes' results, and the engine's answer to ContainerInspect."""
+
+    results: tuple[Result, ...]
+    shown: dict[str, Any]
+
+
+def profile(spec: Spec) -> Spec:
+    """Return what makes two pools' containers differ as far as probes can see: pools that agree share a canary."""
+    return replace(spec, pool="", command="", start_timeout=0.0)
+
+
+async def sweep(docker: aiodocker.Docker, service: str) -> None:
+    """Remove what a service that was killed has left. Raises BackendError."""
+    filters = {"label": [f"{SERVICE_LABEL}={service}", CANARY_LABEL]}
+    try:
+        found = await engine.call(
+            "list containers", docker.containers.list(all=True, filters=filters), engine.LIST_TIMEOUT
+        )
+    except aiodocker.DockerError as error:
+        raise BackendError(f"the engine could not list containers: {error.message}") from error
+    for container in found:
+        await engine.remove(docker, container.id)
+
+
+async def run(backend: DockerBackend, ports: Iterable[int] = ()) -> Canary:
+    """Run the probes as a notebook of this backend, which is open. Also with an ill engine or image there is a result.
+
+    ``ports``: the service's own, which a notebook must not reach either.
+    """
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(asyncio.timeout(RUN_TIMEOUT))
+            beacon = await stack.enter_async_context(_beacon())
+            targets = await _targets(stack, backend, (beacon, *ports))
+            return await _probe(stack, backend, targets)
+    except TimeoutError:
+        return _failed(f"the probes did not end within {RUN_TIMEOUT:.0f} s")
+    except (BackendError, aiodocker.DockerError) as error:
+        return _failed(error.message if isinstance(error, aiodocker.DockerError) else str(error))
+
+
+def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> Canary:
+    return Canary((*others, Result(CANARY, False, " ".join(seen.split()))), shown or {})
+
+
+async def _probe(
+    stack: contextlib.AsyncExitStack, backend: DockerBackend, targets: dict[str, tuple[Target, ...]]
+) -> Canary:
+    facts = json.dumps(expectations.facts(backend.spec, targets))
+    container = await _start(stack, backend, _LOADER, _sources(), facts)
+    await container.wait()
+    log = await engine.call("read a log", container.log(stdout=True, stderr=True), engine.LIST_TIMEOUT)
+    shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+    results, other = parse("".join(log))
+    if any(result.name == CANARY for result in results):
+        return Canary(results, shown)
+    code = shown["State"]["ExitCode"]
+    return _failed(f"python3 in the image ended with code {code} ({other or 'nothing was said'})", *results, shown=shown)
+
+
+def parse(log: str) -> tuple[tuple[Result, ...], str]:
+    """Return the results in a canary's log, and the last of its lines that is none."""
+    results, other = [], ""
+    for line in log.splitlines():
+        try:
+            said = json.loads(line)
+            results.append(Result(str(said["name"]), said["held"] is True, str(said["detail"])))
+        except (ValueError, KeyError, TypeError):
+            other = line
+    return tuple(results), other
+
+
+async def _start(stack: contextlib.AsyncExitStack, backend: DockerBackend, *words: str) -> Any:
+    """Start a container that runs ``python3 -c`` with these words; it goes when the stack is left."""
+    name = f"tmppool-{backend.spec.service}-{CANARY}-{secrets.token_hex(4)}"
+    labels = {SERVICE_LABEL: backend.spec.service, CANARY_LABEL: backend.spec.pool}
+    # Isolated from variables and site packages of the image: faster, and nothing but the standard library.
+    config = {**backend.container_config(name, ""), "Cmd": ["python3", "-ISBc", *words], "Labels": labels}
+    stack.push_async_callback(_remove, backend.docker, name)
+    create = backend.docker.containers.create(config, name=name)
+    container = await engine.call("create a container", create, engine.CREATE_TIMEOUT)
+    await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
+    return container
+
+
+async def _remove(docker: aiodocker.Docker, name: str) -> None:
+    await asyncio.shield(spawn(engine.remove(docker, name), "remove a canary"))
+
+
+@cache
+def _sources() -> str:
+    folder = importlib.resources.files(_PACKAGE)
+    modules = [(f"{_PACKAGE}.{room}", folder.joinpath(f"{room}.py").read_text(encoding="utf-8")) for room in _ROOMS]
+    return json.dumps([*((name, "") for name in ("tmppool", "tmppool.audit", _PACKAGE)), *modules])
+
+
+# What it must not reach
+
+
+@contextlib.asynccontextmanager
+async def _beacon() -> AsyncIterator[int]:
+    """Listen on every address of this machine for as long as the canary tries; yields the port."""
+    sock = (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        if socket.has_dualstack_ipv6()
+        else socket.create_server(("", 0))
+    )
+    server = await asyncio.start_server(_hang_up, sock=sock)
+    try:
+        yield int(sock.getsockname()[1])
+    finally:
+        server.close()
+
+
+async def _hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def _targets(
+    stack: contextlib.AsyncExitStack, backend: DockerBackend, ports: tuple[int, ...]
+) -> dict[str, tuple[Target, ...]]:
+    found = {"metadata": expectations.METADATA, "outside": expectations.OUTSIDE}
+    gateways: set[str] = set()
+    if backend.spec.network != "none":
+        gateways = await _gateways(backend)
+        found["gateway"] = tuple((address, port) for address in gateways for port in (*ports, *_ENGINE_PORTS))
+        found["neighbour"] = (await _neighbour(stack, backend),)
+    hosts = await asyncio.to_thread(_addresses)
+    found["host"] = tuple((address, port) for address in hosts - gateways for port in ports)
+    return {name: found[name] for name in expectations.TARGETS[backend.spec.network]}
+
+
+def _addresses() -> set[str]:
+    """Return this machine's addresses that another could reach; link-local ones need a name of an interface."""
+    every = (each.address for found in psutil.net_if_addrs().values() for each in found if each.family.name in _FAMILIES)
+    parsed = (ipaddress.ip_address(address) for address in every if "%" not in address)
+    return {str(address) for address in parsed if not address.is_loopback and not address.is_link_local}
+
+
+_FAMILIES = ("AF_INET", "AF_INET6")
+
+
+async def _gateways(backend: DockerBackend) -> set[str]:
+    name = network_name(backend.spec)
+    network = await engine.call("inspect a network", backend.docker.networks.get(name), engine.LIST_TIMEOUT)
+    shown = await engine.call("inspect a network", network.show(), engine.LIST_TIMEOUT)
+    found = set()
+    for config in shown["IPAM"]["Config"] or ():
+        first = str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
+        found.add(config.get("Gateway", first).partition("/")[0])
+    return found
+
+
+async def _neighbour(stack: contextlib.AsyncExitStack, backend: DockerBackend) -> Target:
+    """Start another container on the network; returns where it listens, once this machine has reached it there."""
+    container = await _start(stack, backend, _LISTEN, str(_NEIGHBOUR_PORT))
+    shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+    address = str(shown["NetworkSettings"]["Networks"][network_name(backend.spec)]["IPAddress"])
+    try:
+        async with asyncio.timeout(_NEIGHBOUR_WAIT):
+            while not await _accepts(address, _NEIGHBOUR_PORT):
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise BackendError(f"a container at {address} on network {network_name(backend.spec)} did not answer") from error
+    return address, _NEIGHBOUR_PORT
+
+
+async def _accepts(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
