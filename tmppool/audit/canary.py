@@ -77,14 +77,7 @@ def profile(spec: Spec) -> Spec:
 
 async def sweep(docker: aiodocker.Docker, service: str) -> None:
     """Remove what a service that was killed has left. Raises BackendError."""
-    filters = {"label": [f"{SERVICE_LABEL}={service}", CANARY_LABEL]}
-    try:
-        found = await engine.call(
-            "list containers", docker.containers.list(all=True, filters=filters), engine.LIST_TIMEOUT
-        )
-    except aiodocker.DockerError as error:
-        raise BackendError(f"the engine could not list containers: {error.message}") from error
-    for container in found:
+    for container in await engine.containers(docker, [f"{SERVICE_LABEL}={service}", CANARY_LABEL]):
         await engine.remove(docker, container.id)
 
 
@@ -141,10 +134,10 @@ async def _start(stack: contextlib.AsyncExitStack, backend: DockerBackend, *word
     name = f"tmppool-{backend.spec.service}-{CANARY}-{secrets.token_hex(4)}"
     labels = {SERVICE_LABEL: backend.spec.service, CANARY_LABEL: backend.spec.pool}
     # Isolated from variables and site packages of the image: faster, and nothing but the standard library.
-    config = {**backend.container_config(name, ""), "Cmd": ["python3", "-ISBc", *words], "Labels": labels}
+    uid = backend.spec.uids[-1] if backend.spec.user is None else None
+    config = {**backend.container_config(name, "", uid), "Cmd": ["python3", "-ISBc", *words], "Labels": labels}
     stack.push_async_callback(_remove, backend.docker, name)
-    create = backend.docker.containers.create(config, name=name)
-    container = await engine.call("create a container", create, engine.CREATE_TIMEOUT)
+    container = await engine.create(backend.docker, name, config)
     await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
     return container
 

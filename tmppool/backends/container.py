@@ -7,7 +7,9 @@ the README's table of settings.
 from dataclasses import dataclass
 from typing import Any
 
+from tmppool.backends import seccomp
 from tmppool.backends.base import Spec
+from tmppool.backends.uids import UID_LABEL
 from tmppool.running import digest
 
 SERVICE_LABEL = "tmppool.service"
@@ -20,10 +22,29 @@ HOME = "/home/notebook"
 
 _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server documentation, security)
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
-_HOME_INODES = 32_768
-_TMP_INODES = 16_384
+_GROUP = 100  # "users", as in Debian's base and in the Jupyter Docker Stacks
 # Times are not kept: to the visitor these files are new.
 _LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
+
+# Each list replaces the engine's own, which on an old engine lacks what was found since; a path that a kernel does
+# not have is passed over.
+_MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+)
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +55,14 @@ class ImageFacts:
     seed: str = "/home/jovyan"
     landing: str = "/tree"
     has_init: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What the engine is told beside the settings. ``seccomp``: a profile's JSON text; None leaves it the engine's."""
+
+    seccomp: str | None = seccomp.PROFILE
+    has_swappiness: bool = False
 
 
 def image_facts(shown: dict[str, Any]) -> ImageFacts:
@@ -73,13 +102,21 @@ def network_config(spec: Spec) -> dict[str, Any]:
     }
 
 
-def container_config(spec: Spec, key: str, token: str, image: ImageFacts) -> dict[str, Any]:
-    """Return ContainerCreate's body for one notebook."""
+def container_config(
+    spec: Spec, key: str, token: str, image: ImageFacts, engine: EngineFacts | None = None, *, uid: int | None = None
+) -> dict[str, Any]:
+    """Return ContainerCreate's body for one notebook.
+
+    ``uid``: its own number where the spec names no user for all. Without ``engine`` the profile is ours.
+    """
+    assert (uid is None) != (spec.user is None), "a number of its own, or one user for all"
+    user = spec.user or f"{uid}:{_GROUP}"
+    own = {} if uid is None else {UID_LABEL: str(uid)}
     ip = "127.0.0.1" if spec.network == "none" else "0.0.0.0"  # noqa: S104 - inside the container
     command = spec.render(key, ip=ip, port=spec.port, token=token)
     return {
         "Image": image.id or spec.image,
-        "User": spec.user or "1000:100",
+        "User": user,
         "Hostname": "notebook",
         "WorkingDir": HOME,
         "Cmd": ["/bin/sh", "-c", _LAUNCH, command],
@@ -88,8 +125,8 @@ def container_config(spec: Spec, key: str, token: str, image: ImageFacts) -> dic
         "Env": _environment(token, image),
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGKILL",
-        "Labels": {**labels(spec), KEY_LABEL: key},
-        "HostConfig": _host_config(spec, image),
+        "Labels": {**labels(spec), KEY_LABEL: key, **own},
+        "HostConfig": _host_config(spec, user, image, engine or EngineFacts()),
     }
 
 
@@ -115,39 +152,69 @@ def _environment(token: str, image: ImageFacts) -> list[str]:
     ]
 
 
-def _host_config(spec: Spec, image: ImageFacts) -> dict[str, Any]:
+def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) -> dict[str, Any]:
     config = {
-        "NetworkMode": "none" if spec.network == "none" else network_name(spec),
-        "Privileged": False,
-        "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges:true"],
-        "ReadonlyRootfs": True,
-        "Tmpfs": {
-            HOME: _tmpfs(spec.home_size, _HOME_INODES, spec.user or "1000:100"),
-            "/tmp": _tmpfs(spec.tmp_size, _TMP_INODES),  # noqa: S108 - the container's own
-        },
-        "IpcMode": "private",
-        "CgroupnsMode": "private",
-        "Memory": spec.memory,
-        "MemorySwap": spec.memory,  # equal to Memory: no swap
-        "PidsLimit": spec.pids,
-        "CpuPeriod": _CPU_PERIOD,
-        "OomScoreAdj": 500,  # the kernel takes a notebook before the service or the engine
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
+        **_walls(spec, user, engine),
+        **_limits(spec),
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": str(spec.log_size), "max-file": "1"}},
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": False,
         "PublishAllPorts": False,
+    }
+    if engine.has_swappiness:
+        config["MemorySwappiness"] = 0
+    if not image.has_init:
+        config["Init"] = True
+    if spec.runtime:
+        config["Runtime"] = spec.runtime
+    if spec.network != "bridge":
+        # Nobody answers there: neither a name nor what is asked about it gets out, and no look-up waits.
+        config["Dns"] = ["127.0.0.1"]
+    if spec.binds:
+        config["Binds"] = list(spec.binds)
+    if spec.extra_hosts:
+        config["ExtraHosts"] = list(spec.extra_hosts)
+    return config
+
+
+def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
+    """What a notebook may see and do at all. An AppArmor profile is the engine's to add where the host has it."""
+    rules = [] if engine.seccomp is None else [f"seccomp={engine.seccomp}"]
+    return {
+        "NetworkMode": "none" if spec.network == "none" else network_name(spec),
+        "IpcMode": "private",
+        "CgroupnsMode": "private",
+        "Privileged": False,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true", *rules],
+        "MaskedPaths": list(_MASKED),
+        "ReadonlyPaths": list(_READ_ONLY),
+        "ReadonlyRootfs": True,
+        "Tmpfs": {
+            HOME: _tmpfs(spec.home_size, spec.home_inodes, user),
+            "/tmp": _tmpfs(spec.tmp_size, spec.tmp_inodes),  # noqa: S108 - the container's own
+        },
+        "ShmSize": spec.shm_size,
+    }
+
+
+def _limits(spec: Spec) -> dict[str, Any]:
+    """How much of the host it may use."""
+    ulimits = {"nofile": spec.nofile, "core": 0, "memlock": spec.memlock, "sigpending": spec.sigpending, "msgqueue": 0}
+    config = {
+        "Memory": spec.memory,
+        "MemorySwap": spec.memory,  # equal to Memory: no swap
+        "OomKillDisable": False,
+        "OomScoreAdj": spec.oom_score,  # the kernel takes a notebook before the service or the engine
+        # No nproc: that is counted over all containers of one user, PidsLimit in each.
+        "PidsLimit": spec.pids,
+        "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in ulimits.items()],
+        "CpuPeriod": _CPU_PERIOD,
     }
     if spec.cpu_quota:
         config["CpuQuota"] = spec.cpu_quota
     if spec.cpu_shares:
         config["CpuShares"] = spec.cpu_shares
-    if not image.has_init:
-        config["Init"] = True
-    if spec.binds:
-        config["Binds"] = list(spec.binds)
-    if spec.extra_hosts:
-        config["ExtraHosts"] = list(spec.extra_hosts)
     return config
 
 

@@ -15,27 +15,27 @@ from typing import Any
 import aiodocker
 import structlog
 
-from tmppool.backends import engine
+from tmppool.backends import engine, opening, uids
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
     KEY_LABEL,
+    EngineFacts,
     ImageFacts,
     container_config,
     container_name,
-    image_facts,
     labels,
-    network_config,
     network_name,
     token_of,
 )
 from tmppool.backends.netns import NetworkNamespace, require_permission
-from tmppool.errors import BackendError, ImageError, StartError
+from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running
 from tmppool.tasks import spawn
 from tmppool.upstream import Upstream
 
 _LOG_LINES = 20
 _EXIT_GRACE = 0.5  # seconds in which an exit explains why a container could not be reached
+_UID_TRIES = 5  # how often to look for another user number when another service took the same one
 
 _log = structlog.get_logger("tmppool.docker")
 
@@ -57,6 +57,7 @@ class DockerBackend:
         self._spec = spec
         self._docker: aiodocker.Docker | None = None
         self._image = ImageFacts()
+        self._engine = EngineFacts()
         self._handles: dict[str, _Handle] = {}
         self._starting: set[str] = set()
 
@@ -70,14 +71,15 @@ class DockerBackend:
         """What notebooks are, with the network that is in force since ``open``."""
         return self._spec
 
-    def container_config(self, key: str, token: str) -> dict[str, Any]:
-        """Return ContainerCreate's body for a notebook of this key, as it is started now."""
-        return container_config(self._spec, key, token, self._image)
+    def container_config(self, key: str, token: str, uid: int | None) -> dict[str, Any]:
+        """Return ContainerCreate's body for one notebook, as it is made now."""
+        return container_config(self._spec, key, token, self._image, self._engine, uid=uid)
 
     async def open(self) -> Traits:
         self._docker = engine.connect()
         await self.ping()
-        self._image = await self._inspect_image()
+        self._image = await opening.inspect_image(self.docker, self._spec.image)
+        self._engine = await opening.engine_facts(self.docker, self._spec.seccomp)
         notes = []
         if self._spec.network == "none":
             try:
@@ -86,7 +88,8 @@ class DockerBackend:
                 self._spec = replace(self._spec, network="isolated")
                 notes.append(f"{error}: using --network isolated, one internal bridge, instead of none")
         if self._spec.network != "none":
-            await self._make_network()
+            await opening.make_network(self.docker, self._spec)
+        await opening.try_out(self.docker, self._spec, self._image, self._engine)
         return Traits(isolated=True, landing=self._image.landing, notes=tuple(notes))
 
     async def start(self, key: str) -> Running:
@@ -103,6 +106,7 @@ class DockerBackend:
             raise
         finally:
             self._starting.discard(key)
+            uids.give_back(container_name(self._spec, key))
 
     async def stop(self, key: str) -> None:
         handle = self._handles.pop(key, None)
@@ -111,13 +115,7 @@ class DockerBackend:
         await engine.remove(self.docker, container_name(self._spec, key))
 
     async def list(self) -> list[Running]:
-        filters = {"label": [f"{name}={value}" for name, value in labels(self._spec).items()]}
-        try:
-            found = await engine.call(
-                "list containers", self.docker.containers.list(all=True, filters=filters), engine.LIST_TIMEOUT
-            )
-        except aiodocker.DockerError as error:
-            raise BackendError(f"the engine could not list containers: {error.message}") from error
+        found = await engine.containers(self.docker, _ours(self._spec))
         running = []
         for container in found:
             key = container["Labels"].get(KEY_LABEL, "")
@@ -128,14 +126,12 @@ class DockerBackend:
                 if entry is not None:
                     running.append(entry)
             elif container["State"] != "removing":
-                await engine.remove(
-                    self.docker, container.id
-                )  # died while no service looked: only its remains are left
+                # Died while no service looked: only its remains are left.
+                await engine.remove(self.docker, container.id)
         return running
 
     async def deaths(self) -> AsyncIterator[str]:
-        wanted = [f"{name}={value}" for name, value in labels(self._spec).items()]
-        async for key in engine.deaths(self.docker, wanted, KEY_LABEL, self._missed):
+        async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL, self._missed):
             if key in self._handles and key not in self._starting:
                 yield key
 
@@ -157,9 +153,8 @@ class DockerBackend:
 
     async def _start(self, key: str) -> Running:
         token = secrets.token_urlsafe(24)
-        config = self.container_config(key, token)
         try:
-            container = await self._create(key, config)
+            container = await self._make(key, token)
             await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
         except aiodocker.DockerError as error:
             if error.status == engine.NOT_FOUND and "image" in str(error.message).lower():
@@ -185,15 +180,18 @@ class DockerBackend:
             raise await self._exit_error(container)
         return running
 
-    async def _create(self, key: str, config: dict[str, Any]) -> Any:
-        """Make the container; a start that is cancelled meanwhile waits for it, or nobody would remove it."""
-        create = self.docker.containers.create(config, name=container_name(self._spec, key))
-        making = spawn(engine.call("create a container", create, engine.CREATE_TIMEOUT), "create a container")
-        try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            await asyncio.wait({making})
-            raise
+    async def _make(self, key: str, token: str) -> Any:
+        """Make the container; where each has a user number of its own, with one that no other container has."""
+        spec, name = self._spec, container_name(self._spec, key)
+        if spec.user is not None:
+            return await engine.create(self.docker, name, self.container_config(key, token, None))
+        for _ in range(_UID_TRIES):
+            uid = await uids.take(self.docker, spec.uids, name)
+            container = await engine.create(self.docker, name, self.container_config(key, token, uid))
+            if await uids.is_alone(self.docker, uid):
+                return container
+            await engine.remove(self.docker, name)
+        raise StartError("another service on this engine took the same user numbers, again and again")
 
     async def _dial(self, key: str, container_id: str) -> Dial:
         """Find out how to reach the container, and keep what that needs."""
@@ -274,23 +272,9 @@ class DockerBackend:
         held = set(self._handles) - self._starting
         return held - {running.key for running in await self.list()}
 
-    async def _inspect_image(self) -> ImageFacts:
-        name = self._spec.image
-        try:
-            shown = await engine.call("inspect an image", self.docker.images.inspect(name), engine.LIST_TIMEOUT)
-        except aiodocker.DockerError as error:
-            raise ImageError(
-                f"image {name} is not on the engine: build it or run `docker pull {name}` first"
-            ) from error
-        return image_facts(shown)
 
-    async def _make_network(self) -> None:
-        name = network_name(self._spec)
-        try:
-            await engine.call("inspect a network", self.docker.networks.get(name), engine.LIST_TIMEOUT)
-        except aiodocker.DockerError:
-            config = network_config(self._spec)
-            await engine.call("create a network", self.docker.networks.create(config), engine.CREATE_TIMEOUT)
+def _ours(spec: Spec) -> list[str]:
+    return [f"{name}={value}" for name, value in labels(spec).items()]
 
 
 def _read(path: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import aiodocker
 import aiohttp
 import structlog
+from aiodocker.containers import DockerContainer
 
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError
@@ -81,6 +82,29 @@ async def has_image(name: str) -> bool:
     finally:
         await docker.close()
     return True
+
+
+async def containers(docker: aiodocker.Docker, labels: Iterable[str]) -> list[DockerContainer]:
+    """Return all containers that carry all of these labels (``name`` or ``name=value``). Raises BackendError."""
+    listing = docker.containers.list(all=True, filters={"label": list(labels)})
+    try:
+        return await call("list containers", listing, LIST_TIMEOUT)
+    except aiodocker.DockerError as error:
+        raise BackendError(f"the engine could not list containers: {error.message}") from error
+
+
+async def create(docker: aiodocker.Docker, name: str, config: dict[str, Any]) -> DockerContainer:
+    """Make a container; whoever is cancelled meanwhile waits for it, or nobody would remove it.
+
+    Raises BackendError; lets DockerError 404 and 409 pass.
+    """
+    work = call("create a container", docker.containers.create(config, name=name), CREATE_TIMEOUT)
+    making = spawn(work, "create a container")
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait({making})
+        raise
 
 
 async def remove(docker: aiodocker.Docker, name: str) -> None:
