@@ -114,7 +114,9 @@ async def _probe(
     if any(result.name == CANARY for result in results):
         return Canary(results, shown)
     code = shown["State"]["ExitCode"]
-    return _failed(f"python3 in the image ended with code {code} ({other or 'nothing was said'})", *results, shown=shown)
+    return _failed(
+        f"python3 in the image ended with code {code} ({other or 'nothing was said'})", *results, shown=shown
+    )
 
 
 def parse(log: str) -> tuple[tuple[Result, ...], str]:
@@ -191,7 +193,9 @@ async def _targets(
 
 def _addresses() -> set[str]:
     """Return this machine's addresses that another could reach; link-local ones need a name of an interface."""
-    every = (each.address for found in psutil.net_if_addrs().values() for each in found if each.family.name in _FAMILIES)
+    every = (
+        each.address for found in psutil.net_if_addrs().values() for each in found if each.family.name in _FAMILIES
+    )
     parsed = (ipaddress.ip_address(address) for address in every if "%" not in address)
     return {str(address) for address in parsed if not address.is_loopback and not address.is_link_local}
 
@@ -220,7 +224,9 @@ async def _neighbour(stack: contextlib.AsyncExitStack, backend: DockerBackend) -
             while not await _accepts(address, _NEIGHBOUR_PORT):
                 await asyncio.sleep(0.05)
     except TimeoutError as error:
-        raise BackendError(f"a container at {address} on network {network_name(backend.spec)} did not answer") from error
+        raise BackendError(
+            f"a container at {address} on network {network_name(backend.spec)} did not answer"
+        ) from error
     return address, _NEIGHBOUR_PORT
 
 

@@ -188,14 +188,23 @@ TARGETS = {
 }
 """Whom a notebook must not reach, by the network that it is in."""
 
-REPORTED = {"bridge": frozenset({"reach-host", "reach-gateway", "reach-metadata"})}
-"""What is open by the choice of a network: said, but no reason to end the start."""
+_OPEN_BRIDGE = ("reach-host", "reach-gateway", "reach-metadata")
 
 
-def names() -> frozenset[str]:
-    """Every probe that there is, whatever the machine and the network."""
+def is_choice(spec: Spec, name: str) -> bool:
+    """Whether what the probe tries is open by an explicit setting: then it is said, but ends no start.
+
+    A bridge leads wherever this machine does. Of the engine's own or an operator's own rules for system calls only
+    the operator knows which they are to be; that there are any at all is asked of everyone.
+    """
+    by_network = spec.network == "bridge" and name in _OPEN_BRIDGE
+    return by_network or (spec.seccomp != "tmppool" and name.startswith(("call-", "socket-")))
+
+
+def names(*networks: str) -> frozenset[str]:
+    """Return every probe that there is in these networks, in all when none is given."""
     found = {CANARY}
-    for network, targets in TARGETS.items():
-        wanted = facts(Spec("", "", network=network), dict.fromkeys(targets, ()))
+    for network in networks or TARGETS:
+        wanted = facts(Spec("", "", network=network), dict.fromkeys(TARGETS[network], ()))
         found |= {name for name, _ in run.probes(wanted)}
     return frozenset(found)

@@ -25,10 +25,10 @@ def main(facts: Facts) -> None:
             held, detail = probe()
         except Exception as error:
             held, detail = False, f"the probe itself failed: {error!r}"
-        _report(name, held, detail)
-    _report("canary", True, "all probes were run")
+        _report(name, held=held, detail=detail)
+    _report("canary", held=True, detail="all probes were run")
 
 
-def _report(name: str, held: bool, detail: str) -> None:
+def _report(name: str, *, held: bool, detail: str) -> None:
     sys.stdout.write(json.dumps({"name": name, "held": held, "detail": detail}) + "\n")
     sys.stdout.flush()
