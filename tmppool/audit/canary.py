@@ -11,7 +11,7 @@ import ipaddress
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -33,6 +33,7 @@ RUN_TIMEOUT = 30.0  # seconds for the probes; usually one
 
 _NEIGHBOUR_PORT = 8888
 _NEIGHBOUR_WAIT = 10.0  # seconds for the neighbour to listen
+_NEIGHBOUR_PAUSE = 0.02  # seconds between two looks
 _ENGINE_PORTS = (22, 2375, 2376)
 _ROOMS = ("outcome", "privileges", "calls", "files", "limits", "network", "run")
 _PACKAGE = "tmppool.audit.inside"
@@ -51,6 +52,9 @@ with socket.create_server(("", int(sys.argv[1]))) as server:
     while True:
         server.accept()[0].close()
 """
+
+
+Start = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +91,9 @@ async def run(backend: DockerBackend, ports: Iterable[int] = ()) -> Canary:
     ``ports``: the service's own, which a notebook must not reach either.
     """
     try:
-        async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(asyncio.timeout(RUN_TIMEOUT))
-            beacon = await stack.enter_async_context(_beacon())
-            targets = await _targets(stack, backend, (beacon, *ports))
-            return await _probe(stack, backend, targets)
+        async with asyncio.timeout(RUN_TIMEOUT), _containers(backend) as start, _beacon() as beacon:
+            targets = await _targets(start, backend, (beacon, *ports))
+            return await _probe(start, backend.spec, targets)
     except TimeoutError:
         return _failed(f"the probes did not end within {RUN_TIMEOUT:.0f} s")
     except (BackendError, aiodocker.DockerError) as error:
@@ -102,11 +104,9 @@ def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> 
     return Canary((*others, Result(CANARY, False, " ".join(seen.split()))), shown or {})
 
 
-async def _probe(
-    stack: contextlib.AsyncExitStack, backend: DockerBackend, targets: dict[str, tuple[Target, ...]]
-) -> Canary:
-    facts = json.dumps(expectations.facts(backend.spec, targets))
-    container = await _start(stack, backend, _LOADER, _sources(), facts)
+async def _probe(start: Start, spec: Spec, targets: dict[str, tuple[Target, ...]]) -> Canary:
+    facts = json.dumps(expectations.facts(spec, targets))
+    container = await start(_LOADER, _sources(), facts)
     await container.wait()
     log = await engine.call("read a log", container.log(stdout=True, stderr=True), engine.LIST_TIMEOUT)
     shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
@@ -131,21 +131,34 @@ def parse(log: str) -> tuple[tuple[Result, ...], str]:
     return tuple(results), other
 
 
-async def _start(stack: contextlib.AsyncExitStack, backend: DockerBackend, *words: str) -> Any:
-    """Start a container that runs ``python3 -c`` with these words; it goes when the stack is left."""
-    name = f"tmppool-{backend.spec.service}-{CANARY}-{secrets.token_hex(4)}"
-    labels = {SERVICE_LABEL: backend.spec.service, CANARY_LABEL: backend.spec.pool}
-    # Isolated from variables and site packages of the image: faster, and nothing but the standard library.
-    uid = backend.spec.uids[-1] if backend.spec.user is None else None
-    config = {**backend.container_config(name, "", uid), "Cmd": ["python3", "-ISBc", *words], "Labels": labels}
-    stack.push_async_callback(_remove, backend.docker, name)
-    container = await engine.create(backend.docker, name, config)
-    await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
-    return container
+@contextlib.asynccontextmanager
+async def _containers(backend: DockerBackend) -> AsyncIterator[Start]:
+    """Yield what starts a container like a notebook's that runs ``python3 -c`` instead; all go together at the end."""
+    spec, names = backend.spec, list[str]()
+
+    async def start(*words: str) -> Any:
+        name = f"tmppool-{spec.service}-{CANARY}-{secrets.token_hex(4)}"
+        uid = spec.uids[-1] if spec.user is None else None
+        config = {
+            **backend.container_config(name, "", uid),
+            # Deaf to variables and packages of the image: faster, and nothing but the standard library.
+            "Cmd": ["python3", "-ISBc", *words],
+            "Labels": {SERVICE_LABEL: spec.service, CANARY_LABEL: spec.pool},
+        }
+        names.append(name)
+        container = await engine.create(backend.docker, name, config)
+        await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
+        return container
+
+    try:
+        yield start
+    finally:
+        removals = [engine.remove(backend.docker, name) for name in names]
+        await asyncio.shield(spawn(_all(removals), "remove canaries"))
 
 
-async def _remove(docker: aiodocker.Docker, name: str) -> None:
-    await asyncio.shield(spawn(engine.remove(docker, name), "remove a canary"))
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*work)
 
 
 @cache
@@ -177,15 +190,13 @@ async def _hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     writer.close()
 
 
-async def _targets(
-    stack: contextlib.AsyncExitStack, backend: DockerBackend, ports: tuple[int, ...]
-) -> dict[str, tuple[Target, ...]]:
+async def _targets(start: Start, backend: DockerBackend, ports: tuple[int, ...]) -> dict[str, tuple[Target, ...]]:
     found = {"metadata": expectations.METADATA, "outside": expectations.OUTSIDE}
     gateways: set[str] = set()
     if backend.spec.network != "none":
         gateways = await _gateways(backend)
         found["gateway"] = tuple((address, port) for address in gateways for port in (*ports, *_ENGINE_PORTS))
-        found["neighbour"] = (await _neighbour(stack, backend),)
+        found["neighbour"] = (await _neighbour(start, network_name(backend.spec)),)
     hosts = await asyncio.to_thread(_addresses)
     found["host"] = tuple((address, port) for address in hosts - gateways for port in ports)
     return {name: found[name] for name in expectations.TARGETS[backend.spec.network]}
@@ -193,14 +204,10 @@ async def _targets(
 
 def _addresses() -> set[str]:
     """Return this machine's addresses that another could reach; link-local ones need a name of an interface."""
-    every = (
-        each.address for found in psutil.net_if_addrs().values() for each in found if each.family.name in _FAMILIES
-    )
+    found = (each for interface in psutil.net_if_addrs().values() for each in interface)
+    every = (each.address for each in found if each.family in (socket.AF_INET, socket.AF_INET6))
     parsed = (ipaddress.ip_address(address) for address in every if "%" not in address)
     return {str(address) for address in parsed if not address.is_loopback and not address.is_link_local}
-
-
-_FAMILIES = ("AF_INET", "AF_INET6")
 
 
 async def _gateways(backend: DockerBackend) -> set[str]:
@@ -214,19 +221,17 @@ async def _gateways(backend: DockerBackend) -> set[str]:
     return found
 
 
-async def _neighbour(stack: contextlib.AsyncExitStack, backend: DockerBackend) -> Target:
+async def _neighbour(start: Start, network: str) -> Target:
     """Start another container on the network; returns where it listens, once this machine has reached it there."""
-    container = await _start(stack, backend, _LISTEN, str(_NEIGHBOUR_PORT))
+    container = await start(_LISTEN, str(_NEIGHBOUR_PORT))
     shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
-    address = str(shown["NetworkSettings"]["Networks"][network_name(backend.spec)]["IPAddress"])
+    address = str(shown["NetworkSettings"]["Networks"][network]["IPAddress"])
     try:
         async with asyncio.timeout(_NEIGHBOUR_WAIT):
             while not await _accepts(address, _NEIGHBOUR_PORT):
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(_NEIGHBOUR_PAUSE)
     except TimeoutError as error:
-        raise BackendError(
-            f"a container at {address} on network {network_name(backend.spec)} did not answer"
-        ) from error
+        raise BackendError(f"a container at {address} on network {network} did not answer") from error
     return address, _NEIGHBOUR_PORT
 
 

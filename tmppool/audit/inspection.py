@@ -21,6 +21,13 @@ from tmppool.backends.docker import DockerBackend
 from tmppool.errors import BackendError, ConfigError, ImageError
 
 _REMEDY = "No notebook should be given to anyone until this holds; --accept-risk takes it as it is."
+_FIREWALL = "Let the host's firewall drop what the bridge sends, or serve as root with --network=none."
+_REMEDIES = {
+    "reach-gateway": _FIREWALL,
+    "reach-host": _FIREWALL,
+    "host-socket": "Take it out of --host-directories.",
+    CANARY: "Build the image with python3 in its PATH, and see that the engine is well.",
+}
 _BY_CHOICE = "It is open by the settings' choice: change --network or --seccomp."
 _LIMITS = ("home-", "tmp-", "shm-", "pids-", "memory-", "swap-", "cpu-", "oom-", "limit-")
 
@@ -100,7 +107,7 @@ def probe_checks(canaries: Iterable[tuple[Spec, Canary]]) -> list[Check]:
             status = Status.PASS if result.held else Status.FAIL
             is_choice = expectations.is_choice(spec, result.name)
             severity = Severity.MEDIUM if is_choice and result.name != "reach-metadata" else _severity(result.name)
-            remedy = _BY_CHOICE if is_choice else _REMEDY
+            remedy = _BY_CHOICE if is_choice else _REMEDIES.get(result.name, _REMEDY)
             found[result.name] = Check(result.name, "probes", status, severity, result.seen, remedy)
         if any(result.name == CANARY and not result.held for result in canary.results):
             for name in expectations.names(spec.network) - found.keys():
