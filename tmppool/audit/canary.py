@@ -106,7 +106,7 @@ def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> 
 
 async def _probe(start: Start, spec: Spec, targets: dict[str, tuple[Target, ...]]) -> Canary:
     facts = json.dumps(expectations.facts(spec, targets))
-    container = await start(_LOADER, _sources(), facts)
+    container = await start(_LOADER, await asyncio.to_thread(_sources), facts)
     await container.wait()
     log = await engine.call("read a log", container.log(stdout=True, stderr=True), engine.LIST_TIMEOUT)
     shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)

@@ -21,11 +21,12 @@ def mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "read", lambda path: MOUNTS.strip())
 
 
-def test_a_flag_is_looked_for_where_something_is_mounted(mounts: None) -> None:
-    assert files._has_flag(["/", "/proc/sys"], "ro")[0]
+def test_a_flag_is_looked_for_on_the_mount_that_a_path_lies_in(mounts: None) -> None:
+    assert files._has_flag(["/", "/proc/sys", "/proc/sys/kernel", "/usr"], "ro")[0]
     assert files._has_flag(["/proc"], "ro") == (False, "/proc: not ro")
+    assert files._has_flag(["/proc/self"], "ro") == (False, "/proc/self: not ro")
     assert files._has_flag(["/tmp"], "nodev") == (False, "/tmp: not nodev")
-    assert files._has_flag(["/nowhere"], "ro")[0]
+    assert files._has_flag(["/tmp/nothing-of-that-name"], "nodev")[0]
 
 
 def test_what_can_be_read_is_not_masked(tmp_path: Path) -> None:

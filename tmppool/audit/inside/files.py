@@ -46,9 +46,16 @@ def _mounts() -> dict[str, list[str]]:
 
 
 def _has_flag(paths: list[str], flag: str) -> Outcome:
+    """Whether the mounts that these paths lie in have the flag; what is not there cannot be misused."""
     mounts = _mounts()
-    without = [path for path in paths if path in mounts and flag not in mounts[path]]
+    without = [path for path in paths if os.path.exists(path) and flag not in mounts[_mount_of(path, mounts)]]
     return not without, f"{' '.join(without) or ' '.join(paths)}: {'not ' if without else ''}{flag}"
+
+
+def _mount_of(path: str, mounts: dict[str, list[str]]) -> str:
+    while path not in mounts and path != "/":
+        path = os.path.dirname(path)
+    return path
 
 
 def _is_empty(path: str) -> Outcome:
