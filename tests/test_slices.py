@@ -80,3 +80,57 @@ def test_the_headers_of_the_api() -> None:
 @pytest.mark.parametrize(("ip", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
 def test_an_address_in_a_url(ip: str, shown: str) -> None:
     assert slices.bracketed(ip) == shown
+
+
+def pools(**ranges: tuple[str, int]) -> Settings:
+    """Settings with these ranges of user numbers and sizes; the pool ``main`` is the default one."""
+    more = {name: PoolSettings(container_uids=uids, pool_size=size) for name, (uids, size) in ranges.items()}
+    first = more.pop("main")
+    return Settings(pool_name="main", container_uids=first.container_uids, pool_size=first.pool_size, pools=more)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(Settings(), id="the default"),
+        pytest.param(pools(main=("5-14", 10)), id="just enough"),
+        pytest.param(pools(main=("5-14", 5), other=("5-14", 5)), id="shared, just enough"),
+        pytest.param(pools(main=("5-14", 10), other=("15-24", 10)), id="side by side"),
+        pytest.param(Settings(container_uids="5-5", container_user="1000:100"), id="one user for all"),
+        pytest.param(pools(main=("2147483638-2147483647", 10)), id="the last ones"),
+    ],
+)
+def test_ranges_of_user_numbers_that_suffice(settings: Settings) -> None:
+    slices.check_uids(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        pytest.param(
+            pools(main=("5-13", 10)),
+            "--container-uids: '5-13' is not allowed: there are 9 numbers for the 10 notebooks that may take one of them",
+            id="too few",
+        ),
+        pytest.param(
+            pools(main=("5-14", 6), other=("5-14", 5)),
+            "--container-uids: '5-14' is not allowed: there are 10 numbers for the 11 notebooks that may take one of them",
+            id="too few for two",
+        ),
+        pytest.param(
+            pools(main=("5-99", 6), other=("99-103", 5)),
+            "container_uids of pool other: '99-103' is not allowed: there are 5 numbers for the 11 notebooks that may take"
+            " one of them",
+            id="what another pool may take away",
+        ),
+        pytest.param(
+            pools(main=("1-2147483648", 1)),
+            "--container-uids: '1-2147483648' is not allowed: engines know numbers up to 2147483647",
+            id="too large",
+        ),
+    ],
+)
+def test_ranges_of_user_numbers_that_do_not_suffice_are_told_in_one_sentence(settings: Settings, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        slices.check_uids(settings)
+    assert str(caught.value) == sentence

@@ -57,6 +57,7 @@ def _audit(words: list[str]) -> int:
     startup.check_risks(settings.accept_risk)
     if settings.backend not in ("auto", "docker"):
         raise ConfigError(f"--backend: {settings.backend!r} has nothing to audit: only containers are isolated")
+    slices.check_uids(settings)
     log.configure(level=settings.log_level)
     pools = [
         Planned(name, wanted.pool_size, slices.spec(settings.pool_name, name, wanted))

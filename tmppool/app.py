@@ -83,6 +83,8 @@ async def service(settings: Settings) -> AsyncIterator[str]:
         ip = slices.public_ip(settings, kind)
         slices.check_admin(settings)
         startup.check_risks(settings.accept_risk)
+        if kind == "docker":
+            slices.check_uids(settings)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(_only_one(state, settings.pool_name))
         sockets = _bind(stack, settings, ip)

@@ -7,6 +7,7 @@ from tmppool.policy import Limits
 from tmppool.pool_settings import PoolSettings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_MAX_UID = 2**31 - 1  # of the engine's runtime, opencontainers/runc libcontainer/user
 
 
 def public_ip(settings: Settings, kind: str) -> str | None:
@@ -25,6 +26,27 @@ def check_admin(settings: Settings) -> None:
         raise ConfigError(
             f"--admin-ip: {settings.admin_ip!r} is not allowed without a token: set ADMIN_AUTH_TOKEN, or use 127.0.0.1"
         )
+
+
+def check_uids(settings: Settings) -> None:
+    """Refuse a range of user numbers that is too small for all the pools that take theirs from it."""
+    unique = {name: pool for name, pool in wanted_pools(settings).items() if pool.container_user is None}
+    for name, pool in unique.items():
+        option = "--container-uids" if name == settings.pool_name else f"container_uids of pool {name}"
+        if pool.uids[-1] > _MAX_UID:
+            raise ConfigError(
+                f"{option}: {pool.container_uids!r} is not allowed: engines know numbers up to {_MAX_UID}"
+            )
+        needed = sum(other.pool_size for other in unique.values() if _overlap(pool.uids, other.uids))
+        if needed > len(pool.uids):
+            raise ConfigError(
+                f"{option}: {pool.container_uids!r} is not allowed: there are {len(pool.uids)} numbers for the"
+                f" {needed} notebooks that may take one of them"
+            )
+
+
+def _overlap(one: range, other: range) -> bool:
+    return one[0] <= other[-1] and other[0] <= one[-1]
 
 
 def wanted_pools(settings: Settings) -> dict[str, PoolSettings]:

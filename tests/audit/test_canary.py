@@ -161,7 +161,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     "all privileges": (
         {},
         {"Privileged": True, "CapDrop": []},
-        {"capabilities-bounding", "seccomp-filter", "devices", "mounted-readonly-sys", "mounted-readonly-proc-sys"},
+        {"capabilities-bounding", "seccomp-filter", "devices", "mounted-readonly-sys"},
     ),
     "root": ({"User": "0:0"}, {}, {"not-root", "not-root-group", "own-user", "setuid-call"}),
     "a foreign user number": ({"User": "999:100"}, {}, {"own-user"}),

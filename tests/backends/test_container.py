@@ -1,11 +1,13 @@
 """What a notebook's container is: settings in, the engine's JSON out, against literal tables."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
+from tmppool.backends import seccomp
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import (
+    EngineFacts,
     ImageFacts,
     container_config,
     container_name,
@@ -26,9 +28,9 @@ LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
 
 DEFAULT = {
     "Image": "sha256:abc",
-    "User": "1000:100",
+    "User": "20007:100",
     "Hostname": "notebook",
-    "WorkingDir": "/home/notebook",
+    "WorkingDir": "/",
     "Cmd": [
         "/bin/sh",
         "-c",
@@ -54,17 +56,36 @@ DEFAULT = {
     ],
     "Healthcheck": {"Test": ["NONE"]},
     "StopSignal": "SIGKILL",
-    "Labels": {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.key": KEY},
+    "Labels": {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.key": KEY, "tmppool.uid": "20007"},
     "HostConfig": {
         "NetworkMode": "none",
+        "Dns": ["127.0.0.1"],
         "Privileged": False,
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges:true"],
+        "SecurityOpt": ["no-new-privileges:true", f"seccomp={seccomp.PROFILE}"],
         "ReadonlyRootfs": True,
+        "MaskedPaths": [
+            "/proc/acpi",
+            "/proc/asound",
+            "/proc/interrupts",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/sys/devices/virtual/powercap",
+            "/sys/firmware",
+            "/sys/kernel/debug",
+            "/sys/kernel/tracing",
+        ],
+        "ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         "Tmpfs": {
-            "/home/notebook": "rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,uid=1000,gid=100,mode=0700",
+            "/home/notebook": "rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,uid=20007,gid=100,mode=0700",
             "/tmp": "rw,exec,nosuid,nodev,size=134217728,nr_inodes=16384,mode=1777",
         },
+        "ShmSize": 64 * MIB,
         "IpcMode": "private",
         "CgroupnsMode": "private",
         "Memory": 1024 * MIB,
@@ -73,8 +94,16 @@ DEFAULT = {
         "CpuPeriod": 100_000,
         "CpuQuota": 100_000,
         "CpuShares": 64,
+        "Ulimits": [
+            {"Name": "nofile", "Soft": 4096, "Hard": 4096},
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "memlock", "Soft": 65536, "Hard": 65536},
+            {"Name": "sigpending", "Soft": 4096, "Hard": 4096},
+            {"Name": "msgqueue", "Soft": 0, "Hard": 0},
+        ],
         "OomScoreAdj": 500,
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
+        "OomKillDisable": False,
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "1048576", "max-file": "1"}},
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": False,
         "PublishAllPorts": False,
@@ -84,7 +113,8 @@ DEFAULT = {
 
 
 def made(facts: ImageFacts = IMAGE, /, **changed: object) -> dict[str, object]:
-    return container_config(replace(SPEC, **changed), KEY, "the-token", facts)
+    spec = replace(SPEC, **changed)
+    return container_config(spec, KEY, "the-token", facts, uid=20_007 if spec.user is None else None)
 
 
 def with_host(**changed: object) -> dict[str, object]:
@@ -93,6 +123,24 @@ def with_host(**changed: object) -> dict[str, object]:
 
 def without_host(*names: str) -> dict[str, object]:
     return {**DEFAULT, "HostConfig": {key: value for key, value in DEFAULT["HostConfig"].items() if key not in names}}
+
+
+def ulimits(**changed: int) -> list[dict[str, object]]:
+    found = [dict(limit) for limit in DEFAULT["HostConfig"]["Ulimits"]]
+    for limit in found:
+        most = changed.get(limit["Name"], limit["Soft"])
+        limit.update(Soft=most, Hard=most)
+    return found
+
+
+def tmpfs(**changed: str) -> dict[str, str]:
+    found = dict(DEFAULT["HostConfig"]["Tmpfs"])
+    home, tmp = "/home/notebook", "/tmp"
+    for path, old, new in ((home, "size=268435456", "home_size"), (home, "nr_inodes=32768", "home_inodes"),
+                           (tmp, "size=134217728", "tmp_size"), (tmp, "nr_inodes=16384", "tmp_inodes")):  # fmt: skip
+        assert old in found[path]
+        found[path] = found[path].replace(old, changed.get(new, old))
+    return found
 
 
 def test_the_default_container() -> None:
@@ -118,10 +166,15 @@ def test_the_container_of_the_line_that_iqss_ran() -> None:
     assert made(ImageFacts(), image="NAME", command=command, cpu_quota=50_000) == expected
 
 
-@pytest.mark.parametrize("network", ["isolated", "bridge"])
-def test_a_container_on_a_bridge_listens_to_it(network: str) -> None:
-    found = made(network=network)
-    assert found["HostConfig"] == {**DEFAULT["HostConfig"], "NetworkMode": f"tmppool-talks-{network}"}
+def test_a_container_on_an_isolated_bridge_listens_to_it_and_asks_nobody_for_names() -> None:
+    found = made(network="isolated")
+    assert found["HostConfig"] == {**DEFAULT["HostConfig"], "NetworkMode": "tmppool-talks-isolated"}
+    assert "--ServerApp.ip=0.0.0.0 " in found["Cmd"][3]
+
+
+def test_a_container_on_a_bridge_to_the_internet_listens_to_it_and_may_ask_for_names() -> None:
+    found = made(network="bridge")
+    assert found["HostConfig"] == {**without_host("Dns")["HostConfig"], "NetworkMode": "tmppool-talks-bridge"}
     assert "--ServerApp.ip=0.0.0.0 " in found["Cmd"][3]
 
 
@@ -131,7 +184,24 @@ def test_a_container_on_a_bridge_listens_to_it(network: str) -> None:
         pytest.param({"memory": 512 * MIB}, with_host(Memory=512 * MIB, MemorySwap=512 * MIB), id="memory, no swap"),
         pytest.param({"cpu_quota": None}, without_host("CpuQuota"), id="no quota"),
         pytest.param({"cpu_shares": None}, without_host("CpuShares"), id="no shares"),
+        pytest.param({"cpu_quota": 50_000}, with_host(CpuQuota=50_000), id="quota"),
+        pytest.param({"cpu_shares": 7}, with_host(CpuShares=7), id="shares"),
         pytest.param({"pids": 99}, with_host(PidsLimit=99), id="pids"),
+        pytest.param({"nofile": 99}, with_host(Ulimits=ulimits(nofile=99)), id="open files"),
+        pytest.param({"memlock": 99}, with_host(Ulimits=ulimits(memlock=99)), id="locked memory"),
+        pytest.param({"sigpending": 99}, with_host(Ulimits=ulimits(sigpending=99)), id="waiting signals"),
+        pytest.param({"home_size": 99}, with_host(Tmpfs=tmpfs(home_size="size=99")), id="home, bytes"),
+        pytest.param({"home_inodes": 99}, with_host(Tmpfs=tmpfs(home_inodes="nr_inodes=99")), id="home, files"),
+        pytest.param({"tmp_size": 99}, with_host(Tmpfs=tmpfs(tmp_size="size=99")), id="tmp, bytes"),
+        pytest.param({"tmp_inodes": 99}, with_host(Tmpfs=tmpfs(tmp_inodes="nr_inodes=99")), id="tmp, files"),
+        pytest.param({"shm_size": 99}, with_host(ShmSize=99), id="shared memory"),
+        pytest.param(
+            {"log_size": 99},
+            with_host(LogConfig={"Type": "json-file", "Config": {"max-size": "99", "max-file": "1"}}),
+            id="log",
+        ),
+        pytest.param({"oom_score": 99}, with_host(OomScoreAdj=99), id="whom the kernel ends first"),
+        pytest.param({"runtime": "runsc"}, with_host(Runtime="runsc"), id="runtime"),
         pytest.param(
             {"binds": ("/data:/data:ro", "/talks:/talks:ro")},
             with_host(Binds=["/data:/data:ro", "/talks:/talks:ro"]),
@@ -148,6 +218,32 @@ def test_an_image_with_an_init_of_its_own_gets_no_second_one() -> None:
     assert made(replace(IMAGE, has_init=True)) == without_host("Init")
 
 
+def test_every_setting_of_a_spec_is_tried_here_or_decides_something_outside_the_container() -> None:
+    (tried,) = (mark for mark in test_each_limit_is_one_setting.pytestmark if mark.name == "parametrize")
+    names = {name for parameters in tried.args[1] for name in parameters.values[0]}
+    elsewhere = {"service", "pool", "image", "command", "port", "user", "uids", "network", "seccomp", "start_timeout"}
+    assert names | elsewhere == {field.name for field in fields(Spec)}
+
+
+def test_the_rules_for_system_calls_may_be_another_profile_or_the_engines_own() -> None:
+    def options(engine: EngineFacts) -> object:
+        return container_config(SPEC, KEY, "the-token", IMAGE, engine, uid=20_007)["HostConfig"]["SecurityOpt"]
+
+    assert options(EngineFacts(seccomp="{}")) == ["no-new-privileges:true", "seccomp={}"]
+    assert options(EngineFacts(seccomp=None)) == ["no-new-privileges:true"]
+
+
+def test_where_the_kernel_has_that_knob_nothing_is_swapped_out() -> None:
+    found = container_config(SPEC, KEY, "the-token", IMAGE, EngineFacts(has_swappiness=True), uid=20_007)
+    assert found == with_host(MemorySwappiness=0)
+
+
+@pytest.mark.parametrize(("user", "uid"), [(None, None), ("1000:100", 20_007)])
+def test_a_number_of_its_own_or_one_user_for_all_never_both_nor_neither(user: str | None, uid: int | None) -> None:
+    with pytest.raises(AssertionError):
+        container_config(replace(SPEC, user=user), KEY, "the-token", IMAGE, uid=uid)
+
+
 @pytest.mark.parametrize(
     ("user", "owner"),
     [
@@ -161,14 +257,9 @@ def test_an_image_with_an_init_of_its_own_gets_no_second_one() -> None:
 def test_the_home_belongs_to_the_user_where_the_number_is_known(user: str, owner: str) -> None:
     found = made(user=user)
     assert found["User"] == user
+    assert "tmppool.uid" not in found["Labels"]
     home = found["HostConfig"]["Tmpfs"]["/home/notebook"]
     assert home == f"rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,{owner}"
-
-
-def test_sizes_of_home_and_tmp() -> None:
-    found = made(home_size=7, tmp_size=9)["HostConfig"]["Tmpfs"]
-    assert "size=7," in found["/home/notebook"]
-    assert "size=9," in found["/tmp"]
 
 
 def test_the_token_is_in_no_argument_list_of_the_default_command() -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import engine
+from tmppool.backends import engine, uids
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import KEY_LABEL, container_name, network_name
 from tmppool.backends.docker import DockerBackend
@@ -34,8 +34,11 @@ class DockerSite(Site):
         self.docker, self.network = docker, network
         self.made: list[DockerBackend] = []
 
-    async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> DockerBackend:
-        backend = DockerBackend(spec(service, command=command, start_timeout=start_timeout, network=self.network))
+    async def make(
+        self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0, **more: object
+    ) -> DockerBackend:
+        more = {"command": command, "start_timeout": start_timeout, "network": self.network, **more}
+        backend = DockerBackend(spec(service, **more))
         self.made.append(backend)
         self.traits = await backend.open()
         return backend
@@ -46,6 +49,15 @@ class DockerSite(Site):
     async def leftovers(self, key: str) -> list[str]:
         found = await self.docker.containers.list(all=True, filters={"label": [f"{KEY_LABEL}={key}"]})
         return [f"container {container['Names']} {container['State']}" for container in found]
+
+    async def users(self) -> list[str]:
+        """Return as whom each notebook of ours runs."""
+        found = []
+        for service in ("one", "two"):
+            filters = {"label": [f"tmppool.service={spec(service).service}"]}
+            for container in await self.docker.containers.list(all=True, filters=filters):
+                found.append((await container.show())["Config"]["User"])  # noqa: PERF401 - each waits
+        return found
 
     async def clean(self) -> None:
         for service in ("one", "two"):
@@ -164,6 +176,20 @@ class TestOnTheEngine:
             await backend.start(KEY)
         assert namespaces() == before
 
+    async def test_notebooks_of_all_services_have_different_users_and_no_more_than_the_range(
+        self, site: DockerSite
+    ) -> None:
+        numbers = range(23_000, 23_003)
+        one, two = await site.make("one", uids=numbers), await site.make("two", uids=numbers)
+        started = [one.start("a" * 22), two.start("b" * 22), one.start("c" * 22)]
+        await asyncio.gather(*started)
+        assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
+        with pytest.raises(StartError, match=r"^all 3 user numbers 23000-23002 \(--container-uids\) are in use"):
+            await two.start("d" * 22)
+        await one.stop("a" * 22)
+        await two.start("d" * 22)
+        assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
+
     async def test_an_image_that_is_not_there_is_told(self, site: DockerSite) -> None:
         backend = DockerBackend(Spec("one", "main", image="nobody/has:this"))
         site.made.append(backend)
@@ -200,6 +226,9 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made.answers |= {
         "containers/json": lambda _request: said([{"Id": CONTAINER, "State": "running", "Labels": {KEY_LABEL: KEY}}]),
         f"containers/{CONTAINER}/json": lambda _request: said(shown),
+        "info": lambda _request: said({"CgroupVersion": "2"}),
+        "containers/create": lambda _request: said({"Id": CONTAINER, "Warnings": []}, 201),
+        f"containers/{CONTAINER}/start": lambda _request: web.Response(status=204),
         "images/tmppool/debian:latest/json": lambda _request: said({"Id": "sha256:abc", "Config": {}}),
         f"networks/{network_name(spec(network='bridge'))}": lambda _request: said({"Id": "n"}),
     }
@@ -318,6 +347,48 @@ async def test_a_start_that_is_cancelled_while_its_container_is_made_removes_tha
     assert containers == set()
 
 
+def contested(small: SmallEngine, times: int) -> list[str]:
+    """Let another service take the number of the first ``times`` containers; returns the users of all made."""
+    users: list[str] = []
+
+    async def create(request: web.Request) -> web.Response:
+        users.append((await request.json())["User"])
+        return said({"Id": CONTAINER, "Warnings": []}, 201)
+
+    def containers(request: web.Request) -> web.Response:
+        ((label,),) = json.loads(request.query["filters"]).values()
+        uid = label.partition("=")[2]
+        shown = {"Id": CONTAINER, "State": "running", "Labels": {"tmppool.uid": uid}}
+        return said([shown] * (0 if not uid else 2 if len(users) <= times else 1))
+
+    small.answers |= {"containers/create": create, "containers/json": containers}
+    return users
+
+
+async def test_a_number_that_another_service_took_meanwhile_is_left_to_it(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    users = contested(small, 2)
+    small.answers[f"containers/{CONTAINER}/start"] = lambda _request: said({"message": "that will do"}, 500)
+    with capture_logs(), pytest.raises(BackendError, match=r"that will do$"):
+        await backend.start(KEY)
+    assert len(users) == 3
+    name = container_name(spec(), KEY)
+    changes = [f"{method} {path.rpartition('/')[2]}" for method, path, _ in small.asked if method != "GET"]
+    stepped_back = ["POST create", f"DELETE {name}"]
+    assert changes[-7:] == [*stepped_back, *stepped_back, "POST create", "POST start", f"DELETE {name}"]
+
+
+async def test_a_number_that_is_taken_again_and_again_ends_the_start(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    users = contested(small, 99)
+    with pytest.raises(StartError, match=r"^another service on this engine took the same user numbers"):
+        await backend.start(KEY)
+    assert len(users) == 5
+    assert uids._taken == {}
+
+
 async def test_a_stop_goes_on_until_the_engine_has_removed_it(backend: DockerBackend, small: SmallEngine) -> None:
     name = container_name(spec(), KEY)
     answers = [said({"message": "removal is in progress"}, 409), said({"message": "no such container"}, 404)]
@@ -344,7 +415,8 @@ async def test_the_network_is_made_when_it_is_missing(small: SmallEngine) -> Non
     made = DockerBackend(spec(network="bridge"))
     await made.open()
     await made.close()
-    assert [path for method, path, _ in small.asked if method == "POST"] == ["/v1.41/networks/create"]
+    posted = [path for method, path, _ in small.asked if method == "POST"]
+    assert posted == ["/v1.41/networks/create", "/v1.41/containers/create", f"/v1.41/containers/{CONTAINER}/start"]
 
 
 async def test_without_an_engine_it_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The Debian image as the service runs it: read-only, without a network, as a user that it has never heard of."""
+"""The Debian image as the service runs it: read-only, without a network, as a user of that notebook alone."""
 
 import asyncio
 import json
@@ -12,6 +12,8 @@ import pytest
 from aiodocker.containers import DockerContainer
 from rich.console import Console
 
+from tmppool.backends.base import Spec
+from tmppool.backends.container import HOME
 from tmppool.build_image import BuildOptions, build
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
@@ -140,7 +142,23 @@ async def test_the_home_is_for_everyone_to_copy(image: str, docker: aiodocker.Do
         assert ".cache/matplotlib/fontlist-" in listing
 
 
-async def test_a_read_only_nameless_visitor_gets_a_notebook(image: str, docker: aiodocker.Docker) -> None:
+async def test_each_user_number_that_a_notebook_may_get_has_a_name_and_a_home(
+    image: str, docker: aiodocker.Docker
+) -> None:
+    numbers = Spec("one", "main").uids
+    async with running(docker, image, "sleep", "600") as container:
+        for number in (numbers[0], numbers[len(numbers) // 2], numbers[-1]):
+            entry = f"jovyan:x:{number}:100:Visitor:{HOME}:/bin/bash\n"
+            assert await said(container, "getent", "passwd", str(number)) == (0, entry)
+        assert (await said(container, "getent", "passwd", str(numbers[-1] + 1)))[0] == 2
+        assert await said(container, "sh", "-c", "grep -c :Visitor: /etc/passwd") == (0, f"{len(numbers) + 1}\n")
+        assert await said(container, "getent", "passwd", "jovyan") == (
+            0,
+            "jovyan:x:1000:100:Visitor:/home/jovyan:/bin/bash\n",
+        )
+
+
+async def test_a_read_only_visitor_gets_a_notebook(image: str, docker: aiodocker.Docker) -> None:
     options = ("--ServerApp.base_url=/user/x/", "--IdentityProvider.token=secret")
     async with running(docker, image, "start-notebook.sh", *options) as container:
         await ready(container, "/user/x/")

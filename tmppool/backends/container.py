@@ -118,7 +118,8 @@ def container_config(
         "Image": image.id or spec.image,
         "User": user,
         "Hostname": "notebook",
-        "WorkingDir": HOME,
+        # Not the home: the engine would make that directory below the mount, whose mode old runtimes then take over.
+        "WorkingDir": "/",
         "Cmd": ["/bin/sh", "-c", _LAUNCH, command],
         "Tty": False,
         "OpenStdin": False,

@@ -35,6 +35,7 @@ _SETTINGS = (
     ("shm", "--shm-size"),
     ("oom_score", "--oom-score"),
     ("oom score", "--oom-score"),
+    ("volume specification", "--host-directories"),
     ("bind", "--host-directories"),
     ("extra host", "--extra-hosts"),
     ("add-host", "--extra-hosts"),

@@ -1,0 +1,178 @@
+"""What is found out before a pool's first container, and what an engine's refusals are told as."""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiodocker
+import pytest
+from aiohttp import web
+
+from tests.backends.test_engine import SmallEngine, said
+from tmppool.backends import engine, opening, seccomp
+from tmppool.backends.base import Spec
+from tmppool.backends.container import SERVICE_LABEL, EngineFacts, ImageFacts
+from tmppool.errors import BackendError
+from tmppool.pool_settings import DEFAULT_IMAGE
+
+SPEC = Spec(service=f"opening-{os.getpid()}", pool="main", image=DEFAULT_IMAGE)
+
+
+class Docile(SmallEngine):
+    """Makes, starts and removes one container, and keeps what it was told."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.made: dict[str, object] = {}
+        self.start = said("", 204)
+        self.info = {"CgroupVersion": "1", "MemoryLimit": True}
+        self.answers |= {
+            "containers/create": self.create,
+            "start": lambda _request: self.start,
+            "info": lambda _request: said(self.info),
+        }
+
+    async def create(self, request: web.Request) -> web.Response:
+        self.made = await request.json()
+        return said({"Id": "c" * 64, "Warnings": []}, 201)
+
+
+@pytest.fixture
+async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Docile]:
+    made = Docile(tmp_path / "engine.sock")
+    await made.open()
+    monkeypatch.setenv("DOCKER_HOST", made.url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def docker(small: Docile) -> AsyncIterator[aiodocker.Docker]:
+    made = engine.connect()
+    yield made
+    await made.close()
+
+
+# The engine
+
+
+@pytest.mark.parametrize(
+    ("info", "has_swappiness"),
+    [
+        ({"CgroupVersion": "1", "MemoryLimit": True}, True),
+        ({"CgroupVersion": "1", "MemoryLimit": False}, False),
+        ({"CgroupVersion": "2", "MemoryLimit": True}, False),
+        ({}, False),
+    ],
+)
+async def test_only_the_older_control_groups_have_swappiness(
+    small: Docile,
+    docker: aiodocker.Docker,
+    info: dict[str, object],
+    has_swappiness: bool,  # noqa: FBT001
+) -> None:
+    small.info = info
+    assert await opening.engine_facts(docker, "tmppool") == EngineFacts(seccomp.PROFILE, has_swappiness)
+
+
+async def test_the_rules_for_system_calls_are_read_once(docker: aiodocker.Docker, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
+    assert (await opening.engine_facts(docker, str(tmp_path / "p.json"))).seccomp == (
+        '{"defaultAction": "SCMP_ACT_ALLOW"}'
+    )
+    assert (await opening.engine_facts(docker, "engine")).seccomp is None
+    with pytest.raises(BackendError, match=r"^--seccomp: "):
+        await opening.engine_facts(docker, str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_an_engine_that_does_not_tell_about_itself_is_a_backenderror(
+    small: Docile, docker: aiodocker.Docker, status: int
+) -> None:
+    small.answers["info"] = lambda _request: said({"message": "ill"}, status)
+    with pytest.raises(BackendError):
+        await opening.engine_facts(docker, "tmppool")
+
+
+# The trial
+
+
+async def test_the_trial_is_a_notebook_in_all_but_its_command_and_is_removed(
+    small: Docile, docker: aiodocker.Docker
+) -> None:
+    await opening.try_out(docker, SPEC, ImageFacts(), EngineFacts())
+    assert (small.made["Entrypoint"], small.made["Cmd"]) == (["/bin/sh", "-c", ":"], [])
+    assert small.made["User"] == "29999:100"
+    assert small.made["Labels"][SERVICE_LABEL] == SPEC.service
+    assert small.made["HostConfig"]["SecurityOpt"][1] == f"seccomp={seccomp.PROFILE}"
+    asked = [(method, path.rpartition("/")[2]) for method, path, _ in small.asked]
+    assert [what for what in asked if what[0] != "GET"][:2] == [("POST", "create"), ("POST", "start")]
+    assert asked[-1][0] == "DELETE"
+
+
+async def test_one_user_for_all_is_tried_as_it_is(small: Docile, docker: aiodocker.Docker) -> None:
+    await opening.try_out(docker, replace(SPEC, user="1000:100"), ImageFacts(), EngineFacts())
+    assert small.made["User"] == "1000:100"
+
+
+@pytest.mark.parametrize(
+    ("message", "setting"),
+    [
+        ("string SCMP_ACT_X is not a valid action for seccomp: unknown", "--seccomp: "),
+        ("Unknown runtime specified runsc", "--runtime: "),
+        ("unable to find user somebody: no matching entries in passwd file", "--container-user: "),
+        ("uids and gids must be in range 0-2147483647", "--container-user or --container-uids: "),
+        ('exec: "/bin/sh": stat /bin/sh: no such file or directory', "--image: "),
+        ("Minimum memory limit allowed is 6MB", "--mem-limit: "),
+        ("bind source path does not exist: /x", "--host-directories: "),
+        ("error setting rlimits", "--nofile-limit, --memlock-limit or --sigpending-limit: "),
+        ("something\nnobody foresaw", ""),
+    ],
+)
+async def test_a_refusal_names_the_setting_where_it_can_be_told(
+    small: Docile, docker: aiodocker.Docker, message: str, setting: str
+) -> None:
+    small.start = said({"message": message}, 400)
+    with pytest.raises(BackendError) as caught:
+        await opening.try_out(docker, SPEC, ImageFacts(), EngineFacts())
+    text = str(caught.value)
+    assert text.startswith(f"{setting}a container of tmppool/debian:latest with these settings cannot be started: ")
+    assert text.endswith(" ".join(message.split()))
+    assert "\n" not in text
+    assert not caught.value.transient
+    assert small.asked[-1][0] == "DELETE"
+
+
+@pytest.mark.engine
+class TestOnTheEngine:
+    @pytest.mark.parametrize(
+        ("changed", "text", "setting"),
+        [
+            ({}, '{"defaultAction": "SCMP_ACT_NONSENSE"}', "--seccomp: "),
+            ({}, '{"defaultAction": 7}', "--seccomp: "),
+            ({"runtime": "nobody-has-this"}, None, "--runtime: "),
+            ({"memory": 1 << 20}, None, "--mem-limit: "),
+            ({"user": "nobody-has-this"}, None, "--container-user: "),
+            ({"uids": range(2**31, 2**31 + 5)}, None, "--container-user or --container-uids: "),
+            ({"nofile": 1 << 40}, None, "--nofile-limit, --memlock-limit or --sigpending-limit: "),
+            ({"binds": ("/nowhere:x",)}, None, "--host-directories: "),
+            ({"extra_hosts": ("nonsense",)}, None, "--extra-hosts: "),
+        ],
+    )
+    async def test_what_a_real_engine_refuses_is_told_by_the_settings_name(
+        self, changed: dict[str, object], text: str | None, setting: str
+    ) -> None:
+        async with aiodocker.Docker() as docker:
+            with pytest.raises(BackendError) as caught:
+                await opening.try_out(docker, replace(SPEC, **changed), ImageFacts(), EngineFacts(text))
+            filters = {"label": [f"{SERVICE_LABEL}={SPEC.service}"]}
+            assert await docker.containers.list(all=True, filters=filters) == []
+        assert str(caught.value).startswith(f"{setting}a container of"), caught.value
+
+    async def test_the_default_container_is_taken_and_nothing_is_left(self) -> None:
+        async with aiodocker.Docker() as docker:
+            image = await opening.inspect_image(docker, DEFAULT_IMAGE)
+            await opening.try_out(docker, SPEC, image, await opening.engine_facts(docker, "tmppool"))
+            filters = {"label": [f"{SERVICE_LABEL}={SPEC.service}"]}
+            assert await docker.containers.list(all=True, filters=filters) == []
