@@ -41,7 +41,10 @@ MISTAKES = [
     (["audit", "--bogus"], "--bogus is not an option"),
     (["audit", "--mem-limit=1x", "--json"], "--mem-limit: '1x' is not allowed"),
     (["audit", "--backend=fake"], "--backend: 'fake' has nothing to audit"),
-    (["audit", "--accept-risk=reach-gatway"], "--accept-risk: 'reach-gatway' is no start-up probe; did you mean reach-g"),
+    (
+        ["audit", "--accept-risk=reach-gatway"],
+        "--accept-risk: 'reach-gatway' is no start-up probe; did you mean reach-g",
+    ),
     (["build-image"], "the following arguments are required: NAME"),
     (["build-image", "debian", "--bogus"], "unrecognized arguments: --bogus"),
 ]

@@ -96,7 +96,7 @@ def test_every_rule_has_a_case_in_which_it_fails() -> None:
         ("1.1.15", False),
     ],
 )
-def test_a_repaired_version_of_each_line_passes(version: str, passes: bool) -> None:
+def test_a_repaired_version_of_each_line_passes(version: str, *, passes: bool) -> None:
     assert (judge("runc-version", facts(runc=version)).status is Status.PASS) is passes
 
 
@@ -111,5 +111,5 @@ def test_a_repaired_version_of_each_line_passes(version: str, passes: bool) -> N
         ("", False, Status.UNKNOWN),
     ],
 )
-def test_an_engine_that_is_reached_in_the_clear_is_exposed(where: str, has_tls: bool, status: Status) -> None:
+def test_an_engine_that_is_reached_in_the_clear_is_exposed(where: str, *, has_tls: bool, status: Status) -> None:
     assert judge("engine-exposure", facts(engine_at=where, has_tls=has_tls)).status is status

@@ -52,7 +52,7 @@ def test_each_network_has_its_own_probes_and_together_they_are_all() -> None:
         (SPEC, "call-ptrace", False),
     ],
 )
-def test_only_what_a_setting_opens_is_a_choice(spec: Spec, name: str, is_choice: bool) -> None:
+def test_only_what_a_setting_opens_is_a_choice(spec: Spec, name: str, *, is_choice: bool) -> None:
     assert expectations.is_choice(spec, name) is is_choice
     assert name in expectations.names()
 

@@ -26,7 +26,7 @@ def pool(capacity: int = 10, name: str = "main", **limits: int) -> Planned:
         pytest.param([pool(60), pool(60, "other")], False, id="two pools together"),
     ],
 )
-def test_all_processes_of_all_notebooks_must_have_numbers(pools: list[Planned], fits: bool) -> None:
+def test_all_processes_of_all_notebooks_must_have_numbers(pools: list[Planned], *, fits: bool) -> None:
     assert (sums.pids(pools, USUAL) == "") is fits
 
 
@@ -44,17 +44,17 @@ def test_what_is_not_known_is_not_exceeded() -> None:
 
 
 @pytest.mark.parametrize(("gib", "fits"), [(1, True), (24, True), (25, False)])
-def test_one_notebook_must_fit_into_the_machine(gib: int, fits: bool) -> None:
+def test_one_notebook_must_fit_into_the_machine(gib: int, *, fits: bool) -> None:
     said = sums.memory_of_one([pool(), pool(1, "big", memory=gib * GIB)], USUAL)
     assert (said == "") is fits
     assert fits or "--mem-limit of pool big (25600 MiB) is more than the machine has (24576 MiB)" in said
 
 
 @pytest.mark.parametrize(("capacity", "fits"), [(24, True), (30, False)])
-def test_over_committed_memory_is_told(capacity: int, fits: bool) -> None:
+def test_over_committed_memory_is_told(capacity: int, *, fits: bool) -> None:
     assert (sums.memory_of_all([pool(capacity)], USUAL) == "") is fits
 
 
 @pytest.mark.parametrize(("memory", "fits"), [(GIB, True), (448 << 20, True), (256 << 20, False)])
-def test_files_in_memory_must_fit_into_a_notebooks(memory: int, fits: bool) -> None:
+def test_files_in_memory_must_fit_into_a_notebooks(memory: int, *, fits: bool) -> None:
     assert (sums.tmpfs_of_one([pool(memory=memory)]) == "") is fits

@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -28,9 +29,9 @@ def test_a_call_that_ends_the_process_is_refused() -> None:
 
 
 def test_what_a_probe_changes_ends_with_it() -> None:
-    before = os.getcwd()
+    before = Path.cwd()
     assert calls._in_child(lambda: os.chdir("/") or 7) == 7
-    assert os.getcwd() == before
+    assert Path.cwd() == before
 
 
 def test_an_action_that_raises_is_no_success() -> None:

@@ -18,7 +18,7 @@ MOUNTS = """\
 
 @pytest.fixture
 def mounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "read", lambda path: MOUNTS.strip())
+    monkeypatch.setattr(files, "read", lambda _path: MOUNTS.strip())
 
 
 def test_a_flag_is_looked_for_on_the_mount_that_a_path_lies_in(mounts: None) -> None:
@@ -61,7 +61,7 @@ def test_a_mount_that_is_a_socket_itself_is_found(tmp_path: Path, monkeypatch: p
 
 
 def test_a_device_beyond_the_usual_ones_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_walk", lambda place: iter(["/dev/null", "/dev/tty"]))
+    monkeypatch.setattr(files, "_walk", lambda _place: iter(["/dev/null", "/dev/tty"]))
     assert files._devices() == (True, "the usual ones")
     monkeypatch.setattr(files, "_DEVICES", {"tty"})
     assert files._devices() == (False, "1 more, as /dev/null")

@@ -51,7 +51,7 @@ def test_without_swap_none_can_be_used(control: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_swap_must_be_counted_and_none_be_left(
-    name: str, value: str, held: bool, control: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, value: str, *, held: bool, control: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (control / name).write_text(value)
     assert swap(100, monkeypatch)[0] is held

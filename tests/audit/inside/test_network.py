@@ -50,7 +50,7 @@ def test_who_does_not_answer_is_not_reached_and_not_waited_for_long(quiet: None)
 
 
 @pytest.mark.parametrize(("mode", "wanted"), [("none", True), ("isolated", True), ("bridge", False)])
-def test_names_are_asked_for_where_no_network_leads_outside(mode: str, wanted: bool) -> None:
+def test_names_are_asked_for_where_no_network_leads_outside(mode: str, *, wanted: bool) -> None:
     names = [name for name, _ in network.probes({"network": mode, "targets": []})]
     assert ("name-servers" in names) is wanted
     assert ("routes" in names) is (mode == "none")
@@ -76,7 +76,7 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], A
     ("code", "held"), [(0, False), (3, False), (2, True), (5, True)], ids=["found", "no such name", "failed", "refused"]
 )
 def test_a_name_server_that_asks_someone_outside_does_not_hold(
-    code: int, held: bool, name_server: Callable[[bytes], Any]
+    code: int, *, held: bool, name_server: Callable[[bytes], Any]
 ) -> None:
     name_server(bytes([0x81, 0x80 | code]) + bytes(8))
     assert outcome("name-servers")[0] is held
@@ -90,7 +90,7 @@ def test_everything_is_tried_once(listening: tuple[str, int], quiet: None) -> No
 
 
 def test_interfaces_that_are_up_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.listdir", lambda path: ["lo", "tunl0", "eth0"])
+    monkeypatch.setattr("os.listdir", lambda _path: ["lo", "tunl0", "eth0"])
     flags = {"lo": "0x9", "tunl0": "0x80", "eth0": "0x1003"}
     monkeypatch.setattr(network, "read", lambda path: flags[path.split("/")[4]])
     assert network._interfaces() == (False, "eth0 lo, not lo")
@@ -99,12 +99,12 @@ def test_interfaces_that_are_up_are_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_route_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "read", lambda path: "Iface\tDestination\n" + "eth0\t00000000\n")
+    monkeypatch.setattr(network, "read", lambda _path: "Iface\tDestination\n" + "eth0\t00000000\n")
     assert network._routes() == (False, "eth0")
-    monkeypatch.setattr(network, "read", lambda path: "Iface\tDestination")
+    monkeypatch.setattr(network, "read", lambda _path: "Iface\tDestination")
     assert network._routes() == (True, "none")
 
 
 def test_name_servers_are_read_from_the_resolvers_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "read", lambda path: "search x\nnameserver 10.0.0.1\nnameserver\noptions ndots:0")
+    monkeypatch.setattr(network, "read", lambda _path: "search x\nnameserver 10.0.0.1\nnameserver\noptions ndots:0")
     assert network._servers() == ["10.0.0.1"]

@@ -13,8 +13,8 @@ STATUS = "Uid:\t1000\t1000\t1000\t1000\nGid:\t100\t100\t100\t100\nCapEff:\t00000
 @pytest.fixture
 def status(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     text = [STATUS]
-    monkeypatch.setattr(privileges, "read", lambda path: text[0])
-    monkeypatch.setattr(os, "getgroups", lambda: [])
+    monkeypatch.setattr(privileges, "read", lambda _path: text[0])
+    monkeypatch.setattr(os, "getgroups", list)
     return text
 
 

@@ -14,8 +14,8 @@ ROOMS = (privileges, calls, files, limits, network)
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def use(**probes: Callable[[], tuple[bool, str]]) -> None:
         for room in ROOMS:
-            monkeypatch.setattr(room, "probes", lambda facts: [])
-        monkeypatch.setattr(calls, "probes", lambda facts: list(probes.items()))
+            monkeypatch.setattr(room, "probes", lambda _facts: [])
+        monkeypatch.setattr(calls, "probes", lambda _facts: list(probes.items()))
 
     return use
 
