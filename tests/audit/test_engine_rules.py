@@ -107,6 +107,7 @@ def test_a_repaired_version_of_each_line_passes(version: str, *, passes: bool) -
         ("tcp://127.0.0.1:2375", False, Status.PASS),
         ("tcp://10.0.0.1:2376", True, Status.PASS),
         ("ssh://host", False, Status.PASS),
+        ("https://10.0.0.1:2376", False, Status.PASS),
         ("http://10.0.0.1:2375", False, Status.FAIL),
         ("", False, Status.UNKNOWN),
     ],

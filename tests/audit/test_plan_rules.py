@@ -66,7 +66,7 @@ def test_every_rule_has_a_case_in_which_it_fails() -> None:
     assert {name for name, _, _ in FAILING} == set(RULES)
 
 
-@pytest.mark.parametrize("variable", ["DB_PASSWORD=", "KEYBOARD=de", "MONKEY=1", "TURKEY_SIZE=2", "PATH=/bin"])
+@pytest.mark.parametrize("variable", ["DB_PASSWORD=", "KEYBOARD=de", "MONKEY=1", "TURKEY_SIZE=2", "GPG_KEY=7169605F"])
 def test_a_variable_that_is_empty_or_only_sounds_alike_is_no_secret(variable: str) -> None:
     assert RULES["image-secrets"].check(plan(shown=image("1", variable))).status is Status.PASS
 

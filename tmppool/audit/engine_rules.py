@@ -101,7 +101,11 @@ def _exposure(facts: Facts) -> Opinion:
         return passes(facts.engine_at)
     if not parts.scheme:
         return unknown("the engine's address is not known")
-    is_safe = parts.scheme in ("npipe", "ssh") or facts.has_tls or parts.hostname in ("127.0.0.1", "::1", "localhost")
+    is_safe = (
+        parts.scheme in ("https", "npipe", "ssh")
+        or facts.has_tls
+        or parts.hostname in ("127.0.0.1", "::1", "localhost")
+    )
     return holds(is_safe, f"{parts.scheme} to {parts.hostname}", f"{parts.scheme} to {parts.hostname} without TLS")
 
 

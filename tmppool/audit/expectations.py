@@ -18,8 +18,8 @@ _NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 _SIGCHLD = 17
 _NOWHERE = -1
 
-# name, number on x86_64 and on aarch64 (0: none), arguments, the errors that are right
-_CALLS: tuple[tuple[str, int, int, tuple[int, ...], tuple[str, ...]], ...] = (
+# name, number on x86_64 and on aarch64, arguments, the errors that are right
+_CALLS: tuple[tuple[str, int, int | None, tuple[int, ...], tuple[str, ...]], ...] = (
     ("io-uring-setup", 425, 425, (0, 0), _EPERM),
     ("io-uring-enter", 426, 426, (_NOWHERE, 0, 0, 0, 0, 0), _EPERM),
     ("io-uring-register", 427, 427, (_NOWHERE, 0, 0, 0), _EPERM),
@@ -72,8 +72,8 @@ _CALLS: tuple[tuple[str, int, int, tuple[int, ...], tuple[str, ...]], ...] = (
     ("fanotify-init", 300, 262, (0x200, 0), _EPERM),
     ("memfd-secret", 447, 447, (0,), (*_EPERM, *_ENOSYS)),  # newer than what an old engine knows by name
     ("mq-open", 240, 180, (0, 0, 0, 0), _ENOSYS),
-    ("iopl", 172, 0, (4,), _EPERM),
-    ("ioperm", 173, 0, (0, 0, 0), _EPERM),
+    ("iopl", 172, None, (4,), _EPERM),
+    ("ioperm", 173, None, (0, 0, 0), _EPERM),
 )
 
 _STREAM, _DATAGRAM, _RAW, _SEQUENCE = 1, 2, 3, 5
@@ -106,7 +106,6 @@ _UNWRITABLE = {
     "ip-forward": "/proc/sys/net/ipv4/ip_forward",
     "sysrq": "/proc/sysrq-trigger",
     "uevent-helper": "/sys/kernel/uevent_helper",
-    "disk": "/dev/vda",
 }
 _MASKED = {
     "kcore": "/proc/kcore",
@@ -142,8 +141,7 @@ def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]
         "uids": list(_uids(spec)),
         "secrets": _SECRETS,
         "calls": [
-            (name, {**({"x86_64": intel} if intel else {}), **({"aarch64": arm} if arm or name == "io-setup" else {})},
-             arguments, errors)
+            (name, {"x86_64": intel} if arm is None else {"x86_64": intel, "aarch64": arm}, arguments, errors)
             for name, intel, arm, arguments, errors in _CALLS
         ],
         "sockets": _SOCKETS,

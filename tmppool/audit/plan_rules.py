@@ -14,6 +14,8 @@ _SECRET = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:^|_)(?:API_?|ACCESS_?|PRIVATE_?)?KEY(?:$|_)", re.IGNORECASE
 )
 
+_PUBLIC = ("GPG_KEY",)  # in Docker's python images: whose signature the source has
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -83,6 +85,10 @@ def _image_user(plan: Plan) -> Opinion:
     return holds(not found, "no image names root as its user", f"{' and '.join(found)} would run as root elsewhere")
 
 
+def _is_secret(name: str, value: str) -> bool:
+    return bool(value and _SECRET.search(name) and name not in _PUBLIC)
+
+
 def _image_secrets(plan: Plan) -> Opinion:
     if not plan.machine.images:
         return unknown("no image was looked at")
@@ -90,7 +96,7 @@ def _image_secrets(plan: Plan) -> Opinion:
         f"{pair.partition('=')[0]} in {name}"
         for name, shown in plan.machine.images.items()
         for pair in (shown.get("Config") or {}).get("Env") or ()
-        if _SECRET.search(pair.partition("=")[0]) and pair.partition("=")[2]
+        if _is_secret(*pair.partition("=")[::2])
     ]
     return holds(not found, "no variable of an image looks like a secret", f"every visitor can read {', '.join(found)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -41,9 +42,12 @@ def probes(facts: Facts) -> list[Probe]:
 
 
 def _processes() -> Outcome:
-    pids = [name for name in os.listdir("/proc") if name.isdigit()]
-    foreign = [pid for pid in pids if os.stat(f"/proc/{pid}").st_uid != os.getuid()]
-    return not foreign and len(pids) <= _FEW, f"{len(pids)} processes, {len(foreign)} of other users"
+    users = []
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            users += [os.stat(f"/proc/{name}").st_uid] if name.isdigit() else []
+    foreign = sum(user != os.getuid() for user in users)
+    return not foreign and len(users) <= _FEW, f"{len(users)} processes, {foreign} of other users"
 
 
 def _ipc() -> Outcome:
