@@ -52,11 +52,31 @@ def test_without_isolation_no_public_address() -> None:
         slices.public_ip(Settings(ip="192.0.2.1"), "process")
 
 
-def test_a_public_admin_listener_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="ADMIN_AUTH_TOKEN"):
+PUBLIC = ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host.example", "localhost.example", "127.0.0.1.example", "127.1", "", "1", "fe80::1%lo"]  # fmt: skip
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "0:0::1", "::ffff:127.0.0.1", "localhost", "LocalHost"])  # fmt: skip
+def test_on_loopback_the_admin_listener_needs_no_token(ip: str) -> None:
+    slices.check_admin(Settings(admin_ip=ip))
+    assert slices.public_ip(Settings(ip=ip), "process") == ip
+
+
+@pytest.mark.parametrize("ip", PUBLIC)
+def test_a_public_admin_listener_needs_a_token(ip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"^--admin-ip: .* is not allowed without a token: set ADMIN_AUTH_TOKEN"):
+        slices.check_admin(Settings(admin_ip=ip))
+    with pytest.raises(ConfigError, match=r"^--ip: "):
+        slices.public_ip(Settings(ip=ip), "process")
+    monkeypatch.setenv("ADMIN_AUTH_TOKEN", "x" * 16)
+    slices.check_admin(Settings(admin_ip=ip))
+
+
+def test_a_public_admin_listener_needs_a_token_that_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMIN_AUTH_TOKEN", "hunter2-hunter2")
+    with pytest.raises(ConfigError, match=r"^ADMIN_AUTH_TOKEN: it has fewer than 16 characters") as caught:
         slices.check_admin(Settings(admin_ip="0.0.0.0"))
-    monkeypatch.setenv("ADMIN_AUTH_TOKEN", "x" * 20)
-    slices.check_admin(Settings(admin_ip="0.0.0.0"))
+    assert "hunter2" not in str(caught.value)
+    slices.check_admin(Settings(admin_ip="127.0.0.1"))
 
 
 def test_the_headers_of_the_api() -> None:

@@ -31,10 +31,12 @@ from tmppool.notebook import State, Transition
 from tmppool.pool import Pool
 from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings
 from tmppool.pools import Pools
+from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.forwarded import networks
 from tmppool.tasks import spawn
 from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
+from tmppool.web.admission import Admission
 from tmppool.web.api import Api
 from tmppool.web.front import Front
 from tmppool.web.gate import Gate
@@ -52,6 +54,7 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; returns the exit status. Raises TmppoolError for what prevents a start."""
     as_json = {"auto": None, "json": True, "console": False}[settings.log_format]
     log.configure(level=settings.log_level, json=as_json)
+    listener.raise_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
@@ -76,7 +79,7 @@ async def _serve(settings: Settings) -> int:
 
 
 @contextlib.asynccontextmanager
-async def service(settings: Settings) -> AsyncIterator[str]:
+async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> AsyncIterator[str]:  # noqa: B008 - frozen
     """Open everything, yield the URL of the public listener, close everything in reverse."""
     async with contextlib.AsyncExitStack() as stack:
         kind = await _backend_kind(settings)
@@ -94,7 +97,7 @@ async def service(settings: Settings) -> AsyncIterator[str]:
         stack.push_async_callback(ledger.close)
         pools = Pools()
         metrics = Metrics(lambda: pools)
-        parts = _Parts(settings, kind, state, ledger, pools, metrics)
+        parts = _Parts(settings, kind, state, ledger, pools, metrics, deadlines)
         traits = {}
         for name, wanted in slices.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
@@ -115,6 +118,7 @@ class _Parts:
     ledger: Ledger
     pools: Pools
     metrics: Metrics
+    deadlines: Deadlines
 
 
 # Choosing
@@ -226,12 +230,14 @@ async def _listen(
     )
     pages = await asyncio.to_thread(Pages, isolated=first.isolated)
     user = User(site, pages)
-    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret))
-    public = await asyncio.to_thread(routes.public, front, Api(site, user), user, pages)
+    admission = Admission(settings.starts_per_hour, settings.workshop_code)
+    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), admission)
+    public = await asyncio.to_thread(routes.public, front, Api(site, user, admission), user, pages)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
-    admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
-    await listener.serve(stack, public, sockets["--port"], Gate(site).decide)
-    await listener.serve(stack, admin, sockets["--admin-port"])
+    admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
+    terms = listener.Terms(parts.deadlines, settings.connections_per_address, settings.upload_limit, site.trusted)
+    await listener.serve(stack, public, sockets["--port"], Gate(site).decide, terms)
+    await listener.serve(stack, admin, sockets["--admin-port"], lambda _request, _peer: None)
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:

@@ -10,11 +10,12 @@ import os
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import aiosqlite
 import structlog
+from pydantic import TypeAdapter
 
 from tmppool.notebook import Reason, State, Transition
 from tmppool.tasks import spawn
@@ -32,6 +33,9 @@ CREATE INDEX IF NOT EXISTS sessions_by_state ON sessions (state);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
 
+_DAMAGE = ("not a database", "malformed", "decode to UTF-8")
+"""What SQLite's errors say of a file whose bytes are wrong."""
+
 _log = structlog.get_logger("tmppool.ledger")
 
 
@@ -46,6 +50,10 @@ class Row:
     expires_at: float | None
     ended_at: float | None
     reason: Reason | None
+
+
+_FACTS = [field.name for field in fields(Row)]
+_ROW = TypeAdapter(Row)
 
 
 class Ledger:
@@ -80,7 +88,7 @@ class Ledger:
         try:
             return await cls._connect(path, is_trusted=existed)
         except sqlite3.DatabaseError as error:
-            if "not a database" not in str(error) and "malformed" not in str(error):
+            if not any(word in str(error) for word in _DAMAGE):
                 raise
             await asyncio.to_thread(_set_aside, path, "corrupt")
             _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
@@ -107,21 +115,28 @@ class Ledger:
             fresh = secrets.token_bytes(32)
             await database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (fresh,))
             secret = await _one(database, "SELECT value FROM meta WHERE name = 'secret'")
+            if not isinstance(secret, bytes) or len(secret) != len(fresh):
+                raise sqlite3.DatabaseError("malformed secret")  # noqa: TRY301 - the connection is closed on the way
+            ledger = cls(database, path, secret, is_trusted=is_trusted)
+            await ledger.rows()  # damage far from the head of the file shows only when it is read
         except BaseException:
             await database.close()
             raise
-        assert isinstance(secret, bytes)
-        return cls(database, path, secret, is_trusted=is_trusted)
+        return ledger
 
     async def rows(self) -> dict[str, Row]:
-        """Return every notebook that the ledger knows, by key."""
-        cursor = await self._database.execute(
-            "SELECT key, pool, state, visitor, expires_at, ended_at, reason FROM sessions"
-        )
+        """Return every notebook that the ledger knows, by key. Raises sqlite3.DatabaseError for a damaged row."""
+        cursor = await self._database.execute(f"SELECT {', '.join(_FACTS)} FROM sessions")  # noqa: S608 - ours
         found = {}
-        async for key, pool, state, visitor, expires_at, ended_at, reason in cursor:
-            why = Reason(reason) if reason in set(Reason) else None
-            found[key] = Row(key, pool, State(state), visitor, expires_at, ended_at, why)
+        async for values in cursor:
+            facts = dict(zip(_FACTS, values, strict=True))
+            if facts["reason"] not in set(Reason):  # a later version's
+                facts["reason"] = None
+            try:
+                row = _ROW.validate_python(facts)
+            except ValueError as error:
+                raise sqlite3.DatabaseError("malformed row") from error
+            found[row.key] = row
         return found
 
     def hear(self, fact: Transition) -> None:

@@ -5,15 +5,16 @@ from tmppool.config import Settings
 from tmppool.errors import ConfigError
 from tmppool.policy import Limits
 from tmppool.pool_settings import PoolSettings
+from tmppool.proxy.forwarded import is_loopback
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_LEAST_TOKEN = 16  # characters
 _MAX_UID = 2**31 - 1  # of the engine's runtime, opencontainers/runc libcontainer/user
 
 
 def public_ip(settings: Settings, kind: str) -> str | None:
     if kind != "process":
         return settings.ip
-    if settings.ip is not None and settings.ip not in LOOPBACK:
+    if settings.ip is not None and not is_loopback(settings.ip):
         raise ConfigError(
             f"--ip: {settings.ip!r} is not allowed: notebooks here are processes without isolation,"
             " which only this machine may reach (127.0.0.1); start a Docker Engine to serve others"
@@ -22,9 +23,16 @@ def public_ip(settings: Settings, kind: str) -> str | None:
 
 
 def check_admin(settings: Settings) -> None:
-    if settings.admin_ip not in LOOPBACK and settings.admin_auth_token is None:
+    if is_loopback(settings.admin_ip):
+        return
+    if settings.admin_auth_token is None:
         raise ConfigError(
             f"--admin-ip: {settings.admin_ip!r} is not allowed without a token: set ADMIN_AUTH_TOKEN, or use 127.0.0.1"
+        )
+    if len(settings.admin_auth_token.get_secret_value()) < _LEAST_TOKEN:
+        raise ConfigError(
+            f"ADMIN_AUTH_TOKEN: it has fewer than {_LEAST_TOKEN} characters, which is not allowed where others reach"
+            f" the admin listener (--admin-ip {settings.admin_ip}); use a longer one, or 127.0.0.1"
         )
 
 

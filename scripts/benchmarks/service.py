@@ -84,6 +84,7 @@ async def service(home: Path, backend: str, *options: str) -> AsyncIterator[Serv
         f"--port={port}",
         "--ip=127.0.0.1",
         f"--admin-port={admin_port}",
+        "--starts-per-hour=0",
         f"--pool-name={name}",
         f"--state-dir={home / name}",
         "--on-exit=stop",

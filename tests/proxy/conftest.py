@@ -1,13 +1,18 @@
 """The service on the loop that it runs on, with a scripted stranger for a notebook."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 
 from tests.proxy.stage import House, opened
+from tmppool.proxy.deadlines import Deadlines
+
+Open = Callable[..., Awaitable[House]]
 
 
 def pytest_asyncio_loop_factories(
@@ -25,3 +30,16 @@ def _no_blocking_calls() -> None:
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     async with opened(tmp_path, monkeypatch) as made:
         yield made
+
+
+@pytest.fixture
+async def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
+    """Open the service with these deadlines and none else; ``settings`` are the service's."""
+    never = dict.fromkeys(("head", "idle", "body_start", "unread", "unread_tunnel", "answer_head", "parting"), 3600.0)
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(settings: dict[str, Any] | None = None, **deadlines: float) -> House:
+            wanted = Deadlines(**(never | {"body_pause": 0.0, "look": 0.01} | deadlines))
+            return await stack.enter_async_context(opened(tmp_path, monkeypatch, deadlines=wanted, **(settings or {})))
+
+        yield make

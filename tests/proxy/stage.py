@@ -26,6 +26,7 @@ from multidict import CIMultiDict
 from tmppool.app import service
 from tmppool.backends.base import Traits
 from tmppool.config import Settings
+from tmppool.proxy.deadlines import Deadlines
 from tmppool.running import Dial, Running, base_path
 
 PATIENCE = 3.0  # seconds until what hangs is a failure
@@ -78,9 +79,10 @@ class Peer:
         self.loop = asyncio.get_running_loop()
 
     @classmethod
-    async def connect(cls, port: int, receive_buffer: int | None = None) -> Self:
+    async def connect(cls, port: int, receive_buffer: int | None = None, source: str = "127.0.0.1") -> Self:
         sock = socket.socket()
         sock.setblocking(False)
+        sock.bind((source, 0))
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
@@ -319,7 +321,7 @@ class House:
     def base(self) -> str:
         return base_path(self.key)
 
-    async def visitor(self, **options: int) -> Peer:
+    async def visitor(self, **options: Any) -> Peer:
         made = await Peer.connect(self.port, **options)
         self.visitors.append(made)
         return made
@@ -369,7 +371,12 @@ environment = functools.partial(Environment, bytecode_cache=Compiled())
 
 @contextlib.asynccontextmanager
 async def opened(
-    state: Path, monkeypatch: pytest.MonkeyPatch, *, dial: Dial | None = None, **settings: Any
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    dial: Dial | None = None,
+    deadlines: Deadlines | None = None,
+    **settings: Any,
 ) -> AsyncIterator[House]:
     """Open the service; its notebooks are the stranger, or what ``dial`` reaches."""
     stranger = Stranger()
@@ -378,7 +385,8 @@ async def opened(
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {"pool_size": 4, "ip": "127.0.0.1", "state_dir": state, "cull_period": 3600}
-    async with stranger, service(Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))):
+    wanted = Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))
+    async with stranger, service(wanted, deadlines or Deadlines()):
         house = House(port, stranger)
         house.key = await house.spawn()
         house.visitors.pop().close()

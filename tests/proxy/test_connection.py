@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
+from tests.proxy.conftest import Open
+from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened, quiet
 from tmppool.proxy import connection as connection_module
 
 
@@ -383,18 +384,13 @@ async def test_what_is_sent_ahead_waits_without_limit_only_in_the_visitors_own_b
 # Time
 
 
-@pytest.fixture
-def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "_HEAD_DEADLINE", 0.05)
-
-
-@pytest.mark.usefixtures("short_deadline")
-async def test_a_visitor_who_says_nothing_is_cut_off(house: House) -> None:
+async def test_a_visitor_who_says_nothing_is_cut_off(hurried: Open) -> None:
+    house = await hurried(head=0.05)
     assert await (await house.visitor()).is_closed()
 
 
-@pytest.mark.usefixtures("short_deadline")
-async def test_a_head_that_takes_too_long_is_cut_off(house: House) -> None:
+async def test_a_head_that_takes_too_long_is_cut_off(hurried: Open) -> None:
+    house = await hurried(head=0.05)
     visitor = await house.visitor()
 
     async def trickle() -> None:
@@ -407,53 +403,68 @@ async def test_a_head_that_takes_too_long_is_cut_off(house: House) -> None:
     assert house.stranger.lines == []
 
 
-@pytest.mark.usefixtures("short_deadline")
-async def test_a_second_head_that_takes_too_long_is_cut_off(house: House) -> None:
+@pytest.mark.parametrize("path", ["x", "/health"])
+async def test_a_second_head_that_takes_too_long_is_cut_off(hurried: Open, path: str) -> None:
+    house = await hurried(head=0.05)
     visitor = await house.visitor()
-    await visitor.send(house.head("GET", "x"))
+    await visitor.send(house.head("GET", path))
     await visitor.answer()
     await visitor.send(b"GET /")
     assert await visitor.is_closed()
 
 
-@pytest.mark.usefixtures("short_deadline")
 @pytest.mark.parametrize("path", ["x", "/nowhere"])
-async def test_a_slow_body_is_no_slow_head(house: House, path: str) -> None:
+async def test_a_slow_body_is_no_slow_head(hurried: Open, path: str) -> None:
+    house = await hurried(head=0.05, idle=0.05)
     visitor = await house.visitor()
     await visitor.send(house.head("PUT", path, "Content-Length: 6") + b"abc")
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.15)
     await visitor.send(b"def")
     assert (await visitor.answer()).status in (200, 404)
 
 
-@pytest.mark.usefixtures("short_deadline")
-async def test_a_slow_notebook_is_waited_for(house: House) -> None:
+async def test_a_slow_notebook_is_waited_for(hurried: Open) -> None:
+    house = await hurried(head=0.05, idle=0.05, body_start=0.05, unread=0.05, answer_head=0.05)
+
     async def slow(line: Peer) -> None:
         await house.stranger.request(line)
-        await asyncio.sleep(0.1)
-        await line.send(OK[:20])
-        await asyncio.sleep(0.1)
-        await line.send(OK[20:])
+        await asyncio.sleep(0.15)
+        await line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await asyncio.sleep(0.15)
+        await line.send(OK[:-2])
+        await asyncio.sleep(0.15)
+        await line.send(OK[-2:])
 
     house.stranger.script = slow
-    assert (await house.ask("GET", "x")).body == b"ok"
+    assert (await house.ask("PUT", "x", "Content-Length: 1", body=b"y")).body == b"ok"
+
+
+@pytest.mark.parametrize("start", [b"H", b"HTTP/1.1 200 OK\r\nA: b", b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200"])
+async def test_a_notebook_that_begins_a_head_and_does_not_end_it_becomes_502(hurried: Open, start: bytes) -> None:
+    house = await hurried(answer_head=0.05)
+
+    async def slow(line: Peer) -> None:
+        await house.stranger.request(line)
+        await line.send(start)
+        assert await line.is_closed()
+
+    house.stranger.script = slow
+    assert (await house.ask("GET", "x")).status == 502
+    await quiet()
+    assert house.stranger.bugs == []
 
 
 @pytest.mark.parametrize("path", ["x", "/health"])
-async def test_a_connection_that_is_not_used_any_more_is_closed(
-    house: House, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    monkeypatch.setattr(connection_module, "_IDLE", 0.05)
+async def test_a_connection_that_is_not_used_any_more_is_closed(hurried: Open, path: str) -> None:
+    house = await hurried(idle=0.05)
     visitor = await house.visitor()
     await visitor.send(house.head("GET", path))
     await visitor.answer()
     assert await visitor.is_closed()
 
 
-async def test_a_connection_that_has_not_ended_its_exchange_is_not_idle(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_module, "_IDLE", 0.05)
+async def test_a_connection_that_has_not_ended_its_exchange_is_not_idle(hurried: Open) -> None:
+    house = await hurried(idle=0.05)
 
     async def slow(line: Peer) -> None:
         while True:
@@ -466,6 +477,257 @@ async def test_a_connection_that_has_not_ended_its_exchange_is_not_idle(
     for _ in range(2):
         await visitor.send(house.head("GET", "x"))
         assert (await visitor.answer()).body == b"ok"
+
+
+# Bodies that take long
+
+FRAMINGS = {"by length": "Content-Length: 100000", "chunked": "Transfer-Encoding: chunked"}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS.keys())
+@pytest.mark.parametrize("says_more", [False, True], ids=["silent", "trickling"])
+async def test_a_body_that_comes_too_slowly_is_given_up(hurried: Open, framing: str, says_more: bool) -> None:  # noqa: FBT001
+    house = await hurried(body_start=0.1, body_rate=1000.0)
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", framing))
+
+    async def trickle() -> None:
+        while True:
+            await visitor.send(b"1\r\ny\r\n" if "chunked" in framing else b"y")
+            await asyncio.sleep(0.02)
+
+    trickling = asyncio.get_running_loop().create_task(trickle()) if says_more else None
+    answer = await visitor.answer()
+    assert (answer.status, answer.fields["Connection"]) == (408, "close")
+    assert await visitor.is_closed()
+    if trickling is not None:
+        trickling.cancel()
+    await eventually(lambda: house.stranger.cuts)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS.keys())
+async def test_a_body_for_us_that_comes_too_slowly_ends_the_connection(hurried: Open, framing: str) -> None:
+    house = await hurried(body_start=0.1)
+    visitor = await house.visitor()
+    await visitor.send(house.head("POST", "/api/spawn", framing, "Content-Type: application/x-www-form-urlencoded"))
+    with contextlib.suppress(CutError):
+        await visitor.answer()
+    assert await visitor.is_closed()
+
+
+async def test_a_body_that_comes_fast_enough_may_take_as_long_as_it_likes(hurried: Open) -> None:
+    house = await hurried(body_start=0.2, body_rate=10_000.0)
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", "Content-Length: 30000"))
+    for _ in range(30):
+        await visitor.send(bytes(1000))
+        await asyncio.sleep(0.02)
+    assert (await visitor.answer()).body == b"ok"
+
+
+async def test_a_body_that_was_fast_may_pause_and_not_for_ever(hurried: Open) -> None:
+    house = await hurried(body_start=0.1, body_pause=0.6, body_rate=1000.0)
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", "Content-Length: 1000000") + bytes(900_000))
+    await asyncio.sleep(0.3)
+    assert await is_quiet(visitor)
+    assert (await visitor.answer()).status == 408
+
+
+async def test_a_visitor_is_not_blamed_for_a_notebook_that_does_not_take_his_body(hurried: Open) -> None:
+    house = await hurried(body_start=0.1)
+    size, go = 50_000_000, asyncio.Event()
+
+    async def take(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        await go.wait()
+        await line.exactly(size)
+        await line.send(OK)
+
+    house.stranger.script = take
+    visitor = await house.visitor()
+    sending = asyncio.get_running_loop().create_task(
+        visitor.send(house.head("PUT", "x", f"Content-Length: {size}") + bytes(size))
+    )
+    await asyncio.sleep(0.5)
+    go.set()
+    await sending
+    assert (await visitor.answer()).body == b"ok"
+
+
+# Bodies that are large
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1001", "Transfer-Encoding: chunked"])
+async def test_a_body_beyond_the_limit_is_refused(hurried: Open, framing: str) -> None:
+    house = await hurried({"upload_limit": 1000})
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", framing, "Expect: 100-continue"))
+    if "chunked" in framing:
+        assert (await visitor.head()).status == 100
+        await visitor.send(b"3e8\r\n" + bytes(1000) + b"\r\n")
+        await visitor.send(b"1\r\nx\r\n0\r\n\r\n")
+    answer = await visitor.answer()
+    assert (answer.status, answer.fields["Connection"]) == (413, "close")
+    assert await visitor.is_closed()
+    await eventually(lambda: len(house.stranger.cuts) == len(house.stranger.lines))
+    assert house.stranger.requests == []
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [("Content-Length: 1000", bytes(1000)), ("Transfer-Encoding: chunked", b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")],
+    ids=["by length", "chunked"],
+)
+async def test_a_body_of_just_the_limit_passes(hurried: Open, framing: str, body: bytes) -> None:
+    house = await hurried({"upload_limit": 1000})
+    assert (await house.ask("PUT", "x", framing, body=body)).body == b"ok"
+    assert len(house.stranger.requests[0].body) == 1000
+
+
+async def test_without_a_limit_any_size_passes(hurried: Open) -> None:
+    house = await hurried({"upload_limit": 0})
+    body = b"f4240\r\n" + bytes(1_000_000) + b"\r\n0\r\n\r\n"
+    assert (await house.ask("PUT", "x", "Transfer-Encoding: chunked", body=body)).body == b"ok"
+
+
+async def test_a_visitor_who_goes_on_sending_can_read_why_he_is_refused(hurried: Open) -> None:
+    house = await hurried({"upload_limit": 1000})
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", "Content-Length: 5000000"))
+    await asyncio.sleep(0.05)
+    await visitor.send(bytes(5_000_000))
+    assert (await visitor.answer()).status == 413
+
+
+async def test_a_body_beyond_the_limit_after_the_answer_began_is_broken_off(hurried: Open) -> None:
+    house = await hurried({"upload_limit": 1000})
+
+    async def hasty(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        await line.until(b"never")
+
+    house.stranger.script = hasty
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", "Transfer-Encoding: chunked"))
+    await visitor.until(b"half")
+    await visitor.send(b"7d0\r\n")
+    with pytest.raises(CutError) as cut:
+        await visitor.until(b"more")
+    assert cut.value.is_reset
+    await eventually(lambda: house.stranger.cuts)
+
+
+# Visitors who do not read
+
+
+async def flood(line: Peer) -> None:
+    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+        while True:
+            await line.send(bytes(1 << 20))
+
+
+async def test_a_visitor_who_takes_nothing_is_cut_off(hurried: Open) -> None:
+    house = await hurried(unread=0.2)
+
+    async def give(line: Peer) -> None:
+        await house.stranger.request(line)
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        await flood(line)
+
+    house.stranger.script = give
+    visitor = await house.visitor(receive_buffer=8192)
+    await visitor.send(house.head("GET", "big"))
+    await eventually(lambda: house.stranger.cuts)
+    with pytest.raises(CutError):
+        await visitor.exactly(1_000_000_000)
+
+
+async def test_a_visitor_who_takes_little_is_served(hurried: Open) -> None:
+    house = await hurried(unread=0.2, idle=0.2)
+    size = 5_000_000
+
+    async def give(line: Peer) -> None:
+        await house.stranger.request(line)
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+
+    house.stranger.script = give
+    visitor = await house.visitor(receive_buffer=8192)
+    await visitor.send(house.head("GET", "big", "Connection: close"))
+    await visitor.head()
+    for _ in range(20):
+        await visitor.exactly(20_000)
+        await asyncio.sleep(0.05)
+    assert len(await visitor.rest()) == size - 20 * 20_000
+
+
+@pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
+async def test_who_takes_his_answer_slowly_is_not_idle(hurried: Open, line: str) -> None:
+    house = await hurried(head=0.2, idle=0.2, unread=0.2)
+    size = 600_000
+    house.stranger.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    visitor = await house.visitor(receive_buffer=8192)
+    await visitor.send(house.head("GET", "big", line))
+    await visitor.head()
+    await visitor.exactly(size - 300_000)
+    for _ in range(20):
+        await visitor.exactly(5_000)
+        await asyncio.sleep(0.05)
+    await visitor.exactly(200_000)
+    assert await visitor.is_closed()
+
+
+async def test_a_visitor_who_goes_on_sending_can_read_an_early_answer(house: House) -> None:
+    async def hasty(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        await line.send(OK)
+        await line.until(b"never")
+
+    house.stranger.script = hasty
+    visitor = await house.visitor()
+    await visitor.send(house.head("PUT", "x", "Content-Length: 5000000"))
+    await asyncio.sleep(0.05)
+    await visitor.send(bytes(5_000_000))
+    assert (await visitor.answer()).body == b"ok"
+
+
+async def test_a_visitor_who_resets_while_his_notebook_takes_nothing_is_noticed(hurried: Open) -> None:
+    house = await hurried()
+
+    async def deaf(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        await left.wait()
+        await line.until(b"never")
+
+    left, size = asyncio.Event(), 50_000_000
+    house.stranger.script = deaf
+    visitor = await house.visitor()
+    sending = asyncio.get_running_loop().create_task(
+        visitor.send(house.head("PUT", "x", f"Content-Length: {size}") + b"x" * size)
+    )
+    await asyncio.sleep(0.2)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    visitor.reset()
+    await asyncio.sleep(0.1)
+    left.set()
+    await eventually(lambda: house.stranger.cuts)
+    assert len(house.stranger.cuts[0].got) < size  # type: ignore[attr-defined]
+
+
+async def test_an_answer_of_ours_that_is_not_taken_ends_too(hurried: Open) -> None:
+    house = await hurried(unread=0.2)
+    visitor = await house.visitor(receive_buffer=4096)
+    await visitor.send(house.head("GET", "/static/session.js") * 50)
+    await asyncio.sleep(0.6)
+
+    async def take_all() -> None:
+        for _ in range(50):
+            await visitor.message()
+
+    with pytest.raises(CutError):
+        await take_all()
 
 
 # The end of the service

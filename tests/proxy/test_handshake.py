@@ -121,3 +121,27 @@ def test_the_visitor_is_told_to_switch() -> None:
     assert (found.status, found.reason) == (101, b"Switching Protocols")
     assert handshake.is_handshake(found.fields)
     assert [name for name, _ in found.fields.lines] == [b"connection", b"upgrade", b"sec-websocket-accept", b"a"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen", "fits"),
+    [
+        ("permessage-deflate; client_max_window_bits", "permessage-deflate; server_no_context_takeover", True),
+        ("a, Permessage-Deflate", "permessage-deflate", True),
+        ("a;x=1, b", "b, a", True),
+        ("a", None, True),
+        (None, "permessage-deflate", False),
+        ("a", "a, b", False),
+        ("a;b", "b", False),
+        ("a", "", False),
+    ],
+)
+def test_the_chosen_extensions_are_some_that_were_offered(offered: str | None, chosen: str | None, fits: bool) -> None:  # noqa: FBT001
+    asked, answered = request(Sec_WebSocket_Extensions=offered), response(Sec_WebSocket_Extensions=chosen)
+    assert handshake.is_accepted(asked, answered) is fits
+
+
+def test_two_chosen_protocols_are_one_too_many() -> None:
+    answer = b"Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\n" + lines(ANSWER)
+    answered = parse_response(b"HTTP/1.1 101 Switching Protocols\r\n" + answer)
+    assert not handshake.is_accepted(request(Sec_WebSocket_Protocol="a, b"), answered)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import itertools
 import os
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
+from tests.proxy.conftest import Open
 from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
 from tmppool.running import Dial
 
@@ -405,6 +407,68 @@ async def test_a_message_of_64_megabytes_is_never_held(house: House, direction: 
         have += len(data)
     await sending
     assert got.digest() == whole.digest()
+
+
+async def flood(line: Peer, sent: list[int]) -> None:
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while True:
+            await line.send(bytes(MEGABYTE))
+            sent[0] += MEGABYTE
+
+
+async def test_a_visitor_who_takes_nothing_loses_his_websocket_and_it_never_fills_the_memory(hurried: Open) -> None:
+    house = await hurried(unread_tunnel=0.2)
+    _visitor, notebook = await tunnel(house)
+    before, sent = memory(), [0]
+    await flood(notebook, sent)
+    assert sent[0] < 32 * MEGABYTE
+    assert memory() - before < 8 * MEGABYTE
+    assert await notebook.is_closed()
+
+
+async def test_a_visitor_who_takes_little_keeps_his_websocket(hurried: Open) -> None:
+    house = await hurried(unread_tunnel=0.3, unread=0.05)
+    visitor, notebook = await tunnel(house)
+    flooding = asyncio.get_running_loop().create_task(flood(notebook, [0]))
+    for _ in range(20):
+        await visitor.exactly(1 << 18)
+        await asyncio.sleep(0.05)
+    flooding.cancel()
+
+
+async def test_a_websocket_on_which_nothing_happens_stays(hurried: Open) -> None:
+    house = await hurried(**dict.fromkeys(("head", "idle", "body_start", "unread", "unread_tunnel"), 0.05))
+    visitor, notebook = await tunnel(house)
+    await asyncio.sleep(0.3)
+    await visitor.send(frame(1, b"still there?"))
+    assert await notebook.exactly(len(frame(1, b"still there?")))
+    await notebook.send(frame(1, b"yes", mask=None))
+    assert await visitor.exactly(5) == frame(1, b"yes", mask=None)
+
+
+async def test_a_notebook_that_takes_nothing_keeps_its_websocket_as_long_as_its_visitor_stays(hurried: Open) -> None:
+    house = await hurried(unread_tunnel=0.1)
+    visitor, notebook = await tunnel(house)
+    size = 40 * MEGABYTE
+    message = b"\x82\xff" + size.to_bytes(8, "big") + b"mask" + bytes(size)
+    sending = asyncio.get_running_loop().create_task(visitor.send(message))
+    await asyncio.sleep(0.4)
+    assert not sending.done()
+    assert len(await notebook.exactly(len(message))) == len(message)
+    await sending
+
+
+async def test_what_a_notebook_does_not_take_is_not_kept_for_ever_after_its_visitor_left(hurried: Open) -> None:
+    house = await hurried(unread_tunnel=0.1)
+    visitor, _notebook = await tunnel(house)
+    descriptors, size = descriptors_open(), 40 * MEGABYTE
+    await visitor.send(b"\x82\xff" + size.to_bytes(8, "big") + b"mask")
+    sending = asyncio.get_running_loop().create_task(visitor.send(bytes(size)))
+    await asyncio.sleep(0.2)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    visitor.reset()
+    await eventually(lambda: descriptors_open() <= descriptors - 3)  # his two, and the line's end here
 
 
 # What counts as use

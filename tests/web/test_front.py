@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.web.guests import PERSON, Guest, Place, eventually
+from tmppool.ledger import Ledger
 from tmppool.web import links, tickets
 
 Open = Any
@@ -210,6 +211,44 @@ async def test_a_ticket_gives_one_notebook_ever(place: Place, person: Guest) -> 
     await person.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
     assert (await person.press(page)).status == 403
     assert (await person.click()).status == 303
+
+
+async def test_a_ticket_gives_one_notebook_in_all_pools_together(open_place: Open) -> None:
+    place = await open_place(pools={"r": {"pool_size": 1}})
+    await eventually(lambda: all(backend.notebooks for backend in place.backends))
+    person = place.person()
+    page = await person.get("/")
+    fields = page.form()
+    assert (await person.press(page)).status == 303
+    assert (await person.post("/spawn?pool=r", fields, Sec_Fetch_Site="same-origin")).status == 403
+
+
+async def test_a_second_press_while_the_first_is_under_way_leads_to_the_same_notebook(
+    place: Place, person: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is slow: the first press waits for it when the second comes."""
+    written = asyncio.Event()
+
+    async def flush(self: Ledger) -> None:
+        await written.wait()
+
+    page = await person.get("/")
+    monkeypatch.setattr(Ledger, "flush", flush)
+    first = asyncio.ensure_future(person.press(page))
+    while not (await place.stats())["assigned"]:
+        await asyncio.sleep(0.005)
+    second = await person.press(page)
+    assert not first.done()
+    written.set()
+    assert (await first).location == second.location
+    assert (await place.stats())["assigned"] == 1
+
+
+async def test_the_way_back_to_the_launch_page_leads_to_the_same_notebook(place: Place, person: Guest) -> None:
+    key = (await person.click("/lab")).key
+    for path in ("/lab", "/spawn/lab", "/"):  # as the button "back" asks for it
+        assert (await person.get(path)).key == key
+    assert (await place.stats())["assigned"] == 1
 
 
 async def test_an_old_ticket_is_no_good(person: Guest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,3 +127,24 @@ def test_the_form_leads_where_the_link_did(raw: str) -> None:
     assert links.target_of(links.action_of(raw), "/tree") == links.target_of(raw, "/tree")
     assert links.pool_of(links.action_of(raw)) == links.pool_of(raw)
     assert links.action_of(raw).startswith("/spawn")
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "without"),
+    [
+        ("/", "", "/"),
+        ("/?", "", "/"),
+        ("/?code=monday", "monday", "/"),
+        ("/lab?x=1&code=a%20b+c&y=%2F&&z", "a b c", "/lab?x=1&y=%2F&&z"),
+        ("/lab?code=", "", "/lab"),
+        ("/lab?code=a&x&code=b", "a", "/lab?x"),
+        ("/lab?code=a&code=b", "a", "/lab"),
+        ("/lab?barcode=1&codes=2&Code=3", "", "/lab?barcode=1&codes=2&Code=3"),
+        ("/code=1?code", "", "/code=1?code"),
+        ("/lab?x?code=1", "", "/lab?x?code=1"),
+        ("/lab?code=%ff", "\ufffd", "/lab"),
+    ],
+)
+def test_the_workshop_code_of_a_link(raw: str, code: str, without: str) -> None:
+    assert links.code_of(raw) == code
+    assert links.without_code(raw) == without

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 
 import pytest
 from aiohttp import web
 
-from tests.proxy.stage import Peer
+from tests.proxy.stage import Peer, eventually
 from tmppool.web import listener
 
 
@@ -109,3 +111,55 @@ async def test_the_handler_of_a_visitor_who_leaves_ends_too(decide: object) -> N
         await began.wait()
         visitor.close()
         await asyncio.wait_for(ended.wait(), 5)
+
+
+# What a connection is given
+
+
+@pytest.mark.parametrize("address", [None, "127.0.0.1"])
+def test_a_visitor_who_vanished_is_noticed_by_the_kernel_within_two_minutes(address: str | None) -> None:
+    with listener.bind(address, 0) as sock, socket.create_connection(("127.0.0.1", sock.getsockname()[1])):
+        accepted, _ = sock.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, pause, count, limit = (
+                accepted.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT,
+                )
+            )  # fmt: skip
+            assert idle + pause * count <= 120
+            assert limit / 1000 + pause <= 120
+
+
+async def test_the_kernel_holds_little_for_a_visitor_who_does_not_read() -> None:
+    class Generous(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transport.write(bytes(10_000_000))  # type: ignore[attr-defined]
+            left.append(10_000_000 - transport.get_write_buffer_size())  # type: ignore[attr-defined]
+            transport.abort()  # type: ignore[attr-defined]
+
+    left: list[int] = []
+    sock = listener.bind("127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Generous, sock=sock)
+    visitor = await Peer.connect(sock.getsockname()[1], receive_buffer=4096)
+    await eventually(lambda: left)
+    assert left[0] < 512 * 1024
+    visitor.close()
+    server.close()
+
+
+def test_a_process_opens_as_many_descriptors_as_it_may() -> None:
+    code = (
+        "import resource\n"
+        "from tmppool.web import listener\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))\n"
+        "before = listener.room()\n"
+        "listener.raise_descriptors()\n"
+        "print(before, listener.room(), hard)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    before, after, hard = (int(word) for word in done.stdout.split())
+    assert before == 45
+    assert after == int((hard if hard > 0 else 1 << 20) * 0.9 / 2)

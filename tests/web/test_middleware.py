@@ -2,15 +2,19 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from multidict import CIMultiDict, CIMultiDictProxy
 from structlog.testing import capture_logs
 
-from tests.web.guests import PERSON, Place
+from tests.web.guests import PERSON, Answer, Place
 from tmppool.web import middleware
 from tmppool.web.pages import Pages
 
@@ -35,7 +39,9 @@ async def leave(request: web.Request) -> web.Response:
 
 @pytest.fixture
 async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    app = web.Application(middlewares=[middleware.errors(Pages(isolated=True)), middleware.token(None)])
+    app = web.Application(
+        middlewares=[middleware.errors(Pages(isolated=True)), middleware.operator_only(None, "127.0.0.1")]
+    )
     for name, handler in (("fail", fail), ("refuse", refuse), ("redirect", redirect), ("leave", leave)):
         app.router.add_get(f"/{name}/{{secret:.*}}", handler)
     async with TestClient(TestServer(app)) as made:
@@ -160,3 +166,86 @@ async def test_no_field_makes_the_service_fail(place: Place) -> None:
             )
             assert answer.status < 500, (name, value, path)
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
+
+
+# Nothing of a request comes back in an answer
+
+
+MARK = "zq7\"><i>'&{{7*7}}"
+CODED = quote(MARK, safe="")
+ADDRESSES = [
+    "/", "/spawn", f"/spawn/{CODED}", f"/lab/tree/{CODED}.ipynb", f"/tree/{CODED}", "/api/spawn", "/api/stats", "/stats", "/health", "/robots.txt",
+    f"/api/session/{CODED}", f"/api/session/{CODED}/extend", f"/api/session/{CODED}/{CODED}", f"/static/{CODED}", "/static/style.css", f"/{CODED}", f"/hub/{CODED}",
+    f"/user/{CODED}/", f"/user/{'x' * 22}/lab/tree/{CODED}.ipynb", f"/user/{'x' * 22}/api/{CODED}",
+]  # fmt: skip
+ADMIN_ADDRESSES = ["/api/pool", "/api/notebooks", f"/api/notebooks/{CODED}", "/metrics", f"/{CODED}"]
+SAID = dict.fromkeys(("Accept-Language", "Authorization", "Origin", "Referer", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id", "Range", "If-None-Match", "Access-Control-Request-Method", "Access-Control-Request-Headers"), MARK)  # fmt: skip
+LINK = re.compile(
+    r' action="[^"<>]*"| href="[^"<>]*"|<span class="doc">[^<>]*</span>|<title>[^<>]*</title>|"fresh_url": "[^"<>]*(\\"[^"]*)*"'
+)
+"""Where a page holds the link itself: the form's action, what a fresh start opens, and the document's name."""
+
+
+def reflected(answer: Answer) -> str:
+    """Return what of the mark stands in an answer beside the link."""
+    text = LINK.sub("", answer.text) + "".join(
+        f"{name}: {value}" for name, value in answer.headers.items() if name != "Location"
+    )
+    is_page = answer.headers.get("Content-Type", "").startswith("text/html")
+    # Escaped, the link's own text is harmless; as it came it is not.
+    return text[text.index("zq7") - 40 :][:90] if "zq7" in text else "raw" if is_page and MARK in answer.text else ""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+async def test_an_answer_reflects_nothing_of_the_request(open_place: Any, method: str) -> None:
+    place = await open_place(pool_size=2, workshop_code="monday", starts_per_hour=1)
+    for address, accept in itertools.product(ADDRESSES, ("text/html", "*/*", MARK)):
+        for headers in (
+            {"Accept": accept},
+            {"Accept": accept, "Cookie": f"tmppool={CODED}; {CODED}={CODED}"},
+            {"Accept": accept} | SAID,
+        ):
+            data = urlencode({"ticket": MARK, "code": MARK, MARK: MARK}) if method in ("POST", "PUT") else None
+            more = {"Content-Type": "application/x-www-form-urlencoded"} if data else {}
+            answer = await place.program().ask(
+                method, f"{address}?pool=tmppool&x={CODED}&{CODED}", headers | more, data=data
+            )
+            assert not reflected(answer), (address, headers)
+            answer = await place.program().ask(method, f"{address}?pool={CODED}", headers | more, data=data)
+            assert not reflected(answer), (address, headers)
+    for address in ADMIN_ADDRESSES:
+        for headers in ({}, {"Accept": "text/html"}, SAID, {"Host": "zq7.example"}):
+            assert not reflected(await place.operator().ask(method, f"{address}?{CODED}", headers)), address
+
+
+async def test_no_page_of_a_start_reflects_anything_but_its_link(open_place: Any) -> None:
+    place = await open_place(pool_size=1, workshop_code="monday", starts_per_hour=1)
+    link = f"/lab/tree/{CODED}.ipynb?x={CODED}&y"
+
+    async def page(code: str, query: str = "", **headers: str) -> Answer:
+        person = place.person(Referer=MARK)
+        form = (await person.get(link + query, **headers)).form() | {"code": code}
+        answer = await person.post(form.pop("action"), form, Sec_Fetch_Site="same-origin", **headers)
+        assert not reflected(answer), answer.text
+        return answer
+
+    assert (await page("", User_Agent="Slackbot zq7")).status == 403
+    assert (await page("", f"&code={CODED}")).title == "That code is not right"
+    assert (await page(MARK)).title == "That code is not right"
+    assert (await page("")).status == 303
+    assert (await page("", f"&{CODED}")).title == "Many starts from your network"
+    assert (await page("monday")).title == "All notebooks are in use"
+    while (answer := await page(MARK)).status == 403:
+        pass
+    assert answer.title == "Too many wrong codes"
+
+
+def test_the_look_for_reflections_finds_them() -> None:
+    def answer(text: str, **headers: str) -> Answer:
+        return Answer(200, CIMultiDictProxy(CIMultiDict({"Content-Type": "text/html"} | headers)), text.encode())
+
+    assert not reflected(answer('<form action="/spawn/zq7%22"><span class="doc">zq7&#34;&gt;</span>'))
+    assert reflected(answer("<p>There is no zq7.</p>"))
+    assert reflected(answer("<p></p>", Etag="zq7"))
+    assert reflected(answer(f'<span class="doc">{MARK}</span>'))
+    assert reflected(answer(f'<form action="/spawn/{MARK}">'))

@@ -17,11 +17,21 @@ TEMPLATES = Path(pages_module.__file__).with_name("templates")
 LAUNCH = {"action": "/spawn/lab", "ticket": "t", "document": "a.ipynb", "idle_minutes": 60, "lifetime_minutes": 240}
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
-        LAUNCH | {"auto": True},
-        LAUNCH | {"auto": False},
-        LAUNCH | {"auto": True, "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
+        LAUNCH | {"why": ""},
+        LAUNCH | {"why": "ticket"},
+        LAUNCH | {"why": "robot"},
+        LAUNCH | {"why": "", "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
     ],
     "full": [LAUNCH | {"retry_after": 30, "capacity": 1}, LAUNCH | {"retry_after": 30, "capacity": 40}],
+    "limited": [
+        LAUNCH | {"cause": cause, "retry_after": retry_after, "has_code": has_code}
+        for cause, retry_after, has_code in (
+            ("starts", 3600, True),
+            ("starts", 1, False),
+            ("code", None, True),
+            ("guesses", 90, True),
+        )
+    ],
     "warming": [
         LAUNCH | {"retry_after": 1, "warm": 0, "target": 0},
         LAUNCH | {"retry_after": 1, "warm": 2, "target": 5},
@@ -71,7 +81,7 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
 def test_every_value_is_escaped(name: str, values: dict[str, Any]) -> None:
     hostile = {
-        key: '"><script>alert(1)</script>' if isinstance(value, str) and value else value
+        key: '"><script>alert(1)</script>' if isinstance(value, str) and value and key != "cause" else value
         for key, value in values.items()
     }
     assert "<script>alert" not in str(Pages(isolated=True).render(name, 200, **hostile).text)
@@ -79,10 +89,15 @@ def test_every_value_is_escaped(name: str, values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
 def test_a_value_that_is_missing_is_a_bug_not_a_gap(name: str, values: dict[str, Any]) -> None:
-    optional = {"auto", "lifetime_minutes", "idle_minutes", "reason", "warm"}
-    needed = {"launch": "ticket", "full": "capacity", "warming": "target", "gone": "explanation", "error": "message"}[
-        name
-    ]
+    optional = {"why", "lifetime_minutes", "idle_minutes", "reason", "warm"}
+    needed = {
+        "launch": "ticket",
+        "full": "capacity",
+        "warming": "target",
+        "gone": "explanation",
+        "error": "message",
+        "limited": "cause",
+    }[name]
     assert needed not in optional
     with pytest.raises(jinja2.UndefinedError):
         Pages(isolated=True).render(name, 200, **{key: value for key, value in values.items() if key != needed})
@@ -104,15 +119,15 @@ def test_pages_carry_their_policy_and_are_not_kept() -> None:
 
 def test_the_launch_page_submits_itself_only_when_told() -> None:
     pages = Pages(isolated=True)
-    assert "data-auto" in str(pages.render("launch", 200, **LAUNCH, auto=True).text)
-    assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, auto=False).text)
+    assert "data-auto" in str(pages.render("launch", 200, **LAUNCH, why="").text)
+    assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, why="ticket").text)
 
 
 @pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without you, and after 4 hours"), (1, 0, "after 1 minute without you."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip
 def test_limits_are_said_as_people_say_them(idle: int, life: int, sentence: str | None) -> None:
     text = str(
         Pages(isolated=True)
-        .render("launch", 200, **LAUNCH | {"idle_minutes": idle, "lifetime_minutes": life}, auto=True)
+        .render("launch", 200, **LAUNCH | {"idle_minutes": idle, "lifetime_minutes": life}, why="")
         .text
     )
     assert sentence in text if sentence else "ends after" not in text

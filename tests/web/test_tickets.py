@@ -78,6 +78,26 @@ def test_a_changed_ticket_is_no_ticket(place: int, letter: str) -> None:
         assert not tickets.redeem(ticket[:place] + letter + ticket[place + 1 :], "anna")
 
 
+@given(st.integers(min_value=0), st.integers(0, 7))
+def test_a_ticket_with_one_bit_changed_is_no_ticket(place: int, bit: int) -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue("anna")
+    place %= len(ticket) - 1  # the last letter holds bits that count for nothing
+    changed = ticket[:place] + chr(ord(ticket[place]) ^ 1 << bit) + ticket[place + 1 :]
+    assert not tickets.redeem(changed, "anna")
+    assert tickets.redeem(ticket, "anna")
+
+
+@given(st.data())
+def test_a_ticket_that_is_cut_or_mixed_is_no_ticket(data: st.DataObject) -> None:
+    tickets = Tickets(SECRET)
+    mine, other = tickets.issue("anna"), tickets.issue("bert")
+    cut = data.draw(st.integers(1, len(mine) - 1))
+    for text in (mine[:cut], mine[cut:], mine[:cut] + other[cut:], other[:cut] + mine[cut:], mine + mine, mine + "."):
+        if text not in (mine, other):
+            assert not tickets.redeem(text, "anna"), text
+
+
 @pytest.mark.parametrize(
     "content", [None, 7, "anna", ["anna"], ["anna", 7], ["anna", "x", "y"], {"anna": "x"}, ["anna", None], [None, "x"]]
 )

@@ -13,7 +13,7 @@ from tmppool.proxy.passage import Passage
 from tmppool.tasks import spawn
 
 _MAX_INTERIM = 8  # 1xx responses before the answer
-_MAX_PAGE = 2 * 2**20  # bytes of a page that the notice is put into
+_MAX_PAGE = 128 * 1024  # bytes of a page that the notice is put into; JupyterLab's has 10 to 30 kB
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")  # what RFC 9110 section 9.2.1 calls safe
 _SWITCHING = 101
@@ -42,11 +42,11 @@ class Exchange:
     ``has_begun``: the visitor has a part of the answer.
     """
 
-    def __init__(self, visitor: Visitor, request: wire.Request, passage: Passage) -> None:
+    def __init__(self, visitor: Visitor, request: wire.Request, passage: Passage, upload_limit: int = 0) -> None:
         self._visitor = visitor
         self._request = request
         self._passage = passage
-        self._sent = wire.Body(request.length)
+        self._sent = wire.Body(request.length, upload_limit)
         self._line: Line | None = None
         self._waiting: list[bytes] = []
         self._head = b""
@@ -66,6 +66,11 @@ class Exchange:
     @property
     def wants_body(self) -> bool:
         return not self._sent.is_done
+
+    @property
+    def unfinished_head(self) -> Line | None:
+        """The line on which a part of an answer's head has come."""
+        return self._line if self._head and self._answer is None else None
 
     def start(self) -> None:
         # A line that has waited may be closed under a request, which must then be sent again.

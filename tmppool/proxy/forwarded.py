@@ -29,22 +29,29 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
     trusted; an entry that is no address ends the search at the peer before it.
     """
     host = headers.get("Host", "")
-    peer = str(_parse(peer) or peer)
-    if not trusted or not _is_trusted(peer, trusted):
+    peer = str(parse(peer) or peer)
+    if not trusted or not is_trusted(peer, trusted):
         return Client(peer, scheme, host)
     address = peer
     hops = [hop.strip() for value in headers.getall("X-Forwarded-For", ()) for hop in value.split(",")]
     for hop in reversed(hops):
-        if _parse(hop) is None:
+        if parse(hop) is None:
             break
         address = hop
-        if not _is_trusted(hop, trusted):
+        if not is_trusted(hop, trusted):
             break
     said = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
     return Client(address, said if said in ("http", "https") else scheme, headers.get("X-Forwarded-Host", host))
 
 
-def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def is_loopback(name: str) -> bool:
+    """Whether only this machine is reached by that address or name."""
+    address = parse(name)
+    return name.lower() == "localhost" if address is None else address.is_loopback
+
+
+def parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address, one that IPv6 wraps as IPv4 (RFC 4291 section 2.5.5.2); None for anything else."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:
@@ -54,6 +61,6 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
-    address = _parse(text)
+def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    address = parse(text)
     return address is not None and any(address in network for network in trusted)

@@ -10,6 +10,7 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 _KEY_SIZE = 16  # bytes
+_CHOICES = (b"sec-websocket-protocol", b"sec-websocket-extensions")
 
 
 def is_handshake(fields: Fields) -> bool:
@@ -37,15 +38,21 @@ def check(request: Request) -> None:
 
 
 def is_accepted(request: Request, response: Response) -> bool:
-    """Whether the notebook's 101 answers this request: right upgrade, right digest, a protocol that was offered."""
+    """Whether the notebook's 101 answers this request: right upgrade, right digest, choices from what was offered."""
     key = request.fields.first.get(b"sec-websocket-key", b"")
     digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-    chosen = response.fields.first.get(b"sec-websocket-protocol")
     return (
         is_handshake(response.fields)
         and response.fields.first.get(b"sec-websocket-accept") == digest
-        and (chosen is None or request.fields.has_token(b"sec-websocket-protocol", chosen.lower()))
+        and len(_names(response.fields, b"sec-websocket-protocol")) <= 1
+        and all(_names(response.fields, field) <= _names(request.fields, field) for field in _CHOICES)
     )
+
+
+def _names(fields: Fields, field: bytes) -> set[bytes]:
+    """Return what a list names, without parameters: a quoted one is a token too, so no comma is in it (section 9.1)."""
+    lines = (line.partition(b":")[2] for key, line in fields.lines if key == field)
+    return {part.partition(b";")[0].strip().lower() for line in lines for part in line.split(b",")}
 
 
 def switching(lines: list[bytes]) -> bytes:

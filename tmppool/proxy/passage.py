@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tmppool.proxy.line import Lines
+from tmppool.proxy.wire import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,7 @@ class Passage:
     is_websocket: bool = False
     touch: Callable[[], None] | None = None
     on_close: set[Callable[[], None]] = field(default_factory=set)
+
+
+Decide = Callable[[Request, str], Passage | None]
+"""Says by which passage a request of this peer goes, None when it is answered here. Raises BadMessageError."""

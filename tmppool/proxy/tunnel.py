@@ -5,21 +5,38 @@ for these, so nothing else stands in the way of a byte (asyncio, Transports and 
 """
 
 import asyncio
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 from tmppool.proxy.activity import FrameWatch
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.passage import Passage
+from tmppool.proxy.sweep import OtherEnd, Sweep
 
 _TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
+_LAST_WORDS = 10.0  # seconds in which one end may still speak after the other has ended
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """An end that takes nothing of what waits for it for ``deadline`` seconds is lost."""
+
+    sweep: Sweep
+    deadline: float
 
 
 class _End(asyncio.Protocol):
-    """One end: what arrives here is written to ``other``, and read no faster than that can be sent on."""
+    """One end: what arrives at ``own`` is written to ``other``, and read no faster than that can be sent on."""
 
-    def __init__(self, other: asyncio.Transport, lost: Callable[[Exception | None], None]) -> None:
+    def __init__(
+        self, own: asyncio.Transport, other: asyncio.Transport, lost: Callable[[Exception | None], None]
+    ) -> None:
+        self._own = own
         self._other = other
         self._lost = lost
+        self._closing: asyncio.TimerHandle | None = None
         # No frame of Python stands between the transports: what one reads the other writes.
         self.data_received = other.write  # type: ignore[method-assign]
 
@@ -31,10 +48,25 @@ class _End(asyncio.Protocol):
         if not self._other.is_closing():
             self._other.resume_reading()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more comes from here."""
+        return self._closing is not None
+
     def eof_received(self) -> bool:
-        return False  # close: half-open WebSockets have no meaning (RFC 6455 section 7.1.1)
+        """Pass the end on and stay open: the other's last frame, often its close, is to come (RFC 9293 section 3.6)."""
+        if self._other.is_closing() or cast("_End", self._other.get_protocol()).has_ended:
+            return False
+        if not self.has_ended:
+            self._other.write_eof()
+            self._closing = asyncio.get_running_loop().call_later(_LAST_WORDS, self._other.close)
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+        if error is not None and not self.has_ended and not self._other.is_closing():
+            self._other.write(_unread(self._own))
         self._other.close()
         self._lost(error)
 
@@ -43,9 +75,13 @@ class _WatchedEnd(_End):
     """The visitor's end where a data frame is an interaction."""
 
     def __init__(
-        self, other: asyncio.Transport, lost: Callable[[Exception | None], None], touch: Callable[[], None]
+        self,
+        own: asyncio.Transport,
+        other: asyncio.Transport,
+        lost: Callable[[Exception | None], None],
+        touch: Callable[[], None],
     ) -> None:
-        super().__init__(other, lost)
+        super().__init__(own, other, lost)
         self._touch = touch
         self._touched_at = 0.0
         self._frames = FrameWatch()
@@ -60,11 +96,17 @@ class _WatchedEnd(_End):
 
 
 def join(
-    visitor: asyncio.Transport, line: Line, first: bytes, passage: Passage, lost: Callable[[Exception | None], None]
+    visitor: asyncio.Transport,
+    line: Line,
+    first: bytes,
+    passage: Passage,
+    watch: Watch,
+    lost: Callable[[Exception | None], None],
 ) -> asyncio.Protocol:
     """Send ``first`` to the visitor, then tunnel; returns the visitor's end. ``lost`` hears of the visitor's loss."""
     notebook = line.transport
     line.leave()
+    to_visitor, to_notebook = OtherEnd(visitor, watch.deadline), OtherEnd(notebook, watch.deadline)
 
     def close() -> None:
         visitor.close()
@@ -72,13 +114,28 @@ def join(
 
     def visitor_lost(error: Exception | None) -> None:
         passage.on_close.discard(close)
+        watch.sweep.discard(to_visitor)
+        if notebook.get_write_buffer_size():  # while there is a visitor, a notebook may take as long as it likes
+            watch.sweep.add(to_notebook)
         lost(error)
 
-    end = _WatchedEnd(notebook, visitor_lost, passage.touch) if passage.touch else _End(notebook, visitor_lost)
+    if passage.touch:
+        end: _End = _WatchedEnd(visitor, notebook, visitor_lost, passage.touch)
+    else:
+        end = _End(visitor, notebook, visitor_lost)
     passage.on_close.add(close)
+    watch.sweep.add(to_visitor)
     visitor.set_write_buffer_limits(high=HIGH_WATER)
     visitor.set_protocol(end)
-    notebook.set_protocol(_End(visitor, lambda _error: None))
+    notebook.set_protocol(_End(notebook, visitor, lambda _error: watch.sweep.discard(to_notebook)))
     visitor.write(first)
     visitor.resume_reading()
     return end
+
+
+def _unread(lost: asyncio.Transport) -> bytes:
+    """Return what had come, and was not read because a write failed first: often the close frame that says why."""
+    try:
+        return os.read(lost.get_extra_info("socket").fileno(), HIGH_WATER)
+    except OSError:
+        return b""

@@ -27,6 +27,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"sec-websocket-key", b"sec-websocket-version",
          b"sec-websocket-accept", b"authorization", b"origin", b"expect")  # fmt: skip
 
+TOO_LARGE = 413
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
@@ -162,11 +163,16 @@ def _keeps_alive(fields: Fields, minor: bytes) -> bool:
 
 @dataclass(slots=True)
 class Body:
-    """Takes a body out of its framing. ``left`` counts bytes still to come; ``is_done`` when all came."""
+    """Takes a body out of its framing. ``left`` counts bytes still to come; ``is_done`` when all came.
+
+    ``limit``: bytes of content that chunks may have, 0 for any number.
+    """
 
     length: int
+    limit: int = 0
     left: int = 0
     is_done: bool = False
+    _size_so_far: int = 0
     _held: bytes = b""
     _stage: str = field(default="size", repr=False)
 
@@ -211,6 +217,9 @@ class Body:
         if found is None or found.end() - position > _MAX_CHUNK_LINE:
             raise BadMessageError("not a chunk size")
         self.left = int(found[1], 16)
+        self._size_so_far += self.left
+        if 0 < self.limit < self._size_so_far:
+            raise BadMessageError("body too large", TOO_LARGE)
         self._stage = "data" if self.left else "trailer"
         return found.end() - position
 

@@ -1,6 +1,6 @@
 """What programs ask: spawn, stats, session, health."""
 
-import hmac
+import contextlib
 import time
 from typing import Any
 
@@ -11,6 +11,8 @@ from tmppool.errors import PoolEmptyError, PoolFullError
 from tmppool.notebook import EXPLANATIONS, Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.running import base_path
+from tmppool.web.admission import Admission, RefusedError, is_same
+from tmppool.web.front import code_in, form_in, refuse_ahead
 from tmppool.web.site import Site
 from tmppool.web.user import User
 
@@ -18,21 +20,38 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Api:
-    def __init__(self, site: Site, user: User) -> None:
+    def __init__(self, site: Site, user: User, admission: Admission) -> None:
         self._site = site
+        self._admission = admission
         self._user = user
 
     async def spawn(self, request: web.Request) -> web.Response:
         """POST /api/spawn, as tmpnb's: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
         require_token(request, self._site.api_token)
-        pool = self._site.pool_of(request)
+        refuse_ahead(request)
+        if not self._may_read(request):
+            self._site.refuse_cross_site(request)
+        pool, address = self._site.pool_of(request), self._site.client(request).address
+        code = code_in(request, await form_in(request))
         try:
-            notebook = await self._site.assign(pool, None, None)
+            # Who has the operator's token has the operator's word.
+            with contextlib.nullcontext() if self._site.api_token else self._admission.start(address, code=code):
+                notebook = await self._site.assign(pool, None, None)
+        except RefusedError as error:
+            if not error.retry_after:
+                return self._json({"status": "wrong-code", "message": str(error)}, 403)
+            body = {"status": "limited", "message": str(error)}
+            return self._json(body, 429, {"Retry-After": str(error.retry_after)})
         except PoolEmptyError as error:
             is_full = isinstance(error, PoolFullError)
             body = {"status": "full" if is_full else "warming", "message": str(error)}
             return self._json(body, 429 if is_full else 503, {"Retry-After": str(error.retry_after)})
         return self._json({"url": base_path(notebook.key), "pool": pool.name, **_times(pool, notebook)})
+
+    def _may_read(self, request: web.Request) -> bool:
+        """Whether ``--allow-origin`` lets the page that asks see the answer."""
+        allowed = self._site.cors.get("Access-Control-Allow-Origin")
+        return allowed is not None and allowed in ("*", request.headers.get("Origin"))
 
     async def stats(self, request: web.Request) -> web.Response:
         """GET /api/stats: ``available`` notebooks are warm; ``capacity`` counts all places."""
@@ -85,12 +104,12 @@ class Api:
 
 
 def require_token(request: web.BaseRequest, token: str | None) -> None:
-    """Raise HTTPForbidden unless ``Authorization: token …`` holds the token; no token asks for none."""
+    """Raise HTTPForbidden unless the one ``Authorization: token …`` holds the token; no token asks for none."""
     if token is None:
         return
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    is_right = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
-    if scheme.lower() not in ("token", "bearer") or not is_right:
+    fields = request.headers.getall("Authorization", [])
+    scheme, _, given = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
+    if scheme.lower() not in ("token", "bearer") or not is_same(given.strip(), token):
         raise web.HTTPForbidden(text="This needs a token that you did not send.")
 
 

@@ -8,7 +8,8 @@ from tmppool.errors import PoolEmptyError, PoolFullError
 from tmppool.notebook import Notebook, State
 from tmppool.pool import Pool
 from tmppool.running import base_path
-from tmppool.web import links
+from tmppool.web import links, robots
+from tmppool.web.admission import Admission, RefusedError
 from tmppool.web.pages import Pages
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
@@ -21,10 +22,11 @@ _UNAVAILABLE = 503
 
 
 class Front:
-    def __init__(self, site: Site, pages: Pages, tickets: Tickets) -> None:
+    def __init__(self, site: Site, pages: Pages, tickets: Tickets, admission: Admission) -> None:
         self._site = site
         self._pages = pages
         self._tickets = tickets
+        self._admission = admission
 
     async def launch(self, request: web.Request) -> web.Response:
         """GET: the launch page; a visitor who holds a notebook is sent on to it."""
@@ -33,28 +35,49 @@ class Front:
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
             return self._send_on(held, self._target(request, pool))
-        return self._page(request, "launch", 200, pool, auto=True)
+        return self._page(request, "launch", 200, pool, why="")
 
     async def spawn(self, request: web.Request) -> web.Response:
         """POST: assign, and 303 to the notebook."""
+        refuse_ahead(request)
         self._site.refuse_cross_site(request)
         pool = self._site.pool_of(request)
-        ticket, visitor = await _ticket_in(request), self._site.visitor(request)
-        target = self._target(request, pool)
+        form, visitor = await form_in(request), self._site.visitor(request)
+        ticket, target = form.get("ticket", ""), self._target(request, pool)
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
             return self._send_on(held, target)
+        if robots.is_crawler(request.headers):
+            return self._page(request, "launch", _FORBIDDEN, pool, why="robot")
         if not self._tickets.redeem(ticket, visitor):
-            return self._page(request, "launch", _FORBIDDEN, pool, auto=False)
+            return self._page(request, "launch", _FORBIDDEN, pool, why="ticket")
         try:
-            notebook = await self._site.assign(pool, visitor, links.document_of(target))
+            with self._admission.start(self._site.client(request).address, visitor, code_in(request, form)):
+                notebook = await self._site.assign(pool, visitor, links.document_of(target))
+        except RefusedError as error:
+            self._tickets.give_back(ticket, visitor)
+            return self._refusal_page(request, pool, error)
         except PoolEmptyError as error:
             self._tickets.give_back(ticket, visitor)
             return self._wait_page(request, pool, error)
         return self._send_on(notebook, target)
 
     def _target(self, request: web.Request, pool: Pool) -> str:
-        return links.target_of(request.raw_path, self._site.landing[pool.name])
+        return links.target_of(self._link(request), self._site.landing[pool.name])
+
+    def _link(self, request: web.Request) -> str:
+        """Return the raw link without the workshop code; where there is none, ``code`` is the document's own."""
+        return links.without_code(request.raw_path) if self._admission.has_code else request.raw_path
+
+    def _refusal_page(self, request: web.Request, pool: Pool, error: RefusedError) -> web.Response:
+        again = error.retry_after or None
+        status = _FORBIDDEN if again is None else _TOO_MANY
+        response = self._page(
+            request, "limited", status, pool, cause=error.cause, retry_after=again, has_code=self._admission.has_code
+        )
+        if again is not None:
+            response.headers["Retry-After"] = str(again)
+        return response
 
     def _wait_page(self, request: web.Request, pool: Pool, error: PoolEmptyError) -> web.Response:
         if isinstance(error, PoolFullError):
@@ -80,7 +103,8 @@ class Front:
         response = self._pages.render(
             name,
             status,
-            action=links.action_of(request.raw_path),
+            # The link's code goes on with the look's form; after that it is known, or was wrong.
+            action=links.action_of(self._link(request) if request.method == "POST" else request.raw_path),
             ticket=self._tickets.issue(visitor),
             document=links.document_of(self._target(request, pool)) or "",
             idle_minutes=round(pool.limits.idle / 60),
@@ -97,12 +121,23 @@ class Front:
         return web.Response(status=_SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})
 
 
-async def _ticket_in(request: web.Request) -> str:
-    """Return the form's ticket; a body that is no such form has none. Raises HTTPRequestEntityTooLarge."""
+async def form_in(request: web.Request) -> dict[str, str]:
+    """Return the form's fields, empty for a body that is no such form. Raises HTTPRequestEntityTooLarge."""
     if request.content_type != "application/x-www-form-urlencoded":
-        return ""
+        return {}
     try:
         body = (await request.read()).decode("utf-8", "replace")
-        return parse_qs(body, max_num_fields=_MAX_FIELDS).get("ticket", [""])[0]
+        return {name: values[0] for name, values in parse_qs(body, max_num_fields=_MAX_FIELDS).items()}
     except (ValueError, web.RequestPayloadError):  # too many fields, or packed in a way that is none
-        return ""
+        return {}
+
+
+def code_in(request: web.Request, form: dict[str, str]) -> str:
+    """Return the workshop code that was given: typed, or in the link."""
+    return form.get("code") or links.code_of(request.raw_path)
+
+
+def refuse_ahead(request: web.Request) -> None:
+    """Raise HTTPServiceUnavailable for what a browser asks ahead: it asks again when its person does."""
+    if robots.is_ahead(request.headers):
+        raise web.HTTPServiceUnavailable(text="A notebook is started only when somebody comes for it.")

@@ -1,7 +1,7 @@
 """Launch links: which document one asks for, and where a visitor of it is sent. Pure, on raw paths."""
 
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 PREFIXES = (
     "notebooks", "tree", "files", "lab", "doc", "edit", "nbclassic", "consoles", "terminals", "git-pull",
@@ -13,18 +13,20 @@ _DOCUMENT = re.compile(
 )
 _SPAWN = re.compile(r"^/spawn(?=/|$)")
 _POOL = re.compile(r"(^|&)pool=([^&]*)")
+_CODE = re.compile(r"(^|&)code=([^&]*)")
 
 
 def target_of(raw: str, landing: str) -> str:
     """Return the path and query below the notebook for a launch link's raw path and query.
 
     ``/spawn/lab/tree/a.ipynb?x=1`` and ``/lab/tree/a.ipynb?x=1`` both mean ``/lab/tree/a.ipynb?x=1``; ``/`` and
-    ``/spawn`` mean ``landing``. The query is kept byte for byte, except our own ``pool``.
+    ``/spawn`` mean ``landing``. The query is kept byte for byte, except our own ``pool``. One slash begins it:
+    with another one, or a backslash, behind it that would name a host (WHATWG URL, relative slash state).
     """
     path, mark, query = raw.partition("?")
-    path = _SPAWN.sub("", path, count=1)
+    path = "/" + _SPAWN.sub("", path, count=1).lstrip("/\\")
     query = _POOL.sub("", query).lstrip("&")
-    if path in ("", "/"):
+    if path == "/":
         path = landing
     return f"{path}{'&' if '?' in path else '?'}{query}" if mark and query else path
 
@@ -33,6 +35,19 @@ def pool_of(raw: str) -> str | None:
     """Return the pool that the link names in its query."""
     found = _POOL.search(raw.partition("?")[2])
     return unquote(found[2]) if found else None
+
+
+def code_of(raw: str) -> str:
+    """Return the workshop code that the link names in its query; empty without one."""
+    found = _CODE.search(raw.partition("?")[2])
+    return unquote_plus(found[2]) if found else ""
+
+
+def without_code(raw: str) -> str:
+    """Return the link without its workshop code, which is the service's and no notebook's."""
+    path, _, query = raw.partition("?")
+    query = _CODE.sub("", query).lstrip("&")
+    return f"{path}?{query}" if query else path
 
 
 def document_of(target: str) -> str | None:

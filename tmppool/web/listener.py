@@ -2,28 +2,90 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from tmppool.proxy.connection import Connection, Decide
+from tmppool.proxy.connection import Connection, Service
+from tmppool.proxy.crowd import Crowd
+from tmppool.proxy.deadlines import Deadlines
+from tmppool.proxy.door import Door, Hall
+from tmppool.proxy.forwarded import Network
+from tmppool.proxy.passage import Decide
+from tmppool.proxy.sweep import Sweep
 
 _BACKLOG = 1024  # connections
 _SHUTDOWN = 5.0  # seconds for requests under way when the service ends
+# Accepted sockets have what the listening one has. Who vanished without a word is known to have done so within two
+# minutes: probes after 30 seconds of silence, and an end when 90 passed without an acknowledgement (tcp(7)).
+_OPTIONS = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in {
+        "TCP_KEEPIDLE": 30,  # seconds
+        "TCP_KEEPINTVL": 10,  # seconds
+        "TCP_KEEPCNT": 6,
+        "TCP_USER_TIMEOUT": 90_000,  # milliseconds
+        "TCP_NOTSENT_LOWAT": 128 * 1024,  # bytes for the kernel to hold beyond what is on its way
+    }.items()
+    if hasattr(socket, name)
+]
+_ENOUGH = 1 << 20  # descriptors; asked for where any number is allowed
+_RESERVE = 0.1  # of all descriptors: for admin, health, the ledger and the engine
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which visitors are served. ``connections_per_address`` and ``upload_limit`` (bytes): 0 for any number.
+
+    ``trusted``: the proxies in front, for each of which many visitors stand.
+    """
+
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    connections_per_address: int = 0
+    upload_limit: int = 0
+    trusted: Sequence[Network] = ()
+
+
+def raise_descriptors() -> None:
+    """Let this process open as many descriptors as it may: what a shell allows at first is enough for few visitors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else hard
+    with contextlib.suppress(OSError, ValueError):  # then it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def room() -> int:
+    """Return how many visitors' connections there are descriptors for, each with one to a notebook."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return int((_ENOUGH if soft == resource.RLIM_INFINITY else soft) * (1 - _RESERVE) / 2)
 
 
 def bind(address: str | None, port: int) -> socket.socket:
     """Listen on ``address``, on all of them for None. Raises OSError. Who connects waits until it is served."""
     if address is None and socket.has_dualstack_ipv6():
-        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
-    family = socket.AF_INET6 if address is not None and ":" in address else socket.AF_INET
-    return socket.create_server((address or "", port), family=family, backlog=_BACKLOG)
+        sock = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
+    else:
+        family = socket.AF_INET6 if address is not None and ":" in address else socket.AF_INET
+        sock = socket.create_server((address or "", port), family=family, backlog=_BACKLOG)
+    for level, option, value in _OPTIONS:
+        sock.setsockopt(level, option, value)
+    return sock
 
 
 async def serve(
-    stack: contextlib.AsyncExitStack, app: web.Application, sock: socket.socket, decide: Decide | None = None
+    stack: contextlib.AsyncExitStack,
+    app: web.Application,
+    sock: socket.socket,
+    decide: Decide | None = None,
+    terms: Terms = Terms(),
 ) -> None:
     """Serve ``app`` until ``stack`` is left; with ``decide`` some requests go to notebooks instead."""
+    loop = asyncio.get_running_loop()
+    sweep = Sweep(loop, terms.deadlines.look)
+    stack.callback(sweep.close)
     # A visitor who leaves ends the handler too; what must be finished is shielded where it is done.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
@@ -31,7 +93,9 @@ async def serve(
     if decide is None:
         await web.SockSite(runner, sock, backlog=_BACKLOG).start()
         return
-    loop, server = asyncio.get_running_loop(), runner.server
-    assert server is not None
-    listening = await loop.create_server(lambda: Connection(server, decide, loop), sock=sock, backlog=_BACKLOG)
+    assert runner.server is not None
+    service = Service(runner.server, decide, sweep, terms.deadlines, terms.upload_limit)
+    crowd = Crowd(room(), terms.connections_per_address, terms.trusted)
+    hall = Hall(crowd, sweep, terms.deadlines.parting, lambda peer, left: Connection(service, loop, peer, left))
+    listening = await loop.create_server(lambda: Door(hall), sock=sock, backlog=_BACKLOG)
     stack.callback(listening.close)

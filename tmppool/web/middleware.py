@@ -1,5 +1,6 @@
 """Errors into answers, in one place: a page for a person, JSON for a program, and never a traceback."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -7,8 +8,11 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from tmppool.proxy.forwarded import is_loopback
 from tmppool.web.api import require_token
 from tmppool.web.pages import Pages, wants_page
+
+_HOST = re.compile(r"^(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]{1,5})?$")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -18,6 +22,8 @@ _TITLES = {
     404: "Nothing here",
     405: "Not this way",
     413: "Too large",
+    421: "Not at this address",
+    503: "Not now",
 }
 _MESSAGES = {
     404: "There is no page at this address.",
@@ -49,15 +55,39 @@ def errors(pages: Pages) -> Middleware:
     return answer
 
 
-def token(wanted: str | None) -> Middleware:
-    """Return the middleware that asks every request for the admin token."""
+def operator_only(token: str | None, ip: str) -> Middleware:
+    """Return the middleware of the admin listener at ``ip``: it asks every request for the token.
+
+    A browser on the operator's machine reaches loopback for any page that it shows, so what a page of another origin
+    sends is refused, reading included (Fetch Metadata). Without a token also what comes by another name than this
+    machine's: a foreign name that leads to loopback would make a foreign page one of ours (DNS rebinding).
+    """
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        require_token(request, wanted)
+        hosts = request.headers.getall("Host", [])
+        if token is None and not (len(hosts) == 1 and _is_here(hosts[0], ip)):
+            raise web.HTTPMisdirectedRequest(text="Without a token this is answered at this machine's own name only.")
+        if _is_foreign(request, hosts[0] if hosts else ""):
+            raise web.HTTPForbidden(text="This is not for pages of other origins.")
+        require_token(request, token)
         return await handler(request)
 
     return check
+
+
+def _is_here(host: str, ip: str) -> bool:
+    """Whether ``host``, with or without a port, names this machine's loopback or ``ip``."""
+    found = _HOST.match(host)
+    name = (found[1] or found[2]).lower() if found else ""
+    return name == ip.lower() or is_loopback(name)
+
+
+def _is_foreign(request: web.Request, host: str) -> bool:
+    sites, origins = (request.headers.getall(name, []) for name in ("Sec-Fetch-Site", "Origin"))
+    return any(site not in ("same-origin", "none") for site in sites) or any(
+        origin.partition("://")[2].lower() != host.lower() for origin in origins
+    )
 
 
 def _say(

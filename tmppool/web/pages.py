@@ -23,7 +23,8 @@ HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     # Not "no-referrer": under that browsers send "Origin: null" with a form (Fetch, section 3.2).
-    "Referrer-Policy": "same-origin",
+    # Not "same-origin": with it a link's workshop code would reach the notebook.
+    "Referrer-Policy": "strict-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }

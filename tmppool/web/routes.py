@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from tmppool.web import links, middleware
+from tmppool.web import links, middleware, openapi
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
 from tmppool.web.front import Front
@@ -36,18 +36,20 @@ def public(front: Front | None, api: Api, user: User, pages: Pages) -> web.Appli
     router.add_delete("/api/session/{key}", api.session)
     router.add_post("/api/session/{key}/{verb:extend|touch}", api.session)
     router.add_get("/health", api.health)
+    router.add_get(openapi.PATH, openapi.serve(openapi.public(with_pages=front is not None)))
     router.add_get("/robots.txt", _robots)
     router.add_get("/static/{name}", Static().serve)
     return app
 
 
-def admin(handlers: Admin, pages: Pages, token: str | None) -> web.Application:
-    """Return the admin listener's application."""
-    app = web.Application(middlewares=[middleware.errors(pages), middleware.token(token)])
+def admin(handlers: Admin, pages: Pages, token: str | None, ip: str) -> web.Application:
+    """Return the application of the admin listener at ``ip``."""
+    app = web.Application(middlewares=[middleware.errors(pages), middleware.operator_only(token, ip)])
     app.router.add_delete("/api/pool", handlers.drain)
     app.router.add_get("/api/notebooks", handlers.notebooks)
     app.router.add_delete("/api/notebooks/{key}", handlers.end)
     app.router.add_get("/metrics", handlers.metrics)
+    app.router.add_get(openapi.PATH, openapi.serve(openapi.admin(needs_token=token is not None)))
     return app
 
 

@@ -113,7 +113,7 @@ class Site:
 
 
 def visitor_id(cookie: str) -> str:
-    return hashlib.blake2s(cookie.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2s(cookie.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 async def finished(work: Coroutine[Any, Any, None]) -> None:

@@ -7,6 +7,7 @@
   const status = document.getElementById("status");
   const say = document.getElementById("say");
   const { auto, retryAfter } = form.dataset;
+  const opened = Date.now(); // goes on while the machine sleeps, as the ticket's age does
   let timer;
 
   // idle: the reader decides; wait: counting down; busy: submitted.
@@ -17,7 +18,11 @@
     say.textContent = spoken;
   };
 
-  const submit = () => (form.requestSubmit ? form.requestSubmit() : form.querySelector("button").click());
+  // A ticket is good for ten minutes; after that the page is asked for anew, which brings a fresh one.
+  const submit = () => {
+    if (Date.now() - opened > 540000) return location.replace(location.href);
+    return form.requestSubmit ? form.requestSubmit() : form.querySelector("button").click();
+  };
 
   // Only for a reader who is looking: not while prerendering, not in a hidden tab.
   const whenSeen = (then) => {
@@ -53,13 +58,17 @@
     return whenSeen(submit);
   }
   // A little jitter, so that a whole class does not return in the same instant.
-  const due = Date.now() + Math.max(1, Number(retryAfter) || 5) * 1000 * (1 + Math.random() * 0.15);
+  const wanted = Math.max(1, Number(retryAfter) || 5);
+  const due = Date.now() + (wanted + Math.random() * Math.min(20, wanted * 0.15)) * 1000;
   const tick = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
     if (left <= 0) return whenSeen(submit);
-    status.textContent = `Trying again in ${left} second${left === 1 ? "" : "s"}`;
+    const [n, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
+    status.textContent = `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
     timer = setTimeout(tick, 250);
   };
   set("wait");
   tick();
+  // Who types a code is not to be sent off in the middle of it.
+  if (form.elements.code) form.elements.code.addEventListener("input", () => set("idle"), { once: true });
 })();

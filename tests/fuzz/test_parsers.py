@@ -1,0 +1,135 @@
+"""What reads a stranger's text: it never raises what nobody expects, and what it returns is what it promises."""
+
+import ipaddress
+import re
+
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import example, given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from tests.fuzz.effort import examples
+from tmppool.proxy import headers
+from tmppool.proxy.forwarded import identify, networks
+from tmppool.running import base_path
+from tmppool.web import links
+from tmppool.web.gate import TARGET
+from tmppool.web.site import Site
+from tmppool.web.tickets import Tickets
+
+KEY = "k" * 22
+SECRET = b"s" * 32
+TRUSTED = networks(["127.0.0.0/8", "10.0.0.0/8", "fd00::/8"])
+
+visible = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
+pieces = st.sampled_from(
+    ["/", "//", "\\", "..", "?", "&", "=", "pool=", "spawn", "lab", "tree", "notebooks", "/spawn/", "%2f", "%5c", "%00", "%ff", ".ipynb", ":", "@", "evil.example"]
+)  # fmt: skip
+raws = st.lists(pieces | st.text(visible, max_size=5), max_size=12).map(lambda words: "/" + "".join(words))
+sent = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF))  # fmt: skip
+
+
+@given(raw=raws | st.text(max_size=40), landing=st.sampled_from(["/tree", "/lab?reset", "/"]))
+@example(raw="/spawn//evil.example/x", landing="/tree")
+@example(raw="/spawn/\\evil.example", landing="/tree")
+@example(raw="//evil.example", landing="/tree")
+@examples(400)
+def test_a_link_leads_below_one_slash(raw: str, landing: str) -> None:
+    target = links.target_of(raw, landing)
+    assert re.match(r"/(?![/\\])", target)
+    location = base_path(KEY) + target.lstrip("/")
+    assert TARGET.match(location) is not None or re.search(r"\s", raw)
+    document = links.document_of(target)
+    assert document is None or document.endswith(".ipynb")
+    assert links.document_of(raw) is None or isinstance(links.document_of(raw), str)
+    assert isinstance(links.pool_of(raw), str | None)
+
+
+@given(raw=raws)
+@examples(400)
+def test_the_form_posts_below_spawn_and_leads_where_the_link_did(raw: str) -> None:
+    action = links.action_of(raw)
+    assert re.match(r"/spawn(?=[/?]|$)", action)
+    assert links.action_of(action) == action
+    assert links.target_of(action, "/tree") == links.target_of(raw, "/tree")
+    assert links.pool_of(action) == links.pool_of(raw)
+
+
+@given(suffix=sent, key=st.text(visible, max_size=140) | st.just(KEY))
+@examples(400)
+def test_an_address_of_a_notebook_is_read_whole_or_not_at_all(suffix: str, key: str) -> None:
+    raw = f"/user/{key}{suffix}"
+    found = TARGET.match(raw)
+    if found is None:
+        return
+    slash = "" if found[2] is None else "/"
+    assert f"/user/{found[1]}{slash}{found[2] or ''}{found[3] or ''}" == raw
+    assert re.fullmatch(r"[A-Za-z0-9_-]{16,128}", found[1])
+    assert "?" not in (found[2] or "")
+
+
+@given(
+    cookies=st.lists(sent | st.builds("{}={}".format, st.sampled_from(["tmppool", "__Host-tmppool", "a", ""]), sent)),
+    mark=st.sampled_from(["; ", ";", ",", ""]),
+)
+@example(cookies=["tmppool=" + "\udcff" * 22], mark="")
+@examples(400)
+def test_any_cookies_name_one_visitor_or_none(cookies: list[str], mark: str) -> None:
+    site = Site(pools=None, ledger=None, landing={}, images={})  # type: ignore[arg-type]
+    request = make_mocked_request("GET", "/")
+    request._headers = CIMultiDict({"Host": "h", "Cookie": mark.join(cookies)})  # it encodes what it is given otherwise
+    visitor = site.visitor(request)
+    assert visitor is None or re.fullmatch(r"[0-9a-f]{32}", visitor)
+
+
+@given(
+    at=st.integers(0, 200),
+    gone=st.integers(0, 200),
+    put=st.text(max_size=5) | st.sampled_from([".", "..", "=", "\x00", "\udcff"]),
+    visitor=st.none() | st.text() | st.just("anna"),
+)
+@examples(400)
+def test_a_ticket_that_was_changed_gives_nothing_more(at: int, gone: int, put: str, visitor: str | None) -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue("anna")
+    changed = ticket[:at] + put + ticket[at + gone :]
+    was_right = tickets.redeem(changed, visitor)
+    if was_right:  # base64 may be written in several ways
+        assert visitor == "anna"
+    assert tickets.redeem(ticket, "anna") is not was_right
+    tickets.give_back(changed, visitor)
+
+
+@given(text=st.text() | st.lists(st.sampled_from("aA0-_.=e"), max_size=120).map("".join))
+@examples(300)
+def test_what_nobody_signed_is_no_ticket(text: str) -> None:
+    tickets = Tickets(SECRET)
+    assert tickets.redeem(text, "anna") is False
+    tickets.give_back(text, None)
+
+
+@given(
+    peer=st.sampled_from(["127.0.0.1", "10.1.1.1", "203.0.113.1", "::1", "fd00::1", "::ffff:10.0.0.1"]),
+    said=st.lists(
+        st.tuples(
+            st.sampled_from(["X-Forwarded-For", "X-Forwarded-Proto", "X-Scheme", "X-Forwarded-Host", "Host", "Forwarded"]),
+            sent | st.lists(st.sampled_from(["203.0.113.7", "10.1.1.1", "[::1]:80", "fe80::1%a", "::", " ", ",", "1.1", "https"])).map(", ".join),
+        )
+    ),
+)  # fmt: skip
+@examples(400)
+def test_who_is_said_to_be_behind_a_proxy_has_an_address(peer: str, said: list[tuple[str, str]]) -> None:
+    client = identify(peer, CIMultiDict(said), TRUSTED)
+    ipaddress.ip_address(client.address)
+    assert client.scheme in ("http", "https")
+    lines = headers.identity(client, "t").split(b"\r\n")
+    assert all(re.fullmatch(rb"(?:[A-Za-z-]+: [!-~][ -~]*)?", line) for line in lines), lines
+
+
+@given(origin=sent, host=sent, site=st.none() | sent)
+@examples(300)
+def test_any_origin_is_ours_or_another(origin: str, host: str, site: str | None) -> None:
+    found = CIMultiDict({"Origin": origin, "Host": host} | ({} if site is None else {"Sec-Fetch-Site": site}))
+    is_cross = Site(pools=None, ledger=None, landing={}, images={}).is_cross_site("203.0.113.1", found)  # type: ignore[arg-type]
+    if site is None and not is_cross:
+        assert origin.lower().endswith(host.lower())

@@ -1,0 +1,481 @@
+"""Who may start one: a number an hour for each address, any number with the code, no guessing of it."""
+
+import asyncio
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from tests.web.guests import Answer, Guest, Place
+from tmppool.errors import PoolEmptyError
+from tmppool.web import admission as admission_module
+from tmppool.web.admission import WRONG_CODES_PER_HOUR, Admission, Buckets, RefusedError, is_same, place_of
+
+Open = Any
+HERE = "198.51.100.7"
+SECOND = 1_000_000_000
+HOUR = 3600 * SECOND
+
+
+class Now:
+    """Nanoseconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 10**15 + 7
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def now() -> Now:
+    return Now()
+
+
+# Buckets
+
+
+def test_a_bucket_gives_what_it_holds_and_then_says_when_there_is_more(now: Now) -> None:
+    buckets = Buckets(60, now)
+    assert [buckets.take(b"a") for _ in range(62)] == [0] * 60 + [60, 60]
+    assert buckets.take(b"b") == 0
+
+
+@pytest.mark.parametrize("size", [1, 7, 60, 3599])
+def test_a_token_is_back_exactly_when_said_and_not_a_nanosecond_before(now: Now, size: int) -> None:
+    buckets = Buckets(size, now)
+    for _ in range(size):
+        assert buckets.take(b"a") == 0
+    first = now.now
+    back = -(-HOUR // size)
+    now.now = first + back - 1
+    assert buckets.take(b"a") == 1
+    now.now = first + back
+    assert buckets.take(b"a") == 0
+    assert buckets.take(b"a") > 0
+
+
+def test_the_wait_that_is_said_is_enough_and_one_second_less_is_not(now: Now) -> None:
+    buckets = Buckets(7, now)
+    for _ in range(7):
+        buckets.take(b"a")
+    now.now += 123 * SECOND + 456
+    wait = buckets.take(b"a")
+    now.now += (wait - 1) * SECOND
+    assert buckets.take(b"a") == 1
+    now.now += SECOND
+    assert buckets.take(b"a") == 0
+
+
+@given(st.integers(1, 9), st.lists(st.tuples(st.integers(0, HOUR // 2), st.booleans()), max_size=60))
+def test_a_bucket_is_the_textbooks(size: int, moves: list[tuple[int, bool]]) -> None:
+    """Against tokens that are counted as such, in units of 1/HOUR of a token, so that both are exact."""
+    now = Now()
+    buckets, tokens = Buckets(size, now), size * HOUR
+    for passed, is_given_back in moves:
+        now.now += passed
+        tokens = min(size * HOUR, tokens + passed * size)
+        is_there = tokens >= HOUR
+        assert (buckets.wait(b"a") == 0) is is_there
+        assert (buckets.take(b"a") == 0) is is_there
+        if is_there:
+            tokens -= HOUR
+            if is_given_back:
+                buckets.give_back(b"a")
+                tokens += HOUR
+        assert len(buckets) == (tokens < size * HOUR)
+
+
+def test_a_full_bucket_takes_no_memory(now: Now) -> None:
+    buckets = Buckets(3, now)
+    for number in range(100):
+        buckets.take(b"%d" % number)
+    now.now += HOUR
+    buckets.take(b"a")
+    assert len(buckets) == 1
+
+
+def test_the_buckets_of_however_many_addresses_stay_below_twenty_megabytes(now: Now) -> None:
+    tracemalloc.start()
+    try:
+        buckets = Buckets(60, now)
+        for number in range(150_000):
+            assert buckets.take(number.to_bytes(8, "big")) == 0
+        size = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(buckets) == admission_module._REMEMBERED <= 100_000
+    assert size < 20 * 2**20
+
+
+def test_the_one_longest_untouched_is_forgotten_first(now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "_REMEMBERED", 3)
+    buckets = Buckets(2, now)
+    for key in (b"a", b"b", b"c", b"a", b"d"):
+        assert buckets.take(key) == 0
+    assert buckets.take(b"a") > 0  # touched since
+    assert [buckets.take(b"b"), buckets.take(b"b")] == [0, 0]
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_one_place"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:DB8:0001:2:0:0:0:9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("2001:db8:1:2::1", "192.0.2.1", False),
+        ("", "no address", True),
+    ],
+)
+def test_an_address_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, is_one_place: bool) -> None:  # noqa: FBT001
+    assert (place_of(one) == place_of(other)) is is_one_place
+
+
+# Admission
+
+
+def started(
+    admission: Admission, address: str = HERE, visitor: str | None = None, code: str = ""
+) -> RefusedError | None:
+    try:
+        with admission.start(address, visitor, code):
+            return None
+    except RefusedError as error:
+        return error
+
+
+def refused(*given: Any) -> tuple[str, int]:
+    found = started(*given)
+    assert found is not None
+    return found.cause, found.retry_after
+
+
+def test_an_address_may_start_so_many_in_an_hour(now: Now) -> None:
+    admission = Admission(5, None, now)
+    assert [started(admission) for _ in range(5)] == [None] * 5
+    assert refused(admission) == ("starts", 720)
+    assert started(admission, "198.51.100.8") is None
+    now.now += 720 * SECOND
+    assert started(admission) is None
+    assert refused(admission) == ("starts", 720)
+
+
+def test_0_is_no_limit(now: Now) -> None:
+    admission = Admission(0, None, now)
+    assert [started(admission) for _ in range(1000)] == [None] * 1000
+
+
+def test_what_the_pool_could_not_give_costs_nothing(now: Now) -> None:
+    admission = Admission(1, None, now)
+    for _ in range(10):
+        with pytest.raises(PoolEmptyError), admission.start(HERE):
+            raise PoolEmptyError("none", retry_after=1)
+    assert started(admission) is None
+    assert refused(admission)[0] == "starts"
+
+
+def test_a_visitor_who_left_after_the_start_has_paid(now: Now) -> None:
+    admission = Admission(1, None, now)
+    with pytest.raises(asyncio.CancelledError), admission.start(HERE):
+        raise asyncio.CancelledError
+    assert refused(admission)[0] == "starts"
+
+
+def test_the_code_lifts_the_limit_and_costs_the_address_nothing(now: Now) -> None:
+    admission = Admission(1, "monday", now)
+    assert [started(admission, HERE, None, "monday") for _ in range(100)] == [None] * 100
+    assert started(admission) is None
+    assert refused(admission)[0] == "starts"
+    assert started(admission, HERE, None, " monday ") is None
+
+
+def test_a_visitor_gives_the_code_once(now: Now) -> None:
+    admission = Admission(1, "monday", now)
+    assert started(admission, HERE, "anna", "monday") is None
+    assert [started(admission, HERE, "anna") for _ in range(9)] == [None] * 9
+    assert started(admission, HERE, "bert") is None
+    assert refused(admission, HERE, "bert")[0] == "starts"
+    assert started(admission, HERE, None, "monday") is None
+    assert refused(admission, HERE, None)[0] == "starts"  # a program has no name to remember
+
+
+def test_only_so_many_participants_are_remembered(now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "_REMEMBERED", 3)
+    admission = Admission(1, "monday", now)
+    for visitor in ("anna", "bert", "carl", "anna", "dora"):
+        started(admission, HERE, visitor, "monday")
+    assert list(admission._participants) == ["carl", "anna", "dora"]
+
+
+@pytest.mark.parametrize("code", ["Monday", "monday2", "monda", "x", "\xff", "\udcff", "montag\0"])
+def test_a_wrong_code_is_refused_and_costs_no_start(now: Now, code: str) -> None:
+    admission = Admission(1, "monday", now)
+    assert refused(admission, HERE, "anna", code) == ("code", 0)
+    assert started(admission, HERE, "anna") is None
+    assert refused(admission, HERE, "anna")[0] == "starts"
+
+
+def test_after_too_many_wrong_codes_a_right_one_does_not_stand_out(now: Now) -> None:
+    admission = Admission(100, "monday", now)
+    for number in range(WRONG_CODES_PER_HOUR):
+        assert refused(admission, HERE, None, f"guess {number}") == ("code", 0)
+    wait = -(-3600 // WRONG_CODES_PER_HOUR)
+    assert refused(admission, HERE, None, "guess") == ("guesses", wait)
+    assert refused(admission, HERE, None, "monday") == ("guesses", wait)
+    assert started(admission, "198.51.100.8", None, "monday") is None
+    assert started(admission) is None  # without a code as ever
+    now.now += wait * SECOND
+    assert started(admission, HERE, None, "monday") is None
+    assert refused(admission, HERE, None, "guess") == ("code", 0)
+
+
+def test_without_a_workshop_code_a_code_means_nothing(now: Now) -> None:
+    for code in (None, ""):
+        admission = Admission(1, code, now)
+        assert not admission.has_code
+        assert started(admission, HERE, "anna", "x") is None
+        assert refused(admission, HERE, "anna", "x")[0] == "starts"
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "b"), ("", "a"), ("a", "aa"), ("?", "\udcff"), ("é", "e")])
+def test_two_secrets_are_the_same_only_when_they_are(one: str, other: str) -> None:
+    assert is_same(one, one)
+    assert not is_same(one, other)
+
+
+def test_a_proxy_that_was_not_named_is_hinted_at_once_and_no_address_is_logged(now: Now) -> None:
+    admission = Admission(1, None, now)
+    with capture_logs() as logs:
+        for address in ("8.8.8.8", "10.0.0.1", "10.0.0.2"):
+            started(admission, address)
+            refused(admission, address)
+    (entry,) = logs
+    assert "--trusted-proxies" in entry["message"]
+    assert "10.0.0" not in str(entry)
+
+
+# In the service
+
+
+def behind(place: Place, address: str) -> Guest:
+    return place.person(X_Forwarded_For=address)
+
+
+@pytest.fixture
+async def classroom(open_place: Open) -> Place:
+    """Three starts an hour for each address, a code, and a proxy in front that is believed."""
+    return await open_place(pool_size=50, starts_per_hour=3, workshop_code="monday", trusted_proxies=("127.0.0.1",))
+
+
+async def statuses(asking: list[Any]) -> list[int]:
+    answers: list[Answer] = await asyncio.gather(*asking)
+    return sorted(answer.status for answer in answers)
+
+
+async def test_a_class_of_forty_behind_one_address_is_served_with_the_code(classroom: Place) -> None:
+    found = await statuses([behind(classroom, HERE).click("/lab/tree/a.ipynb?x=1&code=monday") for _ in range(40)])
+    assert found == [303] * 40
+    assert (await classroom.stats())["assigned"] == 40
+
+
+async def test_a_class_of_forty_without_the_code_gets_as_many_as_the_limit_says(classroom: Place) -> None:
+    assert await statuses([behind(classroom, HERE).click("/") for _ in range(40)]) == [303] * 3 + [429] * 37
+    assert (await classroom.stats())["assigned"] == 3
+
+
+async def test_neighbours_in_one_ipv6_network_share_a_limit(classroom: Place) -> None:
+    found = await statuses([behind(classroom, f"2001:db8:1:2:{n:x}::{n:x}").click("/") for n in range(10)])
+    assert found == [303] * 3 + [429] * 7
+    assert (await behind(classroom, "2001:db8:1:3::1").click("/")).status == 303
+
+
+async def test_a_forged_address_changes_nothing(open_place: Open) -> None:
+    place = await open_place(pool_size=10, starts_per_hour=3)
+    asking = [
+        place.person(X_Forwarded_For=f"192.0.2.{n}", Forwarded=f"for=192.0.2.{n}", X_Real_IP=f"192.0.2.{n}").click()
+        for n in range(10)
+    ]
+    assert await statuses(asking) == [303] * 3 + [429] * 7
+
+
+async def test_behind_a_believed_proxy_only_its_own_word_counts(classroom: Place) -> None:
+    asking = [behind(classroom, f"192.0.2.{n}, {HERE}").click("/") for n in range(10)]
+    assert await statuses(asking) == [303] * 3 + [429] * 7
+
+
+async def use_up(place: Place) -> None:
+    for _ in range(3):
+        assert (await behind(place, HERE).click()).status == 303
+
+
+async def test_the_limited_page_says_why_and_when_and_asks_for_the_code(classroom: Place) -> None:
+    await use_up(classroom)
+    person = behind(classroom, HERE)
+    page = await person.click("/lab/tree/a.ipynb?x=1")
+    assert page.status == 429
+    assert 1190 < int(page.headers["Retry-After"]) <= 1200
+    assert f'data-retry-after="{page.headers["Retry-After"]}"' in page.text
+    assert "Your network address has started many notebooks lately" in page.text
+    assert "in 20 minutes" in page.text
+    assert 'name="code"' in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    assert page.form()["action"] == "/spawn/lab/tree/a.ipynb?x=1"
+    fields = page.form()
+    answer = await person.post(fields.pop("action"), fields | {"code": "monday"}, Sec_Fetch_Site="same-origin")
+    assert answer.status == 303
+    assert answer.location.endswith("/lab/tree/a.ipynb?x=1")
+
+
+async def test_without_a_workshop_code_no_field_is_shown(open_place: Open) -> None:
+    place = await open_place(starts_per_hour=1)
+    await place.person().click()
+    page = await place.person().click()
+    assert page.status == 429
+    assert "code" not in page.text.lower()
+
+
+async def test_the_ticket_of_who_was_limited_is_good_again(classroom: Place) -> None:
+    await use_up(classroom)
+    person = behind(classroom, HERE)
+    page = await person.get("/")
+    fields = page.form()
+    action = fields.pop("action")
+    for data in (fields, fields | {"code": "wrong"}):
+        assert (await person.post(action, data, Sec_Fetch_Site="same-origin")).status in (403, 429)
+    assert (await person.post(action, fields | {"code": "monday"}, Sec_Fetch_Site="same-origin")).status == 303
+
+
+async def test_a_visitor_who_returns_to_a_notebook_is_not_limited(open_place: Open) -> None:
+    place = await open_place(starts_per_hour=1)
+    person = place.person()
+    page = await person.get("/")
+    key = (await person.press(page)).key
+    for _ in range(5):
+        assert (await person.get("/lab")).key == key
+        assert (await person.press(page)).key == key
+
+
+async def test_a_pool_that_is_full_or_warming_costs_no_start(open_place: Open) -> None:
+    place = await open_place(pool_size=1, starts_per_hour=2)
+    first, second = place.person(), place.person()
+    key = (await first.click()).key
+    assert [(await second.click()).title for _ in range(4)] == ["All notebooks are in use"] * 4
+    assert [(await place.program().post("/api/spawn")).json["status"] for _ in range(4)] == ["full"] * 4
+    await first.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+    await place.until(warm=1)
+    assert (await second.click()).status == 303
+    assert "Many starts" in (await place.person().click()).title
+
+
+async def test_the_code_in_a_link_is_remembered_and_kept_from_the_notebook(classroom: Place) -> None:
+    await use_up(classroom)
+    person = behind(classroom, HERE)
+    first = await person.click("/lab/tree/a.ipynb?x=1&code=monday&y=2")
+    assert first.location == f"/user/{first.key}/lab/tree/a.ipynb?x=1&y=2"
+    assert (await person.get("/lab?code=monday")).location == f"/user/{first.key}/lab"
+    await person.ask("DELETE", f"/api/session/{first.key}", {"Sec-Fetch-Site": "same-origin"})
+    assert (await person.click("/lab")).status == 303
+
+
+@pytest.mark.parametrize("link", ["/?code=monday", "/spawn?code=monday", "/tree?code=mon%64ay", "/lab?code=+monday"])
+async def test_any_link_may_hold_the_code(classroom: Place, link: str) -> None:
+    await use_up(classroom)
+    answer = await behind(classroom, HERE).click(link)
+    assert answer.status == 303
+    assert "monday" not in answer.location
+    assert "code" not in answer.location
+
+
+async def test_without_a_workshop_code_the_codes_of_links_are_the_documents_own(place: Place) -> None:
+    answer = await place.person().click("/lab/tree/a.ipynb?code=1&x")
+    assert answer.location.endswith("/lab/tree/a.ipynb?code=1&x")
+
+
+async def test_a_wrong_code_is_said_and_the_field_wins_over_the_link(classroom: Place) -> None:
+    person = behind(classroom, HERE)
+    page = await person.click("/lab?code=tuesday&x")
+    assert (page.status, page.title) == (403, "That code is not right")
+    assert "tuesday" not in page.text
+    assert "data-retry-after" not in page.text
+    assert page.form()["action"] == "/spawn/lab?x"
+    for code, status in (("friday", 403), ("monday", 303)):
+        fields = page.form()
+        answer = await person.post(fields.pop("action"), fields | {"code": code}, Sec_Fetch_Site="same-origin")
+        assert answer.status == status
+
+
+async def test_guessing_the_code_is_limited(classroom: Place) -> None:
+    person = behind(classroom, HERE)
+    for n in range(WRONG_CODES_PER_HOUR):
+        assert (await person.click(f"/?code=guess{n}")).status == 403
+    page = await person.click("/?code=monday")
+    assert (page.status, page.title) == (429, "Too many wrong codes")
+    assert int(page.headers["Retry-After"]) > 1
+    assert (await behind(classroom, HERE).click("/")).status == 303
+
+
+# Programs
+
+
+@pytest.fixture
+def program(classroom: Place) -> Callable[..., Guest]:
+    return lambda: classroom.program(X_Forwarded_For=HERE)
+
+
+async def test_a_program_is_limited_as_a_person_is(classroom: Place, program: Callable[..., Guest]) -> None:
+    for _ in range(3):
+        assert (await program().post("/api/spawn")).status == 200
+    answer = await program().post("/api/spawn")
+    assert answer.status == 429
+    assert set(answer.json) == {"status", "message"}
+    assert answer.json["status"] == "limited"
+    assert 1190 < int(answer.headers["Retry-After"]) <= 1200
+    assert (await behind(classroom, HERE).click()).status == 429  # one limit for both
+    assert (await program().post("/api/spawn?code=monday")).status == 200
+    assert (await program().post("/api/spawn", {"code": "monday"})).status == 200
+    wrong = await program().post("/api/spawn?code=sunday")
+    assert (wrong.status, wrong.json["status"]) == (403, "wrong-code")
+    assert (await classroom.stats())["assigned"] == 5
+
+
+async def test_the_operators_token_lifts_the_limit(open_place: Open) -> None:
+    place = await open_place(pool_size=5, starts_per_hour=1, api_auth_token="right-token-of-the-api")
+    program = place.program(Authorization="token right-token-of-the-api")
+    assert [(await program.post("/api/spawn")).status for _ in range(4)] == [200] * 4
+    assert (await place.program().post("/api/spawn?code=x")).status == 403
+
+
+async def test_a_foreign_page_takes_no_notebook_by_the_api_unless_its_origin_is_allowed(open_place: Open) -> None:
+    place = await open_place(allow_origin="https://docs.example")
+    for site, origin, status in (
+        ("cross-site", "https://evil.example", 403),
+        ("same-site", "null", 403),
+        ("cross-site", "https://docs.example", 200),
+        ("same-origin", place.url, 200),
+    ):
+        answer = await place.program(Sec_Fetch_Site=site, Origin=origin).post("/api/spawn")
+        assert answer.status == status, origin
+    assert (await place.stats())["assigned"] == 2
+
+
+async def test_no_code_and_no_address_is_logged(classroom: Place) -> None:
+    with capture_logs() as logs:
+        await use_up(classroom)
+        person = behind(classroom, HERE)
+        for link in ("/", "/?code=tuesday-wrong", "/?code=monday"):
+            await person.click(link)
+        await classroom.program(X_Forwarded_For=HERE).post("/api/spawn?code=monday")
+    said = str(logs)
+    assert said.count("notebook.assigned") == 5  # it was listened to
+    for secret in ("monday", "tuesday", HERE):
+        assert secret not in said

@@ -1,0 +1,134 @@
+"""The documents say what is served: no path more, no path less."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.web.guests import Place
+from tmppool import __version__
+from tmppool.web import links, openapi, routes
+
+ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
+"""Other spellings of what is described, as tmpnb had them."""
+
+PAGES = {
+    "/",
+    "/spawn/{rest}",
+    *(f"/{prefix}" for prefix in links.PREFIXES),
+    *(f"/{prefix}/{{rest}}" for prefix in links.PREFIXES),
+    "/robots.txt",
+    "/static/{name}",
+}
+"""For people and their browsers."""
+
+PROXIED = {"/user/{rest}"}
+
+
+class Handlers:
+    def __getattr__(self, name: str) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            raise NotImplementedError
+
+        return handle
+
+
+def application(make: Callable[..., web.Application], **known: Any) -> web.Application:
+    """The application with its real addresses, and nothing behind them."""
+    return make(**{name: known.get(name, Handlers()) for name in inspect.signature(make).parameters})
+
+
+def served(app: web.Application) -> dict[str, set[str]]:
+    """The methods of each address; one that stands for several words is written out."""
+    found: dict[str, set[str]] = {}
+    for route in app.router.routes():
+        assert route.resource is not None
+        pattern = route.resource.get_info().get("pattern")
+        path = route.resource.canonical
+        words = re.search(r"\(\?P<(\w+)>(\w+(?:\|\w+)+)\)", pattern.pattern) if pattern else None
+        paths = [path.replace(f"{{{words[1]}}}", word) for word in words[2].split("|")] if words else [path]
+        for each in paths:
+            found.setdefault(each, set()).add(route.method)
+    return found
+
+
+def described(document: dict[str, Any]) -> dict[str, set[str]]:
+    return {path: {name.upper() for name in item if name != "parameters"} for path, item in document["paths"].items()}
+
+
+def without_head(methods: set[str]) -> set[str]:
+    """HEAD goes with every GET (RFC 9110 section 9.3.2) and is not described."""
+    return methods - {"HEAD"}
+
+
+@pytest.mark.parametrize("with_pages", [True, False], ids=["with pages", "API only"])
+def test_the_public_document_describes_each_address_that_is_no_page(with_pages: bool) -> None:  # noqa: FBT001
+    app = application(routes.public, **({} if with_pages else {"front": None}))
+    found = {path: without_head(methods) for path, methods in served(app).items() if path not in PAGES | PROXIED}
+    for alias, path in ALIASES.items():
+        assert found.pop(alias) == found[path]
+    assert found == described(openapi.public(with_pages=with_pages))
+
+
+def test_the_admin_document_describes_each_address() -> None:
+    app = application(routes.admin, token=None)
+    found = {path: without_head(methods) for path, methods in served(app).items()}
+    assert found == described(openapi.admin(needs_token=False))
+
+
+def documents() -> list[dict[str, Any]]:
+    return [
+        openapi.public(with_pages=True),
+        openapi.public(with_pages=False),
+        openapi.admin(needs_token=True),
+        openapi.admin(needs_token=False),
+    ]
+
+
+def parts(node: Any) -> Any:
+    yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from parts(part)
+
+
+def test_every_object_names_all_that_it_holds() -> None:
+    for document in documents():
+        paths = {path: item for path, item in document["paths"].items() if path != openapi.PATH}
+        objects = [
+            part
+            for part in parts([paths, document["components"]])
+            if isinstance(part, dict) and part.get("type") == "object"
+        ]
+        assert len(objects) > 1
+        assert all(part["additionalProperties"] is False for part in objects)
+
+
+def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() -> None:
+    for document in documents():
+        known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+        found = list(parts(document))
+        assert {part["$ref"] for part in found if isinstance(part, dict) and "$ref" in part} <= known
+        names = [part["operationId"] for part in found if isinstance(part, dict) and "operationId" in part]
+        assert len(names) == len(set(names)) > 3
+
+
+def test_a_token_is_asked_for_where_the_service_asks_for_one() -> None:
+    for with_pages, wanted in ((True, [{}]), (False, [{"token": []}])):
+        assert openapi.public(with_pages=with_pages)["paths"]["/api/spawn"]["post"]["security"] == wanted
+    for needs_token, wanted in ((False, [{}]), (True, [{"token": []}])):
+        assert openapi.admin(needs_token=needs_token)["security"] == wanted
+
+
+async def test_both_listeners_serve_their_own_document(place: Place) -> None:
+    for guest, document in (
+        (place.program(), openapi.public(with_pages=True)),
+        (place.operator(), openapi.admin(needs_token=False)),
+    ):
+        answer = await guest.get("/api/openapi.json")
+        assert (answer.status, answer.json) == (200, document)
+        assert answer.headers["Content-Type"].startswith("application/json")
+        assert answer.json["openapi"].startswith("3.1")
+        assert answer.json["info"]["version"] == __version__

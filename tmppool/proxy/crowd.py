@@ -1,0 +1,56 @@
+"""Who is connected, counted by address, and how many are too many. Pure."""
+
+import ipaddress
+from collections.abc import Sequence
+from enum import Enum
+
+from tmppool.proxy.forwarded import Network, is_trusted
+
+
+class Entry(Enum):
+    ADMITTED = "admitted"
+    TOO_MANY_FROM_THERE = "too many connections from one address"
+    FULL = "too many connections"
+
+
+class Crowd:
+    """``limit`` connections in all and ``per_address`` from one address, 0 for any number.
+
+    An IPv6 visitor has a /64 for himself (RFC 6177), which counts as one address. Behind a trusted proxy stand many
+    visitors, so only ``limit`` holds for its address.
+    """
+
+    def __init__(self, limit: int, per_address: int, trusted: Sequence[Network] = ()) -> None:
+        self._limit = limit
+        self._per_address = per_address
+        self._trusted = trusted
+        self._counts: dict[str, int] = {}
+        self.size = 0
+
+    def enter(self, address: str) -> Entry:
+        """Count one connection from ``address``, as text; one that is not admitted is not counted."""
+        if self._limit and self.size >= self._limit:
+            return Entry.FULL
+        source = _source(address)
+        count = self._counts.get(source, 0)
+        if 0 < self._per_address <= count and not is_trusted(address, self._trusted):
+            return Entry.TOO_MANY_FROM_THERE
+        self._counts[source] = count + 1
+        self.size += 1
+        return Entry.ADMITTED
+
+    def leave(self, address: str) -> None:
+        """Forget one connection that was admitted."""
+        source = _source(address)
+        count = self._counts[source] - 1
+        self.size -= 1
+        if count:
+            self._counts[source] = count
+        else:
+            del self._counts[source]
+
+
+def _source(address: str) -> str:
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Address(int(ipaddress.IPv6Address(address)) >> 64 << 64))

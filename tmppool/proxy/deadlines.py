@@ -1,0 +1,33 @@
+"""How long a visitor or a notebook may take."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds, and ``body_rate`` in bytes a second. Each holds to within ``look``, the time between two looks.
+
+    head            of a request, from the connection or its first byte to its last (CIS nginx benchmark 5.2.1)
+    idle            between two requests: longer than the 60 for which proxies in front keep a connection (nginx's
+                    ``keepalive_timeout`` of an upstream, the load balancers of the clouds), so that no request of
+                    theirs meets our close; JupyterLab asks every 10
+    body_start      in which a request's body may come at any rate (``body_rate`` and this as of OWASP's advice on
+                    slow bodies; Apache's mod_reqtimeout has 20 and 500 bytes)
+    body_pause      that a body which came fast before may stand still: a phone that changes its network
+    unread          in which a visitor takes nothing of what waits for him (nginx ``send_timeout``)
+    unread_tunnel   the same of a WebSocket: a page that does not read cannot answer Jupyter Server's ping either,
+                    which ends a WebSocket after 90 (``ws_ping_timeout``); one on which nothing waits is never ended
+    answer_head     of a notebook's answer, from its first byte to its last; to begin it may take for ever
+    parting         for what is still on its way after the last word (nginx ``lingering_timeout``)
+    """
+
+    head: float = 10.0
+    idle: float = 75.0
+    body_start: float = 10.0
+    body_pause: float = 30.0
+    body_rate: float = 1024.0
+    unread: float = 60.0
+    unread_tunnel: float = 90.0
+    answer_head: float = 30.0
+    parting: float = 5.0
+    look: float = 1.0

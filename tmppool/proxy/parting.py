@@ -1,0 +1,57 @@
+"""The end of a connection whose visitor may still be sending.
+
+To close while something is unread resets the connection, and a reset may take the last answer away before it is
+read (RFC 9112 section 9.6): the last word is said, then what comes is dropped until the visitor closes too.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from tmppool.proxy import wire
+from tmppool.proxy.sweep import Sweep
+
+_REASONS = {
+    400: b"Bad Request", 408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long",
+    417: b"Expectation Failed", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    502: b"Bad Gateway", 503: b"Service Unavailable",
+}  # fmt: skip
+
+
+def refusal(status: int, text: str, more: bytes = b"") -> bytes:
+    """Return a whole answer that ends the connection; ``more`` are further lines of its head."""
+    body = f"{text}\n".encode()
+    return (
+        b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+        b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b%b\r\nConnection: close\r\n\r\n%b"
+        % (status, _REASONS[status], len(body), more, wire.date_line(), body)
+    )
+
+
+class Parting(asyncio.Protocol):
+    """Says ``last`` and waits ``deadline`` seconds for the other end to close; ``lost`` hears when it is over."""
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        last: bytes,
+        sweep: Sweep,
+        deadline: float,
+        lost: Callable[[Exception | None], None],
+    ) -> None:
+        self._transport = transport
+        self._until = asyncio.get_running_loop().time() + deadline
+        self._sweep = sweep
+        self._lost = lost
+        sweep.add(self)
+        transport.set_protocol(self)
+        transport.write(last)
+        transport.write_eof()
+        transport.resume_reading()
+
+    def look(self, now: float) -> None:
+        if now > self._until:
+            self._transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._sweep.discard(self)
+        self._lost(error)
