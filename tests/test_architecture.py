@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("pool",),
     ("pools",),
     ("proxy", "ledger", "metrics", "log"),
-    ("web", "timers", "recovery", "slices"),
+    ("web", "timers", "recovery", "slices", "audit"),
     ("app",),
     ("__main__",),
 )
@@ -35,6 +35,8 @@ WITHOUT_TESTS = {
     "errors": "types only",
     "backends/base": "types only; contract.py tests what they promise",
     "pool_settings": "tested as part of test_config.py, whose settings these are",
+    "audit/verdict": "types only",
+    "audit/inside/outcome": "the words of the probes, tested with each of them",
     "web/schemas": "tested as part of test_openapi.py, whose documents are made of these words",
     "proxy/own": "the base class of Connection, tested as part of test_connection.py",
     "build_report": "tested as part of test_build_image.py, whose builds it reports",

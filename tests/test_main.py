@@ -1,5 +1,6 @@
 """The command line: exit codes, help, and one sentence for a mistake."""
 
+import json
 import os
 import subprocess
 import sys
@@ -31,12 +32,19 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 MISTAKES = [
     (["--bogus"], "--bogus is not an option"),
     (["serve", "--bogus"], "--bogus is not an option"),
-    (["dance"], "'dance' is not a command: there are serve, build-image"),
+    (["dance"], "'dance' is not a command: there are serve, audit, build-image"),
     (["--port=0"], "--port: '0' is not allowed"),
     (["--port"], "--port: expected one argument"),
     (["serve", "stray"], "'stray' is not expected here"),
     (["--mem-limit=1x"], "--mem-limit: '1x' is not allowed"),
     (["--config=/nowhere/at.all"], "--config: /nowhere/at.all cannot be read"),
+    (["audit", "--bogus"], "--bogus is not an option"),
+    (["audit", "--mem-limit=1x", "--json"], "--mem-limit: '1x' is not allowed"),
+    (["audit", "--backend=fake"], "--backend: 'fake' has nothing to audit"),
+    (
+        ["audit", "--accept-risk=reach-gatway"],
+        "--accept-risk: 'reach-gatway' is no start-up probe; did you mean reach-g",
+    ),
     (["build-image"], "the following arguments are required: NAME"),
     (["build-image", "debian", "--bogus"], "unrecognized arguments: --bogus"),
 ]
@@ -152,3 +160,26 @@ def test_without_a_command_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["--port=8001"]) == 0
     assert main(["serve", "--port=8002"]) == 0
     assert seen == [8001, 8002]
+
+
+@pytest.fixture
+def without_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+
+
+def test_an_audit_without_an_engine_says_so_and_passes_nothing_that_needs_one(without_engine: None) -> None:
+    found = run("audit", "--json")
+    assert found.returncode == 3
+    told = json.loads(found.stdout)
+    assert told["version"] == __version__
+    status = {check["id"]: check["status"] for check in told["checks"]}
+    assert status["engine-answers"] == "fail"
+    assert status["not-root"] == status["cis-5.5-privileged"] == status["seccomp"] == status["pids-sum"] == "unknown"
+    assert told["summary"]["healthy"] is False
+
+
+def test_an_audit_without_an_engine_reads_well(without_engine: None) -> None:
+    found = run("audit")
+    assert (found.returncode, found.stderr) == (3, "")
+    assert "no Docker Engine answers" in " ".join(found.stdout.split())
+    assert "serious finding" in found.stdout.splitlines()[-1]

@@ -12,6 +12,7 @@
 ``ledger``        who got which notebook, when, until when: the facts the engine does not hold
 ``proxy``         a visitor's requests and WebSockets, to the notebook and back
 ``web``           the pages, the APIs, the admin listener
+``audit``         probes from inside a container, checks of engine, host and limits; before serving, and on demand
 ``app``           builds all of it, opens it in order, closes it in reverse
 ================  ====================================================================================
 

@@ -1,4 +1,4 @@
-"""The command line: ``tmppool serve`` and ``tmppool build-image``. One sentence and exit 2 for a bad argument."""
+"""The command line: ``tmppool serve``, ``audit`` and ``build-image``. One sentence and exit 2 for a bad argument."""
 
 import argparse
 import asyncio
@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tmppool import __version__, app, build_image, config
+from rich.console import Console
+
+from tmppool import __version__, app, build_image, config, log, slices
+from tmppool.audit import inspection, report, startup
+from tmppool.audit.sums import Planned
 from tmppool.errors import ConfigError, ImageError, TmppoolError
 
 _SECRETS = ("api_auth_token", "admin_auth_token", "pools")
@@ -23,10 +27,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 2 a mistake of the caller's."""
+    """Run one command; returns the exit status: 0 done, 2 a mistake of the caller's, 3 an audit's finding."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and not words[0].startswith("-") else "serve"
-    commands = {"serve": _serve, "build-image": _build_image}
+    commands = {"serve": _serve, "audit": _audit, "build-image": _build_image}
     try:
         if command not in commands:
             raise ConfigError(f"{command!r} is not a command: there are {', '.join(commands)}")
@@ -42,6 +46,30 @@ def _serve(words: list[str]) -> int:
     given = parse_options(words)
     settings = config.load(given)
     return app.run(settings)
+
+
+def _audit(words: list[str]) -> int:
+    """Check what ``serve`` with the same options would rely on; ``--json`` for programs.
+
+    Exit status: 0 when nothing of severity high or critical failed, else 3.
+    """
+    settings = config.load(parse_options([word for word in words if word != "--json"]))
+    startup.check_risks(settings.accept_risk)
+    if settings.backend not in ("auto", "docker"):
+        raise ConfigError(f"--backend: {settings.backend!r} has nothing to audit: only containers are isolated")
+    slices.check_uids(settings)
+    log.configure(level=settings.log_level)
+    pools = [
+        Planned(name, wanted.pool_size, slices.spec(settings.pool_name, name, wanted))
+        for name, wanted in slices.wanted_pools(settings).items()
+    ]
+    ports = (settings.port, settings.admin_port)
+    checks = asyncio.run(inspection.inspect(pools, settings.accept_risk, ports, settings.admin_ip))
+    if "--json" in words:
+        sys.stdout.write(f"{report.as_json(__version__, checks)}\n")
+    else:
+        report.show(checks, Console())
+    return report.exit_status(checks)
 
 
 def parse_options(words: list[str]) -> dict[str, str]:

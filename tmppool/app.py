@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from tmppool import build_image, log, recovery, slices, timers
+from tmppool.audit import startup
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
 from tmppool.backends.process import ProcessBackend, ProcessPaths
@@ -84,6 +85,7 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         kind = await _backend_kind(settings)
         ip = slices.public_ip(settings, kind)
         slices.check_admin(settings)
+        startup.check_risks(settings.accept_risk)
         if kind == "docker":
             slices.check_uids(settings)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
@@ -99,6 +101,7 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         traits = {}
         for name, wanted in slices.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
+        await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
         await _listen(stack, parts, traits, sockets)
         _keep_time(stack, parts)

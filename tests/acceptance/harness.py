@@ -115,7 +115,10 @@ class Service:
         last = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=self.env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
         )
-        await asyncio.sleep(2)
+        self.process = last
+        with contextlib.suppress(AssertionError, TimeoutError):
+            async with asyncio.timeout(30):
+                await self.until(lambda _stats: True)  # who answers has adopted what there is
         if last.returncode is None:
             last.terminate()
         await asyncio.wait_for(last.wait(), 60)

@@ -66,6 +66,15 @@ class DockerBackend:
         assert self._docker is not None, "open() comes first"
         return self._docker
 
+    @property
+    def spec(self) -> Spec:
+        """What notebooks are, with the network that is in force since ``open``."""
+        return self._spec
+
+    def container_config(self, key: str, token: str, uid: int | None) -> dict[str, Any]:
+        """Return ContainerCreate's body for one notebook, as it is made now."""
+        return container_config(self._spec, key, token, self._image, self._engine, uid=uid)
+
     async def open(self) -> Traits:
         self._docker = engine.connect()
         await self.ping()
@@ -175,11 +184,10 @@ class DockerBackend:
         """Make the container; where each has a user number of its own, with one that no other container has."""
         spec, name = self._spec, container_name(self._spec, key)
         if spec.user is not None:
-            return await engine.create(self.docker, name, container_config(spec, key, token, self._image, self._engine))
+            return await engine.create(self.docker, name, self.container_config(key, token, None))
         for _ in range(_UID_TRIES):
             uid = await uids.take(self.docker, spec.uids, name)
-            config = container_config(spec, key, token, self._image, self._engine, uid=uid)
-            container = await engine.create(self.docker, name, config)
+            container = await engine.create(self.docker, name, self.container_config(key, token, uid))
             if await uids.is_alone(self.docker, uid):
                 return container
             await engine.remove(self.docker, name)

@@ -56,7 +56,7 @@ async def engine_facts(docker: aiodocker.Docker, wanted_seccomp: str) -> EngineF
     """Raises BackendError, also when the file of a seccomp profile is none."""
     text = await asyncio.to_thread(seccomp.load, wanted_seccomp)
     try:
-        info = await engine.call("tell about itself", docker.system.info(), engine.PING_TIMEOUT)
+        info = await engine.call("tell about itself", docker.system.info(), engine.LIST_TIMEOUT)
     except aiodocker.DockerError as error:
         raise BackendError(f"the engine answered {error.status}") from error
     # Version 2 has no such knob, and the engine would warn at every container.

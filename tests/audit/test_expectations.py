@@ -1,0 +1,64 @@
+"""What the probes compare with, and which there are."""
+
+import json
+import re
+
+import pytest
+
+from tmppool.audit import engine_rules, expectations, plan_rules, sums
+from tmppool.audit.inside import run
+from tmppool.backends.base import Spec
+
+SPEC = Spec("service", "main")
+
+
+def probes(spec: Spec) -> list[str]:
+    facts = json.loads(json.dumps(expectations.facts(spec, dict.fromkeys(expectations.TARGETS[spec.network], ()))))
+    return [name for name, _ in run.probes(facts)]
+
+
+def test_the_facts_survive_json_and_name_each_probe_once() -> None:
+    names = probes(SPEC)
+    assert len(names) == len(set(names))
+    assert len(names) > 80
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
+
+
+def test_a_name_means_one_thing_in_probes_and_rules() -> None:
+    rules = [rule.id for rule in (*engine_rules.RULES, *plan_rules.RULES)]
+    assert not expectations.names() & {*rules, *sums.RISKS}
+    assert len(rules) == len(set(rules))
+
+
+def test_each_network_has_its_own_probes_and_together_they_are_all() -> None:
+    each = {network: expectations.names(network) for network in expectations.TARGETS}
+    assert frozenset().union(*each.values()) == expectations.names()
+    assert "interfaces" in each["none"]
+    assert "reach-neighbour" in each["isolated"]
+    assert "reach-outside" not in each["bridge"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "is_choice"),
+    [
+        (SPEC, "reach-metadata", False),
+        (Spec("", "", network="isolated"), "reach-gateway", False),
+        (Spec("", "", network="bridge"), "reach-gateway", True),
+        (Spec("", "", network="bridge"), "reach-metadata", True),
+        (Spec("", "", network="bridge"), "reach-neighbour", False),
+        (Spec("", "", seccomp="engine"), "call-ptrace", True),
+        (Spec("", "", seccomp="engine"), "socket-alg", True),
+        (Spec("", "", seccomp="engine"), "seccomp-filter", False),
+        (SPEC, "call-ptrace", False),
+    ],
+)
+def test_only_what_a_setting_opens_is_a_choice(spec: Spec, name: str, *, is_choice: bool) -> None:
+    assert expectations.is_choice(spec, name) is is_choice
+    assert name in expectations.names()
+
+
+@pytest.mark.parametrize(
+    ("user", "wanted"), [(None, [20_000, 29_999]), ("1000:100", [1000, 1000]), ("jovyan", [1, 2**32 - 2])]
+)
+def test_the_user_numbers_that_a_notebook_may_have(user: str | None, wanted: list[int]) -> None:
+    assert expectations.facts(Spec("", "", user=user), {})["uids"] == wanted

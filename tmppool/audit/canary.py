@@ -1,0 +1,244 @@
+"""One container that is made exactly as a notebook's, runs the probes instead of Jupyter, and is removed.
+
+It carries the service's label but no pool's, so it is never listed as a notebook. What is to be out of its reach
+really listens while it tries: a socket on every address of this machine, and a neighbour on its own network.
+"""
+
+import asyncio
+import contextlib
+import importlib.resources
+import ipaddress
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import aiodocker
+import psutil
+
+from tmppool.audit import expectations
+from tmppool.audit.expectations import CANARY, Target
+from tmppool.backends import engine
+from tmppool.backends.base import Spec
+from tmppool.backends.container import SERVICE_LABEL, network_name
+from tmppool.backends.docker import DockerBackend
+from tmppool.errors import BackendError
+from tmppool.tasks import spawn
+
+CANARY_LABEL = "tmppool.canary"
+RUN_TIMEOUT = 30.0  # seconds for the probes; usually one
+
+_NEIGHBOUR_PORT = 8888
+_NEIGHBOUR_WAIT = 10.0  # seconds for the neighbour to listen
+_NEIGHBOUR_PAUSE = 0.02  # seconds between two looks
+_ENGINE_PORTS = (22, 2375, 2376)
+_ROOMS = ("outcome", "privileges", "calls", "files", "limits", "network", "run")
+_PACKAGE = "tmppool.audit.inside"
+# Makes the package from texts; its files are not in the container.
+_LOADER = """
+import json, sys, types
+for name, text in json.loads(sys.argv[1]):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = []
+    exec(compile(text, name, "exec"), module.__dict__)
+module.main(json.loads(sys.argv[2]))
+"""
+_LISTEN = """
+import socket, sys
+with socket.create_server(("", int(sys.argv[1]))) as server:
+    while True:
+        server.accept()[0].close()
+"""
+
+
+Start = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One probe: whether it held, and what was seen."""
+
+    name: str
+    held: bool
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """What came of it: the probes' results, and the engine's answer to ContainerInspect."""
+
+    results: tuple[Result, ...]
+    shown: dict[str, Any]
+
+
+def profile(spec: Spec) -> Spec:
+    """Return what makes two pools' containers differ as far as probes can see: pools that agree share a canary."""
+    return replace(spec, pool="", command="", start_timeout=0.0)
+
+
+async def sweep(docker: aiodocker.Docker, service: str) -> None:
+    """Remove what a service that was killed has left. Raises BackendError."""
+    for container in await engine.containers(docker, [f"{SERVICE_LABEL}={service}", CANARY_LABEL]):
+        await engine.remove(docker, container.id)
+
+
+async def run(backend: DockerBackend, ports: Iterable[int] = ()) -> Canary:
+    """Run the probes as a notebook of this backend, which is open. Also with an ill engine or image there is a result.
+
+    ``ports``: the service's own, which a notebook must not reach either.
+    """
+    try:
+        async with asyncio.timeout(RUN_TIMEOUT), _containers(backend) as start, _beacon() as beacon:
+            targets = await _targets(start, backend, (beacon, *ports))
+            return await _probe(start, backend.spec, targets)
+    except TimeoutError:
+        return _failed(f"the probes did not end within {RUN_TIMEOUT:.0f} s")
+    except (BackendError, aiodocker.DockerError) as error:
+        return _failed(error.message if isinstance(error, aiodocker.DockerError) else str(error))
+
+
+def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> Canary:
+    return Canary((*others, Result(CANARY, False, " ".join(seen.split()))), shown or {})
+
+
+async def _probe(start: Start, spec: Spec, targets: dict[str, tuple[Target, ...]]) -> Canary:
+    facts = json.dumps(expectations.facts(spec, targets))
+    container = await start(_LOADER, await asyncio.to_thread(_sources), facts)
+    await container.wait()
+    log = await engine.call("read a log", container.log(stdout=True, stderr=True), engine.LIST_TIMEOUT)
+    shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+    results, other = parse("".join(log))
+    if any(result.name == CANARY for result in results):
+        return Canary(results, shown)
+    code = shown["State"]["ExitCode"]
+    return _failed(
+        f"python3 in the image ended with code {code} ({other or 'nothing was said'})", *results, shown=shown
+    )
+
+
+def parse(log: str) -> tuple[tuple[Result, ...], str]:
+    """Return the results in a canary's log, and the last of its lines that is none."""
+    results, other = [], ""
+    for line in log.splitlines():
+        try:
+            said = json.loads(line)
+            results.append(Result(str(said["name"]), said["held"] is True, str(said["detail"])))
+        except (ValueError, KeyError, TypeError):
+            other = line
+    return tuple(results), other
+
+
+@contextlib.asynccontextmanager
+async def _containers(backend: DockerBackend) -> AsyncIterator[Start]:
+    """Yield what starts a container like a notebook's that runs ``python3 -c`` instead; all go together at the end."""
+    spec, names = backend.spec, list[str]()
+
+    async def start(*words: str) -> Any:
+        name = f"tmppool-{spec.service}-{CANARY}-{secrets.token_hex(4)}"
+        uid = spec.uids[-1] if spec.user is None else None
+        config = {
+            **backend.container_config(name, "", uid),
+            # Deaf to variables and packages of the image: faster, and nothing but the standard library.
+            "Cmd": ["python3", "-ISBc", *words],
+            "Labels": {SERVICE_LABEL: spec.service, CANARY_LABEL: spec.pool},
+        }
+        names.append(name)
+        container = await engine.create(backend.docker, name, config)
+        await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
+        return container
+
+    try:
+        yield start
+    finally:
+        removals = [engine.remove(backend.docker, name) for name in names]
+        await asyncio.shield(spawn(_all(removals), "remove canaries"))
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    await asyncio.gather(*work)
+
+
+@cache
+def _sources() -> str:
+    folder = importlib.resources.files(_PACKAGE)
+    modules = [(f"{_PACKAGE}.{room}", folder.joinpath(f"{room}.py").read_text(encoding="utf-8")) for room in _ROOMS]
+    return json.dumps([*((name, "") for name in ("tmppool", "tmppool.audit", _PACKAGE)), *modules])
+
+
+# What it must not reach
+
+
+@contextlib.asynccontextmanager
+async def _beacon() -> AsyncIterator[int]:
+    """Listen on every address of this machine for as long as the canary tries; yields the port."""
+    sock = (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        if socket.has_dualstack_ipv6()
+        else socket.create_server(("", 0))
+    )
+    server = await asyncio.start_server(_hang_up, sock=sock)
+    try:
+        yield int(sock.getsockname()[1])
+    finally:
+        server.close()
+
+
+async def _hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def _targets(start: Start, backend: DockerBackend, ports: tuple[int, ...]) -> dict[str, tuple[Target, ...]]:
+    found = {"metadata": expectations.METADATA, "outside": expectations.OUTSIDE}
+    gateways: set[str] = set()
+    if backend.spec.network != "none":
+        gateways = await _gateways(backend)
+        found["gateway"] = tuple((address, port) for address in gateways for port in (*ports, *_ENGINE_PORTS))
+        found["neighbour"] = (await _neighbour(start, network_name(backend.spec)),)
+    hosts = await asyncio.to_thread(_addresses)
+    found["host"] = tuple((address, port) for address in hosts - gateways for port in ports)
+    return {name: found[name] for name in expectations.TARGETS[backend.spec.network]}
+
+
+def _addresses() -> set[str]:
+    """Return this machine's addresses that another could reach; link-local ones need a name of an interface."""
+    found = (each for interface in psutil.net_if_addrs().values() for each in interface)
+    every = (each.address for each in found if each.family in (socket.AF_INET, socket.AF_INET6))
+    parsed = (ipaddress.ip_address(address) for address in every if "%" not in address)
+    return {str(address) for address in parsed if not address.is_loopback and not address.is_link_local}
+
+
+async def _gateways(backend: DockerBackend) -> set[str]:
+    name = network_name(backend.spec)
+    network = await engine.call("inspect a network", backend.docker.networks.get(name), engine.LIST_TIMEOUT)
+    shown = await engine.call("inspect a network", network.show(), engine.LIST_TIMEOUT)
+    found = set()
+    for config in shown["IPAM"]["Config"] or ():
+        first = str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
+        found.add(config.get("Gateway", first).partition("/")[0])
+    return found
+
+
+async def _neighbour(start: Start, network: str) -> Target:
+    """Start another container on the network; returns where it listens, once this machine has reached it there."""
+    container = await start(_LISTEN, str(_NEIGHBOUR_PORT))
+    shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+    address = str(shown["NetworkSettings"]["Networks"][network]["IPAddress"])
+    try:
+        async with asyncio.timeout(_NEIGHBOUR_WAIT):
+            while not await _accepts(address, _NEIGHBOUR_PORT):
+                await asyncio.sleep(_NEIGHBOUR_PAUSE)
+    except TimeoutError as error:
+        raise BackendError(f"a container at {address} on network {network} did not answer") from error
+    return address, _NEIGHBOUR_PORT
+
+
+async def _accepts(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    return True

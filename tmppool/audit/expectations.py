@@ -1,0 +1,208 @@
+"""What a notebook's profile promises, as the facts that the probes inside a container compare with.
+
+System calls are numbered as in Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+Their arguments are chosen so that an unfiltered kernel does nothing, or answers with another error.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tmppool.audit.inside import run
+from tmppool.backends.base import Spec
+from tmppool.backends.container import HOME
+
+_EPERM = ("EPERM",)
+_ENOSYS = ("ENOSYS",)
+_NEW_USER = 0x10000000  # CLONE_NEWUSER
+_NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
+_SIGCHLD = 17
+_NOWHERE = -1
+
+# name, number on x86_64 and on aarch64, arguments, the errors that are right
+_CALLS: tuple[tuple[str, int, int | None, tuple[int, ...], tuple[str, ...]], ...] = (
+    ("io-uring-setup", 425, 425, (0, 0), _EPERM),
+    ("io-uring-enter", 426, 426, (_NOWHERE, 0, 0, 0, 0, 0), _EPERM),
+    ("io-uring-register", 427, 427, (_NOWHERE, 0, 0, 0), _EPERM),
+    ("io-setup", 206, 0, (0, 0), _ENOSYS),
+    ("clone3", 435, 435, (0, 0), _ENOSYS),
+    ("clone-new-user", 56, 220, (_NEW_USER | _SIGCHLD, 0, 0, 0, 0), _EPERM),
+    ("unshare-user", 272, 97, (_NEW_USER,), _EPERM),
+    ("unshare-mounts", 272, 97, (_NEW_MOUNTS,), _EPERM),
+    ("setns", 308, 268, (_NOWHERE, 0), _EPERM),
+    ("mount", 165, 40, (0, 0, 0, 0, 0), _EPERM),
+    ("umount", 166, 39, (0, 0), _EPERM),
+    ("pivot-root", 155, 41, (0, 0), _EPERM),
+    ("chroot", 161, 51, (0,), _EPERM),
+    ("open-tree", 428, 428, (_NOWHERE, 0, 0), _EPERM),
+    ("move-mount", 429, 429, (_NOWHERE, 0, _NOWHERE, 0, 0), _EPERM),
+    ("fsopen", 430, 430, (0, 0), _EPERM),
+    ("fsconfig", 431, 431, (_NOWHERE, 0, 0, 0, 0), _EPERM),
+    ("fsmount", 432, 432, (_NOWHERE, 0, 0), _EPERM),
+    ("fspick", 433, 433, (_NOWHERE, 0, 0), _EPERM),
+    ("mount-setattr", 442, 442, (_NOWHERE, 0, 0, 0, 0), _EPERM),
+    ("bpf", 321, 280, (0, 0, 0), _EPERM),
+    ("perf-event-open", 298, 241, (0, 0, _NOWHERE, _NOWHERE, 0), _EPERM),
+    ("userfaultfd", 323, 282, (1,), _EPERM),
+    ("keyctl", 250, 219, (0, -3, 0), _EPERM),
+    ("add-key", 248, 217, (0, 0, 0, 0, -3), _EPERM),
+    ("request-key", 249, 218, (0, 0, 0, -3), _EPERM),
+    ("ptrace", 101, 117, (0, 0, 0, 0), _EPERM),
+    ("process-vm-readv", 310, 270, (1, 0, 0, 0, 0, 0), _EPERM),
+    ("process-vm-writev", 311, 271, (1, 0, 0, 0, 0, 0), _EPERM),
+    ("pidfd-getfd", 438, 438, (_NOWHERE, 0, 0), _EPERM),
+    ("kcmp", 312, 272, (1, 1, 0, 0, 0), _EPERM),
+    ("vmsplice", 278, 75, (_NOWHERE, 0, 0, 0), _EPERM),
+    ("kexec-load", 246, 104, (0, 0, 0, 0xFFFF), _EPERM),
+    ("kexec-file-load", 320, 294, (_NOWHERE, _NOWHERE, 0, 0, 0), _EPERM),
+    ("init-module", 175, 105, (0, 0, 0), _EPERM),
+    ("finit-module", 313, 273, (_NOWHERE, 0, 0), _EPERM),
+    ("delete-module", 176, 106, (0, 0), _EPERM),
+    ("open-by-handle-at", 304, 265, (_NOWHERE, 0, 0), _EPERM),
+    ("move-pages", 279, 239, (0, 0, 0, 0, 0, 0), _EPERM),
+    ("quotactl", 179, 60, (0, 0, 0, 0), _EPERM),
+    ("personality", 135, 92, (0x0040000,), _EPERM),
+    ("syslog", 103, 116, (10, 0, 0), _EPERM),
+    ("acct", 163, 89, (1,), _EPERM),
+    ("swapon", 167, 224, (0, 0), _EPERM),
+    ("swapoff", 168, 225, (0,), _EPERM),
+    ("reboot", 169, 142, (0, 0, 0, 0), _EPERM),
+    ("sethostname", 170, 161, (0, _NOWHERE), _EPERM),
+    ("settimeofday", 164, 170, (0, 0), _EPERM),
+    ("clock-settime", 227, 112, (0, 0), _EPERM),
+    ("fanotify-init", 300, 262, (0x200, 0), _EPERM),
+    ("memfd-secret", 447, 447, (0,), (*_EPERM, *_ENOSYS)),  # newer than what an old engine knows by name
+    ("mq-open", 240, 180, (0, 0, 0, 0), _ENOSYS),
+    ("iopl", 172, None, (4,), _EPERM),
+    ("ioperm", 173, None, (0, 0, 0), _EPERM),
+)
+
+_STREAM, _DATAGRAM, _RAW, _SEQUENCE = 1, 2, 3, 5
+# name, and socket(2)'s arguments (numbers: Linux, include/linux/socket.h)
+_SOCKETS: tuple[tuple[str, tuple[int, int, int]], ...] = (
+    ("packet", (17, _RAW, 0)),
+    ("alg", (38, _SEQUENCE, 0)),
+    ("vsock", (40, _STREAM, 0)),
+    ("rxrpc", (33, _DATAGRAM, 2)),
+    ("xdp", (44, _RAW, 0)),
+    ("key", (15, _RAW, 2)),
+    ("bluetooth", (31, _RAW, 1)),
+    ("tipc", (30, _DATAGRAM, 0)),
+    ("can", (29, _RAW, 1)),
+    ("raw", (2, _RAW, 1)),
+)
+
+_READONLY = {"root": "/", "usr": "/usr", "etc": "/etc", "var": "/var"}
+_MOUNTED_READONLY = {
+    "root": "/",
+    "proc-sys": "/proc/sys",
+    "proc-bus": "/proc/bus",
+    "proc-fs": "/proc/fs",
+    "proc-irq": "/proc/irq",
+    "sys": "/sys",
+}
+_UNWRITABLE = {
+    "core-pattern": "/proc/sys/kernel/core_pattern",
+    "drop-caches": "/proc/sys/vm/drop_caches",
+    "ip-forward": "/proc/sys/net/ipv4/ip_forward",
+    "sysrq": "/proc/sysrq-trigger",
+    "uevent-helper": "/sys/kernel/uevent_helper",
+}
+_MASKED = {
+    "kcore": "/proc/kcore",
+    "keys": "/proc/keys",
+    "acpi": "/proc/acpi",
+    "asound": "/proc/asound",
+    "interrupts": "/proc/interrupts",
+    "latency": "/proc/latency_stats",
+    "timers": "/proc/timer_list",
+    "scheduler": "/proc/sched_debug",
+    "scsi": "/proc/scsi",
+    "firmware": "/sys/firmware",
+    "kernel-debug": "/sys/kernel/debug",
+    "kernel-tracing": "/sys/kernel/tracing",
+    "powercap": "/sys/devices/virtual/powercap",
+}
+_SECRETS = ("API_AUTH_TOKEN", "ADMIN_AUTH_TOKEN", "DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_CONFIG")
+
+METADATA = (("169.254.169.254", 80), ("169.254.169.254", 443))
+"""Where clouds tell a machine its credentials."""
+OUTSIDE = (("1.1.1.1", 443), ("8.8.8.8", 53), ("9.9.9.9", 443))
+"""Somewhere in the internet: public name servers, which are there everywhere."""
+
+Target = tuple[str, int]
+
+CANARY = "canary"
+"""The probe that the others could be run at all."""
+
+
+def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]:
+    """Return what a container of this profile must show. ``targets``: whom it must not reach, by the probe's name."""
+    return {
+        "uids": list(_uids(spec)),
+        "secrets": _SECRETS,
+        "calls": [
+            (name, {"x86_64": intel} if arm is None else {"x86_64": intel, "aarch64": arm}, arguments, errors)
+            for name, intel, arm, arguments, errors in _CALLS
+        ],
+        "sockets": _SOCKETS,
+        "readonly": list(_READONLY.items()),
+        "mounted_readonly": list(_MOUNTED_READONLY.items()),
+        "unwritable": list(_UNWRITABLE.items()),
+        "masked": list(_MASKED.items()),
+        "home": HOME,
+        "home_size": spec.home_size,
+        "home_inodes": spec.home_inodes,
+        "tmp_size": spec.tmp_size,
+        "tmp_inodes": spec.tmp_inodes,
+        "shm_size": spec.shm_size,
+        "pids": spec.pids,
+        "memory": spec.memory,
+        "cpu_quota": spec.cpu_quota,
+        "oom_score": spec.oom_score,
+        "resources": {
+            "nofile": spec.nofile,
+            "core": 0,
+            "memlock": spec.memlock,
+            "sigpending": spec.sigpending,
+            "msgqueue": 0,
+        },
+        "network": spec.network,
+        "targets": [(name, list(places)) for name, places in targets.items()],
+    }  # fmt: skip
+
+
+def _uids(spec: Spec) -> tuple[int, int]:
+    """The first and last user number that a notebook may have; with one user for all only the image may know it."""
+    if spec.user is None:
+        return spec.uids[0], spec.uids[-1]
+    number = spec.user.partition(":")[0]
+    return (int(number), int(number)) if number.isdigit() else (1, 2**32 - 2)
+
+
+TARGETS = {
+    "none": ("host", "metadata", "outside"),
+    "isolated": ("host", "gateway", "neighbour", "metadata", "outside"),
+    "bridge": ("host", "gateway", "neighbour", "metadata"),
+}
+"""Whom a notebook must not reach, by the network that it is in."""
+
+_OPEN_BRIDGE = ("reach-host", "reach-gateway", "reach-metadata")
+
+
+def is_choice(spec: Spec, name: str) -> bool:
+    """Whether what the probe tries is open by an explicit setting: then it is said, but ends no start.
+
+    A bridge leads wherever this machine does. Of the engine's own or an operator's own rules for system calls only
+    the operator knows which they are to be; that there are any at all is asked of everyone.
+    """
+    by_network = spec.network == "bridge" and name in _OPEN_BRIDGE
+    return by_network or (spec.seccomp != "tmppool" and name.startswith(("call-", "socket-")))
+
+
+def names(*networks: str) -> frozenset[str]:
+    """Return every probe that there is in these networks, in all when none is given."""
+    found = {CANARY}
+    for network in networks or TARGETS:
+        wanted = facts(Spec("", "", network=network), dict.fromkeys(TARGETS[network], ()))
+        found |= {name for name, _ in run.probes(wanted)}
+    return frozenset(found)

@@ -1,0 +1,34 @@
+"""What a probe answers: whether it holds, and what was seen."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    Outcome = tuple[bool, str]
+    Probe = tuple[str, Callable[[], Outcome]]
+    Facts = dict[str, Any]
+
+
+def error_name(number: int | None) -> str:
+    return errno.errorcode.get(number or 0, str(number))
+
+
+def fails(action: Callable[..., Any], arguments: tuple[Any, ...], *allowed: str) -> Outcome:
+    """Whether the action fails, with one of these errors where some are named."""
+    try:
+        action(*arguments)
+    except OSError as error:
+        name = error_name(error.errno)
+        return not allowed or name in allowed, name
+    return False, "it worked"
+
+
+def is_equal(seen: Any, wanted: Any) -> Outcome:
+    return seen == wanted, str(seen) if seen == wanted else f"{seen}, not {wanted}"
+
+
+def read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().strip()

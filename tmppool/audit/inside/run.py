@@ -1,0 +1,34 @@
+"""All probes, in order; each prints one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from tmppool.audit.inside import calls, files, limits, network, privileges
+
+if TYPE_CHECKING:
+    from tmppool.audit.inside.outcome import Facts, Probe
+
+
+def probes(facts: Facts) -> list[Probe]:
+    """Return every probe by its name, none of them run yet. ``facts``: what ``expectations.facts`` returns."""
+    rooms = (privileges, calls, files, limits, network)
+    return [probe for room in rooms for probe in room.probes(facts)]
+
+
+def main(facts: Facts) -> None:
+    """Run and report every probe; the last line says that none is missing."""
+    for name, probe in probes(facts):
+        try:
+            held, detail = probe()
+        except Exception as error:
+            held, detail = False, f"the probe itself failed: {error!r}"
+        _report(name, held=held, detail=detail)
+    _report("canary", held=True, detail="all probes were run")
+
+
+def _report(name: str, *, held: bool, detail: str) -> None:
+    sys.stdout.write(json.dumps({"name": name, "held": held, "detail": detail}) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,131 @@
+"""``tmppool audit``: every rule and every probe, for the pools as they would be served."""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import aiodocker
+
+from tmppool.audit import cis, engine_rules, expectations, machine, plan_rules, startup
+from tmppool.audit.canary import Canary
+from tmppool.audit.cis import Containers
+from tmppool.audit.expectations import CANARY
+from tmppool.audit.plan_rules import Plan
+from tmppool.audit.startup import PoolInForce
+from tmppool.audit.sums import RISKS, Planned
+from tmppool.audit.verdict import Check, Severity, Status
+from tmppool.backends import engine
+from tmppool.backends.base import Spec
+from tmppool.backends.container import KEY_LABEL, labels
+from tmppool.backends.docker import DockerBackend
+from tmppool.errors import BackendError, ConfigError, ImageError
+
+_REMEDY = "No notebook should be given to anyone until this holds; --accept-risk takes it as it is."
+_FIREWALL = "Let the host's firewall drop what the bridge sends, or serve as root with --network=none."
+_REMEDIES = {
+    "reach-gateway": _FIREWALL,
+    "reach-host": _FIREWALL,
+    "host-socket": "Take it out of --host-directories.",
+    CANARY: "Build the image with python3 in its PATH, and see that the engine is well.",
+}
+_BY_CHOICE = "It is open by the settings' choice: change --network or --seccomp."
+_LIMITS = ("home-", "tmp-", "shm-", "pids-", "memory-", "swap-", "cpu-", "oom-", "limit-")
+
+
+async def inspect(
+    pools: Sequence[Planned], accepted: Sequence[str], ports: Sequence[int], admin_ip: str
+) -> list[Check]:
+    """Return every check. ``ports``: the service's own. Raises ConfigError for what the caller must mend first."""
+    if not await engine.answers():
+        return _without_engine(pools, admin_ip)
+    async with contextlib.AsyncExitStack() as stack:
+        in_force = [PoolInForce(pool.name, pool.capacity, await _open(stack, pool.spec)) for pool in pools]
+        docker = in_force[0].backend.docker
+        try:
+            facts = await machine.look(docker, dict.fromkeys(pool.spec.image for pool in pools))
+            live = await _live(docker, pools)
+        except BackendError as error:
+            raise ConfigError(str(error)) from error
+        canaries = await startup.canaries(in_force, ports)
+    shown = live or {f"canary of {spec.image}": canary.shown for spec, canary in canaries if canary.shown}
+    current = frozenset(str(image.get("Id", "")) for image in facts.images.values())
+    plan = Plan(tuple(pool.planned for pool in in_force), facts, admin_ip)
+    checks = [
+        Check("engine-answers", "engine", Status.PASS, Severity.HIGH, facts.engine_at, ""),
+        *(rule.check(facts) for rule in engine_rules.RULES),
+        *(rule.check(plan) for rule in plan_rules.RULES),
+        *(rule.check(Containers(shown, current, facts.info)) for rule in cis.RULES),
+        *probe_checks(canaries),
+    ]
+    return [_waived(check) if check.id in accepted else check for check in checks]
+
+
+def _without_engine(pools: Sequence[Planned], admin_ip: str) -> list[Check]:
+    nothing = machine.Facts()
+    return [
+        Check(
+            "engine-answers", "engine", Status.FAIL, Severity.HIGH,
+            "no Docker Engine answers: nothing about containers can be checked", "Start one; scripts/engine does.",
+        ),
+        *(rule.check(nothing) for rule in engine_rules.RULES),
+        *(rule.check(Plan(tuple(pools), nothing, admin_ip)) for rule in plan_rules.RULES),
+        *(rule.check(Containers()) for rule in cis.RULES),
+        *(_unknown_probe(name) for name in sorted(expectations.names())),
+    ]  # fmt: skip
+
+
+async def _open(stack: contextlib.AsyncExitStack, spec: Spec) -> DockerBackend:
+    backend = DockerBackend(spec)
+    stack.push_async_callback(backend.close)
+    try:
+        await backend.open()
+    except (BackendError, ImageError) as error:
+        raise ConfigError(str(error)) from error
+    return backend
+
+
+async def _live(docker: aiodocker.Docker, pools: Iterable[Planned]) -> dict[str, dict[str, Any]]:
+    """Return what the engine shows of the notebooks that run now, by the container's short id."""
+    found = {}
+    for pool in pools:
+        ours = [f"{name}={value}" for name, value in labels(pool.spec).items()]
+        for container in await engine.containers(docker, [*ours, KEY_LABEL]):
+            with contextlib.suppress(aiodocker.DockerError):  # ended meanwhile
+                shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+                if shown["State"]["Running"]:
+                    found[container.id[:12]] = shown
+    return found
+
+
+def probe_checks(canaries: Iterable[tuple[Spec, Canary]]) -> list[Check]:
+    """Return one check for each probe: the worst of what the canaries saw. What was not tried is unknown."""
+    found: dict[str, Check] = {}
+    for spec, canary in canaries:
+        for result in canary.results:
+            if result.name in found and found[result.name].status is Status.FAIL:
+                continue
+            status = Status.PASS if result.held else Status.FAIL
+            is_choice = expectations.is_choice(spec, result.name)
+            severity = Severity.MEDIUM if is_choice and result.name != "reach-metadata" else _severity(result.name)
+            remedy = _BY_CHOICE if is_choice else _REMEDIES.get(result.name, _REMEDY)
+            found[result.name] = Check(result.name, "probes", status, severity, result.seen, remedy)
+        if any(result.name == CANARY and not result.held for result in canary.results):
+            for name in expectations.names(spec.network) - found.keys():
+                found[name] = _unknown_probe(name)
+    return list(found.values())
+
+
+def _severity(name: str) -> Severity:
+    return Severity.HIGH if name == CANARY or name.startswith(_LIMITS) else Severity.CRITICAL
+
+
+def _unknown_probe(name: str) -> Check:
+    return Check(name, "probes", Status.UNKNOWN, _severity(name), "it could not be tried", _REMEDY)
+
+
+def _waived(check: Check) -> Check:
+    """What ``--accept-risk`` names is told, and waived; it names probes and sums only."""
+    if check.status is not Status.FAIL or (check.group != "probes" and check.id not in RISKS):
+        return check
+    seen = f"accepted by --accept-risk: {check.seen}"
+    return Check(check.id, check.group, Status.WAIVED, check.severity, seen, check.remedy)

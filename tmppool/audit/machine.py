@@ -1,0 +1,115 @@
+"""What the engine and its machine are, gathered for the judges; nothing is judged here."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import psutil
+
+from tmppool.audit import sums
+from tmppool.backends import engine
+from tmppool.errors import BackendError
+
+KERNEL = {
+    "pid_max": "kernel/pid_max",
+    "threads_max": "kernel/threads-max",
+    "pty_max": "kernel/pty/max",
+    "inotify_instances": "fs/inotify/max_user_instances",
+    "file_max": "fs/file-max",
+    "protected_symlinks": "fs/protected_symlinks",
+    "core_pattern": "kernel/core_pattern",
+}
+"""Values below /proc/sys that matter to notebooks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """``info``, ``version``, ``images``: the engine's own answers. ``kernel``: by KERNEL's names, of this machine.
+
+    Empty ``kernel`` and None mean unknown: the engine is on another machine, or it could not be read.
+    """
+
+    info: dict[str, Any] = field(default_factory=dict)
+    version: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kernel: dict[str, str] = field(default_factory=dict)
+    engine_at: str = ""
+    has_tls: bool = False
+    socket_mode: int | None = None
+    clock_skew: float | None = None
+
+    @property
+    def sums(self) -> sums.Machine:
+        known = [int(self.kernel[name]) for name in ("pid_max", "threads_max") if name in self.kernel]
+        return sums.Machine(min(known, default=None), self.info.get("MemTotal") or None)
+
+
+async def look(docker: aiodocker.Docker, images: Iterable[str] = ()) -> Facts:
+    """Gather what can be known, in a few calls of the engine. Raises BackendError when it does not answer."""
+    at = _address(docker)
+    asked = time.time()
+    info = await _ask("tell about itself", docker.system.info())
+    answered = time.time()
+    return Facts(
+        info=info,
+        version=await _ask("tell its version", docker.version()),
+        images={name: await _ask("inspect an image", docker.images.inspect(name)) for name in images},
+        kernel=await asyncio.to_thread(_kernel) if await asyncio.to_thread(_is_here, info) else {},
+        engine_at=at,
+        has_tls=bool(os.environ.get("DOCKER_TLS_VERIFY")),
+        socket_mode=await asyncio.to_thread(_mode, at),
+        clock_skew=_skew(info, asked, answered),
+    )
+
+
+async def _ask(what: str, call: Any) -> dict[str, Any]:
+    try:
+        return dict(await engine.call(what, call, engine.LIST_TIMEOUT))
+    except aiodocker.DockerError as error:
+        raise BackendError(f"the engine could not {what}: {error.message}") from error
+
+
+def _is_here(info: dict[str, Any]) -> bool:
+    """Whether the engine's kernel is this one: the same release on as much memory, to the byte."""
+    return info.get("KernelVersion") == os.uname().release and info.get("MemTotal") == psutil.virtual_memory().total
+
+
+def _kernel() -> dict[str, str]:
+    found = {}
+    for name, path in KERNEL.items():
+        try:
+            found[name] = (Path("/proc/sys") / path).read_text(encoding="utf-8").strip()
+        except OSError:
+            continue
+    return found
+
+
+def _address(docker: aiodocker.Docker) -> str:
+    """Return where the engine is; of a socket the client's own address names no file, its connector does."""
+    path = getattr(docker.connector, "path", None)
+    return f"unix://{path}" if path else str(docker.docker_host or "")
+
+
+def _mode(engine_at: str) -> int | None:
+    """Return the engine's socket's mode, None for one that is not a file here."""
+    if not engine_at.startswith("unix://"):
+        return None
+    try:
+        return Path(engine_at.removeprefix("unix://")).stat().st_mode & 0o777
+    except OSError:
+        return None
+
+
+def _skew(info: dict[str, Any], asked: float, answered: float) -> float | None:
+    """Return by how many seconds the engine's clock differs, beyond the time that asking took."""
+    try:
+        theirs = datetime.fromisoformat(str(info["SystemTime"])[:19] + "+00:00").timestamp()
+    except (KeyError, ValueError):
+        return None
+    return max(0.0, asked - 1 - theirs, theirs - answered)  # the answer is cut to whole seconds

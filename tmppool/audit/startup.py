@@ -1,0 +1,111 @@
+"""Before anything is served: the limits fit the machine, and what is promised holds inside a container. Else no start.
+
+``--accept-risk`` lets a start go on although something named there does not hold; each is logged at every start.
+"""
+
+import asyncio
+import difflib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from tmppool.audit import canary, expectations, machine, sums
+from tmppool.audit.canary import Canary
+from tmppool.audit.sums import Planned
+from tmppool.backends.base import Spec
+from tmppool.backends.docker import DockerBackend
+from tmppool.errors import BackendError, ConfigError
+from tmppool.pools import Pools
+
+_DETAILS = 4  # probes whose observation is told; all are named
+
+_log = structlog.get_logger("tmppool.audit")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolInForce:
+    """A pool whose backend is open: its spec says which network is really in force."""
+
+    name: str
+    capacity: int
+    backend: DockerBackend
+
+    @property
+    def planned(self) -> Planned:
+        return Planned(self.name, self.capacity, self.backend.spec)
+
+
+def check_risks(accepted: Iterable[str]) -> None:
+    """Raise ConfigError for a name that is none of a probe or sum."""
+    known = sorted({*expectations.names(), *sums.RISKS})
+    for name in accepted:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else "`tmppool audit` names them"
+            raise ConfigError(f"--accept-risk: {name!r} is no start-up probe; {hint}")
+
+
+async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> None:
+    """Raise ConfigError unless the limits fit the machine and every probe holds, or its risk is accepted.
+
+    ``pools``: open; those that are not containers have nothing to prove. ``ports``: the service's own, which no
+    notebook may reach.
+    """
+    in_force = [
+        PoolInForce(pool.name, pool.limits.capacity, pool.backend)
+        for pool in pools
+        if isinstance(pool.backend, DockerBackend)
+    ]
+    if not in_force:
+        return
+    began = time.monotonic()
+    try:
+        facts = await machine.look(in_force[0].backend.docker)
+        await canary.sweep(in_force[0].backend.docker, in_force[0].backend.spec.service)
+    except BackendError as error:
+        raise ConfigError(str(error)) from error
+    _check_sums([pool.planned for pool in in_force], facts.sums, accepted)
+    await _check_probes(in_force, accepted, ports)
+    _log.info("probes.done", seconds=round(time.monotonic() - began, 2))
+
+
+def _check_sums(planned: Sequence[Planned], has: sums.Machine, accepted: Sequence[str]) -> None:
+    found = {sums.PIDS: sums.pids(planned, has), sums.MEMORY: sums.memory_of_one(planned, has)}
+    _refuse({name: said for name, said in found.items() if said}, accepted, "limits sum past the machine")
+    if over := sums.memory_of_all(planned, has):
+        _log.warning("memory.overcommitted", message=over)
+
+
+async def _check_probes(pools: Sequence[PoolInForce], accepted: Sequence[str], ports: Sequence[int]) -> None:
+    failed: dict[str, str] = {}
+    for spec, seen in await canaries(pools, ports):
+        for result in seen.results:
+            if result.held:
+                continue
+            if expectations.is_choice(spec, result.name):
+                _log.warning("probe.open", probe=result.name, seen=result.seen, message="open by the settings' choice")
+            else:
+                failed.setdefault(result.name, result.seen)
+    _refuse(failed, accepted, "start-up probes inside a container do not hold")
+
+
+async def canaries(pools: Sequence[PoolInForce], ports: Sequence[int]) -> list[tuple[Spec, Canary]]:
+    """Run one canary for each profile that there is; pools of the same image and limits share one."""
+    distinct = {canary.profile(pool.backend.spec): pool.backend for pool in pools}
+    return list(
+        zip(distinct, await asyncio.gather(*(canary.run(backend, ports) for backend in distinct.values())), strict=True)
+    )
+
+
+def _refuse(failed: dict[str, str], accepted: Sequence[str], what: str) -> None:
+    """Raise ConfigError for what failed and is not accepted, all in one sentence; log what is accepted."""
+    for name in sorted(set(accepted) & set(failed)):
+        _log.warning("risk.accepted", risk=name, seen=failed[name])
+    left = {name: seen for name, seen in failed.items() if name not in accepted}
+    if not left:
+        return
+    told = [f"{name} ({seen})" for name, seen in list(left.items())[:_DETAILS]]
+    named = ", ".join([*told, *list(left)[_DETAILS:]])
+    raise ConfigError(f"{what}: {named}; `tmppool audit` says more, --accept-risk={','.join(left)} starts all the same")
