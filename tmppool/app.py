@@ -35,9 +35,12 @@ from tmppool.tasks import spawn
 from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
+from tmppool.web.entry import HANDOFF_LIFETIME, Entry
 from tmppool.web.front import Front
 from tmppool.web.gate import Gate
+from tmppool.web.hosting import Hosting
 from tmppool.web.pages import Pages
+from tmppool.web.session import Session
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
 from tmppool.web.user import User
@@ -217,12 +220,15 @@ async def _listen(
         public_url=settings.public_url,
         trusted=networks(settings.trusted_proxies),
         api_token=settings.api_auth_token.get_secret_value() if settings.api_auth_token else None,
+        domain=settings.domain_per_notebook,
         cors=slices.cors(settings),
     )
-    pages = await asyncio.to_thread(Pages, isolated=first.isolated)
-    user = User(site, pages)
-    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret))
-    public = await asyncio.to_thread(routes.public, front, Api(site, user), user, pages)
+    pages = await asyncio.to_thread(Pages, isolated=first.isolated, domain=site.domain)
+    entry = Entry(site, pages, Tickets(parts.ledger.secret, "handoff", HANDOFF_LIFETIME))
+    user = User(site, pages, entry)
+    session = Session(site, pages, user, entry)
+    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), entry)
+    public = await asyncio.to_thread(routes.public, front, Api(site), session, user, pages, Hosting(site, user))
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token)
     await listener.serve(stack, public, sockets["--port"], Gate(site).decide)

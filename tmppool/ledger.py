@@ -16,21 +16,24 @@ from pathlib import Path
 import aiosqlite
 import structlog
 
-from tmppool.notebook import Reason, State, Transition
+from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.tasks import spawn
 
-_VERSION = 1
+_VERSION = 2
 _KEPT = 7 * 86400.0  # seconds for which ended sessions stay in the ledger
 _BUSY = 2.0  # seconds to wait for another process's lock
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     key TEXT PRIMARY KEY, pool TEXT NOT NULL, state TEXT NOT NULL, visitor TEXT,
-    warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT
+    warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT, shared TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sessions_by_state ON sessions (state);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
+
+_MIGRATIONS = {1: "ALTER TABLE sessions ADD COLUMN shared TEXT"}
+"""What makes the next version of a file of this one."""
 
 _log = structlog.get_logger("tmppool.ledger")
 
@@ -46,6 +49,7 @@ class Row:
     expires_at: float | None
     ended_at: float | None
     reason: Reason | None
+    shared: str | None = None
 
 
 class Ledger:
@@ -101,6 +105,9 @@ class Ledger:
                 raise ValueError(why)  # noqa: TRY301 - the connection is closed on the way
             await database.execute("PRAGMA journal_mode=WAL")
             await database.execute("PRAGMA synchronous=NORMAL")
+            for old in range(version or _VERSION, _VERSION):
+                await database.execute(_MIGRATIONS[old])
+                await database.execute(f"PRAGMA user_version={old + 1}")
             await database.executescript(_SCHEMA)
             await database.execute(f"PRAGMA user_version={_VERSION}")
             await database.execute("DELETE FROM sessions WHERE ended_at < ?", (time.time() - _KEPT,))
@@ -116,12 +123,12 @@ class Ledger:
     async def rows(self) -> dict[str, Row]:
         """Return every notebook that the ledger knows, by key."""
         cursor = await self._database.execute(
-            "SELECT key, pool, state, visitor, expires_at, ended_at, reason FROM sessions"
+            "SELECT key, pool, state, visitor, expires_at, ended_at, reason, shared FROM sessions"
         )
         found = {}
-        async for key, pool, state, visitor, expires_at, ended_at, reason in cursor:
+        async for key, pool, state, visitor, expires_at, ended_at, reason, shared in cursor:
             why = Reason(reason) if reason in set(Reason) else None
-            found[key] = Row(key, pool, State(state), visitor, expires_at, ended_at, why)
+            found[key] = Row(key, pool, State(state), visitor, expires_at, ended_at, why, shared)
         return found
 
     def hear(self, fact: Transition) -> None:
@@ -148,6 +155,14 @@ class Ledger:
         elif fact.to is State.GONE:
             self._put("UPDATE sessions SET state = ? WHERE key = ?", (State.GONE, notebook.key))
             self._put("DELETE FROM sessions WHERE key = ? AND assigned_at IS NULL", (notebook.key,))
+
+    async def note_people(self, notebook: Notebook) -> None:
+        """Write down whose notebook this is and whether it is shared; returns when that is in the file."""
+        self._put(
+            "UPDATE sessions SET visitor = ?, shared = ? WHERE key = ?",
+            (notebook.visitor, notebook.shared, notebook.key),
+        )
+        await self.flush()
 
     async def flush(self) -> None:
         """Return when everything heard so far is in the file: a visitor is sent on only after that."""

@@ -5,6 +5,7 @@ import contextlib
 import html
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from blockbuster import blockbuster_ctx
 from multidict import CIMultiDictProxy
 from yarl import URL
@@ -20,6 +22,7 @@ from tests.proxy.stage import environment, eventually, free_ports, quiet
 from tmppool.app import service
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
+from tmppool.web.access import cookie_name
 
 __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
@@ -69,28 +72,54 @@ class Answer:
         return {"action": html.unescape(action[1]), **{name: html.unescape(value) for name, value in fields.items()}}
 
 
+class Everywhere(AbstractResolver):
+    """Finds every name on this machine."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        del family
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class Guest:
     """One browser, or one program: cookies are kept, redirects are not followed."""
 
-    def __init__(self, url: str, headers: dict[str, str], connections: int = 4) -> None:
+    def __init__(
+        self, url: str, headers: dict[str, str], tokens: dict[str, str] | None = None, connections: int = 4
+    ) -> None:
         self.url = url
         self.headers = headers
-        self.session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(limit=connections)
-        )
+        self.tokens = tokens
+        # Every name leads here, as those below localhost do in a browser.
+        connector = aiohttp.TCPConnector(limit=connections, resolver=Everywhere())
+        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=connector)
+        for key in self.tokens or ():
+            self._hold(key)
+
+    def _hold(self, key: str) -> None:
+        """Have the cookie of that notebook, as whoever started it."""
+        assert self.tokens is not None
+        self.session.cookie_jar.update_cookies({cookie_name(key, is_secure=False): self.tokens[key]}, URL(self.url))
 
     async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         async with (
             asyncio.timeout(PATIENCE),
             self.session.request(
                 method,
-                URL(self.url + path, encoded=True),
+                URL(path if path.startswith("http") else self.url + path, encoded=True),
                 headers=self.headers | (headers or {}),
                 allow_redirects=False,
                 **more,
             ) as reply,
         ):
-            return Answer(reply.status, reply.headers, await reply.read())
+            answer = Answer(reply.status, reply.headers, await reply.read())
+        if self.tokens is not None and path.startswith("/api/spawn") and answer.status == 200 and method == "POST":
+            key = answer.json["url"].rstrip("/").rpartition("/")[2]
+            self.tokens[key] = answer.json["token"]
+            self._hold(key)
+        return answer
 
     async def get(self, path: str, **headers: str) -> Answer:
         return await self.ask("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -121,6 +150,7 @@ class Place:
     admin_url: str
     backends: list[FakeBackend]
     guests: list[Guest] = field(default_factory=list)
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @property
     def backend(self) -> FakeBackend:
@@ -134,6 +164,11 @@ class Place:
         return self._guest(self.url, PERSON | {name.replace("_", "-"): value for name, value in headers.items()})
 
     def program(self, **headers: str) -> Guest:
+        """A program that holds whatever a program took here."""
+        return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()}, self.tokens)
+
+    def stranger(self, **headers: str) -> Guest:
+        """A program that holds nothing."""
         return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def operator(self, **headers: str) -> Guest:
@@ -157,8 +192,8 @@ class Place:
     def notebook(self, key: str) -> Any:
         return next(backend.notebooks[key] for backend in self.backends if key in backend.notebooks)
 
-    def _guest(self, url: str, headers: dict[str, str]) -> Guest:
-        self.guests.append(Guest(url, headers))
+    def _guest(self, url: str, headers: dict[str, str], tokens: dict[str, str] | None = None) -> Guest:
+        self.guests.append(Guest(url, headers, tokens))
         return self.guests[-1]
 
 

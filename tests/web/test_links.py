@@ -127,3 +127,19 @@ def test_the_form_leads_where_the_link_did(raw: str) -> None:
     assert links.target_of(links.action_of(raw), "/tree") == links.target_of(raw, "/tree")
     assert links.pool_of(links.action_of(raw)) == links.pool_of(raw)
     assert links.action_of(raw).startswith("/spawn")
+
+
+@pytest.mark.parametrize(
+    ("path", "pool", "link"),
+    [
+        ("lab/tree/a.ipynb", None, "/lab/tree/a.ipynb"),
+        ("tree", None, "/tree"),
+        ("notebooks/a%20b.ipynb", "r", "/notebooks/a%20b.ipynb?pool=r"),
+        ("api/kernels", None, "/"),
+        ("", "r", "/?pool=r"),
+        ("/evil.example/lab", None, "/"),
+        ("labyrinth", None, "/"),
+    ],
+)
+def test_what_a_fresh_start_opens(path: str, pool: str | None, link: str) -> None:
+    assert links.fresh(path, pool) == link

@@ -7,7 +7,6 @@ import pytest
 
 from tests.web.guests import Guest, Place
 from tmppool.notebook import EXPLANATIONS, Reason
-from tmppool.web.user import fresh_url
 
 NEVER = "x" * 22
 UPGRADE = {
@@ -151,19 +150,3 @@ async def test_a_page_elsewhere_cannot_change_anything_in_a_notebook(place: Plac
 async def test_what_is_no_key_is_no_address(place: Place, path: str) -> None:
     assert (await place.program().get(path)).status == 404
     assert (await place.person().get(path)).status == 404
-
-
-@pytest.mark.parametrize(
-    ("path", "pool", "link"),
-    [
-        ("lab/tree/a.ipynb", None, "/lab/tree/a.ipynb"),
-        ("tree", None, "/tree"),
-        ("notebooks/a%20b.ipynb", "r", "/notebooks/a%20b.ipynb?pool=r"),
-        ("api/kernels", None, "/"),
-        ("", "r", "/?pool=r"),
-        ("/evil.example/lab", None, "/"),
-        ("labyrinth", None, "/"),
-    ],
-)
-def test_what_a_fresh_start_opens(path: str, pool: str | None, link: str) -> None:
-    assert fresh_url(path, pool) == link

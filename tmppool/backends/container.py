@@ -14,6 +14,7 @@ SERVICE_LABEL = "tmppool.service"
 POOL_LABEL = "tmppool.pool"
 KEY_LABEL = "tmppool.key"
 LANDING_LABEL = "tmppool.landing"
+SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
 
 HOME = "/home/notebook"
 """Where the writable home is mounted: beside the image's own home, so that this one can be copied from."""

@@ -19,6 +19,7 @@ from tmppool.backends import engine
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
     KEY_LABEL,
+    SECRET_LABEL,
     ImageFacts,
     container_config,
     container_name,
@@ -149,6 +150,7 @@ class DockerBackend:
     async def _start(self, key: str) -> Running:
         token = secrets.token_urlsafe(24)
         config = container_config(self._spec, key, token, self._image)
+        secret = config["Labels"][SECRET_LABEL] = secrets.token_urlsafe(24)  # labels are not seen from inside
         try:
             container = await self._create(key, config)
             await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
@@ -159,7 +161,7 @@ class DockerBackend:
         exited = spawn(container.wait(), "watch a start")
         try:
             dial = await self._dial(key, container.id)
-            running = Running(key, dial, token, time.time())
+            running = Running(key, dial, token, time.time(), secret)
             async with Upstream(running) as upstream:
                 ready = spawn(upstream.wait_ready(), "wait until ready")
                 try:
@@ -258,7 +260,7 @@ class DockerBackend:
         except _GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
-        return Running(key, dial, token_of(shown), created)
+        return Running(key, dial, token_of(shown), created, shown["Config"]["Labels"].get(SECRET_LABEL, ""))
 
     async def _missed(self) -> set[str]:
         """Keys that we hold but that the engine no longer runs."""

@@ -5,26 +5,26 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from tmppool.errors import PoolEmptyError, PoolFullError
-from tmppool.notebook import Notebook, State
+from tmppool.notebook import State
 from tmppool.pool import Pool
-from tmppool.running import base_path
 from tmppool.web import links
+from tmppool.web.entry import Entry
 from tmppool.web.pages import Pages
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
 
 _MAX_FIELDS = 1000
-_SEE_OTHER = 303
 _FORBIDDEN = 403
 _TOO_MANY = 429
 _UNAVAILABLE = 503
 
 
 class Front:
-    def __init__(self, site: Site, pages: Pages, tickets: Tickets) -> None:
+    def __init__(self, site: Site, pages: Pages, tickets: Tickets, entry: Entry) -> None:
         self._site = site
         self._pages = pages
         self._tickets = tickets
+        self._entry = entry
 
     async def launch(self, request: web.Request) -> web.Response:
         """GET: the launch page; a visitor who holds a notebook is sent on to it."""
@@ -32,7 +32,7 @@ class Front:
         visitor = self._site.visitor(request)
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
-            return self._send_on(held, self._target(request, pool))
+            return self._entry.send_on(request, pool, held, self._target(request, pool))
         return self._page(request, "launch", 200, pool, auto=True)
 
     async def spawn(self, request: web.Request) -> web.Response:
@@ -43,7 +43,7 @@ class Front:
         target = self._target(request, pool)
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
-            return self._send_on(held, target)
+            return self._entry.send_on(request, pool, held, target)
         if not self._tickets.redeem(ticket, visitor):
             return self._page(request, "launch", _FORBIDDEN, pool, auto=False)
         try:
@@ -51,7 +51,7 @@ class Front:
         except PoolEmptyError as error:
             self._tickets.give_back(ticket, visitor)
             return self._wait_page(request, pool, error)
-        return self._send_on(notebook, target)
+        return self._entry.send_on(request, pool, notebook, target)
 
     def _target(self, request: web.Request, pool: Pool) -> str:
         return links.target_of(request.raw_path, self._site.landing[pool.name])
@@ -90,11 +90,6 @@ class Front:
         if cookie is not None:
             self._site.set_cookie(request, response, cookie)
         return response
-
-    @staticmethod
-    def _send_on(notebook: Notebook, target: str) -> web.Response:
-        location = base_path(notebook.key) + target.lstrip("/")
-        return web.Response(status=_SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})
 
 
 async def _ticket_in(request: web.Request) -> str:

@@ -18,6 +18,7 @@ _TITLES = {
     404: "Nothing here",
     405: "Not this way",
     413: "Too large",
+    421: "Not at this address",
 }
 _MESSAGES = {
     404: "There is no page at this address.",
