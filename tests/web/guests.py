@@ -167,6 +167,10 @@ class Place:
         """A program that holds whatever a program took here."""
         return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()}, self.tokens)
 
+    def owner(self) -> Guest:
+        """A person who holds whatever a program took here."""
+        return self._guest(self.url, PERSON, self.tokens)
+
     def stranger(self, **headers: str) -> Guest:
         """A program that holds nothing."""
         return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()})

@@ -74,9 +74,8 @@ async def test_no_address_that_a_proxy_passes_on_makes_the_service_fail(open_pla
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
     reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
     writer.write(
-        f"GET /user/{key}/tree HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: {said}\r\n\r\n".encode(
-            "latin-1"
-        )
+        f"GET /user/{key}/tree?token={place.tokens[key]} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+        f"X-Forwarded-For: {said}\r\n\r\n".encode("latin-1")
     )
     answer = await asyncio.wait_for(reader.read(), 5)
     writer.close()
@@ -152,12 +151,12 @@ async def test_the_public_urls_own_pages_change_what_they_like(open_place: Any, 
 
 
 async def test_a_notebooks_pages_carry_the_notice_of_their_session(place: Place, key: str) -> None:
-    page = await place.person().get(f"/user/{key}/lab/tree/a.ipynb")
+    page = await place.owner().get(f"/user/{key}/lab/tree/a.ipynb")
     script = f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>'
     assert page.text.count(script) == 1
     assert page.text.index(script) < page.text.index("</head>")
     assert int(page.headers["Content-Length"]) == len(page.body)
-    assert "session.js" not in (await place.person().get(f"/user/{key}/files/a.html")).text
+    assert "session.js" not in (await place.owner().get(f"/user/{key}/files/a.html")).text
 
 
 async def test_a_websocket_reaches_the_notebook_and_ends_with_it(place: Place, key: str) -> None:

@@ -66,7 +66,7 @@ async def live(place: Place) -> list[str]:
     await person.get(f"/api/session/{key}")
     await person.post(f"/api/session/{key}/extend", Sec_Fetch_Site="same-origin")
     await notebook.runner.cleanup()  # it does not answer any more
-    await person.get(f"{base}lab?token={OTHERS[0]}")
+    await person.get(f"{base}lab?code={OTHERS[0]}")
     await place.backend.kill(key)
     await eventually(lambda: key not in place.backend.notebooks)
     await person.get(f"{base}tree")

@@ -105,7 +105,7 @@ async def test_each_reason_is_explained(open_place: Any, reason: Reason) -> None
         await place.backend.kill(key)
     elif reason is Reason.DRAINED:
         await place.operator().ask("DELETE", f"/api/notebooks/{key}")
-    person = place.person()
+    person = place.owner()
     while (page := await person.get(f"/user/{key}/tree")).status in (200, 502):
         await asyncio.sleep(0.01)
     assert page.status == 410
@@ -121,7 +121,7 @@ async def test_no_engine_is_asked_about_an_old_tab(place: Place, ended: str) -> 
 
 async def test_the_address_without_slash_leads_to_the_one_with_it(place: Place) -> None:
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
-    answer = await place.person().get(f"/user/{key}")
+    answer = await place.owner().get(f"/user/{key}")
     assert (answer.status, answer.location) == (302, f"/user/{key}/")
     assert (await place.person().get(f"/user/{NEVER}")).status == 404
 

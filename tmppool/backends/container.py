@@ -101,6 +101,11 @@ def token_of(shown: dict[str, Any]) -> str:
     return next((pair.removeprefix(prefix) for pair in env if pair.startswith(prefix)), "")
 
 
+def secret_of(shown: dict[str, Any]) -> str:
+    """Return what only the service knows of a container of ours; nothing for one that an older service made."""
+    return str((shown["Config"].get("Labels") or {}).get(SECRET_LABEL, ""))
+
+
 def _environment(token: str, image: ImageFacts) -> list[str]:
     return [
         f"HOME={HOME}",

@@ -27,6 +27,7 @@ from tmppool.backends.container import (
     labels,
     network_config,
     network_name,
+    secret_of,
     token_of,
 )
 from tmppool.backends.netns import NetworkNamespace, require_permission
@@ -260,7 +261,7 @@ class DockerBackend:
         except _GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
-        return Running(key, dial, token_of(shown), created, shown["Config"]["Labels"].get(SECRET_LABEL, ""))
+        return Running(key, dial, token_of(shown), created, secret_of(shown))
 
     async def _missed(self) -> set[str]:
         """Keys that we hold but that the engine no longer runs."""
