@@ -22,13 +22,17 @@ from tests.proxy.stage import environment, eventually, free_ports, quiet
 from tmppool.app import service
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
+from tmppool.running import digest
 from tmppool.web.access import cookie_name
 
 __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
 PATIENCE = 5.0  # seconds until what hangs is a failure
 PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
-KEY_OF = re.compile(r"^/user/([A-Za-z0-9_-]{22,})/")
+KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_-]{22,})(?:/|$)")
+OF_NOTEBOOK = re.compile(r"^/(?:user|session|api/session)/([A-Za-z0-9_-]{22,})")
+MODES = ({}, {"domain_per_notebook": "nb.localhost:{port}"})
+"""Settings: all notebooks at one host, and each at a host of its own."""
 
 
 @dataclass
@@ -87,9 +91,15 @@ class Guest:
     """One browser, or one program: cookies are kept, redirects are not followed."""
 
     def __init__(
-        self, url: str, headers: dict[str, str], tokens: dict[str, str] | None = None, connections: int = 4
+        self,
+        url: str,
+        headers: dict[str, str],
+        tokens: dict[str, str] | None = None,
+        domain: str | None = None,
+        connections: int = 4,
     ) -> None:
         self.url = url
+        self.domain = domain
         self.headers = headers
         self.tokens = tokens
         # Every name leads here, as those below localhost do in a browser.
@@ -101,14 +111,22 @@ class Guest:
     def _hold(self, key: str) -> None:
         """Have the cookie of that notebook, as whoever started it."""
         assert self.tokens is not None
-        self.session.cookie_jar.update_cookies({cookie_name(key, is_secure=False): self.tokens[key]}, URL(self.url))
+        cookie = {cookie_name(key, is_secure=False): self.tokens[key]}
+        self.session.cookie_jar.update_cookies(cookie, URL(self.whole(f"/user/{key}/")).with_path("/"))
+
+    def whole(self, path: str) -> str:
+        """Return the whole URL for a path: a notebook's own are at its host."""
+        found = OF_NOTEBOOK.match(path)
+        if self.domain is not None and found is not None:
+            return f"http://{digest(found[1])}.{self.domain}{path}"
+        return path if path.startswith("http") else self.url + path
 
     async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         async with (
             asyncio.timeout(PATIENCE),
             self.session.request(
                 method,
-                URL(path if path.startswith("http") else self.url + path, encoded=True),
+                URL(self.whole(path), encoded=True),
                 headers=self.headers | (headers or {}),
                 allow_redirects=False,
                 **more,
@@ -134,6 +152,23 @@ class Guest:
         fields = page.form()
         return await self.post(fields.pop("action"), fields, **{"Sec_Fetch_Site": "same-origin", **headers})
 
+    async def follow(self, answer: Answer, **headers: str) -> tuple[str, Answer]:
+        """Go where the answer leads, as a browser does; returns the address in its bar, and what it shows."""
+        address = ""
+        for _ in range(5):
+            if answer.status not in (302, 303):
+                break
+            address = answer.location
+            answer = await self.get(address, **headers)
+        return address, answer
+
+    async def start(self, path: str = "/") -> str:
+        """Start a notebook by a click and go to it; returns its key."""
+        sent_on = await self.click(path)
+        _, page = await self.follow(sent_on)
+        assert page.status == 200, page.text
+        return sent_on.key
+
     async def click(self, path: str = "/", **headers: str) -> Answer:
         """Follow a launch link and press the button."""
         return await self.press(await self.get(path, **headers), **headers)
@@ -151,6 +186,7 @@ class Place:
     backends: list[FakeBackend]
     guests: list[Guest] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
+    domain: str | None = None
 
     @property
     def backend(self) -> FakeBackend:
@@ -159,6 +195,10 @@ class Place:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    def origin(self, key: str) -> str:
+        """Where a notebook's pages are."""
+        return self.url if self.domain is None else f"http://{digest(key)}.{self.domain}"
 
     def person(self, **headers: str) -> Guest:
         return self._guest(self.url, PERSON | {name.replace("_", "-"): value for name, value in headers.items()})
@@ -197,7 +237,7 @@ class Place:
         return next(backend.notebooks[key] for backend in self.backends if key in backend.notebooks)
 
     def _guest(self, url: str, headers: dict[str, str], tokens: dict[str, str] | None = None) -> Guest:
-        self.guests.append(Guest(url, headers, tokens))
+        self.guests.append(Guest(url, headers, tokens, self.domain))
         return self.guests[-1]
 
 
@@ -224,9 +264,14 @@ async def opened(
         "cull_period": 3600,
         "on_exit": "stop",
     }
-    given = Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))
+    domain = settings.pop("domain_per_notebook", None)
+    domain = domain.format(port=port) if domain else None
+    given = Settings(
+        backend="fake", port=port, admin_port=admin_port, domain_per_notebook=domain, **(known | settings)
+    )
     async with service(given):
-        place = Place(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", backends)
+        url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
+        place = Place(url, f"http://127.0.0.1:{admin_port}", backends, domain=domain)
         with blockbuster_ctx("tmppool"):
             if fake is None:
                 await place.until(warm=given.warm_target)

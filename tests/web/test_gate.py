@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from tests.web.guests import Place, eventually
+from tests.web.guests import MODES, Place, eventually
 from tmppool import __version__, app
 from tmppool.proxy.wire import parse_request
 from tmppool.web.gate import TARGET, Gate
@@ -42,9 +42,16 @@ def test_what_is_no_notebooks_address_is_none(target: str) -> None:
     assert TARGET.match(target) is None
 
 
+@pytest.fixture(params=MODES, ids=("path", "domain"))
+async def place(open_place: Any, request: pytest.FixtureRequest) -> Place:
+    return await open_place(**request.param)
+
+
 @pytest.fixture
 async def key(place: Place) -> str:
-    return str((await place.program().post("/api/spawn")).json["url"].split("/")[2])
+    program = place.program()
+    await program.post("/api/spawn")
+    return next(iter(place.tokens))
 
 
 async def test_a_notebook_is_told_the_visitors_address_in_its_plain_form(place: Place, key: str) -> None:
@@ -104,7 +111,7 @@ async def test_a_page_elsewhere_changes_nothing(place: Place, key: str, method: 
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site", "Origin": f"http://127.0.0.1:{place.port}"},
+        {"Sec-Fetch-Site": "same-site", "Origin": place.origin(key)},
     ):
         answer = await place.program().ask(method, f"/user/{key}/api/kernels", headers)
         assert answer.status in (400, 403) if method == "X-OWN" else answer.status == 403
@@ -118,7 +125,7 @@ async def test_a_page_elsewhere_may_be_linked_from(place: Place, key: str) -> No
 
 async def test_our_own_pages_change_what_they_like(place: Place, key: str) -> None:
     for headers in (
-        {"Origin": f"http://127.0.0.1:{place.port}"},
+        {"Origin": place.origin(key)},
         {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "none"},
         {},
@@ -161,7 +168,7 @@ async def test_a_notebooks_pages_carry_the_notice_of_their_session(place: Place,
 
 async def test_a_websocket_reaches_the_notebook_and_ends_with_it(place: Place, key: str) -> None:
     program = place.program()
-    url = f"{place.url}/user/{key}/api/kernels/1/channels"
+    url = program.whole(f"/user/{key}/api/kernels/1/channels")
     async with program.session.ws_connect(url) as socket:
         await socket.send_str("hello")
         assert await socket.receive_str() == "hello"

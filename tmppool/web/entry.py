@@ -102,17 +102,17 @@ class Entry:
 
     def refuse(self, request: web.BaseRequest, pool: Pool, path: str) -> web.Response:
         """Answer who may not use a notebook that lives; ``path`` is what was asked for below it."""
-        fresh = self.fresh_url(request, access.without_token(path), pool.name)
+        fresh = self.fresh_url(request, path, pool.name)
         if wants_page(request) and "Upgrade" not in request.headers:
-            document = links.document_of(fresh.removeprefix(self._site.main_origin(self._site.client(request))))
-            return self._pages.render("foreign", _FORBIDDEN, fresh_url=fresh, document=document or "")
+            document = links.document_of(f"/{path}") or ""
+            return self._pages.render("foreign", _FORBIDDEN, fresh_url=fresh, document=document)
         facts = {"message": _FOREIGN, "state": "foreign", "fresh_url": fresh}
         return web.json_response(facts, status=_FORBIDDEN, headers={"Cache-Control": "no-store"})
 
     def fresh_url(self, request: web.BaseRequest, path: str, pool: str | None) -> str:
         """Return the launch link for another notebook of that pool with the same thing open."""
         named = None if pool == self._site.pools.default.name else pool
-        return self._site.main_origin(self._site.client(request)) + links.fresh(path, named)
+        return self._site.main_origin(self._site.client(request)) + links.fresh(access.without_token(path), named)
 
     def forget(self, request: web.BaseRequest, response: web.StreamResponse, key: str) -> None:
         """Take the cookie of a notebook that is no more from a browser that sent it."""

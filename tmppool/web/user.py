@@ -65,7 +65,7 @@ class User:
                 reason=reason if ended else "",
                 explanation=explanation,
                 fresh_url=fresh,
-                document=links.document_of(fresh) or "",
+                document=links.document_of(f"/{path}") or "",
                 ended_at=datetime.fromtimestamp(ended.at, UTC).isoformat(timespec="seconds") if ended else "",
             )
             self._entry.forget(request, response, key)
