@@ -67,7 +67,7 @@ class Service:
             f"--admin-port={self.admin_port}",
             f"--pool-name={self.name}",
             f"--state-dir={home / self.name}",
-            *options,
+            *(option.replace("{service_port}", str(self.port)) for option in options),
         ]
         self.process: asyncio.subprocess.Process | None = None
 

@@ -22,8 +22,11 @@ from tests.proxy.stage import environment, eventually, free_ports, quiet
 from tmppool.app import service
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
+from tmppool.notebook import Notebook
 from tmppool.running import digest
 from tmppool.web.access import cookie_name
+from tmppool.web.entry import Entry
+from tmppool.web.site import Site
 
 __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
@@ -40,6 +43,7 @@ class Answer:
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes
+    url: str = ""
 
     @property
     def text(self) -> str:
@@ -132,7 +136,7 @@ class Guest:
                 **more,
             ) as reply,
         ):
-            answer = Answer(reply.status, reply.headers, await reply.read())
+            answer = Answer(reply.status, reply.headers, await reply.read(), self.whole(path))
         if self.tokens is not None and path.startswith("/api/spawn") and answer.status == 200 and method == "POST":
             key = answer.json["url"].rstrip("/").rpartition("/")[2]
             self.tokens[key] = answer.json["token"]
@@ -158,7 +162,7 @@ class Guest:
         for _ in range(5):
             if answer.status not in (302, 303):
                 break
-            address = answer.location
+            address = str(URL(answer.url, encoded=True).join(URL(answer.location, encoded=True)))
             answer = await self.get(address, **headers)
         return address, answer
 
@@ -187,6 +191,7 @@ class Place:
     guests: list[Guest] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     domain: str | None = None
+    entries: list[Entry] = field(default_factory=list)
 
     @property
     def backend(self) -> FakeBackend:
@@ -195,6 +200,16 @@ class Place:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def site(self) -> Site:
+        return self.entries[0]._site
+
+    def held(self, key: str) -> Notebook:
+        """The notebook, as the service has it."""
+        found = self.site.pools.find(key)
+        assert found is not None
+        return found[1]
 
     def origin(self, key: str) -> str:
         """Where a notebook's pages are."""
@@ -256,6 +271,13 @@ async def opened(
 
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
+    entries: list[Entry] = []
+
+    def make_entry(*parts: Any) -> Entry:
+        entries.append(Entry(*parts))
+        return entries[-1]
+
+    monkeypatch.setattr("tmppool.app.Entry", make_entry)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {
         "pool_size": 4,
@@ -266,12 +288,11 @@ async def opened(
     }
     domain = settings.pop("domain_per_notebook", None)
     domain = domain.format(port=port) if domain else None
-    given = Settings(
-        backend="fake", port=port, admin_port=admin_port, domain_per_notebook=domain, **(known | settings)
-    )
+    given = Settings(backend="fake", port=port, admin_port=admin_port, domain_per_notebook=domain, **(known | settings))
     async with service(given):
+        domain = domain if domain and domain.endswith(f":{port}") else None  # else it is not reached by its names
         url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
-        place = Place(url, f"http://127.0.0.1:{admin_port}", backends, domain=domain)
+        place = Place(url, f"http://127.0.0.1:{admin_port}", backends, domain=domain, entries=entries)
         with blockbuster_ctx("tmppool"):
             if fake is None:
                 await place.until(warm=given.warm_target)

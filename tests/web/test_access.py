@@ -17,7 +17,9 @@ from tmppool.web.access import Access, Role, Sent
 KEY = "k" * 22
 
 
-def notebook(key: str = KEY, token: str = "jupyters", secret: str = "known outside", shared: str | None = None) -> Notebook:
+def notebook(
+    key: str = KEY, token: str = "jupyters", secret: str = "known outside", shared: str | None = None
+) -> Notebook:
     upstream: Any = SimpleNamespace(running=Running(key, Dial("127.0.0.1", 1), token, 0.0, secret))
     return Notebook(key, "main", 0.0, upstream=upstream, shared=shared)
 
@@ -85,7 +87,11 @@ def test_the_cookie_admits(is_secure: bool) -> None:  # noqa: FBT001
 
 def test_of_several_cookies_of_the_name_any_right_one_counts() -> None:
     made = notebook()
-    for sent in ([cookie(made, "tossed") + b"; " + cookie(made)], [cookie(made) + b"; " + cookie(made, "")], [cookie(made, "x"), cookie(made)]):
+    for sent in (
+        [cookie(made, "tossed") + b"; " + cookie(made)],
+        [cookie(made) + b"; " + cookie(made, "")],
+        [cookie(made, "x"), cookie(made)],
+    ):
         assert admits(made, *sent) == OWNER
 
 
@@ -104,7 +110,9 @@ def test_nothing_else_admits(value: str) -> None:
 def test_the_key_and_jupyters_token_do_not_admit() -> None:
     made = notebook()
     for value in (KEY, "jupyters", "known outside", made.id):
-        assert admits(made, cookie(made, value), authorization=f"token {value}".encode(), query=f"?token={value}") is None
+        assert (
+            admits(made, cookie(made, value), authorization=f"token {value}".encode(), query=f"?token={value}") is None
+        )
 
 
 def test_a_cookie_of_another_notebook_or_name_does_not_admit() -> None:
@@ -157,7 +165,9 @@ def test_both_ways_of_reading_a_request_find_the_same() -> None:
     right = cookie(made).decode()
     head = f"GET /x?token=t HTTP/1.1\r\nHost: h\r\nCookie: a=b\r\ncookie:{right}\r\nAuthorization: token x\r\n\r\n"
     on_wire = access.sent_on_wire(parse_request(head.encode()).fields, "?token=t")
-    to_us = access.sent_to_us(CIMultiDict([("Cookie", "a=b"), ("Cookie", right), ("Authorization", "token x")]), "?token=t")
+    to_us = access.sent_to_us(
+        CIMultiDict([("Cookie", "a=b"), ("Cookie", right), ("Authorization", "token x")]), "?token=t"
+    )
     for sent in (on_wire, to_us):
         assert sent.authorization == b"token x"
         assert access.admits(made, sent) == OWNER

@@ -123,6 +123,30 @@ async def test_a_page_elsewhere_may_be_linked_from(place: Place, key: str) -> No
     assert (await place.program().ask("GET", f"/user/{key}/tree", headers)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("mode", "dest", "site", "status"),
+    [
+        ("navigate", "document", "cross-site", 200),
+        ("navigate", "document", "same-site", 200),
+        ("navigate", "iframe", "same-site", 403),
+        ("navigate", "embed", "cross-site", 403),
+        ("no-cors", "image", "same-site", 403),
+        ("no-cors", "script", "cross-site", 403),
+        ("cors", "empty", "same-site", 403),
+        ("cors", "empty", "same-origin", 200),
+        ("no-cors", "image", "same-origin", 200),
+        ("navigate", "iframe", "same-origin", 200),
+        ("navigate", "document", "none", 200),
+    ],
+)
+async def test_a_page_elsewhere_reads_frames_and_includes_nothing(
+    place: Place, key: str, mode: str, dest: str, site: str, status: int
+) -> None:
+    headers = {"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest, "Sec-Fetch-Site": site}
+    assert (await place.program().ask("GET", f"/user/{key}/x", headers)).status == status
+    assert ("GET x" in place.asked(key)) is (status == 200)
+
+
 async def test_our_own_pages_change_what_they_like(place: Place, key: str) -> None:
     for headers in (
         {"Origin": place.origin(key)},

@@ -15,6 +15,15 @@ from tmppool.web.pages import HEADERS, STATIC, Pages, wants_page
 
 TEMPLATES = Path(pages_module.__file__).with_name("templates")
 LAUNCH = {"action": "/spawn/lab", "ticket": "t", "document": "a.ipynb", "idle_minutes": 60, "lifetime_minutes": 240}
+SESSION = {
+    "base": "/session/k",
+    "path": "lab",
+    "notebook_url": "/user/k/lab",
+    "share_url": "",
+    "document": "a",
+    "idle_minutes": 3.2,
+    "lifetime_minutes": 90.0,
+}
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
         LAUNCH | {"auto": True},
@@ -35,6 +44,12 @@ VALUES: dict[str, list[dict[str, Any]]] = {
             "ended_at": "2026-01-02T03:04:05+00:00",
         },
         {"reason": "", "explanation": "Why.", "fresh_url": "/", "document": "", "ended_at": ""},
+    ],
+    "foreign": [{"fresh_url": "/lab", "document": "a"}, {"fresh_url": "/", "document": ""}],
+    "session": [
+        SESSION,
+        SESSION | {"share_url": "S", "path": "", "document": "", "idle_minutes": None},
+        SESSION | {"idle_minutes": None, "lifetime_minutes": None},
     ],
     "error": [{"title": "T", "message": "M", "home_url": "/"}, {"title": "T", "message": "M", "home_url": ""}],
 }
@@ -60,7 +75,7 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
     assert "{{" not in text
     assert "{%" not in text
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=|javascript:", text)
-    assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {"/static/launch.js"}
+    assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {"/static/launch.js", "/static/copy.js"}
     for address in re.findall(r'(?:src|href|action)="([^"]*)"', text):
         assert address.startswith("/")
         assert not address.startswith("//")
@@ -80,9 +95,15 @@ def test_every_value_is_escaped(name: str, values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
 def test_a_value_that_is_missing_is_a_bug_not_a_gap(name: str, values: dict[str, Any]) -> None:
     optional = {"auto", "lifetime_minutes", "idle_minutes", "reason", "warm"}
-    needed = {"launch": "ticket", "full": "capacity", "warming": "target", "gone": "explanation", "error": "message"}[
-        name
-    ]
+    needed = {
+        "launch": "ticket",
+        "full": "capacity",
+        "warming": "target",
+        "gone": "explanation",
+        "foreign": "fresh_url",
+        "session": "share_url",
+        "error": "message",
+    }[name]
     assert needed not in optional
     with pytest.raises(jinja2.UndefinedError):
         Pages(isolated=True).render(name, 200, **{key: value for key, value in values.items() if key != needed})

@@ -56,7 +56,10 @@ async def test_a_person_at_an_address_that_never_was_is_told_so(place: Place, pe
 
 
 async def test_a_fresh_start_keeps_the_query(place: Place, person: Guest, ended: str) -> None:
-    assert f'href="{launch(place, "/lab/tree/a.ipynb?x=1")}"' in (await person.get(f"/user/{ended}/lab/tree/a.ipynb?x=1")).text
+    assert (
+        f'href="{launch(place, "/lab/tree/a.ipynb?x=1")}"'
+        in (await person.get(f"/user/{ended}/lab/tree/a.ipynb?x=1")).text
+    )
 
 
 async def test_a_fresh_start_is_in_the_same_pool(open_place: Any) -> None:

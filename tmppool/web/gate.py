@@ -46,8 +46,7 @@ class Gate:
         is_websocket = handshake.is_handshake(request.fields)
         if is_websocket:
             handshake.check(request)
-        is_safe = not is_websocket and request.method in _SAFE
-        if not (is_safe or may.is_explicit) and self._site.is_cross_site(peer, request.fields.text()):
+        if not may.is_explicit and self._is_elsewheres(request, peer, is_websocket=is_websocket):
             return None
         if found[3] and access.tokens_in(found[3]):
             if request.method == b"GET" and not is_websocket and _is_navigation(request.fields):
@@ -55,6 +54,15 @@ class Gate:
             request.target = access.without_token(request.target)
         closers = notebook.on_close if may.is_owner else notebook.on_unshare
         return self._passage(request, peer, pool, notebook, found[2], closers, is_websocket=is_websocket)
+
+    def _is_elsewheres(self, request: wire.Request, peer: str, *, is_websocket: bool) -> bool:
+        """Whether a page of another origin makes the browser ask this; to follow a link is its reader's own doing."""
+        if is_websocket or request.method not in _SAFE:
+            return self._site.is_cross_site(peer, request.fields.text())
+        first = request.fields.first
+        if first.get(b"sec-fetch-site", b"none") in (b"same-origin", b"none"):
+            return False
+        return (first.get(b"sec-fetch-mode"), first.get(b"sec-fetch-dest", b"document")) != (b"navigate", b"document")
 
     def _label(self, request: wire.Request, peer: str) -> str | None:
         return self._site.label(self._site.client_of(peer, request.fields.text()))
