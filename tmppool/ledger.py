@@ -106,8 +106,7 @@ class Ledger:
             await database.execute("PRAGMA journal_mode=WAL")
             await database.execute("PRAGMA synchronous=NORMAL")
             for old in range(version or _VERSION, _VERSION):
-                await database.execute(_MIGRATIONS[old])
-                await database.execute(f"PRAGMA user_version={old + 1}")
+                await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
             await database.executescript(_SCHEMA)
             await database.execute(f"PRAGMA user_version={_VERSION}")
             await database.execute("DELETE FROM sessions WHERE ended_at < ?", (time.time() - _KEPT,))
