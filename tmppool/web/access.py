@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from multidict import MultiMapping
 
@@ -22,7 +23,7 @@ from tmppool.proxy.wire import Fields
 from tmppool.running import digest
 
 _SIZE = 16  # bytes of a token
-_KNOWN = 8192  # tokens that are held ready, which saves their derivation for every request
+_KNOWN = 8192  # notebooks
 _NAME = "token="
 
 
@@ -43,8 +44,7 @@ class Access:
         return self.role is Role.OWNER
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """What a request carries: its Cookie fields' values, its Authorization, its query with the question mark."""
 
     cookies: Iterable[bytes]
@@ -52,7 +52,8 @@ class Sent:
     query: str
 
 
-_BY = {(role, is_explicit): Access(role, is_explicit) for role in Role for is_explicit in (True, False)}
+_OWNER, _GUEST = Access(Role.OWNER, is_explicit=False), Access(Role.GUEST, is_explicit=False)
+_OWNER_SAYS, _GUEST_SAYS = Access(Role.OWNER, is_explicit=True), Access(Role.GUEST, is_explicit=True)
 
 
 def sent_on_wire(fields: Fields, query: str) -> Sent:
@@ -70,21 +71,23 @@ def admits(notebook: Notebook, sent: Sent) -> Access | None:
 
     Of several cookies of one name any that is right counts: another page may have set the others (cookie tossing).
     """
+    keys = _keys(notebook.key, _secret(notebook), notebook.shared)
     if sent.authorization:
         scheme, _, given = sent.authorization.partition(b" ")
-        role = _role(notebook, given.strip()) if scheme.lower() in (b"token", b"bearer") else None
+        role = keys.role(given.strip()) if scheme.lower() in (b"token", b"bearer") else None
         if role is not None:
-            return _BY[role, True]
-    for said in tokens_in(sent.query):
-        role = _role(notebook, said.encode("ascii", "replace"))
+            return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
+    for said in tokens_in(sent.query) if sent.query else ():
+        role = keys.role(said.encode("ascii", "replace"))
         if role is not None:
-            return _BY[role, True]
-    names = _cookie_names(notebook.key)
+            return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
     for line in sent.cookies:
-        for pair in line.split(b";"):
-            name, _, value = pair.strip().partition(b"=")
-            if name in names and (role := _role(notebook, value)) is not None:
-                return _BY[role, False]
+        start = 0
+        while start := line.find(keys.cookie, start) + 1:
+            start += len(keys.cookie) - 1
+            role = keys.role(line[start:].partition(b";")[0].rstrip())
+            if role is not None:
+                return _OWNER if role is Role.OWNER else _GUEST
     return None
 
 
@@ -126,18 +129,25 @@ def cookie_name(key: str, *, is_secure: bool) -> str:
     return f"{'__Host-' if is_secure else ''}{headers.COOKIE}-{digest(key)}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What opens one notebook. ``cookie`` is how its cookie begins, whatever prefix its name has."""
+
+    cookie: bytes
+    owner: bytes
+    guest: bytes | None
+
+    def role(self, given: bytes) -> Role | None:
+        if hmac.compare_digest(given, self.owner):
+            return Role.OWNER
+        return Role.GUEST if self.guest is not None and hmac.compare_digest(given, self.guest) else None
+
+
 @lru_cache(_KNOWN)
-def _cookie_names(key: str) -> tuple[bytes, bytes]:
-    return cookie_name(key, is_secure=False).encode(), cookie_name(key, is_secure=True).encode()
-
-
-def _role(notebook: Notebook, given: bytes) -> Role | None:
-    secret = _secret(notebook)
-    if hmac.compare_digest(given, _derived(secret, "session")):
-        return Role.OWNER
-    if notebook.shared is not None and hmac.compare_digest(given, _derived(secret, f"share {notebook.shared}")):
-        return Role.GUEST
-    return None
+def _keys(key: str, secret: str, shared: str | None) -> _Keys:
+    """Held ready, which saves the derivation for every request."""
+    guest = None if shared is None else _derived(secret, f"share {shared}")
+    return _Keys(f"{cookie_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
 
 
 def _secret(notebook: Notebook) -> str:
@@ -146,7 +156,6 @@ def _secret(notebook: Notebook) -> str:
     return running.secret or running.token
 
 
-@lru_cache(_KNOWN)
 def _derived(secret: str, purpose: str) -> bytes:
     key = hashlib.blake2b(secret.encode()).digest()
     made = hashlib.blake2b(purpose.encode(), key=key, digest_size=_SIZE, person=b"tmppool.access").digest()
