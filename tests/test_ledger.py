@@ -233,6 +233,36 @@ async def test_an_empty_file_is_not_trusted(path: Path) -> None:
         assert ledger.is_durable
 
 
+async def test_whose_it_is_and_whether_it_is_shared_is_written_down(path: Path) -> None:
+    made = notebook(visitor=None)
+    async with opened(path) as ledger:
+        live(ledger, made, WARM, ASSIGNED)
+        made.visitor, made.shared = "first", "1"
+        await ledger.note_people(made)
+        assert (await ledger.rows())[KEY].shared == "1"
+    async with opened(path) as ledger:
+        adopted = notebook(visitor="first")
+        live(ledger, adopted, (State.ASSIGNED, Reason.ADOPTED))
+        await ledger.flush()
+        row = (await ledger.rows())[KEY]
+        assert (row.visitor, row.shared) == ("first", "1")
+        adopted.shared = None
+        await ledger.note_people(adopted)
+        assert (await ledger.rows())[KEY].shared is None
+
+
+async def test_a_file_of_the_first_version_is_taken_over(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+    raw(path, "ALTER TABLE sessions DROP COLUMN shared")
+    raw(path, "PRAGMA user_version = 1")
+    for _ in range(2):
+        async with opened(path) as ledger:
+            row = (await ledger.rows())[KEY]
+            assert (row.visitor, row.shared, ledger.is_trusted, ledger.is_durable) == ("visitor", None, True, True)
+    assert raw(path, "PRAGMA user_version") == [(2,)]
+
+
 # Files that can't be used
 
 
@@ -251,7 +281,7 @@ async def test_a_newer_version_is_left_untouched(path: Path) -> None:
     async with opened(path):
         pass
     raw(path, "CREATE TABLE future (x)")
-    raw(path, "PRAGMA user_version = 2")
+    raw(path, "PRAGMA user_version = 99")
     before = path.read_bytes()
 
     await goes_on_in_memory(path)

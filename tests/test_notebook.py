@@ -1,10 +1,12 @@
 """One notebook's life: every arrow of the table, and every arrow that is not in it."""
 
+import asyncio
+import functools
 from itertools import product
 
 import pytest
 
-from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Notebook, Reason, State, Transition
+from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Closers, Notebook, Reason, State, Transition
 from tmppool.running import digest
 
 S, W, A, R, G = State.STARTING, State.WARM, State.ASSIGNED, State.REAPING, State.GONE
@@ -102,3 +104,39 @@ def test_every_reason_that_a_visitor_may_meet_has_a_sentence() -> None:
     never_met = {Reason.READY, Reason.CLICK, Reason.ADOPTED, Reason.FAILED, Reason.SURPLUS, Reason.ORPHAN}
     assert set(EXPLANATIONS) == set(Reason) - never_met
     assert all(sentence.endswith(".") for sentence in EXPLANATIONS.values())
+
+
+# Closers
+
+
+async def test_what_is_open_is_closed_once_and_what_is_late_at_once() -> None:
+    closed: list[str] = []
+    closers = Closers()
+    for name in ("one", "two"):
+        closers.add(functools.partial(closed.append, name))
+    gone = functools.partial(closed.append, "gone")
+    closers.add(gone)
+    closers.discard(gone)
+    closers.close()
+    closers.close()
+    assert sorted(closed) == ["one", "two"]
+    closers.add(functools.partial(closed.append, "late"))
+    await asyncio.sleep(0)
+    assert closed[2:] == ["late"]
+
+
+async def test_the_end_of_sharing_closes_what_others_have_open_and_nothing_else() -> None:
+    closed: list[str] = []
+    notebook = Notebook("k", "main", 0.0)
+    notebook.share("1")
+    before = notebook.on_unshare
+    notebook.on_close.add(functools.partial(closed.append, "owner's"))
+    before.add(functools.partial(closed.append, "guest's"))
+    notebook.share(None)
+    assert (closed, notebook.shared) == (["guest's"], None)
+    before.add(functools.partial(closed.append, "late guest's"))
+    notebook.on_unshare.add(functools.partial(closed.append, "next guest's"))
+    await asyncio.sleep(0)
+    assert closed == ["guest's", "late guest's"]
+    notebook.move(State.GONE, Reason.DIED, 1.0)
+    assert sorted(closed[2:]) == ["next guest's", "owner's"]

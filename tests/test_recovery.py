@@ -275,3 +275,21 @@ async def test_a_ledger_that_is_lost_costs_no_session(service: Start, backend: F
         assert made.pools.find(held.key) is not None
         assert {n.key for n in made.pool if n.is_live} == running
         assert backend.stopped == []
+
+
+async def test_what_was_shared_stays_shared_and_a_lost_ledger_ends_that(
+    service: Start, backend: FakeBackend, tmp_path: Path
+) -> None:
+    async with service() as made:
+        await made.warmed()
+        held = made.pool.assign("visitor")
+        held.share("1")
+        await made.ledger.note_people(held)
+    for lose, shared in ((False, "1"), (True, None)):
+        if lose:
+            for part in tmp_path.iterdir():
+                part.unlink()
+        async with service() as made:
+            found = made.pool.find(held.key)
+            assert found is not None
+            assert (found.shared, found.visitor) == (shared, "visitor" if shared else None)

@@ -38,9 +38,12 @@ from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
 from tmppool.web.admission import Admission
 from tmppool.web.api import Api
+from tmppool.web.entry import HANDOFF_LIFETIME, Entry
 from tmppool.web.front import Front
 from tmppool.web.gate import Gate
+from tmppool.web.hosting import Hosting
 from tmppool.web.pages import Pages
+from tmppool.web.session import Session
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
 from tmppool.web.user import User
@@ -226,13 +229,17 @@ async def _listen(
         public_url=settings.public_url,
         trusted=networks(settings.trusted_proxies),
         api_token=settings.api_auth_token.get_secret_value() if settings.api_auth_token else None,
+        domain=settings.domain_per_notebook,
         cors=slices.cors(settings),
     )
-    pages = await asyncio.to_thread(Pages, isolated=first.isolated)
-    user = User(site, pages)
+    pages = await asyncio.to_thread(Pages, isolated=first.isolated, domain=site.domain)
+    entry = Entry(site, pages, Tickets(parts.ledger.secret, "handoff", HANDOFF_LIFETIME))
+    user = User(site, pages, entry)
+    session = Session(site, pages, user, entry)
     admission = Admission(settings.starts_per_hour, settings.workshop_code)
-    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), admission)
-    public = await asyncio.to_thread(routes.public, front, Api(site, user, admission), user, pages)
+    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), entry, admission)
+    api, hosting = Api(site, admission), Hosting(site, user)
+    public = await asyncio.to_thread(routes.public, front, api, session, user, pages, hosting)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
     terms = listener.Terms(parts.deadlines, settings.connections_per_address, settings.upload_limit, site.trusted)

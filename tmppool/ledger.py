@@ -17,17 +17,17 @@ import aiosqlite
 import structlog
 from pydantic import TypeAdapter
 
-from tmppool.notebook import Reason, State, Transition
+from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.tasks import spawn
 
-_VERSION = 1
+_VERSION = 2
 _KEPT = 7 * 86400.0  # seconds for which ended sessions stay in the ledger
 _BUSY = 2.0  # seconds to wait for another process's lock
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     key TEXT PRIMARY KEY, pool TEXT NOT NULL, state TEXT NOT NULL, visitor TEXT,
-    warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT
+    warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT, shared TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sessions_by_state ON sessions (state);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STR
 
 _DAMAGE = ("not a database", "malformed", "decode to UTF-8")
 """What SQLite's errors say of a file whose bytes are wrong."""
+_MIGRATIONS = {1: "ALTER TABLE sessions ADD COLUMN shared TEXT"}
+"""What makes the next version of a file of this one."""
 
 _log = structlog.get_logger("tmppool.ledger")
 
@@ -50,6 +52,7 @@ class Row:
     expires_at: float | None
     ended_at: float | None
     reason: Reason | None
+    shared: str | None = None
 
 
 _FACTS = [field.name for field in fields(Row)]
@@ -109,6 +112,8 @@ class Ledger:
                 raise ValueError(why)  # noqa: TRY301 - the connection is closed on the way
             await database.execute("PRAGMA journal_mode=WAL")
             await database.execute("PRAGMA synchronous=NORMAL")
+            for old in range(version or _VERSION, _VERSION):
+                await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
             await database.executescript(_SCHEMA)
             await database.execute(f"PRAGMA user_version={_VERSION}")
             await database.execute("DELETE FROM sessions WHERE ended_at < ?", (time.time() - _KEPT,))
@@ -163,6 +168,14 @@ class Ledger:
         elif fact.to is State.GONE:
             self._put("UPDATE sessions SET state = ? WHERE key = ?", (State.GONE, notebook.key))
             self._put("DELETE FROM sessions WHERE key = ? AND assigned_at IS NULL", (notebook.key,))
+
+    async def note_people(self, notebook: Notebook) -> None:
+        """Write down whose notebook this is and whether it is shared; returns when that is in the file."""
+        self._put(
+            "UPDATE sessions SET visitor = ?, shared = ? WHERE key = ?",
+            (notebook.visitor, notebook.shared, notebook.key),
+        )
+        await self.flush()
 
     async def flush(self) -> None:
         """Return when everything heard so far is in the file: a visitor is sent on only after that."""

@@ -10,7 +10,10 @@ import structlog
 
 from tmppool.notebook import Reason, State, Transition
 
-_SECRET = re.compile(r"(/(?:user|api/session)/)[A-Za-z0-9_-]{16,}|((?:token|code|ticket)=|token )[^\s\"'&,]{8,}")
+_SECRET = re.compile(
+    r"(/(?:user|session)/)[A-Za-z0-9_-]{16,}"
+    r"|((?:token|code|ticket|tmppool(?:-\w+)?)=|(?:token|[Bb]earer) )[^\s\"'&,;]{8,}"
+)
 _QUIET = {State.REAPING: "notebook.reaping", State.GONE: "notebook.gone"}
 
 _log = structlog.get_logger("tmppool.notebook")

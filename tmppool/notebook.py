@@ -4,6 +4,7 @@ A notebook is given away once and never comes back: there is no arrow back to WA
 ``Transition``, which the log, the metrics and the ledger listen to; an illegal move raises and changes nothing.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -68,9 +69,32 @@ class Transition:
     waited: float
 
 
+class Closers(set[Callable[[], None]]):
+    """What is to be closed with something; what is added to it afterwards is closed at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+
+    def add(self, close: Callable[[], None], /) -> None:
+        if self.is_closed:
+            asyncio.get_running_loop().call_soon(close)
+        else:
+            super().add(close)
+
+    def close(self) -> None:
+        self.is_closed = True
+        while self:
+            self.pop()()
+
+
 @dataclass(slots=True, eq=False)
 class Notebook:
-    """All times are seconds of the pool's own monotonic clock."""
+    """All times are seconds of the pool's own monotonic clock.
+
+    ``shared`` is the number, used once, of the sharing that is on. ``on_close`` holds what is open to the owner, or
+    to everyone, and ``on_unshare`` what is open to those he shares with.
+    """
 
     key: str
     pool: str
@@ -83,7 +107,9 @@ class Notebook:
     active_at: float = 0.0
     expires_at: float | None = None
     asked_at: float | None = None
-    on_close: set[Callable[[], None]] = field(default_factory=set, repr=False)
+    shared: str | None = None
+    on_close: Closers = field(default_factory=Closers, repr=False)
+    on_unshare: Closers = field(default_factory=Closers, repr=False)
 
     def __post_init__(self) -> None:
         self.moved_at = self.created_at
@@ -103,14 +129,19 @@ class Notebook:
     def move(self, to: State, reason: Reason, now: float) -> Transition:
         """Change state. Raises ValueError, changing nothing, when the table has no such arrow.
 
-        From REAPING or GONE on, whatever registered in ``on_close`` (open tunnels) is closed.
+        From REAPING or GONE on, whatever registered in ``on_close`` or ``on_unshare`` (open tunnels) is closed.
         """
         if to not in TRANSITIONS[self.state]:
             raise ValueError(f"{self!r} may not become {to}")
         fact = Transition(self, self.state, to, reason, now, now - self.moved_at)
         self.state, self.reason, self.moved_at = to, reason, now
         if to in (State.REAPING, State.GONE):
-            closers, self.on_close = self.on_close, set()
-            for close in closers:
-                close()
+            self.on_unshare.close()
+            self.on_close.close()
         return fact
+
+    def share(self, shared: str | None) -> None:
+        """Begin to share, or end it for None; either ends what was open to others before."""
+        closers, self.on_unshare = self.on_unshare, Closers()
+        self.shared = shared
+        closers.close()

@@ -52,6 +52,10 @@ class Pools:
                 return pool, notebook
         return None
 
+    def has(self, notebook_id: str) -> bool:
+        """Whether an assigned notebook has this id."""
+        return any(notebook.is_live and notebook.id == notebook_id for pool in self for notebook in pool)
+
     def held_by(self, visitor: str | None, pool: Pool) -> Notebook | None:
         """Return the live notebook that this visitor holds in ``pool``."""
         if visitor is None:

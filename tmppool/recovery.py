@@ -46,7 +46,7 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
         pool.adopt_session(item, visitor=None, expires_in=None)
     elif row is not None and row.state is State.ASSIGNED:
         left = None if row.expires_at is None else row.expires_at - time.time()
-        pool.adopt_session(item, visitor=row.visitor, expires_in=left)
+        pool.adopt_session(item, visitor=row.visitor, expires_in=left).shared = row.shared
     elif row is not None and row.state is State.WARM:
         await pool.adopt_warm(item)
     else:

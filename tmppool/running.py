@@ -53,13 +53,15 @@ class Running:
     """One notebook that was started, as its backend sees it.
 
     ``created_at`` is wall time in epoch seconds. ``token`` is what the
-    notebook asks for in ``Authorization``; no browser ever sees it.
+    notebook asks for in ``Authorization``; the proxy says it. ``secret`` is
+    known outside the notebook alone, where the backend can keep such a thing.
     """
 
     key: str
     dial: Dial
     token: str = field(repr=False)
     created_at: float
+    secret: str = field(default="", repr=False)
 
     @property
     def base_path(self) -> str:

@@ -67,9 +67,13 @@ class Front:
 
 @dataclass(frozen=True, slots=True)
 class Fronts:
-    """All contenders that could be started, and why others could not; all serve ``base_path``."""
+    """All contenders that could be started, and why others could not; all serve ``base_path``.
+
+    All are sent the ``cookie`` that tmppool asks for.
+    """
 
     base_path: str
+    cookie: str
     fronts: list[Front]
     missing: dict[str, str]
 
@@ -86,7 +90,7 @@ async def in_front_of(upstream: str, home: Path, chp: str | None) -> AsyncIterat
             service(home, "process", f"--command={command}", "--pool-size=1", "--warm=1")
         )
         await ours.until(warm=1, within=30)
-        base_path, port = await ours.spawn(), int(port_file.read_text())
+        (base_path, cookie), port = await ours.spawn(), int(port_file.read_text())
         fronts = [Front("tmppool", ours.port, ours.pid)]
         missing = {}
         for name, peer in (("nginx", _nginx(home, port)), ("chp", _chp(home, port, base_path, chp))):
@@ -95,7 +99,7 @@ async def in_front_of(upstream: str, home: Path, chp: str | None) -> AsyncIterat
             except NotInstalledError as error:
                 missing[name] = str(error)
         fronts.append(Front("direct", port, None))
-        yield Fronts(base_path, fronts, missing)
+        yield Fronts(base_path, cookie, fronts, missing)
 
 
 class NotInstalledError(BenchError):

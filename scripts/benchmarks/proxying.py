@@ -29,7 +29,7 @@ _PATIENCE = 60.0  # seconds for one of them
 _STALL = 3.0  # seconds for which a client does not read
 _MB = 1e6
 
-Move = Callable[[Front, str], Awaitable[None]]
+Move = Callable[[Front, Fronts], Awaitable[None]]
 
 
 async def http(options: Options) -> AsyncIterator[Row]:
@@ -41,9 +41,9 @@ async def http(options: Options) -> AsyncIterator[Row]:
     async with in_front_of("upstream_files.py", options.home, options.chp) as fronts:
         async for front in _turns(options, fronts, "http", per_second, per_core):
             url = f"http://127.0.0.1:{front.port}{fronts.base_path}k1"
-            await _check(front, url)
+            await _check(front, url, fronts.cookie)
             used = cpu(front.pid)
-            requests, seconds = await _wrk(url, options.seconds)
+            requests, seconds = await _wrk(url, fronts.cookie, options.seconds)
             per_second.add(front.name, requests / seconds)
             if front.pid is not None:
                 per_core.add(front.name, requests / (cpu(front.pid) - used))
@@ -52,16 +52,16 @@ async def http(options: Options) -> AsyncIterator[Row]:
     yield per_core
 
 
-async def _check(front: Front, url: str) -> None:
+async def _check(front: Front, url: str, cookie: str) -> None:
     """Raise BenchError unless this is what the upstream serves."""
-    async with aiohttp.ClientSession() as session, session.get(url) as reply:
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Cookie": cookie}) as reply:
         if reply.status != 200 or len(await reply.read()) != SIZE:
             raise BenchError(f"{front.name} does not serve the file: {reply.status}")
 
 
-async def _wrk(url: str, seconds: float) -> tuple[int, float]:
+async def _wrk(url: str, cookie: str, seconds: float) -> tuple[int, float]:
     """Return requests that were answered, and in what time."""
-    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{max(1, round(seconds))}s", url]
+    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{max(1, round(seconds))}s", f"-HCookie: {cookie}", url]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         out = (await process.communicate())[0].decode()
@@ -99,7 +99,7 @@ async def websocket(options: Options) -> AsyncIterator[Row]:
         for name, unit, path, kind, sockets, scale, bar in kinds:
             per_second, per_core = Row(name, f"{unit}/s"), Row(f"{name}, of the proxy", f"{unit}/CPU-s", bar)
             async for front in _turns(options, fronts, name, per_second, per_core):
-                clients = [kind(handshake(front.port, fronts.base_path + path)) for _ in range(sockets)]
+                clients = [kind(handshake(front.port, fronts.base_path + path, fronts.cookie)) for _ in range(sockets)]
                 done, each = await _count(front, clients, options.seconds)
                 per_second.add(front.name, done / scale)
                 if front.pid is not None:
@@ -130,23 +130,23 @@ async def stream(options: Options) -> AsyncIterator[Row]:
                 Row(f"{name}: growth of memory", "MiB", Bar(64, at_least=False), worst=True),
             )
             async for front in _turns(options, fronts, name, speed, growth):
-                await _one_body(options, front, fronts.base_path, move, speed, growth)
+                await _one_body(options, front, fronts, move, speed, growth)
             yield speed
             yield growth
         stalled = Row("visitor stops reading: growth of memory", "MiB", Bar(64, at_least=False), worst=True)
         async for front in _turns(options, fronts, "a visitor stops reading", stalled):
             async with Peak(front.pid) as peak:
-                await _stalled(front, fronts.base_path)
+                await _stalled(front, fronts)
             if front.pid is not None:
                 stalled.add(front.name, peak.growth)
             options.say(f"{peak.growth:.1f} MiB")
         yield stalled
 
 
-async def _one_body(options: Options, front: Front, base_path: str, move: Move, speed: Row, growth: Row) -> None:
+async def _one_body(options: Options, front: Front, fronts: Fronts, move: Move, speed: Row, growth: Row) -> None:
     since = time.monotonic()
     async with Peak(front.pid) as peak:
-        await move(front, base_path)
+        await move(front, fronts)
     mb_per_second = _BODY / _MB / (time.monotonic() - since)
     speed.add(front.name, mb_per_second)
     if front.pid is not None:
@@ -154,22 +154,22 @@ async def _one_body(options: Options, front: Front, base_path: str, move: Move, 
     options.say(f"{mb_per_second:,.0f} MB/s, {peak.growth:.1f} MiB")
 
 
-async def _download(front: Front, base_path: str) -> None:
-    client = Client(request("GET", front.port, f"{base_path}download?{_BODY}"))
+async def _download(front: Front, fronts: Fronts) -> None:
+    client = Client(request("GET", front.port, f"{fronts.base_path}download?{_BODY}", fronts.cookie))
     async with connected(front.port, [client]):
         await client.until(_BODY, _PATIENCE)
 
 
-async def _upload(front: Front, base_path: str) -> None:
-    head = request("POST", front.port, f"{base_path}upload", b"Content-Length: %d\r\n" % _BODY)
+async def _upload(front: Front, fronts: Fronts) -> None:
+    head = request("POST", front.port, f"{fronts.base_path}upload", fronts.cookie, b"Content-Length: %d\r\n" % _BODY)
     client = Upload(head, _BODY)
     async with connected(front.port, [client], opened=False):
         client.push()
         await client.until(len(b"{}"), _PATIENCE)
 
 
-async def _stalled(front: Front, base_path: str) -> None:
-    client = Client(request("GET", front.port, f"{base_path}download?{_BODY}"))
+async def _stalled(front: Front, fronts: Fronts) -> None:
+    client = Client(request("GET", front.port, f"{fronts.base_path}download?{_BODY}", fronts.cookie))
     async with connected(front.port, [client]):
         client.transport.pause_reading()
         await asyncio.sleep(_STALL)

@@ -15,6 +15,7 @@ import aiohttp
 from benchmarks.procs import BenchError, free_port, started, tail
 from tmppool.backends import engine
 from tmppool.backends.container import SERVICE_LABEL
+from tmppool.web.access import cookie_name
 
 _POLL = 0.05  # seconds between two looks at the counts
 _STOPPING = 120  # seconds for a service to end its notebooks
@@ -53,12 +54,14 @@ class Service:
             found: dict[str, int] = await reply.json()
             return found
 
-    async def spawn(self) -> str:
-        """Take a notebook as a program does; returns its base path."""
+    async def spawn(self) -> tuple[str, str]:
+        """Take a notebook as a program does; returns its base path, and the cookie that a browser would have."""
         async with aiohttp.ClientSession() as session, session.post(f"{self.url}/api/spawn") as reply:
             if reply.status != 200:
                 raise BenchError(f"no notebook was given: {await reply.text()}")
-            return str((await reply.json())["url"])
+            given = await reply.json()
+            name = cookie_name(given["url"].split("/")[2], is_secure=False)
+            return str(given["url"]), f"{name}={given['token']}"
 
     async def end_sessions(self) -> None:
         """End every notebook that was given away; the pool starts others in their place."""

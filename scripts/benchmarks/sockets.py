@@ -133,12 +133,13 @@ class Upload(Client):
             self.transport.write(piece)
 
 
-def request(method: str, port: int, target: str, more: bytes = b"") -> bytes:
-    return f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode() + more + b"\r\n"
+def request(method: str, port: int, target: str, cookie: str, more: bytes = b"") -> bytes:
+    head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\n"
+    return head.encode() + more + b"\r\n"
 
 
-def handshake(port: int, target: str) -> bytes:
-    return request("GET", port, target, _HANDSHAKE)
+def handshake(port: int, target: str, cookie: str) -> bytes:
+    return request("GET", port, target, cookie, _HANDSHAKE)
 
 
 def _giving(client: Client) -> Callable[[], Client]:

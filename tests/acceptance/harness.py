@@ -8,8 +8,10 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 from playwright.async_api import Browser, Page, async_playwright
@@ -32,6 +34,21 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A notebook's whole URL, and what a program has to say to use it."""
+
+    url: str
+    token: str
+
+    @property
+    def key(self) -> str:
+        return self.url.rstrip("/").rpartition("/")[2]
+
+    def client(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers={"Authorization": f"token {self.token}"})
+
+
 class Service:
     """One ``python -m tmppool`` in a process of its own; ``log`` holds all that it wrote."""
 
@@ -49,7 +66,7 @@ class Service:
             f"--admin-port={self.admin_port}",
             f"--pool-name={self.name}",
             f"--state-dir={home / self.name}",
-            *options,
+            *(option.replace("{service_port}", str(self.port)) for option in options),
         ]
         self.process: asyncio.subprocess.Process | None = None
 
@@ -85,11 +102,12 @@ class Service:
         async with aiohttp.ClientSession() as session, session.get(f"{self.url}/api/stats") as reply:
             return dict(await reply.json())
 
-    async def spawn(self) -> str:
-        """Take a notebook as a program does; returns its whole URL."""
+    async def spawn(self) -> "Taken":
+        """Take a notebook as a program does."""
         async with aiohttp.ClientSession() as session, session.post(f"{self.url}/api/spawn") as reply:
             assert reply.status == 200, await reply.text()
-            return self.url + str((await reply.json())["url"])
+            given = await reply.json()
+            return Taken(urljoin(self.url, given["url"]), given["token"])
 
     async def kill(self) -> None:
         """As the kernel's out-of-memory killer would."""

@@ -90,8 +90,8 @@ async def test_an_unusable_state_directory_is_said_and_visitors_are_served(tmp_p
     service.options.append(f"--state-dir={tmp_path / 'file' / 'below'}")
     try:
         await service.start()
-        url = await service.spawn()
-        async with aiohttp.ClientSession() as session, session.get(f"{url}api") as reply:
+        taken = await service.spawn()
+        async with taken.client() as session, session.get(f"{taken.url}api") as reply:
             assert reply.status == 200
         assert [event["event"] for event in service.events if event["level"] == "error"] == ["ledger.unusable"]
     finally:
@@ -139,9 +139,9 @@ async def test_an_image_whose_command_exits_shows_its_words_and_causes_no_storm(
 async def test_the_production_line_of_tmpnb_days_starts_unchanged(tmp_path: Path) -> None:
     options = ("--pool-size=30", "--warm=2", "--cpu-quota=50000", "--mem-limit=1g", f"--command={LINE}")
     async with running(tmp_path, "docker", *options) as service:
-        url = await service.spawn()
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"{url}tree") as reply:
+        taken = await service.spawn()
+        async with taken.client() as session:
+            async with session.get(f"{taken.url}tree") as reply:
                 assert reply.status == 200
             async with session.get(f"{service.url}/api/stats") as reply:
                 assert (await reply.json())["capacity"] == 30
@@ -155,8 +155,8 @@ async def test_docker_host_over_tcp_is_honoured(tmp_path: Path) -> None:
         async with running(
             tmp_path, "docker", "--pool-size=1", env={"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
         ) as service:
-            url = await service.spawn()
-            async with aiohttp.ClientSession() as session, session.get(f"{url}api/status") as reply:
+            taken = await service.spawn()
+            async with taken.client() as session, session.get(f"{taken.url}api/status") as reply:
                 assert reply.status == 200
     finally:
         relay.terminate()
@@ -169,17 +169,17 @@ async def test_while_the_engine_is_away_sessions_are_served_and_the_health_says_
     relay = await asyncio.create_subprocess_exec(sys.executable, "-c", RELAY, str(port))
     env = {"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
     async with running(tmp_path, "docker", "--pool-size=1", env=env) as service:
-        url = await service.spawn()
+        taken = await service.spawn()
         relay.terminate()
         await relay.wait()
-        async with aiohttp.ClientSession() as session:
+        async with taken.client() as session:
             async with asyncio.timeout(60):
                 while True:
                     async with session.get(f"{service.url}/health") as reply:
                         if reply.status == 503:
                             break
                     await asyncio.sleep(1)
-            async with session.get(f"{url}api/status") as reply:
+            async with session.get(f"{taken.url}api/status") as reply:
                 assert reply.status == 200
             relay = await asyncio.create_subprocess_exec(sys.executable, "-c", RELAY, str(port))
             async with asyncio.timeout(60):
@@ -188,7 +188,7 @@ async def test_while_the_engine_is_away_sessions_are_served_and_the_health_says_
                         if reply.status == 200:
                             break
                     await asyncio.sleep(1)
-            async with session.get(f"{url}api/status") as reply:
+            async with session.get(f"{taken.url}api/status") as reply:
                 assert reply.status == 200
     relay.terminate()
     await relay.wait()

@@ -52,8 +52,8 @@ async def test_an_untouched_tab_is_reaped_and_a_computing_one_lives_to_its_longe
 
 async def test_after_the_reap_nothing_is_left_and_the_old_address_says_why(tmp_path: Path) -> None:
     async with running(tmp_path, "docker", "--pool-size=1", "--cull-timeout=3", "--cull-period=0.5") as service:
-        url = await service.spawn()
-        key = url.rstrip("/").rsplit("/", 1)[1]
+        taken = await service.spawn()
+        url, key = taken.url, taken.key
         await service.until(lambda stats: stats["assigned"] == 0 and stats["warm"] == 1)
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{url}api/kernels") as reply:

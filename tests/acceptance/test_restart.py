@@ -9,7 +9,7 @@ import aiohttp
 import aiosqlite
 import pytest
 
-from tests.acceptance.harness import chromium, output_of, run_cell, running
+from tests.acceptance.harness import Taken, chromium, output_of, run_cell, running
 
 engine = pytest.param("docker", marks=pytest.mark.engine)
 process = pytest.param("process", marks=pytest.mark.process)
@@ -18,12 +18,13 @@ process = pytest.param("process", marks=pytest.mark.process)
 class Kernel:
     """A kernel of a notebook, as a program uses it."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, taken: Taken) -> None:
+        self.url = taken.url
+        self.client = taken.client
         self.id = ""
 
     async def begin(self) -> None:
-        async with aiohttp.ClientSession() as session, session.post(f"{self.url}api/kernels") as reply:
+        async with self.client() as session, session.post(f"{self.url}api/kernels") as reply:
             self.id = (await reply.json())["id"]
 
     async def run(self, code: str) -> str:
@@ -37,7 +38,7 @@ class Kernel:
         }  # fmt: skip
         printed = ""
         address = f"{self.url}api/kernels/{self.id}/channels"
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
+        async with asyncio.timeout(60), self.client() as session, session.ws_connect(address) as socket:
             await socket.send_json(request)
             async for received in socket:
                 answer = json.loads(received.data)
@@ -87,7 +88,7 @@ async def test_the_same_tab_goes_on_by_itself_and_prints_the_variable(tmp_path: 
 @pytest.mark.process
 async def test_without_a_usable_ledger_what_runs_is_served_and_never_given_away(how: str, tmp_path: Path) -> None:
     async with running(tmp_path, "process", "--pool-size=2", warm=2) as service:
-        url = await service.spawn()
+        taken = await service.spawn()
         await service.kill()
         ledger = tmp_path / service.name / "ledger.sqlite"
         for part in ledger.parent.glob("ledger.sqlite-*"):
@@ -99,7 +100,7 @@ async def test_without_a_usable_ledger_what_runs_is_served_and_never_given_away(
         else:
             ledger.unlink()
         await service.start(warm=0)
-        async with aiohttp.ClientSession() as session, session.get(f"{url}api/status") as reply:
+        async with taken.client() as session, session.get(f"{taken.url}api/status") as reply:
             assert reply.status == 200
         assert (await service.stats())["warm"] == 0
         said = [event["event"] for event in service.events if event["event"].startswith("ledger.")]
@@ -116,10 +117,10 @@ async def _set_version(path: Path, version: int) -> None:
 @pytest.mark.process
 async def test_sessions_stay_on_sigterm_and_go_with_on_exit_stop(tmp_path: Path) -> None:
     async with running(tmp_path, "process", "--pool-size=1") as service:
-        url = await service.spawn()
+        taken = await service.spawn()
         await service.stop()
         await service.start(warm=0)
-        async with aiohttp.ClientSession() as session, session.get(f"{url}api/status") as reply:
+        async with taken.client() as session, session.get(f"{taken.url}api/status") as reply:
             assert reply.status == 200
         await service.stop()
         service.options.append("--on-exit=stop")
@@ -147,7 +148,7 @@ async def test_two_services_on_one_engine_leave_each_other_and_the_operators_con
                 await two.kill()
                 await two.start(warm=0)
                 await _answers(second, 200)
-                await _answers(first.replace(str(one.port), str(two.port)), 424)
+                await _answers(Taken(first.url.replace(str(one.port), str(two.port)), first.token), 424)
             await _answers(first, 200)
             assert len(await docker("ps", "-q", "--filter", f"label=tmppool.service={one.name}")) > 0
         assert await docker("inspect", "-f", "{{.State.Running}}", own) == "true"
@@ -157,6 +158,6 @@ async def test_two_services_on_one_engine_leave_each_other_and_the_operators_con
         await docker("rm", "-f", own)
 
 
-async def _answers(url: str, status: int) -> None:
-    async with aiohttp.ClientSession() as session, session.get(f"{url}api/status") as reply:
+async def _answers(taken: Taken, status: int) -> None:
+    async with taken.client() as session, session.get(f"{taken.url}api/status") as reply:
         assert reply.status == status

@@ -42,8 +42,9 @@ async def pieces() -> AsyncIterator[bytes]:
 async def test_a_gigabyte_each_way_and_a_reader_who_stops_leave_the_memory_alone(tmp_path: Path) -> None:
     sink = Path(__file__).with_name("sink.py")
     command = f"--command={sys.executable} {sink} {{base_path}} {{port}}"
-    async with running(tmp_path, "process", "--pool-size=1", command) as service, aiohttp.ClientSession() as session:
-        url = await service.spawn()
+    async with running(tmp_path, "process", "--pool-size=1", command) as service:
+        taken = await service.spawn()
+        url, session = taken.url, taken.client()
         peak = Peak(service)
         watching = asyncio.get_running_loop().create_task(peak.watch())
         wanted = hashlib.sha256()
@@ -66,6 +67,7 @@ async def test_a_gigabyte_each_way_and_a_reader_who_stops_leave_the_memory_alone
             await asyncio.sleep(3)  # a reader who has stopped
             assert await _given(session, url) - before < 64 * 2**20
         watching.cancel()
+        await session.close()
         assert peak.growth <= ALLOWED
 
 

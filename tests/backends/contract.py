@@ -83,7 +83,7 @@ class Contract:
         assert await backend.list() == []
         running = await backend.start(KEY)
         (listed,) = await backend.list()
-        assert (listed.key, listed.token) == (running.key, running.token)
+        assert (listed.key, listed.token, listed.secret) == (running.key, running.token, running.secret)
         assert (listed.dial.host, listed.dial.port) == (running.dial.host, running.dial.port)
         assert abs(listed.created_at - running.created_at) < 10
         assert await status(listed, listed.base_path) == 200

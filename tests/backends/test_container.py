@@ -7,6 +7,7 @@ import pytest
 from tmppool.backends import seccomp
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import (
+    SECRET_LABEL,
     EngineFacts,
     ImageFacts,
     container_config,
@@ -15,6 +16,7 @@ from tmppool.backends.container import (
     labels,
     network_config,
     network_name,
+    secret_of,
     token_of,
 )
 from tmppool.running import digest
@@ -289,6 +291,16 @@ def test_the_token_can_be_read_back_from_the_engine() -> None:
     assert token_of({"Config": {"Env": made()["Env"]}}) == "the-token"
     assert token_of({"Config": {"Env": ["JUPYTER_TOKEN_OLD=x", "JUPYTER_TOKEN=a=b"]}}) == "a=b"
     assert token_of({"Config": {"Env": None}}) == ""
+
+
+def test_what_only_the_service_knows_is_read_back_and_an_older_container_has_none() -> None:
+    assert secret_of({"Config": {"Labels": {SECRET_LABEL: "known outside", "other": "x"}}}) == "known outside"
+    assert (
+        secret_of({"Config": {"Labels": {}}})
+        == secret_of({"Config": {"Labels": None}})
+        == secret_of({"Config": {}})
+        == ""
+    )
 
 
 def test_what_makes_a_container_ours() -> None:

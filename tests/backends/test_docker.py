@@ -219,7 +219,7 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     shown = {
         "Id": CONTAINER,
         "Created": "2026-01-01T00:00:00.123456789Z",
-        "Config": {"Env": ["JUPYTER_TOKEN=the-token"]},
+        "Config": {"Env": ["JUPYTER_TOKEN=the-token"], "Labels": {"tmppool.secret": "the-secret"}},
         "State": {"Running": True, "Pid": 1},
         "NetworkSettings": {"Networks": {network_name(spec(network="bridge")): {"IPAddress": "10.9.8.7"}}},
     }
@@ -251,7 +251,8 @@ ILL = {"message": "the engine is ill"}
 
 async def test_what_runs_is_listed_with_its_token_and_address(backend: DockerBackend, small: SmallEngine) -> None:
     (listed,) = await backend.list()
-    assert (listed.key, listed.token, listed.created_at) == (KEY, "the-token", 1767225600.0)
+    assert (listed.key, listed.token, listed.secret) == (KEY, "the-token", "the-secret")
+    assert listed.created_at == 1767225600.0
     assert (listed.dial.host, listed.dial.port) == ("10.9.8.7", 8888)
     (query,) = [query for _, path, query in small.asked if path.endswith("/containers/json")]
     assert json.loads(query["filters"]) == {"label": [f"tmppool.service={spec().service}", "tmppool.pool=main"]}

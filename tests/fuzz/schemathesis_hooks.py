@@ -28,7 +28,8 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
     if "spawn" in named:
         sessions = [operation["operationId"] for path, operation in operations if path.startswith("/api/session/")]
         named["spawn"]["responses"]["200"]["links"] = {
-            name: {"operationId": name, "parameters": {"key": KEY}} for name in sessions
+            name: {"operationId": name, "parameters": {"key": KEY, "token": "$response.body#/token"}}
+            for name in sessions
         }
     if "notebooks" in named:
         named["notebooks"]["responses"]["200"]["links"] = {

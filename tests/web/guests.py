@@ -5,6 +5,7 @@ import contextlib
 import html
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 from blockbuster import blockbuster_ctx
 from multidict import CIMultiDictProxy
 from yarl import URL
@@ -20,12 +22,20 @@ from tests.proxy.stage import environment, eventually, free_ports, quiet
 from tmppool.app import service
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
+from tmppool.notebook import Notebook
+from tmppool.running import digest
+from tmppool.web.access import cookie_name
+from tmppool.web.entry import Entry
+from tmppool.web.site import Site
 
 __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
 PATIENCE = 5.0  # seconds until what hangs is a failure
 PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
-KEY_OF = re.compile(r"^/user/([A-Za-z0-9_-]{22,})/")
+KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_-]{22,})(?:/|$)")
+OF_NOTEBOOK = re.compile(r"^/(?:user|session|api/session)/([A-Za-z0-9_-]{22,})")
+MODES = ({}, {"domain_per_notebook": "nb.localhost:{port}"})
+"""Settings: all notebooks at one host, and each at a host of its own."""
 
 
 @dataclass
@@ -33,6 +43,7 @@ class Answer:
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes
+    url: str = ""
 
     @property
     def text(self) -> str:
@@ -69,28 +80,68 @@ class Answer:
         return {"action": html.unescape(action[1]), **{name: html.unescape(value) for name, value in fields.items()}}
 
 
+class Everywhere(AbstractResolver):
+    """Finds every name on this machine."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        del family
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class Guest:
     """One browser, or one program: cookies are kept, redirects are not followed."""
 
-    def __init__(self, url: str, headers: dict[str, str], connections: int = 4) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: dict[str, str],
+        tokens: dict[str, str] | None = None,
+        domain: str | None = None,
+        connections: int = 4,
+    ) -> None:
         self.url = url
+        self.domain = domain
         self.headers = headers
-        self.session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True), connector=aiohttp.TCPConnector(limit=connections)
-        )
+        self.tokens = tokens
+        # Every name leads here, as those below localhost do in a browser.
+        connector = aiohttp.TCPConnector(limit=connections, resolver=Everywhere())
+        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=connector)
+        for key in self.tokens or ():
+            self._hold(key)
+
+    def _hold(self, key: str) -> None:
+        """Have the cookie of that notebook, as whoever started it."""
+        assert self.tokens is not None
+        cookie = {cookie_name(key, is_secure=False): self.tokens[key]}
+        self.session.cookie_jar.update_cookies(cookie, URL(self.whole(f"/user/{key}/")).with_path("/"))
+
+    def whole(self, path: str) -> str:
+        """Return the whole URL for a path: a notebook's own are at its host."""
+        found = OF_NOTEBOOK.match(path)
+        if self.domain is not None and found is not None:
+            return f"http://{digest(found[1])}.{self.domain}{path}"
+        return path if path.startswith("http") else self.url + path
 
     async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         async with (
             asyncio.timeout(PATIENCE),
             self.session.request(
                 method,
-                URL(self.url + path, encoded=True),
+                URL(self.whole(path), encoded=True),
                 headers=self.headers | (headers or {}),
                 allow_redirects=False,
                 **more,
             ) as reply,
         ):
-            return Answer(reply.status, reply.headers, await reply.read())
+            answer = Answer(reply.status, reply.headers, await reply.read(), self.whole(path))
+        if self.tokens is not None and path.startswith("/api/spawn") and answer.status == 200 and method == "POST":
+            key = answer.json["url"].rstrip("/").rpartition("/")[2]
+            self.tokens[key] = answer.json["token"]
+            self._hold(key)
+        return answer
 
     async def get(self, path: str, **headers: str) -> Answer:
         return await self.ask("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -104,6 +155,23 @@ class Guest:
         """Press the button of a launch page."""
         fields = page.form()
         return await self.post(fields.pop("action"), fields, **{"Sec_Fetch_Site": "same-origin", **headers})
+
+    async def follow(self, answer: Answer, **headers: str) -> tuple[str, Answer]:
+        """Go where the answer leads, as a browser does; returns the address in its bar, and what it shows."""
+        address = ""
+        for _ in range(5):
+            if answer.status not in (302, 303):
+                break
+            address = str(URL(answer.url, encoded=True).join(URL(answer.location, encoded=True)))
+            answer = await self.get(address, **headers)
+        return address, answer
+
+    async def start(self, path: str = "/") -> str:
+        """Start a notebook by a click and go to it; returns its key."""
+        sent_on = await self.click(path)
+        _, page = await self.follow(sent_on)
+        assert page.status == 200, page.text
+        return sent_on.key
 
     async def click(self, path: str = "/", **headers: str) -> Answer:
         """Follow a launch link and press the button."""
@@ -121,6 +189,9 @@ class Place:
     admin_url: str
     backends: list[FakeBackend]
     guests: list[Guest] = field(default_factory=list)
+    tokens: dict[str, str] = field(default_factory=dict)
+    domain: str | None = None
+    entries: list[Entry] = field(default_factory=list)
 
     @property
     def backend(self) -> FakeBackend:
@@ -130,10 +201,33 @@ class Place:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    @property
+    def site(self) -> Site:
+        return self.entries[0]._site
+
+    def held(self, key: str) -> Notebook:
+        """The notebook, as the service has it."""
+        found = self.site.pools.find(key)
+        assert found is not None
+        return found[1]
+
+    def origin(self, key: str) -> str:
+        """Where a notebook's pages are."""
+        return self.url if self.domain is None else f"http://{digest(key)}.{self.domain}"
+
     def person(self, **headers: str) -> Guest:
         return self._guest(self.url, PERSON | {name.replace("_", "-"): value for name, value in headers.items()})
 
     def program(self, **headers: str) -> Guest:
+        """A program that holds whatever a program took here."""
+        return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()}, self.tokens)
+
+    def owner(self) -> Guest:
+        """A person who holds whatever a program took here."""
+        return self._guest(self.url, PERSON, self.tokens)
+
+    def stranger(self, **headers: str) -> Guest:
+        """A program that holds nothing."""
         return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def operator(self, **headers: str) -> Guest:
@@ -157,8 +251,8 @@ class Place:
     def notebook(self, key: str) -> Any:
         return next(backend.notebooks[key] for backend in self.backends if key in backend.notebooks)
 
-    def _guest(self, url: str, headers: dict[str, str]) -> Guest:
-        self.guests.append(Guest(url, headers))
+    def _guest(self, url: str, headers: dict[str, str], tokens: dict[str, str] | None = None) -> Guest:
+        self.guests.append(Guest(url, headers, tokens, self.domain))
         return self.guests[-1]
 
 
@@ -177,6 +271,13 @@ async def opened(
 
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
+    entries: list[Entry] = []
+
+    def make_entry(*parts: Any) -> Entry:
+        entries.append(Entry(*parts))
+        return entries[-1]
+
+    monkeypatch.setattr("tmppool.app.Entry", make_entry)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {
         "pool_size": 4,
@@ -185,9 +286,13 @@ async def opened(
         "cull_period": 3600,
         "on_exit": "stop",
     }
-    given = Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))
+    domain = settings.pop("domain_per_notebook", None)
+    domain = domain.format(port=port) if domain else None
+    given = Settings(backend="fake", port=port, admin_port=admin_port, domain_per_notebook=domain, **(known | settings))
     async with service(given):
-        place = Place(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", backends)
+        domain = domain if domain and domain.endswith(f":{port}") else None  # else it is not reached by its names
+        url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
+        place = Place(url, f"http://127.0.0.1:{admin_port}", backends, domain=domain, entries=entries)
         with blockbuster_ctx("tmppool"):
             if fake is None:
                 await place.until(warm=given.warm_target)

@@ -22,7 +22,7 @@ async def test_a_program_gets_a_notebook(place: Place, path: str) -> None:
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("application/json")
     assert answer.headers["Cache-Control"] == "no-store"
-    assert set(answer.json) == {"url", "pool", "expires_at", "idle_expires_at"}
+    assert set(answer.json) == {"url", "token", "pool", "expires_at", "idle_expires_at"}
     assert answer.json["pool"] == "tmppool"
     assert answer.json["expires_at"] == pytest.approx(time.time() + 14400, abs=60)
     assert answer.json["idle_expires_at"] == pytest.approx(time.time() + 3600, abs=60)
@@ -105,8 +105,10 @@ async def test_with_a_token_asked_for_the_pages_are_off(guarded: Place, method: 
 
 
 async def test_with_a_token_asked_for_notebooks_are_reached_as_ever(guarded: Place) -> None:
-    url = (await guarded.program(Authorization="token right-token-of-the-api").post("/api/spawn")).json["url"]
-    assert b"fake notebook" in (await guarded.person().get(url + "tree")).body
+    taken = (await guarded.program(Authorization="token right-token-of-the-api").post("/api/spawn")).json
+    person = guarded.person()
+    sent_on = await person.get(f"{taken['url']}tree?token={taken['token']}")
+    assert b"fake notebook" in (await person.get(sent_on.location)).body
 
 
 # /api/stats
@@ -142,7 +144,7 @@ async def session(place: Place) -> tuple[Guest, str]:
 async def test_a_session_says_when_it_ends(session: tuple[Guest, str]) -> None:
     program, key = session
     found = (await program.get(f"/api/session/{key}")).json
-    assert set(found) == {"state", "now", "expires_at", "idle_expires_at"}
+    assert set(found) == {"state", "now", "role", "expires_at", "idle_expires_at"}
     assert found["state"] == "live"
     assert found["now"] < found["idle_expires_at"] < found["expires_at"]
 

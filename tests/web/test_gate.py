@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from tests.web.guests import Place, eventually
+from tests.web.guests import MODES, Place, eventually
 from tmppool import __version__, app
 from tmppool.proxy.wire import parse_request
 from tmppool.web.gate import TARGET, Gate
@@ -42,9 +42,16 @@ def test_what_is_no_notebooks_address_is_none(target: str) -> None:
     assert TARGET.match(target) is None
 
 
+@pytest.fixture(params=MODES, ids=("path", "domain"))
+async def place(open_place: Any, request: pytest.FixtureRequest) -> Place:
+    return await open_place(**request.param)
+
+
 @pytest.fixture
 async def key(place: Place) -> str:
-    return str((await place.program().post("/api/spawn")).json["url"].split("/")[2])
+    program = place.program()
+    await program.post("/api/spawn")
+    return next(iter(place.tokens))
 
 
 async def test_a_notebook_is_told_the_visitors_address_in_its_plain_form(place: Place, key: str) -> None:
@@ -74,9 +81,8 @@ async def test_no_address_that_a_proxy_passes_on_makes_the_service_fail(open_pla
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
     reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
     writer.write(
-        f"GET /user/{key}/tree HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Forwarded-For: {said}\r\n\r\n".encode(
-            "latin-1"
-        )
+        f"GET /user/{key}/tree?token={place.tokens[key]} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+        f"X-Forwarded-For: {said}\r\n\r\n".encode("latin-1")
     )
     answer = await asyncio.wait_for(reader.read(), 5)
     writer.close()
@@ -105,7 +111,7 @@ async def test_a_page_elsewhere_changes_nothing(place: Place, key: str, method: 
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site", "Origin": f"http://127.0.0.1:{place.port}"},
+        {"Sec-Fetch-Site": "same-site", "Origin": place.origin(key)},
     ):
         answer = await place.program().ask(method, f"/user/{key}/api/kernels", headers)
         assert answer.status in (400, 403) if method == "X-OWN" else answer.status == 403
@@ -117,9 +123,33 @@ async def test_a_page_elsewhere_may_be_linked_from(place: Place, key: str) -> No
     assert (await place.program().ask("GET", f"/user/{key}/tree", headers)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("mode", "dest", "site", "status"),
+    [
+        ("navigate", "document", "cross-site", 200),
+        ("navigate", "document", "same-site", 200),
+        ("navigate", "iframe", "same-site", 403),
+        ("navigate", "embed", "cross-site", 403),
+        ("no-cors", "image", "same-site", 403),
+        ("no-cors", "script", "cross-site", 403),
+        ("cors", "empty", "same-site", 403),
+        ("cors", "empty", "same-origin", 200),
+        ("no-cors", "image", "same-origin", 200),
+        ("navigate", "iframe", "same-origin", 200),
+        ("navigate", "document", "none", 200),
+    ],
+)
+async def test_a_page_elsewhere_reads_frames_and_includes_nothing(
+    place: Place, key: str, mode: str, dest: str, site: str, status: int
+) -> None:
+    headers = {"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest, "Sec-Fetch-Site": site}
+    assert (await place.program().ask("GET", f"/user/{key}/x", headers)).status == status
+    assert ("GET x" in place.asked(key)) is (status == 200)
+
+
 async def test_our_own_pages_change_what_they_like(place: Place, key: str) -> None:
     for headers in (
-        {"Origin": f"http://127.0.0.1:{place.port}"},
+        {"Origin": place.origin(key)},
         {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "none"},
         {},
@@ -152,17 +182,17 @@ async def test_the_public_urls_own_pages_change_what_they_like(open_place: Any, 
 
 
 async def test_a_notebooks_pages_carry_the_notice_of_their_session(place: Place, key: str) -> None:
-    page = await place.person().get(f"/user/{key}/lab/tree/a.ipynb")
+    page = await place.owner().get(f"/user/{key}/lab/tree/a.ipynb")
     script = f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>'
     assert page.text.count(script) == 1
     assert page.text.index(script) < page.text.index("</head>")
     assert int(page.headers["Content-Length"]) == len(page.body)
-    assert "session.js" not in (await place.person().get(f"/user/{key}/files/a.html")).text
+    assert "session.js" not in (await place.owner().get(f"/user/{key}/files/a.html")).text
 
 
 async def test_a_websocket_reaches_the_notebook_and_ends_with_it(place: Place, key: str) -> None:
     program = place.program()
-    url = f"{place.url}/user/{key}/api/kernels/1/channels"
+    url = program.whole(f"/user/{key}/api/kernels/1/channels")
     async with program.session.ws_connect(url) as socket:
         await socket.send_str("hello")
         assert await socket.receive_str() == "hello"

@@ -148,3 +148,19 @@ def test_the_form_leads_where_the_link_did(raw: str) -> None:
 def test_the_workshop_code_of_a_link(raw: str, code: str, without: str) -> None:
     assert links.code_of(raw) == code
     assert links.without_code(raw) == without
+
+
+@pytest.mark.parametrize(
+    ("path", "pool", "link"),
+    [
+        ("lab/tree/a.ipynb", None, "/lab/tree/a.ipynb"),
+        ("tree", None, "/tree"),
+        ("notebooks/a%20b.ipynb", "r", "/notebooks/a%20b.ipynb?pool=r"),
+        ("api/kernels", None, "/"),
+        ("", "r", "/?pool=r"),
+        ("/evil.example/lab", None, "/"),
+        ("labyrinth", None, "/"),
+    ],
+)
+def test_what_a_fresh_start_opens(path: str, pool: str | None, link: str) -> None:
+    assert links.fresh(path, pool) == link

@@ -20,6 +20,8 @@ PAGES = {
     "/spawn/{rest}",
     *(f"/{prefix}" for prefix in links.PREFIXES),
     *(f"/{prefix}/{{rest}}" for prefix in links.PREFIXES),
+    "/session/{key}",
+    *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end")),
     "/robots.txt",
     "/static/{name}",
 }

@@ -15,6 +15,15 @@ from tmppool.web.pages import HEADERS, STATIC, Pages, wants_page
 
 TEMPLATES = Path(pages_module.__file__).with_name("templates")
 LAUNCH = {"action": "/spawn/lab", "ticket": "t", "document": "a.ipynb", "idle_minutes": 60, "lifetime_minutes": 240}
+SESSION = {
+    "base": "/session/k",
+    "path": "lab",
+    "notebook_url": "/user/k/lab",
+    "share_url": "",
+    "document": "a",
+    "idle_minutes": 3.2,
+    "lifetime_minutes": 90.0,
+}
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
         LAUNCH | {"why": ""},
@@ -46,6 +55,12 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         },
         {"reason": "", "explanation": "Why.", "fresh_url": "/", "document": "", "ended_at": ""},
     ],
+    "foreign": [{"fresh_url": "/lab", "document": "a"}, {"fresh_url": "/", "document": ""}],
+    "session": [
+        SESSION,
+        SESSION | {"share_url": "S", "path": "", "document": "", "idle_minutes": None},
+        SESSION | {"idle_minutes": None, "lifetime_minutes": None},
+    ],
     "error": [{"title": "T", "message": "M", "home_url": "/"}, {"title": "T", "message": "M", "home_url": ""}],
 }
 CASES = [(name, values) for name, cases in VALUES.items() for values in cases]
@@ -70,7 +85,7 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
     assert "{{" not in text
     assert "{%" not in text
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=|javascript:", text)
-    assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {"/static/launch.js"}
+    assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {"/static/launch.js", "/static/copy.js"}
     for address in re.findall(r'(?:src|href|action)="([^"]*)"', text):
         assert address.startswith("/")
         assert not address.startswith("//")
@@ -95,6 +110,8 @@ def test_a_value_that_is_missing_is_a_bug_not_a_gap(name: str, values: dict[str,
         "full": "capacity",
         "warming": "target",
         "gone": "explanation",
+        "foreign": "fresh_url",
+        "session": "share_url",
         "error": "message",
         "limited": "cause",
     }[name]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.web.guests import Place, eventually
+from tests.web.guests import Guest, Place, eventually
 from tmppool import log
+from tmppool.running import digest
 
 ADDRESS = "203.0.113.77"
 ADMIN_TOKEN = "canary-of-the-operator-4711"
@@ -45,6 +46,27 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     configure(**configured)
 
 
+async def share(place: Place, person: Guest, key: str) -> list[str]:
+    """Let others in by every way there is, and keep some out; returns what was secret."""
+    own = {"Sec-Fetch-Site": "same-origin"}
+    url = (await person.ask("POST", f"/api/session/{key}/share", own)).json["url"]
+    await person.ask("POST", f"/session/{key}/share", own)
+    guest = place.person()
+    await guest.follow(await guest.get(url))
+    await guest.ask("DELETE", f"/api/session/{key}", own)
+    await person.get(f"/session/{key}?path={OTHERS[0]}")
+    given = (await place.stranger().post("/api/spawn")).json
+    for browser in (place.person(), place.person()):
+        await browser.get(f"{given['url']}lab?token={given['token']}")
+    await place.stranger(Authorization=f"Bearer {given['token']}").get(f"{given['url']}api")
+    await person.ask("DELETE", f"/api/session/{key}/share", own)
+    await guest.get(url)
+    token = url.partition("token=")[2]
+    assert token
+    session_token = person.cookies()[f"tmppool-{digest(key)}"]
+    return [token, session_token, given["token"], given["url"].split("/")[2]]
+
+
 async def live(place: Place) -> list[str]:
     """Do everything that visitors, programs and operators do, and much that goes wrong; returns what was secret."""
     person = place.person(X_Forwarded_For=ADDRESS)
@@ -64,9 +86,10 @@ async def live(place: Place) -> list[str]:
     await person.post("/spawn", {"ticket": ticket}, Sec_Fetch_Site="same-origin")
     await place.person().post("/spawn", {"ticket": ticket}, Sec_Fetch_Site="same-origin")
     await person.get(f"/api/session/{key}")
+    others = await share(place, person, key)
     await person.post(f"/api/session/{key}/extend", Sec_Fetch_Site="same-origin")
     await notebook.runner.cleanup()  # it does not answer any more
-    await person.get(f"{base}lab?token={OTHERS[0]}")
+    await person.get(f"{base}lab?code={OTHERS[0]}")
     await place.backend.kill(key)
     await eventually(lambda: key not in place.backend.notebooks)
     await person.get(f"{base}tree")
@@ -84,6 +107,7 @@ async def live(place: Place) -> list[str]:
         writer.close()
     return [
         key,
+        *others,
         ticket,
         cookie,
         notebook.running.token,

@@ -16,6 +16,7 @@ SERVICE_LABEL = "tmppool.service"
 POOL_LABEL = "tmppool.pool"
 KEY_LABEL = "tmppool.key"
 LANDING_LABEL = "tmppool.landing"
+SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
 
 HOME = "/home/notebook"
 """Where the writable home is mounted: beside the image's own home, so that this one can be copied from."""
@@ -136,6 +137,11 @@ def token_of(shown: dict[str, Any]) -> str:
     prefix = f"{_TOKEN}="
     env = shown["Config"].get("Env") or ()
     return next((pair.removeprefix(prefix) for pair in env if pair.startswith(prefix)), "")
+
+
+def secret_of(shown: dict[str, Any]) -> str:
+    """Return what only the service knows of a container of ours; nothing for one that an older service made."""
+    return str((shown["Config"].get("Labels") or {}).get(SECRET_LABEL, ""))
 
 
 def _environment(token: str, image: ImageFacts) -> list[str]:

@@ -19,12 +19,14 @@ from tmppool.backends import engine, opening, uids
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
     KEY_LABEL,
+    SECRET_LABEL,
     EngineFacts,
     ImageFacts,
     container_config,
     container_name,
     labels,
     network_name,
+    secret_of,
     token_of,
 )
 from tmppool.backends.netns import NetworkNamespace, require_permission
@@ -152,9 +154,9 @@ class DockerBackend:
     # Starting
 
     async def _start(self, key: str) -> Running:
-        token = secrets.token_urlsafe(24)
+        token, secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         try:
-            container = await self._make(key, token)
+            container = await self._make(key, token, secret)
             await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
         except aiodocker.DockerError as error:
             if error.status == engine.NOT_FOUND and "image" in str(error.message).lower():
@@ -163,7 +165,7 @@ class DockerBackend:
         exited = spawn(container.wait(), "watch a start")
         try:
             dial = await self._dial(key, container.id)
-            running = Running(key, dial, token, time.time())
+            running = Running(key, dial, token, time.time(), secret)
             async with Upstream(running) as upstream:
                 ready = spawn(upstream.wait_ready(), "wait until ready")
                 try:
@@ -180,14 +182,20 @@ class DockerBackend:
             raise await self._exit_error(container)
         return running
 
-    async def _make(self, key: str, token: str) -> Any:
+    async def _make(self, key: str, token: str, secret: str) -> Any:
         """Make the container; where each has a user number of its own, with one that no other container has."""
         spec, name = self._spec, container_name(self._spec, key)
+
+        def config(uid: int | None) -> dict[str, Any]:
+            made = self.container_config(key, token, uid)
+            made["Labels"][SECRET_LABEL] = secret  # labels are not seen from inside
+            return made
+
         if spec.user is not None:
-            return await engine.create(self.docker, name, self.container_config(key, token, None))
+            return await engine.create(self.docker, name, config(None))
         for _ in range(_UID_TRIES):
             uid = await uids.take(self.docker, spec.uids, name)
-            container = await engine.create(self.docker, name, self.container_config(key, token, uid))
+            container = await engine.create(self.docker, name, config(uid))
             if await uids.is_alone(self.docker, uid):
                 return container
             await engine.remove(self.docker, name)
@@ -265,7 +273,7 @@ class DockerBackend:
         except _GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
-        return Running(key, dial, token_of(shown), created)
+        return Running(key, dial, token_of(shown), created, secret_of(shown))
 
     async def _missed(self) -> set[str]:
         """Keys that we hold but that the engine no longer runs."""

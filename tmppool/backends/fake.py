@@ -62,7 +62,7 @@ class FakeBackend:
             await runner.cleanup()
             raise
         port = runner.addresses[0][1]
-        running = Running(key, Dial("127.0.0.1", port), f"token-of-{key}", time.time())
+        running = Running(key, Dial("127.0.0.1", port), f"token-of-{key}", time.time(), f"secret-of-{key}")
         self.notebooks[key] = FakeNotebook(running, runner)
         return running
 

@@ -1,29 +1,27 @@
-"""What programs ask: spawn, stats, session, health."""
+"""What programs ask: spawn, stats, health."""
 
 import contextlib
-import time
 from typing import Any
 
 from aiohttp import web
 
 from tmppool import __version__
 from tmppool.errors import PoolEmptyError, PoolFullError
-from tmppool.notebook import EXPLANATIONS, Notebook, Reason, State
-from tmppool.pool import Pool
+from tmppool.notebook import State
 from tmppool.running import base_path
+from tmppool.web.access import session_token
 from tmppool.web.admission import Admission, RefusedError, is_same
 from tmppool.web.front import code_in, form_in, refuse_ahead
+from tmppool.web.session import ends
 from tmppool.web.site import Site
-from tmppool.web.user import User
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Api:
-    def __init__(self, site: Site, user: User, admission: Admission) -> None:
+    def __init__(self, site: Site, admission: Admission) -> None:
         self._site = site
         self._admission = admission
-        self._user = user
 
     async def spawn(self, request: web.Request) -> web.Response:
         """POST /api/spawn, as tmpnb's: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
@@ -46,7 +44,9 @@ class Api:
             is_full = isinstance(error, PoolFullError)
             body = {"status": "full" if is_full else "warming", "message": str(error)}
             return self._json(body, 429 if is_full else 503, {"Retry-After": str(error.retry_after)})
-        return self._json({"url": base_path(notebook.key), "pool": pool.name, **_times(pool, notebook)})
+        origin = "" if self._site.domain is None else self._site.origin_of(notebook, self._site.client(request))
+        url, token = origin + base_path(notebook.key), session_token(notebook)
+        return self._json({"url": url, "token": token, "pool": pool.name, **ends(pool, notebook)})
 
     def _may_read(self, request: web.Request) -> bool:
         """Whether ``--allow-origin`` lets the page that asks see the answer."""
@@ -65,22 +65,6 @@ class Api:
             **counts,
         }
         return self._json(body)
-
-    async def session(self, request: web.Request) -> web.Response:
-        """GET, POST …/extend or …/touch, DELETE: the life of one session, for whoever has its key."""
-        key = request.match_info["key"]
-        held = self._site.pools.find(key)
-        if held is None:
-            return self._user.gone(request, key, "")
-        if request.method != "GET":
-            self._site.refuse_cross_site(request)
-        pool, notebook = held
-        if request.method == "DELETE":
-            pool.reap(notebook, Reason.ENDED)
-            return self._json({"state": "gone", "reason": Reason.ENDED, "explanation": EXPLANATIONS[Reason.ENDED]})
-        if request.method == "POST":
-            pool.touch(notebook)
-        return self._json({"state": "live", "now": time.time(), **_times(pool, notebook)})
 
     async def health(self, request: web.Request) -> web.Response:
         """GET /health: 200 when a visitor can be served, 503 with the reasons when not."""
@@ -111,13 +95,3 @@ def require_token(request: web.BaseRequest, token: str | None) -> None:
     scheme, _, given = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
     if scheme.lower() not in ("token", "bearer") or not is_same(given.strip(), token):
         raise web.HTTPForbidden(text="This needs a token that you did not send.")
-
-
-def _times(pool: Pool, notebook: Notebook) -> dict[str, float | None]:
-    """Return the session's ends as wall times, None where there is no limit."""
-    offset = time.time() - pool.clock()
-    idle = notebook.active_at + pool.limits.idle + offset if pool.limits.idle else None
-    return {
-        "expires_at": None if notebook.expires_at is None else notebook.expires_at + offset,
-        "idle_expires_at": idle,
-    }

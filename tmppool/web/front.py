@@ -5,27 +5,27 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from tmppool.errors import PoolEmptyError, PoolFullError
-from tmppool.notebook import Notebook, State
+from tmppool.notebook import State
 from tmppool.pool import Pool
-from tmppool.running import base_path
 from tmppool.web import links, robots
 from tmppool.web.admission import Admission, RefusedError
+from tmppool.web.entry import Entry
 from tmppool.web.pages import Pages
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
 
 _MAX_FIELDS = 1000
-_SEE_OTHER = 303
 _FORBIDDEN = 403
 _TOO_MANY = 429
 _UNAVAILABLE = 503
 
 
 class Front:
-    def __init__(self, site: Site, pages: Pages, tickets: Tickets, admission: Admission) -> None:
+    def __init__(self, site: Site, pages: Pages, tickets: Tickets, entry: Entry, admission: Admission) -> None:
         self._site = site
         self._pages = pages
         self._tickets = tickets
+        self._entry = entry
         self._admission = admission
 
     async def launch(self, request: web.Request) -> web.Response:
@@ -34,7 +34,7 @@ class Front:
         visitor = self._site.visitor(request)
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
-            return self._send_on(held, self._target(request, pool))
+            return self._entry.send_on(request, pool, held, self._target(request, pool))
         return self._page(request, "launch", 200, pool, why="")
 
     async def spawn(self, request: web.Request) -> web.Response:
@@ -46,7 +46,7 @@ class Front:
         ticket, target = form.get("ticket", ""), self._target(request, pool)
         held = self._site.pools.held_by(visitor, pool)
         if held is not None:
-            return self._send_on(held, target)
+            return self._entry.send_on(request, pool, held, target)
         if robots.is_crawler(request.headers):
             return self._page(request, "launch", _FORBIDDEN, pool, why="robot")
         if not self._tickets.redeem(ticket, visitor):
@@ -60,7 +60,7 @@ class Front:
         except PoolEmptyError as error:
             self._tickets.give_back(ticket, visitor)
             return self._wait_page(request, pool, error)
-        return self._send_on(notebook, target)
+        return self._entry.send_on(request, pool, notebook, target)
 
     def _target(self, request: web.Request, pool: Pool) -> str:
         return links.target_of(self._link(request), self._site.landing[pool.name])
@@ -114,11 +114,6 @@ class Front:
         if cookie is not None:
             self._site.set_cookie(request, response, cookie)
         return response
-
-    @staticmethod
-    def _send_on(notebook: Notebook, target: str) -> web.Response:
-        location = base_path(notebook.key) + target.lstrip("/")
-        return web.Response(status=_SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})
 
 
 async def form_in(request: web.Request) -> dict[str, str]:

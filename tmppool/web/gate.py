@@ -6,12 +6,14 @@ No engine and no database stand on this path: an old tab may ask for ever.
 import re
 
 from tmppool import __version__
-from tmppool.notebook import Notebook
+from tmppool.notebook import Closers, Notebook
 from tmppool.pool import Pool
 from tmppool.proxy import activity, handshake, headers, wire
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.line import Lines
 from tmppool.proxy.passage import Passage
+from tmppool.web import access
+from tmppool.web.pages import is_navigation
 from tmppool.web.site import Site
 
 TARGET = re.compile(r"^/user/([A-Za-z0-9_-]{16,128})(?:/([^?]*))?(\?.*)?$")
@@ -38,18 +40,43 @@ class Gate:
         if held is None:
             return None
         pool, notebook = held
+        may = access.admits(notebook, access.sent_on_wire(request.fields, found[3] or ""))
+        if may is None or (self._site.domain is not None and self._label(request, peer) != notebook.id):
+            return None
         is_websocket = handshake.is_handshake(request.fields)
         if is_websocket:
             handshake.check(request)
-        if (is_websocket or request.method not in _SAFE) and self._is_cross_site(request, peer):
+        if not may.is_explicit and self._is_elsewheres(request, peer, is_websocket=is_websocket):
             return None
-        return self._passage(request, peer, pool, notebook, found[2], is_websocket=is_websocket)
+        if found[3] and access.tokens_in(found[3]):
+            if request.method == b"GET" and not is_websocket and _is_navigation(request.fields):
+                return None  # answered here, so that the token leaves the address bar
+            request.target = access.without_token(request.target)
+        closers = notebook.on_close if may.is_owner else notebook.on_unshare
+        return self._passage(request, peer, pool, notebook, found[2], closers, is_websocket=is_websocket)
 
-    def _is_cross_site(self, request: wire.Request, peer: str) -> bool:
-        return self._site.is_cross_site(peer, request.fields.text())
+    def _is_elsewheres(self, request: wire.Request, peer: str, *, is_websocket: bool) -> bool:
+        """Whether a page of another origin makes the browser ask this; to follow a link is its reader's own doing."""
+        if is_websocket or request.method not in _SAFE:
+            return self._site.is_cross_site(peer, request.fields.text())
+        first = request.fields.first
+        if first.get(b"sec-fetch-site", b"none") in (b"same-origin", b"none"):
+            return False
+        return (first.get(b"sec-fetch-mode"), first.get(b"sec-fetch-dest", b"document")) != (b"navigate", b"document")
+
+    def _label(self, request: wire.Request, peer: str) -> str | None:
+        return self._site.label(self._site.client_of(peer, request.fields.text()))
 
     def _passage(
-        self, request: wire.Request, peer: str, pool: Pool, notebook: Notebook, path: str, *, is_websocket: bool
+        self,
+        request: wire.Request,
+        peer: str,
+        pool: Pool,
+        notebook: Notebook,
+        path: str,
+        closers: Closers,
+        *,
+        is_websocket: bool,
     ) -> Passage:
         def touch() -> None:
             pool.touch(notebook)
@@ -65,7 +92,7 @@ class Gate:
             notice=_notice(notebook.key) if is_page else None,
             is_websocket=is_websocket,
             touch=touch if is_websocket and activity.talks_to_visitor(path) else None,
-            on_close=notebook.on_close,
+            on_close=closers,
         )
 
     def _client(self, request: wire.Request, peer: str) -> Client:
@@ -100,6 +127,13 @@ class Gate:
 
 
 _MAX_SAID = 10_000
+
+
+def _is_navigation(fields: wire.Fields) -> bool:
+    mode = fields.first.get(b"sec-fetch-mode")
+    return is_navigation(
+        None if mode is None else mode.decode("latin-1"), fields.first.get(b"accept", b"").decode("latin-1")
+    )
 
 
 def _notice(key: str) -> bytes:

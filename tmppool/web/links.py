@@ -56,6 +56,12 @@ def document_of(target: str) -> str | None:
     return unquote(found[1]) if found else None
 
 
+def fresh(path: str, pool: str | None) -> str:
+    """Return the launch link that opens what was open at ``path`` below another notebook of that pool."""
+    link = f"/{path}" if re.split("[/?]", path, maxsplit=1)[0] in PREFIXES else "/"
+    return link if pool is None else f"{link}{'&' if '?' in link else '?'}pool={pool}"
+
+
 def action_of(raw: str) -> str:
     """Return where the form of a launch page posts to: the same link below ``/spawn``."""
     if _SPAWN.match(raw.partition("?")[0]):

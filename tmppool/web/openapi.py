@@ -21,6 +21,7 @@ from tmppool.web.schemas import (
     RETRY_AFTER,
     SCHEMAS,
     TEXT,
+    TOKEN,
     TOO_LARGE,
     UNKNOWN,
     Json,
@@ -148,17 +149,22 @@ _PUBLIC: Json = {
         "options": operation("statsPreflight", "For pages of other origins", _PREFLIGHT),
     },
     "/api/session/{key}": {
-        "parameters": [KEY],
+        "parameters": [KEY, TOKEN],
         "get": operation("session", "When it ends, or why it has", _LIVE),
         "delete": operation("endSession", "End it", _LIVE | {"200": json_answer("It has ended.", "Ended")}),
     },
     "/api/session/{key}/extend": {
-        "parameters": [KEY],
+        "parameters": [KEY, TOKEN],
         "post": operation("extendSession", "Count as activity of its visitor", _LIVE),
     },
     "/api/session/{key}/touch": {
-        "parameters": [KEY],
+        "parameters": [KEY, TOKEN],
         "post": operation("touchSession", "The same", _LIVE),
+    },
+    "/api/session/{key}/share": {
+        "parameters": [KEY, TOKEN],
+        "post": operation("shareSession", "Let others in", _LIVE | {"200": json_answer("The link.", "Shared")}),
+        "delete": operation("unshareSession", "Let them out", _LIVE | {"200": json_answer("No link.", "Shared")}),
     },
     "/health": {
         "get": operation(

@@ -31,9 +31,15 @@ HEADERS = {
 
 
 class Pages:
-    """``isolated`` is False where every page has to say that notebooks here isolate nothing."""
+    """``isolated`` is False where every page has to say that notebooks here isolate nothing.
 
-    def __init__(self, *, isolated: bool) -> None:
+    ``domain`` is what the notebooks' own host names are below: a form may lead there (Chromium applies form-action to
+    redirects too).
+    """
+
+    def __init__(self, *, isolated: bool, domain: str | None = None) -> None:
+        policy = _POLICY if domain is None else _POLICY.replace("form-action 'self'", f"form-action 'self' *.{domain}")
+        self._headers = HEADERS | {"Content-Security-Policy": policy}
         self._environment = Environment(
             loader=PackageLoader("tmppool.web"),
             autoescape=select_autoescape(),
@@ -49,7 +55,7 @@ class Pages:
     def render(self, name: str, status: int, **values: Any) -> web.Response:
         """Return ``name``.html with these values."""
         text = self._environment.get_template(f"{name}.html").render(values, status=status)
-        return web.Response(status=status, text=text, content_type="text/html", headers=HEADERS)
+        return web.Response(status=status, text=text, content_type="text/html", headers=self._headers)
 
     def error(self, status: int, title: str, message: str) -> web.Response:
         return self.render("error", status, title=title, message=message, home_url="/")
@@ -76,6 +82,11 @@ class Static:
 def wants_page(request: web.BaseRequest) -> bool:
     """Whether a person's browser is to show the answer, rather than a program to read it."""
     mode = request.headers.get("Sec-Fetch-Mode")
-    if mode is not None:
-        return mode == "navigate"
-    return request.method in ("GET", "HEAD", "POST") and "text/html" in request.headers.get("Accept", "")
+    if mode is None and request.method not in ("GET", "HEAD", "POST"):
+        return False
+    return is_navigation(mode, request.headers.get("Accept", ""))
+
+
+def is_navigation(mode: str | None, accept: str) -> bool:
+    """Whether Sec-Fetch-Mode, or where there is none Accept, tell of a browser that shows what it gets."""
+    return "text/html" in accept if mode is None else mode == "navigate"

@@ -6,16 +6,20 @@ from tmppool.web import links, middleware, openapi
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
 from tmppool.web.front import Front
+from tmppool.web.hosting import Hosting
 from tmppool.web.pages import Pages, Static
+from tmppool.web.session import Session
 from tmppool.web.user import User
 
 _MAX_FORM = 64 * 1024  # bytes; a notebook's own uploads are streamed and not counted here
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
-def public(front: Front | None, api: Api, user: User, pages: Pages) -> web.Application:
+def public(
+    front: Front | None, api: Api, session: Session, user: User, pages: Pages, hosting: Hosting
+) -> web.Application:
     """Return the public listener's application; without ``front`` the pages for people are off, as in tmpnb."""
-    app = web.Application(middlewares=[middleware.errors(pages)], client_max_size=_MAX_FORM)
+    app = web.Application(middlewares=[middleware.errors(pages), hosting.middleware], client_max_size=_MAX_FORM)
     router = app.router
     router.add_route("*", "/user/{rest:.*}", user.handle)
     if front is not None:
@@ -32,9 +36,13 @@ def public(front: Front | None, api: Api, user: User, pages: Pages) -> web.Appli
     for path in ("/api/stats", "/stats"):
         router.add_get(path, api.stats)
         router.add_route("OPTIONS", path, api.preflight)
-    router.add_get("/api/session/{key}", api.session)
-    router.add_delete("/api/session/{key}", api.session)
-    router.add_post("/api/session/{key}/{verb:extend|touch}", api.session)
+    router.add_get("/api/session/{key}", session.api)
+    router.add_delete("/api/session/{key}", session.api)
+    router.add_post("/api/session/{key}/{verb:extend|touch}", session.api)
+    router.add_post("/api/session/{key}/share", session.share)
+    router.add_delete("/api/session/{key}/share", session.share)
+    router.add_get("/session/{key}", session.page)
+    router.add_post("/session/{key}/{verb:share|unshare|end}", session.act)
     router.add_get("/health", api.health)
     router.add_get(openapi.PATH, openapi.serve(openapi.public(with_pages=front is not None)))
     router.add_get("/robots.txt", _robots)

@@ -57,6 +57,12 @@ CODE: Json = {
     "schema": TEXT,
     "description": "The workshop's code, where there is one.",
 }
+TOKEN: Json = {
+    "name": "token",
+    "in": "query",
+    "schema": TEXT,
+    "description": "What /api/spawn said with the url; `Authorization: token VALUE` or the browser's own cookie do too.",
+}
 KEY: Json = {"name": "key", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
 REFUSED = json_answer("Not allowed: the token is missing or wrong, or a page of another origin asks.", "Error")
@@ -70,7 +76,6 @@ SCHEMAS: Json = {
     "Error": object_of({"message": TEXT}),
     "Spawned": object_of(
         {"url": TEXT, "pool": TEXT, "expires_at": LIMIT, "idle_expires_at": LIMIT, "token": TEXT},
-        optional=("token",),
     ),
     "Full": object_of({"status": word_of("full", "limited"), "message": TEXT}),
     "Warming": object_of({"status": word_of("warming"), "message": TEXT}, optional=("status",)),
@@ -87,8 +92,8 @@ SCHEMAS: Json = {
             "idle_expires_at": LIMIT,
             "role": word_of("owner", "guest"),
         },
-        optional=("role",),
     ),
+    "Shared": object_of({"url": {"type": ["string", "null"]}}),
     "Ended": object_of({"state": word_of("gone"), "reason": word_of(Reason.ENDED.value), "explanation": TEXT}),
     "Foreign": object_of(
         {"message": TEXT, "state": word_of("foreign"), "fresh_url": TEXT}, optional=("state", "fresh_url")

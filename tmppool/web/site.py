@@ -19,7 +19,7 @@ from tmppool.pools import Pools
 from tmppool.proxy import headers
 from tmppool.proxy.forwarded import Client, Network, identify
 from tmppool.tasks import spawn
-from tmppool.web import links
+from tmppool.web import hosts, links
 
 _log = structlog.get_logger("tmppool.site")
 
@@ -28,7 +28,10 @@ _COOKIE_AGE = 7 * 86400  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """``landing`` is where a click on ``/`` leads, by pool; ``cors`` the headers of the API, from the settings."""
+    """``landing`` is where a click on ``/`` leads, by pool; ``cors`` the headers of the API, from the settings.
+
+    With a ``domain`` every notebook has a host name of its own below it, and the launch pages are elsewhere.
+    """
 
     pools: Pools
     ledger: Ledger
@@ -37,6 +40,7 @@ class Site:
     public_url: str | None = None
     trusted: tuple[Network, ...] = ()
     api_token: str | None = None
+    domain: str | None = None
     cors: dict[str, str] = field(default_factory=dict)
 
     def pool_of(self, request: web.BaseRequest) -> Pool:
@@ -54,8 +58,23 @@ class Site:
         client = identify(peer, found, self.trusted)
         if self.public_url is not None:
             scheme, _, host = self.public_url.partition("://")
-            return Client(client.address, scheme, host)
+            return Client(client.address, scheme, host if self.label(client) is None else client.host)
         return client
+
+    def label(self, client: Client) -> str | None:
+        """Return the notebook's id that the host names; None where it is the main one."""
+        return None if self.domain is None else hosts.label_of(client.host, self.domain)
+
+    def main_origin(self, client: Client) -> str:
+        """Return what to put before a launch link for this client; nothing where a path is enough."""
+        if self.label(client) is None:
+            return ""
+        return self.public_url or f"{client.scheme}://{self.domain}"
+
+    def origin_of(self, notebook: Notebook, client: Client) -> str:
+        """Return what to put before a notebook's base path to have a whole URL."""
+        host = client.host if self.domain is None else hosts.host_of(notebook.id, self.domain)
+        return f"{client.scheme}://{host}"
 
     def is_cross_site(self, peer: str, found: MultiMapping[str]) -> bool:
         """Whether a page of another origin sent this.
@@ -90,11 +109,17 @@ class Site:
         return value, visitor_id(value)
 
     def set_cookie(self, request: web.BaseRequest, response: web.StreamResponse, value: str) -> None:
+        self.put_cookie(request, response, self.cookie_name(self.client(request)), value, _COOKIE_AGE)
+
+    def put_cookie(
+        self, request: web.BaseRequest, response: web.StreamResponse, name: str, value: str, age: int | None
+    ) -> None:
+        """Set a cookie out of reach of scripts and other sites. ``age`` is seconds; None: until the browser ends."""
         client = self.client(request)
         response.set_cookie(
-            self.cookie_name(client),
+            name,
             value,
-            max_age=_COOKIE_AGE,
+            max_age=age,
             path="/",
             httponly=True,
             samesite="Lax",
@@ -111,6 +136,17 @@ class Site:
         if document is not None and notebook.upstream is not None:
             spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
         return notebook
+
+    async def bind(self, notebook: Notebook, visitor: str) -> None:
+        """Make this visitor the notebook's owner, and write that down."""
+        notebook.visitor = visitor
+        await finished(self.ledger.note_people(notebook))
+
+    async def share(self, notebook: Notebook, *, is_shared: bool) -> None:
+        """Begin to share under a token that never was, or end it; and write that down."""
+        if (notebook.shared is not None) != is_shared:
+            notebook.share(secrets.token_urlsafe(9) if is_shared else None)
+        await finished(self.ledger.note_people(notebook))
 
 
 def visitor_id(cookie: str) -> str:

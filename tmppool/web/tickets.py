@@ -10,12 +10,15 @@ _REMEMBERED = 20_000
 
 
 class Tickets:
-    def __init__(self, secret: bytes) -> None:
-        self._signer = URLSafeTimedSerializer(secret, salt="tmppool.ticket")
+    """``purpose`` keeps tickets of one kind from being good for another; ``lifetime`` is seconds."""
+
+    def __init__(self, secret: bytes, purpose: str = "ticket", lifetime: int | None = None) -> None:
+        self._signer = URLSafeTimedSerializer(secret, salt=f"tmppool.{purpose}")
+        self._lifetime = lifetime
         self._used: OrderedDict[str, None] = OrderedDict()
 
     def issue(self, visitor: str) -> str:
-        """Return a ticket for this visitor."""
+        """Return a ticket for this visitor, or whatever else it is to be good for."""
         return str(self._signer.dumps([visitor, secrets.token_urlsafe(9)]))
 
     def redeem(self, ticket: str, visitor: str | None) -> bool:
@@ -36,7 +39,7 @@ class Tickets:
 
     def _read(self, ticket: str, visitor: str | None) -> str | None:
         try:
-            owner, nonce = self._signer.loads(ticket, max_age=LIFETIME)
+            owner, nonce = self._signer.loads(ticket, max_age=LIFETIME if self._lifetime is None else self._lifetime)
         except (BadSignature, ValueError, TypeError):
             return None
         return nonce if isinstance(nonce, str) and owner == visitor else None

@@ -1,6 +1,5 @@
 """``/user/<key>/…`` when no notebook answers there: a page for a person, JSON for a program, with the reason."""
 
-import re
 from datetime import UTC, datetime
 
 import structlog
@@ -9,6 +8,7 @@ from aiohttp import web
 from tmppool.notebook import EXPLANATIONS
 from tmppool.proxy.connection import Connection
 from tmppool.web import links
+from tmppool.web.entry import Entry
 from tmppool.web.gate import TARGET
 from tmppool.web.pages import Pages, wants_page
 from tmppool.web.site import Site
@@ -25,9 +25,10 @@ _log = structlog.get_logger("tmppool.proxy")
 
 
 class User:
-    def __init__(self, site: Site, pages: Pages) -> None:
+    def __init__(self, site: Site, pages: Pages, entry: Entry) -> None:
         self._site = site
         self._pages = pages
+        self._entry = entry
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer what the gate did not let through to a notebook."""
@@ -35,8 +36,12 @@ class User:
         if found is None:
             raise web.HTTPNotFound
         key, path = found[1], found[2]
-        if self._site.pools.find(key) is None:
+        held = self._site.pools.find(key)
+        if held is None:
             return self.gone(request, key, (path or "") + (found[3] or ""))
+        refusal = await self._entry.receive(request, *held, (path or "") + (found[3] or ""))
+        if refusal is not None:
+            return refusal
         if path is None:
             return web.Response(status=_FOUND, headers={"Location": f"/user/{key}/{found[3] or ''}"})
         failure = request.protocol.failure if isinstance(request.protocol, Connection) else None
@@ -52,18 +57,19 @@ class User:
         ended = self._site.pools.ended(key)
         explanation = EXPLANATIONS.get(ended.reason, _UNKNOWN) if ended else _UNKNOWN
         reason = ended.reason.value if ended else "unknown"
-        pool = ended.pool if ended is not None and ended.pool != self._site.pools.default.name else None
-        fresh = fresh_url(path, pool)
+        fresh = self._entry.fresh_url(request, path, ended.pool if ended else None)
         if wants_page(request) and "Upgrade" not in request.headers:
-            return self._pages.render(
+            response = self._pages.render(
                 "gone",
                 _GONE if ended else _NOT_FOUND,
                 reason=reason if ended else "",
                 explanation=explanation,
                 fresh_url=fresh,
-                document=links.document_of(fresh) or "",
+                document=links.document_of(f"/{path}") or "",
                 ended_at=datetime.fromtimestamp(ended.at, UTC).isoformat(timespec="seconds") if ended else "",
             )
+            self._entry.forget(request, response, key)
+            return response
         facts = {"message": explanation, "state": "gone", "reason": reason, "explanation": explanation}
         headers = {"Access-Control-Allow-Origin": "*", **_NO_STORE}
         return web.json_response({**facts, "fresh_url": fresh}, status=_ENDED, headers=headers)
@@ -73,9 +79,3 @@ class User:
         if wants_page(request):
             return self._pages.error(_BAD_GATEWAY, "No answer", message)
         return web.json_response({"message": message}, status=_BAD_GATEWAY, headers=_NO_STORE)
-
-
-def fresh_url(path: str, pool: str | None) -> str:
-    """Return the launch link that opens what was open at ``path`` below the old notebook of that pool."""
-    link = f"/{path}" if re.split("[/?]", path, maxsplit=1)[0] in links.PREFIXES else "/"
-    return link if pool is None else f"{link}{'&' if '?' in link else '?'}pool={pool}"

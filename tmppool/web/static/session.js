@@ -1,5 +1,5 @@
 // Added to the notebook's own pages. Asks whether the notebook still lives, says when its end is
-// near, and says plainly when it has ended. It leaves the page alone otherwise: no globals, a
+// near, and says plainly when it has ended. Its owner finds a small way to sharing and ending it. It leaves the page alone otherwise: no globals, a
 // shadow root of its own, never the focus, and a failed request is never taken for an end.
 (() => {
   "use strict";
@@ -37,6 +37,15 @@
 }
 .dark{--card:#14201f;--ink:#e7f1ef;--soft:#a3bab6;--line:#35504c;--go:#5bcbc0;--go-on:#7fdcd2;--go-ink:#05211f}
 .end{left:50%;bottom:40px;transform:translateX(-50%);width:min(34rem,calc(100vw - 24px));max-height:calc(100vh - 64px);overflow:auto;padding:22px 24px 24px;border-radius:18px;border-top:4px solid var(--go)}
+.about{
+  --card:#fff;--soft:#48625f;--line:#cfdedb;--go:#0b6e69;
+  pointer-events:auto;position:absolute;right:10px;bottom:32px;width:28px;height:28px;padding:0;border-radius:50%;background:var(--card);
+  border:1px solid var(--line);color:var(--soft);display:grid;place-items:center;opacity:.55;box-shadow:0 1px 4px #06201e2e;
+}
+.about.dark{--card:#14201f;--soft:#a3bab6;--line:#35504c;--go:#5bcbc0}
+.about:hover,.about:focus-visible{opacity:1;color:var(--go)}
+.about svg{width:15px;height:15px;display:block}
+.box~.about,.about[hidden]{display:none}
 .hint{right:12px;bottom:36px;max-width:min(26rem,calc(100vw - 24px));padding:8px 8px 8px 16px;border-radius:14px;font-size:14px;display:flex;gap:10px;align-items:center}
 h2{margin:0 36px 8px 0;font-size:19px;line-height:1.3;font-weight:650;letter-spacing:-.01em}
 p{margin:0 0 10px}
@@ -55,7 +64,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
 [disabled]{opacity:.6;cursor:default}
 .said{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 @media (prefers-reduced-motion:no-preference){.box{animation:in .18s ease-out}@keyframes in{from{opacity:0}}}
-@media print{.box{display:none}}
+@media print{.box,.about{display:none}}
 `;
   let host = null;
   let layer = null;
@@ -81,13 +90,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     return theme ? theme === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
   };
 
-  // Replaces what is on screen by `box`, or by nothing.
-  const draw = (box) => {
-    shown = null;
-    if (!box) {
-      if (host) host.remove();
-      return;
-    }
+  const layerOf = () => {
     if (!host) {
       host = document.createElement("tmppool-notice");
       layer = host.attachShadow({ mode: "open" });
@@ -101,10 +104,50 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       // Typing here is not for the notebook's shortcuts.
       host.addEventListener("keydown", (event) => event.stopPropagation());
     }
-    for (const old of layer.querySelectorAll(".box")) old.remove();
-    if (dark()) box.classList.add("dark");
-    layer.append(box);
     if (!host.isConnected) (document.body || document.documentElement).append(host);
+    return layer;
+  };
+
+  // Replaces what is on screen by `box`, or by nothing.
+  const draw = (box) => {
+    shown = null;
+    if (host) for (const old of layer.querySelectorAll(".box")) old.remove();
+    if (!box) return;
+    if (dark()) box.classList.add("dark");
+    layerOf().prepend(box); // before the owner's way in, which hides behind it
+  };
+
+  // The owner's way to the page about this notebook: its end, and sharing it.
+  let about = null;
+  const showAbout = (isOwner) => {
+    if (about) about.hidden = !isOwner;
+    if (!isOwner) return;
+    if (!about) {
+      about = make("a", "about");
+      about.target = "_blank";
+      about.rel = "noopener";
+      about.title = "Share this notebook, or end it";
+      about.setAttribute("aria-label", about.title);
+      const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      icon.setAttribute("viewBox", "0 0 16 16");
+      icon.setAttribute("aria-hidden", "true");
+      const drawn = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      drawn.setAttribute("d", "M4 8l8-4.500M4 8l8 4.500M12 2a1.500 1.500 0 1 1 0 3 1.500 1.500 0 0 1 0-3zM4 6.500a1.500 1.500 0 1 1 0 3 1.500 1.500 0 0 1 0-3zm8 4.500a1.500 1.500 0 1 1 0 3 1.500 1.500 0 0 1 0-3z");
+      drawn.setAttribute("fill", "currentColor");
+      drawn.setAttribute("stroke", "currentColor");
+      drawn.setAttribute("stroke-width", "1.300");
+      icon.append(drawn);
+      about.append(icon);
+      // Where it leads is said when it is used: another document may be open by then.
+      const lead = () => {
+        const [, rest] = location.pathname.split(`/${url.split("/").pop()}/`);
+        about.href = `${url.replace("/api", "")}${rest ? `?path=${encodeURIComponent(rest)}` : ""}`;
+      };
+      for (const kind of ["pointerenter", "pointerdown", "focus", "contextmenu"]) about.addEventListener(kind, lead);
+      lead();
+    }
+    about.classList.toggle("dark", dark());
+    if (!about.isConnected || !host.isConnected) layerOf().append(about);
   };
 
   // The service may not know what was open here ("/"); this page's own address does.
@@ -131,6 +174,9 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
 
   // --- The notebook has ended ----------------------------------------------------------------
 
+  const titleOf = (answer) =>
+    answer.state === "foreign" ? "This notebook is no longer open to this browser" : "This notebook has ended";
+
   const drawEnd = (answer) => {
     const box = make("section", "box end");
     box.setAttribute("role", "alertdialog");
@@ -141,7 +187,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     draw(box);
 
     // Filled once it is in the page, so that it is read out although it does not take the focus.
-    const title = make("h2", "", "This notebook has ended");
+    const title = make("h2", "", titleOf(answer));
     title.id = "t";
     const text = make("div");
     text.id = "d";
@@ -163,9 +209,9 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   // What stays after the dialog was dismissed: one line in the corner, dismissible as well.
   const drawEnded = (answer) => {
     const box = make("section", "box hint");
-    box.setAttribute("aria-label", "This notebook has ended");
+    box.setAttribute("aria-label", titleOf(answer));
     const link = freshLink(answer.fresh_url, "Start fresh");
-    box.append(make("span", "", "This notebook has ended"));
+    box.append(make("span", "", titleOf(answer)));
     if (link) box.append(link);
     box.append(button("x", "×", () => draw(null), "Dismiss"));
     draw(box);
@@ -174,6 +220,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   const end = (answer) => {
     ended = true;
     clearTimeout(timer);
+    showAbout(false);
     drawEnd(answer);
   };
 
@@ -264,11 +311,16 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       end(body);
       return true;
     }
+    if (body && body.state === "foreign" && answer.status === 403) {
+      end({ ...body, explanation: "Whoever shared it may have stopped sharing it." });
+      return true;
+    }
     if (answer && answer.ok && body && body.state === "live") {
       failures = 0;
       const at = (t) => (Number.isFinite(t) && Number.isFinite(body.now) ? Date.now() + (t - body.now) * 1000 : Infinity);
       session = { idle: at(body.idle_expires_at), life: at(body.expires_at) };
       showHint();
+      showAbout(body.role === "owner");
       return true;
     }
     return false;

@@ -1,0 +1,204 @@
+"""Who may use a notebook: by cookie, by Authorization, by the query, and nobody else."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from tmppool.notebook import Notebook
+from tmppool.proxy.wire import parse_request
+from tmppool.running import Dial, Running
+from tmppool.web import access
+from tmppool.web.access import Access, Role, Sent
+
+KEY = "k" * 22
+
+
+def notebook(
+    key: str = KEY, token: str = "jupyters", secret: str = "known outside", shared: str | None = None
+) -> Notebook:
+    upstream: Any = SimpleNamespace(running=Running(key, Dial("127.0.0.1", 1), token, 0.0, secret))
+    return Notebook(key, "main", 0.0, upstream=upstream, shared=shared)
+
+
+def cookie(made: Notebook, value: str | None = None, *, is_secure: bool = False) -> bytes:
+    name = access.cookie_name(made.key, is_secure=is_secure)
+    return f"{name}={access.session_token(made) if value is None else value}".encode()
+
+
+def admits(made: Notebook, *cookies: bytes, authorization: bytes = b"", query: str = "") -> Access | None:
+    return access.admits(made, Sent(cookies, authorization, query))
+
+
+OWNER = Access(Role.OWNER, is_explicit=False)
+SAYS_OWNER = Access(Role.OWNER, is_explicit=True)
+
+
+# Tokens
+
+
+def test_a_token_is_the_same_after_a_restart_and_another_for_each_notebook_and_purpose() -> None:
+    assert access.session_token(notebook()) == access.session_token(notebook())
+    shared = notebook(shared="1")
+    tokens = {
+        access.session_token(notebook()),
+        access.session_token(notebook(secret="another")),
+        access.session_token(notebook(secret="")),
+        access.share_token(shared),
+        access.share_token(notebook(shared="2")),
+    }
+    assert len(tokens) == 5
+    assert all(len(token or "") == 22 for token in tokens)
+
+
+def test_what_is_seen_inside_a_notebook_does_not_tell_its_tokens() -> None:
+    """A guest may read Jupyter's own token, and must not be the owner by that."""
+    assert access.session_token(notebook(token="a")) == access.session_token(notebook(token="b"))
+
+
+def test_where_nothing_is_known_outside_alone_jupyters_token_is_what_they_are_derived_from() -> None:
+    assert access.session_token(notebook(secret="", token="a")) != access.session_token(notebook(secret="", token="b"))
+
+
+def test_a_long_secret_is_as_good() -> None:
+    assert len(access.session_token(notebook(secret="s" * 1000))) == 22
+
+
+def test_a_notebook_that_is_not_shared_has_no_share_token() -> None:
+    assert access.share_token(notebook()) is None
+    assert access.token_of(notebook(), Role.OWNER) == access.session_token(notebook())
+    assert access.token_of(notebook(shared="1"), Role.GUEST) == access.share_token(notebook(shared="1"))
+
+
+# Carriers
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_the_cookie_admits(is_secure: bool) -> None:  # noqa: FBT001
+    made = notebook()
+    right = cookie(made, is_secure=is_secure)
+    for sent in (b" " + right, b"a=b; " + right, right + b"; c=d", b"x;;" + right + b";", b"\xff=\xfe; " + right):
+        assert admits(made, sent) == OWNER
+    assert admits(made, b"a=b", right) == OWNER
+
+
+def test_of_several_cookies_of_the_name_any_right_one_counts() -> None:
+    made = notebook()
+    for sent in (
+        [cookie(made, "tossed") + b"; " + cookie(made)],
+        [cookie(made) + b"; " + cookie(made, "")],
+        [cookie(made, "x"), cookie(made)],
+    ):
+        assert admits(made, *sent) == OWNER
+
+
+WRONG = ["", "x", "x" * 22, "\u00e9", '"', "=", access.session_token(notebook(secret="of another"))]
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_nothing_else_admits(value: str) -> None:
+    made = notebook(shared="1")
+    assert admits(made) is None
+    assert admits(made, cookie(made, value)) is None
+    assert admits(made, authorization=b"token " + value.encode()) is None
+    assert admits(made, query=f"?token={value}") is None
+
+
+def test_the_key_and_jupyters_token_do_not_admit() -> None:
+    made = notebook()
+    for value in (KEY, "jupyters", "known outside", made.id):
+        assert (
+            admits(made, cookie(made, value), authorization=f"token {value}".encode(), query=f"?token={value}") is None
+        )
+
+
+def test_a_cookie_of_another_notebook_or_name_does_not_admit() -> None:
+    made, other = notebook(), notebook("o" * 22, secret="other")
+    assert admits(made, cookie(other)) is None
+    token = access.session_token(made).encode()
+    for name in (b"tmppool", b"__Host-tmppool", b"tmppool-" + made.id.encode() + b"x"):
+        assert admits(made, name + b"=" + token) is None
+
+
+@pytest.mark.parametrize("scheme", [b"token", b"Token", b"Bearer", b"bearer"])
+def test_authorization_admits(scheme: bytes) -> None:
+    made = notebook()
+    token = access.session_token(made).encode()
+    assert admits(made, authorization=scheme + b" " + token) == SAYS_OWNER
+    assert admits(made, authorization=scheme + b"  " + token + b" ") == SAYS_OWNER
+    assert admits(made, authorization=b"Basic " + token) is None
+    assert admits(made, authorization=token) is None
+
+
+@pytest.mark.parametrize("query", ["?token={}", "?a=1&token={}", "?token={}&b", "?token=wrong&token={}"])
+def test_the_query_admits(query: str) -> None:
+    made = notebook()
+    token = access.session_token(made)
+    assert admits(made, query=query.format(token)) == SAYS_OWNER
+    assert admits(made, query=query.format(token).replace("token=", "xtoken=")) is None
+
+
+def test_a_wrong_word_beside_the_cookie_changes_nothing() -> None:
+    """Jupyter's own pages send Jupyter's own token."""
+    made = notebook()
+    assert admits(made, cookie(made), authorization=b"token jupyters", query="?token=jupyters") == OWNER
+
+
+def test_a_share_token_admits_a_guest_while_that_sharing_is_on() -> None:
+    made = notebook(shared="1")
+    token = access.share_token(made)
+    assert admits(made, cookie(made, token)) == Access(Role.GUEST, is_explicit=False)
+    assert admits(made, query=f"?token={token}") == Access(Role.GUEST, is_explicit=True)
+    assert admits(made, cookie(made)) == OWNER
+    for later in (None, "2"):
+        assert admits(notebook(shared=later), cookie(made, token), query=f"?token={token}") is None
+
+
+# Reading
+
+
+def test_both_ways_of_reading_a_request_find_the_same() -> None:
+    made = notebook()
+    right = cookie(made).decode()
+    head = f"GET /x?token=t HTTP/1.1\r\nHost: h\r\nCookie: a=b\r\ncookie:{right}\r\nAuthorization: token x\r\n\r\n"
+    on_wire = access.sent_on_wire(parse_request(head.encode()).fields, "?token=t")
+    to_us = access.sent_to_us(
+        CIMultiDict([("Cookie", "a=b"), ("Cookie", right), ("Authorization", "token x")]), "?token=t"
+    )
+    for sent in (on_wire, to_us):
+        assert sent.authorization == b"token x"
+        assert access.admits(made, sent) == OWNER
+
+
+TARGETS = {
+    "/p?token=t": "/p",
+    "/p?token=t&a=1": "/p?a=1",
+    "/p?a=1&token=t": "/p?a=1",
+    "/p?a=1&token=t&b=%26&&c": "/p?a=1&b=%26&&c",
+    "/p?token=t&token=u": "/p",
+    "/p?token=": "/p",
+    "/p?xtoken=t&token": "/p?xtoken=t&token",
+    "/p?": "/p?",
+    "/p": "/p",
+    "/token=t?a": "/token=t?a",
+    "?token=t&x": "?x",
+}
+
+
+@pytest.mark.parametrize(("target", "rest"), TARGETS.items())
+def test_the_token_is_taken_out_and_every_other_byte_stays(target: str, rest: str) -> None:
+    assert access.without_token(target) == rest
+    assert access.tokens_in(rest) == []
+
+
+@given(st.lists(st.text("ab=%/?;+token", max_size=12), min_size=1))
+def test_no_query_keeps_a_token_nor_loses_anything_else(pairs: list[str]) -> None:
+    query = "&".join(pair.replace("&", "") for pair in pairs)
+    rest = access.without_token(f"/p?{query}")
+    assert access.tokens_in(rest) == []
+    kept = [pair for pair in query.split("&") if not pair.startswith("token=")]
+    assert rest == (f"/p?{'&'.join(kept)}" if kept else "/p")
+    assert len(access.tokens_in(f"/p?{query}")) == len(query.split("&")) - len(kept)

@@ -1,0 +1,310 @@
+"""How a browser gets into a notebook, once and for good, and how another one is refused."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from aiohttp import WSServerHandshakeError
+
+from tests.web.guests import MODES, Place, eventually
+from tmppool.running import digest
+from tmppool.web import entry
+from tmppool.web.access import session_token
+from tmppool.web.site import visitor_id
+
+Open = Any
+
+
+@pytest.fixture(params=MODES, ids=("path", "domain"))
+async def place(open_place: Open, request: pytest.FixtureRequest) -> Place:
+    return await open_place(**request.param)
+
+
+async def taken(place: Place) -> tuple[str, str, str]:
+    """A notebook that a program took: its key, its token, a link that opens a document in it."""
+    given = (await place.stranger().post("/api/spawn")).json
+    key = given["url"].rstrip("/").rpartition("/")[2]
+    return key, given["token"], f"/user/{key}/lab/tree/a.ipynb?x=1&token={given['token']}&y=%26"
+
+
+# Whoever started it
+
+
+async def test_who_started_a_notebook_uses_it_and_its_address_alone_is_no_good(place: Place) -> None:
+    owner = place.person()
+    key = await owner.start("/lab/tree/a.ipynb")
+    path = f"/user/{key}/api/kernels"
+    assert (await owner.get(path, Sec_Fetch_Mode="cors", Sec_Fetch_Site="same-origin")).status == 200
+    async with owner.session.ws_connect(owner.whole(f"{path}/1/channels")) as socket:
+        await socket.send_str("mine")
+        assert await socket.receive_str() == "mine"
+    seen = len(place.asked(key))
+    other = place.person()
+    await other.start()
+    for guest in (place.person(), other):
+        assert (await guest.get(f"/user/{key}/lab")).status == 403
+        assert (await guest.get(path, Sec_Fetch_Mode="cors", Accept="*/*")).status == 403
+        assert (await guest.ask("PUT", f"/user/{key}/x", {"Sec-Fetch-Mode": "cors"}, data=b"x")).status == 403
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await guest.session.ws_connect(guest.whole(f"{path}/1/channels"))
+        assert refused.value.status == 403
+    assert len(place.asked(key)) == seen
+
+
+async def test_a_person_who_may_not_is_told_so_and_offered_the_same_document(place: Place) -> None:
+    key = await place.person().start()
+    page = await place.person().get(f"/user/{key}/lab/tree/a.ipynb?x=1&token=old")
+    assert page.status == 403
+    assert page.title == "This notebook belongs to another browser"
+    link = "/lab/tree/a.ipynb?x=1" if place.domain is None else f"{place.url}/lab/tree/a.ipynb?x=1"
+    assert f'href="{link}"' in page.text
+    assert "a.ipynb" in page.text
+    assert key not in page.text
+
+
+async def test_a_program_that_may_not_is_told_so(place: Place) -> None:
+    key = await place.person().start()
+    for method in ("GET", "POST", "DELETE", "OPTIONS"):
+        answer = await place.stranger().ask(method, f"/user/{key}/api/kernels")
+        assert (answer.status, answer.json["state"]) == (403, "foreign")
+        assert "belongs to another browser" in answer.json["message"]
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_the_cookie_is_the_notebooks_own_and_out_of_reach(place: Place) -> None:
+    person = place.person()
+    sent_on = await person.click()
+    if place.domain is not None:
+        sent_on = await person.get(sent_on.location)
+    name = f"tmppool-{digest(sent_on.key)}"
+    cookie = sent_on.headers["Set-Cookie"]
+    assert re.fullmatch(rf"{name}=[\w-]{{22}}; HttpOnly; Max-Age=14[34]\d\d; Path=/; SameSite=Lax", cookie)
+    assert sent_on.headers["Cache-Control"] == "no-store"
+
+
+async def test_without_a_longest_life_the_cookie_lasts_as_long_as_the_browser(open_place: Open) -> None:
+    place = await open_place(cull_max=0)
+    assert "Max-Age" not in (await place.person().click()).headers["Set-Cookie"]
+
+
+async def test_a_browser_whose_cookie_was_lost_comes_back_by_its_launch_link(place: Place) -> None:
+    person = place.person()
+    key = await person.start()
+    person.session.cookie_jar.clear(lambda morsel: morsel.key == f"tmppool-{digest(key)}")
+    again = await person.get("/lab")
+    assert again.key == key
+    address, page = await person.follow(again)
+    assert (address, page.status) == (f"{place.origin(key)}/user/{key}/lab", 200)
+
+
+async def test_where_the_visitor_is_known_the_address_is_enough_to_come_back(open_place: Open) -> None:
+    place = await open_place()
+    person = place.person()
+    key = await person.start()
+    person.session.cookie_jar.clear(lambda morsel: morsel.key == f"tmppool-{digest(key)}")
+    address, page = await person.follow(await person.get(f"/user/{key}/lab?x"))
+    assert (address, page.status) == (f"{place.url}/user/{key}/lab?x", 200)
+
+
+async def test_the_cookie_of_a_notebook_that_ended_is_taken_back(place: Place) -> None:
+    person = place.person()
+    key = await person.start()
+    await person.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+    gone = await person.get(f"/user/{key}/lab")
+    assert gone.status == 410
+    assert gone.headers["Set-Cookie"].startswith(f'tmppool-{digest(key)}=""; ')
+    assert "Max-Age=0" in gone.headers["Set-Cookie"]
+    assert "Set-Cookie" not in (await person.get(f"/user/{key}/lab")).headers
+
+
+# Programs
+
+
+@pytest.mark.parametrize("carrier", ["token", "Bearer", "query"])
+async def test_a_program_with_the_token_does_what_it_likes_wherever_it_runs(place: Place, carrier: str) -> None:
+    key, token, _ = await taken(place)
+    program = place.stranger()
+    headers = {"Origin": "https://tool.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+    query = f"?token={token}" if carrier == "query" else ""
+    if carrier != "query":
+        headers["Authorization"] = f"{carrier} {token}"
+    assert (await program.ask("PUT", f"/user/{key}/x{query}", headers, data=b"y")).body == b"y"
+    async with program.session.ws_connect(
+        program.whole(f"/user/{key}/api/kernels/1/channels{query}"), headers=headers
+    ) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello"
+    assert (await program.ask("GET", f"/api/session/{key}{query}", headers)).json["role"] == "owner"
+    assert (await program.ask("POST", f"/api/session/{key}/extend{query}", headers)).status == 200
+
+
+async def test_no_notebook_sees_the_token(place: Place) -> None:
+    key, token, _ = await taken(place)
+    await place.stranger().get(f"/user/{key}/a?b=1&token={token}&c=%2F")
+    assert place.asked(key)[-1] == "GET a?b=1&c=%2F"
+    await place.stranger().get(f"/user/{key}/a?token={token}")
+    assert place.asked(key)[-1] == "GET a"
+    await place.stranger().ask("GET", f"/user/{key}/a", {"Authorization": f"token {token}"})
+    assert token not in str(place.notebook(key).headers)
+    assert token not in str(place.asked(key))
+
+
+async def test_a_programs_url_is_whole_where_notebooks_have_hosts(place: Place) -> None:
+    url = (await place.stranger().post("/api/spawn")).json["url"]
+    if place.domain is None:
+        assert re.fullmatch(r"/user/[\w-]{22}/", url)
+    else:
+        assert re.fullmatch(r"http://[0-9a-f]{10}\.nb\.localhost:\d+/user/[\w-]{22}/", url)
+
+
+# A link with the session token
+
+
+async def test_the_first_browser_that_opens_the_link_is_the_owner_and_the_next_is_refused(place: Place) -> None:
+    key, token, link = await taken(place)
+    first, second = place.person(), place.person()
+    sent_on = await first.get(link)
+    assert sent_on.status == 303
+    assert sent_on.location == f"/user/{key}/lab/tree/a.ipynb?x=1&y=%26"
+    assert (sent_on.headers["Referrer-Policy"], sent_on.headers["Cache-Control"]) == ("no-referrer", "no-store")
+    assert (await first.get(sent_on.location)).status == 200
+    for _ in range(2):
+        refused = await second.get(link)
+        assert refused.status == 403
+        assert "Set-Cookie" not in refused.headers
+    assert (await second.get(f"/user/{key}/lab")).status == 403
+    program = place.stranger(Authorization=f"token {token}")
+    assert (await program.get(f"/user/{key}/api/kernels")).status == 200
+    assert (await first.get(link)).status == 303
+
+
+async def test_of_two_browsers_at_once_one_is_the_owner(place: Place) -> None:
+    for _ in range(3):
+        _, _, link = await taken(place)
+        answers = await asyncio.gather(*(place.person().get(link) for _ in range(6)))
+        assert sorted(answer.status for answer in answers) == [303] + [403] * 5
+
+
+async def test_the_owner_is_known_after_a_restart(open_place: Open) -> None:
+    place = await open_place()
+    key, _, link = await taken(place)
+    first = place.person()
+    await first.get(link)
+    rows = await place.site.ledger.rows()
+    assert rows[key].visitor == place.held(key).visitor == visitor_id(first.cookies()["tmppool"])
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}, {"X-Moz": "prefetch"}, {"Purpose": "prefetch"}], ids=str)  # fmt: skip
+async def test_a_browser_that_only_looks_ahead_is_not_the_owner(place: Place, headers: dict[str, str]) -> None:
+    _, _, link = await taken(place)
+    assert (await place.person().ask("GET", link, headers)).status == 503
+    assert (await place.person().get(link)).status == 303
+
+
+async def test_a_head_request_makes_nobody_the_owner(place: Place) -> None:
+    _, _, link = await taken(place)
+    assert (await place.person().ask("HEAD", link)).status == 200
+    assert (await place.person().get(link)).status == 303
+
+
+async def test_with_a_token_asked_for_by_the_api_the_link_works_the_same(open_place: Open) -> None:
+    place = await open_place(api_auth_token="the-token-of-the-api")
+    given = (await place.stranger(Authorization="token the-token-of-the-api").post("/api/spawn")).json
+    link = f"{given['url']}lab?token={given['token']}"
+    assert [(await place.person().get(link)).status for _ in range(2)] == [303, 403]
+    with_api_token = place.stranger(Authorization="token the-token-of-the-api")
+    assert (await with_api_token.get(f"{given['url']}api/kernels")).status == 403
+
+
+async def test_a_wrong_token_in_the_owners_address_goes_away(place: Place) -> None:
+    person = place.person()
+    key = await person.start()
+    answer = await person.get(f"/user/{key}/lab?token=old&x")
+    assert (answer.status, answer.location) == (303, f"/user/{key}/lab?x")
+    assert "Set-Cookie" in answer.headers
+
+
+# A host for each notebook
+
+
+@pytest.fixture
+async def apart(open_place: Open) -> Place:
+    return await open_place(**MODES[1])
+
+
+async def test_a_visitor_is_handed_to_the_notebooks_own_host_and_stays_there(apart: Place) -> None:
+    person = apart.person()
+    sent_on = await person.click("/lab/tree/a.ipynb?x=1")
+    key = sent_on.key
+    assert re.fullmatch(
+        rf"http://{digest(key)}\.nb\.localhost:\d+/user/{key}/lab/tree/a\.ipynb\?x=1&token=[\w.-]+", sent_on.location
+    )
+    assert "Set-Cookie" not in sent_on.headers
+    address, page = await person.follow(sent_on)
+    assert (address, page.status) == (f"{apart.origin(key)}/user/{key}/lab/tree/a.ipynb?x=1", 200)
+
+
+async def test_a_handoff_is_good_once_for_one_notebook_and_soon(apart: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    person, thief = apart.person(), apart.person()
+    one = await person.click()
+    ticket = one.location.partition("token=")[2]
+    other = await thief.start()
+    assert (await apart.person().get(f"/user/{other}/lab?token={ticket}")).status == 403
+    assert (await person.get(one.location)).status == 303
+    assert (await apart.person().get(one.location)).status == 403
+    late = (await apart.person().click()).location
+    assert (await apart.stranger().get(late)).status == 403  # for browsers only, and not used up by that
+    monkeypatch.setattr(apart.entries[0]._handoffs, "_lifetime", -1)
+    assert (await apart.person().get(late)).status == 403
+    assert entry.HANDOFF_LIFETIME <= 60
+
+
+async def test_a_notebook_is_not_served_at_the_main_host(apart: Place) -> None:
+    person = apart.person()
+    key = await person.start()
+    seen = len(apart.asked(key))
+    token = f"token {session_token(apart.held(key))}"
+    for method in ("GET", "POST", "OPTIONS"):
+        answer = await apart.stranger().ask(method, f"{apart.url}/user/{key}/api", {"Authorization": token})
+        assert answer.status == 421
+    assert (await apart.person().get(f"{apart.url}/user/{key}/lab")).status == 421
+    sent_on = await person.get(f"{apart.url}/user/{key}/lab?x")
+    assert sent_on.location.startswith(f"http://{digest(key)}.nb.localhost")
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await person.session.ws_connect(
+            f"{apart.url}/user/{key}/api/kernels/1/channels", headers={"Authorization": token}
+        )
+    assert refused.value.status == 421
+    assert len(apart.asked(key)) == seen
+
+
+async def test_behind_tls_the_cookie_is_bound_to_the_host_and_the_scheme_is_kept(open_place: Open) -> None:
+    place = await open_place(public_url="https://try.example", domain_per_notebook="nb.example")
+    person = place.stranger(Accept="text/html", Host="inside:1")
+    page = await person.get("/")
+    cookie = page.headers["Set-Cookie"].partition(";")[0]
+    fields = page.form()
+    answer = await person.post(fields.pop("action"), fields, Cookie=cookie, Origin="https://try.example")
+    found = re.fullmatch(r"https://([0-9a-f]{10})\.nb\.example(/user/([\w-]{22})/tree\?token=.*)", answer.location)
+    assert found is not None
+    here = {"Host": f"{found[1]}.nb.example"}
+    entered = await person.ask("GET", found[2], here)
+    assert entered.status == 303
+    assert re.match(rf"__Host-tmppool-{found[1]}=[\w-]{{22}}; .*; Secure$", entered.headers["Set-Cookie"])
+    own = {**here, "Cookie": entered.headers["Set-Cookie"].partition(";")[0]}
+    assert (await person.ask("GET", f"/user/{found[3]}/tree", own)).status == 200
+    for origin, status in ((f"https://{found[1]}.nb.example", 200), ("https://try.example", 403)):
+        assert (await person.ask("PUT", f"/user/{found[3]}/x", {**own, "Origin": origin}, data=b"x")).status == status
+    assert (await person.ask("GET", "/lab", here)).location == "https://try.example/lab"
+
+
+async def test_a_guests_tunnel_is_closed_with_the_notebook_too(place: Place) -> None:
+    owner, guest = place.person(), place.person()
+    key = await owner.start()
+    url = (await owner.ask("POST", f"/api/session/{key}/share", {"Sec-Fetch-Site": "same-origin"})).json["url"]
+    await guest.follow(await guest.get(url))
+    async with guest.session.ws_connect(guest.whole(f"/user/{key}/api/kernels/1/channels")) as socket:
+        await owner.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+        assert (await socket.receive()).type.name in ("CLOSE", "CLOSED", "ERROR")
+    await eventually(lambda: key not in place.backend.notebooks)

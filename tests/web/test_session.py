@@ -1,0 +1,213 @@
+"""The life of one session: asked for, kept, ended and shared by those who hold it."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from aiohttp import WSServerHandshakeError
+
+from tests.web.guests import MODES, Guest, Place
+from tmppool.web.site import visitor_id
+
+OWN = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture(params=MODES, ids=("path", "domain"))
+async def place(open_place: Any, request: pytest.FixtureRequest) -> Place:
+    return await open_place(**request.param)
+
+
+@pytest.fixture
+async def owner(place: Place) -> Guest:
+    return place.person()
+
+
+@pytest.fixture
+async def key(owner: Guest) -> str:
+    return await owner.start()
+
+
+async def share(owner: Guest, key: str, query: str = "") -> str:
+    answer = await owner.ask("POST", f"/api/session/{key}/share{query}", OWN)
+    assert answer.status == 200
+    return str(answer.json["url"])
+
+
+async def joined(place: Place, url: str) -> Guest:
+    guest = place.person()
+    _, page = await guest.follow(await guest.get(url))
+    assert page.status == 200
+    return guest
+
+
+# For whom
+
+
+async def test_who_does_not_hold_a_session_learns_and_changes_nothing(place: Place, owner: Guest, key: str) -> None:
+    for method, path in (
+        ("GET", ""),
+        ("POST", "/extend"),
+        ("POST", "/touch"),
+        ("DELETE", ""),
+        ("POST", "/share"),
+        ("DELETE", "/share"),
+    ):
+        answer = await place.stranger().ask(method, f"/api/session/{key}{path}")
+        assert (answer.status, answer.json["state"]) == (403, "foreign")
+        assert "expires_at" not in answer.json
+    for method, path in (("GET", ""), ("POST", "/share"), ("POST", "/unshare"), ("POST", "/end")):
+        answer = await place.person().ask(method, f"/session/{key}{path}", OWN)
+        assert answer.status == 403
+        assert answer.title == "This notebook belongs to another browser"
+    assert (await owner.get(f"/api/session/{key}")).json["role"] == "owner"
+    assert place.held(key).shared is None
+
+
+async def test_a_page_elsewhere_shares_and_ends_nothing(place: Place, owner: Guest, key: str) -> None:
+    for path in (f"/session/{key}/share", f"/session/{key}/end", f"/api/session/{key}/share"):
+        for headers in (
+            {"Sec-Fetch-Site": "same-site"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "cross-site", "Origin": "null"},
+        ):
+            assert (await owner.ask("POST", path, headers)).status == 403
+    assert place.held(key).is_live
+    assert place.held(key).shared is None
+
+
+# Sharing
+
+
+async def test_a_shared_notebook_lets_in_whoever_has_the_link_until_it_is_no_longer_shared(
+    place: Place, owner: Guest, key: str
+) -> None:
+    url = await share(owner, key, "?path=lab%2Ftree%2Fa%2520b.ipynb")
+    assert url.startswith(f"{place.origin(key)}/user/{key}/lab/tree/a%20b.ipynb?token=")
+    guests = [await joined(place, url) for _ in range(2)]
+    for guest in guests:
+        assert (await guest.get(f"/api/session/{key}")).json["role"] == "guest"
+        assert (await guest.ask("POST", f"/api/session/{key}/touch", OWN)).status == 200
+        assert (await guest.ask("PUT", f"/user/{key}/x", OWN, data=b"y")).body == b"y"
+    channels = f"/user/{key}/api/kernels/1/channels"
+    async with (
+        guests[0].session.ws_connect(place.origin(key) + channels) as theirs,
+        owner.session.ws_connect(place.origin(key) + channels) as mine,
+    ):
+        await theirs.send_str("ours")
+        assert await theirs.receive_str() == "ours"
+        stopped = await owner.ask("DELETE", f"/api/session/{key}/share", OWN)
+        assert stopped.json == {"url": None}
+        assert (await theirs.receive()).type.name in ("CLOSE", "CLOSED", "ERROR")
+        await mine.send_str("mine")
+        assert await mine.receive_str() == "mine"
+    for guest in guests:
+        assert (await guest.get(f"/user/{key}/lab")).status == 403
+        assert (await guest.get(url)).status == 403
+        assert (await guest.get(f"/api/session/{key}")).status == 403
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await guest.session.ws_connect(place.origin(key) + channels)
+        assert refused.value.status == 403
+    assert (await owner.get(f"/user/{key}/lab")).status == 200
+
+
+async def test_a_later_sharing_has_another_link(place: Place, owner: Guest, key: str) -> None:
+    first = await share(owner, key)
+    assert await share(owner, key) == first
+    guest = await joined(place, first)
+    await owner.ask("DELETE", f"/api/session/{key}/share", OWN)
+    second = await share(owner, key)
+    assert second != first
+    assert (await guest.get(first)).status == 403
+    assert (await guest.get(f"/user/{key}/lab")).status == 403
+    assert (await joined(place, second)).cookies() != guest.cookies()
+
+
+async def test_a_guest_is_no_owner(place: Place, owner: Guest, key: str) -> None:
+    guest = await joined(place, await share(owner, key))
+    for method, path in (("DELETE", ""), ("POST", "/share"), ("DELETE", "/share")):
+        assert (await guest.ask(method, f"/api/session/{key}{path}", OWN)).status == 403
+    for method, path in (("GET", ""), ("POST", "/end"), ("POST", "/unshare")):
+        assert (await guest.ask(method, f"/session/{key}{path}", OWN)).status == 403
+    assert place.held(key).shared is not None
+    assert place.held(key).visitor != visitor_id(guest.cookies().get("tmppool", ""))
+
+
+async def test_the_owner_who_opens_his_own_link_stays_the_owner(place: Place, owner: Guest, key: str) -> None:
+    _, page = await owner.follow(await owner.get(await share(owner, key)))
+    assert page.status == 200
+    assert (await owner.get(f"/api/session/{key}")).json["role"] == "owner"
+
+
+async def test_the_first_guest_of_a_programs_notebook_is_not_its_owner(place: Place) -> None:
+    program = place.program()
+    await program.post("/api/spawn")
+    key = next(iter(place.tokens))
+    await joined(place, (await program.post(f"/api/session/{key}/share")).json["url"])
+    assert place.held(key).visitor is None
+
+
+async def test_whether_it_is_shared_is_written_down(place: Place, owner: Guest, key: str) -> None:
+    await share(owner, key)
+    assert (await place.site.ledger.rows())[key].shared == place.held(key).shared is not None
+    await owner.ask("DELETE", f"/api/session/{key}/share", OWN)
+    assert (await place.site.ledger.rows())[key].shared is None
+
+
+# The owner's page
+
+
+async def test_the_owners_page_does_it_all_without_a_script(place: Place, owner: Guest, key: str) -> None:
+    path = "?path=lab%2Ftree%2Fa.ipynb"
+    page = await owner.get(f"/session/{key}{path}")
+    assert page.status == 200
+    assert "in 1 hour unless you use it, and in 4 hours at the latest" in page.text
+    assert f'href="/user/{key}/lab/tree/a.ipynb"' in page.text
+    assert f'action="/session/{key}/share?path=lab/tree/a.ipynb"' in page.text
+    assert "token=" not in page.text
+
+    again = await owner.ask("POST", f"/session/{key}/share?path=lab/tree/a.ipynb", OWN)
+    assert (again.status, again.location) == (303, f"/session/{key}?path=lab/tree/a.ipynb")
+    page = await owner.get(f"/session/{key}{path}")
+    link = page.text.partition('readonly value="')[2].partition('"')[0]
+    assert link == await share(owner, key, path)
+    assert "can do everything" in page.text
+    guest = await joined(place, link)
+
+    await owner.ask("POST", f"/session/{key}/unshare", OWN)
+    assert (await guest.get(f"/user/{key}/lab")).status == 403
+    assert "token=" not in (await owner.get(f"/session/{key}")).text
+
+    ended = await owner.ask("POST", f"/session/{key}/end?path=lab/tree/a.ipynb", OWN)
+    assert (ended.status, ended.location) == (303, f"/user/{key}/lab/tree/a.ipynb")
+    assert (await owner.get(ended.location)).status == 410
+    assert (await owner.get(f"/session/{key}")).status == 410
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        '"><script>alert(1)</script>',
+        "//evil.example/x",
+        "a\r\nSet-Cookie: x=1",
+        "x" * 5000,
+        "?a#b",
+        "../../x",
+        "\u00e9",
+    ],
+)
+async def test_no_path_breaks_the_owners_page(place: Place, owner: Guest, key: str, path: str) -> None:
+    for method, where in (("GET", ""), ("POST", "/share"), ("GET", "")):
+        answer = await owner.ask(method, f"/session/{key}{where}?path={quote(path, safe='')}", OWN)
+        assert answer.status in (200, 303)
+        assert "<script>alert" not in answer.text
+        assert "evil.example" not in answer.headers.get("Location", "").partition("?")[0]
+        assert "Set-Cookie" not in answer.headers
+    url = await share(owner, key, f"?path={quote(path, safe='')}")
+    assert url.startswith(f"{place.origin(key)}/user/{key}/")
+    assert "#" not in url
+
+
+async def test_without_limits_the_owners_page_says_that_it_runs_on(open_place: Any) -> None:
+    place = await open_place(cull_timeout=0, cull_max=0)
+    owner = place.person()
+    assert "until you end it" in (await owner.get(f"/session/{await owner.start()}")).text

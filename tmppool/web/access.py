@@ -1,0 +1,162 @@
+"""Who may use a notebook: what a request has to carry, and how that is made. Pure, and decided nowhere else.
+
+Nothing is kept: the tokens are derived from a secret that the backend recovers with the notebook, so neither a restart
+nor the loss of the ledger takes a notebook from its owner. A session token is the owner's; a share token is what he
+gives to others, and is good for as long as he shares. Either may come in a cookie, which a browser sends by itself,
+or be said explicitly, in ``Authorization`` or the query.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from multidict import MultiMapping
+
+from tmppool.notebook import Notebook
+from tmppool.proxy import headers
+from tmppool.proxy.wire import Fields
+from tmppool.running import digest
+
+_SIZE = 16  # bytes of a token
+_KNOWN = 8192  # notebooks
+_NAME = "token="
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    GUEST = "guest"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """``is_explicit``: said by whoever knows the token, which no page of another origin can make a browser do."""
+
+    role: Role
+    is_explicit: bool
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role is Role.OWNER
+
+
+class Sent(NamedTuple):
+    """What a request carries: its Cookie fields' values, its Authorization, its query with the question mark."""
+
+    cookies: Iterable[bytes]
+    authorization: bytes
+    query: str
+
+
+_OWNER, _GUEST = Access(Role.OWNER, is_explicit=False), Access(Role.GUEST, is_explicit=False)
+_OWNER_SAYS, _GUEST_SAYS = Access(Role.OWNER, is_explicit=True), Access(Role.GUEST, is_explicit=True)
+
+
+def sent_on_wire(fields: Fields, query: str) -> Sent:
+    cookies = [line[7:] for name, line in fields.lines if name == b"cookie"]  # behind "Cookie:"
+    return Sent(cookies, fields.first.get(b"authorization", b""), query)
+
+
+def sent_to_us(found: MultiMapping[str], query: str) -> Sent:
+    cookies = [value.encode("utf-8", "surrogateescape") for value in found.getall("Cookie", ())]
+    return Sent(cookies, found.get("Authorization", "").encode("utf-8", "surrogateescape"), query)
+
+
+def admits(notebook: Notebook, sent: Sent) -> Access | None:
+    """Return what a request may do in this notebook; None when it may do nothing.
+
+    Of several cookies of one name any that is right counts: another page may have set the others (cookie tossing).
+    """
+    keys = _keys(notebook.key, _secret(notebook), notebook.shared)
+    if sent.authorization:
+        scheme, _, given = sent.authorization.partition(b" ")
+        role = keys.role(given.strip()) if scheme.lower() in (b"token", b"bearer") else None
+        if role is not None:
+            return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
+    for said in tokens_in(sent.query) if sent.query else ():
+        role = keys.role(said.encode("ascii", "replace"))
+        if role is not None:
+            return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
+    for line in sent.cookies:
+        start = 0
+        while start := line.find(keys.cookie, start) + 1:
+            start += len(keys.cookie) - 1
+            role = keys.role(line[start:].partition(b";")[0].rstrip())
+            if role is not None:
+                return _OWNER if role is Role.OWNER else _GUEST
+    return None
+
+
+def session_token(notebook: Notebook) -> str:
+    return _derived(_secret(notebook), "session").decode()
+
+
+def share_token(notebook: Notebook) -> str | None:
+    """Return what opens the notebook to others; None while it is not shared."""
+    return None if notebook.shared is None else _derived(_secret(notebook), f"share {notebook.shared}").decode()
+
+
+def token_of(notebook: Notebook, role: Role) -> str:
+    """Return the token of someone who was admitted as ``role``."""
+    shared = share_token(notebook)
+    return shared if role is Role.GUEST and shared is not None else session_token(notebook)
+
+
+def tokens_in(query: str) -> list[str]:
+    """Return what a target, or its query, holds as ``token``."""
+    if _NAME not in query:
+        return []
+    pairs = query.partition("?")[2].split("&")
+    return [pair.removeprefix(_NAME) for pair in pairs if pair.startswith(_NAME)]
+
+
+def without_token(target: str) -> str:
+    """Return a target, or its query, without ``token``; every other byte stays."""
+    path, _, query = target.partition("?")
+    pairs = query.split("&")
+    kept = [pair for pair in pairs if not pair.startswith(_NAME)]
+    if len(kept) == len(pairs):
+        return target
+    return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+def cookie_name(key: str, *, is_secure: bool) -> str:
+    """Return the name of the cookie for the notebook of ``key``; it tells the notebook's id alone."""
+    return f"{'__Host-' if is_secure else ''}{headers.COOKIE}-{digest(key)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What opens one notebook. ``cookie`` is how its cookie begins, whatever prefix its name has."""
+
+    cookie: bytes
+    owner: bytes
+    guest: bytes | None
+
+    def role(self, given: bytes) -> Role | None:
+        if hmac.compare_digest(given, self.owner):
+            return Role.OWNER
+        return Role.GUEST if self.guest is not None and hmac.compare_digest(given, self.guest) else None
+
+
+@lru_cache(_KNOWN)
+def _keys(key: str, secret: str, shared: str | None) -> _Keys:
+    """Held ready, which saves the derivation for every request."""
+    guest = None if shared is None else _derived(secret, f"share {shared}")
+    return _Keys(f"{cookie_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
+
+
+def _secret(notebook: Notebook) -> str:
+    assert notebook.upstream is not None
+    running = notebook.upstream.running
+    return running.secret or running.token
+
+
+def _derived(secret: str, purpose: str) -> bytes:
+    key = hashlib.blake2b(secret.encode()).digest()
+    made = hashlib.blake2b(purpose.encode(), key=key, digest_size=_SIZE, person=b"tmppool.access").digest()
+    return base64.urlsafe_b64encode(made).rstrip(b"=")
