@@ -10,12 +10,14 @@ from aiohttp import web
 
 from tmppool import __version__
 from tmppool.web.schemas import (
+    AHEAD,
     CODE,
     COUNT,
     FOREIGN,
     GONE,
     KEY,
     LOCATION,
+    NOT_TAKEN,
     OPERATOR,
     POOL,
     RETRY_AFTER,
@@ -111,7 +113,8 @@ _LAUNCH = operation(
         "404": UNKNOWN,
         "413": TOO_LARGE,
         "429": page_answer("Every place is taken, or this address has started enough.", Retry_After=RETRY_AFTER),
-        "503": page_answer("Notebooks are being started.", Retry_After=RETRY_AFTER),
+        "503": page_answer("Notebooks are being started.", Retry_After=AHEAD)
+        | {"content": {"text/html": {"schema": TEXT}, "application/json": {"schema": schema_of("Error")}}},
     },
     parameters=[POOL, CODE],
     requestBody={"required": True, "content": form_of({"ticket": TEXT, "code": TEXT}, optional=("code",))},
@@ -127,12 +130,12 @@ _SPAWN = operation(
         "404": UNKNOWN,
         "413": TOO_LARGE,
         "429": json_answer("Every place is taken, or this address started enough.", "Full", Retry_After=RETRY_AFTER),
-        "503": json_answer("Notebooks are being started.", "Warming", Retry_After=RETRY_AFTER),
+        "503": json_answer("Notebooks are being started.", "Warming", Retry_After=AHEAD),
     },
     parameters=[POOL, CODE],
 )
 _PREFLIGHT = {"204": {"description": "What --allow-origin and its siblings permit."}}
-_LIVE = {"200": json_answer("It is live.", "Session"), "403": FOREIGN, "404": UNKNOWN, "424": GONE}
+_LIVE = {"200": json_answer("It is live.", "Session"), "400": NOT_TAKEN, "403": FOREIGN, "404": UNKNOWN, "424": GONE}
 
 _PUBLIC: Json = {
     "/api/spawn": {

@@ -61,15 +61,18 @@ TOKEN: Json = {
     "name": "token",
     "in": "query",
     "schema": TEXT,
-    "description": "What /api/spawn said with the url; `Authorization: token VALUE` or the browser's own cookie do too.",
+    "description": "What /api/spawn said with the url; `Authorization: token VALUE` or the browser's cookie do too.",
 }
-KEY: Json = {"name": "key", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+KEY: Json = {"name": "key", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}}
 
 REFUSED = json_answer("Not allowed: the token is missing or wrong, or a page of another origin asks.", "Error")
 OPERATOR = {"403": REFUSED, "421": json_answer("Without a token this machine's own name is needed.", "Error")}
 FOREIGN = json_answer("This notebook is another visitor's, or a page of another origin asks.", "Foreign")
 TOO_LARGE = json_answer("The form is too large.", "Error")
 UNKNOWN = json_answer("There is no such thing here.", "Error")
+NOT_TAKEN = {"description": "This is no request that the service takes.", "content": {"text/plain": {"schema": TEXT}}}
+AHEAD: Json = RETRY_AFTER | {"required": False}
+"""Who asks ahead, before its person does, is not told when to ask again."""
 GONE = json_answer("No notebook has this key: it ended, or never was.", "Gone")
 
 SCHEMAS: Json = {
