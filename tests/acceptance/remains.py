@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def namespaces_held_by(process: int) -> int:
     held = 0
     for descriptor in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):
-            held += os.readlink(descriptor).startswith("net:[")
+            held += str(descriptor.readlink()).startswith("net:[")
     return held
 
 

@@ -115,7 +115,7 @@ def deep_directories() -> dict:
     os.chdir(HOME)
 
     def deeper(_done: int) -> None:
-        os.mkdir("d")
+        Path("d").mkdir()
         os.chdir("d")
 
     return until_refused(deeper)
@@ -270,7 +270,7 @@ def kernel_settings() -> dict:
     for path in paths:
         with contextlib.suppress(OSError):
             value = "-1000" if path.endswith("oom_score_adj") else "1"
-            with open(path, "w") as file:
+            with Path(path).open("w") as file:
                 file.write(value)
             written.append(path)
     return {"written": written}
@@ -282,7 +282,7 @@ def host_files() -> dict:
              "/var/run/docker.sock", "/run/docker.sock", "/etc/shadow", "/dev/sda", "/dev/vda"]  # fmt: skip
     got = []
     for path in paths:
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        with contextlib.suppress(OSError), Path(path).open("rb") as file:
             if file.read(1):
                 got.append(path)
     return {"read": got}
@@ -300,12 +300,12 @@ def devices_and_links() -> dict:
         "chroot": lambda: os.chroot(HOME),
         "root": lambda: os.setuid(0),
         "group": lambda: os.setgid(0),
-        "shadow": lambda: link.read_bytes(),
+        "shadow": link.read_bytes,
         "nice": lambda: os.nice(-5) and None,
         "realtime": lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
         "host name": lambda: socket.sethostname("mine"),
         "give away": lambda: os.chown(own, 0, 0),
-        "mount": lambda: _mount(),
+        "mount": _mount,
         "set-user-id": lambda: _set_user_id(own),
     }
     return {"allowed": [name for name, step in steps.items() if not refused(step)]}
@@ -365,7 +365,7 @@ def neighbour_can() -> dict:
         os.waitpid(child, 0)
         kept.append("start a process")
     with contextlib.suppress(OSError):
-        reader, writer = os.pipe()
+        _, writer = os.pipe()
         os.set_blocking(writer, False)
         if os.write(writer, b"x" * 65_536) == 65_536:
             kept.append("fill a pipe")

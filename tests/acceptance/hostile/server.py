@@ -66,7 +66,7 @@ SWITCH = (
 )
 EVIL = {
     "garbage": lambda: [b"\x00\xff\x00\xff not HTTP at all\r\n" * 100],
-    "nothing": lambda: [],
+    "nothing": list,
     "endless-headers": lambda: forever(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"y" * 1000 + b"\r\n"),
     "endless-header": lambda: forever(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65_536),
     "endless-interim": lambda: forever(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
@@ -74,8 +74,8 @@ EVIL = {
     "endless-chunk-size": lambda: forever(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0" * 65_536),
     "unasked-101": lambda: [SWITCH % b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="],
     "split-answer": lambda: [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-        b"HTTP/1.1 200 OK\r\nSet-Cookie: tmppool=stolen; Path=/\r\nContent-Length: 6\r\n\r\nsecond"
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: tmppool=stolen; Path=/\r\nContent-Length: 6\r\n\r\nsecond",
     ],
     "two-lengths": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 30\r\n\r\nok"],
 }
