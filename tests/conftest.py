@@ -6,11 +6,13 @@ on this machine fails where ``CI`` is set, else it is skipped, and the last line
 
 import asyncio
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
-from typing import NoReturn
+from pathlib import Path
+from typing import NoReturn, Protocol
 
 import pytest
 import structlog
@@ -82,6 +84,26 @@ def _no_blocking_calls() -> Iterator[None]:
     with blockbuster_ctx("tmppool") as found:
         found.functions["os.stat"].can_block_in("aiodocker/docker.py", "__init__")  # looks for the socket, once
         yield
+
+
+class Figure(Protocol):
+    def __call__(self, name: str, value: float, unit: str, at_most: float | None = None) -> None:
+        """Note what was measured; fails the test when it is above ``at_most``."""
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Note figures in the file that TMPPOOL_FIGURES names, one JSON object a line: scripts/bench reads it."""
+
+    def note(name: str, value: float, unit: str, at_most: float | None = None) -> None:
+        path = os.environ.get("TMPPOOL_FIGURES")
+        if path:
+            facts = {"name": name, "value": value, "unit": unit, "at_most": at_most, "test": request.node.nodeid}
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(facts) + "\n")
+        assert at_most is None or value <= at_most, f"{name}: {value:.3g} {unit}, more than {at_most:g}"
+
+    return note
 
 
 class Clock:

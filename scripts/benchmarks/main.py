@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import first_output, machine, notebooks, proxying, table
+from benchmarks import first_output, machine, notebooks, proxying, security, table
 from benchmarks.options import Options
 from benchmarks.peers import find_chp
 from benchmarks.procs import BenchError
@@ -25,6 +25,7 @@ MEASURES: dict[str, Callable[[Options], AsyncIterator[Row]]] = {
     "first-output": first_output.first_output,
     "starts": notebooks.starts,
     "idle": notebooks.idle,
+    "security": security.security,
 }
 _LIMIT = 900  # seconds for one measure, whatever happens
 _MAX_ROUNDS = 20
@@ -48,6 +49,8 @@ def main(words: list[str]) -> int:
         except (KeyboardInterrupt, asyncio.CancelledError):
             sys.exit("bench: interrupted; all that was started is ended")
     print(table.render(rows))
+    if given.write and not failures:
+        security.write(rows, machine.line(facts))
     for failure in failures:
         print(failure)
     if given.json:
@@ -65,10 +68,13 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--chp", metavar="PATH", help="the command configurable-http-proxy (the one on PATH)")
     parser.add_argument("--install-peers", action="store_true", help="install it with npm where it is missing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there too")
+    parser.add_argument("--write", action="store_true", help="put the figures of security into SPECIFICATION.md")
     given = parser.parse_args(words)
     unknown = [name for name in given.which if name not in MEASURES]
     if unknown:
         parser.error(f"{unknown[0]!r} is no measure: there are {', '.join(MEASURES)}")
+    if given.write and given.which != ["security"]:
+        parser.error("--write goes with the measure security alone")
     if not 1 <= given.rounds <= _MAX_ROUNDS or not 1 <= given.seconds <= _MAX_SECONDS:
         parser.error(f"--rounds is 1 to {_MAX_ROUNDS}, --seconds 1 to {_MAX_SECONDS}")
     return given

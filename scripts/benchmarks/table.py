@@ -51,6 +51,11 @@ class Row:
             return None
         return max(found) if self.worst else median(found)
 
+    def shown(self, who: str) -> str:
+        """Return the number for people, or why there is none."""
+        value = self.value(who)
+        return self.missing.get(who, "") if value is None else number(value)
+
     def against(self, who: str) -> float | None:
         """Return the median of the rounds' ratios of ours to another's: what slows a whole round cancels out."""
         pairs = zip(self.samples.get(OURS, ()), self.samples.get(who, ()), strict=False)
@@ -91,7 +96,7 @@ def render(rows: Iterable[Row]) -> str:
     """Return all rows as one aligned Markdown table."""
     lines = [list(_HEADS)]
     for row in rows:
-        cells = [_cell(row, who) for who in (OURS, *PEERS)]
+        cells = [row.shown(who) for who in (OURS, *PEERS)]
         bar = str(row.bar) if row.bar else ""
         lines.append([f"{row.measure} [{row.unit}]", *cells, row.ratio, bar, row.verdict])
     widths = [max(_MIN_WIDTH, *(len(line[column]) for line in lines)) for column in range(len(_HEADS))]
@@ -105,11 +110,6 @@ def _line(cells: list[str], widths: list[int]) -> str:
         cell.rjust(w) if 0 < n < 5 else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths, strict=True))
     ]
     return f"| {' | '.join(padded)} |"
-
-
-def _cell(row: Row, who: str) -> str:
-    value = row.value(who)
-    return row.missing.get(who, "") if value is None else number(value)
 
 
 def number(value: float) -> str:
