@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from urllib.parse import urljoin
 
 import aiohttp
 from playwright.async_api import Browser, Page, async_playwright
+
+from tests.proxy.stage import free_ports
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "tmppool/debian:latest"
@@ -30,9 +31,7 @@ CHROMIUM_FLAGS = [
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from tests.web.guests import MODES, Place, eventually
+from tests.web.guests import MODES, PATIENCE, Place, eventually
 from tmppool.running import digest
 from tmppool.web import entry
 from tmppool.web.access import session_token
@@ -306,5 +306,5 @@ async def test_a_guests_tunnel_is_closed_with_the_notebook_too(place: Place) -> 
     await guest.follow(await guest.get(url))
     async with guest.session.ws_connect(guest.whole(f"/user/{key}/api/kernels/1/channels")) as socket:
         await owner.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
-        assert (await socket.receive()).type.name in ("CLOSE", "CLOSED", "ERROR")
+        assert (await socket.receive(PATIENCE)).type.name in ("CLOSE", "CLOSED", "ERROR")
     await eventually(lambda: key not in place.backend.notebooks)
