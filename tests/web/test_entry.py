@@ -146,6 +146,10 @@ async def test_no_notebook_sees_the_token(place: Place) -> None:
     await place.stranger().get(f"/user/{key}/a?token={token}")
     assert place.asked(key)[-1] == "GET a"
     await place.stranger().ask("GET", f"/user/{key}/a", {"Authorization": f"token {token}"})
+    person = place.person()
+    await person.follow(await person.get(f"/user/{key}/b?token={token}"))
+    await person.ask("GET", f"/user/{key}/c", {"Cookie": "theirs=1"})
+    assert place.notebook(key).headers[-1]["Cookie"] == "theirs=1"
     assert token not in str(place.notebook(key).headers)
     assert token not in str(place.asked(key))
 

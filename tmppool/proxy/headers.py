@@ -105,4 +105,4 @@ def _foreign_cookies(fields: Fields) -> bytes:
     pairs = (
         pair.strip() for name, line in fields.lines if name == b"cookie" for pair in line.partition(b":")[2].split(b";")
     )
-    return b"; ".join(pair for pair in pairs if pair and pair.partition(b"=")[0].strip() not in _OURS)
+    return b"; ".join(pair for pair in pairs if pair and not pair.strip(b' \t"').startswith(_OURS))
