@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from tests.web.guests import MODES, Place, eventually
+from tests.web.guests import MODES, PATIENCE, Place, eventually
 from tmppool.running import digest
 from tmppool.web import entry
 from tmppool.web.access import session_token
@@ -146,6 +146,10 @@ async def test_no_notebook_sees_the_token(place: Place) -> None:
     await place.stranger().get(f"/user/{key}/a?token={token}")
     assert place.asked(key)[-1] == "GET a"
     await place.stranger().ask("GET", f"/user/{key}/a", {"Authorization": f"token {token}"})
+    person = place.person()
+    await person.follow(await person.get(f"/user/{key}/b?token={token}"))
+    await person.ask("GET", f"/user/{key}/c", {"Cookie": "theirs=1"})
+    assert place.notebook(key).headers[-1]["Cookie"] == "theirs=1"
     assert token not in str(place.notebook(key).headers)
     assert token not in str(place.asked(key))
 
@@ -306,5 +310,5 @@ async def test_a_guests_tunnel_is_closed_with_the_notebook_too(place: Place) -> 
     await guest.follow(await guest.get(url))
     async with guest.session.ws_connect(guest.whole(f"/user/{key}/api/kernels/1/channels")) as socket:
         await owner.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
-        assert (await socket.receive()).type.name in ("CLOSE", "CLOSED", "ERROR")
+        assert (await socket.receive(PATIENCE)).type.name in ("CLOSE", "CLOSED", "ERROR")
     await eventually(lambda: key not in place.backend.notebooks)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from tests.web.guests import MODES, Guest, Place
+from tests.web.guests import MODES, PATIENCE, Guest, Place
 from tmppool.web.site import visitor_id
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -97,7 +97,7 @@ async def test_a_shared_notebook_lets_in_whoever_has_the_link_until_it_is_no_lon
         assert await theirs.receive_str() == "ours"
         stopped = await owner.ask("DELETE", f"/api/session/{key}/share", OWN)
         assert stopped.json == {"url": None}
-        assert (await theirs.receive()).type.name in ("CLOSE", "CLOSED", "ERROR")
+        assert (await theirs.receive(PATIENCE)).type.name in ("CLOSE", "CLOSED", "ERROR")
         await mine.send_str("mine")
         assert await mine.receive_str() == "mine"
     for guest in guests:
