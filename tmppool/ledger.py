@@ -107,7 +107,9 @@ class Ledger:
         database = await aiosqlite.connect(path or ":memory:", timeout=_BUSY, isolation_level=None)
         try:
             version = await _one(database, "PRAGMA user_version")
-            if not isinstance(version, int) or version > _VERSION:
+            if not isinstance(version, int) or version < 0:
+                raise sqlite3.DatabaseError("malformed version")  # noqa: TRY301 - as below
+            if version > _VERSION:
                 why = f"{path} was written by a newer tmppool (version {version}, this one knows {_VERSION})"
                 raise ValueError(why)  # noqa: TRY301 - the connection is closed on the way
             await database.execute("PRAGMA journal_mode=WAL")
