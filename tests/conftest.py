@@ -28,7 +28,7 @@ settings.register_profile("tmppool", deadline=None, database=None, suppress_heal
 settings.load_profile("tmppool")
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no tracebacks with files to read
 
-GROUPS = ("engine", "browser", "process", "slow")
+GROUPS = ("engine", "browser", "process", "slow", "corpus")
 _lacking: dict[str, str] = {}
 
 
@@ -40,6 +40,8 @@ def lacks(group: str) -> str:
     if group == "browser":
         has_browser = importlib.util.find_spec("playwright") and shutil.which("chromium")
         return "" if has_browser else "playwright or Chromium is not installed"
+    if group == "corpus":
+        return ""
     if group == "slow":
         return "" if shutil.which("slowhttptest") else "slowhttptest is not installed (scripts/slowhttptest does it)"
     return "" if asyncio.run(engine.answers()) else "no Docker Engine answers (scripts/engine starts one)"

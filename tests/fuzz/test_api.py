@@ -11,6 +11,8 @@ import pytest
 from tests.fuzz.effort import FACTOR
 from tests.proxy.stage import free_ports
 
+pytestmark = pytest.mark.corpus
+
 PATIENCE = 60.0  # seconds
 TOKEN = "token-of-the-operator"
 CONFIG = """

@@ -14,6 +14,8 @@ from tests.fuzz.effort import examples
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import Notebook, Reason, State, Transition
 
+pytestmark = pytest.mark.corpus
+
 KEYS = [f"{number:022d}" for number in range(40)]
 
 

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+import pytest
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from tmppool.web import links
 from tmppool.web.gate import TARGET
 from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
+
+pytestmark = pytest.mark.corpus
 
 KEY = "k" * 22
 SECRET = b"s" * 32

@@ -15,6 +15,8 @@ from structlog.testing import capture_logs
 from tests.fuzz.effort import examples
 from tests.web.guests import PATIENCE, Place
 
+pytestmark = pytest.mark.corpus
+
 SILENCE = 0.02  # seconds after which no more is expected of a server that waits for the rest of a request
 CANARY = b"canary4711"
 FORM = b"ticket=" + CANARY

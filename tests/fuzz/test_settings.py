@@ -12,6 +12,8 @@ from tmppool.__main__ import parse_options
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
 
+pytestmark = pytest.mark.corpus
+
 OPTIONS = sorted(Settings.model_fields)
 NUMBERS = ["0", "-1", "1e999", "nan", "inf", "-inf", "1_0", "٣", "0x1", "9" * 30, "1.5", " 1", "10g", "1g1", "9" * 5000]
 WORDS = ["", " ", "none", "null", "true", "{}", "[]", "{", '{"a": 1}', ",", "::1", "a:b", "/", "//", "\\", "{base_path}", "{", "\udcff", "a\nb", "\u2028"]  # fmt: skip

@@ -13,7 +13,7 @@ from tests.proxy.corpus_readers import Seen, agreed, by_h11, strict, whole
 from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
 from tmppool.proxy import headers
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.corpus, pytest.mark.asyncio(loop_scope="module")]
 
 SEEN = 299  # the status by which the notebook's answers are told from the service's
 NO_PLACES = (400, 403, 404, 405, 424)

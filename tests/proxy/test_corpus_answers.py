@@ -12,7 +12,7 @@ from tests.proxy.corpus_answers import ANSWERS, BROKEN, COOKIES, FIELDS, WHOLE, 
 from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, opened
 from tmppool.proxy import headers
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.corpus, pytest.mark.asyncio(loop_scope="module")]
 
 
 class Liar:

@@ -17,6 +17,8 @@ from tests.proxy.stage import CutError, EagerPeer, House, opened, quiet
 from tests.proxy.test_corpus import SEEN, Recorder, check_seen, filled, pieces, say
 from tmppool.proxy.wire import BadMessageError, parse_request
 
+pytestmark = pytest.mark.corpus
+
 SEEDS = [case for case in CASES if case.expect[0] == PASSED and len(case.raw) < 600]
 BYTES = b'\r\n\x00\t\x0b\x20:;,=%./\\#?@"0159aAfFxX-_+\x7f\x80\xff'
 

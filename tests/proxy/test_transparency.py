@@ -42,6 +42,8 @@ from tests.proxy.test_tunnel import CHANNELS, HANDSHAKE, KEY, accept, shake, swi
 from tmppool.proxy.activity import FrameWatch
 from tmppool.running import Dial
 
+pytestmark = pytest.mark.corpus
+
 SILENT = logging.getLogger(f"{__name__}.silent")  # the servers log what the cases make them fail of
 SILENT.disabled = True
 
