@@ -11,6 +11,8 @@ import pytest
 
 from tests.acceptance.harness import IMAGE, ROOT, Service, free_port, running
 
+pytestmark = pytest.mark.process
+
 LINE = (
     'start-notebook.sh "--NotebookApp.base_url={base_path} --ip=0.0.0.0 --port={port}'
     ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"'
