@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,8 @@ import aiohttp
 from tests.acceptance.harness import Service
 
 PAUSE = 0.02  # seconds between two requests
+ASKED = ("lab/tree/welcome.ipynb", "api/contents/welcome.ipynb", "api/status")
+"""What a page that is opened asks for: itself, its document, and how its server is."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,19 @@ def p95(times: list[float]) -> float:
 
 @dataclass
 class Neighbours:
-    """``quiet`` and ``attacked`` are seconds of every answered request; ``failures`` says what went wrong."""
+    """``quiet`` and ``attacked``, by attack, are seconds of every answered request; ``failures`` says what went wrong."""
 
     guests: list[Guest]
     quiet: list[float] = field(default_factory=list)
-    attacked: list[float] = field(default_factory=list)
+    attacked: dict[str, list[float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     is_attacked: bool = False
     doing: str = ""
+
+    @property
+    def slower(self) -> float:
+        """How much longer requests took under attack, at the 95th percentile."""
+        return p95([taken for times in self.attacked.values() for taken in times]) / p95(self.quiet)
 
     @contextlib.asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
@@ -76,20 +84,20 @@ class Neighbours:
     async def _ask(self) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
             while True:
-                for guest in self.guests:
-                    await self._ask_one(session, guest)
+                for guest, path in itertools.product(self.guests, ASKED):
+                    await self._ask_one(session, guest, path)
                     await asyncio.sleep(PAUSE)
 
-    async def _ask_one(self, session: aiohttp.ClientSession, guest: Guest) -> None:
+    async def _ask_one(self, session: aiohttp.ClientSession, guest: Guest, path: str) -> None:
         began, was_attacked = time.perf_counter(), self.is_attacked
         try:
-            async with session.get(f"{guest.url}api/status", headers=guest.headers) as reply:
+            async with session.get(f"{guest.url}{path}", headers=guest.headers) as reply:
                 await reply.read()
                 if reply.status != 200:
-                    self.failures.append(f"{self.doing}: {reply.status}")
+                    self.failures.append(f"{self.doing}: {path}: {reply.status}")
         except (aiohttp.ClientError, TimeoutError) as error:
             self.failures.append(f"{self.doing}: {error!r}")
         else:
             taken = time.perf_counter() - began
             if was_attacked == self.is_attacked:  # neither half quiet nor half attacked
-                (self.attacked if was_attacked else self.quiet).append(taken)
+                (self.attacked.setdefault(self.doing, []) if was_attacked else self.quiet).append(taken)

@@ -14,6 +14,14 @@ class Trace:
     container_id: str
     log: Path
 
+    def log_size(self) -> int:
+        """Return the bytes that the engine keeps of what was printed; one of its files may go at any moment."""
+        size = 0
+        for file in self.log.parent.glob(f"{self.log.name}*"):
+            with contextlib.suppress(FileNotFoundError):
+                size += file.stat().st_size
+        return size
+
 
 async def docker(*words: str) -> str:
     child = await asyncio.create_subprocess_exec(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance import remains
 from tests.acceptance.harness import ROOT, Service, running
-from tests.acceptance.neighbours import Guest, Neighbours, p95, take
+from tests.acceptance.neighbours import Guest, Neighbours, take
 from tests.conftest import Figure
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -79,7 +79,8 @@ ESCAPES: dict[str, Callable[[dict[str, Any]], bool]] = {
 async def attack(session: aiohttp.ClientSession, guest: Guest, name: str) -> dict[str, Any] | None:
     """Run one; None when the notebook did not live to tell."""
     try:
-        async with session.post(f"{guest.url}attack/{name}", headers=guest.headers) as reply:
+        address, limit = f"{guest.url}attack/{name}", aiohttp.ClientTimeout(10)
+        async with session.post(address, headers=guest.headers, timeout=limit) as reply:
             return dict(await reply.json()) if reply.status == 200 else None
     except (aiohttp.ClientError, TimeoutError):
         return None
@@ -127,13 +128,12 @@ async def test_every_greed_and_escape_is_contained_and_the_neighbours_keep_worki
                 elif said is not None and not is_contained(said):
                     wrong[name] = said
                 if name == "log_spam":
-                    assert trace.log.stat().st_size <= 1.1 * MIB
+                    assert trace.log_size() <= 2.2 * MIB  # one file, and at times the one that it takes the place of
                 await end(service, session, guest)
         assert wrong == {}
         assert neighbours.failures == []
-        assert len(neighbours.attacked) > 500
-        slower = p95(neighbours.attacked) / p95(neighbours.quiet)
-        figure("neighbours' requests under attack, p95", slower, "x quiet", at_most=2)
+        assert len(neighbours.attacked) == len(traces)
+        figure("neighbours' requests under attack, p95", neighbours.slower, "x quiet", at_most=2)
         figure("attacks contained", len(traces), "kinds")
         for trace in traces:
             assert await remains.nothing_left_of(trace) == []
