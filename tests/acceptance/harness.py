@@ -45,6 +45,10 @@ class Taken:
     def key(self) -> str:
         return self.url.rstrip("/").rpartition("/")[2]
 
+    def at(self, path: str) -> str:
+        """Return the whole address of a path below the notebook, which opens it for a program."""
+        return f"{self.url}{path}{'&' if '?' in path else '?'}token={self.token}"
+
     def client(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(headers={"Authorization": f"token {self.token}"})
 

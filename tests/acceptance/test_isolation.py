@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.acceptance.harness import Service, running
+from tests.acceptance.harness import Service, Taken, running
 
 pytestmark = pytest.mark.engine
 
@@ -66,9 +66,10 @@ async def of_key(service: Service, key: str) -> str:
     return await docker("ps", "-q", "--no-trunc", f"--filter={filters[0]}", f"--filter={filters[1]}")
 
 
-async def use(url: str) -> None:
+async def use(taken: Taken) -> None:
     """What a visitor does: open the page, save a file, start a kernel and end it."""
-    async with aiohttp.ClientSession() as session:
+    url = taken.url
+    async with taken.client() as session:
         async with session.get(f"{url}tree") as reply:
             assert reply.status == 200
         file = {"type": "file", "format": "text", "content": "mine"}
@@ -84,13 +85,12 @@ async def use(url: str) -> None:
 async def test_a_given_notebooks_container_is_never_entered_copied_from_or_attached_to(tmp_path: Path) -> None:
     service_options = ("--pool-size=2", "--cull-period=0.5")
     async with running(tmp_path, "docker", *service_options, warm=2) as service, watching(service) as watch:
-        url = await service.spawn()
-        key = url.rstrip("/").rsplit("/", 1)[1]
-        given = await of_key(service, key)
+        taken = await service.spawn()
+        given = await of_key(service, taken.key)
         (other,) = set(
             (await docker("ps", "-q", "--no-trunc", f"--filter=label=tmppool.service={service.name}")).split()
         ) - {given}
-        await use(url)
+        await use(taken)
         # The watch is proved to see what it is to see, on a container that nobody has.
         await docker("exec", other, "true")
         await watch.until(other, "exec_create")

@@ -6,7 +6,6 @@ The attackers are slowhttptest's; the notebook is one that only takes and gives 
 import asyncio
 import contextlib
 import itertools
-import json
 import signal
 import socket
 import statistics
@@ -22,7 +21,8 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.acceptance.harness import Service, running
+from tests.acceptance.harness import Service, Taken, running
+from tests.conftest import Figure
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -72,8 +72,8 @@ class Watched:
 class Healthy:
     """A visitor who asks ten times a second, on a new connection each time; ``times`` are seconds per answer."""
 
-    def __init__(self, service: Service, url: str, source: str = "127.0.0.1") -> None:
-        self._targets = itertools.cycle([f"{url}api", f"{service.url}/"])
+    def __init__(self, service: Service, taken: Taken, source: str = "127.0.0.1") -> None:
+        self._targets = itertools.cycle([taken.at("api"), f"{service.url}/"])
         self._source = source
         self.times: list[float] = []
         self.failures: list[str] = []
@@ -123,16 +123,12 @@ async def attack(url: str, *options: str, seconds: int = 22, count: int = ATTACK
             await process.wait()
 
 
-async def baseline(service: Service, url: str) -> float:
-    healthy = Healthy(service, url)
+async def baseline(service: Service, taken: Taken) -> float:
+    healthy = Healthy(service, taken)
     async with beside(healthy.visit()):
         await asyncio.sleep(5)
     assert healthy.failures == []
     return healthy.p95
-
-
-def report(**figures: float) -> None:
-    sys.stdout.write(json.dumps({name: round(figure, 3) for name, figure in figures.items()}) + "\n")
 
 
 @pytest.fixture
@@ -151,50 +147,47 @@ ATTACKS = {
 
 @pytest.mark.parametrize(("path", "options", "deadline"), ATTACKS.values(), ids=ATTACKS.keys())
 async def test_a_thousand_slow_attackers_disturb_nobody_and_leave_nothing(
-    service: Service, path: str, options: list[str], deadline: float | None
+    service: Service,
+    path: str,
+    options: list[str],
+    deadline: float | None,
+    request: pytest.FixtureRequest,
+    figure: Figure,
 ) -> None:
-    url = await service.spawn()
-    usual = await baseline(service, url)
+    taken = await service.spawn()
+    usual = await baseline(service, taken)
     await asyncio.sleep(1)
-    watched, healthy = Watched(service), Healthy(service, url)
+    watched, healthy = Watched(service), Healthy(service, taken)
     async with beside(watched.watch(), healthy.visit()):
-        await attack(url + path, *options)
+        await attack(taken.at(path), *options)
         await watched.is_as_before(SLACK)
         await asyncio.sleep(1)
         closed = watched.closed_after(left=20) if deadline is not None else 0.0
         once = watched.growth
-        await attack(url + path, *options, seconds=9)
+        await attack(taken.at(path), *options, seconds=9)
         await watched.is_as_before(SLACK)
-    report(
-        usual_p95=usual,
-        p95=healthy.p95,
-        closed_after=closed,
-        most=watched.most,
-        kib_each=once / ATTACKERS / 1024,
-        kib_each_twice=watched.growth / ATTACKERS / 1024,
-    )
     assert watched.most > ATTACKERS * 0.9
     assert healthy.failures == []
-    assert healthy.p95 <= usual + 0.1
-    assert watched.growth <= ATTACKERS * PER_STREAM
+    who = f"a thousand {request.node.callspec.id}"
+    figure(f"{who}: p95 of a healthy visitor, more than without them", (healthy.p95 - usual) * 1000, "ms", at_most=100)
+    figure(f"{who}: memory of each", watched.growth / ATTACKERS / 1024, "KiB", at_most=PER_STREAM / 1024)
     assert watched.growth <= max(1.3 * once, once + 16 * 2**20)  # what was freed serves those who come next
     if deadline is not None:
-        assert closed <= deadline + SLACK
+        figure(f"{who}: the last is closed after", closed, "s", at_most=deadline + SLACK)
 
 
 async def test_who_comes_from_another_address_gets_in_while_one_has_too_many(tmp_path: Path) -> None:
     async with running(tmp_path, "process", "--pool-size=1", SINK) as service:
-        url = await service.spawn()
-        watched, healthy = Watched(service), Healthy(service, url, "127.0.0.2")
-        crowded = Healthy(service, url)
+        taken = await service.spawn()
+        watched, healthy = Watched(service), Healthy(service, taken, "127.0.0.2")
+        crowded = Healthy(service, taken)
         async with beside(watched.watch(), healthy.visit()):
-            attacking = asyncio.get_running_loop().create_task(attack(f"{url}api", "-H", "-i", "3", seconds=8))
+            attacking = asyncio.get_running_loop().create_task(attack(taken.at("api"), "-H", "-i", "3", seconds=8))
             await asyncio.sleep(5)
             async with beside(crowded.visit()):
                 await asyncio.sleep(1)
             await attacking
             await watched.is_as_before(20)
-        report(most=watched.most, p95=healthy.p95)
         assert watched.most < 512 + 64 + 30  # those inside, those who hear why not, the healthy one
         assert healthy.failures == []
         assert set(crowded.failures) & {"429"}
@@ -204,7 +197,7 @@ async def websocket(service: Service, path: str, way: int) -> None:
     """Open one and leave: in order, by a reset, or with the other half still open."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     head = [
-        f"GET {path}api/kernels/1/channels HTTP/1.1", "Host: h", "Connection: Upgrade", "Upgrade: websocket",
+        f"GET {path} HTTP/1.1", "Host: h", "Connection: Upgrade", "Upgrade: websocket",
         "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + "A" * 22 + "==", "", "",
     ]  # fmt: skip
     writer.write("\r\n".join(head).encode())
@@ -225,7 +218,7 @@ async def websocket(service: Service, path: str, way: int) -> None:
 
 async def test_ten_thousand_websockets_that_come_and_go_leave_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, "fake", "--pool-size=1") as service:
-        path = (await service.spawn()).removeprefix(service.url)
+        path = (await service.spawn()).at("api/kernels/1/channels").removeprefix(service.url)
         for way in range(3):
             await websocket(service, path, way)
         await asyncio.sleep(1)
@@ -234,17 +227,16 @@ async def test_ten_thousand_websockets_that_come_and_go_leave_nothing(tmp_path: 
             await asyncio.gather(*(websocket(service, path, (count + number) % 3) for number in range(50)))
             count += 50
         await watched.is_as_before(SLACK)
-        report(websockets=count)
         assert count >= 1000
 
 
 async def test_a_thousand_downloads_that_are_broken_off_leave_nothing(service: Service) -> None:
-    url = await service.spawn()
-    path = url.removeprefix(service.url)
+    taken = await service.spawn()
+    path = taken.at(f"give?size={1 << 30}").removeprefix(service.url)
 
     async def download() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        writer.write(f"GET {path}give?size={1 << 30} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
         await reader.readexactly(1000)
         writer.transport.abort()
 
@@ -255,5 +247,4 @@ async def test_a_thousand_downloads_that_are_broken_off_leave_nothing(service: S
         await asyncio.gather(*(download() for _ in range(20)))
     await watched.is_as_before(SLACK)
     last = watched.process.memory_info().rss
-    report(kib_each_left=(last - watched.memory) / 1000 / 1024)
     assert last - watched.memory <= 16 * 2**20

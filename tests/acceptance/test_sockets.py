@@ -16,7 +16,8 @@ import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.acceptance.harness import Service, running
+from tests.acceptance.harness import Service, Taken, running
+from tests.conftest import Figure
 from tmppool.backends.base import DEFAULT_COMMAND
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
@@ -27,14 +28,9 @@ SIZE = 64 * MEGABYTE
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 
-def credentials() -> dict[str, str]:
-    """Return the header fields that a visitor's program sends with each request."""
-    return {}
-
-
 @contextlib.asynccontextmanager
 async def socket_to(url: str, **options: Any) -> AsyncIterator[ClientConnection]:
-    known = {"compression": None, "max_size": None, "ping_interval": None, "additional_headers": credentials()}
+    known = {"compression": None, "max_size": None, "ping_interval": None}
     async with connect(url.replace("http", "ws", 1), **known | options) as made:
         yield made
 
@@ -74,34 +70,36 @@ async def say(socket: ClientConnection, data: bytes) -> None:
     assert hashlib.sha256(heard).digest() == hashlib.sha256(data).digest()
 
 
-async def given(url: str) -> int:
+async def given(taken: Taken) -> int:
     """Return how many bytes the notebook has sent."""
-    async with aiohttp.ClientSession(headers=credentials()) as session, session.get(f"{url}given") as reply:
+    async with aiohttp.ClientSession() as session, session.get(taken.at("given")) as reply:
         return int(await reply.text())
 
 
-async def settled(url: str) -> int:
+async def settled(taken: Taken) -> int:
     """Return how many bytes the notebook has sent, once it can send no more."""
     last = -1
-    while (now := await given(url)) != last:
+    while (now := await given(taken)) != last:
         last = now
         await asyncio.sleep(0.5)
     return now
 
 
-async def test_a_message_of_64_megabytes_each_way_takes_no_more_than_2_of_memory(service: Service) -> None:
-    url = await service.spawn()
-    async with socket_to(f"{url}echo") as socket:
+async def test_a_message_of_64_megabytes_each_way_takes_no_more_than_2_of_memory(
+    service: Service, figure: Figure
+) -> None:
+    taken = await service.spawn()
+    async with socket_to(taken.at("echo")) as socket:
         await say(socket, bytes(MEGABYTE))
         memory = Memory(service)
         await say(socket, bytes(range(256)) * (SIZE // 256))
         growth = memory.growth
-    assert growth <= ALLOWED, f"{growth / MEGABYTE:.2f} MB"
+    figure("memory for a WebSocket message of 64 MiB each way", growth / MEGABYTE, "MiB", at_most=2)
 
 
 async def test_sixteen_thousand_fragments_take_no_more(service: Service) -> None:
-    url = await service.spawn()
-    async with socket_to(f"{url}echo") as socket:
+    taken = await service.spawn()
+    async with socket_to(taken.at("echo")) as socket:
         await say(socket, bytes(MEGABYTE))
         memory = Memory(service)
         parts = [b"%05d" % number * 100 for number in range(16_384)]
@@ -113,36 +111,36 @@ async def test_sixteen_thousand_fragments_take_no_more(service: Service) -> None
 
 
 async def test_a_notebooks_512_megabytes_wait_for_a_visitor_who_reads_slowly(service: Service) -> None:
-    url = await service.spawn()
-    async with socket_to(f"{url}echo") as socket:
+    taken = await service.spawn()
+    async with socket_to(taken.at("echo")) as socket:
         await say(socket, bytes(MEGABYTE))
     memory = Memory(service)
     size = 512 * MEGABYTE
-    async with socket_to(f"{url}flood?size={size}", max_size=2 * size) as socket:
+    async with socket_to(taken.at(f"flood?size={size}"), max_size=2 * size) as socket:
         socket.transport.pause_reading()
-        waiting = await settled(url)
+        waiting = await settled(taken)
         assert waiting < 64 * MEGABYTE  # what the machine's own socket buffers hold
         socket.transport.resume_reading()
         await asyncio.sleep(0.1)
         socket.transport.pause_reading()
-        assert waiting < await settled(url) < size
+        assert waiting < await settled(taken) < size
         socket.transport.abort()
     assert memory.growth <= ALLOWED, f"{memory.growth / MEGABYTE:.2f} MB"
 
 
 @pytest.mark.parametrize("size", [2**40, 2**63 - 1], ids=["a terabyte", "all there is"])
 async def test_a_frame_that_is_announced_and_never_comes_takes_nothing(service: Service, size: int) -> None:
-    url = await service.spawn()
-    async with socket_to(f"{url}echo") as socket:
+    taken = await service.spawn()
+    async with socket_to(taken.at("echo")) as socket:
         await say(socket, bytes(MEGABYTE))
     memory = Memory(service)
     async with contextlib.AsyncExitStack() as stack:
-        sockets = [await stack.enter_async_context(socket_to(f"{url}echo", close_timeout=0.1)) for _ in range(20)]
-        before = await given(url)
+        sockets = [await stack.enter_async_context(socket_to(taken.at("echo"), close_timeout=0.1)) for _ in range(20)]
+        before = await given(taken)
         for socket in sockets:
             socket.transport.write(b"\x82\xff" + struct.pack("!Q", size) + b"mask" + bytes(1000))
         async with asyncio.timeout(10):
-            while await given(url) < before + 20 * 1000:
+            while await given(taken) < before + 20 * 1000:
                 await asyncio.sleep(0.05)
         for socket in sockets:
             socket.transport.abort()
@@ -208,11 +206,11 @@ async def test_a_cell_of_a_real_kernel_prints_20_megabytes(tmp_path: Path, compr
     (tmp_path / "config.py").write_text(CONFIG)
     command = f"--command={DEFAULT_COMMAND} --config={tmp_path}/config.py"
     async with running(tmp_path, "process", "--pool-size=1", command) as service:
-        url = await service.spawn()
-        async with aiohttp.ClientSession(headers=credentials()) as session, session.post(f"{url}api/kernels") as reply:
+        taken = await service.spawn()
+        async with aiohttp.ClientSession() as session, session.post(taken.at("api/kernels")) as reply:
             assert reply.status == 201, await reply.text()
             kernel = (await reply.json())["id"]
-        channels = f"{url}api/kernels/{kernel}/channels"
+        channels = taken.at(f"api/kernels/{kernel}/channels")
         async with socket_to(channels, subprotocols=[PROTOCOL], compression=compression) as socket:
             assert socket.subprotocol == PROTOCOL
             assert [extension.name for extension in socket.protocol.extensions] == ["permessage-deflate"] * bool(
