@@ -248,3 +248,10 @@ def test_the_look_for_reflections_finds_them() -> None:
     assert reflected(answer("<p></p>", Etag="zq7"))
     assert reflected(answer(f'<span class="doc">{MARK}</span>'))
     assert reflected(answer(f'<form action="/spawn/{MARK}">'))
+
+
+@pytest.mark.parametrize("path", ["/", "/api/stats", "/health", "/robots.txt", "/nowhere", "/static/style.css"])
+async def test_no_answer_tells_what_it_was_made_with_or_is_taken_for_something_else(place: Place, path: str) -> None:
+    answer = await place.program().get(path)
+    assert answer.headers["Server"] == "tmppool"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

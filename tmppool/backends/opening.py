@@ -33,6 +33,7 @@ _SETTINGS = (
     ("cpu", "--cpu-quota or --cpu-shares"),
     ("tmpfs", "--home-size, --home-inodes, --tmp-size or --tmp-inodes"),
     ("shm", "--shm-size"),
+    ("pids", "--pids-limit"),
     ("oom_score", "--oom-score"),
     ("oom score", "--oom-score"),
     ("volume specification", "--host-directories"),

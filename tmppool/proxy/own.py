@@ -64,7 +64,7 @@ class OwnRequests(web.RequestHandler):
         """Answer what aiohttp cannot read. By itself it would log the sender and what he sent, and say that again."""
         if status >= 500:  # noqa: PLR2004 - only a bug can do this
             return super().handle_error(request, status, exc, message)
-        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Server": "tmppool"}
         response = web.Response(status=status, text=f"{NOT_TAKEN}\n", headers=headers)
         response.force_close()
         return response

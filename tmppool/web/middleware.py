@@ -92,6 +92,13 @@ def _is_foreign(request: web.Request, host: str) -> bool:
     )
 
 
+async def say_little(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal: an answer of ours is what it says it is, and does not tell what it was made with."""
+    del request
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Server"] = "tmppool"
+
+
 def _say(
     pages: Pages, request: web.Request, status: int, message: str, error: web.HTTPException | None
 ) -> web.Response:

@@ -20,6 +20,7 @@ def public(
 ) -> web.Application:
     """Return the public listener's application; without ``front`` the pages for people are off, as in tmpnb."""
     app = web.Application(middlewares=[middleware.errors(pages), hosting.middleware], client_max_size=_MAX_FORM)
+    app.on_response_prepare.append(middleware.say_little)
     router = app.router
     router.add_route("*", "/user/{rest:.*}", user.handle)
     if front is not None:
@@ -53,6 +54,7 @@ def public(
 def admin(handlers: Admin, pages: Pages, token: str | None, ip: str) -> web.Application:
     """Return the application of the admin listener at ``ip``."""
     app = web.Application(middlewares=[middleware.errors(pages), middleware.operator_only(token, ip)])
+    app.on_response_prepare.append(middleware.say_little)
     app.router.add_delete("/api/pool", handlers.drain)
     app.router.add_get("/api/notebooks", handlers.notebooks)
     app.router.add_delete("/api/notebooks/{key}", handlers.end)
