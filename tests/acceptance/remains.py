@@ -61,7 +61,7 @@ async def nothing_left_of(gone: Trace, within: float = 30.0) -> list[str]:
 
 
 def namespaces_held_by(process: int) -> int:
-    """How many network namespaces of others a process keeps open: as many as it has notebooks to dial."""
+    """How many descriptors of network namespaces a process keeps open: the same few for each notebook that it dials."""
     held = 0
     for descriptor in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):

@@ -110,7 +110,7 @@ async def test_the_code_of_a_link_reaches_no_notebook(browser: Browser, open_pla
     seen = "".join([*notebook.requests, *(f"{fields}" for fields in notebook.headers)])
     assert "first%20steps.ipynb" in seen
     assert "monday-code" not in seen
-    assert await page.evaluate("document.referrer") == f"{place.url}/"
+    assert "monday-code" not in await page.evaluate("document.referrer")
 
 
 # Who does not look takes nothing
@@ -225,6 +225,8 @@ PAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "warming": ({"fake": {"delay": 60.0}}, "GET /", "Warming up"),
     "gone": ({}, f"GET /user/{'x' * 22}/lab/tree/a.ipynb", "has ended"),
     "error": ({}, "GET /nowhere", "Status 404"),
+    "session": ({}, "GET /session/{own}", "Share with others"),
+    "foreign": ({}, "GET /user/{other}/lab", "belongs to another browser"),
 }  # fmt: skip
 
 
@@ -244,6 +246,12 @@ async def test_every_page_keeps_to_its_policy_and_the_policy_is_enforced(
     method, _, path = ask.partition(" ")
     if shown == "Your notebook":  # before it is on its way
         await page.add_init_script(UNSEEN.replace("STATE", "{ visibilityState: 'hidden' }"))
+    if "{own}" in path:
+        await page.goto(place.url + LINK)
+        await page.wait_for_url("**/user/**")
+        path = path.format(own=page.url.split("/")[4])
+    elif "{other}" in path:
+        path = path.format(other=(await place.person().click()).headers["Location"].split("/")[2])
     await page.goto(place.url + (path if method == "GET" else "/nowhere"))
     if method == "POST":
         await page.evaluate(
