@@ -132,14 +132,16 @@ async def test_every_greed_and_escape_is_contained_and_the_neighbours_keep_worki
                 await end(service, session, guest)
         assert wrong == {}
         assert neighbours.failures == []
-        assert len(neighbours.attacked) == len(traces)
+        assert sum(len(times) for times in neighbours.attacked.values()) > 300
         figure("neighbours' requests under attack, p95", neighbours.slower, "x quiet", at_most=2)
         figure("attacks contained", len(traces), "kinds")
         for trace in traces:
             assert await remains.nothing_left_of(trace) == []
         notebooks = await service.notebooks()
         assert service.process is not None
-        assert remains.namespaces_held_by(service.process.pid) <= 2 * len(notebooks)  # one to go there, one to come back
+        assert remains.namespaces_held_by(service.process.pid) <= 2 * len(
+            notebooks
+        )  # one to go there, one to come back
         assert sum(notebook["state"] == "assigned" for notebook in notebooks) == 2
         assert "Traceback" not in service.log
     assert remains.terminals() <= terminals

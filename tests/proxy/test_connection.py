@@ -774,3 +774,54 @@ async def test_a_notebook_that_does_not_answer_is_said_in_the_log_without_its_ke
     assert "message" in json.loads(answer.body)
     assert [entry["event"] for entry in logs] == ["notebook.silent"]
     assert house.key not in json.dumps(logs)
+
+
+# What aiohttp is fed
+
+
+BODIES = {
+    "extensions": b"5;a b\r\n12345\r\n0\r\n\r\n",
+    "a quoted extension": b'5;"\r\n12345\r\n0\r\n\r\n',
+    "a trailer": b"5\r\n12345\r\n0\r\nA: b\r\n\r\n",
+    "a trailer that frames": b"0\r\nContent-Length: 5\r\n\r\n",
+    "a trailer that names a host": b"0\r\nHost: b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+@pytest.mark.parametrize("line", ["A: b", "Upgrade: websocket"])
+async def test_after_our_own_answer_the_next_request_is_read_as_it_is(house: House, body: bytes, line: str) -> None:
+    visitor = await house.visitor()
+    for path in ("/health", "x", "/health"):
+        await visitor.send(house.head("POST", "/nowhere", "Transfer-Encoding: chunked", line))
+        await asyncio.sleep(0.01)
+        await visitor.send(body)
+        assert (await visitor.answer()).status == 404
+        await visitor.send(house.head("GET", path))
+        assert (await visitor.answer()).status == 200
+
+
+async def test_the_fields_of_a_trailer_are_nobodys_credentials(house: House) -> None:
+    visitor = await house.visitor()
+    for trailer in ("Authorization: token x", "Cookie: tmppool=0123456789abcdef0123", "X-Asked: y"):
+        await visitor.send(
+            house.head("POST", "/nowhere", "Transfer-Encoding: chunked") + f"0\r\n{trailer}\r\n\r\n".encode()
+        )
+        assert (await visitor.answer()).status == 404
+        await visitor.send(house.head("GET", "/"))
+        answer = await visitor.answer()
+        assert answer.status == 200
+        assert "Set-Cookie" in answer.fields  # a visitor whom nobody has seen
+
+
+async def test_an_answer_of_ours_that_does_not_come_is_not_waited_for(
+    hurried: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_self: object, _request: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("tmppool.web.api.Api.health", never)
+    house = await hurried(answer_head=0.05)
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", "/health"))
+    assert await visitor.is_closed()

@@ -199,7 +199,7 @@ async def test_the_owner_is_known_after_a_restart(open_place: Open) -> None:
     assert rows[key].visitor == place.held(key).visitor == visitor_id(first.cookies()["tmppool"])
 
 
-@pytest.mark.parametrize("headers", [{"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}, {"X-Moz": "prefetch"}, {"Purpose": "prefetch"}], ids=str)  # fmt: skip
+@pytest.mark.parametrize("headers", [{"Sec-Purpose": "prefetch"}, {"Sec-Purpose": "prefetch;prerender"}, {"X-Moz": "prefetch"}, {"Purpose": "Prefetch"}, {"X-Purpose": "preview"}, {"User-Agent": "facebookexternalhit/1.1"}], ids=str)  # fmt: skip
 async def test_a_browser_that_only_looks_ahead_is_not_the_owner(place: Place, headers: dict[str, str]) -> None:
     _, _, link = await taken(place)
     assert (await place.person().ask("GET", link, headers)).status == 503

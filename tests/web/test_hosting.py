@@ -1,5 +1,6 @@
 """What is served at which host, where every notebook has a host name of its own."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -29,6 +30,14 @@ async def test_at_a_notebooks_host_there_is_nothing_but_the_notebook(place: Plac
     assert (await place.stats())["assigned"] == 1
     for path in ("/static/session.js", "/static/style.css", "/robots.txt"):
         assert (await place.stranger().get(place.origin(key) + path)).status == 200
+
+
+async def test_a_request_for_no_path_is_not_there_either(place: Place, key: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(place.url.rpartition(":")[2]))
+    host = place.origin(key).partition("//")[2]
+    writer.write(f"OPTIONS * HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    assert (await reader.read()).split()[1] in (b"400", b"404", b"405")
+    writer.close()
 
 
 async def test_at_a_notebooks_host_no_other_notebook_is_there(place: Place, key: str) -> None:

@@ -1,12 +1,16 @@
 """The life of one session: asked for, kept, ended and shared by those who hold it."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from aiohttp import WSServerHandshakeError
 
+from tests.proxy.stage import eventually
 from tests.web.guests import MODES, PATIENCE, Guest, Place
+from tmppool.tasks import spawn
 from tmppool.web.site import visitor_id
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -108,6 +112,19 @@ async def test_a_shared_notebook_lets_in_whoever_has_the_link_until_it_is_no_lon
             await guest.session.ws_connect(place.origin(key) + channels)
         assert refused.value.status == 403
     assert (await owner.get(f"/user/{key}/lab")).status == 200
+
+
+async def test_what_a_guest_has_under_way_ends_with_the_sharing(place: Place, owner: Guest, key: str) -> None:
+    guest = await joined(place, await share(owner, key))
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"begun"
+        await asyncio.sleep(PATIENCE)
+
+    uploading = spawn(guest.ask("PUT", f"/user/{key}/x", OWN, data=endless()), "upload")
+    await eventually(lambda: any(line.startswith("PUT") for line in place.backend.notebooks[key].requests))
+    await owner.ask("DELETE", f"/api/session/{key}/share", OWN)
+    assert (await asyncio.wait_for(uploading, PATIENCE / 2)).status == 502
 
 
 async def test_a_later_sharing_has_another_link(place: Place, owner: Guest, key: str) -> None:

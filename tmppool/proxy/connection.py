@@ -8,40 +8,22 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from aiohttp import web
 
 from tmppool.errors import BackendError
 from tmppool.proxy import headers, tunnel, wire
-from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.exchange import Exchange
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.own import NOT_TAKEN, OwnRequests
 from tmppool.proxy.parting import Parting, refusal
-from tmppool.proxy.passage import Decide, Passage
+from tmppool.proxy.passage import Passage
 from tmppool.proxy.patience import Patience
-from tmppool.proxy.sweep import OtherEnd, Sweep
+from tmppool.proxy.service import Service
+from tmppool.proxy.sweep import OtherEnd
 
 _HEAD_TOO_LONG = 431
 _END = b"\r\n\r\n"
 _BAD_BODY = "This body is no HTTP."
 _TOO_LARGE = "This body is larger than a notebook of this service may be sent."
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What all connections of one listener share.
-
-    ``decide`` returns the passage of a request, None for one that aiohttp answers. Raises BadMessageError.
-    ``upload_limit``: bytes of one request's body for a notebook, 0 for any number.
-    """
-
-    server: web.Server
-    decide: Decide
-    sweep: Sweep
-    deadlines: Deadlines
-    upload_limit: int
 
 
 class Connection(OwnRequests):
@@ -81,7 +63,7 @@ class Connection(OwnRequests):
     def connection_lost(self, error: BaseException | None) -> None:
         self._service.sweep.discard(self)
         self._left()
-        exchange, self._exchange = self._exchange, None
+        exchange = self._leave()
         if exchange is not None:
             exchange.visitor_lost()
         super().connection_lost(error)
@@ -102,7 +84,8 @@ class Connection(OwnRequests):
     def look(self, now: float) -> None:
         """End what its visitor or its notebook lets wait too long."""
         exchange, patience = self._exchange, self._patience
-        if self._visitor.look(now):
+        is_slow = self._visitor.look(now)
+        if is_slow:
             patience.extend_rest(now)
         if exchange is None and not self.is_own:
             if self.transport is not None and patience.ends_rest(now):
@@ -111,10 +94,13 @@ class Connection(OwnRequests):
         is_wanted = exchange.wants_body if exchange is not None else not self.own_body.is_done
         is_held = bool(self._holds) or self._reading_paused
         line = exchange.unfinished_head if exchange is not None else None
+        is_ours = exchange is None and self.own_body.is_done and not is_slow
         if patience.ends_body(exchange or self.own_body, now, is_wanted=is_wanted, is_held=is_held):
             self._end_body(408, "This body comes too slowly.")
-        elif patience.ends_answer(now, has_begun=line is not None) and line is not None:
-            line.transport.abort()
+        elif patience.ends_answer(now, has_begun=line is not None or is_ours):
+            end = line.transport if line is not None else self.transport
+            if end is not None:
+                end.abort()
 
     # What the exchange says
 
@@ -126,7 +112,7 @@ class Connection(OwnRequests):
         self._reading("exchange", is_held=is_held)
 
     def exchange_done(self, *, keep: bool) -> None:
-        exchange, self._exchange = self._exchange, None
+        exchange = self._leave()
         self._reading("exchange", is_held=False)
         if self.transport is None:
             return
@@ -139,7 +125,7 @@ class Connection(OwnRequests):
 
     def exchange_failed(self, error: BackendError) -> None:
         """Nothing was sent yet: a request without a body is answered by aiohttp, which knows our pages."""
-        exchange, self._exchange = self._exchange, None
+        exchange = self._leave()
         self._reading("exchange", is_held=False)
         if exchange is not None and not exchange.had_body:
             self.failure = error
@@ -156,7 +142,7 @@ class Connection(OwnRequests):
 
     def join(self, line: Line, first: bytes, passage: Passage) -> None:
         assert self.transport is not None
-        self._exchange = None
+        self._leave()
         self._service.sweep.discard(self)
         early, self._pending = self._pending, b""
         watch = tunnel.Watch(self._service.sweep, self._service.deadlines.unread_tunnel)
@@ -172,6 +158,25 @@ class Connection(OwnRequests):
             self._next()
 
     # Inside
+
+    def _leave(self) -> Exchange | None:
+        """The exchange under way, if there is one, is over."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.passage.on_close.discard(self._cut)
+        return exchange
+
+    def _cut(self) -> None:
+        """The notebook is no longer this visitor's: what is under way ends too."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        exchange.visitor_lost()
+        if exchange.has_begun:
+            self._leave()
+            self.break_off()
+        else:
+            self.exchange_failed(BackendError("the notebook is closed to this visitor"))
 
     def _next(self) -> None:
         self._reading("pending", is_held=False)
@@ -199,7 +204,7 @@ class Connection(OwnRequests):
 
     def _end_body(self, status: int, text: str) -> None:
         """End a request whose body is not one that is waited for any longer."""
-        exchange, self._exchange = self._exchange, None
+        exchange = self._leave()
         if exchange is not None:
             exchange.visitor_lost()
         if exchange is None or exchange.has_begun:
@@ -238,6 +243,7 @@ class Connection(OwnRequests):
             self._refuse(wire.TOO_LARGE, _TOO_LARGE)
         else:
             self._head = request.head
+            passage.on_close.add(self._cut)
             self._exchange = Exchange(self, request, passage, limit)
             self._exchange.start()
         return True

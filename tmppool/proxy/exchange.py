@@ -45,7 +45,7 @@ class Exchange:
     def __init__(self, visitor: Visitor, request: wire.Request, passage: Passage, upload_limit: int = 0) -> None:
         self._visitor = visitor
         self._request = request
-        self._passage = passage
+        self.passage = passage
         self._sent = wire.Body(request.length, upload_limit)
         self._line: Line | None = None
         self._waiting: list[bytes] = []
@@ -74,8 +74,8 @@ class Exchange:
 
     def start(self) -> None:
         # A line that has waited may be closed under a request, which must then be sent again.
-        may_repeat = self._request.method in _REPEATABLE and not self.had_body and not self._passage.is_websocket
-        line = self._passage.lines.take() if may_repeat else None
+        may_repeat = self._request.method in _REPEATABLE and not self.had_body and not self.passage.is_websocket
+        line = self.passage.lines.take() if may_repeat else None
         if line is not None:
             self._use(line)
         else:
@@ -139,7 +139,7 @@ class Exchange:
 
     async def _dial(self) -> None:
         try:
-            line = await self._passage.lines.dial()
+            line = await self.passage.lines.dial()
         except OSError as error:
             self._give_up(f"the notebook cannot be reached: {type(error).__name__}")
             return
@@ -154,8 +154,8 @@ class Exchange:
     def _use(self, line: Line) -> None:
         self._line, line.user = line, self
         request = self._request
-        lines = headers.to_notebook(request.fields, self._passage.said)
-        if self._passage.is_websocket:
+        lines = headers.to_notebook(request.fields, self.passage.said)
+        if self.passage.is_websocket:
             framing = handshake.UPGRADE
         elif request.length == wire.CHUNKED:
             framing = b"Transfer-Encoding: chunked\r\n"
@@ -193,12 +193,12 @@ class Exchange:
         return data
 
     def _switch(self, response: wire.Response, early: bytes) -> None:
-        if not self._passage.is_websocket or not handshake.is_accepted(self._request, response):
+        if not self.passage.is_websocket or not handshake.is_accepted(self._request, response):
             raise wire.BadMessageError("a switch of protocols that does not fit the handshake")
         assert self._line is not None
         line, self._line, self._is_over = self._line, None, True
-        lines = headers.to_visitor(response.fields, self._passage.base_path)
-        self._visitor.join(line, handshake.switching(lines) + early, self._passage)
+        lines = headers.to_visitor(response.fields, self.passage.base_path)
+        self._visitor.join(line, handshake.switching(lines) + early, self.passage)
 
     def _begin(self, answer: wire.Response) -> None:
         """Send the head, unless the page takes the notice and its length is not known yet."""
@@ -223,7 +223,7 @@ class Exchange:
     def _send_head(self, answer: wire.Response, framing: bytes) -> None:
         if self.wants_body:
             self._keeps_visitor = False  # an answer before the end of the request
-        lines = [*headers.to_visitor(answer.fields, self._passage.base_path), *headers.PAGE_POLICY]
+        lines = [*headers.to_visitor(answer.fields, self.passage.base_path), *headers.PAGE_POLICY]
         if b"date" not in answer.fields.first:
             lines.append(wire.date_line())
         if not self._keeps_visitor:
@@ -236,7 +236,7 @@ class Exchange:
     def _takes_notice(self, answer: wire.Response) -> bool:
         first = answer.fields.first
         return (
-            self._passage.notice is not None
+            self.passage.notice is not None
             and answer.status == 200  # noqa: PLR2004 - OK
             and first.get(b"content-type", b"").lower().startswith(b"text/html")
             and b"content-encoding" not in first
@@ -262,7 +262,7 @@ class Exchange:
         if not self._received.is_done:
             self._send_head(self._answer, self._framing(self._answer, has_body=True))
             return page
-        page = page.replace(b"</head>", (self._passage.notice or b"") + b"</head>", 1)
+        page = page.replace(b"</head>", (self.passage.notice or b"") + b"</head>", 1)
         self._send_head(self._answer, b"Content-Length: %d\r\n" % len(page))
         return page
 

@@ -166,13 +166,14 @@ def _outside(line: bytes, base_path: bytes) -> bytes:
 
 
 def own_cookie(lines: Iterable[str], name: str) -> str:
-    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none.
+    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none or several that differ.
 
     Read as browsers write them, and not more leniently: a name with a blank of Unicode's around it and a pair inside
     another's quotes, which aiohttp's reader takes for ours or hides, are what a page in a notebook can set.
     """
     pairs = (pair.partition("=") for line in lines for pair in line.split(";"))
-    return next((value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name), "")
+    values = {value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name}
+    return values.pop() if len(values) == 1 else ""  # of several, one was tossed in by a page of another host
 
 
 def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:

@@ -4,6 +4,7 @@ aiohttp's server protocol is fed the bytes of the requests that are its own, one
 """
 
 import asyncio
+import re
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp import web
 from tmppool.proxy import wire
 
 NOT_TAKEN = "This request is not one that this service takes."
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*\r\n", re.IGNORECASE)
 _FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
 
 
@@ -40,12 +42,19 @@ class OwnRequests(web.RequestHandler):
         """Begin a request; what belongs to its body is fed by ``feed_own_body``."""
         self.is_unanswered = True
         self.own_body = wire.Body(length)
-        super().data_received(head)
+        # A request with a body switches nothing here; aiohttp would take what follows it for another protocol's.
+        super().data_received(_UPGRADE.sub(b"\r\n", head) if length else head)
 
     def feed_own_body(self, data: bytes) -> bytes:
-        """Feed the body, which is read here only to know where it ends; returns the rest. Raises BadMessageError."""
-        _, rest = self.own_body.feed(data)
-        super().data_received(data[: len(data) - len(rest)])
+        """Feed the body; returns what is behind it. Raises BadMessageError.
+
+        It is framed anew: aiohttp takes the fields of a trailer for fields of the next request's head.
+        """
+        content, rest = self.own_body.feed(data)
+        if self.own_body.length == wire.CHUNKED:
+            content = wire.chunk(content) + (wire.LAST_CHUNK if self.own_body.is_done else b"")
+        if content:
+            super().data_received(content)
         return rest
 
     async def finish_response(

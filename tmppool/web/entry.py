@@ -12,7 +12,7 @@ from aiohttp import web
 from tmppool.notebook import Notebook
 from tmppool.pool import Pool
 from tmppool.running import base_path
-from tmppool.web import access, links
+from tmppool.web import access, links, robots
 from tmppool.web.access import Access, Role, Sent
 from tmppool.web.pages import Pages, wants_page
 from tmppool.web.site import Site
@@ -22,7 +22,7 @@ HANDOFF_LIFETIME = 60  # seconds from the main host to the notebook's own
 
 _SEE_OTHER = 303
 _FORBIDDEN = 403
-_MOVED_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+MOVED_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 _FOREIGN = "This notebook belongs to another browser. Its owner can share it; a program has to send its token."
 
 
@@ -75,7 +75,7 @@ class Entry:
         if role is not Role.OWNER and self._holds(request, notebook):
             role = Role.OWNER
         response = _moved(base_path(notebook.key) + access.without_token(path))
-        if role is None and _is_looking_ahead(request):
+        if role is None and (robots.is_ahead(request.headers) or robots.is_crawler(request.headers)):
             raise web.HTTPServiceUnavailable(text="This link is not opened before somebody looks at it.")
         if role is None and may is None:
             if not any(self._handoffs.redeem(ticket, notebook.key) for ticket in access.tokens_in(request.raw_path)):
@@ -133,11 +133,5 @@ class Entry:
         self._site.put_cookie(request, response, name, access.token_of(notebook, role), age)
 
 
-def _is_looking_ahead(request: web.BaseRequest) -> bool:
-    """Whether a browser fetches what nobody may ever look at (Prefetch and Prerender, Sec-Purpose)."""
-    said = request.headers.get("Sec-Purpose", request.headers.get("Purpose", request.headers.get("X-Moz", "")))
-    return "prefetch" in said
-
-
 def _moved(location: str) -> web.Response:
-    return web.Response(status=_SEE_OTHER, headers={"Location": location, **_MOVED_HEADERS})
+    return web.Response(status=_SEE_OTHER, headers={"Location": location, **MOVED_HEADERS})

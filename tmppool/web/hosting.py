@@ -36,7 +36,7 @@ class Hosting:
             return await handler(request)
         if not self._site.pools.has(label):
             return self._user.gone(request, "", "")
-        is_launch = request.path.split("/")[1] in ("", "spawn", *links.PREFIXES)
+        is_launch = request.path.partition("/")[2].partition("/")[0] in ("", "spawn", *links.PREFIXES)
         if request.method in ("GET", "HEAD") and is_launch:
             location = self._site.main_origin(client) + request.raw_path
             return web.Response(status=_SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from tmppool.proxy.connection import Connection, Service
+from tmppool.proxy.connection import Connection
 from tmppool.proxy.crowd import Crowd
 from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.door import Door, Hall
 from tmppool.proxy.forwarded import Network
 from tmppool.proxy.passage import Decide
+from tmppool.proxy.service import Service
 from tmppool.proxy.sweep import Sweep
 
 _BACKLOG = 1024  # connections

@@ -8,7 +8,7 @@ from aiohttp import web
 from tmppool.notebook import EXPLANATIONS
 from tmppool.proxy.connection import Connection
 from tmppool.web import links
-from tmppool.web.entry import Entry
+from tmppool.web.entry import MOVED_HEADERS, Entry
 from tmppool.web.gate import TARGET
 from tmppool.web.pages import Pages, wants_page
 from tmppool.web.site import Site
@@ -43,7 +43,8 @@ class User:
         if refusal is not None:
             return refusal
         if path is None:
-            return web.Response(status=_FOUND, headers={"Location": f"/user/{key}/{found[3] or ''}"})
+            location = f"/user/{key}/{found[3] or ''}"
+            return web.Response(status=_FOUND, headers={"Location": location, **MOVED_HEADERS})
         failure = request.protocol.failure if isinstance(request.protocol, Connection) else None
         if failure is not None:
             _log.warning("notebook.silent", error=str(failure))
