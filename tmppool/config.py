@@ -26,9 +26,7 @@ from tmppool.pool_settings import PoolSettings, Size, Words, option
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
-_NUMERIC = re.compile(
-    r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$"
-)  # a host that browsers take for an IPv4 address (URL Standard)
+_NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # taken for an IPv4 address (URL Standard, host parsing)
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
 
 RETIRED = {
