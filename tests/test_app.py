@@ -73,6 +73,16 @@ async def test_a_port_in_use_is_one_sentence_and_touches_nothing(tmp_path: Path)
     assert not (tmp_path / "b" / "ledger.sqlite").exists()
 
 
+@pytest.mark.parametrize("address", ["no-such-name.invalid", "192.0.2.1"])
+@pytest.mark.parametrize("name", ["ip", "admin_ip"])
+async def test_an_address_that_is_not_this_machines_is_not_blamed_on_the_port(
+    tmp_path: Path, name: str, address: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^--{name.replace('_', '-')}: '{address}' cannot be listened on: "):
+        async with app.service(settings(tmp_path, admin_auth_token="t" * 16, **{name: address})):
+            pass
+
+
 async def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> None:
     async with app.service(settings(tmp_path)):
         with pytest.raises(ConfigError, match="runs already"):

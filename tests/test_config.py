@@ -224,6 +224,9 @@ def test_all_of_the_pool_is_kept_warm_unless_fewer_are_wanted(words: list[str], 
 # Bad values: the option, the value, what is allowed
 
 
+NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no names below it"
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
@@ -309,6 +312,13 @@ def test_all_of_the_pool_is_kept_warm_unless_fewer_are_wanted(words: list[str], 
         (
             "--trusted-proxies=10.0.0.0/33",
             "--trusted-proxies: '10.0.0.0/33' is not allowed: '10.0.0.0/33' does not appear to be an IPv4 or IPv6 network",
+        ),
+        *(
+            (
+                f"--domain-per-notebook={address}",
+                f"--domain-per-notebook: '{address}' is not allowed: {NO_ADDRESS}",
+            )
+            for address in ("127.0.0.1:8000", "127.0.0.1", "10.1", "nb.0x7f")
         ),
         ("--config=/nowhere/at.all", "--config: /nowhere/at.all cannot be read: No such file or directory"),
     ],

@@ -119,6 +119,31 @@ def test_help_fits_on_a_screen(words: list[str], capsys: pytest.CaptureFixture[s
     assert "--help-all" in lines[-1]
 
 
+def test_the_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert capsys.readouterr().out.startswith(
+        "usage: ./start-tmpnb [serve | audit | build-image] [--OPTION=VALUE ...]\n"
+    )
+
+
+def test_the_audits_help_tells_its_own_option_and_exit_statuses_before_the_settings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["audit", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    usage, _, options = text.partition("options:")
+    assert usage.startswith("usage: ./start-tmpnb audit [--json]")
+    assert [status for status in ("0: nothing serious", "3: findings", "2: a mistake") if status not in usage] == []
+    assert options.lstrip().startswith("--json ")
+    assert "  --mem-limit VALUE" in options
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "--json" not in capsys.readouterr().out
+
+
 def test_help_all_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help-all"])

@@ -3,10 +3,11 @@
 import argparse
 import asyncio
 import difflib
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -17,6 +18,11 @@ from tmppool.errors import ConfigError, ImageError, TmppoolError
 
 _SECRETS = ("api_auth_token", "admin_auth_token", "pools")
 _USAGE_ERROR = 2
+_LOOKS: dict[str, Any] = {
+    "allow_abbrev": False,
+    "add_help": False,
+    "formatter_class": functools.partial(argparse.HelpFormatter, max_help_position=28, width=110),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,6 +48,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _serve_parser() -> argparse.ArgumentParser:
+    return _Parser(
+        usage="./start-tmpnb [serve | audit | build-image] [--OPTION=VALUE ...]",
+        description=(
+            "Serve temporary notebooks: a click gives a running one. audit checks what serve would rely on,"
+            " build-image makes a notebook image; each has a --help of its own."
+        ),
+        **_LOOKS,
+    )
+
+
+def _audit_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        usage="./start-tmpnb audit [--json] [--OPTION=VALUE ...]",
+        description=(
+            "Check what serve with the same options would rely on: engine, kernel, limits, settings, image, probes."
+            " Exit status 0: nothing serious; 3: findings of severity high or critical; 2: a mistake in the options."
+        ),
+        **_LOOKS,
+    )
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object with every check, for programs"
+    )
+    return parser
+
+
 def _serve(words: list[str]) -> int:
     given = parse_options(words)
     settings = config.load(given)
@@ -53,7 +85,7 @@ def _audit(words: list[str]) -> int:
 
     Exit status: 0 when nothing of severity high or critical failed, else 3.
     """
-    settings = config.load(parse_options([word for word in words if word != "--json"]))
+    settings = config.load(parse_options([word for word in words if word != "--json"], _audit_parser))
     startup.check_risks(settings.accept_risk)
     if settings.backend not in ("auto", "docker"):
         raise ConfigError(f"--backend: {settings.backend!r} has nothing to audit: only containers are isolated")
@@ -72,13 +104,15 @@ def _audit(words: list[str]) -> int:
     return report.exit_status(checks)
 
 
-def parse_options(words: list[str]) -> dict[str, str]:
+def parse_options(
+    words: list[str], make_parser: Callable[[], argparse.ArgumentParser] = _serve_parser
+) -> dict[str, str]:
     """Return the given settings by field name. Raises ConfigError; prints and exits for help and version."""
     words = [_dashed(word) for word in words]
     if "--help-all" in words or "--help" in words or "-h" in words:
-        _option_parser(everything="--help-all" in words).print_help()
+        _with_options(make_parser(), everything="--help-all" in words).print_help()
         raise SystemExit(0)
-    found, unknown = _option_parser(everything=True).parse_known_args(words)
+    found, unknown = _with_options(make_parser(), everything=True).parse_known_args(words)
     if unknown:
         raise ConfigError(_unknown(unknown[0]))
     given = vars(found)
@@ -88,16 +122,10 @@ def parse_options(words: list[str]) -> dict[str, str]:
     return given
 
 
-def _option_parser(*, everything: bool) -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="./start-tmpnb",
-        allow_abbrev=False,
-        add_help=False,
-        usage="./start-tmpnb [--OPTION=VALUE ...]",
-        description="Serve temporary notebooks: a click gives a running one.",
-        epilog=None if everything else "--help-all lists every option; TMPPOOL_OPTION variables and --config work too.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=110),
-    )
+def _with_options(parser: argparse.ArgumentParser, *, everything: bool) -> argparse.ArgumentParser:
+    """Add every setting to ``parser``, or those only that are common."""
+    if not everything:
+        parser.epilog = "--help-all lists every option; TMPPOOL_OPTION variables and --config work too."
     parser.add_argument("--version", action="version", version=f"tmppool {__version__}")
     for name, field in config.Settings.model_fields.items():
         extra = field.json_schema_extra

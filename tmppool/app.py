@@ -4,6 +4,7 @@ closes it in reverse. Nothing else may read the settings.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import importlib
 import os
@@ -49,6 +50,9 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.user import User
 
 _RECONCILE = 30.0  # seconds between two looks at what the backend really runs
+_ADDRESS_ERRORS = (  # of a bind that another port would not help
+    errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
+)  # fmt: skip
 
 _log = structlog.get_logger("tmppool")
 
@@ -255,6 +259,9 @@ def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) 
         try:
             sock = listener.bind(address, port)
         except OSError as error:
+            if error.errno in _ADDRESS_ERRORS:
+                name = "--ip" if option == "--port" else "--admin-ip"
+                raise ConfigError(f"{name}: {address!r} cannot be listened on: {error.strerror or error}") from error
             where = address or "all addresses"
             raise ConfigError(
                 f"{option}: {port} on {where} cannot be listened on: {error.strerror or error}"

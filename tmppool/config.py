@@ -26,6 +26,7 @@ from tmppool.pool_settings import PoolSettings, Size, Words, option
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
+_NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # taken for an IPv4 address (URL Standard, host parsing)
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
 
 RETIRED = {
@@ -62,7 +63,7 @@ class Settings(PoolSettings, BaseSettings):
     starts_per_hour: int = option(60, "notebooks that one address may start in an hour; 0: any number", ge=0)
     connections_per_address: int = option(512, "connections that one address may have open; 0: any number", ge=0)
     upload_limit: Size = option("2g", "body of one request to a notebook; 0: any size", ge=0)
-    accept_risk: Words = option((), "comma list of start-up probes that may fail; `tmppool audit` names them")
+    accept_risk: Words = option((), "comma list of start-up probes that may fail; `tmppool audit --json` names them")
     pool_name: str = option("tmppool", "name of this service's pool: two services on one engine need two", common=True)
     pools: dict[str, PoolSettings] = option({}, "more pools, by name; in the TOML file only")
     cull_period: float = option(10.0, "seconds between two looks at what is due", gt=0)
@@ -135,6 +136,8 @@ class Settings(PoolSettings, BaseSettings):
     def _check_domain(cls, value: str | None) -> str | None:
         if value is not None and not _HOST.match(value):
             raise ValueError("it must be a host name in small letters, as in nb.example or nb.example:8443")
+        if value is not None and _NUMERIC.search(value):
+            raise ValueError("it must be a host name, as in nb.example: an IP address has no names below it")
         return value
 
     @validate_model(mode="after")

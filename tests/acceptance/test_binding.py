@@ -148,10 +148,35 @@ async def test_the_link_of_a_programs_notebook_is_the_first_browsers(service: Se
 async def test_the_owner_may_end_it_from_its_page(service: Service, browser: Browser) -> None:
     owner = await start(browser, service)
     about, _ = await share(owner)
-    await about.get_by_role("button", name="End this notebook").click()
+    end = about.get_by_role("button", name="Really end it")
+    assert not await end.is_visible()
+    await about.get_by_text("End this notebook", exact=True).click()
+    await end.click()
     assert await about.inner_text("h1") == "This notebook has ended"
     fresh = await about.get_by_role("link", name="Start a fresh one").get_attribute("href")
     assert (fresh or "").endswith("/lab/tree/day%201/plots.ipynb")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("is_touch", "least"), [(True, 44), (False, 28)])
+async def test_the_way_to_sharing_is_as_large_as_who_points_needs(
+    service: Service,
+    browser: Browser,
+    tmp_path: Path,
+    is_touch: bool,  # noqa: FBT001
+    least: int,
+) -> None:
+    context = await browser.new_context(
+        has_touch=is_touch, is_mobile=is_touch, viewport={"width": 390, "height": 800} if is_touch else None
+    )
+    page = await context.new_page()
+    await page.goto(f"{main_url(service)}/lab/tree/a.ipynb")
+    await page.wait_for_url("**/user/**")
+    way = page.locator("tmppool-notice").get_by_role("link", name="Share this notebook")
+    await way.wait_for(timeout=15_000)
+    assert await way.evaluate("node => [node.offsetWidth, node.offsetHeight]") == [least, least]
+    assert float(await way.evaluate("node => getComputedStyle(node).opacity")) >= 0.8
+    await page.screenshot(path=str(tmp_path / "corner.png"))
 
 
 async def test_a_program_with_the_token_needs_no_cookie(service: Service) -> None:

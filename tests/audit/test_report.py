@@ -62,7 +62,8 @@ def test_people_read_what_does_not_pass_and_its_remedy() -> None:
     assert "Engine: 1 of 2 pass" in text
     assert "fail high" in text
     assert "[seen] this" in text
-    assert "do that." in text
+    assert "→ do that." in text
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
     assert "quiet" not in text
     assert "unknown" in text
     assert text.rstrip().endswith("1 serious finding: 1 pass, 0 waived, 1 fail, 1 unknown.")
@@ -70,3 +71,15 @@ def test_people_read_what_does_not_pass_and_its_remedy() -> None:
 
 def test_a_healthy_service_is_called_so() -> None:
     assert shown(check(Status.PASS)).rstrip().endswith("Healthy: 1 pass, 0 waived, 0 fail, 0 unknown.")
+
+
+def test_findings_that_are_not_serious_do_not_make_it_healthy() -> None:
+    text = shown(check(Status.FAIL, Severity.MEDIUM), check(Status.WAIVED))
+    assert text.rstrip().endswith("Nothing serious: 0 pass, 1 waived, 1 fail, 0 unknown.")
+
+
+def test_an_output_that_knows_ascii_only_gets_no_more() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    report.show([check(Status.FAIL)], Console(file=out, width=100))
+    out.seek(0)
+    assert "-> do that." in out.read()

@@ -30,7 +30,7 @@ def test_every_kind_of_risk_can_be_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("reach-gatway", "did you mean reach-gateway?"), ("qqq", "`tmppool audit` names them")]
+    ("name", "hint"), [("reach-gatway", "did you mean reach-gateway?"), ("qqq", "`tmppool audit --json` names them")]
 )
 def test_a_risk_of_no_name_is_a_mistake_with_a_hint(name: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=f"^--accept-risk: '{name}' is no start-up probe; ") as caught:

@@ -194,6 +194,9 @@ async def test_the_owners_page_does_it_all_without_a_script(place: Place, owner:
     assert (await guest.get(f"/user/{key}/lab")).status == 403
     assert "token=" not in (await owner.get(f"/session/{key}")).text
 
+    folded = page.text.partition("<details")[2].partition("</details>")[0]
+    assert f'action="/session/{key}/end?path=lab/tree/a.ipynb"' in folded
+    assert page.text.count("/end?") == 1
     ended = await owner.ask("POST", f"/session/{key}/end?path=lab/tree/a.ipynb", OWN)
     assert (ended.status, ended.location) == (303, f"/user/{key}/lab/tree/a.ipynb")
     assert (await owner.get(ended.location)).status == 410

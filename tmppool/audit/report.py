@@ -49,6 +49,13 @@ def as_json(version: str, checks: Sequence[Check]) -> str:
 
 def show(checks: Sequence[Check], console: Console) -> None:
     """Print group by group what does not pass, with its remedy; what passes is counted."""
+    with console.capture() as captured:
+        _print(checks, console)
+    console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())  # a table is padded
+
+
+def _print(checks: Sequence[Check], console: Console) -> None:
+    arrow = "->" if console.options.ascii_only else "→"
     for group, title in _TITLES.items():
         found = [check for check in checks if check.group == group]
         if not found:
@@ -57,16 +64,17 @@ def show(checks: Sequence[Check], console: Console) -> None:
         console.print(f"\n[bold]{title}[/bold]: {passed} of {len(found)} pass")
         rest = [check for check in found if check.status is not Status.PASS]
         if rest:
-            console.print(_table(rest))
+            console.print(_table(rest, arrow))
     console.print(f"\n[bold]{_closing(checks)}[/bold]")
 
 
-def _table(checks: Sequence[Check]) -> Table:
+def _table(checks: Sequence[Check], arrow: str) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
     for check in checks:
         style = _STYLES[check.status]
         weight = f" {check.severity}" if check.status is Status.FAIL else ""
-        said = f"{escape(check.seen)}\n[dim]{escape(check.remedy)}[/dim]" if check.status is Status.FAIL else check.seen
+        remedy = f"\n[dim]{arrow} {escape(check.remedy)}[/dim]" if check.status is Status.FAIL else ""
+        said = f"{escape(check.seen)}{remedy}"
         table.add_row(f"[{style}]{check.status}{weight}[/{style}]", check.id, said)
     return table
 
@@ -74,6 +82,9 @@ def _table(checks: Sequence[Check]) -> Table:
 def _closing(checks: Sequence[Check]) -> str:
     counted = summary(checks)
     serious = sum(check.is_serious for check in checks)
-    verdict = f"{serious} serious findings" if serious != 1 else "1 serious finding"
+    if serious:
+        verdict = "1 serious finding" if serious == 1 else f"{serious} serious findings"
+    else:
+        verdict = "Nothing serious" if counted["fail"] else "Healthy"
     rest = f"{counted['pass']} pass, {counted['waived']} waived, {counted['fail']} fail, {counted['unknown']} unknown"
-    return f"{verdict if serious else 'Healthy'}: {rest}."
+    return f"{verdict}: {rest}."

@@ -43,7 +43,7 @@ def check_risks(accepted: Iterable[str]) -> None:
     for name in accepted:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "`tmppool audit` names them"
+            hint = f"did you mean {close[0]}?" if close else "`tmppool audit --json` names them"
             raise ConfigError(f"--accept-risk: {name!r} is no start-up probe; {hint}")
 
 

@@ -6,6 +6,7 @@
   if (!form) return;
   const status = document.getElementById("status");
   const say = document.getElementById("say");
+  const LONG = 120; // seconds
   const { auto, retryAfter } = form.dataset;
   const opened = Date.now(); // goes on while the machine sleeps, as the ticket's age does
   let timer;
@@ -64,7 +65,8 @@
     const left = Math.ceil((due - Date.now()) / 1000);
     if (left <= 0) return whenSeen(submit);
     const [n, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
-    status.textContent = `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
+    // How long a long wait is, the page's text says already.
+    status.textContent = left > LONG ? "This page tries again then" : `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
     timer = setTimeout(tick, 250);
   };
   set("wait");

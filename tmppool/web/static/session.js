@@ -40,11 +40,12 @@
 .about{
   --card:#fff;--soft:#48625f;--line:#cfdedb;--go:#0b6e69;
   pointer-events:auto;position:absolute;right:10px;bottom:32px;width:28px;height:28px;padding:0;border-radius:50%;background:var(--card);
-  border:1px solid var(--line);color:var(--soft);display:grid;place-items:center;opacity:.55;box-shadow:0 1px 4px #06201e2e;
+  border:1px solid var(--line);color:var(--soft);display:grid;place-items:center;opacity:.85;box-shadow:0 1px 4px #06201e2e;
 }
 .about.dark{--card:#14201f;--soft:#a3bab6;--line:#35504c;--go:#5bcbc0}
 .about:hover,.about:focus-visible{opacity:1;color:var(--go)}
 .about svg{width:15px;height:15px;display:block}
+@media (pointer:coarse){.about{width:44px;height:44px}.about svg{width:20px;height:20px}}
 .box~.about,.about[hidden]{display:none}
 .hint{right:12px;bottom:36px;max-width:min(26rem,calc(100vw - 24px));padding:8px 8px 8px 16px;border-radius:14px;font-size:14px;display:flex;gap:10px;align-items:center}
 h2{margin:0 36px 8px 0;font-size:19px;line-height:1.3;font-weight:650;letter-spacing:-.01em}
