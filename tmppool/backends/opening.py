@@ -91,7 +91,7 @@ async def try_out(docker: aiodocker.Docker, spec: Spec, image: ImageFacts, facts
     except (BackendError, aiodocker.DockerError) as error:
         raise BackendError(_refusal(spec, error), transient=False) from error
     finally:
-        await asyncio.shield(spawn(engine.remove(docker, name), "remove a trial"))
+        await asyncio.shield(spawn(engine.remove(docker, name), "remove a trial", awaited=True))
 
 
 def _refusal(spec: Spec, error: BackendError | aiodocker.DockerError) -> str:
