@@ -139,7 +139,9 @@ async def test_every_greed_and_escape_is_contained_and_the_neighbours_keep_worki
             assert await remains.nothing_left_of(trace) == []
         notebooks = await service.notebooks()
         assert service.process is not None
-        assert remains.namespaces_held_by(service.process.pid) <= 2 * len(notebooks)  # one to go there, one to come back
+        assert remains.namespaces_held_by(service.process.pid) <= 2 * len(
+            notebooks
+        )  # one to go there, one to come back
         assert sum(notebook["state"] == "assigned" for notebook in notebooks) == 2
         assert "Traceback" not in service.log
     assert remains.terminals() <= terminals
