@@ -146,7 +146,7 @@ async def test_after_a_restart_with_another_limit_a_visitor_gets_a_notebook_with
         before = await service.spawn()
         await service.until(lambda stats: stats["warm"] == 1)
         await service.stop()
-        service.options += ["--mem-limit=300m", "--network=isolated", "--accept-risk=reach-gateway,reach-host"]
+        service.options += ["--mem-limit=300m"]
         await service.start(warm=1)
         assert await memory(await service.spawn()) == f"{300 << 20}\n"
         assert await memory(before) == f"{512 << 20}\n"
