@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,47 @@ async def test_what_becomes_of_a_running_notebook(
             notebook = found[1]
             left = notebook.expires_at - made.pool.clock()
             assert (notebook.visitor, left) == (None, pytest.approx(LIMITS.lifetime, abs=30))
+
+
+@pytest.mark.parametrize(
+    ("row", "is_trusted", "becomes", "lines"),
+    [
+        pytest.param(State.WARM, True, STOPPED, [("warm.outdated", "info")], id="warm: nobody gets it"),
+        pytest.param(State.WARM, False, STOPPED, [("warm.outdated", "info")], id="warm, untrusted"),
+        pytest.param(State.ASSIGNED, True, SESSION, [("sessions.outdated", "warning")], id="assigned: goes on"),
+        pytest.param(None, False, SESSION, [("sessions.outdated", "warning")], id="may be somebody's"),
+    ],
+)
+async def test_what_becomes_of_notebooks_of_other_settings(
+    service: Start,
+    backend: FakeBackend,
+    row: State | None,
+    is_trusted: bool,  # noqa: FBT001
+    becomes: str,
+    lines: list[tuple[str, str]],
+) -> None:
+    for key in (KEY, "current"):
+        await backend.start(key)
+    fake = backend.notebooks[KEY]
+    fake.running = replace(fake.running, is_current=False)
+    async with service(adopt=False) as made:
+        if row is not None:
+            written(made.ledger, row)
+            await made.ledger.flush()
+        made.ledger.is_trusted = is_trusted
+        with capture_logs() as logs:
+            await recovery.adopt(made.pools, made.ledger)
+        assert [n.key for n in made.pool if n.state is State.WARM] == []
+        assert (made.pools.find(KEY) is not None) == (becomes is SESSION)
+        await made.at_rest()
+        told = [line for line in logs if line["event"] != "orphan.stopped"]
+        assert [(line["event"], line["log_level"], line["count"], line["pool"]) for line in told] == [
+            (*line, 1, "main") for line in lines
+        ]
+        assert (KEY in backend.stopped) == (becomes is STOPPED)
+        if becomes is STOPPED:
+            await made.ledger.flush()
+            assert KEY not in await made.ledger.rows()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,25 @@ async def test_the_death_of_a_task_is_logged_with_its_name() -> None:
     ]
 
 
+async def test_a_failure_that_the_caller_awaits_is_told_to_the_caller_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work() -> None:
+        raise RuntimeError("out of luck")
+
+    with capture_logs() as logs:
+        with pytest.raises(RuntimeError, match="out of luck"):
+            await asyncio.shield(tasks.spawn(work(), "doomed", awaited=True))
+        left = tasks.spawn(work(), "its caller was cancelled", awaited=True)
+        await asyncio.wait({left})
+        await asyncio.sleep(0)
+        assert left not in tasks._alive
+        del left
+        gc.collect()
+    assert logs == []
+    assert caplog.text == ""
+
+
 async def test_a_cancelled_task_is_no_death() -> None:
     with capture_logs() as logs:
         task = tasks.spawn(asyncio.Event().wait(), "endless")

@@ -162,14 +162,14 @@ class Pool:
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
-        """Take over a notebook that nobody held; one that does not answer is reaped."""
+        """Take over a notebook that nobody held; one of other settings, or that does not answer, is reaped."""
         notebook = self._enter(running)
         assert notebook.upstream is not None
-        answers = await notebook.upstream.answers()
+        answers = running.is_current and await notebook.upstream.answers()
         if notebook.state is State.STARTING and answers:
             self._move(notebook, State.WARM, Reason.ADOPTED)
         else:
-            self.reap(notebook, Reason.DIED)
+            self.reap(notebook, Reason.DIED if running.is_current else Reason.DRAINED)
 
     async def reconcile(self) -> None:
         """Compare the table with what the backend really runs. Does nothing while the backend is ill."""

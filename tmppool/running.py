@@ -55,6 +55,7 @@ class Running:
     ``created_at`` is wall time in epoch seconds. ``token`` is what the
     notebook asks for in ``Authorization``; the proxy says it. ``secret`` is
     known outside the notebook alone, where the backend can keep such a thing.
+    ``is_current``: it was made with the settings that its backend has now.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Running:
     token: str = field(repr=False)
     created_at: float
     secret: str = field(default="", repr=False)
+    is_current: bool = True
 
     @property
     def base_path(self) -> str:

@@ -10,15 +10,15 @@ _log = structlog.get_logger("tmppool.tasks")
 _alive: set[asyncio.Task[Any]] = set()
 
 
-def spawn(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-    """Run ``work`` beside the caller.
+def spawn(work: Coroutine[Any, Any, Any], name: str, *, awaited: bool = False) -> asyncio.Task[Any]:
+    """Run ``work`` beside the caller. ``awaited``: the caller awaits its end and so hears of its failure itself.
 
     The loop itself keeps only a weak reference to a task (Python documentation, asyncio.create_task), so a task
     that nobody holds may vanish in the middle of its work; this module holds it until it is done.
     """
     task = asyncio.get_running_loop().create_task(work, name=name)
     _alive.add(task)
-    task.add_done_callback(_done)
+    task.add_done_callback(_done_awaited if awaited else _done)
     return task
 
 
@@ -32,10 +32,13 @@ async def finish(tasks: set[asyncio.Task[Any]], grace: float) -> None:
     await asyncio.gather(*late, return_exceptions=True)
 
 
-def _done(task: asyncio.Task[Any]) -> None:
+def _done_awaited(task: asyncio.Task[Any]) -> BaseException | None:
+    """Asks for the failure, so that the loop does not call it unretrieved where the caller was cancelled meanwhile."""
     _alive.discard(task)
-    if task.cancelled():
-        return
-    error = task.exception()
+    return None if task.cancelled() else task.exception()
+
+
+def _done(task: asyncio.Task[Any]) -> None:
+    error = _done_awaited(task)
     if error is not None:
         _log.error("task.died", task=task.get_name(), error=repr(error), exc_info=error)

@@ -130,6 +130,31 @@ async def test_sessions_stay_on_sigterm_and_go_with_on_exit_stop(tmp_path: Path)
 
 
 @pytest.mark.engine
+async def test_after_a_restart_with_another_limit_a_visitor_gets_a_notebook_with_it_and_sessions_go_on(
+    tmp_path: Path,
+) -> None:
+    async def memory(taken: Taken) -> str:
+        kernel = Kernel(taken)
+        await kernel.begin()
+        return await kernel.run(
+            "from glob import glob\n"
+            "paths = glob('/sys/fs/cgroup/memory.max') + glob('/sys/fs/cgroup/memory/memory.limit_in_bytes')\n"
+            "print(open(paths[0]).read().strip())"
+        )
+
+    async with running(tmp_path, "docker", "--pool-size=3", "--warm=1", "--mem-limit=512m") as service:
+        before = await service.spawn()
+        await service.until(lambda stats: stats["warm"] == 1)
+        await service.stop()
+        service.options += ["--mem-limit=300m"]
+        await service.start(warm=1)
+        assert await memory(await service.spawn()) == f"{300 << 20}\n"
+        assert await memory(before) == f"{512 << 20}\n"
+        told = {line["event"]: line["count"] for line in service.events if line["event"].endswith(".outdated")}
+        assert told == {"warm.outdated": 1, "sessions.outdated": 1}
+
+
+@pytest.mark.engine
 async def test_two_services_on_one_engine_leave_each_other_and_the_operators_containers_alone(tmp_path: Path) -> None:
     async def docker(*words: str) -> str:
         child = await asyncio.create_subprocess_exec("docker", *words, stdout=asyncio.subprocess.PIPE)

@@ -7,18 +7,23 @@ import pytest
 from tmppool.backends import seccomp
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import (
+    PROFILE_LABEL,
     SECRET_LABEL,
     EngineFacts,
     ImageFacts,
     container_config,
     container_name,
+    has_profile,
     image_facts,
     labels,
+    mount,
     network_config,
     network_name,
+    profile,
     secret_of,
     token_of,
 )
+from tmppool.errors import BackendError
 from tmppool.running import digest
 
 KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
@@ -205,8 +210,13 @@ def test_a_container_on_a_bridge_to_the_internet_listens_to_it_and_may_ask_for_n
         pytest.param({"oom_score": 99}, with_host(OomScoreAdj=99), id="whom the kernel ends first"),
         pytest.param({"runtime": "runsc"}, with_host(Runtime="runsc"), id="runtime"),
         pytest.param(
-            {"binds": ("/data:/data:ro", "/talks:/talks:ro")},
-            with_host(Binds=["/data:/data:ro", "/talks:/talks:ro"]),
+            {"binds": ("/data:/data:ro", "/talks:/talks")},
+            with_host(
+                Mounts=[
+                    {"Type": "bind", "Source": "/data", "Target": "/data", "ReadOnly": True},
+                    {"Type": "bind", "Source": "/talks", "Target": "/talks", "ReadOnly": False},
+                ]
+            ),
             id="binds",
         ),
         pytest.param({"extra_hosts": ("db:10.0.0.5",)}, with_host(ExtraHosts=["db:10.0.0.5"]), id="hosts"),
@@ -307,6 +317,72 @@ def test_what_makes_a_container_ours() -> None:
     assert labels(SPEC) == {"tmppool.service": "talks", "tmppool.pool": "main"}
     assert container_name(SPEC, KEY) == f"tmppool-talks-{digest(KEY)}"
     assert KEY not in container_name(SPEC, KEY)
+
+
+# Directories of the host
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [("/a:/b", ("/a", "/b", False)), ("/a:/b:rw", ("/a", "/b", False)), ("/a b:/c/d:ro", ("/a b", "/c/d", True))],
+)
+def test_a_directory_of_the_host_is_mounted_where_and_how_the_entry_says(
+    entry: str, expected: tuple[str, str, bool]
+) -> None:
+    found = mount(entry)
+    assert found.pop("Type") == "bind"
+    assert tuple(found.values()) == expected
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "foo", "/a", "a:/b", "/a:b", "/a:/b:", "/a:/b:z", "/a:/b:ro:ro", "/a::ro", ":/b"]
+)
+def test_an_entry_that_names_no_two_paths_is_one_sentence(entry: str) -> None:
+    with pytest.raises(BackendError) as caught:
+        mount(entry)
+    assert str(caught.value).startswith(f"--host-directories: {entry!r} is not allowed: an entry is /host:/container")
+    assert not caught.value.transient
+
+
+# What a pool's containers have in common
+
+
+def test_two_containers_of_the_same_settings_have_one_profile_whatever_else_they_have() -> None:
+    assert profile(SPEC, IMAGE, EngineFacts()) == profile(replace(SPEC), replace(IMAGE), EngineFacts())
+    assert profile(SPEC, IMAGE, EngineFacts()) == profile(replace(SPEC, start_timeout=7.0), IMAGE, EngineFacts())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *(parameters.values[0] for parameters in test_each_limit_is_one_setting.pytestmark[0].args[1]),
+        {"command": "other {base_path}"}, {"port": 9999},
+        {"user": "1000:100"}, {"uids": range(20_000, 29_999)}, {"network": "isolated"}, {"network": "bridge"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_another_setting_is_another_profile(changed: dict[str, object]) -> None:
+    assert profile(replace(SPEC, **changed), IMAGE, EngineFacts()) != profile(SPEC, IMAGE, EngineFacts())
+
+
+@pytest.mark.parametrize(
+    ("image", "engine"),
+    [
+        pytest.param(replace(IMAGE, id="sha256:def"), EngineFacts(), id="image"),
+        pytest.param(IMAGE, EngineFacts(seccomp="{}"), id="seccomp"),
+        pytest.param(IMAGE, EngineFacts(seccomp=None), id="the engine's seccomp"),
+        pytest.param(IMAGE, EngineFacts(has_swappiness=True), id="swappiness"),
+    ],
+)
+def test_another_image_or_filter_is_another_profile(image: ImageFacts, engine: EngineFacts) -> None:
+    assert profile(SPEC, image, engine) != profile(SPEC, IMAGE, EngineFacts())
+
+
+def test_a_container_without_a_profile_or_with_another_was_made_with_other_settings() -> None:
+    wanted = profile(SPEC, IMAGE, EngineFacts())
+    assert has_profile({"Config": {"Labels": {PROFILE_LABEL: wanted}}}, wanted)
+    assert not has_profile({"Config": {"Labels": {PROFILE_LABEL: "other"}}}, wanted)
+    assert not any(has_profile({"Config": config}, wanted) for config in ({}, {"Labels": None}, {"Labels": {}}))
 
 
 # Networks

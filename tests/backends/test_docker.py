@@ -111,6 +111,20 @@ class TestDockerOnABridge:
 class TestOnTheEngine:
     pytestmark = on_an_engine
 
+    async def test_what_was_made_with_other_settings_is_told_and_still_reached(self, site: DockerSite) -> None:
+        running = await (await site.make()).start(KEY)
+        for more, is_current in (
+            ({}, True),
+            ({"start_timeout": 9.0}, True),
+            ({"memory": 1 << 29}, False),
+            ({"seccomp": "engine"}, False),
+            ({"network": "isolated"}, False),
+        ):
+            (listed,) = await (await site.make(**more)).list()
+            assert (listed.is_current, listed.token) == (is_current, running.token), more
+            async with Upstream(listed) as upstream:
+                assert await upstream.answers()
+
     async def test_the_real_jupyter_starts_and_ends(self, site: DockerSite) -> None:
         backend = await site.make(command=DEFAULT_COMMAND, start_timeout=60.0)
         running = await backend.start(KEY)
@@ -221,6 +235,7 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         "Created": "2026-01-01T00:00:00.123456789Z",
         "Config": {"Env": ["JUPYTER_TOKEN=the-token"], "Labels": {"tmppool.secret": "the-secret"}},
         "State": {"Running": True, "Pid": 1},
+        "HostConfig": {"NetworkMode": network_name(spec(network="bridge"))},
         "NetworkSettings": {"Networks": {network_name(spec(network="bridge")): {"IPAddress": "10.9.8.7"}}},
     }
     made.answers |= {
@@ -256,6 +271,11 @@ async def test_what_runs_is_listed_with_its_token_and_address(backend: DockerBac
     assert (listed.dial.host, listed.dial.port) == ("10.9.8.7", 8888)
     (query,) = [query for _, path, query in small.asked if path.endswith("/containers/json")]
     assert json.loads(query["filters"]) == {"label": [f"tmppool.service={spec().service}", "tmppool.pool=main"]}
+
+
+async def test_one_that_a_service_before_profiles_made_is_not_current(backend: DockerBackend) -> None:
+    (listed,) = await backend.list()
+    assert not listed.is_current
 
 
 async def test_a_notebook_that_the_engine_cannot_show_now_is_not_taken_for_gone(

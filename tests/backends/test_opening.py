@@ -125,7 +125,7 @@ async def test_one_user_for_all_is_tried_as_it_is(small: Docile, docker: aiodock
         ("uids and gids must be in range 0-2147483647", "--container-user or --container-uids: "),
         ('exec: "/bin/sh": stat /bin/sh: no such file or directory', "--image: "),
         ("Minimum memory limit allowed is 6MB", "--mem-limit: "),
-        ("bind source path does not exist: /x", "--host-directories: "),
+        ('invalid mount config for type "bind": bind source path does not exist: /cpu', "--host-directories: "),
         ("error setting rlimits", "--nofile-limit, --memlock-limit or --sigpending-limit: "),
         ("something\nnobody foresaw", ""),
     ],
@@ -156,7 +156,7 @@ class TestOnTheEngine:
             ({"user": "nobody-has-this"}, None, "--container-user: "),
             ({"uids": range(2**31, 2**31 + 5)}, None, "--container-user or --container-uids: "),
             ({"nofile": 1 << 40}, None, "--nofile-limit, --memlock-limit or --sigpending-limit: "),
-            ({"binds": ("/nowhere:x",)}, None, "--host-directories: "),
+            ({"binds": ("/nowhere/at/all:/x:ro",)}, None, "--host-directories: "),
             ({"extra_hosts": ("nonsense",)}, None, "--extra-hosts: "),
         ],
     )

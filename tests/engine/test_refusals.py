@@ -5,6 +5,8 @@ from pathlib import Path
 import aiodocker
 import pytest
 
+from tests.acceptance.harness import IMAGE, Service
+from tests.acceptance.test_mistakes import start
 from tests.test_app import settings
 from tmppool import app
 from tmppool.errors import ConfigError
@@ -41,6 +43,27 @@ async def test_a_seccomp_profile_that_is_none_ends_the_start(tmp_path: Path, pro
     sentence = await refused(tmp_path, seccomp=str(tmp_path / "profile.json"))
     assert sentence.startswith("--seccomp: ")
     assert words in sentence
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--runtime=nobody-has-this",
+        "--mem-limit=1m",
+        "--host-directories=foo",
+        "--host-directories={home}/none:/x:ro",
+        "--extra-hosts=foo",
+    ],
+)
+async def test_a_refusal_is_one_line_on_standard_error_and_makes_nothing(tmp_path: Path, option: str) -> None:
+    options = Service(tmp_path, "docker", f"--image={IMAGE}", option.format(home=tmp_path)).options
+    status, said = await start(*options)
+    (line,) = said.splitlines()
+    assert status == 2
+    assert option.partition("=")[0] in line
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.engine

@@ -154,7 +154,7 @@ async def _containers(backend: DockerBackend) -> AsyncIterator[Start]:
         yield start
     finally:
         removals = [engine.remove(backend.docker, name) for name in names]
-        await asyncio.shield(spawn(_all(removals), "remove canaries"))
+        await asyncio.shield(spawn(_all(removals), "remove canaries", awaited=True))
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -4,18 +4,22 @@ Field names and meanings: Docker Engine API v1.41, ContainerCreate. What breaks 
 the README's table of settings.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from tmppool.backends import seccomp
 from tmppool.backends.base import Spec
 from tmppool.backends.uids import UID_LABEL
+from tmppool.errors import BackendError
 from tmppool.running import digest
 
 SERVICE_LABEL = "tmppool.service"
 POOL_LABEL = "tmppool.pool"
 KEY_LABEL = "tmppool.key"
 LANDING_LABEL = "tmppool.landing"
+PROFILE_LABEL = "tmppool.profile"
 SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
 
 HOME = "/home/notebook"
@@ -132,6 +136,38 @@ def container_config(
     }
 
 
+def profile(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
+    """Return a digest of all that a pool's containers have in common: one of another digest had other settings.
+
+    Raises BackendError, as ``mount`` does.
+    """
+    common = container_config(spec, "", "", image, engine, uid=0 if spec.user is None else None)
+    numbers = None if spec.user else [spec.uids.start, spec.uids.stop]
+    text = json.dumps([common, spec.port, numbers], sort_keys=True)
+    return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
+
+
+def has_profile(shown: dict[str, Any], wanted: str) -> bool:
+    """Whether a container of ours was made with these settings (ContainerInspect's answer)."""
+    return (shown["Config"].get("Labels") or {}).get(PROFILE_LABEL) == wanted
+
+
+def mount(entry: str) -> dict[str, Any]:
+    """Return the engine's Mount for ``/host:/container``, with ``:ro`` or ``:rw`` (as without) behind it.
+
+    Unlike an entry of Binds it makes no directory on the host where there is none: the engine refuses it.
+    Raises BackendError.
+    """
+    source, target, mode = [*entry.split(":"), "rw"][:3] if entry.count(":") in (1, 2) else ("", "", "")
+    if not (source.startswith("/") and target.startswith("/") and mode in ("ro", "rw")):
+        raise BackendError(
+            f"--host-directories: {entry!r} is not allowed: an entry is /host:/container, with :ro or :rw behind it"
+            " or nothing",
+            transient=False,
+        )
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": mode == "ro"}
+
+
 def token_of(shown: dict[str, Any]) -> str:
     """Return the token that a container of ours was made with (ContainerInspect's answer)."""
     prefix = f"{_TOKEN}="
@@ -178,7 +214,7 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
         # Nobody answers there: neither a name nor what is asked about it gets out, and no look-up waits.
         config["Dns"] = ["127.0.0.1"]
     if spec.binds:
-        config["Binds"] = list(spec.binds)
+        config["Mounts"] = [mount(entry) for entry in spec.binds]
     if spec.extra_hosts:
         config["ExtraHosts"] = list(spec.extra_hosts)
     return config

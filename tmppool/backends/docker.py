@@ -19,13 +19,15 @@ from tmppool.backends import engine, opening, uids
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
     KEY_LABEL,
+    PROFILE_LABEL,
     SECRET_LABEL,
     EngineFacts,
     ImageFacts,
     container_config,
     container_name,
+    has_profile,
     labels,
-    network_name,
+    profile,
     secret_of,
     token_of,
 )
@@ -60,6 +62,7 @@ class DockerBackend:
         self._docker: aiodocker.Docker | None = None
         self._image = ImageFacts()
         self._engine = EngineFacts()
+        self._profile = ""
         self._handles: dict[str, _Handle] = {}
         self._starting: set[str] = set()
 
@@ -89,6 +92,7 @@ class DockerBackend:
             except BackendError as error:
                 self._spec = replace(self._spec, network="isolated")
                 notes.append(f"{error}: using --network isolated, one internal bridge, instead of none")
+        self._profile = profile(self._spec, self._image, self._engine)
         if self._spec.network != "none":
             await opening.make_network(self.docker, self._spec)
         await opening.try_out(self.docker, self._spec, self._image, self._engine)
@@ -188,7 +192,7 @@ class DockerBackend:
 
         def config(uid: int | None) -> dict[str, Any]:
             made = self.container_config(key, token, uid)
-            made["Labels"][SECRET_LABEL] = secret  # labels are not seen from inside
+            made["Labels"] |= {SECRET_LABEL: secret, PROFILE_LABEL: self._profile}  # not seen from inside
             return made
 
         if spec.user is not None:
@@ -204,8 +208,9 @@ class DockerBackend:
     async def _dial(self, key: str, container_id: str) -> Dial:
         """Find out how to reach the container, and keep what that needs."""
         shown = await self._show(container_id)
-        if self._spec.network != "none":
-            address = shown["NetworkSettings"]["Networks"][network_name(self._spec)]["IPAddress"]
+        network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the spec's
+        if network != "none":
+            address = shown["NetworkSettings"]["Networks"][network]["IPAddress"]
             self._handles[key] = _Handle(container_id, None)
             return Dial(address, self._spec.port)
         namespace = await self._namespace(shown, container_id)
@@ -273,7 +278,8 @@ class DockerBackend:
         except _GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
-        return Running(key, dial, token_of(shown), created, secret_of(shown))
+        is_current = has_profile(shown, self._profile)
+        return Running(key, dial, token_of(shown), created, secret_of(shown), is_current)
 
     async def _missed(self) -> set[str]:
         """Keys that we hold but that the engine no longer runs."""

@@ -99,7 +99,7 @@ async def create(docker: aiodocker.Docker, name: str, config: dict[str, Any]) ->
     Raises BackendError; lets DockerError 404 and 409 pass.
     """
     work = call("create a container", docker.containers.create(config, name=name), CREATE_TIMEOUT)
-    making = spawn(work, "create a container")
+    making = spawn(work, "create a container", awaited=True)
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:

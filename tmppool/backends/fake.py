@@ -54,7 +54,7 @@ class FakeBackend:
         app = web.Application(client_max_size=1 << 30)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         app.router.add_route("*", "/{path:.*}", functools.partial(self._answer, key))
-        opening = spawn(_open(runner), "open a fake notebook")
+        opening = spawn(_open(runner), "open a fake notebook", awaited=True)
         try:
             await asyncio.shield(opening)
         except asyncio.CancelledError:

@@ -22,6 +22,8 @@ from tmppool.errors import BackendError, ImageError
 from tmppool.tasks import spawn
 
 _SETTINGS = (
+    ("invalid mount config", "--host-directories"),  # first: it tells a path, which may hold any of the words
+    ("duplicate mount point", "--host-directories"),
     ("seccomp", "--seccomp"),
     ("unknown runtime", "--runtime"),
     ("/bin/sh", "--image"),
@@ -36,8 +38,8 @@ _SETTINGS = (
     ("pids", "--pids-limit"),
     ("oom_score", "--oom-score"),
     ("oom score", "--oom-score"),
-    ("volume specification", "--host-directories"),
     ("bind", "--host-directories"),
+    ("mount a directory onto a file", "--host-directories"),
     ("extra host", "--extra-hosts"),
     ("add-host", "--extra-hosts"),
 )
@@ -91,7 +93,7 @@ async def try_out(docker: aiodocker.Docker, spec: Spec, image: ImageFacts, facts
     except (BackendError, aiodocker.DockerError) as error:
         raise BackendError(_refusal(spec, error), transient=False) from error
     finally:
-        await asyncio.shield(spawn(engine.remove(docker, name), "remove a trial"))
+        await asyncio.shield(spawn(engine.remove(docker, name), "remove a trial", awaited=True))
 
 
 def _refusal(spec: Spec, error: BackendError | aiodocker.DockerError) -> str:
