@@ -57,18 +57,19 @@ def _seccomp(facts: Facts) -> Opinion:
     return holds("seccomp" in _options(facts), "system calls are filtered", "the engine cannot filter system calls")
 
 
-def _lsm(facts: Facts) -> Opinion:
+def _has_any(names: tuple[str, ...], otherwise: str, facts: Facts) -> Opinion:
     if "SecurityOptions" not in facts.info:
         return unknown("the engine does not say")
-    found = [name for name in ("apparmor", "selinux") if name in _options(facts)]
-    return holds(bool(found), " and ".join(found), "neither AppArmor nor SELinux is active")
+    found = [name for name in names if name in _options(facts)]
+    return holds(bool(found), " and ".join(found), otherwise)
+
+
+def _lsm(facts: Facts) -> Opinion:
+    return _has_any(("apparmor", "selinux"), "neither AppArmor nor SELinux is active", facts)
 
 
 def _user_namespaces(facts: Facts) -> Opinion:
-    if "SecurityOptions" not in facts.info:
-        return unknown("the engine does not say")
-    found = [name for name in ("userns", "rootless") if name in _options(facts)]
-    return holds(bool(found), " and ".join(found), "a container's user numbers are the host's own")
+    return _has_any(("userns", "rootless"), "a container's user numbers are the host's own", facts)
 
 
 def _controllers(facts: Facts) -> Opinion:

@@ -15,8 +15,6 @@ from tmppool.web.front import code_in, form_in, refuse_ahead
 from tmppool.web.session import ends
 from tmppool.web.site import Site
 
-_NO_STORE = {"Cache-Control": "no-store"}
-
 
 class Api:
     def __init__(self, site: Site, admission: Admission) -> None:
@@ -37,16 +35,16 @@ class Api:
                 notebook = await self._site.assign(pool, None, None)
         except RefusedError as error:
             if not error.retry_after:
-                return self._json({"status": "wrong-code", "message": str(error)}, 403)
+                return self._site.json({"status": "wrong-code", "message": str(error)}, 403)
             body = {"status": "limited", "message": str(error)}
-            return self._json(body, 429, {"Retry-After": str(error.retry_after)})
+            return self._site.json(body, 429, {"Retry-After": str(error.retry_after)})
         except PoolEmptyError as error:
             is_full = isinstance(error, PoolFullError)
             body = {"status": "full" if is_full else "warming", "message": str(error)}
-            return self._json(body, 429 if is_full else 503, {"Retry-After": str(error.retry_after)})
+            return self._site.json(body, 429 if is_full else 503, {"Retry-After": str(error.retry_after)})
         origin = "" if self._site.domain is None else self._site.origin_of(notebook, self._site.client(request))
         url, token = origin + base_path(notebook.key), session_token(notebook)
-        return self._json({"url": url, "token": token, "pool": pool.name, **ends(pool, notebook)})
+        return self._site.json({"url": url, "token": token, "pool": pool.name, **ends(pool, notebook)})
 
     def _may_read(self, request: web.Request) -> bool:
         """Whether ``--allow-origin`` lets the page that asks see the answer."""
@@ -64,7 +62,7 @@ class Api:
             "container_image": self._site.images[pool.name],
             **counts,
         }
-        return self._json(body)
+        return self._site.json(body)
 
     async def health(self, request: web.Request) -> web.Response:
         """GET /health: 200 when a visitor can be served, 503 with the reasons when not."""
@@ -76,15 +74,12 @@ class Api:
             checks.append({"service": f"backend of {pool.name}", "ok": not pool.illness, "message": pool.illness})
         ledger = {"service": "ledger", "ok": self._site.ledger.is_durable, "_ignore_failure": True}
         is_healthy = all(check["ok"] for check in checks)
-        return self._json({"ok": is_healthy, "checks": [*checks, ledger]}, 200 if is_healthy else 503)
+        return self._site.json({"ok": is_healthy, "checks": [*checks, ledger]}, 200 if is_healthy else 503)
 
     async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS: what ``--allow-origin`` and its siblings permit."""
         del request
         return web.Response(status=204, headers=self._site.cors)
-
-    def _json(self, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-        return web.json_response(body, status=status, headers={**_NO_STORE, **self._site.cors, **(headers or {})})
 
 
 def require_token(request: web.BaseRequest, token: str | None) -> None:

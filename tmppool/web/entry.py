@@ -46,8 +46,7 @@ class Entry:
             self._set_cookie(request, response, pool, notebook, Role.OWNER)
             return response
         ticket = self._handoffs.issue(notebook.key)
-        query = f"{'&' if '?' in location else '?'}token={ticket}"
-        return _moved(f"{self._site.origin_of(notebook, client)}{location}{query}")
+        return _moved(self._site.origin_of(notebook, client) + links.with_query(location, f"token={ticket}"))
 
     async def receive(
         self, request: web.BaseRequest, pool: Pool, notebook: Notebook, path: str

@@ -28,7 +28,7 @@ def target_of(raw: str, landing: str) -> str:
     query = _POOL.sub("", query).lstrip("&")
     if path == "/":
         path = landing
-    return f"{path}{'&' if '?' in path else '?'}{query}" if mark and query else path
+    return with_query(path, query) if mark and query else path
 
 
 def pool_of(raw: str) -> str | None:
@@ -59,7 +59,12 @@ def document_of(target: str) -> str | None:
 def fresh(path: str, pool: str | None) -> str:
     """Return the launch link that opens what was open at ``path`` below another notebook of that pool."""
     link = f"/{path}" if re.split("[/?]", path, maxsplit=1)[0] in PREFIXES else "/"
-    return link if pool is None else f"{link}{'&' if '?' in link else '?'}pool={pool}"
+    return link if pool is None else with_query(link, f"pool={pool}")
+
+
+def with_query(link: str, more: str) -> str:
+    """Return the link with ``more`` in its query, behind what is there."""
+    return f"{link}{'&' if '?' in link else '?'}{more}"
 
 
 def action_of(raw: str) -> str:

@@ -31,8 +31,6 @@ _MESSAGES = {
     413: "What was sent is larger than this service takes.",
 }
 
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
 _log = structlog.get_logger("tmppool.web")
 
 
@@ -105,7 +103,7 @@ def _say(
     if wants_page(request):
         response = pages.error(status, _TITLES.get(status, "Something failed"), message)
     else:
-        response = web.json_response({"message": message.strip()}, status=status, headers=_HEADERS)
+        response = web.json_response({"message": message.strip()}, status=status, headers={"Cache-Control": "no-store"})
     for name in ("Allow", "Sec-WebSocket-Version"):
         if error is not None and name in error.headers:
             response.headers[name] = error.headers[name]

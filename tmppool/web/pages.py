@@ -75,7 +75,7 @@ class Static:
             raise web.HTTPNotFound
         body, kind = found
         age = "public, max-age=31536000, immutable" if request.query.get("v") == __version__ else "no-cache"
-        headers = {"Content-Type": kind, "Cache-Control": age, "X-Content-Type-Options": "nosniff"}
+        headers = {"Content-Type": kind, "Cache-Control": age}
         return web.Response(body=body, headers=headers)
 
 

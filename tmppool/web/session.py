@@ -1,7 +1,6 @@
 """The life of one session, for those who hold it: when it ends, to end it, and to share it; for programs and people."""
 
 import time
-from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -13,13 +12,12 @@ from tmppool.web import access, links
 from tmppool.web.access import Access
 from tmppool.web.entry import Entry
 from tmppool.web.pages import Pages
-from tmppool.web.site import Site
+from tmppool.web.site import NO_STORE, Site
 from tmppool.web.user import User
 
 _MAX_PATH = 2000  # characters
 _SEE_OTHER = 303
 _AS_IN_PATHS = "/%:@!$&'()*+,;=~"
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Session:
@@ -37,10 +35,10 @@ class Session:
         pool, notebook, may = found
         if request.method == "DELETE":
             pool.reap(notebook, Reason.ENDED)
-            return self._json({"state": "gone", "reason": Reason.ENDED, "explanation": EXPLANATIONS[Reason.ENDED]})
+            return self._site.json({"state": "gone", "reason": Reason.ENDED, "explanation": EXPLANATIONS[Reason.ENDED]})
         if request.method == "POST":
             pool.touch(notebook)
-        return self._json({"state": "live", "now": time.time(), "role": may.role, **ends(pool, notebook)})
+        return self._site.json({"state": "live", "now": time.time(), "role": may.role, **ends(pool, notebook)})
 
     async def share(self, request: web.Request) -> web.Response:
         """POST …/share: the link that lets others in. DELETE: they are out, and that link never works again."""
@@ -49,7 +47,7 @@ class Session:
             return found
         pool, notebook, _ = found
         await self._site.share(notebook, is_shared=request.method == "POST")
-        return self._json({"url": self._share_url(request, pool, notebook)})
+        return self._site.json({"url": self._share_url(request, pool, notebook)})
 
     async def page(self, request: web.Request) -> web.Response:
         """GET /session/<key>: the owner's page."""
@@ -58,9 +56,8 @@ class Session:
             return found
         pool, notebook, _ = found
         path = _path(request)
-        now = pool.clock()
-        idle = notebook.active_at + pool.limits.idle - now if pool.limits.idle else None
-        life = notebook.expires_at - now if notebook.expires_at is not None else None
+        now = time.time()
+        left = {name: None if at is None else (at - now) / 60 for name, at in ends(pool, notebook).items()}
         return self._pages.render(
             "session",
             200,
@@ -69,8 +66,8 @@ class Session:
             notebook_url=base_path(notebook.key) + (path or self._site.landing[pool.name].lstrip("/")),
             share_url=self._share_url(request, pool, notebook) or "",
             document=links.document_of(f"/{path}") or "",
-            idle_minutes=None if idle is None else idle / 60,
-            lifetime_minutes=None if life is None else life / 60,
+            idle_minutes=left["idle_expires_at"],
+            lifetime_minutes=left["expires_at"],
         )
 
     async def act(self, request: web.Request) -> web.Response:
@@ -111,10 +108,7 @@ class Session:
             return None
         origin = self._site.origin_of(notebook, self._site.client(request))
         path = _path(request) or self._site.landing[pool.name].lstrip("/")
-        return f"{origin}{base_path(notebook.key)}{path}{'&' if '?' in path else '?'}token={token}"
-
-    def _json(self, body: dict[str, Any]) -> web.Response:
-        return web.json_response(body, headers={**_NO_STORE, **self._site.cors})
+        return origin + links.with_query(base_path(notebook.key) + path, f"token={token}")
 
 
 def ends(pool: Pool, notebook: Notebook) -> dict[str, float | None]:
@@ -134,4 +128,4 @@ def _path(request: web.Request) -> str | None:
 
 
 def _moved(location: str) -> web.Response:
-    return web.Response(status=_SEE_OTHER, headers={"Location": location, **_NO_STORE})
+    return web.Response(status=_SEE_OTHER, headers={"Location": location, **NO_STORE})

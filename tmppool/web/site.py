@@ -23,6 +23,7 @@ from tmppool.web import hosts, links
 
 _log = structlog.get_logger("tmppool.site")
 
+NO_STORE = {"Cache-Control": "no-store"}
 _COOKIE_AGE = 7 * 86400  # seconds
 
 
@@ -125,6 +126,10 @@ class Site:
             samesite="Lax",
             secure=client.scheme == "https",
         )
+
+    def json(self, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+        """Return an answer for programs, under ``cors``."""
+        return web.json_response(body, status=status, headers={**NO_STORE, **self.cors, **(headers or {})})
 
     async def assign(self, pool: Pool, visitor: str | None, document: str | None) -> Notebook:
         """Give a notebook away, write that down, and start the document's kernel beside it.

@@ -11,7 +11,7 @@ from tmppool.web import links
 from tmppool.web.entry import MOVED_HEADERS, Entry
 from tmppool.web.gate import TARGET
 from tmppool.web.pages import Pages, wants_page
-from tmppool.web.site import Site
+from tmppool.web.site import NO_STORE, Site
 
 _ENDED = 424  # what JupyterLab and thebe understand as "no server there" (JupyterHub documentation)
 _GONE = 410
@@ -19,7 +19,6 @@ _NOT_FOUND = 404
 _BAD_GATEWAY = 502
 _FOUND = 302
 _UNKNOWN = "There is no notebook at this address: it ended some time ago, or never was."
-_NO_STORE = {"Cache-Control": "no-store"}
 
 _log = structlog.get_logger("tmppool.proxy")
 
@@ -72,11 +71,11 @@ class User:
             self._entry.forget(request, response, key)
             return response
         facts = {"message": explanation, "state": "gone", "reason": reason, "explanation": explanation}
-        headers = {"Access-Control-Allow-Origin": "*", **_NO_STORE}
+        headers = {"Access-Control-Allow-Origin": "*", **NO_STORE}
         return web.json_response({**facts, "fresh_url": fresh}, status=_ENDED, headers=headers)
 
     def _unreachable(self, request: web.Request) -> web.Response:
         message = "The notebook does not answer. It may be starting again; try once more in a moment."
         if wants_page(request):
             return self._pages.error(_BAD_GATEWAY, "No answer", message)
-        return web.json_response({"message": message}, status=_BAD_GATEWAY, headers=_NO_STORE)
+        return web.json_response({"message": message}, status=_BAD_GATEWAY, headers=NO_STORE)
