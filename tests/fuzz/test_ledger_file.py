@@ -1,8 +1,6 @@
 """A ledger whose file was damaged anywhere: said in the log at most, and the service goes on."""
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,21 +9,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.fuzz.effort import examples
+from tests.test_ledger import opened
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import Notebook, Reason, State, Transition
 
 pytestmark = pytest.mark.corpus
 
 KEYS = [f"{number:022d}" for number in range(40)]
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Ledger]:
-    ledger = await Ledger.open(path)
-    try:
-        yield ledger
-    finally:
-        await ledger.close()
 
 
 async def write(ledger: Ledger, keys: list[str]) -> None:

@@ -450,3 +450,12 @@ async def eventually(look: Callable[[], object], within: float = PATIENCE) -> No
             if look():
                 return
             await asyncio.sleep(pause)
+
+
+@contextlib.asynccontextmanager
+async def scripted(folder: Path, script: Script) -> AsyncIterator[House]:
+    """Open a house whose stranger keeps to this script, for as many tests as are to share it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        async with opened(folder, monkeypatch) as house:
+            house.stranger.script = script
+            yield house

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.proxy.corpus import CASES, NO_PLACE, OWN, PASSED, REFUSED, WAITS, Case
 from tests.proxy.corpus_readers import Seen, agreed, by_h11, strict, whole
-from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
+from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, quiet, scripted
 from tmppool.proxy import headers
 
 pytestmark = [pytest.mark.corpus, pytest.mark.asyncio(loop_scope="module")]
@@ -59,10 +59,8 @@ class Recorder:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[House, Recorder]]:
     recorder = Recorder()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        async with opened(tmp_path_factory.mktemp("state"), monkeypatch) as house:
-            house.stranger.script = recorder
-            yield house, recorder
+    async with scripted(tmp_path_factory.mktemp("state"), recorder) as house:
+        yield house, recorder
 
 
 def filled(house: House, text: str) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.proxy.corpus_answers import ANSWERS, BROKEN, COOKIES, FIELDS, WHOLE, Answer
-from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, opened
+from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, scripted
 from tmppool.proxy import headers
 
 pytestmark = [pytest.mark.corpus, pytest.mark.asyncio(loop_scope="module")]
@@ -50,10 +50,8 @@ class Liar:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[House, Liar]]:
     liar = Liar()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        async with opened(tmp_path_factory.mktemp("state"), monkeypatch) as house:
-            house.stranger.script = liar
-            yield house, liar
+    async with scripted(tmp_path_factory.mktemp("state"), liar) as house:
+        yield house, liar
 
 
 _count = itertools.count()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.proxy.corpus import CASES, PASSED, Case
 from tests.proxy.corpus_readers import Seen, by_h11, by_llhttp, strict
-from tests.proxy.stage import CutError, EagerPeer, House, opened, quiet
+from tests.proxy.stage import CutError, EagerPeer, House, quiet, scripted
 from tests.proxy.test_corpus import SEEN, Recorder, check_seen, filled, pieces, say
 from tmppool.proxy.wire import BadMessageError, parse_request
 
@@ -60,10 +60,8 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
     recorder = Recorder()
     failures: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        async with opened(tmp_path_factory.mktemp("state"), monkeypatch) as house:
-            house.stranger.script = recorder
-            yield house, recorder, failures
+    async with scripted(tmp_path_factory.mktemp("state"), recorder) as house:
+        yield house, recorder, failures
 
 
 async def answers(visitor: EagerPeer) -> list[int]:
