@@ -188,11 +188,12 @@ EVIL = {
     "endless-header": 502,
     "endless-interim": 502,
     "endless-chunk-size": 502,
+    "late-endless-chunk-size": 0,
     "unasked-101": 502,
     "two-lengths": 502,
     "split-answer": 0,
 }
-"""What a visitor gets for what a hostile server answers; 0 is an answer that is broken off."""
+"""What a visitor gets for what a hostile server answers; 0 is an answer that is broken off, its head being sent on."""
 
 
 async def test_what_a_hostile_server_answers_harms_nobody(tmp_path: Path, figure: Figure) -> None:

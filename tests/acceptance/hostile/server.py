@@ -6,6 +6,7 @@
 import json
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -61,6 +62,14 @@ def forever(head: bytes, piece: bytes):
         yield piece
 
 
+def after(head: bytes, pieces):
+    """The head alone, and what follows once it has arrived for certain."""
+    yield head
+    time.sleep(0.5)
+    yield from pieces
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
@@ -71,7 +80,8 @@ EVIL = {
     "endless-header": lambda: forever(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65_536),
     "endless-interim": lambda: forever(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "endless-body": lambda: forever(b"HTTP/1.1 200 OK\r\n\r\n", b"z" * 65_536),
-    "endless-chunk-size": lambda: forever(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0" * 65_536),
+    "endless-chunk-size": lambda: forever(CHUNKED + b"0" * 65_536, b"0" * 65_536),
+    "late-endless-chunk-size": lambda: after(CHUNKED, forever(b"", b"0" * 65_536)),
     "unasked-101": lambda: [SWITCH % b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="],
     "split-answer": lambda: [
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
