@@ -12,7 +12,7 @@ TESTS = ROOT / "tests"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "backoff", "tasks", "running", "pool_settings"),
-    ("upstream", "config", "build_report"),
+    ("upstream", "config", "build_report", "recipes"),
     ("notebook", "build_image"),
     ("policy", "backends"),
     ("pool",),
@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 ONLY = {
     "config": {"app", "slices", "__main__"},
     "pool_settings": {"config", "app", "slices"},
+    "recipes": {"build_image", "app", "__main__"},
     "build_image": {"app", "__main__"},
 }
 """Rooms that nobody else may know."""

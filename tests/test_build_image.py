@@ -3,26 +3,23 @@
 import asyncio
 import io
 import os
-import re
-import subprocess
-import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tmppool import build_image
-from tmppool.build_image import BuildOptions, Recipe
+from tmppool import build_image, recipes
 from tmppool.build_report import Report, StepError
 from tmppool.errors import ImageError
+from tmppool.recipes import BuildOptions, Recipe
 
 OPTIONS = BuildOptions()
 
 
 @pytest.fixture(autouse=True)
 def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PIP_INDEX_URL", *build_image.CERTIFICATES):
+    for name in ("PIP_INDEX_URL", *recipes.CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -35,7 +32,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (recipe / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
     (recipe / "home" / "a.txt").write_text("a")
     (root / "no-recipe").mkdir()
-    monkeypatch.setattr(build_image, "images_dir", lambda: root)
+    monkeypatch.setattr(recipes, "images_dir", lambda: root)
     return root
 
 
@@ -48,115 +45,6 @@ def shown() -> Console:
 async def report(tmp_path: Path, shown: Console) -> AsyncIterator[Report]:
     async with Report("image 'toy'", tmp_path / "kept" / "build.log", shown) as report:
         yield report
-
-
-def test_the_checkout_has_its_recipes() -> None:
-    assert "debian" in build_image.recipes()
-    for name in build_image.recipes():
-        files = Recipe.read(name).files
-        assert files["base"].startswith(b"#!/bin/sh")
-        assert b"ARG BASE\nFROM ${BASE}" in files["Dockerfile"]
-
-
-@pytest.mark.parametrize("script", ["base", "start-notebook.sh", "profile.sh"])
-def test_debians_scripts_are_posix_shell(script: str) -> None:
-    path = build_image.images_dir() / "debian" / script
-    assert subprocess.run(["sh", "-n", str(path)], check=False).returncode == 0
-
-
-def test_an_installed_package_has_its_recipes_beside_its_modules(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "tmppool"
-    package.mkdir()
-    monkeypatch.setattr(build_image, "__file__", str(package / "build_image.py"))
-    assert build_image.images_dir() == tmp_path / "images"
-    (package / "images").mkdir()
-    assert build_image.images_dir() == package / "images"
-
-
-def test_only_directories_with_a_dockerfile_are_recipes(images: Path) -> None:
-    assert build_image.recipes() == ["toy"]
-
-
-def test_names_are_stable(images: Path) -> None:
-    one, two = Recipe.read("toy"), Recipe.read("toy")
-    assert one.image(OPTIONS) == two.image(OPTIONS)
-    assert re.fullmatch(r"tmppool/toy:[0-9a-f]{8}", one.image(OPTIONS))
-    assert re.fullmatch(r"tmppool/toy-base:[0-9a-f]{8}", one.base(OPTIONS))
-
-
-@pytest.mark.parametrize(
-    ("path", "base_too"), [("base", True), ("Dockerfile", False), ("home/a.txt", False), ("home/new.txt", False)]
-)
-def test_a_changed_file_changes_the_name(images: Path, path: str, *, base_too: bool) -> None:
-    before = Recipe.read("toy")
-    (images / "toy" / path).write_text("changed")
-    after = Recipe.read("toy")
-    assert after.image(OPTIONS) != before.image(OPTIONS)
-    assert (after.base(OPTIONS) != before.base(OPTIONS)) is base_too
-
-
-def test_a_renamed_file_changes_the_name(images: Path) -> None:
-    before = Recipe.read("toy").image(OPTIONS)
-    (images / "toy" / "home" / "a.txt").rename(images / "toy" / "home" / "b.txt")
-    assert Recipe.read("toy").image(OPTIONS) != before
-
-
-@pytest.mark.parametrize(
-    ("options", "base_changes", "image_changes"),
-    [
-        (BuildOptions(suite="trixie"), True, True),
-        (BuildOptions(mirror="http://mirror.example/debian"), True, True),
-        (BuildOptions(pip_index="http://index.example/simple"), False, True),
-        (BuildOptions(ca_bundle=Path("/etc/ca.pem")), False, False),
-        (BuildOptions(log=Path("/var/log/build.log")), False, False),
-        (BuildOptions(fresh=True), False, False),
-    ],
-)
-def test_only_options_that_end_up_in_the_image_change_its_name(
-    images: Path, options: BuildOptions, *, base_changes: bool, image_changes: bool
-) -> None:
-    recipe = Recipe.read("toy")
-    assert (recipe.base(options) != recipe.base(OPTIONS)) is base_changes
-    assert (recipe.image(options) != recipe.image(OPTIONS)) is image_changes
-
-
-def test_leftovers_of_python_do_not_change_the_name(images: Path) -> None:
-    before = Recipe.read("toy").image(OPTIONS)
-    (images / "toy" / "__pycache__").mkdir()
-    (images / "toy" / "__pycache__" / "x.pyc").write_bytes(b"x")
-    assert Recipe.read("toy").image(OPTIONS) == before
-
-
-def test_the_context_depends_on_contents_alone(images: Path) -> None:
-    before = Recipe.read("toy").context(b"CA", 1e9)
-    for number, path in enumerate((images / "toy").rglob("*")):
-        path.chmod(0o700)
-        os.utime(path, (number, number))
-    assert Recipe.read("toy").context(b"CA", 1e9) == before
-    with tarfile.open(fileobj=io.BytesIO(before)) as tar:
-        modes = {entry.name: oct(entry.mode) for entry in tar}
-        bundle = tar.extractfile("ca-bundle.crt")
-        assert bundle is not None
-        assert bundle.read() == b"CA"
-    assert modes == {"Dockerfile": "0o644", "base": "0o755", "ca-bundle.crt": "0o644", "home/a.txt": "0o644"}
-
-
-def test_the_environment_fills_in_what_was_not_given(tmp_path: Path) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.write_text("CA")
-    environ = {"PIP_CERT": "/nowhere/ca.pem", "SSL_CERT_FILE": str(bundle), "PIP_INDEX_URL": "http://index.example"}
-    assert OPTIONS.resolved({}) == OPTIONS
-    assert OPTIONS.resolved(environ) == BuildOptions(ca_bundle=bundle, pip_index="http://index.example")
-    given = BuildOptions(ca_bundle=Path("/mine"), pip_index="http://mine.example")
-    assert given.resolved(environ) == given
-
-
-def test_certificates() -> None:
-    assert OPTIONS.certificates() == b""
-    with pytest.raises(ImageError, match=r"CA bundle /nowhere/ca\.pem cannot be read: No such file"):
-        BuildOptions(ca_bundle=Path("/nowhere/ca.pem")).certificates()
 
 
 async def test_an_unknown_name_lists_what_there_is(images: Path) -> None:

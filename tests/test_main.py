@@ -47,6 +47,7 @@ MISTAKES = [
     ),
     (["build-image"], "the following arguments are required: NAME"),
     (["build-image", "debian", "--bogus"], "unrecognized arguments: --bogus"),
+    (["build-image", "debian", "--build-arg=WITH_R"], "--build-arg: 'WITH_R' is not NAME=VALUE"),
 ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from tmppool import __version__, app, build_image, config, log, slices
+from tmppool import __version__, app, build_image, config, log, recipes, slices
 from tmppool.audit import inspection, report, startup
 from tmppool.audit.sums import Planned
 from tmppool.errors import ConfigError, ImageError, TmppoolError
@@ -162,14 +162,31 @@ def _unknown(word: str) -> str:
     return f"{name} is not an option;{hint} --help-all lists them"
 
 
+def _build_argument(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not (name and equals):
+        raise ConfigError(f"--build-arg: {word!r} is not NAME=VALUE")
+    return name, value
+
+
 def _build_image(words: list[str]) -> int:
     parser = _Parser(prog="tmppool build-image", description="Build a notebook image; no registry is needed.")
-    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(build_image.recipes())}")
+    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(recipes.names())}")
     parser.add_argument("--mirror", help="package mirror of the distribution")
     parser.add_argument("--pip-index", help="index that pip installs from")
     parser.add_argument("--ca-bundle", type=Path, help="extra certificates to trust while building")
+    parser.add_argument("--base", metavar="IMAGE", help="build on this image instead of making one")
+    parser.add_argument(
+        "--build-arg", metavar="NAME=VALUE", action="append", default=[], help="as in docker build; more than once"
+    )
     found = parser.parse_args([_dashed(word) for word in words])
-    options = build_image.BuildOptions(mirror=found.mirror, pip_index=found.pip_index, ca_bundle=found.ca_bundle)
+    options = recipes.BuildOptions(
+        mirror=found.mirror,
+        pip_index=found.pip_index,
+        ca_bundle=found.ca_bundle,
+        base=found.base,
+        arguments=tuple(_build_argument(word) for word in found.build_arg),
+    )
     try:
         sys.stdout.write(f"{asyncio.run(build_image.build(found.name, options))}\n")
     except ImageError as error:

@@ -19,7 +19,7 @@ import platformdirs
 import structlog
 import uvloop
 
-from tmppool import build_image, log, recovery, slices, timers
+from tmppool import build_image, log, recipes, recovery, slices, timers
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
@@ -144,8 +144,8 @@ def _backend(parts: _Parts, spec: Spec) -> Backend:
     if parts.kind == "process":
         if "{port}" not in spec.command:
             raise ConfigError("--command: without containers it must hold {port}, since each notebook needs its own")
-        recipe = build_image.images_dir() / "debian"
-        return ProcessBackend(spec, ProcessPaths(parts.state, recipe / "home", recipe))
+        debian = recipes.images_dir() / "debian"
+        return ProcessBackend(spec, ProcessPaths(parts.state, debian / "home", debian))
     module, _, name = BACKENDS[parts.kind].partition(":")
     made: Backend = getattr(importlib.import_module(module), name)(spec)
     return made
@@ -156,7 +156,7 @@ async def _have_image(settings: Settings) -> None:
     if settings.image != DEFAULT_IMAGE or await engine.has_image(DEFAULT_IMAGE):
         return
     _log.info("image.building", image=DEFAULT_IMAGE, message="once, a few minutes")
-    await build_image.build("debian", build_image.BuildOptions())
+    await build_image.build("debian", recipes.BuildOptions())
 
 
 # Opening

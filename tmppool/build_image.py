@@ -1,38 +1,18 @@
-"""Build a notebook image from a recipe, without any registry.
-
-A recipe is a directory in ``images/`` that holds
-
-``base``
-    A POSIX shell script that makes a root file system in the (new, empty) directory ``$1``. Its environment names
-    ``SUITE`` and ``MIRROR`` (each may be empty: the script's own choice) and ``CACHE``, a directory for downloads that
-    are worth keeping. It runs as root with mounts and processes of its own, so whatever it leaves behind ends with it;
-    the last line it prints says why it failed.
-``Dockerfile``
-    Begins with ``ARG BASE`` and ``FROM ${BASE}``. Its context is the recipe's directory and a file ``ca-bundle.crt``
-    (certificates to trust while building; empty when there are none, never to be kept in the image). A file that
-    begins with ``#!`` is executable. ``PIP_INDEX_URL`` and the proxies are build arguments. A stage labelled
-    ``tmppool.stage=build`` is dropped after the build.
-
-That makes two images, ``tmppool/NAME-base:HASH`` and ``tmppool/NAME:HASH`` (also ``:latest``). The hash is that of all
-that goes in, so an image that exists is an image that need not be built.
-"""
+"""Build a notebook image from its recipe on a Docker Engine, without any registry."""
 
 import asyncio
-import hashlib
 import io
-import json
 import mmap
 import os
 import shutil
 import signal
-import tarfile
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import aiodocker
 import aiohttp
@@ -42,96 +22,13 @@ from rich.console import Console
 
 from tmppool.build_report import Report, StepError
 from tmppool.errors import ImageError
+from tmppool.recipes import BuildOptions, Recipe
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 CALL = 60.0  # seconds for one engine call that is no stream
 STALL = 900.0  # seconds that a stream or a tool may be silent
-CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
 BASE_DOCKERFILE = "FROM scratch\nADD rootfs.tar /\n"
 NOT_FOUND = 404
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How to build; ``None`` leaves the choice to the environment and then to the recipe."""
-
-    mirror: str | None = None  # URL of the distribution's packages
-    pip_index: str | None = None  # URL; else PIP_INDEX_URL
-    ca_bundle: Path | None = None  # PEM file, used while building only; else what CERTIFICATES name
-    suite: str | None = None  # the distribution's release
-    log: Path | None = None  # else build-NAME.log in the user's cache directory
-    fresh: bool = False  # build though nothing changed, to take in newer packages
-
-    def resolved(self, environ: Mapping[str, str]) -> Self:
-        """Fill in what ``environ`` knows."""
-        bundles = (Path(environ[key]) for key in CERTIFICATES if environ.get(key))
-        return replace(
-            self,
-            pip_index=self.pip_index or environ.get("PIP_INDEX_URL") or None,
-            ca_bundle=self.ca_bundle or next((path for path in bundles if path.is_file()), None),
-        )
-
-    def certificates(self) -> bytes:
-        """Return the bundle's content, empty without one; raise ``ImageError`` when it cannot be read."""
-        try:
-            return self.ca_bundle.read_bytes() if self.ca_bundle else b""
-        except OSError as error:
-            raise ImageError(f"the CA bundle {self.ca_bundle} cannot be read: {error.strerror}") from error
-
-
-def images_dir() -> Path:
-    """Return the directory of the recipes: in an installed package beside the modules, else in the checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "images"
-    return inside if inside.is_dir() else package.parent / "images"
-
-
-def recipes() -> list[str]:
-    """Return the names that can be built, sorted."""
-    return sorted(path.parent.name for path in images_dir().glob("*/Dockerfile"))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe's files by their relative POSIX path, read at one moment."""
-
-    name: str
-    files: Mapping[str, bytes] = field(repr=False)
-
-    @classmethod
-    def read(cls, name: str) -> Self:
-        """Raise ``ImageError`` when there is no such recipe."""
-        if name not in recipes():
-            raise ImageError(f"there is no image '{name}' to build; there is: {', '.join(recipes()) or 'none at all'}")
-        root = images_dir() / name
-        paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
-        return cls(name, {path.relative_to(root).as_posix(): path.read_bytes() for path in paths})
-
-    def base(self, options: BuildOptions) -> str:
-        """Return the base image's full name."""
-        facts = [options.suite, options.mirror, hashlib.sha256(self.files["base"]).hexdigest()]
-        return f"tmppool/{self.name}-base:{_hash(facts)}"
-
-    def image(self, options: BuildOptions) -> str:
-        """Return the image's full name, such as ``tmppool/debian:3f2a91c0``."""
-        content = [(path, hashlib.sha256(data).hexdigest()) for path, data in sorted(self.files.items())]
-        return f"tmppool/{self.name}:{_hash([self.base(options), options.pip_index, content])}"
-
-    def context(self, certificates: bytes, now: float) -> bytes:
-        """Return the build context, an uncompressed tar of the contents alone, dated ``now`` (Unix time)."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as tar:
-            for path, data in sorted({**self.files, "ca-bundle.crt": certificates}.items()):
-                entry = tarfile.TarInfo(path)
-                entry.size, entry.mtime = len(data), now
-                entry.mode = 0o755 if data.startswith(b"#!") else 0o644
-                tar.addfile(entry, io.BytesIO(data))
-        return packed.getvalue()
-
-
-def _hash(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
 
 
 async def build(
@@ -144,8 +41,11 @@ async def build(
     """
     options = await asyncio.to_thread((options or BuildOptions()).resolved, os.environ)
     recipe = await asyncio.to_thread(Recipe.read, name)
-    image = recipe.image(options)
+    recipe.check(options)
     async with _connected(engine) as docker:
+        if options.base:
+            options = replace(options, base=await _id(docker, options.base))
+        image = recipe.image(options)
         if options.fresh or not await _exists(docker, image):
             log = options.log or user_cache_path("tmppool") / f"build-{name}.log"
             async with Report(f"image '{name}'", log, console) as report:
@@ -173,6 +73,13 @@ async def _connected(engine: str | None) -> AsyncIterator[aiodocker.Docker]:
             raise ImageError(f"the Docker Engine at {where} failed: {error or 'it did not answer in time'}") from error
 
 
+async def _id(docker: aiodocker.Docker, image: str) -> str:
+    """Return what names this very image, whatever its tag may name later; raise ``ImageError`` when there is none."""
+    if not await _exists(docker, image):
+        raise ImageError(f"the base image '{image}' is not on this engine: docker pull {image}, or docker load it")
+    return str((await docker.images.inspect(image))["Id"])
+
+
 async def _exists(docker: aiodocker.Docker, image: str) -> bool:
     try:
         await docker.images.inspect(image)
@@ -197,11 +104,9 @@ class _Build:
             await self.report.note(f"certificates to trust while building: {self.options.ca_bundle}")
         context = self.recipe.context(await asyncio.to_thread(self.options.certificates), time.time())
         base = self.recipe.base(self.options)
-        if self.options.fresh or not await _exists(self.docker, base):
+        if not self.options.base and (self.options.fresh or not await _exists(self.docker, base)):
             await self._make_base(base)
-        arguments = {"BASE": base, **_proxies(os.environ)}
-        if self.options.pip_index:
-            arguments["PIP_INDEX_URL"] = self.options.pip_index
+        arguments = self.recipe.build_arguments(self.options, os.environ)
         try:
             async with self.report.step(f"install the notebook: {image}"):
                 await self._engine_build(io.BytesIO(context), image, arguments)
@@ -219,9 +124,9 @@ class _Build:
         environ = {"SUITE": self.options.suite or "", "MIRROR": self.options.mirror or "", "CACHE": str(cache)}
         try:
             async with self.report.step("make the base system from packages"):
-                await asyncio.to_thread((work / "base").write_bytes, self.recipe.files["base"])
+                await asyncio.to_thread(_write, work / "recipe", self.recipe.base_files)
                 own = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
-                await self._tool(*own, "sh", str(work / "base"), str(rootfs), environ=environ)
+                await self._tool(*own, "sh", str(work / "recipe" / "base"), str(rootfs), environ=environ)
             async with self.report.step(f"pack the base system: {base}"):
                 await self._tool("tar", "--numeric-owner", "-C", str(rootfs), "-cf", str(work / "rootfs.tar"), ".")
                 await asyncio.to_thread((work / "Dockerfile").write_text, BASE_DOCKERFILE)
@@ -280,9 +185,10 @@ async def _within(awaitable: Any, who: str) -> Any:
         raise StepError(f"{who} was silent for {STALL:.0f} s") from error
 
 
-def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    names = (name for key in PROXIES for name in (key, key.lower()))
-    return {name: environ[name] for name in names if environ.get(name)}
+def _write(directory: Path, files: Mapping[str, bytes]) -> None:
+    for path, data in files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(data)
 
 
 def _work_dir(cache: Path) -> str:

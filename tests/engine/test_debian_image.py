@@ -14,7 +14,8 @@ from rich.console import Console
 
 from tmppool.backends.base import Spec
 from tmppool.backends.container import HOME
-from tmppool.build_image import BuildOptions, build
+from tmppool.build_image import build
+from tmppool.recipes import BuildOptions
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
 

@@ -1,0 +1,144 @@
+"""A recipe: what a notebook image is made of, and the names that follow from it.
+
+A recipe is a directory in ``images/`` that holds
+
+``base``
+    A POSIX shell script that makes a root file system in the (new, empty) directory ``$1``. Its environment names
+    ``SUITE`` and ``MIRROR`` (each may be empty: the script's own choice) and ``CACHE``, a directory for downloads that
+    are worth keeping. It runs as root with mounts and processes of its own, so whatever it leaves behind ends with it;
+    the last line it prints says why it failed. Tools of its own lie beside it, in files or directories whose names
+    begin with ``mkimage``.
+``Dockerfile``
+    Begins with ``ARG BASE`` (a default may follow) and ``FROM ${BASE}``. Its context is the recipe's directory and a
+    file ``ca-bundle.crt`` (certificates to trust while building; empty when there are none, never to be kept in the
+    image). A file that begins with ``#!`` is executable. ``PIP_INDEX_URL`` and the proxies are build arguments, and
+    whatever else it declares with ``ARG``. A stage labelled ``tmppool.stage=build`` is dropped after the build.
+
+That makes two images, ``tmppool/NAME-base:HASH`` and ``tmppool/NAME:HASH`` (also ``:latest``). The hash is that of all
+that goes in, so an image that exists is an image that need not be built.
+"""
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from tmppool.errors import ImageError
+
+CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+_GIVEN = ("BASE", "PIP_INDEX_URL")  # build arguments that have options of their own
+_ARGUMENT = re.compile(rb"^ARG +(\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build; ``None`` leaves the choice to the environment and then to the recipe."""
+
+    mirror: str | None = None  # URL of the distribution's packages
+    pip_index: str | None = None  # URL; else PIP_INDEX_URL
+    ca_bundle: Path | None = None  # PEM file, used while building only; else what CERTIFICATES name
+    suite: str | None = None  # the distribution's release
+    base: str | None = None  # an image that the engine has, to build on instead of making one
+    arguments: tuple[tuple[str, str], ...] = ()  # further build arguments: name and value
+    log: Path | None = None  # else build-NAME.log in the user's cache directory
+    fresh: bool = False  # build though nothing changed, to take in newer packages
+
+    def resolved(self, environ: Mapping[str, str]) -> Self:
+        """Fill in what ``environ`` knows."""
+        bundles = (Path(environ[key]) for key in CERTIFICATES if environ.get(key))
+        return replace(
+            self,
+            pip_index=self.pip_index or environ.get("PIP_INDEX_URL") or None,
+            ca_bundle=self.ca_bundle or next((path for path in bundles if path.is_file()), None),
+        )
+
+    def certificates(self) -> bytes:
+        """Return the bundle's content, empty without one; raise ``ImageError`` when it cannot be read."""
+        try:
+            return self.ca_bundle.read_bytes() if self.ca_bundle else b""
+        except OSError as error:
+            raise ImageError(f"the CA bundle {self.ca_bundle} cannot be read: {error.strerror}") from error
+
+
+def images_dir() -> Path:
+    """Return the directory of the recipes: in an installed package beside the modules, else in the checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "images"
+    return inside if inside.is_dir() else package.parent / "images"
+
+
+def names() -> list[str]:
+    """Return the names that can be built, sorted."""
+    return sorted(path.parent.name for path in images_dir().glob("*/Dockerfile"))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe's files by their relative POSIX path, read at one moment."""
+
+    name: str
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """Raise ``ImageError`` when there is no such recipe."""
+        if name not in names():
+            raise ImageError(f"there is no image '{name}' to build; there is: {', '.join(names()) or 'none at all'}")
+        root = images_dir() / name
+        paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+        return cls(name, {path.relative_to(root).as_posix(): path.read_bytes() for path in paths})
+
+    @property
+    def base_files(self) -> dict[str, bytes]:
+        """What the base image is made with."""
+        return {path: data for path, data in self.files.items() if path == "base" or path.startswith("mkimage")}
+
+    def base(self, options: BuildOptions) -> str:
+        """Return the base image's full name."""
+        facts = [options.suite, options.mirror, _content(self.base_files)]
+        return options.base or f"tmppool/{self.name}-base:{_hash(facts)}"
+
+    def image(self, options: BuildOptions) -> str:
+        """Return the image's full name, such as ``tmppool/debian:3f2a91c0``."""
+        facts = [self.base(options), options.pip_index, sorted(options.arguments), _content(self.files)]
+        return f"tmppool/{self.name}:{_hash(facts)}"
+
+    def check(self, options: BuildOptions) -> None:
+        """Raise ``ImageError`` when the recipe knows nothing of a build argument."""
+        known = {name.decode() for name in _ARGUMENT.findall(self.files["Dockerfile"])}.difference(_GIVEN)
+        for name, _ in options.arguments:
+            if name not in known:
+                there = f"; there is: {', '.join(sorted(known))}" if known else ""
+                raise ImageError(f"the image '{self.name}' has no build argument '{name}'{there}")
+
+    def build_arguments(self, options: BuildOptions, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return what goes into the engine's build: base, index, proxies, and what was asked for."""
+        proxies = (name for key in PROXIES for name in (key, key.lower()))
+        index = {"PIP_INDEX_URL": options.pip_index} if options.pip_index else {}
+        passed = {name: environ[name] for name in proxies if environ.get(name)}
+        return {"BASE": self.base(options), **index, **passed, **dict(options.arguments)}
+
+    def context(self, certificates: bytes, now: float) -> bytes:
+        """Return the build context, an uncompressed tar of the contents alone, dated ``now`` (Unix time)."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for path, data in sorted({**self.files, "ca-bundle.crt": certificates}.items()):
+                entry = tarfile.TarInfo(path)
+                entry.size, entry.mtime = len(data), now
+                entry.mode = 0o755 if data.startswith(b"#!") else 0o644
+                tar.addfile(entry, io.BytesIO(data))
+        return packed.getvalue()
+
+
+def _content(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    return [(path, hashlib.sha256(data).hexdigest()) for path, data in sorted(files.items())]
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
