@@ -28,7 +28,8 @@ settings.register_profile("tmppool", deadline=None, database=None, suppress_heal
 settings.load_profile("tmppool")
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no tracebacks with files to read
 
-GROUPS = ("engine", "browser", "process", "slow", "corpus")
+GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch")
+ARCH_TOOLS = ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg")
 _lacking: dict[str, str] = {}
 
 
@@ -42,8 +43,13 @@ def lacks(group: str) -> str:
         return "" if has_browser else "playwright or Chromium is not installed"
     if group == "corpus":
         return ""
+    if group == "arch":
+        missing = [tool for tool in ARCH_TOOLS if not shutil.which(tool)]
+        if os.geteuid() != 0:
+            return "making a file system from packages takes root"
+        return f"{', '.join(missing)} not installed (scripts/packages does it)" if missing else ""
     if group == "slow":
-        return "" if shutil.which("slowhttptest") else "slowhttptest is not installed (scripts/slowhttptest does it)"
+        return "" if shutil.which("slowhttptest") else "slowhttptest is not installed (scripts/packages does it)"
     return "" if asyncio.run(engine.answers()) else "no Docker Engine answers (scripts/engine starts one)"
 
 

@@ -17,6 +17,7 @@ export LC_ALL=C
 readonly SELF=${BASH_SOURCE[0]}
 HERE=$(cd -- "$(dirname -- "$SELF")" && pwd)
 readonly HERE
+readonly MEMORY=/dev/shm # of the inner half's own: gpg's sockets need a short path, and a full disk has no room to say so
 readonly INSTALLING=946684800 # the date that programs write which run at installation, if no other is asked for
 
 usage() {
@@ -199,16 +200,11 @@ run_apart() {
 finish() {
     local status=$?
     trap '' HUP INT TERM
-    if [[ ${inside:-} ]]; then
-        kill -KILL "$inside" 2>/dev/null || :
-        wait "$inside" 2>/dev/null || :
-        ((status < 128)) || say "ended by a signal; nothing is left behind"
-    fi
-    if [[ ${partial:-} ]]; then
-        rm -f -- "$partial"
-    fi
+    [[ ! ${inside:-} ]] || kill -KILL "$inside" 2>/dev/null || :
+    [[ ! ${partial:-} ]] || rm -f -- "$partial" "$output.packages"
     exec {alive}>&-
-    wait "$cleaner" 2>/dev/null || :
+    wait "$cleaner" || : # it ends when all else has
+    ((status <= 128)) || say "ended by a signal; nothing is left behind"
     exit "$status"
 }
 
@@ -259,16 +255,21 @@ step() {
     (
         set -e
         "$@"
-    ) 2>&1 | tee "$work/log" >&2
+    ) 2>&1 | tee "$MEMORY/log" >&2
     status=${PIPESTATUS[0]}
     set -e
     ((status == 0)) || die "could not $title: $(reason)"
 }
 
-# What the tools called errors, else the last that they said.
+# A full disk, whatever the tool made of it; what pacman called errors, or its scripts; else the last that was said.
 reason() {
+    local log=$MEMORY/log
+    if grep -q 'No space left on device' "$log" || (($(stat -f -c '%a * %S' "$work") < 1 << 20)); then
+        echo "no space is left in $(dirname "$work")"
+        return
+    fi
     {
-        grep -m 4 -E '^(==> )?(error|ERROR):' "$work/log" || grep -v '^[[:space:]]*$' "$work/log" | tail -n 1
+        grep -m 4 '^error:' "$log" || grep -m 1 '^==> ERROR:' "$log" || grep -v '^[[:space:]]*$' "$log" | tail -n 1
     } | sed -E 's/^(==> )?(error|ERROR): *//' | paste -sd ';' | sed 's/;/; /g'
 }
 
@@ -280,6 +281,7 @@ make_inside() {
     export TMPDIR=$work/tmp
     mkdir -m 0755 "$root" "$TMPDIR"
     mount --bind "$root" "$root" # arch-chroot wants a mount
+    mount -t tmpfs -o mode=0700,size=64m tmpfs "$MEMORY"
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$INSTALLING}
 
     write_pacman_conf
@@ -298,7 +300,7 @@ make_inside() {
 write_pacman_conf() {
     printf '%s\n' "$servers" >"$work/mirrorlist"
     sed "s|^Include = .*|Include = $work/mirrorlist|" "$HERE/mkimage/pacman-$arch.conf" >"$work/pacman.conf"
-    sed -i "/^\[options\]/a GPGDir = $work/gnupg" "$work/pacman.conf"
+    sed -i "/^\[options\]/a GPGDir = $MEMORY/gnupg" "$work/pacman.conf"
 }
 
 # pacman-key reads one directory, on Debian another than on Arch: here, and here only, the chosen one lies over both.
@@ -309,8 +311,8 @@ host_keyring() {
             mount --bind "$keyring" "$place"
         fi
     done
-    mkdir -m 0700 "$work/gnupg"
-    local key=(pacman-key --config "$work/pacman.conf" --gpgdir "$work/gnupg")
+    mkdir -m 0700 "$MEMORY/gnupg"
+    local key=(pacman-key --config "$work/pacman.conf" --gpgdir "$MEMORY/gnupg")
     "${key[@]}" --init
     "${key[@]}" --populate "$distribution"
 }

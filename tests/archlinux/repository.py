@@ -5,6 +5,7 @@ all that runs at a build is real (pacstrap, pacman, pacman-key, gpg, locale-gen)
 """
 
 import os
+import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 BUILDER = 65534  # makepkg refuses to run as root
+MACHINE = platform.machine()
 ROOT = Path(__file__).parents[2]
-PROVIDED = [
-    *(line for line in (ROOT / "images/archlinux/mkimage/packages").read_text().split("\n") if line and line[0] != "#"),
-]
+_LISTED = (ROOT / "images/archlinux/mkimage/packages").read_text().splitlines()
+PROVIDED = [line for line in _LISTED if line and not line.startswith("#")]
 PKGBUILD = """
 pkgname={name}
 pkgver=1.0
@@ -25,7 +26,6 @@ arch=({arch})
 license=(custom)
 provides=({provides})
 options=(!strip !zipman !purge docs libtool staticlibs emptydirs)
-install={install}
 package() {{
     {commands}
 }}
@@ -57,37 +57,51 @@ class Repository:
         (self.keyring / "archlinux-trusted").write_text(f"{fingerprint}:4:\n")
         (self.keyring / "archlinux-revoked").write_text("")
         self._gpg("keys", "--export", "--output", str(self.keyring / "archlinux.gpg"))
-        self.add("core", "system", f'tar -C "$pkgdir" --exclude=.dockerenv --exclude=dev/* -xpf {system}', provides=PROVIDED)
+        self.add(
+            "core", "system", f'tar -C "$pkgdir" --exclude=.dockerenv --exclude=dev/* -xpf {system}', provides=PROVIDED
+        )
         places = ("usr/share/pacman/keyrings", "usr/share/keyrings")  # Arch's, and where Debian's pacman-key looks
         commands = "\n".join(f'install -Dm644 -t "$pkgdir/{place}" {self.keyring}/*' for place in places)
         self.add("core", "archlinux-keyring", commands)
         self.add("extra", "hello", _program("hello", "Hello from a package."))
         self.add("extra", "forged", _program("forged", "Nobody should read this."), keys="other-keys")
+        altered = self.add("extra", "altered", _program("altered", "Honest."))
+        altered.write_bytes(altered.read_bytes()[:-1] + b"!")
+        self.add("extra", "unsigned", _program("unsigned", "Who made me?"), keys="")
 
     def add(
         self, section: str, name: str, commands: str, *, keys: str = "keys", provides: list[str] | None = None
-    ) -> None:
-        """Build a package, sign it with ``keys`` and put it into the repository's ``section``."""
+    ) -> Path:
+        """Build a package, sign it with ``keys`` if named, and put it into the repository's ``section``."""
         work = self._own(f"build/{name}")
-        text = PKGBUILD.format(
-            name=name, arch="x86_64", provides=" ".join(provides or []), install="", commands=commands
-        )
+        text = PKGBUILD.format(name=name, arch=MACHINE, provides=" ".join(provides or []), commands=commands)
         (work / "PKGBUILD").write_text(text)
         self._as_builder(
-            ["makepkg", "--nodeps", "--sign", "--config", str(self._config())],
+            ["makepkg", "--nodeps", "--sign" if keys else "--nosign", "--config", str(self._config())],
             cwd=work,
-            GNUPGHOME=str(self.folder / keys),
+            GNUPGHOME=str(self.folder / (keys or "keys")),
             PKGDEST=str(work),
         )
-        folder = self.mirror / section / "os/x86_64"
+        folder = self.mirror / section / "os" / MACHINE
         folder.mkdir(parents=True, exist_ok=True)
         for path in work.glob("*.pkg.tar*"):
             shutil.move(path, folder / path.name)
-        run(["repo-add", "--quiet", f"{section}.db.tar.gz", f"{name}-1.0-1-x86_64.pkg.tar"], cwd=folder)
+        package = folder / f"{name}-1.0-1-{MACHINE}.pkg.tar.zst"
+        run(["repo-add", "--quiet", f"{section}.db.tar.gz", package.name], cwd=folder)
+        return package
+
+    def close(self) -> None:
+        for keys in ("keys", "other-keys"):
+            self._as_builder(["gpgconf", "--kill", "all"], cwd=self.folder, GNUPGHOME=str(self.folder / keys))
 
     def _config(self) -> Path:
         path = self.folder / "makepkg.conf"
-        path.write_text("source /etc/makepkg.conf\nPKGEXT='.pkg.tar'\nPACKAGER='Test <distribution@tmppool.example>'\n")
+        path.write_text(
+            "source /etc/makepkg.conf\n"
+            "PKGEXT='.pkg.tar.zst'\n"
+            "COMPRESSZST=(zstd -c -q -1 -)\n"
+            "PACKAGER='Test <distribution@tmppool.example>'\n"
+        )
         return path
 
     def _own(self, name: str) -> Path:
