@@ -169,7 +169,7 @@ check_target() {
 
 run_apart() {
     local work began=$SECONDS
-    work=$(mktemp -d -- "${TMPDIR:-/var/tmp}/mkimage-arch.XXXXXXXX") ||
+    work=$(mktemp -d -- "${TMPDIR:-/var/tmp}/mkimage-arch.XXXXXXXX" 2>/dev/null) ||
         die "no directory to work in could be made in ${TMPDIR:-/var/tmp}"
     # The cleaner reads a pipe that every process of this run holds open: its end is theirs. It is in a session of its
     # own, so what ends this one does not end it.
