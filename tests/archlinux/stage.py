@@ -1,5 +1,6 @@
 """The workshop image as it can be built without Arch Linux: on a Debian that has what pacman would have installed."""
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -32,7 +33,8 @@ def made(*command: str, stdin: bytes = b"") -> str:
 async def bare() -> str:
     """Return the base that the Debian image is built on: Python and tini, and no kernel's language."""
     await build("debian")
-    return Recipe.read("debian").base(BuildOptions().resolved(os.environ))
+    recipe = await asyncio.to_thread(Recipe.read, "debian")
+    return recipe.base(BuildOptions())
 
 
 async def system() -> str:
@@ -49,19 +51,15 @@ async def full_options() -> BuildOptions:
     return BuildOptions(base=await system(), arguments=(("WITH_JULIA", "no"),))
 
 
-async def lean_options() -> BuildOptions:
-    return BuildOptions(base=await bare(), arguments=NOTHING)
+async def built(options: BuildOptions, *more: str, files: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Build with the engine's own command, with other ``files`` in the context."""
+    return await asyncio.to_thread(_built, options, files or {}, *more)
 
 
-def built(
-    options: BuildOptions, *more: str, files: Mapping[str, str] | None = None, without: str = ""
-) -> tuple[int, str]:
-    """Build with the engine's own command, with other ``files`` in the context or ``without`` one of them."""
-    options = options.resolved(os.environ)
-    recipe = Recipe.read(NAME)
-    changed = {path: text.encode() for path, text in (files or {}).items()}
-    kept = {path: data for path, data in recipe.files.items() if path != without}
-    context = Recipe(NAME, {**kept, **changed}).context(options.certificates(), time.time())
+def _built(options: BuildOptions, files: Mapping[str, str], *more: str) -> tuple[int, str]:
+    options, recipe = options.resolved(os.environ), Recipe.read(NAME)
+    changed = {path: text.encode() for path, text in files.items()}
+    context = Recipe(NAME, {**recipe.files, **changed}).context(options.certificates(), int(time.time()))
     arguments = recipe.build_arguments(options, os.environ)
     given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
     return docker("build", *given, *more, "-", stdin=context)

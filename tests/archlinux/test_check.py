@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tests.archlinux.conftest import Lean
 from tests.archlinux.stage import CHECK, checked
 from tmppool.recipes import BuildOptions
 
@@ -38,30 +39,30 @@ TEA = '{"argv": ["tea", "{connection_file}"], "display_name": "Tea", "language":
         ("rm /opt/notebook/lib/python3*/site-packages/tornado/web.py", "boot", "the server did not start: "),
     ],
 )
-def test_what_is_wrong_is_named(lean: str, mutation: str, check: str, reason: str) -> None:
-    code, output = checked(lean, mutation, check)
+def test_what_is_wrong_is_named(lean: Lean, mutation: str, check: str, reason: str) -> None:
+    code, output = checked(lean.name, mutation, check)
     assert code == 1, output
     assert re.search(rf"^FAILED  {check} +.*{re.escape(reason)}", output, re.MULTILINE), output
     assert "1 of 1 checks failed." in output
 
 
-def test_a_kernel_that_answers_something_else_fails(lean: str) -> None:
-    code, output = checked(lean, f"sed -i 's/6 [*] 7/6 * 8/' {CHECK}", "kernel python3", "kernel bash")
+def test_a_kernel_that_answers_something_else_fails(lean: Lean) -> None:
+    code, output = checked(lean.name, f"sed -i 's/6 [*] 7/6 * 8/' {CHECK}", "kernel python3", "kernel bash")
     assert code == 1
     assert "6 times 7 gave '48'" in output
 
 
-def test_the_import_that_was_most_of_a_start_is_found_when_it_is_back(lean: str) -> None:
+def test_the_import_that_was_most_of_a_start_is_found_when_it_is_back(lean: Lean) -> None:
     options = BuildOptions().resolved(os.environ)
     given = [f"--volume={options.ca_bundle}:/ca.crt:ro", "--env=PIP_CERT=/ca.crt"] if options.ca_bundle else []
     given += [f"--env=PIP_INDEX_URL={options.pip_index}"] if options.pip_index else []
     mutation = "pip install --quiet --disable-pip-version-check --no-cache-dir rfc3987_syntax"
-    code, output = checked(lean, mutation, "boot", options=tuple(given) or ("--network=bridge",))
+    code, output = checked(lean.name, mutation, "boot", options=tuple(given) or ("--network=bridge",))
     assert code == 1, output
     assert re.search(r"^FAILED  boot .* which import is new\?$", output, re.MULTILINE), output
 
 
-def test_a_check_that_is_none_is_said(lean: str) -> None:
-    code, output = checked(lean, ":", "tea")
+def test_a_check_that_is_none_is_said(lean: Lean) -> None:
+    code, output = checked(lean.name, ":", "tea")
     assert code == 1
     assert "There is none of these checks: tea" in output

@@ -2,54 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import free_port
-from tests.archlinux.stage import built, full_options, made, said
+from tests.archlinux.conftest import Lean, Workshop
+from tests.archlinux.stage import said
 from tmppool.recipes import images_dir
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test has to build the images
 
 FETCH = images_dir() / "archlinux" / "steps" / "fetch-workshops"
 RECORD = "/opt/notebook/share/image/workshops"
-
-
-def git(where: Path, *command: str) -> str:
-    who = ("-c", "user.name=A", "-c", "user.email=a@workshop.example")
-    return subprocess.check_output(["git", "-C", where, *who, *command], text=True).strip()
-
-
-@pytest.fixture(scope="module")
-def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with two commits; the first one is tagged v1."""
-    waves = tmp_path_factory.mktemp("served") / "waves.git"
-    waves.mkdir()
-    git(waves, "init", "--quiet", "--initial-branch=main")
-    for version in ("one", "two"):
-        (waves / "intro.md").write_text(version)
-        git(waves, "add", ".")
-        git(waves, "commit", "--quiet", f"--message={version}")
-    git(waves, "tag", "v1", "HEAD~1")
-    return waves
-
-
-@pytest.fixture(scope="module")
-def server(waves: Path) -> Iterator[str]:
-    """The repository's address at a git server of this machine."""
-    port = free_port()
-    where = ("--listen=127.0.0.1", f"--port={port}", f"--base-path={waves.parent}", "--export-all", "--reuseaddr")
-    process = subprocess.Popen(
-        ["git", "daemon", "--verbose", "--log-destination=stderr", *where], stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    assert "Ready to rumble" in process.stderr.readline()
-    yield f"git://127.0.0.1:{port}/waves.git"
-    process.terminate()
-    process.wait()
-    process.stderr.close()
 
 
 def fetched(home: Path, text: str) -> tuple[int, str, str]:
@@ -65,8 +29,9 @@ def test_the_list_that_comes_with_the_image_names_no_workshop(tmp_path: Path) ->
     assert fetched(tmp_path / "home", (FETCH.parents[1] / "workshops.txt").read_text()) == (0, "", "")
 
 
-def test_a_list_is_followed(tmp_path: Path, waves: Path, server: str) -> None:
-    newest, oldest = git(waves, "rev-parse", "main"), git(waves, "rev-parse", "v1")
+def test_a_list_is_followed(tmp_path: Path, workshop: Workshop) -> None:
+    server, waves = workshop.url, workshop.path
+    newest, oldest = workshop.git("rev-parse", "main"), workshop.git("rev-parse", "v1")
     home = tmp_path / "home"
     text = f"# Ours:\n\n  {server}  # the newest\n{server} v1 old-waves\nfile://{waves} - from-a-file\nfile://{waves} main again\n"
     record = f"waves {server} - {newest}\nold-waves {server} v1 {oldest}\nfrom-a-file file://{waves} - {newest}\nagain file://{waves} main {newest}\n"
@@ -100,7 +65,8 @@ def test_a_list_is_followed(tmp_path: Path, waves: Path, server: str) -> None:
         ("http://127.0.0.1:1/waves.git", "unable to access 'http://127.0.0.1:1/waves.git/'"),
     ],
 )
-def test_a_bad_line_ends_it_with_one_sentence(tmp_path: Path, server: str, line: str, reason: str) -> None:
+def test_a_bad_line_ends_it_with_one_sentence(tmp_path: Path, workshop: Workshop, line: str, reason: str) -> None:
+    server = workshop.url
     (tmp_path / "home" / "examples").mkdir(parents=True)
     line = line.format(server=server)
     code, output, record = fetched(tmp_path / "home", f"# Ours:\n{server} - first\n{line}\n")
@@ -111,22 +77,11 @@ def test_a_bad_line_ends_it_with_one_sentence(tmp_path: Path, server: str, line:
     assert record == ""
 
 
-async def test_workshops_are_in_the_home_and_the_image_says_which(full: str, waves: Path, server: str) -> None:
-    options = await full_options()
-    files = {"workshops.txt": f"{server} v1 waves\n"}
-    tag = "tmppool/test-workshops:latest"
-    code, output = built(options, "--network=host", "--target=image", f"--tag={tag}", files=files)
-    assert code == 0, output
-    try:
-        show = f"cd /home/jovyan && stat -c '%n %u:%g %a' waves waves/* && cat waves/intro.md && ls -A waves && cat {RECORD}"
-        commit = git(waves, "rev-parse", "v1")
-        facts = f"waves 1000:100 755\nwaves/intro.md 1000:100 644\noneintro.md\nwaves {server} v1 {commit}\n"
-        assert said(tag, "sh", "-c", show) == (0, facts)
-    finally:
-        made("rmi", tag)
-
-
-async def test_a_bad_line_ends_the_build(full: str) -> None:
-    code, output = built(await full_options(), "--target=image", files={"workshops.txt": "waves\n"})
-    assert code == 1
-    assert "workshops.txt, line 1 (waves): the URL begins with none of" in output
+def test_workshops_are_in_the_home_and_the_image_says_which(lean: Lean, workshop: Workshop) -> None:
+    show = (
+        f"cd /home/jovyan && stat -c '%n %u:%g %a' waves waves/* && cat waves/intro.md && ls -A waves && cat {RECORD}"
+    )
+    commit = workshop.git("rev-parse", "v1")
+    facts = f"waves 1000:100 755\nwaves/intro.md 1000:100 644\noneintro.md\nwaves {workshop.url} v1 {commit}\n"
+    assert said(lean.name, "sh", "-c", show) == (0, facts)
+    assert f"waves {workshop.url} v1 {commit}" in lean.log

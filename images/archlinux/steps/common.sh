@@ -2,6 +2,7 @@
 # What the steps of the build share: a dot script.
 
 here=/build
+exec 2>&1 # what is said last is why a step failed
 
 # What is in this image, kept in it: WITH_R and its like in "parts", the kernels to expect in "kernels".
 facts=/opt/notebook/share/image
