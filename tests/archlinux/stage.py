@@ -26,7 +26,7 @@ def docker(*command: str, stdin: bytes = b"") -> tuple[int, str]:
 
 def made(*command: str, stdin: bytes = b"") -> str:
     code, output = docker(*command, stdin=stdin)
-    assert code == 0, output
+    assert code == 0, output[-2000:]
     return output
 
 

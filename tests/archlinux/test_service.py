@@ -21,18 +21,18 @@ async def test_a_click_ends_in_an_executed_cell_and_a_plot(full: str, tmp_path: 
 @pytest.mark.parametrize(
     ("kernel", "code", "answer"),
     [
-        ("ir", "png('x.png'); plot(faithful); x <- dev.off(); cat(6 * 7, file.size('x.png') > 1000)", "42 TRUE"),
-        ("octave", "A = rand(300); disp(norm(A / A - eye(300)) < 1e-6); save x.mat A; disp(6 * 7)", "1\n42\n"),
-        ("bash", "echo $((6 * 7)) > x && cat x && id -un", "42\njovyan\n"),
+        ("ir", "png('x.png'); plot(faithful); x <- dev.off(); cat(6 * 7, file.size('x.png') > 1000)", ["42", "TRUE"]),
+        ("octave", "A = rand(300); disp(norm(A / A - eye(300)) < 1e-6); save x.mat A; disp(6 * 7)", ["1", "42"]),
+        ("bash", "echo $((6 * 7)) > x && cat x && id -un", ["42", "jovyan"]),
     ],
 )
 async def test_every_language_computes_and_writes_for_a_visitor(
-    full: str, tmp_path: Path, kernel: str, code: str, answer: str
+    full: str, tmp_path: Path, kernel: str, code: str, answer: list[str]
 ) -> None:
     async with running(tmp_path, "docker", "--pool-size=1", image=full) as service:
         taken = Kernel(await service.spawn())
         await taken.begin(kernel)
-        assert await taken.run(code) == answer
+        assert (await taken.run(code)).split() == answer
 
 
 @pytest.mark.browser
