@@ -151,9 +151,11 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def running(home: Path, backend: str, *options: str, warm: int = 1, **more: Any) -> AsyncIterator[Service]:
+async def running(
+    home: Path, backend: str, *options: str, warm: int = 1, image: str = IMAGE, **more: Any
+) -> AsyncIterator[Service]:
     if backend == "docker":
-        options = (f"--image={IMAGE}", *options)
+        options = (f"--image={image}", *options)
     service = Service(home, backend, *options, **more)
     try:
         await service.start(warm=warm)

@@ -56,16 +56,22 @@ async def follow_link(browser: Browser, service: Service) -> Page:
         await runner.cleanup()
 
 
+async def click_and_compute(browser: Browser, service: Service) -> Page:
+    """Click, draw what the landing page's first cell draws, and compute in the second."""
+    page = await follow_link(browser, service)
+    await run_cell(page)
+    await page.locator(".jp-OutputArea-output img").first.wait_for(timeout=60_000)
+    await run_cell(page, 1, code="print(6 * 7, 'is the answer')")
+    assert "42 is the answer" in await output_of(page, 1, "answer")
+    refused = [event for event in service.events if event["level"] == "error"]
+    assert refused == []
+    return page
+
+
 @pytest.mark.parametrize("backend", [process, engine])
 async def test_a_click_ends_in_an_executed_cell_and_a_plot(backend: str, tmp_path: Path) -> None:
     async with running(tmp_path, backend, "--pool-size=2") as service, chromium() as browser:
-        page = await follow_link(browser, service)
-        await run_cell(page)
-        await page.locator(".jp-OutputArea-output img").first.wait_for(timeout=60_000)
-        await run_cell(page, 1, code="print(6 * 7, 'is the answer')")
-        assert "42 is the answer" in await output_of(page, 1, "answer")
-        refused = [event for event in service.events if event["level"] == "error"]
-        assert refused == []
+        await click_and_compute(browser, service)
 
 
 @pytest.mark.engine

@@ -23,8 +23,9 @@ class Kernel:
         self.client = taken.client
         self.id = ""
 
-    async def begin(self) -> None:
-        async with self.client() as session, session.post(f"{self.url}api/kernels") as reply:
+    async def begin(self, name: str = "python3") -> None:
+        address = f"{self.url}api/kernels"
+        async with self.client() as session, session.post(address, json={"name": name}) as reply:
             self.id = (await reply.json())["id"]
 
     async def run(self, code: str) -> str:

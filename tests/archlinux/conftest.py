@@ -1,17 +1,84 @@
-"""A package repository for all tests of the base image, made once."""
+"""A package repository and the images, each made once, when the first test asks for it."""
 
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from tests.acceptance.harness import free_port
+from tests.archlinux import stage
 from tests.archlinux.repository import Repository, run
 from tests.conftest import lacks, unavailable
+from tmppool.build_image import build
 from tmppool.recipes import BuildOptions, Recipe
 
-SYSTEM = Path(__file__).with_name("system")
+WITH_PACMAN = Path(__file__).with_name("debian-with-pacman")
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A git repository with two commits, at a git server of this machine; the first commit is tagged v1."""
+
+    path: Path
+    url: str
+
+    def git(self, *command: str) -> str:
+        who = ("-c", "user.name=A", "-c", "user.email=a@workshop.example")
+        return subprocess.check_output(["git", "-C", self.path, *who, *command], text=True).strip()
+
+
+@dataclass(frozen=True)
+class Lean:
+    """The image with every part left out that can be left out, and a workshop in it; what its build said."""
+
+    name: str
+    log: str
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    path = tmp_path_factory.mktemp("served") / "waves.git"
+    path.mkdir()
+    port = free_port()
+    workshop = Workshop(path, f"git://127.0.0.1:{port}/waves.git")
+    workshop.git("init", "--quiet", "--initial-branch=main")
+    for version in ("one", "two"):
+        (path / "intro.md").write_text(version)
+        workshop.git("add", ".")
+        workshop.git("commit", "--quiet", f"--message={version}")
+    workshop.git("tag", "v1", "HEAD~1")
+    where = ("--listen=127.0.0.1", f"--port={port}", f"--base-path={path.parent}", "--export-all", "--reuseaddr")
+    command = ["git", "daemon", "--verbose", "--log-destination=stderr", *where]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        assert "Ready to rumble" in server.stderr.readline()
+        yield workshop
+        server.terminate()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def full() -> str:
+    """The image with all that can be had here: Python with the scientific packages, the shell, R and Octave."""
+    return await build(stage.NAME, await stage.full_options())
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lean(workshop: Workshop) -> AsyncIterator[Lean]:
+    options = BuildOptions(base=await stage.system(), arguments=stage.NOTHING)
+    files = {"workshops.txt": f"{workshop.url} v1 waves\n"}
+    lean = "tmppool/test-lean:latest"
+    code, log = await stage.built(options, "--network=host", "--target=check", files=files)
+    assert code == 0, log
+    code, output = await stage.built(options, "--network=host", f"--tag={lean}", files=files)
+    assert code == 0, output
+    yield Lean(lean, log)
+    stage.made("rmi", lean)
+    stage.made("image", "prune", "--force", "--filter=label=tmppool.stage=build")
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +100,7 @@ def repository() -> Iterator[Repository]:
 def _system(folder: Path) -> Path:
     base = Recipe.read("debian").base(BuildOptions())
     image = "tmppool-test/debian-with-pacman"
-    run(["docker", "build", "--quiet", f"--build-arg=BASE={base}", f"--tag={image}", str(SYSTEM)])
+    run(["docker", "build", "--quiet", f"--build-arg=BASE={base}", f"--tag={image}", str(WITH_PACMAN)])
     container = run(["docker", "create", image, "true"]).strip()
     try:
         run(["docker", "export", f"--output={folder}/system.tar", container])

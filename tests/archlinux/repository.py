@@ -15,8 +15,8 @@ from typing import Any
 BUILDER = 65534  # makepkg refuses to run as root
 MACHINE = platform.machine()
 ROOT = Path(__file__).parents[2]
-_LISTED = (ROOT / "images/archlinux/mkimage/packages").read_text().splitlines()
-PROVIDED = [line for line in _LISTED if line and not line.startswith("#")]
+_LISTS = (ROOT / "images/archlinux/mkimage/packages", ROOT / "images/archlinux/packages/arch.txt")
+PROVIDED = sorted({line for path in _LISTS for line in path.read_text().splitlines() if line and line[0] != "#"})
 PKGBUILD = """
 pkgname={name}
 pkgver=1.0

@@ -106,7 +106,12 @@ def test_the_guide_is_one_page_whose_commands_are_all_found() -> None:
 async def test_every_command_of_the_guide_does_what_it_says(
     mirror: str, checkout: Path, repository: Repository, tmp_path: Path
 ) -> None:
-    environ = {**os.environ, "DOCKER_BUILDKIT": "0", "DEBIAN_FRONTEND": "noninteractive", "KEYRING": str(repository.keyring)}
+    environ = {
+        **os.environ,
+        "DOCKER_BUILDKIT": "0",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "KEYRING": str(repository.keyring),
+    }
     for command in COMMANDS:
         line = adapted(command, mirror, repository, tmp_path / "cache")
         if line.startswith("./start-tmpnb"):
