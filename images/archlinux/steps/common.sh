@@ -14,9 +14,14 @@ fail() {
     exit 1
 }
 
-# Print the entries of lists, one a line; "#" begins a comment.
+# Print the entries of lists: the first word of each line, unless "#" begins it.
 entries() {
-    sed -e 's/[[:space:]]*#.*//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$@"
+    cat "$@" | while read -r entry _ || [ -n "$entry" ]; do
+        case $entry in
+            "" | "#"*) ;;
+            *) echo "$entry" ;;
+        esac
+    done
 }
 
 # Note a kernel that this image must have.
