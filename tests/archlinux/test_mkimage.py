@@ -173,7 +173,7 @@ def test_only_the_keyring_differs_where_none_is_kept_and_its_master_key_is_nowhe
 def test_the_image_runs_and_its_pacman_takes_what_the_distribution_signed_and_nothing_else(
     bench: Bench, built: Path
 ) -> None:
-    tag = f"tmppool-test/arch:{os.getpid()}"
+    tag = f"tmppool-test/arch:V{os.getpid()}"
     try:
         assert bench.makes(f"--tag={tag}", f"--cache={built.parent}/cache") == tag
         layers = run(["docker", "image", "inspect", "--format={{.RootFS.Layers}}", tag]).strip()
@@ -272,12 +272,64 @@ def test_killed_in_the_middle_it_leaves_no_mount_no_file_and_no_process(
     assert list(bench.out.iterdir()) == []
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    for _ in range(200):
+SLOW = """#!/bin/sh
+{tool} "$@" || exit
+case "$*" in
+    *-xpf*rootfs.tar | *.part) touch {reached}; sleep 60 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("target", ["output", "rootfs"])
+def test_what_is_half_delivered_goes_when_it_is_killed(
+    bench: Bench, built: Path, tmp_path: Path, target: str, number: signal.Signals
+) -> None:
+    tools, reached = tmp_path / "bin", tmp_path / "reached"
+    tools.mkdir()
+    for name in ("cp", "tar"):
+        (tools / name).write_text(SLOW.format(tool=shutil.which(name), reached=reached))
+        (tools / name).chmod(0o755)
+    place = {"output": bench.out / "no.tar", "rootfs": bench.out}[target]
+    command = bench.command(f"--{target}={place}", f"--cache={built.parent}/cache")
+    environ = {**bench.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        until(lambda: reached.exists() or process.poll() is not None, seconds=120)
+        assert list(bench.out.iterdir()) != []
+        os.killpg(process.pid, number)
+        assert process.wait(60) in (-number, 128 + number)
+    until(lambda: bench.leftovers() == [])
+    assert list(bench.out.iterdir()) == []
+
+
+def until(is_so: Callable[[], bool], seconds: int = 20) -> None:
+    for _ in range(seconds * 10):
         if is_so():
             return
         time.sleep(0.1)
     assert is_so()
+
+
+def test_a_place_to_work_in_may_have_any_name(bench: Bench, built: Path) -> None:
+    bench.work = bench.folder / "R&D | the 'new' disk"
+    bench.work.mkdir()
+    output = bench.out / "a.tar"
+    assert bench.makes(f"--output={output}", f"--cache={built.parent}/cache", TMPDIR=str(bench.work)) == str(output)
+    assert sha256(output) == sha256(built)
+
+
+def test_an_image_that_cannot_be_named_does_not_stay(bench: Bench, built: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    docker = f'#!/bin/sh\n[ "$1" != tag ] || exit 1\n[ "$1" != import ] || exec {tmp_path}/import "$@"\nexec {shutil.which("docker")} "$@"\n'
+    (tools / "docker").write_text(docker)
+    (tmp_path / "import").write_text(f'#!/bin/sh\n{shutil.which("docker")} "$@" | tee {tmp_path}/id\n')
+    for path in (tools / "docker", tmp_path / "import"):
+        path.chmod(0o755)
+    done = bench.run("--tag=no", f"--cache={built.parent}/cache", PATH=f"{tools}:{os.environ['PATH']}")
+    assert bench.sentence(done) == "mkimage-arch: the engine could not name the image no"
+    image = (tmp_path / "id").read_text().strip()
+    assert subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 1
 
 
 @pytest.mark.parametrize(("part", "step"), [(0.3, "install packages from"), (1.7, "pack 2 packages")])
@@ -316,6 +368,8 @@ MISTAKES = [
     (["--tag="], 2, "--tag needs a value (--help tells more)"),
     (["--arch=m68k"], 2, "--arch: 'm68k' is not known; x86_64 and aarch64 are (--help tells more)"),
     (["--tag=No Image"], 2, "--tag: 'No Image' is no name of an image (--help tells more)"),
+    (["--tag=a//b"], 2, "--tag: 'a//b' is no name of an image (--help tells more)"),
+    (["--tag=a:"], 2, "--tag: 'a:' is no name of an image (--help tells more)"),
     (["--packages=bash;reboot"], 2, "--packages: 'bash;reboot' is no list of package names (--help tells more)"),
     (["--packages=bash --root /"], 2, "--packages: 'bash --root /' is no list of package names (--help tells more)"),
     (
