@@ -264,10 +264,10 @@ def test_killed_in_the_middle_it_leaves_no_mount_no_file_and_no_process(
             _, said = process.communicate(timeout=60)
         finally:
             process.kill()
-        last = said.splitlines()[-1:]
         assert process.returncode in (-number, 128 + number)
     if number != signal.SIGKILL:
-        assert last == ["mkimage-arch: ended by a signal; nothing is left behind"]
+        # pacman may have brought the cursor back on the same line.
+        assert said.endswith("mkimage-arch: ended by a signal; nothing is left behind\n")
     until(lambda: bench.leftovers() == [])
     assert list(bench.out.iterdir()) == []
 
