@@ -52,6 +52,14 @@ def test_a_kernel_that_answers_something_else_fails(lean: Lean) -> None:
     assert "6 times 7 gave '48'" in output
 
 
+def test_a_number_in_a_kernels_complaint_is_no_answer(lean: Lean) -> None:
+    code, output = checked(
+        lean.name, f"sed -i 's/print(6 [*] 7)/raise ValueError(str(6 * 7))/' {CHECK}", "kernel python3"
+    )
+    assert code == 1
+    assert "its cell failed: '42'" in output
+
+
 def test_the_import_that_was_most_of_a_start_is_found_when_it_is_back(lean: Lean) -> None:
     options = BuildOptions().resolved(os.environ)
     given = [f"--volume={options.ca_bundle}:/ca.crt:ro", "--env=PIP_CERT=/ca.crt"] if options.ca_bundle else []
