@@ -14,9 +14,9 @@ shopt -s inherit_errexit nullglob
 umask 022
 export LC_ALL=C
 
-readonly SELF=${BASH_SOURCE[0]}
-HERE=$(cd -- "$(dirname -- "$SELF")" && pwd)
-readonly HERE
+SELF=$(realpath -- "${BASH_SOURCE[0]}")
+HERE=$(dirname -- "$SELF")
+readonly SELF HERE
 readonly MEMORY=/dev/shm # of the inner half's own: gpg's sockets need a short path, and a full disk has no room to say so
 readonly INSTALLING=946684800 # the date that programs write which run at installation, if no other is asked for
 

@@ -424,6 +424,22 @@ def test_half_built_things_of_an_earlier_run_are_not_built_upon(bench: Bench) ->
     assert [path.name for path in rootfs.iterdir()] == ["usr"]
 
 
+def test_it_finds_its_files_by_a_link_and_whatever_cd_looks_through(bench: Bench) -> None:
+    link = bench.folder / "mkimage"
+    link.symlink_to(SCRIPT)
+    command = [
+        "bash",
+        str(link),
+        "--output=/nowhere/a.tar",
+        f"--keyring={bench.repository.keyring}",
+        "--mirror=http://m",
+    ]
+    done = subprocess.run(
+        command, env={**bench.environ, "CDPATH": str(bench.folder.parent)}, capture_output=True, text=True, check=False
+    )
+    assert bench.sentence(done) == "mkimage-arch: --output: there is no directory /nowhere"
+
+
 def test_only_root_can(bench: Bench, repository: Repository) -> None:
     copy = repository.folder / "archlinux"
     shutil.copytree(SCRIPT.parent, copy, dirs_exist_ok=True)
@@ -440,7 +456,7 @@ def test_only_root_can(bench: Bench, repository: Repository) -> None:
 def test_missing_tools_are_named_with_the_packages_that_hold_them(bench: Bench, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("bash", "dirname", "uname", "sed", "xargs", "echo", "env"):
+    for name in ("bash", "dirname", "realpath", "uname", "sed", "xargs", "echo", "env"):
         (tools / name).symlink_to(str(shutil.which(name)))
     sentence = bench.fails(PATH=str(tools))
     assert sentence.startswith(
