@@ -30,6 +30,7 @@ TEA = '{"argv": ["tea", "{connection_file}"], "display_name": "Tea", "language":
         ("touch /usr/lib/x && chmod 0666 /usr/lib/x", "writable by others", "/usr/lib/x"),
         ("touch /usr/lib/x && chgrp 100 /usr/lib/x && chmod 0664 /usr/lib/x", "writable by others", "/usr/lib/x"),
         ("chmod u+s /bin/mount", "raised rights", "/mount"),
+        ("touch -d 2001-01-01 /usr/lib/python3*/asyncio/tasks.py", "bytecode", "/asyncio/tasks.py"),
         ("sed -i /news_url/d " + CONFIG, "calls outside", "the server calls "),
         ("sed -i /NeverCheck/d " + CONFIG, "calls outside", "the server calls "),
         ("rm " + SETTINGS, "calls outside", "JupyterLab's pages ask for news or updates"),
