@@ -140,6 +140,15 @@ def test_the_context_depends_on_contents_alone(images: Path) -> None:
     assert modes == {"Dockerfile": "0o644", "base": "0o755", "ca-bundle.crt": "0o644", "home/a.txt": "0o644"}
 
 
+@pytest.mark.parametrize(("given", "trusted"), [(b"", b"the recipe's"), (b"given", b"given")])
+def test_certificates_beside_the_recipe_are_trusted_unless_others_are_given(given: bytes, trusted: bytes) -> None:
+    toy = Recipe("toy", {"ca-bundle.crt": b"the recipe's"})
+    with tarfile.open(fileobj=io.BytesIO(toy.context(given, 1e9))) as tar:
+        bundle = tar.extractfile("ca-bundle.crt")
+        assert bundle is not None
+        assert bundle.read() == trusted
+
+
 def test_the_environment_fills_in_what_was_not_given(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("CA")
@@ -192,3 +201,5 @@ def test_an_argument_that_the_recipe_does_not_know_is_refused(dockerfile: bytes,
     assert str(caught.value) == f"the image 'toy' has no build argument 'WITH_TEA'{there}"
     if there:
         toy.check(BuildOptions(arguments=(("WITH_R", "no"),)))
+    with pytest.raises(ImageError, match="has an option of its own: --pip-index"):
+        toy.check(BuildOptions(arguments=(("PIP_INDEX_URL", "https://index.example"),)))

@@ -179,6 +179,7 @@ def _build_image(words: list[str]) -> int:
     parser.add_argument(
         "--build-arg", metavar="NAME=VALUE", action="append", default=[], help="as in docker build; more than once"
     )
+    parser.add_argument("--fresh", action="store_true", help="build though nothing changed, to take in newer packages")
     found = parser.parse_args([_dashed(word) for word in words])
     options = recipes.BuildOptions(
         mirror=found.mirror,
@@ -186,6 +187,7 @@ def _build_image(words: list[str]) -> int:
         ca_bundle=found.ca_bundle,
         base=found.base,
         arguments=tuple(_build_argument(word) for word in found.build_arg),
+        fresh=found.fresh,
     )
     try:
         sys.stdout.write(f"{asyncio.run(build_image.build(found.name, options))}\n")

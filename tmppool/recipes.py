@@ -113,6 +113,8 @@ class Recipe:
         """Raise ``ImageError`` when the recipe knows nothing of a build argument."""
         known = {name.decode() for name in _ARGUMENT.findall(self.files["Dockerfile"])}.difference(_GIVEN)
         for name, _ in options.arguments:
+            if name == "PIP_INDEX_URL":
+                raise ImageError("the build argument 'PIP_INDEX_URL' has an option of its own: --pip-index")
             if name not in known:
                 there = f"; there is: {', '.join(sorted(known))}" if known else ""
                 raise ImageError(f"the image '{self.name}' has no build argument '{name}'{there}")
@@ -125,10 +127,14 @@ class Recipe:
         return {"BASE": self.base(options), **index, **passed, **dict(options.arguments)}
 
     def context(self, certificates: bytes, now: float) -> bytes:
-        """Return the build context, an uncompressed tar of the contents alone, dated ``now`` (Unix time)."""
+        """Return the build context, an uncompressed tar of the contents alone, dated ``now`` (Unix time).
+
+        Without ``certificates``, those that the operator put into the recipe's directory are trusted.
+        """
+        bundle = certificates or self.files.get("ca-bundle.crt", b"")
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
-            for path, data in sorted({**self.files, "ca-bundle.crt": certificates}.items()):
+            for path, data in sorted({**self.files, "ca-bundle.crt": bundle}.items()):
                 entry = tarfile.TarInfo(path)
                 entry.size, entry.mtime = len(data), now
                 entry.mode = 0o755 if data.startswith(b"#!") else 0o644

@@ -9,14 +9,14 @@
 # script ends, however it ends; and a cleaner waits until the last process that could write is gone, then removes the
 # files. So also `kill -9` leaves no mount and no file.
 
-set -Eeuo pipefail
+set -euo pipefail
 shopt -s inherit_errexit nullglob
 umask 022
 export LC_ALL=C
 
-readonly SELF=${BASH_SOURCE[0]}
-HERE=$(cd -- "$(dirname -- "$SELF")" && pwd)
-readonly HERE
+SELF=$(realpath -- "${BASH_SOURCE[0]}")
+HERE=$(dirname -- "$SELF")
+readonly SELF HERE
 readonly MEMORY=/dev/shm # of the inner half's own: gpg's sockets need a short path, and a full disk has no room to say so
 readonly INSTALLING=946684800 # the date that programs write which run at installation, if no other is asked for
 
@@ -36,7 +36,7 @@ Make a minimal Arch Linux base image and load it into the Docker Engine.
   --cache DIR       where the image's keyring is kept for the next time (/var/cache/mkimage-arch)
   --help            this text
 
-SOURCE_DATE_EPOCH dates the image's files (seconds; the newest package's build). TMPDIR holds the work (/var/tmp): 3 GB.
+No file is later than SOURCE_DATE_EPOCH (seconds; the newest package's build). TMPDIR holds the work (/var/tmp): 3 GB.
 The last line printed is the image's name, or the file's or directory's.
 END
 }
@@ -72,7 +72,8 @@ read_options() {
 
 check_options() {
     [[ -f $HERE/mkimage/pacman-$arch.conf ]] || refuse "--arch: '$arch' is not known; x86_64 and aarch64 are"
-    [[ $tag =~ ^[a-z0-9][a-z0-9._/:-]*$ ]] || refuse "--tag: '$tag' is no name of an image"
+    local part='[a-z0-9]+([._-]+[a-z0-9]+)*'
+    [[ $tag =~ ^$part(:[0-9]+/$part)?(/$part)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$ ]] || refuse "--tag: '$tag' is no name of an image"
     [[ ! $output || ! $rootfs ]] || refuse "--output and --rootfs: only one of them can be had"
     [[ ${SOURCE_DATE_EPOCH:-0} =~ ^[0-9]{1,11}$ ]] ||
         refuse "SOURCE_DATE_EPOCH: '$SOURCE_DATE_EPOCH' is no number of seconds"
@@ -172,9 +173,14 @@ run_apart() {
     work=$(mktemp -d -- "${TMPDIR:-/var/tmp}/mkimage-arch.XXXXXXXX" 2>/dev/null) ||
         die "no directory to work in could be made in ${TMPDIR:-/var/tmp}"
     # The cleaner reads a pipe that every process of this run holds open: its end is theirs. It is in a session of its
-    # own, so what ends this one does not end it.
-    local clean="trap '' HUP INT TERM; cat >/dev/null; rm -rf --one-file-system -- \"\$0\""
-    exec {alive}> >(exec setsid bash -c "$clean" "$work")
+    # own, so what ends this one does not end it. What was half delivered goes too.
+    # shellcheck disable=SC2016 # for the cleaner's shell
+    local clean='trap "" HUP INT TERM; cat >/dev/null
+        [[ ! $1 ]] || rm -f -- "$1.part" "$1.packages.part"
+        rm -f -- "$3"/keyring-*."${0##*.}"
+        [[ ! $2 || -e $0/filled ]] || find "$2" -xdev -mindepth 1 -delete
+        rm -rf --one-file-system -- "$0"'
+    exec {alive}> >(exec setsid bash -c "$clean" "$work" "$output" "$rootfs" "$cache")
     cleaner=$!
     trap finish EXIT
     trap 'exit 129' HUP
@@ -201,7 +207,7 @@ finish() {
     local status=$?
     trap '' HUP INT TERM
     [[ ! ${inside:-} ]] || kill -KILL "$inside" 2>/dev/null || :
-    [[ ! ${partial:-} ]] || rm -f -- "$partial" "$output.packages"
+    [[ ! ${imported:-} ]] || docker image rm --force "$imported" >/dev/null 2>&1 || :
     exec {alive}>&-
     wait "$cleaner" || : # it ends when all else has
     ((status <= 128)) || say "ended by a signal; nothing is left behind"
@@ -213,11 +219,10 @@ deliver() {
     if [[ $rootfs ]]; then
         fill_rootfs "$work"
     elif [[ $output ]]; then
-        partial=$output.part
-        { cp -- "$work/rootfs.tar" "$partial" && cp -- "$work/packages" "$output.packages"; } ||
+        { cp -- "$work/rootfs.tar" "$output.part" && cp -- "$work/packages" "$output.packages.part"; } ||
             die "--output: $output could not be written"
-        mv -- "$partial" "$output"
-        partial=''
+        mv -- "$output.packages.part" "$output.packages"
+        mv -- "$output.part" "$output"
         say "sha256 $(cut -d ' ' -f 1 "$work/sum")"
     else
         load "$work"
@@ -225,22 +230,25 @@ deliver() {
 }
 
 fill_rootfs() {
-    if ! tar -C "$rootfs" --xattrs --xattrs-include='security.capability' --numeric-owner -xpf "$1/rootfs.tar"; then
-        find "$rootfs" -mindepth 1 -delete
+    tar -C "$rootfs" --xattrs --xattrs-include='security.capability' --numeric-owner -xpf "$1/rootfs.tar" ||
         die "$rootfs could not be filled"
-    fi
+    : >"$1/filled"
 }
 
+# Older engines note their own architecture, whatever they are told: it is not asked for when the image is run.
 load() {
-    local id said platform=()
-    [[ $arch == "$(uname -m)" ]] || platform=(--platform linux/arm64)
-    id=$(docker import "${platform[@]}" --change 'CMD ["/usr/bin/bash"]' --change 'ENV LANG=en_US.UTF-8' \
+    local said platform=()
+    case $arch in
+        "$(uname -m)") ;;
+        aarch64) platform=(--platform linux/arm64) ;;
+        x86_64) platform=(--platform linux/amd64) ;;
+    esac
+    imported=$(docker import "${platform[@]}" --change 'CMD ["/usr/bin/bash"]' --change 'ENV LANG=en_US.UTF-8' \
         "$1/rootfs.tar") || die "the engine could not import the image"
-    if ! said=$(docker run --rm --network none "${platform[@]}" "$id" echo Success 2>&1) || [[ $said != Success ]]; then
-        docker image rm --force "$id" >/dev/null 2>&1 || :
-        die "the image does not run: $said"
-    fi
-    docker tag "$id" "$tag" || die "the engine could not name the image $tag"
+    said=$(docker run --rm --network none "$imported" echo Success 2>"$1/complaints") || :
+    [[ $said == Success ]] || die "the image does not run: $said$(<"$1/complaints")"
+    docker tag "$imported" "$tag" || die "the engine could not name the image $tag"
+    imported=''
     say "the image runs; sha256 of its file system $(cut -d ' ' -f 1 "$1/sum")"
 }
 
@@ -281,7 +289,7 @@ make_inside() {
     export TMPDIR=$work/tmp
     mkdir -m 0755 "$root" "$TMPDIR"
     mount --bind "$root" "$root" # arch-chroot wants a mount
-    mount -t tmpfs -o mode=0700,size=64m tmpfs "$MEMORY"
+    mount -t tmpfs -o mode=0700,size=64m tmpfs "$MEMORY" || die "there is no $MEMORY to work in"
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$INSTALLING}
 
     write_pacman_conf
@@ -298,8 +306,8 @@ make_inside() {
 }
 
 write_pacman_conf() {
-    printf '%s\n' "$servers" >"$work/mirrorlist"
-    sed "s|^Include = .*|Include = $work/mirrorlist|" "$HERE/mkimage/pacman-$arch.conf" >"$work/pacman.conf"
+    printf '%s\n' "$servers" >"$MEMORY/mirrorlist"
+    sed "s|^Include = .*|Include = $MEMORY/mirrorlist|" "$HERE/mkimage/pacman-$arch.conf" >"$work/pacman.conf"
     sed -i "/^\[options\]/a GPGDir = $MEMORY/gnupg" "$work/pacman.conf"
 }
 
@@ -330,7 +338,7 @@ list_packages() {
 configure() {
     install -m 0644 "$HERE/mkimage/pacman-$arch.conf" "$root/etc/pacman.conf"
     mkdir -p "$root/etc/pacman.d" "$root/usr/lib/mkimage-arch"
-    install -m 0644 "$work/mirrorlist" "$root/etc/pacman.d/mirrorlist"
+    install -m 0644 "$MEMORY/mirrorlist" "$root/etc/pacman.d/mirrorlist"
     install -m 0644 "$work/packages" "$root/usr/lib/mkimage-arch/packages"
     echo 'LANG=en_US.UTF-8' >"$root/etc/locale.conf"
     echo 'en_US.UTF-8 UTF-8' >"$root/etc/locale.gen"
@@ -354,8 +362,9 @@ image_keyring() {
             -o -name 'S.*' -o -name '*.lock' -o -name '.#*' -o -name '*~' \) -prune -exec rm -rf {} +
         mkdir -p "$cache"
         tar -C "$root/etc/pacman.d" -cf "$work/keyring.tar" gnupg
-        mv -- "$work/keyring.tar" "$kept.$$"
-        mv -- "$kept.$$" "$kept"
+        local mine=$kept.${work##*.} # another run may be keeping its own
+        mv -- "$work/keyring.tar" "$mine"
+        mv -- "$mine" "$kept"
     fi
     rm -rf "$root/etc/pacman.d/gnupg"
     tar -C "$root/etc/pacman.d" -xpf "$kept"
@@ -374,12 +383,13 @@ settle() {
     rm -rf var/cache/fontconfig/* etc/udev/hwdb.bin var/lib/systemd/catalog/database etc/.updated var/.updated
     rm -rf etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/.pwd.lock root/.gnupg root/.bash_history
     rm -rf dev/* run/* tmp/* etc/resolv.conf etc/hostname
-    echo "files are dated $(date --utc --date "@$date" --iso-8601=seconds)"
+    echo "no file is later than $(date --utc --date "@$date" --iso-8601=seconds)"
 }
 
-# Sorted, with numbers for owners and one date, as reproducible-builds.org describes for GNU tar.
+# Sorted, with numbers for owners and no date later than the one, as reproducible-builds.org describes for GNU tar. Files
+# that came in a package keep its dates: bytecode would be taken for stale otherwise.
 pack() {
-    tar -C "$root" --sort=name --numeric-owner --mtime="@$date" --format=posix \
+    tar -C "$root" --sort=name --numeric-owner --mtime="@$date" --clamp-mtime --format=posix \
         --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
         --xattrs --xattrs-include='security.capability' -cf "$work/rootfs.tar" .
 }

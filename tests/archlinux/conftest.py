@@ -62,9 +62,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def full() -> str:
+async def full() -> AsyncIterator[str]:
     """The image with all that can be had here: Python with the scientific packages, the shell, R and Octave."""
-    return await build(stage.NAME, await stage.full_options())
+    with stage.names_kept(f"tmppool/{stage.NAME}"):
+        yield await build(stage.NAME, await stage.full_options())
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

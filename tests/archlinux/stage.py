@@ -5,7 +5,8 @@ import hashlib
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tmppool.build_image import build
@@ -29,6 +30,27 @@ def made(*command: str, stdin: bytes = b"") -> str:
     code, output = docker(*command, stdin=stdin)
     assert code == 0, output[-2000:]
     return output
+
+
+@contextmanager
+def names_kept(*names: str) -> Iterator[None]:
+    """The operator's own images of these names are theirs again afterwards."""
+    known = {name: image_id(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, was in known.items():
+            now = image_id(name)
+            if was and now != was:
+                made("tag", was, name)
+            elif now and not was:
+                made("rmi", "--force", name)
+
+
+def image_id(name: str) -> str:
+    """Return what the engine knows by this name, or nothing."""
+    code, output = docker("image", "inspect", "--format={{.Id}}", name)
+    return "" if code else output.strip()
 
 
 async def bare() -> str:

@@ -30,6 +30,7 @@ TEA = '{"argv": ["tea", "{connection_file}"], "display_name": "Tea", "language":
         ("touch /usr/lib/x && chmod 0666 /usr/lib/x", "writable by others", "/usr/lib/x"),
         ("touch /usr/lib/x && chgrp 100 /usr/lib/x && chmod 0664 /usr/lib/x", "writable by others", "/usr/lib/x"),
         ("chmod u+s /bin/mount", "raised rights", "/mount"),
+        ("touch -d 2001-01-01 /usr/lib/python3*/asyncio/tasks.py", "bytecode", "/asyncio/tasks.py"),
         ("sed -i /news_url/d " + CONFIG, "calls outside", "the server calls "),
         ("sed -i /NeverCheck/d " + CONFIG, "calls outside", "the server calls "),
         ("rm " + SETTINGS, "calls outside", "JupyterLab's pages ask for news or updates"),
@@ -50,6 +51,14 @@ def test_a_kernel_that_answers_something_else_fails(lean: Lean) -> None:
     code, output = checked(lean.name, f"sed -i 's/6 [*] 7/6 * 8/' {CHECK}", "kernel python3", "kernel bash")
     assert code == 1
     assert "6 times 7 gave '48'" in output
+
+
+def test_a_number_in_a_kernels_complaint_is_no_answer(lean: Lean) -> None:
+    code, output = checked(
+        lean.name, f"sed -i 's/print(6 [*] 7)/raise ValueError(str(6 * 7))/' {CHECK}", "kernel python3"
+    )
+    assert code == 1
+    assert "its cell failed: '42'" in output
 
 
 def test_the_import_that_was_most_of_a_start_is_found_when_it_is_back(lean: Lean) -> None:

@@ -23,6 +23,7 @@ import pytest
 
 from tests.acceptance.harness import Taken, free_port
 from tests.acceptance.test_restart import Kernel
+from tests.archlinux import stage
 from tests.archlinux.repository import ROOT, Repository, run
 from tmppool.recipes import CERTIFICATES
 
@@ -32,7 +33,7 @@ GUIDE = (ROOT / "images/archlinux/README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
 MIRROR = "https://mirror.example/archlinux"
 ONLY_FROM_ARCH = [f"--build-arg {part}=no" for part in ("WITH_R", "WITH_JULIA", "WITH_OCTAVE", "WITH_SCIENCE")]
-NAMES = ("archlinux", "workshops", "your-image")
+NAMES = ("archlinux", "workshops", "your-image", "tmppool/archlinux")
 
 
 @pytest.fixture
@@ -77,18 +78,8 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def _names_kept() -> Iterator[None]:
     """The operator's own images of these names are theirs again afterwards."""
-    known = {name: _id(name) for name in NAMES}
-    yield
-    for name, was in known.items():
-        if now := _id(name):
-            run(["docker", "image", "rm", "--force", name])
-        if was and was != now:
-            run(["docker", "tag", was, name])
-
-
-def _id(name: str) -> str:
-    command = ["docker", "image", "inspect", "--format={{.Id}}", name]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    with stage.names_kept(*NAMES):
+        yield
 
 
 def adapted(command: str, mirror: str, repository: Repository, cache: Path) -> str:

@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test h
 LISTS = images_dir() / "archlinux" / "packages"
 TAG = "tmppool/test-pacman-system:latest"
 ANCHORS = "/etc/ca-certificates/trust-source/anchors"
-SHOW = f"cat /var/log/trusted; find /var/cache/pacman /var/lib/pacman/sync {ANCHORS} -type f; echo; exec pacman -Qq 2>/dev/null"
+SECRETS = "find /etc/pacman.d/gnupg/ -name '*.key' -o -name '*.rev' -o -name 'S.*'"
+SHOW = f"cat /var/log/trusted; find /var/cache/pacman /var/lib/pacman/sync {ANCHORS} -type f; {SECRETS}; echo; exec pacman -Qq 2>/dev/null"
 
 
 def names(*lists: str) -> set[str]:
@@ -39,7 +40,7 @@ async def base(tmp_path: Path) -> str:
         ((("WITH_R", "no"), ("WITH_OCTAVE", "no")), ("arch.txt", "arch-julia.txt")),
     ],
 )
-async def test_it_installs_the_lists_and_leaves_neither_downloads_nor_trust(
+async def test_it_installs_the_lists_and_leaves_neither_downloads_nor_trust_nor_secrets(
     base: str, arguments: tuple[tuple[str, str], ...], lists: tuple[str, ...], tmp_path: Path
 ) -> None:
     bundle = tmp_path / "ca.pem"

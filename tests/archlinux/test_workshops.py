@@ -47,6 +47,16 @@ def test_a_list_is_followed(tmp_path: Path, workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "code"), [("file://reader:pass-word@{path}", 0), ("http://reader:pass-word@127.0.0.1:1/waves.git", 1)]
+)
+def test_no_password_is_written_down(tmp_path: Path, workshop: Workshop, url: str, code: int) -> None:
+    result, output, record = fetched(tmp_path / "home", url.format(path=workshop.path) + " - waves\n")
+    assert result == code, output
+    assert "waves" in output
+    assert "pass-word" not in output + record
+
+
+@pytest.mark.parametrize(
     ("line", "reason"),
     [
         ("waves", "the URL begins with none of https://, http://, git://, ssh://, file://"),
