@@ -281,8 +281,9 @@ esac
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("target", ["output", "rootfs"])
+@pytest.mark.parametrize(
+    ("target", "number"), [("output", signal.SIGKILL), ("rootfs", signal.SIGKILL), ("rootfs", signal.SIGTERM)]
+)
 def test_what_is_half_delivered_goes_when_it_is_killed(
     bench: Bench, built: Path, tmp_path: Path, target: str, number: signal.Signals
 ) -> None:
