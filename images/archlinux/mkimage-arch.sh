@@ -101,7 +101,7 @@ check_options() {
 check_machine() {
     ((EUID == 0)) || die "this needs root: run it with sudo"
     local tool missing=()
-    for tool in pacstrap arch-chroot pacman pacman-key gpg unshare setpriv tar; do
+    for tool in pacstrap arch-chroot pacman pacman-key gpg unshare setpriv setsid tar; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     # Debian's needs a part of makepkg, and does not say so.
@@ -189,8 +189,9 @@ run_apart() {
 
     say "makes ${rootfs:-${output:-image $tag}} for $arch, from $mirror"
     declare -p mirror arch packages keyring cache distribution servers >"$work/asked"
-    # The child dies with this process, and with it all that it started.
-    setpriv --pdeathsig KILL -- unshare --mount --pid --fork --kill-child \
+    # The child dies with this process, and with it all that it started. In a session of its own it hears no key of the
+    # terminal: only this process says what an interruption means.
+    setpriv --pdeathsig KILL -- setsid unshare --mount --pid --fork --kill-child \
         bash "$SELF" inside "$work" </dev/null &
     inside=$!
     local status=0

@@ -85,7 +85,7 @@ def _built(options: BuildOptions, files: Mapping[str, str], *more: str) -> tuple
     context = Recipe(NAME, {**recipe.files, **changed}).context(options.certificates(), int(time.time()))
     arguments = recipe.build_arguments(options, os.environ)
     given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-    return docker("build", *given, *more, "-", stdin=context)
+    return docker("build", "--force-rm", *given, *more, "-", stdin=context)
 
 
 def said(image: str, *command: str, options: tuple[str, ...] = ()) -> tuple[int, str]:

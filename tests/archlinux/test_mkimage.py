@@ -465,7 +465,7 @@ def test_missing_tools_are_named_with_the_packages_that_hold_them(bench: Bench, 
         (tools / name).symlink_to(str(shutil.which(name)))
     sentence = bench.fails(PATH=str(tools))
     assert sentence.startswith(
-        "mkimage-arch: not found: pacstrap arch-chroot pacman pacman-key gpg unshare setpriv tar;"
+        "mkimage-arch: not found: pacstrap arch-chroot pacman pacman-key gpg unshare setpriv setsid tar;"
     )
     assert "apt-get install arch-install-scripts pacman-package-manager makepkg archlinux-keyring" in sentence
 

@@ -159,7 +159,10 @@ async def test_a_notebook_that_died_while_no_service_looked_is_cleared_away(site
 
 
 async def is_over(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def test_a_process_number_that_was_used_again_is_not_taken_for_the_notebook(site: ProcessSite) -> None:

@@ -124,7 +124,7 @@ async def test_what_the_image_says_of_itself(image: str, docker: aiodocker.Docke
 
 
 async def test_nothing_of_the_build_is_left(image: str, docker: aiodocker.Docker) -> None:
-    left = {"dangling": ["true"], "label": ["tmppool.stage=build"]}
+    left = {"dangling": ["true"], "label": ["tmppool.recipe=debian"]}
     assert await docker.images.list(filters=left) == []
     async with running(docker, image, "sleep", "600") as container:
         assert await said(container, "sh", "-c", "find / -xdev -name ca-bundle.crt 2>/dev/null || :") == (0, "")

@@ -70,7 +70,9 @@ def _setuid_program() -> Outcome:
         with subprocess.Popen(
             [path, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as child:
-            # A process that has ended keeps its numbers until it is waited for.
+            # Its numbers change a moment after it is said to have started, and stay when it has ended, until it is
+            # waited for (waitid(2), WNOWAIT).
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
             effective = _status("Uid", child.pid).split()[1]
         return effective != "0", f"{path} ran as user {effective}"
     return True, "no setuid program was found"
