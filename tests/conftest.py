@@ -19,6 +19,7 @@ import structlog
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from tmppool import recipes
 from tmppool.backends import engine
 from tmppool.backends.fake import FakeBackend
 from tmppool.policy import Limits
@@ -150,3 +151,19 @@ async def pool(backend: FakeBackend, clock: Clock) -> AsyncIterator[Callable[...
     backend.is_ill = False
     for each in made:
         await each.close(stop=True, grace=0.1)
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of recipes that holds one, ``toy``; the environment has nothing to say about builds."""
+    for name in ("PIP_INDEX_URL", *recipes.CERTIFICATES):
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "images"
+    toy = root / "toy"
+    (toy / "home").mkdir(parents=True)
+    (toy / "base").write_text("#!/bin/sh\n")
+    (toy / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
+    (toy / "home" / "a.txt").write_text("a")
+    (root / "no-recipe").mkdir()
+    monkeypatch.setattr(recipes, "images_dir", lambda: root)
+    return root

@@ -9,31 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tmppool import build_image, recipes
+from tmppool import build_image
 from tmppool.build_report import Report, StepError
 from tmppool.errors import ImageError
 from tmppool.recipes import BuildOptions, Recipe
 
 OPTIONS = BuildOptions()
-
-
-@pytest.fixture(autouse=True)
-def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PIP_INDEX_URL", *recipes.CERTIFICATES):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "images"
-    recipe = root / "toy"
-    (recipe / "home").mkdir(parents=True)
-    (recipe / "base").write_text("#!/bin/sh\n")
-    (recipe / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
-    (recipe / "home" / "a.txt").write_text("a")
-    (root / "no-recipe").mkdir()
-    monkeypatch.setattr(recipes, "images_dir", lambda: root)
-    return root
 
 
 @pytest.fixture

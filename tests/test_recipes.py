@@ -16,25 +16,6 @@ from tmppool.recipes import BuildOptions, Recipe
 OPTIONS = BuildOptions()
 
 
-@pytest.fixture(autouse=True)
-def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PIP_INDEX_URL", *recipes.CERTIFICATES):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = tmp_path / "images"
-    toy = root / "toy"
-    (toy / "home").mkdir(parents=True)
-    (toy / "base").write_text("#!/bin/sh\n")
-    (toy / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
-    (toy / "home" / "a.txt").write_text("a")
-    (root / "no-recipe").mkdir()
-    monkeypatch.setattr(recipes, "images_dir", lambda: root)
-    return root
-
-
 def test_the_checkout_has_its_recipes() -> None:
     assert "debian" in recipes.names()
     for name in recipes.names():
