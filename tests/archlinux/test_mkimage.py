@@ -246,8 +246,10 @@ KILLED = [
 def test_killed_in_the_middle_it_leaves_no_mount_no_file_and_no_process(
     bench: Bench, number: signal.Signals, step: str, *, whole_group: bool
 ) -> None:
+    # Whoever runs the tests may have started them deaf to some signals, as nohup and "&" in a script do.
+    hearing = ["env", "--default-signal=HUP,INT,TERM", *bench.command(f"--output={bench.out}/no.tar")]
     with subprocess.Popen(
-        bench.command(f"--output={bench.out}/no.tar"),
+        hearing,
         env=bench.environ,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -295,7 +297,8 @@ def test_what_is_half_delivered_goes_when_it_is_killed(
     place = {"output": bench.out / "no.tar", "rootfs": bench.out}[target]
     command = bench.command(f"--{target}={place}", f"--cache={built.parent}/cache")
     environ = {**bench.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+    hearing = ["env", "--default-signal=TERM", *command]
+    with subprocess.Popen(hearing, env=environ, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         until(lambda: reached.exists() or process.poll() is not None, seconds=120)
         assert list(bench.out.iterdir()) != []
         os.killpg(process.pid, number)
