@@ -44,9 +44,9 @@ async def build(
     recipe.check(options)
     async with _connected(engine) as docker:
         if options.base:
-            options = replace(options, base=await _id(docker, options.base))
+            options = replace(options, base=await _base_id(docker, options.base))
         image = recipe.image(options)
-        if options.fresh or not await _exists(docker, image):
+        if options.fresh or not await _id(docker, image):
             log = options.log or user_cache_path("tmppool") / f"build-{name}.log"
             async with Report(f"image '{name}'", log, console) as report:
                 await _Build(recipe, options, docker, report).run(image)
@@ -74,20 +74,21 @@ async def _connected(engine: str | None) -> AsyncIterator[aiodocker.Docker]:
 
 
 async def _id(docker: aiodocker.Docker, image: str) -> str:
-    """Return what names this very image, whatever its tag may name later; raise ``ImageError`` when there is none."""
-    if not await _exists(docker, image):
-        raise ImageError(f"the base image '{image}' is not on this engine: docker pull {image}, or docker load it")
-    return str((await docker.images.inspect(image))["Id"])
-
-
-async def _exists(docker: aiodocker.Docker, image: str) -> bool:
+    """Return what names this very image, whatever its tag may name later; nothing when there is none."""
     try:
-        await docker.images.inspect(image)
+        return str((await docker.images.inspect(image))["Id"])
     except DockerError as error:
         if error.status == NOT_FOUND:
-            return False
+            return ""
         raise
-    return True
+
+
+async def _base_id(docker: aiodocker.Docker, image: str) -> str:
+    """As ``_id``; raise ``ImageError`` when there is none."""
+    found = await _id(docker, image)
+    if not found:
+        raise ImageError(f"the base image '{image}' is not on this engine: docker pull {image}, or docker load it")
+    return found
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class _Build:
             await self.report.note(f"certificates to trust while building: {self.options.ca_bundle}")
         context = self.recipe.context(await asyncio.to_thread(self.options.certificates), time.time())
         base = self.recipe.base(self.options)
-        if not self.options.base and (self.options.fresh or not await _exists(self.docker, base)):
+        if not self.options.base and (self.options.fresh or not await _id(self.docker, base)):
             await self._make_base(base)
         arguments = self.recipe.build_arguments(self.options, os.environ)
         try:

@@ -1,5 +1,6 @@
 """A package repository and the images, each made once, when the first test asks for it."""
 
+import asyncio
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from tests.archlinux import stage
 from tests.archlinux.repository import Repository, run
 from tests.conftest import lacks, unavailable
 from tmppool.build_image import build
-from tmppool.recipes import BuildOptions, Recipe
+from tmppool.recipes import BuildOptions
 
 WITH_PACMAN = Path(__file__).with_name("debian-with-pacman")
 
@@ -106,7 +107,7 @@ def repository() -> Iterator[Repository]:
 
 
 def _system(folder: Path) -> Path:
-    base = Recipe.read("debian").base(BuildOptions())
+    base = asyncio.run(stage.bare())
     image = "tmppool-test/debian-with-pacman"
     run(["docker", "build", "--quiet", f"--build-arg=BASE={base}", f"--tag={image}", str(WITH_PACMAN)])
     container = run(["docker", "create", image, "true"]).strip()

@@ -113,3 +113,8 @@ async def test_a_part_is_wanted_or_not(name: str) -> None:
 async def test_a_base_that_cannot_give_what_is_wanted_is_said_at_once() -> None:
     with pytest.raises(ImageError, match="the base has no R, and no package of our lists brought it"):
         await build("archlinux", BuildOptions(base=await bare()))
+
+
+async def test_a_base_that_is_not_there_is_said_with_the_way_to_bring_it() -> None:
+    with pytest.raises(ImageError, match="the base image 'nowhere:1' is not on this engine: docker pull nowhere:1, or"):
+        await build("archlinux", BuildOptions(base="nowhere:1"))
