@@ -66,7 +66,8 @@ class Repository:
         self.add("extra", "hello", _program("hello", "Hello from a package."))
         self.add("extra", "forged", _program("forged", "Nobody should read this."), keys="other-keys")
         altered = self.add("extra", "altered", _program("altered", "Honest."))
-        altered.write_bytes(altered.read_bytes()[:-1] + b"!")
+        content = altered.read_bytes()
+        altered.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         self.add("extra", "unsigned", _program("unsigned", "Who made me?"), keys="")
 
     def add(

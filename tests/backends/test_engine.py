@@ -282,6 +282,42 @@ async def test_a_bug_is_not_hidden() -> None:
         await engine.call("x", failing(ZeroDivisionError()), 5)
 
 
+# Removals
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (409, "removal of container x is already in progress"),
+        (500, "Could not kill running container x, cannot remove - Container x is not running"),
+        (500, 'driver "overlay2" failed to remove root filesystem: device or resource busy'),
+    ],
+)
+async def test_a_removal_that_is_refused_is_asked_for_again(
+    small: SmallEngine, docker: aiodocker.Docker, status: int, message: str
+) -> None:
+    answers = [said({"message": message}, status), said({"message": message}, status), web.Response(status=204)]
+    asked: list[dict[str, str]] = []
+
+    def delete(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        return answers.pop(0) if answers else said({"message": "no such container"}, 404)
+
+    small.answers["containers/one"] = delete
+    await engine.remove(docker, "one")
+    assert not answers
+    assert asked[0] == {"force": "1", "v": "1"}
+
+
+async def test_a_removal_that_is_always_refused_ends_and_says_why(
+    small: SmallEngine, docker: aiodocker.Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "DELETE_TIMEOUT", 0.2)
+    small.answers["containers/one"] = lambda _request: said({"message": "busy\nfor ever"}, 500)
+    with pytest.raises(BackendError, match=r"^the engine did not remove a container within 0 s: busy for ever$"):
+        await engine.remove(docker, "one")
+
+
 # Is there one?
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from typing import Any, TypeVar
 
 import aiodocker
@@ -25,7 +25,7 @@ DELETE_TIMEOUT = 30.0
 
 NOT_FOUND = 404
 CONFLICT = 409
-_GONE_PAUSE = 0.1  # seconds between two looks at a removal that is under way
+_SERVER_ERROR = 500
 _NO_CONNECTION = 900  # aiodocker's own, when nothing answers
 
 _log = structlog.get_logger("tmppool.engine")
@@ -39,15 +39,15 @@ def connect() -> aiodocker.Docker:
         raise BackendError("no Docker Engine was found: neither DOCKER_HOST nor a local socket leads to one") from error
 
 
-async def call(what: str, work: Awaitable[T], seconds: float) -> T:
-    """Await one engine call for at most so many seconds. Raises BackendError; lets DockerError 404 and 409 pass."""
+async def call(what: str, work: Awaitable[T], seconds: float, passing: Container[int] = (NOT_FOUND, CONFLICT)) -> T:
+    """Await one engine call for at most so many seconds. Raises BackendError; lets DockerErrors of ``passing`` pass."""
     try:
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError as error:
         raise BackendError(f"the engine did not {what} within {seconds:.0f} s") from error
     except aiodocker.DockerError as error:
-        if error.status in (NOT_FOUND, CONFLICT):
+        if error.status in passing:
             raise
         if error.status == _NO_CONNECTION:
             where = os.environ.get("DOCKER_HOST", "its socket")
@@ -110,20 +110,25 @@ async def create(docker: aiodocker.Docker, name: str, config: dict[str, Any]) ->
 async def remove(docker: aiodocker.Docker, name: str) -> None:
     """Remove a container, running or not, with its volumes; returns when it is gone, which it may be already.
 
-    Raises BackendError.
+    What the engine refuses it is asked again: another removal may be under way (409), the container may have ended
+    while it was to be killed, or something may still hold its file system (both 500). Raises BackendError.
     """
     container = docker.containers.container(name)
+    backoff = Backoff(first=0.1, cap=0.5)
+    refusal = ""
     try:
         async with asyncio.timeout(DELETE_TIMEOUT):
             while True:
                 try:
-                    await call("remove a container", container.delete(force=True, v=True), DELETE_TIMEOUT)
+                    deletion = container.delete(force=True, v=True)
+                    await call("remove a container", deletion, DELETE_TIMEOUT, (NOT_FOUND, CONFLICT, _SERVER_ERROR))
                 except aiodocker.DockerError as error:
                     if error.status == NOT_FOUND:
                         return
-                    await asyncio.sleep(_GONE_PAUSE)  # 409: its removal is under way
+                    refusal = f": {_one_line(error.message)}"
+                    await asyncio.sleep(backoff.failed(time.monotonic()))
     except TimeoutError as error:
-        raise BackendError(f"the engine did not remove a container within {DELETE_TIMEOUT:.0f} s") from error
+        raise BackendError(f"the engine did not remove a container within {DELETE_TIMEOUT:.0f} s{refusal}") from error
 
 
 async def deaths(
