@@ -5,22 +5,23 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import test_utils
 
+from tests.proxy.stage import free_ports
 from tmppool import app
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
 
 
 def settings(home: Path, **more: object) -> Settings:
-    ports = {"port": test_utils.unused_port(), "admin_port": test_utils.unused_port()}
+    port, admin_port = free_ports(2)
     given = {
         "backend": "fake",
         "ip": "127.0.0.1",
         "state_dir": home,
         "pool_size": 2,
         "on_exit": "stop",
-        **ports,
+        "port": port,
+        "admin_port": admin_port,
         **more,
     }
     return Settings(**given)  # type: ignore[arg-type]

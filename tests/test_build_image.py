@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -51,8 +52,8 @@ async def test_an_engine_that_is_no_url(images: Path) -> None:
         await build_image.build("toy", engine="teapot")
 
 
-@pytest.mark.parametrize(("tty", "lines"), [(False, "   0 s  boil water\n   0 s  add tea\n"), (True, None)])
-async def test_each_step_is_shown(tmp_path: Path, *, tty: bool, lines: str | None) -> None:
+@pytest.mark.parametrize("tty", [False, True])
+async def test_each_step_is_shown(tmp_path: Path, *, tty: bool) -> None:
     console = Console(file=io.StringIO(), force_terminal=tty, width=100)
     async with Report("tea", tmp_path / "log", console) as report:
         async with report.step("boil water"):
@@ -60,11 +61,11 @@ async def test_each_step_is_shown(tmp_path: Path, *, tty: bool, lines: str | Non
         async with report.step("add tea"):
             pass
     output = console.file.getvalue()  # type: ignore[attr-defined]
-    if lines is not None:
-        assert output == lines
-    else:
+    if tty:
         assert "boil water" in output
         assert "✓" in output
+    else:
+        assert re.fullmatch(r" {3}\d s  boil water\n {3}\d s  add tea\n", output)
     assert "bubbles [and] brackets\n" in (tmp_path / "log").read_text()
 
 

@@ -30,7 +30,7 @@ async def opened(path: Path) -> AsyncIterator[Ledger]:
     try:
         yield ledger
     finally:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await ledger.close()
 
 
@@ -359,10 +359,10 @@ async def loses_its_file(path: Path, ledger: Ledger) -> None:
     secret = ledger.secret
     with capture_logs() as logs:
         live(ledger, notebook("lost"), WARM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await ledger.flush()
         live(ledger, notebook("later"), WARM, ASSIGNED)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await ledger.flush()
     assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.lost", "error")]
     assert list(await ledger.rows()) == ["later"]

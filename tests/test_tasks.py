@@ -81,6 +81,36 @@ async def test_a_cancelled_task_is_no_death() -> None:
     assert logs == []
 
 
+async def test_what_must_be_completed_is_so_before_its_caller_is_cancelled() -> None:
+    begun, gate, done = asyncio.Event(), asyncio.Event(), []
+
+    async def work() -> None:
+        begun.set()
+        await gate.wait()
+        done.append(1)
+
+    caller = asyncio.ensure_future(tasks.completed(work(), "work"))
+    await begun.wait()
+    caller.cancel()
+    await asyncio.wait({caller}, timeout=0.05)
+    assert not caller.done()
+    gate.set()
+    await asyncio.wait({caller})
+    assert caller.cancelled()
+    assert done == [1]
+
+
+async def test_a_caller_gets_what_was_completed_and_its_failure() -> None:
+    async def work(*, fails: bool) -> int:
+        if fails:
+            raise RuntimeError("out of luck")
+        return 7
+
+    assert await tasks.completed(work(fails=False), "work") == 7
+    with pytest.raises(RuntimeError, match="out of luck"):
+        await tasks.completed(work(fails=True), "work")
+
+
 async def test_finish_of_nothing_returns() -> None:
     await tasks.finish(set(), 0.0)
 

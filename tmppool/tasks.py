@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("tmppool.tasks")
 _alive: set[asyncio.Task[Any]] = set()
@@ -20,6 +22,16 @@ def spawn(work: Coroutine[Any, Any, Any], name: str, *, awaited: bool = False) -
     _alive.add(task)
     task.add_done_callback(_done_awaited if awaited else _done)
     return task
+
+
+async def completed(work: Coroutine[Any, Any, T], name: str) -> T:
+    """Await ``work`` to its end. A caller that is cancelled meanwhile is so only after that end."""
+    task = spawn(work, name, awaited=True)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def finish(tasks: set[asyncio.Task[Any]], grace: float) -> None:

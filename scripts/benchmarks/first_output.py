@@ -113,7 +113,7 @@ async def _container(image: str) -> AsyncIterator[Running]:
                 await upstream.wait_ready()
             yield running
         finally:
-            await container.delete(force=True, v=True)
+            await engine.remove(docker, container.id)
     finally:
         await docker.close()
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiodocker
 import aiohttp
 
 from benchmarks.procs import BenchError, free_port, started, tail
@@ -106,9 +105,8 @@ async def _remove_containers(name: str) -> None:
     """Remove what a service that was killed would have left."""
     docker = engine.connect()
     try:
-        for container in await docker.containers.list(all=True, filters={"label": [f"{SERVICE_LABEL}={name}"]}):
-            with contextlib.suppress(aiodocker.DockerError):
-                await container.delete(force=True, v=True)
+        for container in await engine.containers(docker, [f"{SERVICE_LABEL}={name}"]):
+            await engine.remove(docker, container.id)
     finally:
         await docker.close()
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def left_of(gone: Trace) -> list[str]:
                 left.append(f"process {process.name}")
     if gone.container_id in Path("/proc/self/mountinfo").read_text():
         left.append("mount")
-    left += [str(group) for group in Path("/sys/fs/cgroup").glob(f"**/{gone.container_id}")]
+    # Not by glob, which fails over a group that goes meanwhile.
+    left += [
+        f"{path}/{gone.container_id}" for path, inner, _ in os.walk("/sys/fs/cgroup") if gone.container_id in inner
+    ]
     if gone.log.parent.exists():
         left.append(str(gone.log.parent))
     return left

@@ -120,8 +120,11 @@ async def test_typed_text_survives_a_reload_and_a_second_click_returns(backend: 
         await run_cell(page, code="kept = 'typed by a visitor'; print(kept)")
         await output_of(page, 0, "typed by a visitor")
         await page.keyboard.press("ControlOrMeta+s")
-        await asyncio.sleep(1)
         first = page.url
+        saved = first.replace("/notebooks/", "/api/contents/")
+        async with asyncio.timeout(30):
+            while "typed by a visitor" not in await page.evaluate("url => fetch(url).then((it) => it.text())", saved):
+                await asyncio.sleep(0.1)
         await page.reload()
         await page.locator(".cm-content").filter(has_text="typed by a visitor").first.wait_for(timeout=60_000)
 

@@ -36,8 +36,8 @@ async def test_an_untouched_tab_is_reaped_and_a_computing_one_lives_to_its_longe
                 ended = {e["reason"]: e for e in service.events if e["event"] == "notebook.reaping"}
                 await asyncio.sleep(0.5)
         assert set(ended) == {"idle", "expired"}
-        assert IDLE <= float(str(ended["idle"]["after"])) <= IDLE + 20
-        assert LIFETIME <= float(str(ended["expired"]["after"])) <= LIFETIME + 10
+        assert IDLE <= float(str(ended["idle"]["after"])) < LIFETIME
+        assert float(str(ended["expired"]["after"])) >= LIFETIME
 
         for page, reason in ((untouched, "Nobody had used it"), (computing, "longest time")):
             dialog = page.locator("tmppool-notice").get_by_role("alertdialog")

@@ -103,7 +103,7 @@ def repository() -> Iterator[Repository]:
         yield made
     finally:
         made.close()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # an agent of gpg's may take its socket away meanwhile
 
 
 def _system(folder: Path) -> Path:

@@ -12,8 +12,8 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site
-from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import engine, uids
+from tests.backends.test_engine import SmallEngine, said, until
+from tmppool.backends import engine, reach, uids
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import KEY_LABEL, container_name, network_name
 from tmppool.backends.docker import DockerBackend
@@ -63,7 +63,7 @@ class DockerSite(Site):
         for service in ("one", "two"):
             filters = {"label": [f"tmppool.service={spec(service).service}"]}
             for container in await self.docker.containers.list(all=True, filters=filters):
-                await container.delete(force=True)
+                await engine.remove(self.docker, container.id)
         for network in await self.docker.networks.list():
             if network["Name"].startswith(f"tmppool-test-{os.getpid()}-"):
                 await aiodocker.networks.DockerNetwork(self.docker, network["Id"]).delete()
@@ -161,7 +161,7 @@ class TestOnTheEngine:
             await backend.stop(KEY)
             assert (await stranger.show())["State"]["Running"] is True
         finally:
-            await stranger.delete(force=True)
+            await engine.remove(site.docker, stranger.id)
 
     async def test_a_container_that_was_made_and_never_started_is_cleared_away(self, site: DockerSite) -> None:
         backend = await site.make()
@@ -295,6 +295,62 @@ async def test_a_notebook_that_vanished_while_it_was_looked_at_is_left_out(
         assert await backend.list() == []
 
 
+async def test_one_that_is_being_stopped_is_not_listed(backend: DockerBackend, small: SmallEngine) -> None:
+    """Listed, it would be opened once more, and nobody would close it."""
+    release = asyncio.Event()
+
+    async def delete(_request: web.Request) -> web.Response:
+        await release.wait()
+        return said({"message": "no such container"}, 404)
+
+    small.answers[f"containers/{container_name(spec(), KEY)}"] = delete
+    stopping = asyncio.ensure_future(backend.stop(KEY))
+    await until(lambda: any(method == "DELETE" for method, _, _ in small.asked))
+    assert await backend.list() == []
+    release.set()
+    await stopping
+    assert [running.key for running in await backend.list()] == [KEY]
+
+
+async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
+    backend: DockerBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Held:
+        def close(self) -> None:
+            closed.append("closed")
+
+    async def find(*_about: object) -> Held:
+        backend._stopping.add(KEY)
+        return Held()
+
+    monkeypatch.setattr(reach, "find", find)
+    assert await backend.list() == []
+    assert closed == ["closed"]
+
+
+async def test_one_whose_start_ends_while_the_engine_lists_it_is_left_alone(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    """What the engine says was true before that start."""
+    release = asyncio.Event()
+
+    async def containers(_request: web.Request) -> web.Response:
+        await release.wait()
+        return said([{"Id": CONTAINER, "State": "created", "Labels": {KEY_LABEL: KEY}}])
+
+    small.answers["containers/json"] = containers
+    backend._starting.add(KEY)
+    small.asked.clear()
+    listing = asyncio.ensure_future(backend.list())
+    await until(lambda: small.asked)
+    backend._starting.discard(KEY)
+    release.set()
+    assert await listing == []
+    assert [method for method, _, _ in small.asked] == ["GET"]
+
+
 @pytest.mark.parametrize(("verb", "path"), [("ping", "version"), ("list", "containers/json")], ids=["ping", "list"])
 async def test_an_engine_that_fails_is_a_backenderror(
     backend: DockerBackend, small: SmallEngine, verb: str, path: str
@@ -426,7 +482,9 @@ async def test_a_removal_that_never_ends_is_given_up(
     monkeypatch.setattr(engine, "DELETE_TIMEOUT", 0.2)
     name = container_name(spec(), KEY)
     small.answers[f"containers/{name}"] = lambda _request: said({"message": "removal is in progress"}, 409)
-    with pytest.raises(BackendError, match=r"^the engine did not remove a container within 0 s$"):
+    with pytest.raises(
+        BackendError, match=r"^the engine did not remove a container within 0 s: removal is in progress$"
+    ):
         await backend.stop(KEY)
 
 

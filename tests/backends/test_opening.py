@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import engine, opening, seccomp
 from tmppool.backends.base import Spec
-from tmppool.backends.container import SERVICE_LABEL, EngineFacts, ImageFacts
+from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts, ImageFacts
 from tmppool.errors import BackendError
 from tmppool.pool_settings import DEFAULT_IMAGE
 
@@ -104,7 +104,7 @@ async def test_the_trial_is_a_notebook_in_all_but_its_command_and_is_removed(
     await opening.try_out(docker, SPEC, ImageFacts(), EngineFacts())
     assert (small.made["Entrypoint"], small.made["Cmd"]) == (["/bin/sh", "-c", ":"], [])
     assert small.made["User"] == "29999:100"
-    assert small.made["Labels"][SERVICE_LABEL] == SPEC.service
+    assert small.made["Labels"] == {SERVICE_LABEL: SPEC.service, CANARY_LABEL: "main"}
     assert small.made["HostConfig"]["SecurityOpt"][1] == f"seccomp={seccomp.PROFILE}"
     asked = [(method, path.rpartition("/")[2]) for method, path, _ in small.asked]
     assert [what for what in asked if what[0] != "GET"][:2] == [("POST", "create"), ("POST", "start")]

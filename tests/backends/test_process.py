@@ -8,6 +8,8 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 
 from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, until
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
-from tmppool.backends.process import ProcessBackend, ProcessPaths
+from tmppool.backends.process import ProcessBackend, ProcessPaths, _born
 from tmppool.errors import BackendError, StartError
 from tmppool.running import digest
 from tmppool.upstream import Upstream
@@ -221,6 +223,43 @@ async def test_a_backend_that_is_forgotten_kills_nothing(site: ProcessSite) -> N
     assert [found.key for found in await heir.list()] == [KEY]
     async with Upstream(running) as upstream:
         assert await upstream.answers()
+
+
+async def test_a_start_that_is_cancelled_while_its_home_is_made_leaves_no_home(
+    site: ProcessSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread cannot be cancelled: what it makes has to be waited for."""
+    backend = await site.make()
+    begun, prepare = threading.Event(), backend._prepare
+
+    def slowly(home: Path) -> None:
+        begun.set()
+        time.sleep(0.3)
+        prepare(home)
+
+    monkeypatch.setattr(backend, "_prepare", slowly)
+    starting = asyncio.ensure_future(backend.start(KEY))
+    await asyncio.to_thread(begun.wait)
+    starting.cancel()
+    await asyncio.wait({starting})
+    assert starting.cancelled()
+    await asyncio.sleep(0.5)
+    assert await site.leftovers(KEY) == []
+
+
+def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        born = _born(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert _born(process.pid) is None  # not yet asked for, but over
+    assert _born(process.pid) is None
+    assert born is not None
+    assert born != _born(os.getpid())
+    boot, ticks = born.split()
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    # Not from the time of day, which may be set while notebooks run.
+    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK") < 600
 
 
 PROGRAM = """

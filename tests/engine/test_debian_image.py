@@ -12,6 +12,7 @@ import pytest
 from aiodocker.containers import DockerContainer
 from rich.console import Console
 
+from tmppool.backends import engine
 from tmppool.backends.base import Spec
 from tmppool.backends.container import HOME
 from tmppool.build_image import build
@@ -60,7 +61,7 @@ async def running(docker: aiodocker.Docker, image: str, *command: str) -> AsyncI
         await container.start()
         yield container
     finally:
-        await container.delete(force=True, v=True)
+        await engine.remove(docker, container.id)
 
 
 async def said(container: DockerContainer, *command: str) -> tuple[int, str]:

@@ -42,7 +42,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Bring a launch page's own cookie and ticket, as a browser does, where the form is in order."""
     if case.meta is None or not case.meta.generation.mode.is_positive or not isinstance(case.body, dict):
         return
-    page = requests.get(f"{case.operation.base_url.rstrip('/')}/spawn", timeout=5)
+    page = requests.get(f"{case.operation.base_url.rstrip('/')}/spawn", timeout=60)
     found = TICKET.search(page.text)
     assert found is not None
     case.body["ticket"] = found[1]

@@ -11,9 +11,9 @@ import pytest
 from tests.fuzz.effort import FACTOR
 from tests.proxy.stage import free_ports
 
-pytestmark = pytest.mark.corpus
+pytestmark = [pytest.mark.corpus, pytest.mark.timeout(1000)]
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 400.0  # seconds
 TOKEN = "token-of-the-operator"
 CONFIG = """
 hooks = "{hooks}"

@@ -39,7 +39,10 @@ async def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(settings: dict[str, Any] | None = None, **deadlines: float) -> House:
-            wanted = Deadlines(**(never | {"body_pause": 0.0, "look": 0.01} | deadlines))
-            return await stack.enter_async_context(opened(tmp_path, monkeypatch, deadlines=wanted, **(settings or {})))
+            wanted = Deadlines(**(never | {"body_pause": 0.0, "look": 0.01}))
+            house = await stack.enter_async_context(opened(tmp_path, monkeypatch, deadlines=wanted, **(settings or {})))
+            for name, seconds in deadlines.items():  # only from now on: to open it may take its time
+                object.__setattr__(wanted, name, seconds)
+            return house
 
         yield make

@@ -30,7 +30,7 @@ from tmppool.proxy.deadlines import Deadlines
 from tmppool.running import Dial, Running, base_path
 from tmppool.web.access import Access, Role
 
-PATIENCE = 3.0  # seconds until what hangs is a failure
+PATIENCE = 30.0  # seconds until what hangs is a failure
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HTML = b"<!doctype html><html><head><title>T</title></head><body></body></html>"
 

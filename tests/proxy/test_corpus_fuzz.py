@@ -20,6 +20,7 @@ from tmppool.proxy.wire import BadMessageError, parse_request
 pytestmark = pytest.mark.corpus
 
 SEEDS = [case for case in CASES if case.expect[0] == PASSED and len(case.raw) < 600]
+_REST = 3.0  # seconds for the rest of an answer of which something is there
 BYTES = b'\r\n\x00\t\x0b\x20:;,=%./\\#?@"0159aAfFxX-_+\x7f\x80\xff'
 
 
@@ -69,7 +70,8 @@ async def answers(visitor: EagerPeer) -> list[int]:
     found = []
     with contextlib.suppress(CutError, TimeoutError):
         while not visitor.is_silent:
-            answer = await visitor.answer()
+            async with asyncio.timeout(_REST):
+                answer = await visitor.answer()
             if answer.status >= 200:
                 found.append(answer.status)
     return found

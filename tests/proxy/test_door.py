@@ -30,7 +30,7 @@ async def is_in(house: House, source: str = "127.0.0.1") -> bool:
 
 
 async def comes_in(house: House) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while not await is_in(house):
             await asyncio.sleep(0.005)
 
@@ -132,7 +132,7 @@ async def test_who_is_turned_away_does_not_hold_a_place_for_long_either(
         finally:
             visitor.close()
 
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while not await is_told():
             await asyncio.sleep(0.005)
 

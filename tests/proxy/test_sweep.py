@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -58,6 +59,20 @@ async def test_a_look_may_discard_and_add(sweep: Sweep) -> None:
     sweep.add(ending)
     await eventually(lambda: after.looks)
     assert len(ending.looks) == 1
+
+
+async def test_a_machine_that_paused_makes_nobody_late(sweep: Sweep) -> None:
+    thing = Thing()
+    sweep.add(thing)
+    await eventually(lambda: thing.looks)
+    before, began = sweep.time(), time.monotonic()
+    time.sleep(0.5)
+    assert sweep.time() - before < 0.04
+    looks = len(thing.looks)
+    await eventually(lambda: len(thing.looks) > looks + 3)
+    assert thing.looks == sorted(thing.looks)
+    assert thing.looks[-1] - before <= time.monotonic() - began - 0.45
+    assert sweep.time() >= thing.looks[-1]
 
 
 async def test_at_the_end_everything_is_late_and_nothing_is_looked_at_again(sweep: Sweep) -> None:

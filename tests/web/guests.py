@@ -30,7 +30,7 @@ from tmppool.web.site import Site
 
 __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
-PATIENCE = 5.0  # seconds until what hangs is a failure
+PATIENCE = 30.0  # seconds until what hangs is a failure
 PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_-]{22,})(?:/|$)")
 OF_NOTEBOOK = re.compile(r"^/(?:user|session|api/session)/([A-Za-z0-9_-]{22,})")

@@ -276,7 +276,7 @@ async def raw(url: str, head: str) -> bytes:
         if "Connection: close" not in head:
             head = head.replace("\r\n", "\r\nConnection: close\r\n", 1)
         writer.write(head.encode(errors="surrogateescape"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await reader.read()
     finally:
         writer.close()

@@ -110,7 +110,7 @@ async def test_the_handler_of_a_visitor_who_leaves_ends_too(decide: object) -> N
         await visitor.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await began.wait()
         visitor.close()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 30)
 
 
 # What a connection is given

@@ -23,12 +23,11 @@ from tmppool.audit import expectations
 from tmppool.audit.expectations import CANARY, Target
 from tmppool.backends import engine
 from tmppool.backends.base import Spec
-from tmppool.backends.container import SERVICE_LABEL, network_name
+from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, canary_labels, network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.errors import BackendError
 from tmppool.tasks import spawn
 
-CANARY_LABEL = "tmppool.canary"
 RUN_TIMEOUT = 30.0  # seconds for the probes; usually one
 
 _NEIGHBOUR_PORT = 8888
@@ -143,7 +142,7 @@ async def _containers(backend: DockerBackend) -> AsyncIterator[Start]:
             **backend.container_config(name, "", uid),
             # Deaf to variables and packages of the image: faster, and nothing but the standard library.
             "Cmd": ["python3", "-ISBc", *words],
-            "Labels": {SERVICE_LABEL: spec.service, CANARY_LABEL: spec.pool},
+            "Labels": canary_labels(spec),
         }
         names.append(name)
         container = await engine.create(backend.docker, name, config)

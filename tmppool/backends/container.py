@@ -18,6 +18,7 @@ from tmppool.running import digest
 SERVICE_LABEL = "tmppool.service"
 POOL_LABEL = "tmppool.pool"
 KEY_LABEL = "tmppool.key"
+CANARY_LABEL = "tmppool.canary"
 LANDING_LABEL = "tmppool.landing"
 PROFILE_LABEL = "tmppool.profile"
 SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
@@ -84,6 +85,11 @@ def image_facts(shown: dict[str, Any]) -> ImageFacts:
 def labels(spec: Spec) -> dict[str, str]:
     """Return what makes a container ours; nothing without all of these is ever touched."""
     return {SERVICE_LABEL: spec.service, POOL_LABEL: spec.pool}
+
+
+def canary_labels(spec: Spec) -> dict[str, str]:
+    """Return what tells a container that is tried and then removed: a service never takes it for a notebook."""
+    return {SERVICE_LABEL: spec.service, CANARY_LABEL: spec.pool}
 
 
 def container_name(spec: Spec, key: str) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ import aiodocker
 import structlog
 
 from tmppool.backends import engine, opening, uids
+from tmppool.backends import reach as reaching
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
     KEY_LABEL,
@@ -31,27 +32,18 @@ from tmppool.backends.container import (
     secret_of,
     token_of,
 )
-from tmppool.backends.netns import NetworkNamespace, require_permission
+from tmppool.backends.netns import require_permission
+from tmppool.backends.reach import GoneError, Reach
 from tmppool.errors import BackendError, StartError
-from tmppool.running import Dial, Running
+from tmppool.running import Running
 from tmppool.tasks import spawn
 from tmppool.upstream import Upstream
 
 _LOG_LINES = 20
-_EXIT_GRACE = 0.5  # seconds in which an exit explains why a container could not be reached
+_EXIT_GRACE = 10.0  # seconds in which a busy engine may notice an exit
 _UID_TRIES = 5  # how often to look for another user number when another service took the same one
 
 _log = structlog.get_logger("tmppool.docker")
-
-
-@dataclass(slots=True)
-class _Handle:
-    container_id: str
-    namespace: NetworkNamespace | None
-
-
-class _GoneError(BackendError):
-    """The container does not exist, or does not run, any more."""
 
 
 class DockerBackend:
@@ -63,8 +55,9 @@ class DockerBackend:
         self._image = ImageFacts()
         self._engine = EngineFacts()
         self._profile = ""
-        self._handles: dict[str, _Handle] = {}
+        self._reached: dict[str, Reach] = {}
         self._starting: set[str] = set()
+        self._stopping: set[str] = set()
 
     @property
     def docker(self) -> aiodocker.Docker:
@@ -115,17 +108,22 @@ class DockerBackend:
             uids.give_back(container_name(self._spec, key))
 
     async def stop(self, key: str) -> None:
-        handle = self._handles.pop(key, None)
-        if handle is not None and handle.namespace is not None:
-            handle.namespace.close()
-        await engine.remove(self.docker, container_name(self._spec, key))
+        reach = self._reached.pop(key, None)
+        if reach is not None:
+            reach.close()
+        self._stopping.add(key)
+        try:
+            await engine.remove(self.docker, container_name(self._spec, key))
+        finally:
+            self._stopping.discard(key)
 
     async def list(self) -> list[Running]:
+        busy = self._starting | self._stopping  # what the engine says of these may be over before it is read
         found = await engine.containers(self.docker, _ours(self._spec))
         running = []
         for container in found:
             key = container["Labels"].get(KEY_LABEL, "")
-            if key in self._starting:
+            if key in busy | self._starting | self._stopping:
                 continue
             if container["State"] == "running":
                 entry = await self._recover(key, container.id)
@@ -138,7 +136,7 @@ class DockerBackend:
 
     async def deaths(self) -> AsyncIterator[str]:
         async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL, self._missed):
-            if key in self._handles and key not in self._starting:
+            if key in self._reached and key not in self._starting:
                 yield key
 
     async def ping(self) -> None:
@@ -148,10 +146,9 @@ class DockerBackend:
             raise BackendError(f"the engine answered {error.status}") from error
 
     async def close(self) -> None:
-        for handle in self._handles.values():
-            if handle.namespace is not None:
-                handle.namespace.close()
-        self._handles.clear()
+        for reach in self._reached.values():
+            reach.close()
+        self._reached.clear()
         if self._docker is not None:
             await self._docker.close()
 
@@ -168,18 +165,18 @@ class DockerBackend:
             raise StartError(f"the engine refused a container: {error.message}") from error
         exited = spawn(container.wait(), "watch a start")
         try:
-            dial = await self._dial(key, container.id)
-            running = Running(key, dial, token, time.time(), secret)
+            reach = self._reached[key] = await reaching.find(self.docker, container.id, self._spec.port)
+            running = Running(key, reach.dial, token, time.time(), secret)
             async with Upstream(running) as upstream:
                 ready = spawn(upstream.wait_ready(), "wait until ready")
                 try:
                     await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     ready.cancel()
-        except BackendError:
+        except GoneError as error:
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
-            if not exited.done():
-                raise
+            if not exited.done():  # it is gone from here, and runs
+                raise BackendError(reaching.ELSEWHERE, transient=False) from error
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled():
@@ -205,42 +202,8 @@ class DockerBackend:
             await engine.remove(self.docker, name)
         raise StartError("another service on this engine took the same user numbers, again and again")
 
-    async def _dial(self, key: str, container_id: str) -> Dial:
-        """Find out how to reach the container, and keep what that needs."""
-        shown = await self._show(container_id)
-        network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the spec's
-        if network != "none":
-            address = shown["NetworkSettings"]["Networks"][network]["IPAddress"]
-            self._handles[key] = _Handle(container_id, None)
-            return Dial(address, self._spec.port)
-        namespace = await self._namespace(shown, container_id)
-        self._handles[key] = _Handle(container_id, namespace)
-        return Dial("127.0.0.1", self._spec.port, namespace.socket)
-
-    async def _namespace(self, shown: dict[str, Any], container_id: str) -> NetworkNamespace:
-        pid = shown["State"]["Pid"]
-        if not shown["State"]["Running"] or not pid:
-            raise _GoneError("the container ended before it could be reached")
-        try:
-            mounts = await asyncio.to_thread(_read, f"/proc/{pid}/mountinfo")
-            if container_id not in mounts:
-                raise BackendError(
-                    "the engine's containers are not processes of this host: use --network isolated", transient=False
-                )
-            namespace = NetworkNamespace.of(pid)
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise _GoneError("the container ended before it could be reached") from error
-        except (OSError, ValueError) as error:
-            raise BackendError(f"the container's network namespace could not be opened: {error}") from error
-        # A process number may be used again: only if it is still the container's was the right one opened.
-        again = await self._show(container_id)
-        if again["State"]["Pid"] != pid or not again["State"]["Running"]:
-            namespace.close()
-            raise _GoneError("the container ended before it could be reached")
-        return namespace
-
     async def _exit_error(self, container: Any) -> StartError:
-        shown = await self._show(container.id)
+        shown = await reaching.show(self.docker, container.id)
         lines = await engine.call(
             "read a log", container.log(stdout=True, stderr=True, tail=_LOG_LINES), engine.LIST_TIMEOUT
         )
@@ -249,13 +212,6 @@ class DockerBackend:
         return StartError(
             f"the notebook command of {self._spec.image} {how} before it answered", log_tail="".join(lines)
         )
-
-    async def _show(self, container_id: str) -> dict[str, Any]:
-        container = self.docker.containers.container(container_id)
-        try:
-            return await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
-        except aiodocker.DockerError as error:
-            raise _GoneError(f"the container is gone: {error.message}") from error
 
     # Stopping
 
@@ -269,28 +225,24 @@ class DockerBackend:
 
     async def _recover(self, key: str, container_id: str) -> Running | None:
         try:
-            shown = await self._show(container_id)
-            handle = self._handles.get(key)
-            if handle is not None and handle.namespace is not None:
-                dial = Dial("127.0.0.1", self._spec.port, handle.namespace.socket)
-            else:
-                dial = await self._dial(key, container_id)
-        except _GoneError:
+            shown = await reaching.show(self.docker, container_id)
+            if key not in self._reached:
+                found = await reaching.find(self.docker, container_id, self._spec.port)
+                if key in self._stopping:
+                    found.close()
+                    return None
+                self._reached[key] = found
+        except GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
         is_current = has_profile(shown, self._profile)
-        return Running(key, dial, token_of(shown), created, secret_of(shown), is_current)
+        return Running(key, self._reached[key].dial, token_of(shown), created, secret_of(shown), is_current)
 
     async def _missed(self) -> set[str]:
         """Keys that we hold but that the engine no longer runs."""
-        held = set(self._handles) - self._starting
+        held = set(self._reached) - self._starting
         return held - {running.key for running in await self.list()}
 
 
 def _ours(spec: Spec) -> list[str]:
     return [f"{name}={value}" for name, value in labels(spec).items()]
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - runs in a thread
-        return file.read()

@@ -14,7 +14,7 @@ from aiodocker.containers import DockerContainer
 
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError
-from tmppool.tasks import spawn
+from tmppool.tasks import completed, spawn
 
 T = TypeVar("T")
 
@@ -99,12 +99,7 @@ async def create(docker: aiodocker.Docker, name: str, config: dict[str, Any]) ->
     Raises BackendError; lets DockerError 404 and 409 pass.
     """
     work = call("create a container", docker.containers.create(config, name=name), CREATE_TIMEOUT)
-    making = spawn(work, "create a container", awaited=True)
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
-        await asyncio.wait({making})
-        raise
+    return await completed(work, "create a container")
 
 
 async def remove(docker: aiodocker.Docker, name: str) -> None:

@@ -12,6 +12,7 @@ from tmppool.backends.base import Spec
 from tmppool.backends.container import (
     EngineFacts,
     ImageFacts,
+    canary_labels,
     container_config,
     container_name,
     image_facts,
@@ -86,7 +87,7 @@ async def try_out(docker: aiodocker.Docker, spec: Spec, image: ImageFacts, facts
     name = container_name(spec, key)
     uid = spec.uids[-1] if spec.user is None else None  # the one that is refused if any is
     config = container_config(spec, key, "", image, facts, uid=uid)
-    config |= {"Entrypoint": ["/bin/sh", "-c", ":"], "Cmd": []}
+    config |= {"Entrypoint": ["/bin/sh", "-c", ":"], "Cmd": [], "Labels": canary_labels(spec)}
     try:
         container = await engine.create(docker, name, config)
         await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)

@@ -24,12 +24,12 @@ import psutil
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running, digest
-from tmppool.tasks import spawn
+from tmppool.tasks import completed, spawn
 from tmppool.upstream import Upstream
 
 _MARK = "TMPPOOL_NOTEBOOK"
 _FACTS = "notebook.json"
-_FACT_TYPES = {"key": str, "pid": int, "born": float, "port": int, "token": str, "created_at": float}
+_FACT_TYPES = {"key": str, "pid": int, "born": str, "port": int, "token": str, "created_at": float}
 _LOG = "notebook.log"
 _LOG_TAIL = 4096  # bytes
 _KILL_ROUNDS = 250  # looks until no process of a notebook is left
@@ -84,15 +84,14 @@ class ProcessBackend:
         home = self._root / digest(key)
         token, port = secrets.token_urlsafe(24), _free_port()
         try:
-            await asyncio.to_thread(self._prepare, home)
+            await completed(asyncio.to_thread(self._prepare, home), "prepare a home")
             child = await self._spawn(key, home, token, port)
             self._children[key] = child
             running = Running(key, Dial("127.0.0.1", port), token, time.time())
             await self._wait_ready(running, child, home)
             born = await asyncio.to_thread(_born, child.pid)
-            facts = {"key": key, "pid": child.pid, "born": born, "port": port, "token": token}
-            facts["created_at"] = running.created_at
-            await asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts))
+            facts = dict(zip(_FACT_TYPES, (key, child.pid, born, port, token, running.created_at), strict=True))
+            await completed(asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts)), "note a notebook")
         except BaseException as error:
             await asyncio.shield(spawn(self.stop(key), "clean up a start"))
             if isinstance(error, OSError):
@@ -244,13 +243,15 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _born(pid: int) -> float | None:
-    """Return when the process began, in seconds since boot: tells it from a later one of the same number."""
+def _born(pid: int) -> str | None:
+    """Return the boot and its clock's tick at which a process began that lives: no later one of its number has both."""
     try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
+        # From the third field on; the twenty-second is the tick (proc(5)), which no setting of a clock changes.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
         return None
+    return None if fields[0] in ("Z", "X") else f"{boot} {fields[19]}"
 
 
 def _leader(home: Path) -> int | None:

@@ -41,7 +41,7 @@ class Connection(OwnRequests):
         self._head = b""
         self._exchange: Exchange | None = None
         self._holds: set[str] = set()
-        self._patience = Patience(service.deadlines, loop.time())
+        self._patience = Patience(service.deadlines, service.sweep.time())
         self._visitor: OtherEnd
         self.failure: BackendError | None = None
 
@@ -180,7 +180,7 @@ class Connection(OwnRequests):
 
     def _next(self) -> None:
         self._reading("pending", is_held=False)
-        self._patience.rest(self._loop.time())
+        self._patience.rest(self._service.sweep.time())
         if self._pending:
             self._loop.call_soon(self._advance)
 
@@ -224,7 +224,7 @@ class Connection(OwnRequests):
                 )
                 self._refuse(status, "This request's head is too long.", headers.relief(self._pending))
             elif self._pending and not self._patience.awaits_head:
-                self._patience.head_began(self._loop.time())
+                self._patience.head_began(self._service.sweep.time())
             return False
         head, self._pending = self._pending[:end], self._pending[end:]
         try:

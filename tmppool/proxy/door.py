@@ -8,6 +8,7 @@ import structlog
 
 from tmppool.proxy.connection import Connection
 from tmppool.proxy.crowd import Crowd, Entry
+from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.parting import Parting, refusal
 from tmppool.proxy.sweep import Sweep
 
@@ -25,11 +26,11 @@ class Hall:
     """What all doors of one listener share. ``make`` is given an address and what to call when its visitor left."""
 
     def __init__(
-        self, crowd: Crowd, sweep: Sweep, parting: float, make: Callable[[str, Callable[[], None]], Connection]
+        self, crowd: Crowd, sweep: Sweep, deadlines: Deadlines, make: Callable[[str, Callable[[], None]], Connection]
     ) -> None:
         self.crowd = crowd
         self.sweep = sweep
-        self.parting = parting
+        self.deadlines = deadlines
         self.make = make
         self.turned_away = 0
         self._warned_at = float("-inf")
@@ -64,7 +65,7 @@ class Door(asyncio.Protocol):
         visitor.connection_made(transport)
 
     def _turn_away(self, transport: asyncio.Transport, entry: Entry) -> None:
-        hall, now = self._hall, asyncio.get_running_loop().time()
+        hall, now = self._hall, self._hall.sweep.time()
         hall.warn(entry, now)
         if hall.turned_away >= _MAX_TURNED_AWAY:
             transport.abort()
@@ -72,7 +73,7 @@ class Door(asyncio.Protocol):
         hall.turned_away += 1
         status, text = _ANSWERS[entry]
         self._answer = refusal(status, text, b"Retry-After: 60\r\n")
-        self._transport, self._until = transport, now + hall.parting
+        self._transport, self._until = transport, now + hall.deadlines.parting
         hall.sweep.add(self)
 
     def look(self, now: float) -> None:
@@ -82,8 +83,9 @@ class Door(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The answer comes after the request: a browser drops a connection on which something came before."""
         del data
-        self._hall.sweep.discard(self)
-        Parting(self._transport, self._answer, self._hall.sweep, self._hall.parting, self.connection_lost)
+        hall = self._hall
+        hall.sweep.discard(self)
+        Parting(self._transport, self._answer, hall.sweep, hall.deadlines.parting, self.connection_lost)
 
     def connection_lost(self, error: Exception | None) -> None:
         del error

@@ -34,7 +34,7 @@ class Parting(asyncio.Protocol):
         lost: Callable[[Exception | None], None],
     ) -> None:
         self._transport = transport
-        self._until = asyncio.get_running_loop().time() + deadline
+        self._until = sweep.time() + deadline
         self._sweep = sweep
         self._lost = lost
         sweep.add(self)

@@ -4,7 +4,7 @@ from tmppool.proxy.deadlines import Deadlines
 
 
 class Patience:
-    """``now`` is the time of a look, in seconds.
+    """``now`` is the sweep's time, in seconds.
 
     ``body_size``: bytes of a body that came since the last look.
     """

@@ -11,27 +11,42 @@ class Looked(Protocol):
     """What is looked at while it is open."""
 
     def look(self, now: float) -> object:
-        """End it when that is due; ``now`` is the loop's time, infinite when everything is over."""
+        """End it when that is due; ``now`` is the sweep's time, infinite when everything is over."""
+
+
+_MOST = 3  # pauses that may pass between two looks
 
 
 class Sweep:
-    """Looks at all that was added, every ``pause`` seconds."""
+    """Looks at all that was added, every ``pause`` seconds, by a clock that stands still while this process does.
+
+    While a machine is suspended, or has no time for us, nobody is heard: so nobody is late for that.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pause: float) -> None:
         self._loop = loop
         self._pause = pause
+        self._looked_at = loop.time()
+        self._missed = 0.0
         self._open: set[Looked] = set()
         self.add = self._open.add
         self.discard = self._open.discard
         self._timer = loop.call_later(pause, self._look)
+
+    def time(self) -> float:
+        """Return the seconds on this clock, which deadlines are counted by."""
+        return min(self._loop.time(), self._looked_at + _MOST * self._pause) - self._missed
 
     def close(self) -> None:
         self._timer.cancel()
         self._look_at_all(math.inf)
 
     def _look(self) -> None:
+        now = self.time()
+        self._looked_at = self._loop.time()
+        self._missed = self._looked_at - now
         self._timer = self._loop.call_later(self._pause, self._look)
-        self._look_at_all(self._loop.time())
+        self._look_at_all(now)
 
     def _look_at_all(self, now: float) -> None:
         for each in list(self._open):

@@ -97,6 +97,6 @@ async def serve(
     assert runner.server is not None
     service = Service(runner.server, decide, sweep, terms.deadlines, terms.upload_limit)
     crowd = Crowd(room(), terms.connections_per_address, terms.trusted)
-    hall = Hall(crowd, sweep, terms.deadlines.parting, lambda peer, left: Connection(service, loop, peer, left))
+    hall = Hall(crowd, sweep, terms.deadlines, lambda peer, left: Connection(service, loop, peer, left))
     listening = await loop.create_server(lambda: Door(hall), sock=sock, backlog=_BACKLOG)
     stack.callback(listening.close)

@@ -1,0 +1,78 @@
+"""How the service reaches a container: from inside its network namespace, or at its address on a bridge."""
+
+import asyncio
+import contextlib
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+
+from tmppool.backends import engine
+from tmppool.backends.netns import NetworkNamespace
+from tmppool.errors import BackendError
+from tmppool.running import Dial
+
+ELSEWHERE = "the engine's containers are not processes of this host: use --network isolated"
+_ENDED = "the container ended before it could be reached"
+# What /proc says of a process that is over; EINVAL while nobody has asked for its exit (its mounts are gone by then).
+_OVER = (errno.ENOENT, errno.ESRCH, errno.EINVAL)
+
+
+class GoneError(BackendError):
+    """The container does not exist, or does not run, any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What it takes to connect to a container; ``namespace`` is held open until this is closed."""
+
+    dial: Dial
+    namespace: NetworkNamespace | None = None
+
+    def close(self) -> None:
+        if self.namespace is not None:
+            self.namespace.close()
+
+
+async def show(docker: aiodocker.Docker, container_id: str) -> dict[str, Any]:
+    """Return the engine's answer to ContainerInspect. Raises GoneError; BackendError."""
+    container = docker.containers.container(container_id)
+    try:
+        return await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+    except aiodocker.DockerError as error:
+        raise GoneError(f"the container is gone: {error.message}") from error
+
+
+async def find(docker: aiodocker.Docker, container_id: str, port: int) -> Reach:
+    """Find out how to reach ``port`` of a container that runs. Raises GoneError; BackendError."""
+    shown = await show(docker, container_id)
+    network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the settings'
+    if network != "none":
+        return Reach(Dial(shown["NetworkSettings"]["Networks"][network]["IPAddress"], port))
+    namespace = await _namespace(docker, shown, container_id)
+    return Reach(Dial("127.0.0.1", port, namespace.socket), namespace)
+
+
+async def _namespace(docker: aiodocker.Docker, shown: dict[str, Any], container_id: str) -> NetworkNamespace:
+    pid = shown["State"]["Pid"]
+    if not shown["State"]["Running"] or not pid:
+        raise GoneError(_ENDED)
+    try:
+        mounts = await asyncio.to_thread(Path(f"/proc/{pid}/mountinfo").read_text, errors="replace")
+        if container_id not in mounts:
+            raise BackendError(ELSEWHERE, transient=False)
+        namespace = NetworkNamespace.of(pid)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _OVER:
+            raise GoneError(_ENDED) from error
+        raise BackendError(f"the container's network namespace could not be opened: {error}") from error
+    # A process number may be used again: only if it is still the container's was the right one opened.
+    with contextlib.ExitStack() as stack:
+        stack.callback(namespace.close)
+        again = await show(docker, container_id)
+        if again["State"]["Pid"] != pid or not again["State"]["Running"]:
+            raise GoneError(_ENDED)
+        stack.pop_all()
+    return namespace
