@@ -19,6 +19,7 @@ engine = pytest.param("docker", marks=pytest.mark.engine)
 process = pytest.param("process", marks=pytest.mark.process)
 
 BIG = 200 * 2**20  # bytes
+READ = "url => fetch(url, {cache: 'no-store'}).then((reply) => reply.text())"
 
 
 async def visit(browser: Browser, url: str) -> Page:
@@ -123,7 +124,7 @@ async def test_typed_text_survives_a_reload_and_a_second_click_returns(backend: 
         first = page.url
         saved = first.replace("/notebooks/", "/api/contents/")
         async with asyncio.timeout(30):
-            while "typed by a visitor" not in await page.evaluate("url => fetch(url).then((it) => it.text())", saved):
+            while "typed by a visitor" not in await page.evaluate(READ, saved):
                 await asyncio.sleep(0.1)
         await page.reload()
         await page.locator(".cm-content").filter(has_text="typed by a visitor").first.wait_for(timeout=60_000)

@@ -52,7 +52,7 @@ class Watched:
 
     @property
     def most(self) -> int:
-        return max(count for _, count, _ in self.seen) - self.descriptors
+        return max((count for _, count, _ in self.seen), default=self.descriptors) - self.descriptors
 
     @property
     def growth(self) -> int:
