@@ -7,6 +7,9 @@ import re
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHATTER = re.compile(r"^(lab/api/workspaces(/|$)|api/security/csp-report|api/events|api/contents/(?!.*/checkpoints$))")
+_DATA = 2  # the last of a frame's codes that are data: continuation, text, binary (RFC 6455 section 5.2)
+_LONGER = 254  # a masked frame's second byte where two more hold the length
+_LONGER_HEAD = 8  # bytes
 _TALKING = re.compile(r"^(api/kernels/[^/]+/channels|terminals/websocket/[^/]+|lsp/ws/[^/]+)$")
 
 
@@ -33,11 +36,22 @@ class FrameWatch:
     def __init__(self) -> None:
         self._skip = 0
         self._head = b""
+        self._is_between = True  # the next byte is a frame's first
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes of the stream; returns whether a data frame begins in them."""
-        if not self._skip and not self._head and _is_one_short_frame(data):
-            return data[0] & 0x0F <= 2  # noqa: PLR2004 - continuation, text, binary
+        size = len(data)
+        # Exactly one masked frame of a 7- or 16-bit length, as nearly all that a page sends, is read in one go: the
+        # payload of the one has 6 bytes before it, with the mask's 128 in its length, that of the other has 8.
+        if (
+            self._is_between
+            and size >= _LONGER_HEAD
+            and (data[1] == size - 6 + 128 < _LONGER or (data[1] == _LONGER and data[2] << 8 | data[3] == size - 8))
+        ):
+            return data[0] & 0x0F <= _DATA
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> bool:
         found = False
         position, end = 0, len(data)
         while position < end:
@@ -50,23 +64,13 @@ class FrameWatch:
             size = _head_size(head)
             if size is None or len(head) < size:
                 self._head = head
-                return found
+                break
             position += size - len(self._head)
             self._head = b""
             self._skip = _payload_size(head)
-            found = found or head[0] & 0x0F <= 2  # noqa: PLR2004 - continuation, text, binary
+            found = found or head[0] & 0x0F <= _DATA
+        self._is_between = not self._skip and not self._head
         return found
-
-
-def _is_one_short_frame(data: bytes) -> bool:
-    """Whether this is exactly one masked frame of a 7- or 16-bit length, as nearly all that a page sends."""
-    size = len(data)
-    if size < 8:  # noqa: PLR2004 - two bytes of flags and length, two of a longer length, four of mask
-        return False
-    length = data[1]
-    if length < 254:  # noqa: PLR2004 - 128 for the mask, 126 for a length of its own
-        return size == length - 122
-    return length == 254 and size == 8 + int.from_bytes(data[2:4], "big")  # noqa: PLR2004 - as above
 
 
 def _head_size(head: bytes) -> int | None:

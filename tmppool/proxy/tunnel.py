@@ -83,16 +83,20 @@ class _WatchedEnd(_End):
     ) -> None:
         super().__init__(own, other, lost)
         self._touch = touch
-        self._touched_at = 0.0
-        self._frames = FrameWatch()
-        self._now = asyncio.get_running_loop().time
+        self._touched_lately = False
+        self._begins_data = FrameWatch().feed
+        self._write = other.write
         self.data_received = self._watch  # type: ignore[method-assign]
 
     def _watch(self, data: bytes) -> None:
-        self._other.write(data)
-        if self._frames.feed(data) and (now := self._now()) - self._touched_at >= _TOUCH_PAUSE:
-            self._touched_at = now
+        self._write(data)
+        if self._begins_data(data) and not self._touched_lately:
+            self._touched_lately = True
+            asyncio.get_running_loop().call_later(_TOUCH_PAUSE, self._rest)
             self._touch()
+
+    def _rest(self) -> None:
+        self._touched_lately = False
 
 
 def join(
