@@ -207,6 +207,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
         progress.hear(fact, pool.count(State.WARM), pool.limits.warm)
 
     pool = Pool(name, backend, slices.limits(wanted), hear, key_bytes=settings.key_bytes)
+    pool.is_held = True  # until what runs is adopted
     parts.pools.add(pool)
     stack.push_async_callback(pool.close, stop=settings.on_exit == "stop")
     watch = spawn(_watch_deaths(pool), f"deaths in {name}")
@@ -216,7 +217,10 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
 
 async def _watch_deaths(pool: Pool) -> None:
     async for key in pool.backend.deaths():
-        pool.lost(key)
+        if key is not None:
+            pool.lost(key)
+        elif not pool.is_held:
+            await pool.reconcile()
 
 
 async def _listen(

@@ -96,24 +96,15 @@ async def docker(small: SmallEngine) -> AsyncIterator[aiodocker.Docker]:
 
 
 class Watched:
-    """``engine.deaths`` running beside the test: what it yielded, and how often it asked who is alive."""
+    """``engine.deaths`` running beside the test: what it yielded."""
 
     def __init__(self, docker: aiodocker.Docker) -> None:
-        self.yielded: list[str] = []
-        self.missed: list[set[str] | Exception] = []
-        self.questions = 0
+        self.yielded: list[str | None] = []
         self._docker = docker
         self.task = asyncio.ensure_future(self._watch())
 
-    async def _alive(self) -> set[str]:
-        self.questions += 1
-        found = self.missed.pop(0) if self.missed else set()
-        if isinstance(found, Exception):
-            raise found
-        return found
-
     async def _watch(self) -> None:
-        async for key in engine.deaths(self._docker, LABELS, KEY_LABEL, self._alive):
+        async for key in engine.deaths(self._docker, LABELS, KEY_LABEL):
             self.yielded.append(key)
 
     async def stop(self) -> None:
@@ -155,35 +146,33 @@ async def test_an_event_without_a_key_is_passed_over(small: SmallEngine, watched
     assert watched.yielded == ["a"]
 
 
-async def test_when_the_stream_ends_it_asks_who_is_alive_and_subscribes_again(
-    small: SmallEngine, watched: Watched
-) -> None:
+async def test_when_the_stream_ends_it_says_so_and_subscribes_again(small: SmallEngine, watched: Watched) -> None:
     await until(lambda: small.streams)
-    assert watched.questions == 1
-    watched.missed = [{"died-unseen"}]
     with capture_logs() as logs:
         small.streams[0].put_nowait(None)
         await until(lambda: len(small.streams) == 2)
     small.streams[1].put_nowait(died("a"))
     await until(lambda: len(watched.yielded) == 2)
-    assert watched.yielded == ["died-unseen", "a"]
-    assert watched.questions == 2
+    assert watched.yielded == [None, "a"]
     assert [line["event"] for line in logs] == ["engine.events_ended"]
 
 
-async def test_it_looks_before_it_listens_from_before_that_look(small: SmallEngine, docker: aiodocker.Docker) -> None:
-    """What dies between the question and the subscription is in the stream: it begins before the question."""
-    asked_at = []
-    watched = Watched(docker)
-
-    async def alive() -> set[str]:
-        asked_at.append(time.time())
-        return set()
-
-    watched._alive = alive
+async def test_it_says_so_before_it_listens_from_before_that(small: SmallEngine, docker: aiodocker.Docker) -> None:
+    """What dies between a look at what runs and the subscription is in the stream, which begins before the look."""
+    deaths = engine.deaths(docker, LABELS, KEY_LABEL)
+    first = asyncio.ensure_future(anext(deaths))
     await until(lambda: small.streams)
-    assert float(small.subscriptions()[0]["since"]) < asked_at[0]
-    await watched.stop()
+    with capture_logs():
+        small.streams[0].put_nowait(None)
+        assert await first is None
+    looked_at = time.time()
+    assert len(small.streams) == 1
+    second = asyncio.ensure_future(anext(deaths))
+    await until(lambda: len(small.streams) == 2)
+    assert float(small.subscriptions()[1]["since"]) < looked_at
+    small.streams[1].put_nowait(died("a"))
+    assert await second == "a"
+    await deaths.aclose()
 
 
 async def test_an_engine_that_refuses_is_asked_again(small: SmallEngine, docker: aiodocker.Docker) -> None:
@@ -200,20 +189,9 @@ async def test_an_engine_that_refuses_is_asked_again(small: SmallEngine, docker:
     small.answers["events"] = small.events
     await until(lambda: small.streams)
     small.streams[0].put_nowait(died("a"))
-    await until(lambda: watched.yielded)
+    await until(lambda: watched.yielded[-1:] == ["a"])
+    assert set(watched.yielded[:-1]) == {None}
     assert {line["event"] for line in logs} <= {"engine.events_lost", "engine.events_ended"}
-    await watched.stop()
-
-
-async def test_an_engine_that_cannot_tell_who_is_alive_is_asked_again(
-    small: SmallEngine, docker: aiodocker.Docker
-) -> None:
-    watched = Watched(docker)
-    watched.missed = [BackendError("ill"), BackendError("ill"), {"a"}]
-    with capture_logs() as logs:
-        await until(lambda: watched.yielded)
-    assert watched.yielded == ["a"]
-    assert [line["error"] for line in logs] == ["ill", "ill"]
     await watched.stop()
 
 
@@ -222,12 +200,12 @@ async def test_an_engine_that_goes_away_and_comes_back_is_listened_to_again(
 ) -> None:
     await until(lambda: small.streams)
     await small.close()
-    await until(lambda: watched.questions >= 3)
+    await until(lambda: len(watched.yielded) >= 3)
     await small.open()
     await until(lambda: len(small.streams) == 2)
     small.streams[1].put_nowait(died("a"))
-    await until(lambda: watched.yielded)
-    assert watched.yielded == ["a"]
+    await until(lambda: watched.yielded[-1] == "a")
+    assert set(watched.yielded[:-1]) == {None}
 
 
 async def test_who_stops_listening_leaves_no_task_and_no_connection(

@@ -321,7 +321,7 @@ class StrangerBackend:
     async def list(self) -> list[Running]:
         return list(self._running.values())
 
-    async def deaths(self) -> AsyncIterator[str]:
+    async def deaths(self) -> AsyncIterator[str | None]:
         await asyncio.Event().wait()
         yield ""
 

@@ -79,8 +79,11 @@ class Backend(Protocol):
     async def list(self) -> list[Running]:
         """Return what runs and is ours by label: the ground truth."""
 
-    def deaths(self) -> AsyncIterator[str]:
-        """Yield the keys of notebooks that ended by themselves, for as long as the backend is open."""
+    def deaths(self) -> AsyncIterator[str | None]:
+        """Yield the keys of notebooks that ended by themselves, for as long as the backend is open.
+
+        None: the backend did not hear for a while, so only ``list`` can tell.
+        """
 
     async def ping(self) -> None:
         """Raise BackendError when the backend cannot start notebooks now."""

@@ -134,9 +134,9 @@ class DockerBackend:
                 await engine.remove(self.docker, container.id)
         return running
 
-    async def deaths(self) -> AsyncIterator[str]:
-        async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL, self._missed):
-            if key in self._reached and key not in self._starting:
+    async def deaths(self) -> AsyncIterator[str | None]:
+        async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL):
+            if key is None or (key in self._reached and key not in self._starting):
                 yield key
 
     async def ping(self) -> None:
@@ -237,11 +237,6 @@ class DockerBackend:
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
         is_current = has_profile(shown, self._profile)
         return Running(key, self._reached[key].dial, token_of(shown), created, secret_of(shown), is_current)
-
-    async def _missed(self) -> set[str]:
-        """Keys that we hold but that the engine no longer runs."""
-        held = set(self._reached) - self._starting
-        return held - {running.key for running in await self.list()}
 
 
 def _ours(spec: Spec) -> list[str]:

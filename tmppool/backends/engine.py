@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
+from collections.abc import AsyncIterator, Awaitable, Container, Iterable
 from typing import Any, TypeVar
 
 import aiodocker
@@ -126,21 +126,19 @@ async def remove(docker: aiodocker.Docker, name: str) -> None:
         raise BackendError(f"the engine did not remove a container within {DELETE_TIMEOUT:.0f} s{refusal}") from error
 
 
-async def deaths(
-    docker: aiodocker.Docker, labels: Iterable[str], key_label: str, alive: Callable[[], Awaitable[set[str]]]
-) -> AsyncIterator[str]:
+async def deaths(docker: aiodocker.Docker, labels: Iterable[str], key_label: str) -> AsyncIterator[str | None]:
     """Yield the keys of our containers that die, for ever.
 
-    The engine's stream ends when the engine restarts or the connection breaks. Then ``alive`` is asked again: it
-    returns the keys that died unseen. The new stream starts a second before that question, so nothing falls between.
+    The engine's stream ends when the engine ends or the connection breaks. None is yielded then, and again until
+    there is another stream: whoever looks at what runs each time misses nothing, as each stream begins a second before.
     """
     backoff = Backoff(first=0.5, cap=10.0)
     filters = json.dumps({"type": ["container"], "event": ["die"], "label": list(labels)})
     while True:
         since = time.time() - 1
+        if backoff.failures:
+            yield None
         try:
-            for key in await alive():
-                yield key
             async for event in _events(docker, filters, since):
                 backoff.succeeded()
                 key = event.get("Actor", {}).get("Attributes", {}).get(key_label)

@@ -39,7 +39,7 @@ class FakeBackend:
         self.is_ill = False
         self.started = 0
         self.stopped: list[str] = []
-        self._dead: asyncio.Queue[str] = asyncio.Queue()
+        self._dead: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def open(self) -> Traits:
         return Traits(isolated=False, notes=("the fake backend: no notebook here runs any code",))
@@ -76,7 +76,7 @@ class FakeBackend:
         await self.ping()
         return [notebook.running for notebook in self.notebooks.values()]
 
-    async def deaths(self) -> AsyncIterator[str]:
+    async def deaths(self) -> AsyncIterator[str | None]:
         while True:
             yield await self._dead.get()
 

@@ -125,7 +125,7 @@ class ProcessBackend:
             running.append(Running(key, Dial("127.0.0.1", facts["port"]), facts["token"], facts["created_at"]))
         return running
 
-    async def deaths(self) -> AsyncIterator[str]:
+    async def deaths(self) -> AsyncIterator[str | None]:
         while True:
             yield await self._dead.get()
 
