@@ -91,9 +91,10 @@ async def test_what_must_be_completed_is_so_before_its_caller_is_cancelled() -> 
 
     caller = asyncio.ensure_future(tasks.completed(work(), "work"))
     await begun.wait()
-    caller.cancel()
-    await asyncio.wait({caller}, timeout=0.05)
-    assert not caller.done()
+    for _ in range(2):
+        caller.cancel()
+        await asyncio.wait({caller}, timeout=0.05)
+        assert not caller.done()
     gate.set()
     await asyncio.wait({caller})
     assert caller.cancelled()

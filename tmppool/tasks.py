@@ -1,6 +1,7 @@
 """The only place where a task is made: it is kept, named, and its death is logged."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -30,7 +31,9 @@ async def completed(work: Coroutine[Any, Any, T], name: str) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         raise
 
 

@@ -14,6 +14,7 @@ import aiohttp
 from benchmarks.procs import BenchError, free_port, started, tail
 from tmppool.backends import engine
 from tmppool.backends.container import SERVICE_LABEL
+from tmppool.errors import BackendError
 from tmppool.web.access import cookie_name
 
 _POLL = 0.05  # seconds between two looks at the counts
@@ -106,7 +107,8 @@ async def _remove_containers(name: str) -> None:
     docker = engine.connect()
     try:
         for container in await engine.containers(docker, [f"{SERVICE_LABEL}={name}"]):
-            await engine.remove(docker, container.id)
+            with contextlib.suppress(BackendError):
+                await engine.remove(docker, container.id)
     finally:
         await docker.close()
 

@@ -13,10 +13,12 @@ from structlog.testing import capture_logs
 
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site
 from tests.backends.test_engine import SmallEngine, said, until
+from tmppool.backends import docker as docker_module
 from tmppool.backends import engine, reach, uids
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import KEY_LABEL, container_name, network_name
 from tmppool.backends.docker import DockerBackend
+from tmppool.backends.reach import GoneError
 from tmppool.build_image import build
 from tmppool.errors import BackendError, ImageError, StartError
 from tmppool.pool_settings import DEFAULT_IMAGE
@@ -328,6 +330,38 @@ async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
     monkeypatch.setattr(reach, "find", find)
     assert await backend.list() == []
     assert closed == ["closed"]
+
+
+async def test_what_runs_is_listed_though_the_remains_of_another_cannot_be_removed(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "DELETE_TIMEOUT", 0.1)
+    other = {"Id": "d" * 64, "State": "exited", "Labels": {KEY_LABEL: OTHER}}
+    known = small.answers["containers/json"](None)
+    small.answers["containers/json"] = lambda _request: said([other, *json.loads(known.body)])
+    small.answers[f"containers/{'d' * 64}"] = lambda _request: said({"message": "busy"}, 500)
+    with capture_logs() as logs:
+        (listed,) = await backend.list()
+    assert listed.key == KEY
+    assert [line["event"] for line in logs] == ["remains.cleanup_failed"]
+
+
+async def test_one_that_is_gone_from_here_and_runs_is_elsewhere(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find(*_about: object) -> None:
+        raise GoneError("gone")
+
+    async def wait(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(reach, "find", find)
+    monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.05)
+    small.answers |= {f"containers/{CONTAINER}/wait": wait, "containers/json": lambda _request: said([])}
+    with pytest.raises(BackendError, match=r"are not processes of this host: use --network isolated$") as caught:
+        await backend.start(KEY)
+    assert not caught.value.transient
 
 
 async def test_one_whose_start_ends_while_the_engine_lists_it_is_left_alone(

@@ -152,21 +152,28 @@ async def test_when_the_stream_ends_it_says_so_and_subscribes_again(small: Small
         small.streams[0].put_nowait(None)
         await until(lambda: len(small.streams) == 2)
     small.streams[1].put_nowait(died("a"))
-    await until(lambda: len(watched.yielded) == 2)
-    assert watched.yielded == [None, "a"]
+    await until(lambda: len(watched.yielded) == 3)
+    assert watched.yielded == [None, None, "a"]
     assert [line["event"] for line in logs] == ["engine.events_ended"]
 
 
-async def test_it_says_so_before_it_listens_from_before_that(small: SmallEngine, docker: aiodocker.Docker) -> None:
+async def test_it_says_so_at_once_and_before_it_listens_from_before_that(
+    small: SmallEngine, docker: aiodocker.Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What dies between a look at what runs and the subscription is in the stream, which begins before the look."""
-    deaths = engine.deaths(docker, LABELS, KEY_LABEL)
+    monkeypatch.setattr(engine, "Backoff", lambda **_times: Backoff(first=0.3, cap=0.3))
+    deaths, clock = engine.deaths(docker, LABELS, KEY_LABEL), time.time
     first = asyncio.ensure_future(anext(deaths))
     await until(lambda: small.streams)
     with capture_logs():
         small.streams[0].put_nowait(None)
         assert await first is None
-    looked_at = time.time()
+    began = time.monotonic()
+    assert await anext(deaths) is None
+    assert time.monotonic() - began > 0.2
+    looked_at = clock()
     assert len(small.streams) == 1
+    monkeypatch.setattr(engine.time, "time", lambda: clock() + 60)
     second = asyncio.ensure_future(anext(deaths))
     await until(lambda: len(small.streams) == 2)
     assert float(small.subscriptions()[1]["since"]) < looked_at

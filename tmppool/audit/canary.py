@@ -90,7 +90,8 @@ async def run(backend: DockerBackend, ports: Iterable[int] = ()) -> Canary:
     ``ports``: the service's own, which a notebook must not reach either.
     """
     try:
-        async with asyncio.timeout(RUN_TIMEOUT), _containers(backend) as start, _beacon() as beacon:
+        # The containers' removal has a time of its own.
+        async with _containers(backend) as start, asyncio.timeout(RUN_TIMEOUT), _beacon() as beacon:
             targets = await _targets(start, backend, (beacon, *ports))
             return await _probe(start, backend.spec, targets)
     except TimeoutError:

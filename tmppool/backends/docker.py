@@ -108,9 +108,7 @@ class DockerBackend:
             uids.give_back(container_name(self._spec, key))
 
     async def stop(self, key: str) -> None:
-        reach = self._reached.pop(key, None)
-        if reach is not None:
-            reach.close()
+        self._let_go(key)
         self._stopping.add(key)
         try:
             await engine.remove(self.docker, container_name(self._spec, key))
@@ -130,8 +128,7 @@ class DockerBackend:
                 if entry is not None:
                     running.append(entry)
             elif container["State"] != "removing":
-                # Died while no service looked: only its remains are left.
-                await engine.remove(self.docker, container.id)
+                await self._clear_away(key, container.id)
         return running
 
     async def deaths(self) -> AsyncIterator[str | None]:
@@ -221,6 +218,19 @@ class DockerBackend:
         except BackendError as error:
             _log.warning("start.cleanup_failed", error=str(error))
 
+    async def _clear_away(self, key: str, container_id: str) -> None:
+        """It died while no service looked: only its remains are left."""
+        self._let_go(key)
+        try:
+            await engine.remove(self.docker, container_id)
+        except BackendError as error:
+            _log.warning("remains.cleanup_failed", error=str(error))
+
+    def _let_go(self, key: str) -> None:
+        reach = self._reached.pop(key, None)
+        if reach is not None:
+            reach.close()
+
     # Finding
 
     async def _recover(self, key: str, container_id: str) -> Running | None:
@@ -228,10 +238,12 @@ class DockerBackend:
             shown = await reaching.show(self.docker, container_id)
             if key not in self._reached:
                 found = await reaching.find(self.docker, container_id, self._spec.port)
-                if key in self._stopping:
+                if key in self._stopping or key in self._reached:
                     found.close()
+                else:
+                    self._reached[key] = found
+                if key in self._stopping:
                     return None
-                self._reached[key] = found
         except GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()

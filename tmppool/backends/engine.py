@@ -21,7 +21,7 @@ T = TypeVar("T")
 PING_TIMEOUT = 5.0  # seconds, as for the next three
 LIST_TIMEOUT = 10.0
 CREATE_TIMEOUT = 20.0
-DELETE_TIMEOUT = 30.0
+DELETE_TIMEOUT = 20.0
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -129,8 +129,8 @@ async def remove(docker: aiodocker.Docker, name: str) -> None:
 async def deaths(docker: aiodocker.Docker, labels: Iterable[str], key_label: str) -> AsyncIterator[str | None]:
     """Yield the keys of our containers that die, for ever.
 
-    The engine's stream ends when the engine ends or the connection breaks. None is yielded then, and again until
-    there is another stream: whoever looks at what runs each time misses nothing, as each stream begins a second before.
+    The engine's stream ends when the engine ends or the connection breaks. None is yielded then, and before each try
+    for another stream: whoever looks at what runs each time misses nothing, as a stream begins a second before.
     """
     backoff = Backoff(first=0.5, cap=10.0)
     filters = json.dumps({"type": ["container"], "event": ["die"], "label": list(labels)})
@@ -147,6 +147,7 @@ async def deaths(docker: aiodocker.Docker, labels: Iterable[str], key_label: str
             _log.warning("engine.events_ended")
         except (BackendError, aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
             _log.warning("engine.events_lost", error=_one_line(str(error)))
+        yield None
         await asyncio.sleep(backoff.failed(time.monotonic()))
 
 

@@ -151,7 +151,7 @@ class ProcessBackend:
 
     async def _spawn(self, key: str, home: Path, token: str, port: int) -> asyncio.subprocess.Process:
         command = self._spec.render(key, ip="127.0.0.1", port=port, token=token)
-        log = await asyncio.to_thread((home / _LOG).open, "wb")
+        log = await completed(asyncio.to_thread((home / _LOG).open, "wb"), "open a log")
         with log:
             return await asyncio.create_subprocess_exec(
                 "/bin/sh",
