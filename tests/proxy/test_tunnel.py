@@ -285,6 +285,16 @@ async def test_a_handshake_never_uses_a_line_that_waited(house: House) -> None:
     assert [line for line, _ in house.stranger.asked] == [0, 1]
 
 
+async def test_the_line_of_a_handshake_that_was_not_taken_up_is_used_for_nothing_else(house: House) -> None:
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", CHANNELS, *HANDSHAKE))
+    assert (await visitor.answer()).body == b"ok"
+    await visitor.send(house.head("GET", "x"))
+    assert (await visitor.answer()).body == b"ok"
+    assert [line for line, _ in house.stranger.asked] == [0, 1]
+    await eventually(lambda: house.stranger.cuts)
+
+
 # Bytes
 
 

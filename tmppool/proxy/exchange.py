@@ -280,7 +280,8 @@ class Exchange:
         line, self._line = self._line, None
         assert self._answer is not None
         if line is not None:
-            if is_clean and self._answer.keeps_alive and self._sent.is_done:
+            # Behind a handshake, also one that was not taken up, some servers read no more requests.
+            if is_clean and self._answer.keeps_alive and self._sent.is_done and not self.passage.is_websocket:
                 line.give_back()
             else:
                 line.drop()
