@@ -71,9 +71,7 @@ async def test_each_pool_has_its_own_notebooks_and_limits(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("is_held", [False, True])
 async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_is_adopted(
-    pool: Callable[..., Pool],
-    backend: FakeBackend,
-    is_held: bool,  # noqa: FBT001
+    pool: Callable[..., Pool], backend: FakeBackend, *, is_held: bool
 ) -> None:
     main = pool()
     main.is_held = is_held

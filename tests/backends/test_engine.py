@@ -88,13 +88,6 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await made.close()
 
 
-@pytest.fixture
-async def docker(small: SmallEngine) -> AsyncIterator[aiodocker.Docker]:
-    made = engine.connect()
-    yield made
-    await made.close()
-
-
 class Watched:
     """``engine.deaths`` running beside the test: what it yielded."""
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import engine, opening, seccomp
+from tmppool.backends import opening, seccomp
 from tmppool.backends.base import Spec
 from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts, ImageFacts
 from tmppool.errors import BackendError
@@ -43,13 +43,6 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made = Docile(tmp_path / "engine.sock")
     await made.open()
     monkeypatch.setenv("DOCKER_HOST", made.url)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def docker(small: Docile) -> AsyncIterator[aiodocker.Docker]:
-    made = engine.connect()
     yield made
     await made.close()
 

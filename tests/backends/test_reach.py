@@ -9,7 +9,7 @@ import aiodocker
 import pytest
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import engine, reach
+from tmppool.backends import reach
 from tmppool.backends.reach import GoneError
 from tmppool.errors import BackendError
 
@@ -22,13 +22,6 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made = SmallEngine(tmp_path / "engine.sock")
     await made.open()
     monkeypatch.setenv("DOCKER_HOST", made.url)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def docker(small: SmallEngine) -> AsyncIterator[aiodocker.Docker]:
-    made = engine.connect()
     yield made
     await made.close()
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import engine, uids
+from tmppool.backends import uids
 from tmppool.errors import BackendError, StartError
 
 NUMBERS = range(500, 505)
@@ -39,13 +39,6 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made = Labelled(tmp_path / "engine.sock")
     await made.open()
     monkeypatch.setenv("DOCKER_HOST", made.url)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def docker(small: Labelled) -> AsyncIterator[aiodocker.Docker]:
-    made = engine.connect()
     yield made
     await made.close()
 

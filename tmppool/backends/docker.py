@@ -15,8 +15,7 @@ from typing import Any
 import aiodocker
 import structlog
 
-from tmppool.backends import engine, opening, uids
-from tmppool.backends import reach as reaching
+from tmppool.backends import engine, opening, reach, uids
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
     KEY_LABEL,
@@ -33,7 +32,6 @@ from tmppool.backends.container import (
     token_of,
 )
 from tmppool.backends.netns import require_permission
-from tmppool.backends.reach import GoneError, Reach
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Running
 from tmppool.tasks import spawn
@@ -55,7 +53,7 @@ class DockerBackend:
         self._image = ImageFacts()
         self._engine = EngineFacts()
         self._profile = ""
-        self._reached: dict[str, Reach] = {}
+        self._reached: dict[str, reach.Reach] = {}
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
 
@@ -63,6 +61,10 @@ class DockerBackend:
     def docker(self) -> aiodocker.Docker:
         assert self._docker is not None, "open() comes first"
         return self._docker
+
+    @property
+    def _busy(self) -> set[str]:
+        return self._starting | self._stopping
 
     @property
     def spec(self) -> Spec:
@@ -116,12 +118,12 @@ class DockerBackend:
             self._stopping.discard(key)
 
     async def list(self) -> list[Running]:
-        busy = self._starting | self._stopping  # what the engine says of these may be over before it is read
+        busy = self._busy  # what the engine says of these may be over before it is read
         found = await engine.containers(self.docker, _ours(self._spec))
         running = []
         for container in found:
             key = container["Labels"].get(KEY_LABEL, "")
-            if key in busy | self._starting | self._stopping:
+            if key in busy | self._busy:
                 continue
             if container["State"] == "running":
                 entry = await self._recover(key, container.id)
@@ -143,9 +145,8 @@ class DockerBackend:
             raise BackendError(f"the engine answered {error.status}") from error
 
     async def close(self) -> None:
-        for reach in self._reached.values():
-            reach.close()
-        self._reached.clear()
+        for key in list(self._reached):
+            self._let_go(key)
         if self._docker is not None:
             await self._docker.close()
 
@@ -162,18 +163,18 @@ class DockerBackend:
             raise StartError(f"the engine refused a container: {error.message}") from error
         exited = spawn(container.wait(), "watch a start")
         try:
-            reach = self._reached[key] = await reaching.find(self.docker, container.id, self._spec.port)
-            running = Running(key, reach.dial, token, time.time(), secret)
+            self._reached[key] = await reach.find(self.docker, container.id, self._spec.port)
+            running = Running(key, self._reached[key].dial, token, time.time(), secret)
             async with Upstream(running) as upstream:
                 ready = spawn(upstream.wait_ready(), "wait until ready")
                 try:
                     await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     ready.cancel()
-        except GoneError as error:
+        except reach.GoneError as error:
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
             if not exited.done():  # it is gone from here, and runs
-                raise BackendError(reaching.ELSEWHERE, transient=False) from error
+                raise BackendError(reach.ELSEWHERE, transient=False) from error
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled():
@@ -200,7 +201,7 @@ class DockerBackend:
         raise StartError("another service on this engine took the same user numbers, again and again")
 
     async def _exit_error(self, container: Any) -> StartError:
-        shown = await reaching.show(self.docker, container.id)
+        shown = await reach.show(self.docker, container.id)
         lines = await engine.call(
             "read a log", container.log(stdout=True, stderr=True, tail=_LOG_LINES), engine.LIST_TIMEOUT
         )
@@ -227,24 +228,23 @@ class DockerBackend:
             _log.warning("remains.cleanup_failed", error=str(error))
 
     def _let_go(self, key: str) -> None:
-        reach = self._reached.pop(key, None)
-        if reach is not None:
-            reach.close()
+        held = self._reached.pop(key, None)
+        if held is not None:
+            held.close()
 
     # Finding
 
     async def _recover(self, key: str, container_id: str) -> Running | None:
         try:
-            shown = await reaching.show(self.docker, container_id)
+            shown = await reach.show(self.docker, container_id)
             if key not in self._reached:
-                found = await reaching.find(self.docker, container_id, self._spec.port)
-                if key in self._stopping or key in self._reached:
-                    found.close()
-                else:
-                    self._reached[key] = found
+                found = await reach.find(self.docker, container_id, self._spec.port)
+                if self._reached.setdefault(key, found) is not found:
+                    found.close()  # another list was quicker
                 if key in self._stopping:
+                    self._let_go(key)
                     return None
-        except GoneError:
+        except reach.GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
         is_current = has_profile(shown, self._profile)

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 from tmppool.backends.base import Spec, Traits
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running
-from tmppool.tasks import spawn
+from tmppool.tasks import completed
 
 
 @dataclass(slots=True)
@@ -54,11 +54,9 @@ class FakeBackend:
         app = web.Application(client_max_size=1 << 30)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         app.router.add_route("*", "/{path:.*}", functools.partial(self._answer, key))
-        opening = spawn(_open(runner), "open a fake notebook", awaited=True)
         try:
-            await asyncio.shield(opening)
+            await completed(_open(runner), "open a fake notebook")
         except asyncio.CancelledError:
-            await opening
             await runner.cleanup()
             raise
         port = runner.addresses[0][1]

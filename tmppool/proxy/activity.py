@@ -36,7 +36,6 @@ class FrameWatch:
     def __init__(self) -> None:
         self._skip = 0
         self._head = b""
-        self._is_between = True  # the next byte is a frame's first
 
     def feed(self, data: bytes) -> bool:
         """Take the next bytes of the stream; returns whether a data frame begins in them."""
@@ -44,8 +43,9 @@ class FrameWatch:
         # Exactly one masked frame of a 7- or 16-bit length, as nearly all that a page sends, is read in one go: the
         # payload of the one has 6 bytes before it, with the mask's 128 in its length, that of the other has 8.
         if (
-            self._is_between
-            and size >= _LONGER_HEAD
+            size >= _LONGER_HEAD
+            and not self._skip
+            and not self._head
             and (data[1] == size - 6 + 128 < _LONGER or (data[1] == _LONGER and data[2] << 8 | data[3] == size - 8))
         ):
             return data[0] & 0x0F <= _DATA
@@ -64,12 +64,11 @@ class FrameWatch:
             size = _head_size(head)
             if size is None or len(head) < size:
                 self._head = head
-                break
+                return found
             position += size - len(self._head)
             self._head = b""
             self._skip = _payload_size(head)
             found = found or head[0] & 0x0F <= _DATA
-        self._is_between = not self._skip and not self._head
         return found
 
 

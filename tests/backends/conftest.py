@@ -1,0 +1,15 @@
+"""A client of the engine that a module's own ``small`` has opened."""
+
+from collections.abc import AsyncIterator
+
+import aiodocker
+import pytest
+
+from tmppool.backends import engine
+
+
+@pytest.fixture
+async def docker(small: object) -> AsyncIterator[aiodocker.Docker]:
+    made = engine.connect()
+    yield made
+    await made.close()
