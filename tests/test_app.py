@@ -14,6 +14,7 @@ from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
 from tmppool.pool import Pool
+from tmppool.reconcile import Reconciler
 
 
 def settings(home: Path, **more: object) -> Settings:
@@ -76,7 +77,7 @@ async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_
     main = pool()
     main.is_held = is_held
     backend.is_ill = True
-    watching = asyncio.ensure_future(app._watch_deaths(main))
+    watching = asyncio.ensure_future(app._watch_deaths(main, Reconciler(main)))
     with capture_logs():
         backend._dead.put_nowait(None)
         backend._dead.put_nowait("nobody's")

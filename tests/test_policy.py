@@ -145,6 +145,32 @@ def test_a_silent_session_is_asked_before_it_is_reaped(silent: float, asked_ago:
     assert decided == expected[outcome]
 
 
+@pytest.mark.parametrize(
+    ("idle", "silent", "asked_ago", "outcome"),
+    [
+        pytest.param(20.0, 20.0, 59.0, WAITS, id="busy 20 s ago, asked 59 s ago"),
+        pytest.param(20.0, 20.0, 60.0, ASKED, id="a minute has passed"),
+        pytest.param(20.0, 20.0, 20.0, WAITS, id="it was busy at the moment at which it was asked"),
+        pytest.param(20.0, 20.0, 10.0, IDLE, id="asked since"),
+        pytest.param(20.0, 25.0, 25.0, WAITS, id="it said then that a kernel computes: neither asked nor reaped"),
+        pytest.param(20.0, 25.0, 24.0, IDLE, id="it said then that nothing goes on"),
+        pytest.param(600.0, 600.0, 59.0, IDLE, id="one that says that it was busy a moment less ago than allowed"),
+        pytest.param(600.0, 600.0, 601.0, ASKED, id="asked in an earlier silence"),
+    ],
+)
+def test_no_answer_makes_it_be_asked_more_often_than_once_a_minute(
+    idle: float, silent: float, asked_ago: float, outcome: str
+) -> None:
+    found = notebook(State.ASSIGNED, active_at=NOW - silent, asked_at=NOW - asked_ago)
+    decided = plan([found], limits(idle=idle, warm=0), NOW, may_start=True)
+    expected = {
+        IDLE: Plan(0, ((found, Reason.IDLE),), ()),
+        ASKED: Plan(0, (), (found,)),
+        WAITS: Plan(0, (), ()),
+    }
+    assert decided == expected[outcome]
+
+
 def test_a_kernel_that_computes_postpones_the_end_by_the_whole_idle_time() -> None:
     found = notebook(State.ASSIGNED, active_at=NOW - 600, asked_at=None)
     assert plan([found], limits(warm=0), NOW, may_start=True).ask == (found,)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import aiosqlite
 import pytest
 from structlog.testing import capture_logs
 
@@ -38,7 +39,7 @@ class Service:
 
     async def at_rest(self) -> None:
         async with asyncio.timeout(10):
-            while self.pool._work or self.pool._woken:
+            while self.pool._work or self.pool._woken or self.pool.marks._tasks:
                 await asyncio.sleep(0)
 
     async def warmed(self) -> None:
@@ -85,28 +86,33 @@ def written(ledger: Ledger, state: State) -> None:
 SESSION, WARM, STOPPED = "a session", "warm", "stopped"
 
 
+@pytest.mark.parametrize("is_trusted", [True, False])
 @pytest.mark.parametrize(
-    ("row", "is_trusted", "becomes"),
+    ("row", "is_given", "becomes"),
     [
-        pytest.param(None, True, STOPPED, id="no row, trusted: never finished starting"),
-        pytest.param(None, False, SESSION, id="no row, untrusted: may be somebody's, never handed out"),
-        pytest.param(State.WARM, True, WARM, id="warm"),
+        pytest.param(None, False, WARM, id="no row, not given: nobody's"),
+        pytest.param(None, True, SESSION, id="no row, given: the ledger missed it"),
+        pytest.param(None, None, SESSION, id="no row, nobody can tell: may be somebody's, never handed out"),
+        pytest.param(State.WARM, False, WARM, id="warm"),
+        pytest.param(State.WARM, True, SESSION, id="warm, given: the ledger is an older one"),
         pytest.param(State.ASSIGNED, True, SESSION, id="assigned"),
+        pytest.param(State.ASSIGNED, False, SESSION, id="assigned, while the backend could not note it"),
+        pytest.param(State.ASSIGNED, None, SESSION, id="assigned by an older version"),
         pytest.param(State.REAPING, True, STOPPED, id="its reaping was under way"),
         pytest.param(State.GONE, True, STOPPED, id="gone, and yet it runs"),
-        pytest.param(State.WARM, False, WARM, id="warm, untrusted"),
-        pytest.param(State.ASSIGNED, False, SESSION, id="assigned, untrusted"),
-        pytest.param(State.REAPING, False, STOPPED, id="its reaping was under way, untrusted"),
+        pytest.param(State.REAPING, None, STOPPED, id="its reaping was under way, by an older version"),
     ],
 )
 async def test_what_becomes_of_a_running_notebook(
     service: Start,
     backend: FakeBackend,
     row: State | None,
+    is_given: bool | None,  # noqa: FBT001
     is_trusted: bool,  # noqa: FBT001
     becomes: str,
 ) -> None:
     await backend.start(KEY)
+    backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, is_given=is_given)
     async with service(adopt=False) as made:
         if row is not None:
             written(made.ledger, row)
@@ -128,6 +134,52 @@ async def test_what_becomes_of_a_running_notebook(
             notebook = found[1]
             left = notebook.expires_at - made.pool.clock()
             assert (notebook.visitor, left) == (None, pytest.approx(LIMITS.lifetime, abs=30))
+        if becomes is SESSION:
+            await made.pool.marks.close()
+            assert backend.given == (set() if is_given else {KEY})  # from now on it is told by the backend
+
+
+@pytest.mark.parametrize(("row", "becomes"), [(State.WARM, State.WARM), (None, State.ASSIGNED)])
+def test_what_no_backend_can_tell_is_warm_only_by_a_ledger_that_missed_nothing(
+    row: State | None, becomes: State
+) -> None:
+    known = None if row is None else Row(KEY, "main", row, None, None, None, None)
+    assert recovery.becomes(known, is_given=None, is_trusted=True) is becomes
+    assert recovery.becomes(known, is_given=None, is_trusted=False) is State.ASSIGNED
+
+
+@pytest.mark.parametrize("is_given", [True, None])
+async def test_one_that_was_called_dead_and_runs_goes_on_with_its_visitor(
+    service: Start,
+    backend: FakeBackend,
+    is_given: bool | None,  # noqa: FBT001
+) -> None:
+    await backend.start(KEY)
+    backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, is_given=is_given)
+    async with service(adopt=False) as made:
+        written(made.ledger, State.ASSIGNED)
+        await made.ledger.end_row(KEY, Reason.DIED)
+        await recovery.adopt(made.pools, made.ledger)
+        _, notebook = made.pools.find(KEY)
+        assert notebook.visitor == "visitor"
+        await made.ledger.flush()
+        row = (await made.ledger.rows())[KEY]
+        assert (row.state, row.ended_at, row.reason) == (State.ASSIGNED, None, None)
+
+
+@pytest.mark.parametrize("state", [State.WARM, State.ASSIGNED])
+async def test_one_false_list_at_the_start_ends_nothing(
+    service: Start, backend: FakeBackend, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_SECOND_LOOK", 0.0)
+    await backend.start(KEY)
+    async with service(adopt=False) as made:
+        written(made.ledger, state)
+        await made.ledger.flush()
+        backend.unlisted = 1
+        await recovery.adopt(made.pools, made.ledger)
+        assert [(n.key, n.state) for n in made.pool] == [(KEY, state)]
+        assert backend.stopped == []
 
 
 @pytest.mark.parametrize(
@@ -136,7 +188,7 @@ async def test_what_becomes_of_a_running_notebook(
         pytest.param(State.WARM, True, STOPPED, [("warm.outdated", "info")], id="warm: nobody gets it"),
         pytest.param(State.WARM, False, STOPPED, [("warm.outdated", "info")], id="warm, untrusted"),
         pytest.param(State.ASSIGNED, True, SESSION, [("sessions.outdated", "warning")], id="assigned: goes on"),
-        pytest.param(None, False, SESSION, [("sessions.outdated", "warning")], id="may be somebody's"),
+        pytest.param(None, False, STOPPED, [("warm.outdated", "info")], id="nobody's"),
     ],
 )
 async def test_what_becomes_of_notebooks_of_other_settings(
@@ -158,11 +210,10 @@ async def test_what_becomes_of_notebooks_of_other_settings(
         made.ledger.is_trusted = is_trusted
         with capture_logs() as logs:
             await recovery.adopt(made.pools, made.ledger)
-        assert [n.key for n in made.pool if n.state is State.WARM] == []
+        assert [n.key for n in made.pool if n.state is State.WARM] == ["current"]
         assert (made.pools.find(KEY) is not None) == (becomes is SESSION)
         await made.at_rest()
-        told = [line for line in logs if line["event"] != "orphan.stopped"]
-        assert [(line["event"], line["log_level"], line["count"], line["pool"]) for line in told] == [
+        assert [(line["event"], line["log_level"], line["count"], line["pool"]) for line in logs] == [
             (*line, 1, "main") for line in lines
         ]
         assert (KEY in backend.stopped) == (becomes is STOPPED)
@@ -181,8 +232,14 @@ async def test_what_becomes_of_notebooks_of_other_settings(
     ],
 )
 async def test_what_becomes_of_a_row_without_notebook(
-    service: Start, backend: FakeBackend, row: State, reason: Reason | None, in_ledger: State
+    service: Start,
+    backend: FakeBackend,
+    row: State,
+    reason: Reason | None,
+    in_ledger: State,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(recovery, "_SECOND_LOOK", 0.0)
     async with service(adopt=False) as made:
         written(made.ledger, row)
         await made.ledger.flush()
@@ -314,9 +371,62 @@ async def test_a_ledger_that_is_lost_costs_no_session(service: Start, backend: F
         part.unlink()
 
     async with service() as made:
-        assert made.pools.find(held.key) is not None
-        assert {n.key for n in made.pool if n.is_live} == running
+        assert [n.key for n in made.pool if n.is_live] == [held.key]
+        assert {n.key for n in made.pool if n.state is State.WARM} == running - {held.key}
         assert backend.stopped == []
+
+
+async def test_an_older_ledger_gives_nothing_away_again_and_ends_nothing(
+    service: Start, backend: FakeBackend, tmp_path: Path
+) -> None:
+    async with service() as made:
+        await made.warmed()
+        await made.ledger.flush()
+    backup = (tmp_path / "ledger.sqlite").read_bytes()
+    async with service() as made:
+        given = [made.pool.assign(f"visitor-{number}") for number in range(2)]
+        await made.at_rest()
+        younger = made.pool.assign("visitor-2")
+        await made.at_rest()
+    for part in tmp_path.iterdir():
+        part.unlink()
+    (tmp_path / "ledger.sqlite").write_bytes(backup)
+
+    async with service() as made:
+        assert {n.key for n in made.pool if n.is_live} == {given[0].key, given[1].key, younger.key}
+        assert backend.stopped == []
+        assert made.pool.assign("somebody else").key not in {given[0].key, given[1].key, younger.key}
+
+
+async def test_a_ledger_that_was_passed_over_for_one_run_costs_no_session_and_ends_sharing(
+    service: Start, backend: FakeBackend, tmp_path: Path
+) -> None:
+    async with service() as made:
+        await made.warmed()
+        before = made.pool.assign("early")
+        before.share("1")
+        await made.ledger.note_people(before)
+        await made.at_rest()
+    path = tmp_path / "ledger.sqlite"
+    async with aiosqlite.connect(path) as database:
+        await database.execute("PRAGMA user_version=99")
+    async with service() as made:
+        assert not made.ledger.is_durable
+        made.pool.find(before.key).share(None)
+        await made.warmed()
+        during = made.pool.assign("late")
+        await made.at_rest()
+    async with aiosqlite.connect(path) as database:
+        await database.execute("PRAGMA user_version=2")
+
+    for _ in range(2):
+        async with service() as made:
+            assert {n.key: (n.visitor, n.shared) for n in made.pool if n.is_live} == {
+                before.key: ("early", None),
+                during.key: (None, None),
+            }
+            assert backend.stopped == []
+            await made.ledger.flush()
 
 
 async def test_what_was_shared_stays_shared_and_a_lost_ledger_ends_that(

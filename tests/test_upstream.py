@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -94,6 +96,40 @@ async def test_a_notebook_that_ended_does_not_answer(upstream: Upstream, backend
 async def test_what_counts_as_an_answer(stranger: Stranger, status: int, answers: bool) -> None:  # noqa: FBT001
     stranger.says({}, status)
     assert await stranger.upstream().answers() is answers
+
+
+@pytest.mark.parametrize(("status", "lives"), [(200, True), (302, True), (404, False), (503, False)])
+async def test_what_counts_as_a_sign_of_life(stranger: Stranger, status: int, lives: bool) -> None:  # noqa: FBT001
+    stranger.says({}, status)
+    assert await stranger.upstream().shows_life() is lives
+
+
+async def test_one_that_takes_a_question_and_does_not_answer_it_in_time_may_be_alive(
+    stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream_module, "_KNOCK_TIMEOUT", 0.05)
+
+    async def silence(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    stranger.answer = silence
+    made = stranger.upstream()
+    assert await made.shows_life()
+    assert not await made.answers()
+
+
+async def test_one_that_nobody_can_connect_to_shows_no_life(
+    upstream: Upstream, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await backend.stop(KEY)
+    assert not await upstream.shows_life()
+
+    async def never(*_about: object, **_more: object) -> None:
+        raise aiohttp.ConnectionTimeoutError
+
+    monkeypatch.setattr(upstream.session, "_request", never)
+    assert not await upstream.shows_life()
 
 
 async def test_what_is_no_http_is_no_answer() -> None:
@@ -188,9 +224,41 @@ async def test_a_reply_without_end_is_cut_off(stranger: Stranger) -> None:
             sent += 1
 
     stranger.answer = endless
-    with pytest.raises(BackendError, match="no usable answer: ValueError"):
+    with pytest.raises(BackendError, match=r"^the notebook's answer has more than 65536 bytes$"):
         await stranger.upstream().silent_for()
     assert sent < 64
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(65_536, True), (65_537, False)])
+async def test_a_list_of_kernels_is_read_up_to_64_kilobytes(
+    stranger: Stranger,
+    size: int,
+    is_read: bool,  # noqa: FBT001
+) -> None:
+    stranger.says("[]" + " " * (size - 2))
+    if is_read:
+        assert await stranger.upstream().silent_for() is None
+    else:
+        with pytest.raises(BackendError, match="more than 65536 bytes"):
+            await stranger.upstream().silent_for()
+
+
+async def test_a_reply_comes_in_small_pieces_however_much_was_sent(stranger: Stranger) -> None:
+    """What came in one piece is taken apart in one turn of the loop: chunks of one byte cost most."""
+
+    async def fine(request: web.Request) -> web.StreamResponse:
+        request.transport.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n[\r\n" * 100_000)
+        await asyncio.sleep(0.5)
+        raise ConnectionResetError
+
+    stranger.answer = fine
+    made = stranger.upstream()
+    with made.running.dial.make_socket() as sock:
+        usual = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    with upstream_module._narrow(made.running.dial.make_socket()) as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= min(usual, 2 * upstream_module._RECEIVE_BUFFER)
+    with pytest.raises(BackendError):
+        await made.silent_for()
 
 
 async def test_a_reply_that_never_comes_is_given_up(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +338,14 @@ async def test_a_document_that_cannot_be_read_gets_the_default_kernel(stranger: 
     stranger.answer = lambda request: web.json_response({}, status=404 if request.method == "GET" else 201)
     await stranger.upstream().start_kernel("a.ipynb")
     assert json.loads(stranger.asked[1][2])["kernel"] == {"name": None}
+
+
+async def test_the_kernel_of_a_document_that_is_too_long_to_look_at_is_left_to_its_page(stranger: Stranger) -> None:
+    """Another kernel than its own would be used by the page that finds it."""
+    contents(stranger, {"content": {"cells": "x" * 2**20, "metadata": {"kernelspec": {"name": "ir"}}}})
+    with pytest.raises(BackendError, match="more than 1048576 bytes"):
+        await stranger.upstream().start_kernel("a.ipynb")
+    assert [method for method, _, _ in stranger.asked] == ["GET"]
 
 
 async def test_a_notebook_that_refuses_to_start_a_kernel_is_told(stranger: Stranger) -> None:

@@ -6,8 +6,10 @@
 ``upstream``      the HTTP side of one notebook: client, readiness, kernels
 ``notebook``      one notebook's life: states, reasons, the only mover
 ``policy``        ``plan(notebooks, limits, now)``: what to start, reap and ask; pure
-``backends``      what runs notebooks: Docker Engine, processes, a fake; six verbs each
+``backends``      what runs notebooks: Docker Engine, processes, a fake; seven verbs each
+``marks``         what is given away is marked by its backend, so that no ledger has to be believed for that
 ``pool``          the table of notebooks, which is the routing table too
+``reconcile``     what a backend says of a pool, doubted until a second word agrees
 ``pools``         the named pools of one service
 ``ledger``        who got which notebook, when, until when: the facts the engine does not hold
 ``proxy``         a visitor's requests and WebSockets, to the notebook and back

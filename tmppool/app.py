@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
@@ -23,6 +23,7 @@ from tmppool import build_image, log, recipes, recovery, slices, timers
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
+from tmppool.backends.owner import Owner, this_process
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.config import Settings
 from tmppool.errors import BackendError, ConfigError, ImageError
@@ -34,6 +35,7 @@ from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings
 from tmppool.pools import Pools
 from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.forwarded import networks
+from tmppool.reconcile import Reconciler
 from tmppool.tasks import spawn
 from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
@@ -98,8 +100,10 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(_only_one(state, settings.pool_name))
         sockets = _bind(stack, settings, ip)
+        owner = Owner(settings.pool_name, settings.image, await asyncio.to_thread(this_process, state))
         if kind == "docker":
             await _have_image(settings)
+            await _own(stack, owner)
         ledger = await Ledger.open(state / "ledger.sqlite")
         stack.push_async_callback(ledger.close)
         pools = Pools()
@@ -111,7 +115,7 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
         await _listen(stack, parts, traits, sockets)
-        _keep_time(stack, parts)
+        _keep_time(stack, parts, {"owner": owner.keep} if kind == "docker" else {})
         url = settings.public_url or f"http://{'127.0.0.1' if ip is None else slices.bracketed(ip)}:{settings.port}"
         _log.info("service.open", url=url, backend=kind, capacity=pools.default.limits.capacity)
         yield f"{url}/"
@@ -126,6 +130,7 @@ class _Parts:
     pools: Pools
     metrics: Metrics
     deadlines: Deadlines
+    reconcilers: list[Reconciler] = field(default_factory=list)
 
 
 # Choosing
@@ -187,6 +192,14 @@ def _open_lock(state: Path) -> int:
     return os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
+async def _own(stack: contextlib.AsyncExitStack, owner: Owner) -> None:
+    stack.push_async_callback(owner.close)
+    try:
+        await owner.take()
+    except (BackendError, ImageError) as error:
+        raise ConfigError(str(error)) from error
+
+
 async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings) -> Traits:
     settings = parts.settings
     backend = _backend(parts, slices.spec(settings.pool_name, name, wanted))
@@ -210,17 +223,19 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     pool.is_held = True  # until what runs is adopted
     parts.pools.add(pool)
     stack.push_async_callback(pool.close, stop=settings.on_exit == "stop")
-    watch = spawn(_watch_deaths(pool), f"deaths in {name}")
+    reconciler = Reconciler(pool, parts.pools.reason)
+    parts.reconcilers.append(reconciler)
+    watch = spawn(_watch_deaths(pool, reconciler), f"deaths in {name}")
     stack.callback(watch.cancel)
     return traits
 
 
-async def _watch_deaths(pool: Pool) -> None:
+async def _watch_deaths(pool: Pool, reconciler: Reconciler) -> None:
     async for key in pool.backend.deaths():
         if key is not None:
-            pool.lost(key)
+            reconciler.doubt(key)
         elif not pool.is_held:
-            await pool.reconcile()
+            await reconciler.look()
 
 
 async def _listen(
@@ -275,11 +290,13 @@ def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) 
     return sockets
 
 
-def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:
-    jobs: dict[str, tuple[Callable[[], object], float]] = {}
+def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts, looks: dict[str, Callable[[], object]]) -> None:
+    """Have everything done in its time; ``looks`` are done as often as the backends are asked what runs."""
+    jobs = {name: (look, _RECONCILE) for name, look in looks.items()}
     for pool in parts.pools:
         jobs[f"tick {pool.name}"] = (pool.tick, parts.settings.cull_period)
-        jobs[f"reconcile {pool.name}"] = (pool.reconcile, _RECONCILE)
         pool.wake()
+    for reconciler in parts.reconcilers:
+        jobs[f"reconcile {reconciler.name}"] = (reconciler.look, _RECONCILE)
     scheduler = timers.start(jobs)
     stack.callback(scheduler.shutdown, wait=False)

@@ -2,7 +2,8 @@
 
 The engine is the truth about what exists; this file holds what the engine can't. A ledger that can't be trusted is
 not used: one that is unreadable or from a newer version is left alone, one that is corrupt or stops taking writes
-is set aside, and the service goes on with a ledger in memory. What runs without a row is then never handed out.
+is set aside, and the service goes on with a ledger in memory. A file that is left alone misses what happens
+meanwhile: a note beside it tells the next service, which believes what it says and nothing that it does not.
 """
 
 import asyncio
@@ -60,7 +61,7 @@ _ROW = TypeAdapter(Row)
 
 
 class Ledger:
-    """``is_trusted``: an earlier service wrote this file, so a notebook without a row was never given away."""
+    """``is_trusted``: an earlier service wrote this file, and none went on without it since."""
 
     def __init__(self, database: aiosqlite.Connection, path: Path | None, secret: bytes, *, is_trusted: bool) -> None:
         self._database = database
@@ -80,7 +81,8 @@ class Ledger:
         try:
             ledger = await cls._open_file(path)
         except (sqlite3.Error, OSError, ValueError) as error:
-            _log.error("ledger.unusable", action="going on without", error=str(error))
+            action = await asyncio.to_thread(_pass_over, path)
+            _log.error("ledger.unusable", action=action, error=str(error))
             ledger = await cls._connect(None, is_trusted=False)
         ledger.begin()
         return ledger
@@ -88,8 +90,12 @@ class Ledger:
     @classmethod
     async def _open_file(cls, path: Path) -> "Ledger":
         existed = await asyncio.to_thread(_prepare, path)
+        was_passed_over = await asyncio.to_thread(_missed(path).exists)
         try:
-            return await cls._connect(path, is_trusted=existed)
+            ledger = await cls._connect(path, is_trusted=existed and not was_passed_over)
+            if was_passed_over:
+                await ledger.catch_up()
+            return ledger  # noqa: TRY300 - what fails here is the file's fault too
         except sqlite3.DatabaseError as error:
             if not any(word in str(error) for word in _DAMAGE):
                 raise
@@ -97,6 +103,13 @@ class Ledger:
             _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
         await asyncio.to_thread(_prepare, path)
         return await cls._connect(path, is_trusted=False)
+
+    async def catch_up(self) -> None:
+        """A service went on without this file: what was shared then may have been ended since."""
+        assert self._path is not None
+        await self._database.execute("UPDATE sessions SET shared = NULL")
+        await asyncio.to_thread(_missed(self._path).unlink, missing_ok=True)
+        _log.warning("ledger.missed", action="sharing is ended, since the last service could not write here")
 
     def begin(self) -> None:
         """Start writing what is heard."""
@@ -159,7 +172,8 @@ class Ledger:
             self._put(
                 "INSERT INTO sessions (key, pool, state, visitor, assigned_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (key) DO UPDATE SET state = excluded.state, visitor = excluded.visitor,"
-                " assigned_at = coalesce(assigned_at, excluded.assigned_at), expires_at = excluded.expires_at",
+                " assigned_at = coalesce(assigned_at, excluded.assigned_at), expires_at = excluded.expires_at,"
+                " ended_at = NULL, reason = NULL",
                 (notebook.key, notebook.pool, State.ASSIGNED, notebook.visitor, now, expires_at),
             )
         elif fact.was is State.ASSIGNED:
@@ -226,11 +240,11 @@ class Ledger:
     async def _give_up(self, error: Exception) -> None:
         """A file that misses one fact would later be believed: set it aside and go on in memory."""
         action = "set aside, going on without"
-        try:
-            if self._path is not None:
+        if self._path is not None:
+            try:
                 await asyncio.to_thread(_set_aside, self._path, "incomplete")
-        except OSError as failure:
-            action = f"going on without; remove it before the next start, it cannot be set aside: {failure.strerror}"
+            except OSError:
+                action = await asyncio.to_thread(_pass_over, self._path)
         _log.error("ledger.lost", action=action, error=str(error))
         broken, self._path = self._database, None
         fallback = await self._connect(None, is_trusted=False)
@@ -246,6 +260,23 @@ def _prepare(path: Path) -> bool:
         return os.fstat(descriptor).st_size > 0
     finally:
         os.close(descriptor)
+
+
+def _missed(path: Path) -> Path:
+    """Return where it stands that a service went on without the ledger at ``path``."""
+    return path.with_name(f"{path.name}.missed")
+
+
+def _pass_over(path: Path) -> str:
+    """Note that the file misses what comes, or move it out of the way; returns what was done, for the log."""
+    try:
+        _missed(path).touch(mode=0o600)
+    except OSError:
+        try:
+            _set_aside(path, "missed")
+        except OSError as error:
+            return f"going on without; remove it before the next start, it cannot be set aside: {error.strerror}"
+    return "going on without"
 
 
 def _set_aside(path: Path, why: str) -> None:

@@ -1,9 +1,14 @@
 """What a tick decides. Pure: facts, limits and the time go in, a plan comes out."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tmppool.notebook import Notebook, Reason, State
+
+ASK_PAUSE = 60.0
+"""Seconds between two questions to one notebook at least: what it answers, a stranger decides, so that it must not
+decide how often it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,8 @@ def plan(notebooks: Iterable[Notebook], limits: Limits, now: float, *, may_start
     """Decide one round.
 
     A notebook whose visitor has been silent for ``idle`` seconds is first asked whether a kernel computes, and
-    reaped only if it was asked after that point and did not report activity: the answer moves ``active_at``.
+    reaped only if no activity was reported: the answer moves ``active_at``. It is not asked again within ASK_PAUSE;
+    meanwhile it is reaped if its last answer told of nothing that goes on, and spared if it did.
     A notebook that is being reaped still holds its place, so capacity is never exceeded by slow stops.
     """
     table = list(notebooks)
@@ -42,10 +48,11 @@ def plan(notebooks: Iterable[Notebook], limits: Limits, now: float, *, may_start
         if notebook.expires_at is not None and now >= notebook.expires_at:
             reap.append((notebook, Reason.EXPIRED))
         elif limits.idle and now >= (due := notebook.active_at + limits.idle):
-            asked = notebook.asked_at is not None and notebook.asked_at >= due
-            if asked:
+            asked = -math.inf if notebook.asked_at is None else notebook.asked_at
+            is_fresh = now - asked < ASK_PAUSE
+            if asked >= due or (is_fresh and asked > notebook.active_at):
                 reap.append((notebook, Reason.IDLE))
-            else:
+            elif not is_fresh:
                 ask.append(notebook)
     warm = sorted((n for n in table if n.state is State.WARM), key=lambda n: n.moved_at)
     # Those being reaped will soon leave their places: were they counted, the next tick would reap too many.

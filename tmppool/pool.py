@@ -18,6 +18,7 @@ import structlog
 from tmppool.backends.base import Backend
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.marks import Marks
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits, plan
 from tmppool.running import Running
@@ -28,7 +29,6 @@ Listener = Callable[[Transition], None]
 
 _STOP_RETRY = 5.0  # seconds between two tries to stop a notebook that its backend could not stop
 _FULL_RETRY = 30  # seconds that a visitor of a full pool is asked to wait
-_ORPHAN_GRACE = 120.0  # seconds for which a notebook that nobody knows is spared: its start may be under way
 
 _log = structlog.get_logger("tmppool.pool")
 
@@ -53,7 +53,9 @@ class Pool:
         self.last_failure = ""
         self.illness = ""
         self.is_closing = False
+        self.marks = Marks(backend)
         self.is_held = False  # while True no tick decides: what runs is being adopted
+        self.doubted: set[str] = set()  # keys of those that are said to have ended: given to nobody until it is known
         self._notebooks: dict[str, Notebook] = {}
         self._on_transition = on_transition
         self._key_bytes = key_bytes
@@ -70,6 +72,9 @@ class Pool:
     def __iter__(self) -> Iterator[Notebook]:
         return iter(list(self._notebooks.values()))
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._notebooks
+
     def count(self, state: State) -> int:
         return sum(notebook.state is state for notebook in self._notebooks.values())
 
@@ -78,11 +83,18 @@ class Pool:
         notebook = self._notebooks.get(key)
         return notebook if notebook is not None and notebook.is_live else None
 
+    def run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Do this beside everything else; ``close`` waits for it."""
+        task = spawn(work, name)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
     # Moving
 
     def assign(self, visitor: str | None) -> Notebook:
         """Give away the oldest warm notebook. Raises PoolFullError or PoolEmptyError."""
-        warm = [n for n in self._notebooks.values() if n.state is State.WARM]
+        warm = [n for n in self._notebooks.values() if n.state is State.WARM and n.key not in self.doubted]
         if not warm:
             raise self._none_warm()
         notebook = min(warm, key=lambda n: n.moved_at)
@@ -91,6 +103,7 @@ class Pool:
         notebook.active_at = now
         notebook.expires_at = now + self.limits.lifetime if self.limits.lifetime else None
         self._move(notebook, State.ASSIGNED, Reason.CLICK)
+        self.marks.set(notebook)
         return notebook
 
     def touch(self, notebook: Notebook) -> None:
@@ -106,14 +119,7 @@ class Pool:
         if start is not None:  # a start that is cancelled cleans up behind itself
             start.cancel()
         else:
-            self._run(self._stop(notebook), f"stop {notebook.id}")
-
-    def lost(self, key: str) -> None:
-        """The backend says that this notebook ended by itself."""
-        notebook = self._notebooks.get(key)
-        if notebook is None or notebook.state not in (State.WARM, State.ASSIGNED):
-            return
-        self.reap(notebook, Reason.DIED)
+            self.run(self._stop(notebook), f"stop {notebook.id}")
 
     def drain(self) -> int:
         """Replace every notebook that nobody holds; returns how many. Sessions go on."""
@@ -135,11 +141,11 @@ class Pool:
         for notebook in decided.ask:
             if notebook.key not in self._asking:
                 self._asking.add(notebook.key)
-                self._run(self._ask(notebook), f"ask {notebook.id}")
+                self.run(self._ask(notebook), f"ask {notebook.id}")
         for _ in range(decided.start):
             notebook = Notebook(secrets.token_urlsafe(self._key_bytes), self.name, self.clock())
             self._notebooks[notebook.key] = notebook
-            task = self._starts[notebook.key] = self._run(self._start(notebook), f"start {notebook.id}")
+            task = self._starts[notebook.key] = self.run(self._start(notebook), f"start {notebook.id}")
             task.add_done_callback(functools.partial(self._start_ended, notebook))
 
     def wake(self) -> None:
@@ -159,6 +165,8 @@ class Pool:
         left = self.limits.lifetime if expires_in is None else expires_in
         notebook.expires_at = now + left if self.limits.lifetime else None
         self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
+        if not running.is_given:
+            self.marks.set(notebook)
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
@@ -170,25 +178,6 @@ class Pool:
             self._move(notebook, State.WARM, Reason.ADOPTED)
         else:
             self.reap(notebook, Reason.DIED if running.is_current else Reason.DRAINED)
-
-    async def reconcile(self) -> None:
-        """Compare the table with what the backend really runs. Does nothing while the backend is ill."""
-        known = {n.key for n in self._notebooks.values() if n.state in (State.WARM, State.ASSIGNED)}
-        try:
-            running = {item.key: item for item in await self.backend.list()}
-        except BackendError as error:
-            if str(error) != self.illness:
-                _log.warning("backend.ill", pool=self.name, error=str(error))
-            self.illness = str(error)
-            return
-        if self.illness:
-            _log.info("backend.well", pool=self.name)
-            self.illness = ""
-        for key in known - running.keys():
-            self.lost(key)
-        for key in running.keys() - self._notebooks.keys():
-            if time.time() - running[key].created_at > _ORPHAN_GRACE:
-                await self.discard(key)
 
     async def discard(self, key: str) -> None:
         """Stop a notebook that is ours by label but stands in no table."""
@@ -208,8 +197,9 @@ class Pool:
         for notebook in list(self._notebooks.values()):
             if stop or notebook.state is State.STARTING:
                 self.reap(notebook, Reason.SHUTDOWN)
+        await self.marks.close()
         await finish(set(self._work), grace)
-        for notebook in self._notebooks.values():
+        for notebook in self:
             if notebook.upstream is not None:
                 await notebook.upstream.close()
 
@@ -233,12 +223,6 @@ class Pool:
             self._notebooks.pop(notebook.key, None)
         self._on_transition(fact)
         self.wake()
-
-    def _run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = spawn(work, name)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-        return task
 
     async def _start(self, notebook: Notebook) -> None:
         try:
@@ -287,8 +271,9 @@ class Pool:
         self._move(notebook, State.GONE, notebook.reason or Reason.ENDED)
 
     async def _ask(self, notebook: Notebook) -> None:
+        assert notebook.upstream is not None
+        began = self.clock()
         try:
-            assert notebook.upstream is not None
             silent = await notebook.upstream.silent_for()
             if silent is not None:
                 notebook.active_at = max(notebook.active_at, self.clock() - silent)
@@ -296,5 +281,5 @@ class Pool:
             _log.info("ask.failed", pool=self.name, notebook=notebook.id, error=str(error))
         finally:
             self._asking.discard(notebook.key)
-            notebook.asked_at = self.clock()
+            notebook.asked_at = began
             self.wake()

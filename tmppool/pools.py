@@ -67,6 +67,11 @@ class Pools:
         """Return why the session of ``key`` ended; None when there never was one, or too long ago."""
         return self._ended.get(key)
 
+    def reason(self, key: str) -> Reason | None:
+        """Return why the session of ``key`` ended; None when there never was one, or too long ago."""
+        ended = self._ended.get(key)
+        return None if ended is None else ended.reason
+
     def remember(self, key: str, ended: Ended) -> None:
         self._ended[key] = ended
         while len(self._ended) > _REMEMBERED:

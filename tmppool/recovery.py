@@ -1,5 +1,6 @@
 """After a restart: take over what runs, by what the ledger says of it. No session ends because the service did."""
 
+import asyncio
 import time
 from collections import Counter
 
@@ -11,6 +12,8 @@ from tmppool.notebook import Reason, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 from tmppool.running import Running
+
+_SECOND_LOOK = 1.0  # seconds until a list that shows less than the ledger is asked for again
 
 _log = structlog.get_logger("tmppool.recovery")
 
@@ -33,36 +36,63 @@ async def _adopt_all(pools: Pools, ledger: Ledger) -> None:
         if row.ended_at is not None and row.reason is not None:
             pools.remember(key, Ended(row.reason, row.ended_at, row.pool))
     for pool in pools:
-        try:
-            running = await pool.backend.list()
-        except BackendError as error:
-            raise ConfigError(str(error)) from error
+        mine = {key: row for key, row in rows.items() if row.pool == pool.name}
+        running = await _what_runs(pool, {key for key, row in mine.items() if row.ended_at is None})
         outdated: Counter[State | None] = Counter()
         for item in running:
             was = await _adopt_one(pool, item, rows.get(item.key), is_trusted=ledger.is_trusted)
             outdated[was] += not item.is_current
         _tell(pool, outdated)
         found = {item.key for item in running}
-        for row in rows.values():
-            if row.pool == pool.name and row.key not in found and row.ended_at is None:
+        for key, row in mine.items():
+            if key not in found and row.ended_at is None:
                 await _close_row(pools, ledger, row)
 
 
-async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: bool) -> State | None:
-    """Return as what it was taken over, if it was.
+async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
+    """Return what the backend runs. Where it shows less than is known it is asked again: one list may be false.
 
-    What nothing is known of may have been given away: it is kept as a session and never handed out.
+    Raises ConfigError when it cannot tell.
     """
-    if row is None and not is_trusted:
-        pool.adopt_session(item, visitor=None, expires_in=None)
+    try:
+        running = {item.key: item for item in await pool.backend.list()}
+        if known - running.keys():
+            await asyncio.sleep(_SECOND_LOOK)
+            running |= {item.key: item for item in await pool.backend.list()}
+    except BackendError as error:
+        raise ConfigError(str(error)) from error
+    return list(running.values())
+
+
+def becomes(row: Row | None, *, is_given: bool | None, is_trusted: bool) -> State:
+    """Return as what a running notebook is taken over: ASSIGNED, WARM, or GONE for one whose end was decided before.
+
+    ``row`` is what the ledger says of it. A notebook that may have been given away is kept as a session, whoever's,
+    and never handed out: its backend's word is enough for that, against the ledger's too, of which an older one may
+    have been restored. Where the backend cannot tell, only a ledger that missed nothing can say that it is warm.
+    Nothing ends because nobody knows it.
+    """
+    if row is not None and row.ended_at is not None and row.reason is not Reason.DIED:
+        return State.GONE
+    if is_given or (row is not None and row.state is State.ASSIGNED):
         return State.ASSIGNED
-    if row is not None and row.state is State.ASSIGNED:
-        left = None if row.expires_at is None else row.expires_at - time.time()
-        pool.adopt_session(item, visitor=row.visitor, expires_in=left).shared = row.shared
-        return State.ASSIGNED
-    if row is not None and row.state is State.WARM:
-        await pool.adopt_warm(item)
-        return State.WARM
+    is_warm = is_given is False or (is_trusted and row is not None and row.state is State.WARM)
+    return State.WARM if is_warm else State.ASSIGNED
+
+
+async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: bool) -> State | None:
+    """Return as what it was taken over, if it was."""
+    match becomes(row, is_given=item.is_given, is_trusted=is_trusted):
+        case State.ASSIGNED if row is not None:
+            left = None if row.expires_at is None else row.expires_at - time.time()
+            pool.adopt_session(item, visitor=row.visitor, expires_in=left).shared = row.shared
+            return State.ASSIGNED
+        case State.ASSIGNED:
+            pool.adopt_session(item, visitor=None, expires_in=None)
+            return State.ASSIGNED
+        case State.WARM:
+            await pool.adopt_warm(item)
+            return State.WARM
     await pool.discard(item.key)
     return None
 

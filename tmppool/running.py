@@ -56,6 +56,8 @@ class Running:
     notebook asks for in ``Authorization``; the proxy says it. ``secret`` is
     known outside the notebook alone, where the backend can keep such a thing.
     ``is_current``: it was made with the settings that its backend has now.
+    ``is_given``: its backend has noted that it was given away; None where that
+    cannot be told, as of one that an older version made.
     """
 
     key: str
@@ -64,6 +66,7 @@ class Running:
     created_at: float
     secret: str = field(default="", repr=False)
     is_current: bool = True
+    is_given: bool | None = False
 
     @property
     def base_path(self) -> str:

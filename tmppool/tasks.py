@@ -13,7 +13,7 @@ _log = structlog.get_logger("tmppool.tasks")
 _alive: set[asyncio.Task[Any]] = set()
 
 
-def spawn(work: Coroutine[Any, Any, Any], name: str, *, awaited: bool = False) -> asyncio.Task[Any]:
+def spawn(work: Coroutine[Any, Any, T], name: str, *, awaited: bool = False) -> asyncio.Task[T]:
     """Run ``work`` beside the caller. ``awaited``: the caller awaits its end and so hears of its failure itself.
 
     The loop itself keeps only a weak reference to a task (Python documentation, asyncio.create_task), so a task

@@ -1,4 +1,4 @@
-"""The HTTP side of one notebook, as the service sees it.
+"""The HTTP side of one notebook, as the service sees it: what the service itself asks, never a visitor's request.
 
 Each notebook has a client of its own: connections, and so mix-ups, are never shared between two notebooks.
 What a notebook answers is written by a stranger: every reply read here is bounded in time and size.
@@ -6,6 +6,7 @@ What a notebook answers is written by a stranger: every reply read here is bound
 
 import asyncio
 import json
+import socket
 import time
 from datetime import datetime
 from types import TracebackType
@@ -21,11 +22,20 @@ from tmppool.running import Running
 _READY_PAUSE = 0.05  # seconds between two knocks at a server that is still starting
 _KNOCK_TIMEOUT = 2.0  # seconds for one knock
 _ASK_TIMEOUT = 5.0  # seconds for one question to a running server
-_MAX_REPLY = 8 * 2**20  # bytes of a reply that the service itself reads
+_CONNECT_TIMEOUT = 1.0  # seconds for a connection to one that is asked for a sign of life
+# A reply is read on the loop, where a megabyte of hostile JSON takes as long as a hundred visitors.
+_MAX_REPLY = 64 * 1024  # bytes: the list of a hundred kernels has 20,000
+_MAX_DOCUMENT = 1 << 20  # bytes of a document that is looked at for its kernel, before anybody could change it
+# Bytes that come at once: a reply in the finest chunks is taken apart as a whole before its size can be judged.
+_RECEIVE_BUFFER = 8 * 1024
+
+
+class _TooLargeError(BackendError):
+    """A reply that is not read: it would cost more than it can tell."""
 
 
 class Upstream:
-    """One notebook's client; ``session`` is what the proxy sends a visitor's requests through.
+    """One notebook's client.
 
     aiohttp's defaults are a browser's, not a proxy's; each is changed here: no cookie jar, no decompression, no
     total timeout, no environment proxies, no headers of its own (aiohttp documentation, Client Reference).
@@ -39,7 +49,7 @@ class Upstream:
             limit=0,
             keepalive_timeout=30,
             use_dns_cache=False,
-            socket_factory=lambda _address: dial.make_socket(),
+            socket_factory=lambda _address: _narrow(dial.make_socket()),
         )
         self.session = aiohttp.ClientSession(
             connector=connector,
@@ -65,14 +75,12 @@ class Upstream:
         await self.session.close()
 
     async def answers(self) -> bool:
-        """Whether the notebook answers HTTP now: ``GET api`` needs no token (Jupyter Server REST API)."""
-        try:
-            async with self.session.get(
-                self._url("api"), allow_redirects=False, timeout=aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT)
-            ) as reply:
-                return reply.status < 400  # noqa: PLR2004 - 4xx and 5xx begin there
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+        """Whether the notebook answers HTTP now."""
+        return await self._knock() is True
+
+    async def shows_life(self) -> bool:
+        """Whether it answers, or at least takes the question: a server may be too busy, or its container paused."""
+        return await self._knock() is not False
 
     async def wait_ready(self) -> None:
         """Return when the notebook answers HTTP. The caller bounds the time."""
@@ -96,7 +104,11 @@ class Upstream:
         JupyterLab 4 and Notebook 7 attach to a session whose path is the document's. Raises BackendError.
         """
         try:
-            found = await self._ask("GET", f"api/contents/{quote(document)}?type=notebook&content=1")
+            found = await self._ask(
+                "GET", f"api/contents/{quote(document)}?type=notebook&content=1", most=_MAX_DOCUMENT
+            )
+        except _TooLargeError:
+            raise  # a page that finds another kernel than its own would use that
         except BackendError:
             found = None  # its default kernel, then
         kernel = found
@@ -106,7 +118,20 @@ class Upstream:
         wanted = {"path": document, "name": name, "type": "notebook", "kernel": {"name": kernel}}
         await self._ask("POST", "api/sessions", wanted)
 
-    async def _ask(self, method: str, path: str, body: object = None) -> Any:
+    async def _knock(self) -> bool | None:
+        """``GET api``, which needs no token (Jupyter Server REST API). None: it was taken, and not answered in time."""
+        timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
+        try:
+            async with self.session.get(self._url("api"), allow_redirects=False, timeout=timeout) as reply:
+                return reply.status < 400  # noqa: PLR2004 - 4xx and 5xx begin there
+        except aiohttp.ConnectionTimeoutError:
+            return False
+        except TimeoutError:
+            return None
+        except (aiohttp.ClientError, OSError):
+            return False
+
+    async def _ask(self, method: str, path: str, body: object = None, most: int = _MAX_REPLY) -> Any:
         try:
             async with asyncio.timeout(_ASK_TIMEOUT):
                 headers = {"Authorization": f"token {self.running.token}", "Content-Type": "application/json"}
@@ -117,7 +142,7 @@ class Upstream:
                     data=None if body is None else json.dumps(body),
                     allow_redirects=False,
                 ) as reply:
-                    text = await _read_bounded(reply)
+                    text = await _read_bounded(reply, most)
                     if reply.status >= 400:  # noqa: PLR2004 - 4xx and 5xx begin there
                         raise BackendError(f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}")
                     return json.loads(text)
@@ -128,12 +153,17 @@ class Upstream:
         return URL(f"{self.origin}{self.running.base_path}{path}", encoded=True)
 
 
-async def _read_bounded(reply: aiohttp.ClientResponse) -> bytes:
+def _narrow(sock: socket.socket) -> socket.socket:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    return sock
+
+
+async def _read_bounded(reply: aiohttp.ClientResponse, most: int) -> bytes:
     text = bytearray()
     async for chunk in reply.content.iter_any():
         text += chunk
-        if len(text) > _MAX_REPLY:
-            raise ValueError("reply too large")
+        if len(text) > most:
+            raise _TooLargeError(f"the notebook's answer has more than {most} bytes")
     return bytes(text)
 
 

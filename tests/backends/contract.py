@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tmppool.backends.base import Backend
-from tmppool.errors import StartError
+from tmppool.errors import BackendError, StartError
 from tmppool.running import Running
 from tmppool.upstream import Upstream
 
@@ -87,6 +87,27 @@ class Contract:
         assert (listed.dial.host, listed.dial.port) == (running.dial.host, running.dial.port)
         assert abs(listed.created_at - running.created_at) < 10
         assert await status(listed, listed.base_path) == 200
+
+    async def test_what_was_given_away_is_told_by_the_list_of_any_later_backend(self, site: Site) -> None:
+        backend = await site.make()
+        await asyncio.gather(backend.start(KEY), backend.start(OTHER))
+        for _ in range(2):
+            await backend.give(KEY)
+            assert {item.key: item.is_given for item in await backend.list()} == {KEY: True, OTHER: False}
+        await backend.close()
+        heir = await site.make()
+        listed = {item.key: item for item in await heir.list()}
+        assert {key: item.is_given for key, item in listed.items()} == {KEY: True, OTHER: False}
+        assert await status(listed[KEY], listed[KEY].base_path) == 200
+        await heir.stop(KEY)
+        assert await site.leftovers(KEY) == []
+
+    async def test_what_is_gone_cannot_be_given_away(self, site: Site) -> None:
+        backend = await site.make()
+        await backend.start(KEY)
+        await backend.stop(KEY)
+        with pytest.raises(BackendError):
+            await backend.give(KEY)
 
     async def test_several_start_at_once_and_are_apart(self, site: Site) -> None:
         backend = await site.make()

@@ -16,7 +16,7 @@ from tests.backends.test_engine import SmallEngine, said, until
 from tmppool.backends import docker as docker_module
 from tmppool.backends import engine, reach, uids
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
-from tmppool.backends.container import KEY_LABEL, container_name, network_name
+from tmppool.backends.container import GIVEN_LABEL, KEY_LABEL, container_name, given_name, network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.backends.reach import GoneError
 from tmppool.build_image import build
@@ -174,6 +174,59 @@ class TestOnTheEngine:
         assert await backend.list() == []
         assert await site.leftovers(KEY) == []
 
+    @pytest.mark.parametrize("name", ["given", "by hand"])
+    async def test_one_that_has_another_name_was_given_away_and_is_ended_all_the_same(
+        self, site: DockerSite, name: str
+    ) -> None:
+        backend = await site.make()
+        await backend.start(KEY)
+        if name == "given":
+            await backend.give(KEY)
+        new = f"renamed-{os.getpid()}"
+        for asked in (backend, await site.make()):
+            (container,) = await site.docker.containers.list(filters={"label": [f"{KEY_LABEL}={KEY}"]})
+            if name == "by hand" and asked is backend:
+                await container.rename(new)
+            (listed,) = await asked.list()
+            assert listed.is_given
+            await asked.give(KEY)
+        assert (await container.show())["Name"] == f"/{given_name(spec(), KEY)}"
+        await container.rename(new)
+        await asked.stop(KEY)
+        assert await site.leftovers(KEY) == []
+
+    async def test_a_paused_container_is_no_remains(self, site: DockerSite) -> None:
+        backend = await site.make()
+        running = await backend.start(KEY)
+        container = site.docker.containers.container(container_name(spec(), KEY))
+        await container.pause()
+        for asked in (backend, await site.make()):
+            (listed,) = await asked.list()
+            assert listed.token == running.token
+        await container.unpause()
+        async with Upstream(listed) as upstream:
+            assert await upstream.answers()
+
+    async def test_one_that_is_falsely_said_to_have_exited_goes_on_and_is_reached(
+        self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = await site.make()
+        running = await backend.start(KEY)
+        genuine = engine.containers
+
+        async def false(*about: object) -> list[object]:
+            found = await genuine(*about)
+            for container in found:
+                container._container["State"] = "exited"
+            return found
+
+        monkeypatch.setattr(engine, "containers", false)
+        with capture_logs() as logs:
+            assert await backend.list() == []
+        assert [line["event"] for line in logs] == ["remains.cleanup_failed"]
+        async with Upstream(running) as upstream:
+            assert await upstream.answers()
+
     async def test_a_stopped_notebook_holds_no_descriptor(self, site: DockerSite) -> None:
         backend = await site.make()
         await backend.start(OTHER)
@@ -234,6 +287,7 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made = SmallEngine(tmp_path / "engine.sock")
     shown = {
         "Id": CONTAINER,
+        "Name": f"/{container_name(spec(), KEY)}",
         "Created": "2026-01-01T00:00:00.123456789Z",
         "Config": {"Env": ["JUPYTER_TOKEN=the-token"], "Labels": {"tmppool.secret": "the-secret"}},
         "State": {"Running": True, "Pid": 1},
@@ -278,6 +332,18 @@ async def test_what_runs_is_listed_with_its_token_and_address(backend: DockerBac
 async def test_one_that_a_service_before_profiles_made_is_not_current(backend: DockerBackend) -> None:
     (listed,) = await backend.list()
     assert not listed.is_current
+
+
+async def test_of_one_that_a_service_before_marks_made_nobody_can_tell(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    (listed,) = await backend.list()
+    assert listed.is_given is None
+    shown = json.loads(small.answers[f"containers/{CONTAINER}/json"](None).body)
+    shown["Config"]["Labels"][GIVEN_LABEL] = "name"
+    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(shown)
+    (listed,) = await backend.list()
+    assert listed.is_given is False
 
 
 async def test_a_notebook_that_the_engine_cannot_show_now_is_not_taken_for_gone(
@@ -395,11 +461,11 @@ async def test_an_engine_that_fails_is_a_backenderror(
     assert caught.value.transient
 
 
-@pytest.mark.parametrize("verb", ["ping", "list", "stop", "start"])
+@pytest.mark.parametrize("verb", ["ping", "list", "stop", "start", "give"])
 async def test_an_engine_that_is_gone_is_a_backenderror(backend: DockerBackend, small: SmallEngine, verb: str) -> None:
     await small.close()
     with capture_logs(), pytest.raises(BackendError):
-        await getattr(backend, verb)(*([KEY] if verb in ("stop", "start") else []))
+        await getattr(backend, verb)(*([KEY] if verb in ("stop", "start", "give") else []))
 
 
 @pytest.mark.parametrize(
@@ -487,7 +553,7 @@ async def test_a_number_that_another_service_took_meanwhile_is_left_to_it(
     name = container_name(spec(), KEY)
     changes = [f"{method} {path.rpartition('/')[2]}" for method, path, _ in small.asked if method != "GET"]
     stepped_back = ["POST create", f"DELETE {name}"]
-    assert changes[-7:] == [*stepped_back, *stepped_back, "POST create", "POST start", f"DELETE {name}"]
+    assert changes[-7:] == [*stepped_back, *stepped_back, "POST create", "POST start", f"DELETE {CONTAINER}"]
 
 
 async def test_a_number_that_is_taken_again_and_again_ends_the_start(

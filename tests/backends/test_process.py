@@ -18,7 +18,7 @@ import pytest
 
 from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, until
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
-from tmppool.backends.process import ProcessBackend, ProcessPaths, _born
+from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.errors import BackendError, StartError
 from tmppool.running import digest
 from tmppool.upstream import Upstream
@@ -245,21 +245,6 @@ async def test_a_start_that_is_cancelled_while_its_home_is_made_leaves_no_home(
     assert starting.cancelled()
     await asyncio.sleep(0.5)
     assert await site.leftovers(KEY) == []
-
-
-def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        born = _born(process.pid)
-        process.kill()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert _born(process.pid) is None  # not yet asked for, but over
-    assert _born(process.pid) is None
-    assert born is not None
-    assert born != _born(os.getpid())
-    boot, ticks = born.split()
-    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    # Not from the time of day, which may be set while notebooks run.
-    assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK") < 600
 
 
 PROGRAM = """

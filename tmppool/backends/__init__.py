@@ -1,4 +1,4 @@
-"""What runs notebooks. Siblings behind six verbs; the core loads one by name and knows no other."""
+"""What runs notebooks. Siblings behind seven verbs; the core loads one by name and knows no other."""
 
 BACKENDS = {
     "docker": "tmppool.backends.docker:DockerBackend",

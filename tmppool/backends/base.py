@@ -1,4 +1,4 @@
-"""The seam: six verbs, values in, values out, recovery included."""
+"""The seam: seven verbs, values in, values out, recovery included."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -72,6 +72,13 @@ class Backend(Protocol):
 
     async def start(self, key: str) -> Running:
         """Start one notebook; returns when it answers HTTP. Raises StartError with the tail of its log."""
+
+    async def give(self, key: str) -> None:
+        """Note where the notebook itself lives that it was given away; ``Running.is_given`` tells it from then on.
+
+        The ledger says so too, and more. But a ledger can be lost, or an older one restored, and a notebook that was
+        given away must not look like a warm one then. To note it twice is to note it.
+        """
 
     async def stop(self, key: str) -> None:
         """End it and all it left: processes, files, descriptors. Gone already is success."""

@@ -22,6 +22,8 @@ CANARY_LABEL = "tmppool.canary"
 LANDING_LABEL = "tmppool.landing"
 PROFILE_LABEL = "tmppool.profile"
 SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
+GIVEN_LABEL = "tmppool.given"
+OWNER_LABEL = "tmppool.owner"
 
 HOME = "/home/notebook"
 """Where the writable home is mounted: beside the image's own home, so that this one can be copied from."""
@@ -94,6 +96,27 @@ def canary_labels(spec: Spec) -> dict[str, str]:
 
 def container_name(spec: Spec, key: str) -> str:
     return f"tmppool-{spec.service}-{digest(key)}"
+
+
+def given_name(spec: Spec, key: str) -> str:
+    """Return the name of a container from the moment on at which its notebook is given away."""
+    return f"{container_name(spec, key)}-given"
+
+
+def is_given(spec: Spec, key: str, shown: dict[str, Any]) -> bool | None:
+    """Whether a container's notebook was given away (ContainerInspect's answer); None for one of an older version.
+
+    Told by its name, which can be changed while it runs, as a label cannot; GIVEN_LABEL says that its maker does so.
+    Any other name than the one it was made with counts: to rename it by hand makes nothing warm again.
+    """
+    if GIVEN_LABEL not in (shown["Config"].get("Labels") or {}):
+        return None
+    return str(shown["Name"]).removeprefix("/") != container_name(spec, key)
+
+
+def owner_name(service: str) -> str:
+    """Return the name of the container that stands for the ownership of a service's pools; it never runs."""
+    return f"tmppool-{service}-owner"
 
 
 def network_name(spec: Spec) -> str:

@@ -18,6 +18,7 @@ import structlog
 from tmppool.backends import engine, opening, reach, uids
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
+    GIVEN_LABEL,
     KEY_LABEL,
     PROFILE_LABEL,
     SECRET_LABEL,
@@ -25,7 +26,9 @@ from tmppool.backends.container import (
     ImageFacts,
     container_config,
     container_name,
+    given_name,
     has_profile,
+    is_given,
     labels,
     profile,
     secret_of,
@@ -39,6 +42,7 @@ from tmppool.upstream import Upstream
 
 _LOG_LINES = 20
 _EXIT_GRACE = 10.0  # seconds in which a busy engine may notice an exit
+_RUNS = ("running", "paused")  # states of a container that has processes (Docker Engine API, ContainerList)
 _UID_TRIES = 5  # how often to look for another user number when another service took the same one
 
 _log = structlog.get_logger("tmppool.docker")
@@ -54,6 +58,7 @@ class DockerBackend:
         self._engine = EngineFacts()
         self._profile = ""
         self._reached: dict[str, reach.Reach] = {}
+        self._ids: dict[str, str] = {}  # of the containers: a name may change
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
 
@@ -109,11 +114,15 @@ class DockerBackend:
             self._starting.discard(key)
             uids.give_back(container_name(self._spec, key))
 
+    async def give(self, key: str) -> None:
+        await engine.rename(self.docker, self._named(key), given_name(self._spec, key))
+
     async def stop(self, key: str) -> None:
         self._let_go(key)
         self._stopping.add(key)
         try:
-            await engine.remove(self.docker, container_name(self._spec, key))
+            await engine.remove(self.docker, self._named(key))
+            self._ids.pop(key, None)
         finally:
             self._stopping.discard(key)
 
@@ -125,7 +134,7 @@ class DockerBackend:
             key = container["Labels"].get(KEY_LABEL, "")
             if key in busy | self._busy:
                 continue
-            if container["State"] == "running":
+            if container["State"] in _RUNS:
                 entry = await self._recover(key, container.id)
                 if entry is not None:
                     running.append(entry)
@@ -156,6 +165,7 @@ class DockerBackend:
         token, secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         try:
             container = await self._make(key, token, secret)
+            self._ids[key] = container.id
             await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
         except aiodocker.DockerError as error:
             if error.status == engine.NOT_FOUND and "image" in str(error.message).lower():
@@ -187,7 +197,8 @@ class DockerBackend:
 
         def config(uid: int | None) -> dict[str, Any]:
             made = self.container_config(key, token, uid)
-            made["Labels"] |= {SECRET_LABEL: secret, PROFILE_LABEL: self._profile}  # not seen from inside
+            # None of them is seen from inside.
+            made["Labels"] |= {SECRET_LABEL: secret, PROFILE_LABEL: self._profile, GIVEN_LABEL: "name"}
             return made
 
         if spec.user is not None:
@@ -220,12 +231,14 @@ class DockerBackend:
             _log.warning("start.cleanup_failed", error=str(error))
 
     async def _clear_away(self, key: str, container_id: str) -> None:
-        """It died while no service looked: only its remains are left."""
-        self._let_go(key)
+        """It died while no service looked: only its remains are left, if the engine still says so when it is asked."""
         try:
-            await engine.remove(self.docker, container_id)
+            await engine.remove_ended(self.docker, container_id)
         except BackendError as error:
             _log.warning("remains.cleanup_failed", error=str(error))
+            return
+        self._let_go(key)
+        self._ids.pop(key, None)
 
     def _let_go(self, key: str) -> None:
         held = self._reached.pop(key, None)
@@ -246,9 +259,20 @@ class DockerBackend:
                     return None
         except reach.GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
-        created = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
-        is_current = has_profile(shown, self._profile)
-        return Running(key, self._reached[key].dial, token_of(shown), created, secret_of(shown), is_current)
+        self._ids[key] = container_id
+        return Running(
+            key,
+            self._reached[key].dial,
+            token_of(shown),
+            created_at=datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp(),
+            secret=secret_of(shown),
+            is_current=has_profile(shown, self._profile),
+            is_given=is_given(self._spec, key, shown),
+        )
+
+    def _named(self, key: str) -> str:
+        """Return what the engine knows the container by; before its id is known, the name that it was made with."""
+        return self._ids.get(key) or container_name(self._spec, key)
 
 
 def _ours(spec: Spec) -> list[str]:

@@ -18,13 +18,15 @@ from tmppool.tasks import completed, spawn
 
 T = TypeVar("T")
 
-PING_TIMEOUT = 5.0  # seconds, as for the next three
+PING_TIMEOUT = 5.0  # seconds, as for the next four
+RENAME_TIMEOUT = 5.0
 LIST_TIMEOUT = 10.0
 CREATE_TIMEOUT = 20.0
 DELETE_TIMEOUT = 20.0
 
 NOT_FOUND = 404
 CONFLICT = 409
+_BAD_PARAMETER = 400
 _SERVER_ERROR = 500
 _NO_CONNECTION = 900  # aiodocker's own, when nothing answers
 
@@ -100,6 +102,38 @@ async def create(docker: aiodocker.Docker, name: str, config: dict[str, Any]) ->
     """
     work = call("create a container", docker.containers.create(config, name=name), CREATE_TIMEOUT)
     return await completed(work, "create a container")
+
+
+async def rename(docker: aiodocker.Docker, name: str, new: str) -> None:
+    """Give a container another name, which it may have already. Raises BackendError."""
+    container = docker.containers.container(name)
+    try:
+        await call("rename a container", container.rename(new), RENAME_TIMEOUT, (NOT_FOUND, CONFLICT, _BAD_PARAMETER))
+    except aiodocker.DockerError as error:
+        if error.status != NOT_FOUND and await _is_called(container, new):
+            return
+        raise BackendError(f"the engine could not rename a container: {_one_line(error.message)}") from error
+
+
+async def _is_called(container: DockerContainer, name: str) -> bool:
+    try:
+        shown = await call("inspect a container", container.show(), LIST_TIMEOUT)
+    except aiodocker.DockerError:
+        return False
+    return bool(shown["Name"] == f"/{name}")
+
+
+async def remove_ended(docker: aiodocker.Docker, name: str) -> None:
+    """Remove a container that does not run; one that does, paused ones among them, the engine keeps.
+
+    Raises BackendError.
+    """
+    container = docker.containers.container(name)
+    try:
+        await call("remove a container", container.delete(force=False, v=True), DELETE_TIMEOUT)
+    except aiodocker.DockerError as error:
+        if error.status != NOT_FOUND:
+            raise BackendError(f"the engine keeps a container: {_one_line(error.message)}") from error
 
 
 async def remove(docker: aiodocker.Docker, name: str) -> None:

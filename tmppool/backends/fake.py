@@ -1,14 +1,14 @@
 """Notebooks that are tiny servers in this process: for tests, and for work on the pages.
 
 The upstreams are real: HTTP and WebSockets over loopback. They answer what the service itself asks of a notebook
-and echo the rest. ``fail_next``, ``delay`` and ``kill`` make them misbehave.
+and echo the rest. ``fail_next``, ``delay``, ``unlisted`` and ``kill`` make them misbehave.
 """
 
 import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import WSMsgType, web
 
@@ -39,6 +39,8 @@ class FakeBackend:
         self.is_ill = False
         self.started = 0
         self.stopped: list[str] = []
+        self.given: set[str] = set()
+        self.unlisted = 0
         self._dead: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def open(self) -> Traits:
@@ -64,6 +66,12 @@ class FakeBackend:
         self.notebooks[key] = FakeNotebook(running, runner)
         return running
 
+    async def give(self, key: str) -> None:
+        await self.ping()
+        if key not in self.notebooks:
+            raise BackendError("the fake has no such notebook")
+        self.given.add(key)
+
     async def stop(self, key: str) -> None:
         await asyncio.sleep(self.stop_delay)
         await self.ping()
@@ -71,8 +79,15 @@ class FakeBackend:
         await self._end(key)
 
     async def list(self) -> list[Running]:
+        """Return what runs; the next ``unlisted`` times nothing, as an engine that is wrong."""
         await self.ping()
-        return [notebook.running for notebook in self.notebooks.values()]
+        if self.unlisted:
+            self.unlisted -= 1
+            return []
+        return [
+            replace(made.running, is_given=True) if key in self.given else made.running
+            for key, made in self.notebooks.items()
+        ]
 
     async def deaths(self) -> AsyncIterator[str | None]:
         while True:

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
+from tmppool.backends.births import born
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running, digest
 from tmppool.tasks import completed, spawn
@@ -31,6 +32,7 @@ _MARK = "TMPPOOL_NOTEBOOK"
 _FACTS = "notebook.json"
 _FACT_TYPES = {"key": str, "pid": int, "born": str, "port": int, "token": str, "created_at": float}
 _LOG = "notebook.log"
+_GIVEN = "given"  # a file of this name: it was given away
 _LOG_TAIL = 4096  # bytes
 _KILL_ROUNDS = 250  # looks until no process of a notebook is left
 _KILL_PAUSE = 0.02  # seconds between two looks
@@ -89,8 +91,8 @@ class ProcessBackend:
             self._children[key] = child
             running = Running(key, Dial("127.0.0.1", port), token, time.time())
             await self._wait_ready(running, child, home)
-            born = await asyncio.to_thread(_born, child.pid)
-            facts = dict(zip(_FACT_TYPES, (key, child.pid, born, port, token, running.created_at), strict=True))
+            birth = await asyncio.to_thread(born, child.pid)
+            facts = dict(zip(_FACT_TYPES, (key, child.pid, birth, port, token, running.created_at), strict=True))
             await completed(asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts)), "note a notebook")
         except BaseException as error:
             await asyncio.shield(spawn(self.stop(key), "clean up a start"))
@@ -99,6 +101,12 @@ class ProcessBackend:
             raise
         self._watch(key, child.pid)
         return running
+
+    async def give(self, key: str) -> None:
+        try:
+            await asyncio.to_thread((self._root / digest(key) / _GIVEN).touch)
+        except OSError as error:
+            raise BackendError(f"it could not be noted that a notebook was given away: {error.strerror}") from error
 
     async def stop(self, key: str) -> None:
         self._unwatch(key)
@@ -115,14 +123,15 @@ class ProcessBackend:
 
     async def list(self) -> list[Running]:
         running = []
-        for facts, is_alive in await asyncio.to_thread(_read_facts, self._root):
+        for facts, is_alive, is_given in await asyncio.to_thread(_read_facts, self._root):
             key = facts["key"]
             if not is_alive:
                 await self.stop(key)  # died while no service looked: only its remains are left
                 continue
             if all(watched != key for watched, _ in self._watched.values()):
                 self._watch(key, facts["pid"])
-            running.append(Running(key, Dial("127.0.0.1", facts["port"]), facts["token"], facts["created_at"]))
+            dial = Dial("127.0.0.1", facts["port"])
+            running.append(Running(key, dial, facts["token"], facts["created_at"], is_given=is_given))
         return running
 
     async def deaths(self) -> AsyncIterator[str | None]:
@@ -223,8 +232,11 @@ class ProcessBackend:
             os.close(descriptor)
 
 
-def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool]]:
-    """Return what is known of each notebook, and whether it lives. A visitor can write these files: all is checked."""
+def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
+    """Return what is known of each notebook, whether it lives, and whether it was given away.
+
+    A visitor can write these files: all is checked.
+    """
     found = []
     for path in root.glob(f"*/{_FACTS}"):
         try:
@@ -233,7 +245,7 @@ def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool]]:
         except (OSError, ValueError, AttributeError, RecursionError):
             continue
         if is_sound and digest(facts["key"]) == path.parent.name:
-            found.append((facts, _born(facts["pid"]) == facts["born"]))
+            found.append((facts, born(facts["pid"]) == facts["born"], path.with_name(_GIVEN).exists()))
     return found
 
 
@@ -243,20 +255,9 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _born(pid: int) -> str | None:
-    """Return the boot and its clock's tick at which a process began that lives: no later one of its number has both."""
-    try:
-        # From the third field on; the twenty-second is the tick (proc(5)), which no setting of a clock changes.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else f"{boot} {fields[19]}"
-
-
 def _leader(home: Path) -> int | None:
     """Return the process that a notebook was started as, unless its number belongs to another one by now."""
-    alive = (facts for facts, is_alive in _read_facts(home.parent) if is_alive)
+    alive = (facts for facts, is_alive, _ in _read_facts(home.parent) if is_alive)
     return next((int(facts["pid"]) for facts in alive if digest(facts["key"]) == home.name), None)
 
 

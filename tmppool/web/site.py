@@ -5,15 +5,15 @@ import hashlib
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
 from multidict import MultiMapping
 
-from tmppool.errors import BackendError
+from tmppool.errors import BackendError, PoolEmptyError
 from tmppool.ledger import Ledger
-from tmppool.notebook import Notebook
+from tmppool.notebook import Notebook, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.proxy import headers
@@ -21,10 +21,13 @@ from tmppool.proxy.forwarded import Client, Network, identify
 from tmppool.tasks import spawn
 from tmppool.web import hosts, links
 
+T = TypeVar("T")
+
 _log = structlog.get_logger("tmppool.site")
 
 NO_STORE = {"Cache-Control": "no-store"}
 _COOKIE_AGE = 7 * 86400  # seconds
+_UNWRITTEN_RETRY = 10  # seconds that a visitor is asked to wait while neither ledger nor backend can be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +140,19 @@ class Site:
         Raises PoolEmptyError, of which PoolFullError is one.
         """
         notebook = pool.assign(visitor)
-        await finished(self.ledger.flush())
+        if not await finished(self._is_written(pool, notebook)):
+            pool.reap(notebook, Reason.FAILED)
+            raise PoolEmptyError(
+                "that a notebook is given away cannot be written down now", retry_after=_UNWRITTEN_RETRY
+            )
         if document is not None and notebook.upstream is not None:
             spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
         return notebook
+
+    async def _is_written(self, pool: Pool, notebook: Notebook) -> bool:
+        """Whether the ledger's file or the backend knows that this one is given away: else a restart would not."""
+        await self.ledger.flush()
+        return await pool.marks.is_set(notebook) or self.ledger.is_durable
 
     async def bind(self, notebook: Notebook, visitor: str) -> None:
         """Make this visitor the notebook's owner, and write that down."""
@@ -158,9 +170,9 @@ def visitor_id(cookie: str) -> str:
     return hashlib.blake2s(cookie.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
-async def finished(work: Coroutine[Any, Any, None]) -> None:
-    """Do this also when the visitor leaves in the middle of it."""
-    await asyncio.shield(spawn(work, "finish"))
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Do this also when the visitor leaves in the middle of it; returns what it returns."""
+    return await asyncio.shield(spawn(work, "finish"))
 
 
 async def _start_kernel(notebook: Notebook, document: str) -> None:

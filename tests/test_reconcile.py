@@ -1,0 +1,311 @@
+"""What a backend says is doubted until a second word agrees: no session ends by one false list or event."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.test_pool import at_rest, story, until, warmed
+from tmppool.backends.fake import FakeBackend
+from tmppool.errors import PoolEmptyError
+from tmppool.notebook import Reason, State, Transition
+from tmppool.pool import Pool
+from tmppool.reconcile import Reconciler
+from tmppool.running import Running
+
+Factory = Callable[..., Pool]
+
+
+async def said_to_have_died(main: Pool, key: str) -> None:
+    Reconciler(main).doubt(key)
+    await at_rest(main)
+
+
+# Who is said to have died
+
+
+async def test_one_that_died_while_warm_is_never_given_away(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=2))
+    first, second = main
+    await backend.kill(first.key)
+    Reconciler(main).doubt(first.key)
+
+    assert main.assign(None) is second
+    with pytest.raises(PoolEmptyError):
+        main.assign(None)
+    await at_rest(main)
+    assert (first.state, first.reason) == (State.GONE, Reason.DIED)
+
+
+async def test_one_that_died_while_assigned_is_gone_and_closes_its_tunnels(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook, closed = main.assign("visitor"), []
+    notebook.on_close.add(lambda: closed.append(1))
+
+    await backend.kill(notebook.key)
+    await said_to_have_died(main, notebook.key)
+
+    assert closed == [1]
+    assert main.find(notebook.key) is None
+    assert (notebook.state, notebook.reason) == (State.GONE, Reason.DIED)
+    assert backend.stopped == [notebook.key]
+
+
+@pytest.mark.parametrize("state", [State.WARM, State.ASSIGNED])
+async def test_one_that_answers_has_not_died_whatever_the_backend_says(
+    pool: Factory, backend: FakeBackend, state: State
+) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign("visitor") if state is State.ASSIGNED else next(iter(main))
+    backend.unlisted = 9
+    with capture_logs() as logs:
+        await said_to_have_died(main, notebook.key)
+    assert (notebook.state, main.doubted, backend.stopped) == (state, set(), [])
+    assert [line["event"] for line in logs] == ["end.doubted"]
+    if state is State.WARM:
+        assert main.assign(None) is notebook
+
+
+async def test_one_that_takes_a_question_and_does_not_answer_is_alive(pool: Factory, backend: FakeBackend) -> None:
+    """As a paused container does, or a server that is too busy."""
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign("visitor")
+    fake = backend.notebooks[notebook.key]
+    async with silent_server() as port:
+        dial = replace(fake.running.dial, port=port)
+        notebook.upstream.running = replace(fake.running, dial=dial)
+        notebook.upstream.origin = f"http://127.0.0.1:{port}"
+        backend.unlisted = 9
+        with capture_logs():
+            await said_to_have_died(main, notebook.key)
+        assert notebook.is_live
+
+
+def silent_server() -> "_Silent":
+    return _Silent()
+
+
+class _Silent:
+    async def __aenter__(self) -> int:
+        async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        self._server = await asyncio.start_server(hear, "127.0.0.1", 0)
+        return self._server.sockets[0].getsockname()[1]
+
+    async def __aexit__(self, *_about: object) -> None:
+        self._server.close()
+
+
+async def test_one_that_is_silent_but_still_listed_keeps_its_visitor(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=1))
+    held = main.assign("visitor")
+    await at_rest(main)
+    warm = next(n for n in main if n.state is State.WARM)
+    for notebook in (held, warm):
+        await backend.notebooks[notebook.key].runner.cleanup()
+    reconciler = Reconciler(main)
+    reconciler.doubt(held.key)
+    reconciler.doubt(warm.key)
+    await until(lambda: not main.doubted)
+    assert held.is_live
+    assert warm.state is not State.WARM  # nobody's: another one is better
+
+
+async def test_while_the_backend_is_ill_nobody_is_lost_and_nobody_gets_a_doubtful_one(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool(capacity=2, warm=2))
+    held = main.assign("visitor")
+    await main.marks.close()
+    (warm,) = [n for n in main if n.state is State.WARM]
+    for notebook in (held, warm):
+        await backend._end(notebook.key)
+    backend.is_ill = True
+    reconciler = Reconciler(main)
+    with capture_logs():
+        reconciler.doubt(held.key)
+        reconciler.doubt(warm.key)
+        await at_rest(main)
+    assert (held.state, warm.state) == (State.ASSIGNED, State.WARM)
+    with pytest.raises(PoolEmptyError):
+        main.assign("another")
+
+    backend.is_ill = False
+    with capture_logs():
+        await reconciler.look()
+    assert {held.reason, warm.reason} == {Reason.DIED}
+
+
+async def test_a_death_is_counted_once_and_a_strangers_death_not_at_all(pool: Factory, backend: FakeBackend) -> None:
+    facts: list[Transition] = []
+    main = await warmed(pool(on_transition=facts.append, capacity=1, warm=1))
+    (notebook,) = main
+    facts.clear()
+    await backend._end(notebook.key)
+    reconciler = Reconciler(main)
+    reconciler.doubt("x" * 22)
+    for _ in range(3):
+        reconciler.doubt(notebook.key)
+    await until(lambda: notebook.state is State.GONE)
+    reconciler.doubt(notebook.key)
+    await at_rest(main)
+    assert story([fact for fact in facts if fact.notebook is notebook]) == [
+        "warm > reaping: died",
+        "reaping > gone: died",
+    ]
+
+
+async def test_a_death_during_the_start_is_left_to_the_start(pool: Factory) -> None:
+    main = pool(capacity=1, warm=1)
+    main.tick()
+    (notebook,) = main
+    await said_to_have_died(main, notebook.key)
+    assert notebook.state is State.WARM
+
+
+async def test_a_death_that_is_found_out_while_the_service_ends_is_left_to_the_next(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign("visitor")
+    await backend._end(notebook.key)
+    Reconciler(main).doubt(notebook.key)
+    await main.close(stop=False)
+    assert notebook.is_live
+
+
+# What a look finds
+
+
+async def test_what_the_backend_no_longer_runs_is_lost(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=1))
+    held = main.assign(None)
+    await at_rest(main)
+    await backend._end(held.key)
+    await Reconciler(main).look()
+    assert (held.state, held.reason) == (State.REAPING, Reason.DIED)
+    assert main.count(State.WARM) == 1
+
+
+async def test_nothing_is_lost_while_the_backend_is_ill_and_it_is_said_once(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool())
+    backend.is_ill = True
+    with capture_logs() as logs:
+        await Reconciler(main).look()
+        await Reconciler(main).look()
+    assert main.illness == "the fake was told to be ill"
+    assert main.count(State.WARM) == 2
+
+    backend.is_ill = False
+    with capture_logs() as later:
+        await Reconciler(main).look()
+        await Reconciler(main).look()
+    assert main.illness == ""
+    assert main.count(State.WARM) == 2
+    assert [line["event"] for line in logs + later] == ["backend.ill", "backend.well"]
+
+
+async def test_one_that_becomes_warm_while_the_list_is_made_is_not_lost(pool: Factory, backend: FakeBackend) -> None:
+    main = pool(capacity=1, warm=1)
+    listed = asyncio.Event()
+    genuine = backend.list
+
+    async def slow() -> list[Running]:
+        found = await genuine()
+        await listed.wait()
+        return found
+
+    backend.list = slow
+    reconciling = asyncio.ensure_future(Reconciler(main).look())
+    await asyncio.sleep(0)
+    await warmed(main)
+    listed.set()
+    await reconciling
+    assert repr(main) == "<Pool main [1 warm] of 1>"
+
+
+@pytest.mark.parametrize(("age", "is_stopped"), [(0, False), (100, False), (140, True), (86400, True)])
+async def test_an_orphan_is_stopped_after_its_grace_only(
+    pool: Factory,
+    backend: FakeBackend,
+    age: float,
+    is_stopped: bool,  # noqa: FBT001
+) -> None:
+    await backend.start("orphan")
+    fake = backend.notebooks["orphan"]
+    fake.running = replace(fake.running, created_at=time.time() - age)
+    main = pool(warm=0)
+    with capture_logs() as logs:
+        await Reconciler(main).look()
+    assert backend.stopped == (["orphan"] if is_stopped else [])
+    assert [line["event"] for line in logs] == (["orphan.stopped"] if is_stopped else [])
+
+
+async def test_one_that_is_starting_or_being_reaped_is_no_orphan(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign(None)
+    backend.notebooks[notebook.key].running = replace(running(backend, notebook.key), created_at=0.0)
+    backend.stop_delay = 1e6
+    main.reap(notebook, Reason.ENDED)
+    with capture_logs() as logs:
+        await Reconciler(main).look()
+    assert logs == []
+
+
+@pytest.mark.parametrize("times", [1, 9])
+async def test_empty_lists_end_nothing_that_lives(pool: Factory, backend: FakeBackend, times: int) -> None:
+    main = await warmed(pool(capacity=4, warm=2))
+    held = main.assign("visitor")
+    await at_rest(main)
+    before = {(n.key, n.state) for n in main}
+    backend.unlisted = times
+    with capture_logs():
+        await Reconciler(main).look()
+        await Reconciler(main).look()
+    assert {(n.key, n.state) for n in main} == before
+    assert backend.stopped == []
+    assert held.is_live
+
+
+def reason(why: Reason | None) -> Callable[[str], Reason | None]:
+    return lambda _key: why
+
+
+@pytest.mark.parametrize("is_given", [True, None])
+@pytest.mark.parametrize("why", [None, Reason.DIED])
+async def test_somebodys_that_nobody_knows_is_taken_back(
+    pool: Factory,
+    backend: FakeBackend,
+    is_given: bool | None,  # noqa: FBT001
+    why: Reason | None,
+) -> None:
+    await backend.start("found")
+    fake = backend.notebooks["found"]
+    fake.running = replace(fake.running, created_at=0.0, is_given=is_given)
+    main = pool(warm=0)
+    with capture_logs() as logs:
+        await Reconciler(main, reason(why)).look()
+    assert main.find("found") is not None
+    assert backend.stopped == []
+    assert [line["event"] for line in logs] == ["session.found"]
+
+
+async def test_somebodys_whose_end_was_decided_is_stopped_for_good(pool: Factory, backend: FakeBackend) -> None:
+    await backend.start("ended")
+    fake = backend.notebooks["ended"]
+    fake.running = replace(fake.running, created_at=0.0, is_given=True)
+    main = pool(warm=0)
+    with capture_logs():
+        await Reconciler(main, reason(Reason.IDLE)).look()
+    assert (main.find("ended"), backend.stopped) == (None, ["ended"])
+
+
+def running(backend: FakeBackend, key: str) -> Running:
+    return backend.notebooks[key].running

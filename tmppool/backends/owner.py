@@ -1,0 +1,169 @@
+"""One owner for each service name on an engine: two would adopt, give away and reap each other's notebooks.
+
+The engine keeps what stands for the ownership: a container that never runs, of a name that there can be once only.
+Its label says who the owner is, so that the next one can tell whether that one lives. A lock of this machine would
+not do: services in containers of their own share an engine and nothing else.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import aiodocker
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from tmppool.backends import births, engine, opening
+from tmppool.backends.container import OWNER_LABEL, SERVICE_LABEL, owner_name
+from tmppool.errors import BackendError, ConfigError, ImageError
+
+_TRIES = 5  # how often another one may come and go between two questions
+
+_log = structlog.get_logger("tmppool.owner")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who owns: process ``pid`` of the machine ``host``, with its PID namespace and its birth (``births.born``).
+
+    ``state`` is the state directory, ``lock`` the file in it that is locked for as long as the owner lives, as
+    device and inode; nothing where there is none.
+    """
+
+    host: str
+    boot: str
+    namespace: str
+    pid: int
+    birth: str
+    state: str
+    lock: str = ""
+
+
+_HOLDER = TypeAdapter(Holder)
+
+
+def this_process(state: Path) -> Holder:
+    """Return this process as an owner; it holds the lock in ``state`` where that can be had."""
+    try:
+        found = (state / "lock").stat()
+        lock = f"{found.st_dev}:{found.st_ino}"
+    except OSError:
+        lock = ""
+    namespace = str(Path("/proc/self/ns/pid").readlink())
+    pid = os.getpid()
+    return Holder(socket.gethostname(), births.boot(), namespace, pid, births.born(pid) or "", str(state), lock)
+
+
+def is_over(holder: Holder, me: Holder, birth: str | None, *, is_local: bool) -> bool:
+    """Whether that owner lives no more, as far as ``me`` can tell; ``birth`` is that of its number here, by now.
+
+    Its process is seen from the same PID namespace of the same boot. From another one its lock is: who holds that
+    now knows that nobody else does. A boot that is over took all its processes along; but the boot of another
+    machine, which uses this engine from afar, is not over.
+    """
+    if holder.boot != me.boot:
+        return is_local or holder.host == me.host
+    if holder.namespace == me.namespace:
+        return holder.birth != birth
+    return bool(holder.lock) and holder.lock == me.lock
+
+
+class Owner:
+    """The ownership of all pools of one service. ``image`` is any that the engine has: no container is without."""
+
+    def __init__(self, service: str, image: str, me: Holder) -> None:
+        self._name = owner_name(service)
+        self._service = service
+        self._image = image
+        self._me = me
+        self._docker: aiodocker.Docker | None = None
+
+    async def take(self) -> None:
+        """Become the owner. Raises ConfigError when another one lives; BackendError; ImageError."""
+        self._docker = engine.connect()
+        await opening.inspect_image(self._docker, self._image)
+        await self._take(self._docker)
+
+    async def keep(self) -> None:
+        """Take it again if it is gone: whoever clears containers away that do not run takes it along."""
+        assert self._docker is not None, "take() comes first"
+        try:
+            await self._take(self._docker)
+        except (BackendError, ConfigError, ImageError) as error:
+            _log.error("owner.lost", error=str(error))
+
+    async def close(self) -> None:
+        """Let go of it."""
+        if self._docker is None:
+            return
+        try:
+            found = await self._find(self._docker)
+            if found is not None and found[1] == self._me:
+                await engine.remove(self._docker, found[0])
+        except BackendError as error:
+            _log.warning("owner.left_behind", name=self._name, error=str(error))
+        finally:
+            await self._docker.close()
+
+    async def _take(self, docker: aiodocker.Docker) -> None:
+        for _ in range(_TRIES):
+            found = await self._find(docker)
+            if found is None:
+                if await self._make(docker):
+                    return
+                continue
+            container, holder = found
+            if holder == self._me:
+                return
+            if holder is None or not await self._is_over(holder):
+                raise ConfigError(self._refusal(holder))
+            await engine.remove(docker, container)  # by its id: it may be another one's by now
+        raise BackendError(f"the container {self._name} comes and goes: too many services of one name start at once")
+
+    async def _find(self, docker: aiodocker.Docker) -> tuple[str, Holder | None] | None:
+        """Return the id of the container that stands for it, and whose it is."""
+        container = docker.containers.container(self._name)
+        try:
+            shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+        except aiodocker.DockerError as error:
+            if error.status == engine.NOT_FOUND:
+                return None
+            raise BackendError(f"the engine answered {error.status}") from error
+        try:
+            holder = _HOLDER.validate_json((shown["Config"].get("Labels") or {}).get(OWNER_LABEL, ""))
+        except ValidationError:
+            holder = None
+        return shown["Id"], holder
+
+    async def _make(self, docker: aiodocker.Docker) -> bool:
+        """Returns whether it is ours: somebody else may have been quicker."""
+        labels = {SERVICE_LABEL: self._service, OWNER_LABEL: json.dumps(asdict(self._me))}
+        config = {
+            "Image": self._image,
+            "Entrypoint": ["/bin/false"],  # it is never started
+            "Labels": labels,
+            "HostConfig": {"NetworkMode": "none"},
+        }
+        try:
+            await engine.create(docker, self._name, config)
+        except aiodocker.DockerError as error:
+            if error.status == engine.CONFLICT:
+                return False
+            raise BackendError(f"the engine refused a container: {error.message}") from error
+        return True
+
+    async def _is_over(self, holder: Holder) -> bool:
+        assert self._docker is not None, "take() comes first"
+        birth = await asyncio.to_thread(births.born, holder.pid)
+        is_local = str(self._docker.docker_host or "").startswith("unix:")
+        return is_over(holder, self._me, birth, is_local=is_local)
+
+    def _refusal(self, holder: Holder | None) -> str:
+        who = "somebody else's" if holder is None else f"process {holder.pid} on {holder.host}, state in {holder.state}"
+        return (
+            f"--pool-name: a service called {self._service!r} runs already on this engine ({who}): choose another name,"
+            f" or, if that service is no more, run `docker rm {self._name}`"
+        )

@@ -1,0 +1,62 @@
+"""The mark of a notebook that was given away, which its backend keeps: no loss or restore of a ledger undoes it."""
+
+import asyncio
+
+import structlog
+
+from tmppool.backends.base import Backend
+from tmppool.errors import BackendError
+from tmppool.notebook import Notebook
+from tmppool.tasks import finish, spawn
+
+_PATIENCE = 1.0  # seconds: a click takes no longer because an engine is slow
+_RETRY = 5.0  # seconds between two tries
+
+_log = structlog.get_logger("tmppool.marks")
+
+
+class Marks:
+    """The marks of one pool. What cannot be set at once is tried again for as long as the notebook lives."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._first: dict[str, asyncio.Future[bool]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def set(self, notebook: Notebook) -> None:
+        """Have this notebook, which has just become somebody's, marked."""
+        first = self._first[notebook.key] = asyncio.get_running_loop().create_future()
+        task = spawn(self._set(notebook, first), f"mark {notebook.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        notebook.on_close.add(lambda: self._forget(notebook.key))
+
+    async def is_set(self, notebook: Notebook) -> bool:
+        """Whether the first try has set the mark; waits for its end, at most a second."""
+        first = self._first.get(notebook.key)
+        if first is None:
+            return False
+        await asyncio.wait({first}, timeout=_PATIENCE)
+        return first.done() and not first.cancelled() and first.result()
+
+    async def close(self) -> None:
+        await finish(set(self._tasks), _PATIENCE)
+
+    async def _set(self, notebook: Notebook, first: asyncio.Future[bool]) -> None:
+        while notebook.is_live:
+            try:
+                await self._backend.give(notebook.key)
+            except BackendError as error:
+                if not first.done():
+                    _log.warning("mark.failed", pool=notebook.pool, notebook=notebook.id, error=str(error))
+                    first.set_result(False)
+                await asyncio.sleep(_RETRY)
+            else:
+                if not first.done():
+                    first.set_result(True)
+                return
+
+    def _forget(self, key: str) -> None:
+        first = self._first.pop(key, None)
+        if first is not None:
+            first.cancel()

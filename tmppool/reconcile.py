@@ -1,0 +1,105 @@
+"""What a backend says of a pool's notebooks, compared with the table: no single word of it ends a session.
+
+An engine may list nothing once, or tell of an end that was none. Whoever is said to have ended is asked, which takes
+no engine; only if no life is shown, and another look at what runs does not find it either, it is lost. While that is
+open it is given to nobody.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from tmppool.errors import BackendError
+from tmppool.notebook import Notebook, Reason, State
+from tmppool.pool import Pool
+from tmppool.running import Running
+
+_GRACE = 120.0  # seconds for which one that nobody knows is spared: its start may be under way
+
+_log = structlog.get_logger("tmppool.reconcile")
+
+
+class Reconciler:
+    """``ended`` tells why a session of that key ended, as far as that is remembered."""
+
+    def __init__(self, pool: Pool, ended: Callable[[str], Reason | None] = lambda _key: None) -> None:
+        self._pool = pool
+        self._ended = ended
+        self._settling: asyncio.Task[None] | None = None
+        self.name = pool.name
+
+    def doubt(self, key: str) -> None:
+        """The backend says that this notebook ended by itself: find out whether that is so."""
+        if key in {notebook.key for notebook in self._members()}:
+            self._pool.doubted.add(key)
+            if self._settling is None or self._settling.done():
+                self._settling = self._pool.run(self._settle(), "find out what ended")
+
+    async def look(self) -> None:
+        """Compare the table with what the backend runs. Does nothing while the backend is ill."""
+        known = {notebook.key for notebook in self._members()}
+        running = await self._running()
+        if running is None:
+            return
+        self._pool.doubted |= known - running.keys()
+        await self._settle()
+        for key, item in running.items():
+            if key not in self._pool:
+                await self._meet(item)
+
+    # Inside
+
+    def _members(self) -> Iterable[Notebook]:
+        return (notebook for notebook in self._pool if notebook.state in (State.WARM, State.ASSIGNED))
+
+    async def _running(self) -> dict[str, Running] | None:
+        """Return what the backend runs, by key; None while it is ill, which is said once."""
+        pool = self._pool
+        try:
+            running = {item.key: item for item in await pool.backend.list()}
+        except BackendError as error:
+            if str(error) != pool.illness:
+                _log.warning("backend.ill", pool=pool.name, error=str(error))
+            pool.illness = str(error)
+            return None
+        if pool.illness:
+            _log.info("backend.well", pool=pool.name)
+            pool.illness = ""
+        return running
+
+    async def _settle(self) -> None:
+        """Go on until nobody new is doubted; whom the backend cannot tell of now waits for the next look."""
+        before: frozenset[str] = frozenset()
+        while not before.issuperset(self._pool.doubted):
+            before = frozenset(self._pool.doubted)
+            await self._find_out([notebook for notebook in self._members() if notebook.key in before])
+            self._pool.doubted &= {notebook.key for notebook in self._members()}
+
+    async def _find_out(self, doubted: list[Notebook]) -> None:
+        lives = await asyncio.gather(*(_shows_life(notebook) for notebook in doubted))
+        running = {} if all(lives) else await self._running()
+        if self._pool.is_closing:
+            return  # the next service finds out
+        for notebook, is_alive in zip(doubted, lives, strict=True):
+            if running is None and not is_alive:
+                continue
+            self._pool.doubted.discard(notebook.key)
+            if is_alive:
+                _log.warning("end.doubted", pool=self._pool.name, notebook=notebook.id, message="it answers")
+            elif running is not None and (notebook.key not in running or notebook.state is State.WARM):
+                self._pool.reap(notebook, Reason.DIED)
+
+    async def _meet(self, item: Running) -> None:
+        """One runs that stands in no table: somebody's is taken back, nobody's is stopped once no start can be its."""
+        if item.is_given is not False and self._ended(item.key) in (None, Reason.DIED):
+            _log.warning("session.found", pool=self._pool.name)
+            self._pool.adopt_session(item, visitor=None, expires_in=None)
+        elif time.time() - item.created_at > _GRACE:
+            await self._pool.discard(item.key)
+
+
+async def _shows_life(notebook: Notebook) -> bool:
+    assert notebook.upstream is not None
+    return await notebook.upstream.shows_life()
