@@ -351,6 +351,58 @@ async def test_a_database_that_another_process_holds_is_gone_on_without(
     assert set_aside(path, "corrupt") == []
 
 
+# A run without the file
+
+
+def versions(path: Path, number: int) -> None:
+    raw(path, f"PRAGMA user_version = {number}")
+
+
+async def test_a_file_that_was_passed_over_is_not_trusted_at_the_next_start_and_what_it_says_of_sharing_not_at_all(
+    path: Path,
+) -> None:
+    async with opened(path) as ledger:
+        made = notebook()
+        live(ledger, made, WARM, ASSIGNED)
+        made.shared = "1"
+        await ledger.note_people(made)
+    versions(path, 99)
+    await goes_on_in_memory(path)
+    versions(path, 2)
+
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            row = (await ledger.rows())[KEY]
+            assert (ledger.is_trusted, ledger.is_durable) == (False, True)
+            assert (row.state, row.visitor, row.shared) == (State.ASSIGNED, "visitor", None)
+    assert [line["event"] for line in logs] == ["ledger.missed"]
+    async with opened(path) as ledger:  # from now on it misses nothing
+        assert ledger.is_trusted
+        assert (await ledger.rows())[KEY].shared is None
+
+
+async def test_where_that_cannot_be_noted_the_file_is_moved_out_of_the_way(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path):
+        pass
+    versions(path, 99)
+    path.with_name("ledger.sqlite.missed").symlink_to(path.parent / "nowhere" / "at all")
+    await goes_on_in_memory(path)
+    assert not path.exists()
+    assert len(set_aside(path, "missed")) == 1
+
+
+async def test_a_session_that_was_called_dead_and_is_taken_back_has_not_ended(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.end_row(KEY, Reason.DIED)
+        live(ledger, notebook(), (State.ASSIGNED, Reason.ADOPTED))
+        await ledger.flush()
+        row = (await ledger.rows())[KEY]
+        assert (row.state, row.ended_at, row.reason) == (State.ASSIGNED, None, None)
+
+
 # Writes that fail
 
 

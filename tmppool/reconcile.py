@@ -16,6 +16,7 @@ from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.running import Running
 
+_LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each look for one that is silent: an engine tells of an end before it is
 _GRACE = 120.0  # seconds for which one that nobody knows is spared: its start may be under way
 
 _log = structlog.get_logger("tmppool.reconcile")
@@ -79,17 +80,28 @@ class Reconciler:
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
         lives = await asyncio.gather(*(_shows_life(notebook) for notebook in doubted))
-        running = {} if all(lives) else await self._running()
-        if self._pool.is_closing:
-            return  # the next service finds out
-        for notebook, is_alive in zip(doubted, lives, strict=True):
-            if running is None and not is_alive:
-                continue
-            self._pool.doubted.discard(notebook.key)
-            if is_alive:
+        silent = [notebook for notebook, is_alive in zip(doubted, lives, strict=True) if not is_alive]
+        for notebook in doubted:
+            if notebook not in silent:
                 _log.warning("end.doubted", pool=self._pool.name, notebook=notebook.id, message="it answers")
-            elif running is not None and (notebook.key not in running or notebook.state is State.WARM):
-                self._pool.reap(notebook, Reason.DIED)
+                self._pool.doubted.discard(notebook.key)
+        for pause in _LOOKS:
+            if not silent:
+                return
+            await asyncio.sleep(pause)
+            running = await self._running()
+            if running is None or self._pool.is_closing:
+                return  # the next look, or the next service, finds out
+            self._end(notebook for notebook in silent if notebook.key not in running)
+            silent = [notebook for notebook in silent if notebook.key in running]
+        # Silent, but not over: somebody's is theirs to end, for nobody's there are better ones.
+        self._end(notebook for notebook in silent if notebook.state is State.WARM)
+        self._pool.doubted -= {notebook.key for notebook in silent}
+
+    def _end(self, lost: Iterable[Notebook]) -> None:
+        for notebook in list(lost):
+            self._pool.doubted.discard(notebook.key)
+            self._pool.reap(notebook, Reason.DIED)
 
     async def _meet(self, item: Running) -> None:
         """One runs that stands in no table: somebody's is taken back, nobody's is stopped once no start can be its."""

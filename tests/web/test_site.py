@@ -7,6 +7,9 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
+from tests.web.guests import Place, eventually
+from tmppool.errors import BackendError
+from tmppool.notebook import State
 from tmppool.proxy.forwarded import Client, networks
 from tmppool.web.site import Site, visitor_id
 
@@ -122,3 +125,42 @@ def test_a_cookie_is_out_of_reach_of_scripts_and_other_sites(url: str, name: str
         "",
     )
     assert bool(morsel["secure"]) is is_secure
+
+
+# Giving away
+
+
+async def test_nobody_enters_before_it_is_written_that_the_notebook_is_given_away(place: Place) -> None:
+    """Neither the ledger's file nor the backend takes it: after a restart it would look like a warm one."""
+    (pool,) = place.site.pools
+    ledger = place.site.ledger
+    backend = place.backend
+    ledger._path = None
+    taken = set()
+
+    async def refuse(key: str) -> None:
+        taken.add(key)
+        raise BackendError("no space left on device")
+
+    give, backend.give = backend.give, refuse
+    answer = await place.program().ask("POST", "/api/spawn")
+    assert (answer.status, answer.json["status"], answer.headers["Retry-After"]) == (503, "warming", "10")
+    assert len(taken) == 1
+    assert all(pool.find(key) is None for key in taken)
+
+    backend.give = give
+    await eventually(lambda: pool.count(State.WARM))
+    answer = await place.program().ask("POST", "/api/spawn")
+    assert answer.status == 200
+    assert backend.given == {answer.json["url"].split("/")[2]}
+
+
+@pytest.mark.parametrize("what", ["the file", "the backend"])
+async def test_one_of_the_two_is_enough(place: Place, what: str) -> None:
+    if what == "the backend":
+        place.site.ledger._path = None
+    else:
+        place.backend.is_ill = True
+    answer = await place.program().ask("POST", "/api/spawn")
+    place.backend.is_ill = False
+    assert answer.status == 200

@@ -20,7 +20,8 @@ from tmppool.backends import births, engine, opening
 from tmppool.backends.container import OWNER_LABEL, SERVICE_LABEL, owner_name
 from tmppool.errors import BackendError, ConfigError, ImageError
 
-_TRIES = 5  # how often another one may come and go between two questions
+_TRIES = 50  # how often another one may come and go between two questions
+_PAUSE = 0.1  # seconds between them: a container that is being made has a name already and cannot be shown yet
 
 _log = structlog.get_logger("tmppool.owner")
 
@@ -114,6 +115,7 @@ class Owner:
             if found is None:
                 if await self._make(docker):
                     return
+                await asyncio.sleep(_PAUSE)
                 continue
             container, holder = found
             if holder == self._me:
