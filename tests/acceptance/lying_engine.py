@@ -43,7 +43,11 @@ class LyingEngine:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         # Not those about UIDs: these ask by another label.
-        if request.path.endswith("/containers/json") and self.lists and "tmppool.pool=" in request.query.get("filters", ""):
+        if (
+            request.path.endswith("/containers/json")
+            and self.lists
+            and "tmppool.pool=" in request.query.get("filters", "")
+        ):
             self.lied += 1
             return web.json_response(self.lists.pop(0))
         async with self._session.request(

@@ -93,11 +93,13 @@ async def end(service: Service, session: aiohttp.ClientSession, guest: Guest) ->
 
 
 @contextlib.asynccontextmanager
-async def beside_neighbours(folder: Path) -> AsyncIterator[tuple[Service, aiohttp.ClientSession, Neighbours]]:
-    """A service with two healthy visitors, and a pool of notebooks for hostile ones."""
+async def beside_neighbours(
+    folder: Path, more: str = "", *options: str
+) -> AsyncIterator[tuple[Service, aiohttp.ClientSession, Neighbours]]:
+    """A service with two healthy visitors, and a pool of notebooks for hostile ones, which has ``more`` settings."""
     config = folder / "pools.toml"
-    config.write_text(POOL)
-    options = (f"--config={config}", "--pool-size=2", "--starts-per-hour=0")
+    config.write_text(POOL + more)
+    options = (f"--config={config}", "--pool-size=2", "--starts-per-hour=0", *options)
     timeout = aiohttp.ClientTimeout(60)
     async with (
         running(folder, "docker", *options, warm=2) as service,
@@ -216,6 +218,30 @@ async def test_what_a_hostile_server_answers_harms_nobody(tmp_path: Path, figure
             await asyncio.sleep(2)
         assert neighbours.failures == []
         figure("memory that hostile answers take", (process.memory_info().rss - memory) / MIB, "MiB", at_most=16)
+        assert "Traceback" not in service.log
+
+
+KERNELS = {"eight-megabytes": 424, "deepest": 424, "one-byte-chunks": 424, "busy": 200}
+"""What a hostile server says when it is asked for its kernels, and how it is with it afterwards: busy, it is spared."""
+
+
+async def test_what_a_hostile_server_says_of_its_kernels_harms_nobody(tmp_path: Path, figure: Figure) -> None:
+    """The service asks it itself, when its visitor has been idle, and once in a minute at most."""
+    async with beside_neighbours(tmp_path, "cull-timeout = 2", "--cull-period=0.2") as (service, session, neighbours):
+        async with neighbours.asking():
+            await asyncio.sleep(4)
+            for says, status in KERNELS.items():
+                guest = await take(service, session, "hostile")
+                async with neighbours.under(says):
+                    await session.post(f"{guest.url}kernels/{says}", headers=guest.headers)
+                    await asyncio.sleep(5)
+                    async with session.post(f"{guest.url}kernels/{says}", headers=guest.headers) as reply:
+                        assert reply.status == status, says
+                        assert status != 200 or await reply.json() == {"asked": 1}
+                await end(service, session, guest)
+                await asyncio.sleep(1)
+        assert neighbours.failures == []
+        figure("neighbours while notebooks say nonsense of their kernels, p95", neighbours.slower, "x quiet", at_most=2)
         assert "Traceback" not in service.log
 
 

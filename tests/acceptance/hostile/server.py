@@ -1,6 +1,7 @@
 """A visitor's own server instead of Jupyter: ``python3 server.py BASE_PATH IP PORT``.
 
 ``POST attack/NAME`` runs one of attacks.py and answers what it printed; ``evil/NAME`` answers what no server should.
+``POST kernels/NAME`` says what is answered to whoever asks for kernels, and answers how often that was asked so far.
 """
 
 import json
@@ -13,6 +14,8 @@ from pathlib import Path
 BASE = sys.argv[1]
 ATTACKS = Path(__file__).with_name("attacks.py")
 LIMIT = 20.0  # seconds
+asked = []
+kernels = [""]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -21,7 +24,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.removeprefix(f"{BASE}evil/")
-        if name == self.path:
+        if self.path.startswith(f"{BASE}api/kernels"):
+            asked.append(time.monotonic())
+            name = kernels[-1]
+        if name not in EVIL:
             self._answer({})
             return
         self.close_connection = True
@@ -34,6 +40,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        name = self.path.removeprefix(f"{BASE}kernels/")
+        if name != self.path:
+            kernels.append(name)
+            self._answer({"asked": len(asked)})
+            return
         name = self.path.removeprefix(f"{BASE}attack/")
         command = [sys.executable, str(ATTACKS), name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
@@ -69,6 +80,7 @@ def after(head: bytes, pieces):
     yield from pieces
 
 
+LISTS = 8 * 2**20 // 3
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 SWITCH = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
@@ -87,6 +99,14 @@ EVIL = {
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nSet-Cookie: tmppool=stolen; Path=/\r\nContent-Length: 6\r\n\r\nsecond",
     ],
+    "eight-megabytes": lambda: [
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n[" % (3 * LISTS + 3),
+        b"[]," * LISTS,
+        b"0]",
+    ],
+    "deepest": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n", b"[" * 65_536],
+    "one-byte-chunks": lambda: forever(CHUNKED, b"1\r\n[\r\n" * 10_000),
+    "busy": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n", b'[{"execution_state": "busy"}]'],
     "two-lengths": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 30\r\n\r\nok"],
 }
 
