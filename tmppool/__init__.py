@@ -15,6 +15,8 @@
 ``proxy``         a visitor's requests and WebSockets, to the notebook and back
 ``web``           the pages, the APIs, the admin listener
 ``audit``         probes from inside a container, checks of engine, host and limits; before serving, and on demand
+``slices``        what each room gets of the settings
+``choosing``      containers or processes: waits for an engine, refuses what processes must not serve
 ``app``           builds all of it, opens it in order, closes it in reverse
 ================  ====================================================================================
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import difflib
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from tmppool import __version__, app, build_image, config, log, recipes, slices
 from tmppool.audit import inspection, report, startup
 from tmppool.audit.sums import Planned
-from tmppool.errors import ConfigError, ImageError, TmppoolError
+from tmppool.errors import ConfigError, EngineAwayError, ImageError, TmppoolError
 
 _SECRETS = ("api_auth_token", "admin_auth_token", "pools")
 _USAGE_ERROR = 2
@@ -33,7 +34,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 2 a mistake of the caller's, 3 an audit's finding."""
+    """Run one command; returns the exit status.
+
+    0: done. 2: a mistake of the caller's. 3: an audit's finding. 69, EX_UNAVAILABLE of sysexits.h: no engine came.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and not words[0].startswith("-") else "serve"
     commands = {"serve": _serve, "audit": _audit, "build-image": _build_image}
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands[command](words)
     except TmppoolError as error:
         sys.stderr.write(f"tmppool: {error}\n")
-        return _USAGE_ERROR
+        return os.EX_UNAVAILABLE if isinstance(error, EngineAwayError) else _USAGE_ERROR
     except KeyboardInterrupt:
         return 130
 
@@ -132,10 +136,12 @@ def _with_options(parser: argparse.ArgumentParser, *, everything: bool) -> argpa
         common = isinstance(extra, dict) and bool(extra.get("common"))
         if name in _SECRETS or not (everything or common):
             continue
-        default = "" if field.default in (None, ()) else f" [{field.default}]"
+        is_switch = field.annotation is bool
+        default = "" if field.default in (None, ()) or is_switch else f" [{field.default}]"
         text = f"{field.description}{default}".replace("%", "%%")
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, dest=name, metavar="VALUE", default=argparse.SUPPRESS, help=text)
+        more: dict[str, Any] = {"nargs": "?", "const": "true"} if is_switch else {}
+        parser.add_argument(flag, dest=name, metavar="VALUE", default=argparse.SUPPRESS, help=text, **more)
     if everything:
         for name in config.RETIRED:
             parser.add_argument(

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import importlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -19,7 +20,7 @@ import platformdirs
 import structlog
 import uvloop
 
-from tmppool import build_image, log, recipes, recovery, slices, timers
+from tmppool import build_image, choosing, log, recipes, recovery, slices, timers
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
@@ -45,6 +46,7 @@ from tmppool.web.entry import HANDOFF_LIFETIME, Entry
 from tmppool.web.front import Front
 from tmppool.web.gate import Gate
 from tmppool.web.hosting import Hosting
+from tmppool.web.local import Local
 from tmppool.web.pages import Pages
 from tmppool.web.session import Session
 from tmppool.web.site import Site
@@ -60,7 +62,10 @@ _log = structlog.get_logger("tmppool")
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or Ctrl-C; returns the exit status. Raises TmppoolError for what prevents a start."""
+    """Serve until SIGTERM, Ctrl-C or the terminal's end; returns the exit status.
+
+    Raises TmppoolError for what prevents a start.
+    """
     as_json = {"auto": None, "json": True, "console": False}[settings.log_format]
     log.configure(level=settings.log_level, json=as_json)
     listener.raise_descriptors()
@@ -69,19 +74,25 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    stopping = asyncio.Event()
+    stopping, is_open = asyncio.Event(), False
     loop, opening = asyncio.get_running_loop(), asyncio.current_task()
     assert opening is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, opening.cancel)
+
+    def stop() -> None:
+        if not is_open and not stopping.is_set():  # once: a second signal must not cut short what the first one began
+            opening.cancel()
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) ignores it
+            loop.add_signal_handler(number, stop)
     try:
         async with service(settings) as url:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stopping.set)
+            is_open = True
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
             await stopping.wait()
-            _log.info("service.stopping", on_exit=settings.on_exit)
+            _log.info("service.stopping")
     except asyncio.CancelledError:
         _log.info("service.stopped", message="before it was open")
     return 0
@@ -89,36 +100,42 @@ async def _serve(settings: Settings) -> int:
 
 @contextlib.asynccontextmanager
 async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> AsyncIterator[str]:  # noqa: B008 - frozen
-    """Open everything, yield the URL of the public listener, close everything in reverse."""
+    """Open everything, yield the URL of the public listener, close everything in reverse.
+
+    The URL is what its user opens: where notebooks are processes it holds the secret, unless they chose that one.
+    """
     async with contextlib.AsyncExitStack() as stack:
-        kind = await _backend_kind(settings)
-        ip = slices.public_ip(settings, kind)
+        choosing.check(settings)
         slices.check_admin(settings)
         startup.check_risks(settings.accept_risk)
-        if kind == "docker":
-            slices.check_uids(settings)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(_only_one(state, settings.pool_name))
+        kind = await choosing.backend_kind(settings, state / "ledger.sqlite")
+        ip = slices.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
-        owner = Owner(settings.pool_name, settings.image, await asyncio.to_thread(this_process, state))
+        looks: dict[str, Callable[[], object]] = {}
         if kind == "docker":
+            await choosing.end_processes(state)
             await _have_image(settings)
-            await _own(stack, owner)
+            looks["owner"] = (await _own(stack, settings, state)).keep
         ledger = await Ledger.open(state / "ledger.sqlite")
         stack.push_async_callback(ledger.close)
         pools = Pools()
         metrics = Metrics(lambda: pools)
-        parts = _Parts(settings, kind, state, ledger, pools, metrics, deadlines)
+        made_token = secrets.token_urlsafe(24) if kind == "process" and settings.api_auth_token is None else None
+        parts = _Parts(settings, kind, state, ledger, pools, metrics, deadlines, made_token)
         traits = {}
         for name, wanted in slices.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
+        await ledger.note_backend(kind)
         await _listen(stack, parts, traits, sockets)
-        _keep_time(stack, parts, {"owner": owner.keep} if kind == "docker" else {})
-        url = settings.public_url or f"http://{'127.0.0.1' if ip is None else slices.bracketed(ip)}:{settings.port}"
-        _log.info("service.open", url=url, backend=kind, capacity=pools.default.limits.capacity)
-        yield f"{url}/"
+        _keep_time(stack, parts, looks)
+        url = slices.url(settings, kind, ip)
+        on_exit = slices.on_exit(settings, kind)
+        _log.info("service.open", url=url, backend=kind, capacity=pools.default.limits.capacity, on_exit=on_exit)
+        yield f"{url}/?token={parts.made_token}" if parts.made_token else f"{url}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +147,11 @@ class _Parts:
     pools: Pools
     metrics: Metrics
     deadlines: Deadlines
+    made_token: str | None
     reconcilers: list[Reconciler] = field(default_factory=list)
 
 
 # Choosing
-
-
-async def _backend_kind(settings: Settings) -> str:
-    if settings.backend != "auto":
-        return settings.backend
-    if await engine.answers():
-        return "docker"
-    _log.warning("backend.fallback", message="no Docker Engine answers: notebooks run as processes, without isolation")
-    return "process"
 
 
 def _backend(parts: _Parts, spec: Spec) -> Backend:
@@ -192,12 +201,14 @@ def _open_lock(state: Path) -> int:
     return os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
-async def _own(stack: contextlib.AsyncExitStack, owner: Owner) -> None:
+async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path) -> Owner:
+    owner = Owner(settings.pool_name, settings.image, await asyncio.to_thread(this_process, state))
     stack.push_async_callback(owner.close)
     try:
         await owner.take()
     except (BackendError, ImageError) as error:
         raise ConfigError(str(error)) from error
+    return owner
 
 
 async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings) -> Traits:
@@ -222,7 +233,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     pool = Pool(name, backend, slices.limits(wanted), hear, key_bytes=settings.key_bytes)
     pool.is_held = True  # until what runs is adopted
     parts.pools.add(pool)
-    stack.push_async_callback(pool.close, stop=settings.on_exit == "stop")
+    stack.push_async_callback(pool.close, stop=slices.on_exit(settings, parts.kind) == "stop")
     reconciler = Reconciler(pool, parts.pools.reason)
     parts.reconcilers.append(reconciler)
     watch = spawn(_watch_deaths(pool, reconciler), f"deaths in {name}")
@@ -244,6 +255,7 @@ async def _listen(
     settings = parts.settings
     wanted = slices.wanted_pools(settings)
     first = traits[settings.pool_name]
+    api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     site = Site(
         pools=parts.pools,
         ledger=parts.ledger,
@@ -251,8 +263,9 @@ async def _listen(
         images={name: pool.image if parts.kind == "docker" else parts.kind for name, pool in wanted.items()},
         public_url=settings.public_url,
         trusted=networks(settings.trusted_proxies),
-        api_token=settings.api_auth_token.get_secret_value() if settings.api_auth_token else None,
+        api_token=api_token,
         domain=settings.domain_per_notebook,
+        local_token=api_token or parts.made_token if parts.kind == "process" else None,
         cors=slices.cors(settings),
     )
     pages = await asyncio.to_thread(Pages, isolated=first.isolated, domain=site.domain)
@@ -261,8 +274,8 @@ async def _listen(
     session = Session(site, pages, user, entry)
     admission = Admission(settings.starts_per_hour, settings.workshop_code)
     front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), entry, admission)
-    api, hosting = Api(site, admission), Hosting(site, user)
-    public = await asyncio.to_thread(routes.public, front, api, session, user, pages, hosting)
+    api, hosting, local = Api(site, admission), Hosting(site, user), Local(site, pages, settings.port)
+    public = await asyncio.to_thread(routes.public, front, api, session, user, pages, hosting, local)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
     terms = listener.Terms(parts.deadlines, settings.connections_per_address, settings.upload_limit, site.trusted)

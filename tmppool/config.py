@@ -68,7 +68,10 @@ class Settings(PoolSettings, BaseSettings):
     pools: dict[str, PoolSettings] = option({}, "more pools, by name; in the TOML file only")
     cull_period: float = option(10.0, "seconds between two looks at what is due", gt=0)
     user_length: int = option(_MIN_KEY, "characters of a notebook's key; fewer than 22 become 22", ge=1, le=86)
-    on_exit: Literal["keep", "stop"] = option("keep", "what becomes of notebooks when the service ends", common=True)
+    on_exit: Literal["keep", "stop"] | None = option(
+        None, "keep or stop: notebooks when the service ends (keep; processes: stop)", common=True
+    )
+    allow_root: bool = option(False, "true: serve notebooks as processes of root where there are no containers")
     state_dir: Path | None = option(None, "directory of the ledger (the user's state directory)")
     config: Path | None = option(None, "TOML file with these settings")
     allow_origin: str | None = option(None, "Access-Control-Allow-Origin of the API")

@@ -13,6 +13,10 @@ class ConfigError(TmppoolError):
     """An option, file or argument is wrong: names the option, the value and what is allowed. Ends with exit 2."""
 
 
+class EngineAwayError(TmppoolError):
+    """No Docker Engine answers, for as long as a start waits: nothing is wrong with the options. Ends with exit 69."""
+
+
 class BackendError(TmppoolError):
     """The backend could not do what it was asked.
 

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import quote
 
 import aiosqlite
 import structlog
@@ -193,6 +194,11 @@ class Ledger:
         )
         await self.flush()
 
+    async def note_backend(self, kind: str) -> None:
+        """Write down what runs the notebooks, for ``left_behind``; returns when that is in the file."""
+        self._put("INSERT OR REPLACE INTO meta VALUES ('backend', ?)", (kind.encode(),))
+        await self.flush()
+
     async def flush(self) -> None:
         """Return when everything heard so far is in the file: a visitor is sent on only after that."""
         await self._writes.join()
@@ -250,6 +256,24 @@ class Ledger:
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class
         await broken.close()
+
+
+async def left_behind(path: Path) -> tuple[str, int]:
+    """Return what ran the last service's notebooks, and how many of its sessions may go on. The file is only read.
+
+    A file that does not say so is from when only containers could be left; one that cannot be read tells of nothing.
+    """
+    now, uri = time.time(), f"file:{quote(os.fspath(path))}?mode=ro"
+    live = "SELECT count(*) FROM sessions WHERE state = 'assigned' AND ended_at IS NULL"
+    try:
+        async with aiosqlite.connect(uri, uri=True, timeout=_BUSY) as database:
+            kind = await _one(database, "SELECT value FROM meta WHERE name = 'backend'")
+            count = await _one(database, f"{live} AND (expires_at IS NULL OR expires_at > {now:.3f})")
+    except (sqlite3.Error, OSError):
+        return "docker", 0
+    return kind.decode(errors="replace") if isinstance(kind, bytes) else "docker", count if isinstance(
+        count, int
+    ) else 0
 
 
 def _prepare(path: Path) -> bool:

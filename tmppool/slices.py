@@ -1,5 +1,9 @@
 """From the settings to each room's own small slice: what a setting means is said here, once."""
 
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
@@ -8,18 +12,50 @@ from tmppool.pool_settings import PoolSettings
 from tmppool.proxy.forwarded import is_loopback
 
 _LEAST_TOKEN = 16  # characters
+_LOCAL_DOMAIN = re.compile(r"(?:^|\.)localhost(?::\d+)?$")  # always this machine (RFC 6761 section 6.3)
 _MAX_UID = 2**31 - 1  # of the engine's runtime, opencontainers/runc libcontainer/user
+
+
+class Exposure(NamedTuple):
+    """A setting that lets others than this machine's user come; ``allowed``: what may be said instead."""
+
+    option: str
+    value: str
+    allowed: str
 
 
 def public_ip(settings: Settings, kind: str) -> str | None:
     if kind != "process":
         return settings.ip
-    if settings.ip is not None and not is_loopback(settings.ip):
-        raise ConfigError(
-            f"--ip: {settings.ip!r} is not allowed: notebooks here are processes without isolation,"
-            " which only this machine may reach (127.0.0.1); start a Docker Engine to serve others"
-        )
+    check_processes(settings)
     return settings.ip or "127.0.0.1"
+
+
+def exposures(settings: Settings) -> Iterator[Exposure]:
+    """Each setting that is for others than this machine's user."""
+    if settings.ip is not None and not is_loopback(settings.ip):
+        yield Exposure("--ip", settings.ip, "only this machine's own address is, as in 127.0.0.1")
+    if settings.public_url is not None:
+        yield Exposure("--public-url", settings.public_url, "no such address is")
+    if settings.trusted_proxies:
+        yield Exposure("--trusted-proxies", ",".join(settings.trusted_proxies), "no proxy may stand in front")
+    domain = settings.domain_per_notebook
+    if domain is not None and not _LOCAL_DOMAIN.search(domain):
+        yield Exposure("--domain-per-notebook", domain, "only one below localhost is, as in nb.localhost:8000")
+
+
+def check_processes(settings: Settings) -> None:
+    """Raise ConfigError for a setting that would let others reach notebooks that are processes."""
+    for option, value, allowed in exposures(settings):
+        raise ConfigError(
+            f"{option}: {value!r} is not allowed: notebooks here are processes without isolation, for this machine's"
+            f" own user alone, so {allowed}; start a Docker Engine to serve others"
+        )
+
+
+def on_exit(settings: Settings, kind: str) -> str:
+    """Return what becomes of notebooks when the service ends: stop or keep."""
+    return settings.on_exit or ("stop" if kind == "process" else "keep")
 
 
 def check_admin(settings: Settings) -> None:
@@ -116,6 +152,13 @@ def cors(settings: Settings) -> dict[str, str]:
     if settings.max_age is not None:
         headers["Access-Control-Max-Age"] = str(settings.max_age)
     return headers
+
+
+def url(settings: Settings, kind: str, ip: str | None) -> str:
+    """Return where a visitor finds the launch pages, without a slash behind it."""
+    if kind == "process" and settings.domain_per_notebook is not None:
+        return f"http://{settings.domain_per_notebook}"  # where links back from notebooks lead: a cookie is a host's
+    return settings.public_url or f"http://{'127.0.0.1' if ip is None else bracketed(ip)}:{settings.port}"
 
 
 def bracketed(ip: str) -> str:

@@ -61,17 +61,22 @@ async def call(what: str, work: Awaitable[T], seconds: float, passing: Container
 
 async def answers() -> bool:
     """Whether a Docker Engine answers now."""
+    return not await failure()
+
+
+async def failure() -> str:
+    """Return why no Docker Engine answers now, and where it was looked for; empty when one does."""
     try:
         docker = connect()
-    except BackendError:
-        return False
+    except BackendError as error:
+        return str(error)
     try:
         await call("tell its version", docker.version(), PING_TIMEOUT)
-    except (BackendError, aiodocker.DockerError):
-        return False
+    except (BackendError, aiodocker.DockerError) as error:
+        return str(error)
     finally:
         await docker.close()
-    return True
+    return ""
 
 
 async def has_image(name: str) -> bool:

@@ -12,7 +12,7 @@ from tmppool.proxy import activity, handshake, headers, wire
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.line import Lines
 from tmppool.proxy.passage import Passage
-from tmppool.web import access
+from tmppool.web import access, hosts
 from tmppool.web.pages import is_navigation
 from tmppool.web.site import Site
 
@@ -37,7 +37,7 @@ class Gate:
         if found is None or found[2] is None or request.method in (b"CONNECT", b"TRACE"):
             return None
         held = self._site.pools.find(found[1])
-        if held is None:
+        if held is None or not self._is_at_home(request):
             return None
         pool, notebook = held
         may = access.admits(notebook, access.sent_on_wire(request.fields, found[3] or ""))
@@ -63,6 +63,11 @@ class Gate:
         if first.get(b"sec-fetch-site", b"none") in (b"same-origin", b"none"):
             return False
         return (first.get(b"sec-fetch-mode"), first.get(b"sec-fetch-dest", b"document")) != (b"navigate", b"document")
+
+    def _is_at_home(self, request: wire.Request) -> bool:
+        """Whether the request is for a name under which notebooks are served: where they are processes, our own."""
+        host = request.fields.first.get(b"host", b"")
+        return self._site.local_token is None or hosts.is_here(host.decode("latin-1"))
 
     def _label(self, request: wire.Request, peer: str) -> str | None:
         return self._site.label(self._site.client_of(peer, request.fields.text()))

@@ -1,4 +1,11 @@
-"""A host name for every notebook, so that a browser keeps them apart: ``<id>.<base>``. Pure."""
+"""What a Host field names: a notebook, as ``<id>.<base>``, so that a browser keeps them apart; this machine. Pure."""
+
+import re
+from functools import lru_cache
+
+from tmppool.proxy.forwarded import is_loopback
+
+_HOST = re.compile(r"^(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]{1,5})?$")
 
 
 def label_of(host: str, base: str) -> str | None:
@@ -14,3 +21,14 @@ def label_of(host: str, base: str) -> str | None:
 
 def host_of(notebook_id: str, base: str) -> str:
     return f"{notebook_id}.{base}"
+
+
+@lru_cache(64)  # asked of every request to a notebook, of a few names
+def is_here(host: str, ip: str = "localhost") -> bool:
+    """Whether a Host field, with or without a port, names this machine's loopback or ``ip``.
+
+    A name below localhost never leads elsewhere (RFC 6761 section 6.3), and no other machine's page has one.
+    """
+    found = _HOST.match(host)
+    name = (found[1] or found[2]).lower() if found else ""
+    return bool(name) and (name == ip.lower() or is_loopback(name) or name.endswith(".localhost"))

@@ -1,6 +1,5 @@
 """Errors into answers, in one place: a page for a person, JSON for a program, and never a traceback."""
 
-import re
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -8,11 +7,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from tmppool.proxy.forwarded import is_loopback
+from tmppool.web import hosts as names
 from tmppool.web.api import require_token
 from tmppool.web.pages import Pages, wants_page
-
-_HOST = re.compile(r"^(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]{1,5})?$")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,7 +63,7 @@ def operator_only(token: str | None, ip: str) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         hosts = request.headers.getall("Host", [])
-        if token is None and not (len(hosts) == 1 and _is_here(hosts[0], ip)):
+        if token is None and not (len(hosts) == 1 and names.is_here(hosts[0], ip)):
             raise web.HTTPMisdirectedRequest(text="Without a token this is answered at this machine's own name only.")
         if _is_foreign(request, hosts[0] if hosts else ""):
             raise web.HTTPForbidden(text="This is not for pages of other origins.")
@@ -74,13 +71,6 @@ def operator_only(token: str | None, ip: str) -> Middleware:
         return await handler(request)
 
     return check
-
-
-def _is_here(host: str, ip: str) -> bool:
-    """Whether ``host``, with or without a port, names this machine's loopback or ``ip``."""
-    found = _HOST.match(host)
-    name = (found[1] or found[2]).lower() if found else ""
-    return name == ip.lower() or is_loopback(name)
 
 
 def _is_foreign(request: web.Request, host: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from tmppool import __version__
+from tmppool.web.local import is_open
 from tmppool.web.schemas import (
     AHEAD,
     CODE,
@@ -17,6 +18,8 @@ from tmppool.web.schemas import (
     GONE,
     KEY,
     LOCATION,
+    LOCKED,
+    MISDIRECTED,
     NOT_TAKEN,
     OPERATOR,
     POOL,
@@ -53,12 +56,29 @@ def serve(document: Json) -> Callable[[web.Request], Awaitable[web.Response]]:
     return give
 
 
-def public(*, with_pages: bool) -> Json:
-    """Return the public listener's document; without pages ``/api/spawn`` asks for the API token."""
+def public(*, with_pages: bool, is_local: bool = False) -> Json:
+    """Return the public listener's document; without pages ``/api/spawn`` asks for the API token.
+
+    ``is_local``: notebooks are processes, and what has no secret of its own asks for the service's.
+    """
     pages = {"/spawn": {"get": _LOOK, "post": _LAUNCH}} if with_pages else {}
     spawn = _SPAWN | {"security": [_NO_AUTH] if with_pages else [_TOKEN]}
     paths = pages | _PUBLIC | {"/api/spawn": _PUBLIC["/api/spawn"] | {"post": spawn}}
-    return _document("tmppool", "Start temporary notebooks and look after their sessions.", paths)
+    document = _document("tmppool", "Start temporary notebooks and look after their sessions.", paths)
+    if is_local:
+        document["paths"] = {path: _guarded(path, item) for path, item in document["paths"].items()}
+    return document
+
+
+def _guarded(path: str, item: Json) -> Json:
+    """What is asked of a request where notebooks are processes: this machine's name, and for most the secret."""
+    operations = {name: dict(each) for name, each in item.items() if name != "parameters"}
+    for each in operations.values():
+        each["responses"] = each["responses"] | {"421": MISDIRECTED}
+        if not is_open(path):
+            each["responses"] = {"403": LOCKED} | each["responses"]
+            each["security"] = [_TOKEN]
+    return item | operations
 
 
 def admin(*, needs_token: bool) -> Json:

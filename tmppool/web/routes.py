@@ -7,6 +7,7 @@ from tmppool.web.admin import Admin
 from tmppool.web.api import Api
 from tmppool.web.front import Front
 from tmppool.web.hosting import Hosting
+from tmppool.web.local import Local
 from tmppool.web.pages import Pages, Static
 from tmppool.web.session import Session
 from tmppool.web.user import User
@@ -16,10 +17,11 @@ _ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
 def public(
-    front: Front | None, api: Api, session: Session, user: User, pages: Pages, hosting: Hosting
+    front: Front | None, api: Api, session: Session, user: User, pages: Pages, hosting: Hosting, local: Local
 ) -> web.Application:
     """Return the public listener's application; without ``front`` the pages for people are off, as in tmpnb."""
-    app = web.Application(middlewares=[middleware.errors(pages), hosting.middleware], client_max_size=_MAX_FORM)
+    middlewares = [middleware.errors(pages), hosting.middleware, local.middleware]
+    app = web.Application(middlewares=middlewares, client_max_size=_MAX_FORM)
     app.on_response_prepare.append(middleware.say_little)
     router = app.router
     router.add_route("*", "/user/{rest:.*}", user.handle)
@@ -45,7 +47,7 @@ def public(
     router.add_get("/session/{key}", session.page)
     router.add_post("/session/{key}/{verb:share|unshare|end}", session.act)
     router.add_get("/health", api.health)
-    router.add_get(openapi.PATH, openapi.serve(openapi.public(with_pages=front is not None)))
+    router.add_get(openapi.PATH, openapi.serve(openapi.public(with_pages=front is not None, is_local=local.is_asking)))
     router.add_get("/robots.txt", _robots)
     router.add_get("/static/{name}", Static().serve)
     return app

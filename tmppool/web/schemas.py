@@ -67,6 +67,8 @@ KEY: Json = {"name": "key", "in": "path", "required": True, "schema": {"type": "
 
 REFUSED = json_answer("Not allowed: the token is missing or wrong, or a page of another origin asks.", "Error")
 OPERATOR = {"403": REFUSED, "421": json_answer("Without a token this machine's own name is needed.", "Error")}
+LOCKED = json_answer("The secret that the start printed is missing or wrong.", "Error")
+MISDIRECTED = json_answer("The Host is not this machine's own name.", "Error")
 FOREIGN = json_answer("This notebook is another visitor's, or a page of another origin asks.", "Foreign")
 TOO_LARGE = json_answer("The form is too large.", "Error")
 UNKNOWN = json_answer("There is no such thing here.", "Error")

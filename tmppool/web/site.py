@@ -35,6 +35,7 @@ class Site:
     """``landing`` is where a click on ``/`` leads, by pool; ``cors`` the headers of the API, from the settings.
 
     With a ``domain`` every notebook has a host name of its own below it, and the launch pages are elsewhere.
+    ``local_token``: where notebooks are processes, the secret of this machine's user, and the Host must be its own.
     """
 
     pools: Pools
@@ -45,6 +46,7 @@ class Site:
     trusted: tuple[Network, ...] = ()
     api_token: str | None = None
     domain: str | None = None
+    local_token: str | None = None
     cors: dict[str, str] = field(default_factory=dict)
 
     def pool_of(self, request: web.BaseRequest) -> Pool:
