@@ -117,5 +117,5 @@ async def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> No
 
 async def test_without_a_port_in_the_command_processes_cannot_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^--command: without containers it must hold \{port\}"):
-        async with app.service(settings(tmp_path, backend="process", command="server {base_path}")):
+        async with app.service(settings(tmp_path, backend="process", allow_root=True, command="server {base_path}")):
             pass

@@ -62,6 +62,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "cull_period": ("2.5", 2.5),
     "user_length": ("32", 32),
     "on_exit": ("stop", "stop"),
+    "allow_root": ("true", True),
     "state_dir": ("/var/lib/tmppool", Path("/var/lib/tmppool")),
     "allow_origin": ("*", "*"),
     "allow_credentials": ("true", "true"),
@@ -102,6 +103,33 @@ def test_the_samples_name_every_setting() -> None:
 def test_every_sample_differs_from_the_default() -> None:
     defaults = load({})
     assert [name for name, (_, value) in SAMPLES.items() if getattr(defaults, name) == value] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "is_allowed"),
+    [
+        ([], False),
+        (["--allow-root"], True),
+        (["--allow_root"], True),
+        (["--allow-root", "--port=8001"], True),
+        (["--allow-root=true"], True),
+        (["--allow-root=1"], True),
+        (["--allow-root=false"], False),
+    ],
+)
+def test_a_switch_needs_no_value(words: list[str], is_allowed: bool) -> None:  # noqa: FBT001
+    assert from_flags(*words).allow_root is is_allowed
+
+
+@pytest.mark.parametrize(("text", "is_allowed"), [("1", True), ("true", True), ("0", False), ("no", False)])
+def test_a_switch_by_variable(text: str, is_allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    monkeypatch.setenv("TMPPOOL_ALLOW_ROOT", text)
+    assert from_flags().allow_root is is_allowed
+
+
+def test_a_switch_by_file(toml: Path) -> None:
+    assert from_file(toml, "allow-root = true").allow_root
+    assert not from_file(toml, "allow-root = true", "--allow-root=no").allow_root
 
 
 # The three ways

@@ -32,7 +32,8 @@ TOLD_IN_WORDS = ("parallel_starts", "pools", "api_auth_token", "admin_auth_token
 @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in TOLD_IN_WORDS])
 def test_the_readme_tells_the_default(name: str) -> None:
     default = Settings.model_fields[name].default
-    wanted = "" if default in (None, (), {}) else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    shown = f"{default:g}" if isinstance(default, float) else str(default).lower() if default is False else str(default)
+    wanted = "" if default in (None, (), {}) else f"`{shown}`"
 
     assert setting_rows()[name].strip() == wanted
 

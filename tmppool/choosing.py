@@ -43,7 +43,7 @@ async def backend_kind(settings: Settings, ledger_path: Path) -> str:
     failure = await engine.failure()
     if not failure:
         return "docker"
-    why = obstacle(settings, *await ledger.left_behind(ledger_path))
+    why = obstacle(settings, *await asyncio.to_thread(ledger.left_behind, ledger_path))
     if why is not None:
         await _await_engine(why, failure)
         return "docker"

@@ -7,6 +7,7 @@ meanwhile: a note beside it tells the next service, which believes what it says 
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sqlite3
@@ -258,22 +259,20 @@ class Ledger:
         await broken.close()
 
 
-async def left_behind(path: Path) -> tuple[str, int]:
-    """Return what ran the last service's notebooks, and how many of its sessions may go on. The file is only read.
+def left_behind(path: Path) -> tuple[str, int]:
+    """Return what ran the last service's notebooks, and how many of its sessions may go on. Blocks; only reads.
 
     A file that does not say so is from when only containers could be left; one that cannot be read tells of nothing.
     """
-    now, uri = time.time(), f"file:{quote(os.fspath(path))}?mode=ro"
-    live = "SELECT count(*) FROM sessions WHERE state = 'assigned' AND ended_at IS NULL"
+    live = "SELECT count(*) FROM sessions WHERE state = 'assigned' AND ended_at IS NULL AND coalesce(expires_at > ?, 1)"
     try:
-        async with aiosqlite.connect(uri, uri=True, timeout=_BUSY) as database:
-            kind = await _one(database, "SELECT value FROM meta WHERE name = 'backend'")
-            count = await _one(database, f"{live} AND (expires_at IS NULL OR expires_at > {now:.3f})")
-    except (sqlite3.Error, OSError):
+        uri = f"file:{quote(os.fspath(path))}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY)) as database:
+            kind = database.execute("SELECT value FROM meta WHERE name = 'backend'").fetchone()
+            (count,) = database.execute(live, (time.time(),)).fetchone()
+    except sqlite3.Error:
         return "docker", 0
-    return kind.decode(errors="replace") if isinstance(kind, bytes) else "docker", count if isinstance(
-        count, int
-    ) else 0
+    return kind[0].decode(errors="replace") if kind else "docker", count
 
 
 def _prepare(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from tmppool.errors import BackendError
 from tmppool.web.access import cookie_name
 
 _POLL = 0.05  # seconds between two looks at the counts
+_SECRET = re.compile(r"^http://\S+\?token=(\S+)$", re.MULTILINE)
 _STOPPING = 120  # seconds for a service to end its notebooks
 
 
@@ -36,6 +38,12 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a program of whoever started the service sends: with processes, the secret that was printed."""
+        printed = _SECRET.search(self.log.read_text(errors="replace"))
+        return {"Authorization": f"token {printed[1]}"} if printed else {}
+
     async def until(self, *, warm: int, within: float) -> float:
         """Return the seconds since the service's start when so many notebooks are warm and none is starting."""
         async with aiohttp.ClientSession() as session:
@@ -50,13 +58,16 @@ class Service:
         raise BenchError(f"{warm} warm notebooks were not reached: {tail(self.log)}")
 
     async def _stats(self, session: aiohttp.ClientSession) -> dict[str, int]:
-        async with session.get(f"{self.url}/api/stats") as reply:
+        async with session.get(f"{self.url}/api/stats", headers=self.headers, raise_for_status=True) as reply:
             found: dict[str, int] = await reply.json()
             return found
 
     async def spawn(self) -> tuple[str, str]:
         """Take a notebook as a program does; returns its base path, and the cookie that a browser would have."""
-        async with aiohttp.ClientSession() as session, session.post(f"{self.url}/api/spawn") as reply:
+        async with (
+            aiohttp.ClientSession(headers=self.headers) as session,
+            session.post(f"{self.url}/api/spawn") as reply,
+        ):
             if reply.status != 200:
                 raise BenchError(f"no notebook was given: {await reply.text()}")
             given = await reply.json()
@@ -91,6 +102,7 @@ async def service(home: Path, backend: str, *options: str) -> AsyncIterator[Serv
         f"--pool-name={name}",
         f"--state-dir={home / name}",
         "--on-exit=stop",
+        "--allow-root",
         *options,
     ]
     born = time.monotonic()

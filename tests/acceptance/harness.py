@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -30,6 +31,9 @@ CHROMIUM_FLAGS = [
 ]
 
 
+PRINTED = re.compile(r"^(http://\S+/)(?:\?token=(\S+))?$", re.MULTILINE)
+
+
 def free_port() -> int:
     return free_ports(1)[0]
 
@@ -54,7 +58,11 @@ class Taken:
 
 
 class Service:
-    """One ``python -m tmppool`` in a process of its own; ``log`` holds all that it wrote."""
+    """One ``python -m tmppool`` in a process of its own; ``log`` holds all that it wrote.
+
+    ``link`` is what it printed for whoever started it, ``headers`` what a program of theirs sends. With processes both
+    hold the secret of this start.
+    """
 
     def __init__(self, home: Path, backend: str, *options: str, name: str = "test", env: dict[str, str] | None = None):
         self.home = home
@@ -71,8 +79,10 @@ class Service:
             f"--pool-name={self.name}",
             f"--state-dir={home / self.name}",
             *(option.replace("{service_port}", str(self.port)) for option in options),
+            *(["--allow-root"] if backend == "process" else []),
         ]
         self.process: asyncio.subprocess.Process | None = None
+        self._begun = 0  # where in the log this start begins
 
     @property
     def log(self) -> str:
@@ -82,12 +92,38 @@ class Service:
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
 
-    async def start(self, *, warm: int = 1, within: float = 60) -> None:
-        """Start; return when ``warm`` notebooks are warm."""
+    @property
+    def printed(self) -> re.Match[str] | None:
+        """What this start has printed: an address, and the secret that is in it."""
+        return PRINTED.search(self.log_path.read_bytes()[self._begun :].decode()) if self.log_path.exists() else None
+
+    @property
+    def link(self) -> str:
+        assert self.printed is not None, "it has printed no address yet"
+        return self.printed[0]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"token {self.printed[2]}"} if self.printed and self.printed[2] else {}
+
+    def at(self, path: str) -> str:
+        """Return the whole address of a launch link, which opens it for whoever started the service."""
+        assert self.printed is not None, "it has printed no address yet"
+        secret = f"{'&' if '?' in path else '?'}token={self.printed[2]}" if self.printed[2] else ""
+        return f"{self.printed[1]}{path.lstrip('/')}{secret}"
+
+    async def launch(self, *more: str) -> asyncio.subprocess.Process:
+        """Start, and do not wait until it serves."""
+        self._begun = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tmppool", *self.options, stdout=log, stderr=log, cwd=ROOT, env=self.env
+                sys.executable, "-m", "tmppool", *self.options, *more, stdout=log, stderr=log, cwd=ROOT, env=self.env
             )
+        return self.process
+
+    async def start(self, *, warm: int = 1, within: float = 60) -> None:
+        """Start; return when ``warm`` notebooks are warm."""
+        await self.launch()
         async with asyncio.timeout(within):
             await self.until(lambda stats: stats["warm"] >= warm)
 
@@ -97,18 +133,21 @@ class Service:
             assert self.process is not None
             assert self.process.returncode is None, self.log
             with contextlib.suppress(aiohttp.ClientError):
-                stats = await self.stats()
-                if wanted(stats):
+                stats = await self.stats() if self.printed else None
+                if stats is not None and wanted(stats):
                     return stats
             await asyncio.sleep(0.1)
 
     async def stats(self) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/api/stats") as reply:
+        program = aiohttp.ClientSession(headers=self.headers)
+        async with program as session, session.get(f"{self.url}/api/stats") as reply:
+            assert reply.status == 200, await reply.text()
             return dict(await reply.json())
 
     async def spawn(self) -> "Taken":
         """Take a notebook as a program does."""
-        async with aiohttp.ClientSession() as session, session.post(f"{self.url}/api/spawn") as reply:
+        program = aiohttp.ClientSession(headers=self.headers)
+        async with program as session, session.post(f"{self.url}/api/spawn") as reply:
             assert reply.status == 200, await reply.text()
             given = await reply.json()
             return Taken(urljoin(self.url, given["url"]), given["token"])
@@ -133,11 +172,7 @@ class Service:
                     for notebook in await self.notebooks():
                         await session.delete(f"{self.admin_url}/api/notebooks/{notebook['id']}")
         await self.stop()
-        command = [sys.executable, "-m", "tmppool", *self.options, "--on-exit=stop", "--warm=1"]
-        last = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, env=self.env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-        self.process = last
+        last = await self.launch("--on-exit=stop", "--warm=1")
         with contextlib.suppress(AssertionError, TimeoutError):
             async with asyncio.timeout(30):
                 await self.until(lambda _stats: True)  # who answers has adopted what there is

@@ -30,11 +30,6 @@ async def browser() -> AsyncIterator[Browser]:
         yield made
 
 
-def main_url(service: Service) -> str:
-    has_domain = any("domain" in option for option in service.options)
-    return f"http://nb.localhost:{service.port}" if has_domain else service.url
-
-
 async def profile(browser: Browser) -> Page:
     """A browser of somebody else."""
     return await (await browser.new_context()).new_page()
@@ -42,7 +37,7 @@ async def profile(browser: Browser) -> Page:
 
 async def start(browser: Browser, service: Service) -> Page:
     page = await profile(browser)
-    await page.goto(f"{main_url(service)}/lab/tree/day%201/plots.ipynb")
+    await page.goto(service.at("/lab/tree/day%201/plots.ipynb"))
     await page.wait_for_url("**/user/**")
     assert await page.inner_text("h1") == "A notebook"
     return page
@@ -170,7 +165,7 @@ async def test_the_way_to_sharing_is_as_large_as_who_points_needs(
         has_touch=is_touch, is_mobile=is_touch, viewport={"width": 390, "height": 800} if is_touch else None
     )
     page = await context.new_page()
-    await page.goto(f"{main_url(service)}/lab/tree/a.ipynb")
+    await page.goto(service.at("/lab/tree/a.ipynb"))
     await page.wait_for_url("**/user/**")
     way = page.locator("tmppool-notice").get_by_role("link", name="Share this notebook")
     await way.wait_for(timeout=15_000)

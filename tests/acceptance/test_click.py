@@ -33,7 +33,7 @@ async def visit(browser: Browser, url: str) -> Page:
 
 
 async def follow_link(browser: Browser, service: Service) -> Page:
-    """Click a link on a workshop page of another origin."""
+    """Click a link on a workshop page of another origin, in a browser that has opened what the start printed."""
     port = free_port()
 
     async def workshop(_request: web.Request) -> web.Response:
@@ -47,6 +47,7 @@ async def follow_link(browser: Browser, service: Service) -> Page:
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         context = await browser.new_context(accept_downloads=True)
+        await context.request.get(service.link, max_redirects=0)
         page = await context.new_page()
         await page.goto(f"http://localhost:{port}/")
         await page.get_by_text("try it live").click()
@@ -117,7 +118,7 @@ print('probe', reach('127.0.0.1', {service.port}), reach('172.17.0.1', 22), reac
 @pytest.mark.parametrize("backend", [process, engine])
 async def test_typed_text_survives_a_reload_and_a_second_click_returns(backend: str, tmp_path: Path) -> None:
     async with running(tmp_path, backend, "--pool-size=2") as service, chromium() as browser:
-        page = await visit(browser, service.url)
+        page = await visit(browser, service.link)
         await run_cell(page, code="kept = 'typed by a visitor'; print(kept)")
         await output_of(page, 0, "typed by a visitor")
         await page.keyboard.press("ControlOrMeta+s")
@@ -194,8 +195,13 @@ async def _size(page: Page, base: str) -> int:
 @pytest.mark.process
 async def test_without_containers_the_pages_say_so_and_nothing_listens_publicly(tmp_path: Path) -> None:
     async with running(tmp_path, "process", "--pool-size=1") as service:
-        async with aiohttp.ClientSession() as session, session.get(service.url) as reply:
-            assert "not isolated" in await reply.text()
+        looks = [(service.url, 403), (service.link, 200), (service.url, 200), (f"{service.url}/nothing", 404)]
+        jar = aiohttp.CookieJar(unsafe=True)  # also for an address without a name
+        async with aiohttp.ClientSession(headers={"Accept": "text/html"}, cookie_jar=jar) as session:
+            for address, status in looks:
+                async with session.get(address) as reply:
+                    assert (reply.status, "token" in str(reply.url)) == (status, False)
+                    assert "not isolated" in await reply.text()
         assert service.process is not None
         connections = psutil.Process(service.process.pid).net_connections("tcp")
         listening = {connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN}

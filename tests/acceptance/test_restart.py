@@ -117,7 +117,7 @@ async def _set_version(path: Path, version: int) -> None:
 
 @pytest.mark.process
 async def test_sessions_stay_on_sigterm_and_go_with_on_exit_stop(tmp_path: Path) -> None:
-    async with running(tmp_path, "process", "--pool-size=1") as service:
+    async with running(tmp_path, "process", "--pool-size=1", "--on-exit=keep") as service:
         taken = await service.spawn()
         await service.stop()
         await service.start(warm=0)

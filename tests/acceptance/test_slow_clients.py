@@ -75,12 +75,14 @@ class Healthy:
     def __init__(self, service: Service, taken: Taken, source: str = "127.0.0.1") -> None:
         self._targets = itertools.cycle([taken.at("api"), f"{service.url}/"])
         self._source = source
+        self._headers = service.headers
         self.times: list[float] = []
         self.failures: list[str] = []
 
     async def visit(self) -> None:
         connector = aiohttp.TCPConnector(local_addr=(self._source, 0), force_close=True)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(10)) as session:
+        patience = aiohttp.ClientTimeout(10)
+        async with aiohttp.ClientSession(connector=connector, timeout=patience, headers=self._headers) as session:
             while True:
                 began = time.monotonic()
                 try:
