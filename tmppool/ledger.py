@@ -272,7 +272,7 @@ def left_behind(path: Path) -> tuple[str, int]:
             (count,) = database.execute(live, (time.time(),)).fetchone()
     except sqlite3.Error:
         return "docker", 0
-    return kind[0].decode(errors="replace") if kind else "docker", count
+    return kind[0].decode(errors="replace") if kind and isinstance(kind[0], bytes) else "docker", count
 
 
 def _prepare(path: Path) -> bool:

@@ -31,7 +31,7 @@ CHROMIUM_FLAGS = [
 ]
 
 
-PRINTED = re.compile(r"^(http://\S+/)(?:\?token=(\S+))?$", re.MULTILINE)
+PRINTED = re.compile(r"^(https?://\S+/)(?:\?token=(\S+))?$", re.MULTILINE)
 
 
 def free_port() -> int:

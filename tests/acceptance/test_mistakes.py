@@ -1,9 +1,11 @@
 """Bad input and bad days: one sentence each, and what runs keeps being served."""
 
 import asyncio
+import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import aiohttp
@@ -25,7 +27,7 @@ async def start(*options: str, env: dict[str, str] | None = None) -> tuple[int, 
         sys.executable, "-m", "tmppool", *options, cwd=ROOT, env={**os.environ, **(env or {})},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         _, said = await child.communicate()
     return child.returncode or 0, said.decode()
 
@@ -100,11 +102,18 @@ async def test_an_unusable_state_directory_is_said_and_visitors_are_served(tmp_p
         await service.stop()
 
 
-async def test_no_engine_at_docker_host_is_one_sentence(tmp_path: Path) -> None:
-    env = {"DOCKER_HOST": f"tcp://127.0.0.1:{free_port()}"}
+@pytest.mark.timeout(150)
+async def test_no_engine_at_docker_host_is_waited_for_and_then_one_sentence(tmp_path: Path) -> None:
+    where, began = f"tcp://127.0.0.1:{free_port()}", time.monotonic()
+    env = {"DOCKER_HOST": where}
     status, said = await start("--backend=docker", "--image=x", f"--state-dir={tmp_path}", env=env)
-    assert status == 2
-    assert "did not answer when asked to tell its version" in one_sentence(said)
+    assert status == os.EX_UNAVAILABLE
+    assert 60 <= time.monotonic() - began < 80
+    wanted = f"no Docker Engine answered within 60 s: the Docker Engine at {where} did not answer when asked to tell"
+    assert one_sentence(said).startswith(f"tmppool: {wanted}")
+    waits = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert {(line["event"], line["why"]) for line in waits} == {("engine.awaited", "--backend=docker")}
+    assert 5 <= len(waits) <= 8
 
 
 @pytest.mark.engine

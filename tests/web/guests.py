@@ -192,6 +192,7 @@ class Place:
     tokens: dict[str, str] = field(default_factory=dict)
     domain: str | None = None
     entries: list[Entry] = field(default_factory=list)
+    secret: str = ""
 
     @property
     def backend(self) -> FakeBackend:
@@ -233,12 +234,16 @@ class Place:
     def operator(self, **headers: str) -> Guest:
         return self._guest(self.admin_url, headers)
 
+    def insider(self, **headers: str) -> Guest:
+        """A program of whoever started the service, where notebooks are processes."""
+        return self.program(Authorization=f"token {self.secret}", **headers) if self.secret else self.program(**headers)
+
     async def stats(self) -> dict[str, Any]:
-        return dict((await self.program().get("/api/stats")).json)
+        return dict((await self.insider().get("/api/stats")).json)
 
     async def until(self, **counts: int) -> dict[str, Any]:
         """Return the stats once they are as wanted."""
-        program, found = self.program(), {}
+        program, found = self.insider(), {}
         async with asyncio.timeout(PATIENCE):
             while not counts.items() <= (found := (await program.get("/api/stats")).json).items():
                 await asyncio.sleep(0.005)
@@ -260,7 +265,10 @@ class Place:
 async def opened(
     state: Path, monkeypatch: pytest.MonkeyPatch, *, fake: dict[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[Place]:
-    """Open the service and wait until its first pool is warm, unless ``fake`` says what its backends are to be like."""
+    """Open the service and wait until its first pool is warm, unless ``fake`` says what its backends are to be like.
+
+    With ``backend="process"`` it is open as with processes, and its notebooks are fakes all the same.
+    """
     backends: list[FakeBackend] = []
 
     def make(spec: Any) -> FakeBackend:
@@ -270,6 +278,7 @@ async def opened(
         return backends[-1]
 
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
+    monkeypatch.setattr("tmppool.app.ProcessBackend", lambda spec, _paths: make(spec))
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
     entries: list[Entry] = []
 
@@ -285,14 +294,17 @@ async def opened(
         "state_dir": state,
         "cull_period": 3600,
         "on_exit": "stop",
+        "backend": "fake",
+        "allow_root": True,
     }
     domain = settings.pop("domain_per_notebook", None)
     domain = domain.format(port=port) if domain else None
-    given = Settings(backend="fake", port=port, admin_port=admin_port, domain_per_notebook=domain, **(known | settings))
-    async with service(given):
+    given = Settings(port=port, admin_port=admin_port, domain_per_notebook=domain, **(known | settings))
+    async with service(given) as link:
         domain = domain if domain and domain.endswith(f":{port}") else None  # else it is not reached by its names
         url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
         place = Place(url, f"http://127.0.0.1:{admin_port}", backends, domain=domain, entries=entries)
+        place.secret = link.partition("?token=")[2]
         with blockbuster_ctx("tmppool"):
             if fake is None:
                 await place.until(warm=given.warm_target)
