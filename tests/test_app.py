@@ -12,7 +12,8 @@ from tests.proxy.stage import free_ports
 from tmppool import app
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
-from tmppool.errors import ConfigError
+from tmppool.errors import ConfigError, EngineAwayError
+from tmppool.ledger import left_behind
 from tmppool.pool import Pool
 from tmppool.reconcile import Reconciler
 
@@ -106,6 +107,22 @@ async def test_an_address_that_is_not_this_machines_is_not_blamed_on_the_port(
     with pytest.raises(ConfigError, match=f"^--{name.replace('_', '-')}: '{address}' cannot be listened on: "):
         async with app.service(settings(tmp_path, admin_auth_token="t" * 16, **{name: address})):
             pass
+
+
+async def test_the_ledger_says_what_ran_the_notebooks(tmp_path: Path) -> None:
+    async with app.service(settings(tmp_path)):
+        pass
+    assert (await asyncio.to_thread(left_behind, tmp_path / "ledger.sqlite"))[0] == "fake"
+
+
+async def test_a_start_that_waits_in_vain_leaves_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later start would trust it, and end what it knows nothing of."""
+    monkeypatch.setattr("tmppool.choosing.PATIENCE", 0.05)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    with pytest.raises(EngineAwayError), capture_logs():
+        async with app.service(settings(tmp_path, backend="auto", public_url="https://nb.example")):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 async def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tmppool.ledger import Ledger, Row
+from tmppool.ledger import Ledger, Row, left_behind
 from tmppool.notebook import Notebook, Reason, State
 
 KEY = "k" * 22
@@ -474,3 +474,43 @@ async def test_a_connection_that_is_gone_does_not_stop_the_service(path: Path) -
     async with opened(path) as ledger:
         await ledger._database.close()
         await loses_its_file(path, ledger)
+
+
+# What a start asks before it opens the file
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "moves", "sessions"),
+    [
+        (None, [WARM, ASSIGNED], 1),
+        (1e12, [WARM, ASSIGNED], 1),
+        (-1e12, [WARM, ASSIGNED], 0),
+        (None, [WARM], 0),
+        (None, [WARM, ASSIGNED, REAPING], 0),
+    ],
+)
+@pytest.mark.parametrize("kind", [None, "docker", "process"])
+async def test_how_many_sessions_the_last_service_left_and_in_what(
+    path: Path,
+    kind: str | None,
+    expires_at: float | None,
+    moves: list[tuple[State, Reason]],
+    sessions: int,
+) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(expires_at=expires_at), *moves)
+        if kind is not None:
+            await ledger.note_backend("fake")
+            await ledger.note_backend(kind)
+        await ledger.flush()
+        assert await asyncio.to_thread(left_behind, path) == (kind or "docker", sessions)  # as after kill -9
+    assert await asyncio.to_thread(left_behind, path) == (kind or "docker", sessions)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database" * 500])
+async def test_a_file_that_tells_nothing_is_left_as_it_is(path: Path, content: bytes | None) -> None:
+    if content is not None:
+        path.parent.mkdir()
+        path.write_bytes(content)
+    assert await asyncio.to_thread(left_behind, path) == ("docker", 0)
+    assert (path.read_bytes() if path.exists() else None) == content

@@ -77,6 +77,18 @@ def test_a_start_that_would_be_unsafe_ends_with_2_and_one_line(words: list[str],
     assert found.stderr.startswith(f"tmppool: {sentence}")
 
 
+def test_an_engine_that_does_not_come_ends_with_69_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tmppool.choosing.PATIENCE", 0.05)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    assert main(["--backend=docker", f"--state-dir={tmp_path}", "--log-level=error"]) == 69
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("tmppool: no Docker Engine answered within 0 s: the Docker Engine at unix:///nowhere did not")
+    assert err.count("\n") == 1
+
+
 def test_an_empty_admin_token_does_not_open_the_admin_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN_AUTH_TOKEN", "")
     found = run("--backend=fake", "--admin-ip=0.0.0.0", "--port=1", f"--state-dir={tmp_path}/nowhere")

@@ -52,6 +52,34 @@ def test_without_isolation_no_public_address() -> None:
         slices.public_ip(Settings(ip="192.0.2.1"), "process")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "kind", "becomes"),
+    [
+        (None, "docker", "keep"), (None, "fake", "keep"), (None, "process", "stop"),
+        ("keep", "process", "keep"), ("stop", "process", "stop"), ("stop", "docker", "stop"), ("keep", "docker", "keep"),
+    ],
+)  # fmt: skip
+def test_processes_end_with_the_service_unless_somebody_says_otherwise(
+    chosen: str | None, kind: str, becomes: str
+) -> None:
+    assert slices.on_exit(Settings(on_exit=chosen), kind) == becomes  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "ip", "url"),
+    [
+        ({}, "docker", None, "http://127.0.0.1:8000"),
+        ({}, "process", "127.0.0.1", "http://127.0.0.1:8000"),
+        ({"ip": "::1", "port": 81}, "process", "::1", "http://[::1]:81"),
+        ({"public_url": "https://nb.example"}, "docker", None, "https://nb.example"),
+        ({"domain_per_notebook": "nb.example"}, "docker", None, "http://127.0.0.1:8000"),
+        ({"domain_per_notebook": "nb.localhost:8000"}, "process", "127.0.0.1", "http://nb.localhost:8000"),
+    ],
+)
+def test_the_url_of_the_launch_pages(settings: dict[str, object], kind: str, ip: str | None, url: str) -> None:
+    assert slices.url(Settings(**settings), kind, ip) == url  # type: ignore[arg-type]
+
+
 PUBLIC = ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host.example", "localhost.example", "127.0.0.1.example", "127.1", "", "1", "fe80::1%lo"]  # fmt: skip
 
 

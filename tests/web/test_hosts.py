@@ -1,8 +1,8 @@
-"""Which host is a notebook's own."""
+"""Which host is a notebook's own, and which is this machine's."""
 
 import pytest
 
-from tmppool.web.hosts import host_of, label_of
+from tmppool.web.hosts import host_of, is_here, label_of
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,19 @@ def test_what_stands_before_the_domain_is_a_notebooks_id(host: str, base: str, l
 
 def test_a_host_that_is_made_is_read_again() -> None:
     assert label_of(host_of("0a1b2c3d4e", "nb.example:81"), "nb.example:81") == "0a1b2c3d4e"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        *((host, True) for host in ("localhost", "LOCALHOST:8000", "a.localhost", "a.b.LocalHost:1", "127.0.0.1", "127.9.8.7:65535", "[::1]", "[::1]:80", "[::ffff:127.0.0.1]:8000")),
+        *((host, False) for host in ("", ":8000", "localhost.", "localhost:", "localhost:123456", "alocalhost", "localhost.example", "127.0.0.1.example", "127.1", "0.0.0.0", "[::]", "::1", "[::1", "[localhost]x", "192.0.2.1", "evil@localhost", "evil#localhost", "evil/.localhost/", "a b", "\xff")),
+    ],
+)  # fmt: skip
+def test_what_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT001
+    assert is_here(host) is is_ours
+
+
+@pytest.mark.parametrize(("host", "ip", "is_ours"), [("192.0.2.1:80", "192.0.2.1", True), ("192.0.2.2", "192.0.2.1", False), ("[2001:DB8::1]", "2001:db8::1", True), ("", "", False)])  # fmt: skip
+def test_the_address_that_is_listened_on_names_it_too(host: str, ip: str, is_ours: bool) -> None:  # noqa: FBT001
+    assert is_here(host, ip) is is_ours

@@ -85,6 +85,7 @@ def documents() -> list[dict[str, Any]]:
     return [
         openapi.public(with_pages=True),
         openapi.public(with_pages=False),
+        openapi.public(with_pages=True, is_local=True),
         openapi.admin(needs_token=True),
         openapi.admin(needs_token=False),
     ]
