@@ -1,5 +1,6 @@
 """A ledger whose file was damaged anywhere: said in the log at most, and the service goes on."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.fuzz.effort import examples
 from tests.test_ledger import opened
-from tmppool.ledger import Ledger, Row
+from tmppool.ledger import Ledger, Row, left_behind
 from tmppool.notebook import Notebook, Reason, State, Transition
 
 pytestmark = pytest.mark.corpus
@@ -62,6 +63,9 @@ async def test_a_damaged_file_is_gone_on_with_or_without(
     for part in path.parent.iterdir():
         part.unlink()
     path.write_bytes(data)
+    kind, sessions = await asyncio.to_thread(left_behind, path)
+    assert (type(kind), type(sessions)) == (str, int)
+    assert path.read_bytes() == data
     with capture_logs() as logs:
         async with opened(path) as ledger:
             assert len(ledger.secret) == 32

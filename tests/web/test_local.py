@@ -26,7 +26,7 @@ OPEN = {
 """What is answered without the secret: it tells nothing, or asks for a notebook's own secret."""
 
 SERVED = served(application(routes.public))
-LOCKED = "This is for whoever started it: open the URL that ./start-tmpnb printed."
+LOCKED = "To use this service open the URL that ./start-tmpnb printed: it ends in the token that is asked for here."
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def is_refused_in_words(answer: Answer, status: int, said: str) -> None:
 
 async def test_a_person_is_told_what_to_open(place: Place) -> None:
     is_refused_in_words(await place.person().get("/lab"), 403, LOCKED)
-    is_refused_in_words(await place.person(Host="evil.example").get("/"), 421, "localhost, 127.0.0.1")
+    is_refused_in_words(await place.person(Host="evil.example").get("/"), 421, "localhost and 127.0.0.1")
 
 
 # The Host

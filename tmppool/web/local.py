@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from tmppool.proxy.headers import COOKIE
 from tmppool.web import access, hosts
 from tmppool.web.admission import is_same
+from tmppool.web.api import says_token
 from tmppool.web.entry import MOVED_HEADERS
 from tmppool.web.pages import Pages, wants_page
 from tmppool.web.site import NO_STORE, Site
@@ -20,8 +21,8 @@ from tmppool.web.site import NO_STORE, Site
 _SEE_OTHER, _FORBIDDEN, _MISDIRECTED = 303, 403, 421
 _OPEN = frozenset({"/health", "/robots.txt", "/static/{name}", "/user/{rest}"})
 _WITH_KEY = ("/session/{key}", "/api/session/{key}")
-_LOCKED = "This is for whoever started it: open the URL that ./start-tmpnb printed."
-_ELSEWHERE = "Notebooks are processes of this machine here, so it answers at its own names only: localhost, 127.0.0.1."
+_LOCKED = "To use this service open the URL that ./start-tmpnb printed: it ends in the token that is asked for here."
+_ELSEWHERE = "Notebooks here are processes of this machine, served at its own names only: localhost and 127.0.0.1."
 
 
 class Local:
@@ -50,9 +51,9 @@ class Local:
         is_right = any(is_same(token, self._secret) for token in access.tokens_in(request.raw_path))
         if is_right and request.method in ("GET", "HEAD") and not _is_for_programs(_address_of(request)):
             return self._enter(request)
-        if is_right or self._says(request) or self._holds(request):
+        if is_right or says_token(request, self._secret) or self._holds(request):
             return await handler(request)
-        return self._refuse(request, _FORBIDDEN, "Open the URL that was printed", _LOCKED)
+        return self._refuse(request, _FORBIDDEN, "For whoever started this", _LOCKED)
 
     def _enter(self, request: web.Request) -> web.Response:
         """Give the cookie, and send on to the same address without the secret, so that it leaves the address bar."""
@@ -61,11 +62,6 @@ class Local:
         assert self._secret is not None
         self._site.put_cookie(request, response, self._cookie, cookie_value(self._secret), None)
         return response
-
-    def _says(self, request: web.Request) -> bool:
-        fields = request.headers.getall("Authorization", [])
-        scheme, _, given = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
-        return scheme.lower() in ("token", "bearer") and is_same(given.strip(), self._secret or "")
 
     def _holds(self, request: web.Request) -> bool:
         """Of several cookies of the name any that is right counts: a notebook's page may have set the others."""
