@@ -13,7 +13,7 @@ from tmppool import app
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
 from tmppool.errors import ConfigError, EngineAwayError
-from tmppool.ledger import left_behind
+from tmppool.ledger_file import left_behind
 from tmppool.pool import Pool
 from tmppool.reconcile import Reconciler
 

@@ -11,8 +11,8 @@ PACKAGE = ROOT / "tmppool"
 TESTS = ROOT / "tests"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "backoff", "tasks", "running", "pool_settings"),
-    ("upstream", "config", "build_report", "recipes"),
+    ("errors", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
+    ("upstream", "config", "build_report", "recipes", "state_lock"),
     ("notebook", "build_image"),
     ("policy", "backends"),
     ("marks",),
@@ -43,6 +43,8 @@ WITHOUT_TESTS = {
     "web/schemas": "tested as part of test_openapi.py, whose documents are made of these words",
     "proxy/service": "types only",
     "proxy/own": "the base class of Connection, tested as part of test_connection.py",
+    "ledger_file": "tested as part of test_ledger.py, whose files these are",
+    "state_lock": "tested as part of test_app.py, whose second service is refused",
     "build_report": "tested as part of test_build_image.py, whose builds it reports",
 }
 """Modules that have no test file of their own, and why."""

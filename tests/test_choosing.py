@@ -39,10 +39,8 @@ FOR_ONESELF = [
     {},
     {"ip": "127.0.0.1"},
     {"ip": "::1"},
-    {"domain_per_notebook": "nb.localhost"},
-    {"domain_per_notebook": "nb.localhost:8000"},
-    {"domain_per_notebook": "localhost:8000"},
 ]
+OWN_DOMAINS = ["nb.localhost", "nb.localhost:8000", "localhost:8000"]
 
 
 def given(**more: object) -> Settings:
@@ -86,6 +84,12 @@ def test_what_is_for_others_is_no_place_for_processes(why: str) -> None:
 def test_what_is_for_oneself_may_be_processes(settings: dict[str, object]) -> None:
     assert choosing.obstacle(given(**settings), "docker", 0) is None
     choosing.check(given(**settings, backend="process", allow_root=True))
+
+
+@pytest.mark.parametrize("domain", OWN_DOMAINS)
+def test_with_a_domain_of_this_machines_processes_are_served_only_where_they_are_asked_for(domain: str) -> None:
+    choosing.check(given(domain_per_notebook=domain, backend="process", allow_root=True))
+    assert choosing.obstacle(given(domain_per_notebook=domain), "docker", 0) == f"--domain-per-notebook={domain}"
 
 
 @pytest.mark.parametrize(

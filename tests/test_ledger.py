@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tmppool.ledger import Ledger, Row, left_behind
+from tmppool.ledger import Ledger, Row
+from tmppool.ledger_file import left_behind
 from tmppool.notebook import Notebook, Reason, State
 
 KEY = "k" * 22
@@ -339,7 +340,7 @@ async def test_a_link_in_the_place_of_the_file_is_not_followed(path: Path, tmp_p
 async def test_a_database_that_another_process_holds_is_gone_on_without(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tmppool.ledger._BUSY", 0.01)
+    monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.01)
     async with opened(path):
         pass
     holder = sqlite3.connect(path, isolation_level=None)
@@ -449,7 +450,7 @@ async def test_a_file_that_takes_no_more_writes_is_set_aside(path: Path, damage:
 
 
 async def test_a_file_that_is_locked_for_too_long_is_set_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmppool.ledger._BUSY", 0.01)
+    monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.01)
     async with opened(path) as ledger:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")

@@ -5,9 +5,7 @@ closes it in reverse. Nothing else may read the settings.
 import asyncio
 import contextlib
 import errno
-import fcntl
 import importlib
-import os
 import secrets
 import signal
 import socket
@@ -20,7 +18,7 @@ import platformdirs
 import structlog
 import uvloop
 
-from tmppool import build_image, choosing, log, recipes, recovery, slices, timers
+from tmppool import build_image, choosing, log, recipes, recovery, slices, state_lock, timers
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
@@ -95,6 +93,10 @@ async def _serve(settings: Settings) -> int:
             _log.info("service.stopping")
     except asyncio.CancelledError:
         _log.info("service.stopped", message="before it was open")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # all is done: an impatient one more must not make it a failure
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
     return 0
 
 
@@ -109,7 +111,7 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         slices.check_admin(settings)
         startup.check_risks(settings.accept_risk)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
-        await stack.enter_async_context(_only_one(state, settings.pool_name))
+        await stack.enter_async_context(state_lock.held(state, settings.pool_name))
         kind = await choosing.backend_kind(settings, state / "ledger.sqlite")
         ip = slices.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
@@ -176,31 +178,6 @@ async def _have_image(settings: Settings) -> None:
 # Opening
 
 
-@contextlib.asynccontextmanager
-async def _only_one(state: Path, name: str) -> AsyncIterator[None]:
-    """Hold the state directory's lock; without a usable directory there is none, and the ledger says so."""
-    try:
-        descriptor = await asyncio.to_thread(_open_lock, state)
-    except OSError:
-        yield
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(
-                f"--pool-name: a service called {name!r} runs already with the state in {state}; choose another name"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open_lock(state: Path) -> int:
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-
-
 async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path) -> Owner:
     owner = Owner(settings.pool_name, settings.image, await asyncio.to_thread(this_process, state))
     stack.push_async_callback(owner.close)
@@ -256,6 +233,7 @@ async def _listen(
     wanted = slices.wanted_pools(settings)
     first = traits[settings.pool_name]
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
+    local_token = api_token or parts.made_token if parts.kind == "process" else None
     site = Site(
         pools=parts.pools,
         ledger=parts.ledger,
@@ -265,7 +243,7 @@ async def _listen(
         trusted=networks(settings.trusted_proxies),
         api_token=api_token,
         domain=settings.domain_per_notebook,
-        local_token=api_token or parts.made_token if parts.kind == "process" else None,
+        local_token=local_token,
         cors=slices.cors(settings),
     )
     pages = await asyncio.to_thread(Pages, isolated=first.isolated, domain=site.domain)
@@ -276,7 +254,7 @@ async def _listen(
     front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), entry, admission)
     api, hosting, local = Api(site, admission), Hosting(site, user), Local(site, pages, settings.port)
     public = await asyncio.to_thread(routes.public, front, api, session, user, pages, hosting, local)
-    token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else None
+    token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
     terms = listener.Terms(parts.deadlines, settings.connections_per_address, settings.upload_limit, site.trusted)
     await listener.serve(stack, public, sockets["--port"], Gate(site).decide, terms)

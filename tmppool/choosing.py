@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from tmppool import ledger, slices
+from tmppool import ledger_file, slices
 from tmppool.backends import engine
 from tmppool.backends.base import Spec
 from tmppool.backends.process import ProcessBackend, ProcessPaths
@@ -43,7 +43,7 @@ async def backend_kind(settings: Settings, ledger_path: Path) -> str:
     failure = await engine.failure()
     if not failure:
         return "docker"
-    why = obstacle(settings, *await asyncio.to_thread(ledger.left_behind, ledger_path))
+    why = obstacle(settings, *await asyncio.to_thread(ledger_file.left_behind, ledger_path))
     if why is not None:
         await _await_engine(why, failure)
         return "docker"
@@ -62,6 +62,8 @@ def obstacle(settings: Settings, last_kind: str, sessions: int) -> str | None:
         return "--backend=docker"
     for exposure in slices.exposures(settings):
         return f"{exposure.option}={exposure.value}"
+    if settings.domain_per_notebook is not None:
+        return f"--domain-per-notebook={settings.domain_per_notebook}"
     if sessions and last_kind == "docker":
         return f"{sessions} session{'s' * (sessions > 1)} in containers, as the ledger says"
     return None

@@ -7,25 +7,22 @@ meanwhile: a note beside it tells the next service, which believes what it says 
 """
 
 import asyncio
-import contextlib
-import os
 import secrets
 import sqlite3
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from urllib.parse import quote
 
 import aiosqlite
 import structlog
 from pydantic import TypeAdapter
 
+from tmppool import ledger_file
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.tasks import spawn
 
 _VERSION = 2
 _KEPT = 7 * 86400.0  # seconds for which ended sessions stay in the ledger
-_BUSY = 2.0  # seconds to wait for another process's lock
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -83,7 +80,7 @@ class Ledger:
         try:
             ledger = await cls._open_file(path)
         except (sqlite3.Error, OSError, ValueError) as error:
-            action = await asyncio.to_thread(_pass_over, path)
+            action = await asyncio.to_thread(ledger_file.pass_over, path)
             _log.error("ledger.unusable", action=action, error=str(error))
             ledger = await cls._connect(None, is_trusted=False)
         ledger.begin()
@@ -91,8 +88,8 @@ class Ledger:
 
     @classmethod
     async def _open_file(cls, path: Path) -> "Ledger":
-        existed = await asyncio.to_thread(_prepare, path)
-        was_passed_over = await asyncio.to_thread(_missed(path).exists)
+        existed = await asyncio.to_thread(ledger_file.prepare, path)
+        was_passed_over = await asyncio.to_thread(ledger_file.missed(path).exists)
         try:
             ledger = await cls._connect(path, is_trusted=existed and not was_passed_over)
             if was_passed_over:
@@ -101,16 +98,16 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             if not any(word in str(error) for word in _DAMAGE):
                 raise
-            await asyncio.to_thread(_set_aside, path, "corrupt")
+            await asyncio.to_thread(ledger_file.set_aside, path, "corrupt")
             _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
-        await asyncio.to_thread(_prepare, path)
+        await asyncio.to_thread(ledger_file.prepare, path)
         return await cls._connect(path, is_trusted=False)
 
     async def catch_up(self) -> None:
         """A service went on without this file: what was shared then may have been ended since."""
         assert self._path is not None
         await self._database.execute("UPDATE sessions SET shared = NULL")
-        await asyncio.to_thread(_missed(self._path).unlink, missing_ok=True)
+        await asyncio.to_thread(ledger_file.missed(self._path).unlink, missing_ok=True)
         _log.warning("ledger.missed", action="sharing is ended, since the last service could not write here")
 
     def begin(self) -> None:
@@ -119,7 +116,7 @@ class Ledger:
 
     @classmethod
     async def _connect(cls, path: Path | None, *, is_trusted: bool) -> "Ledger":
-        database = await aiosqlite.connect(path or ":memory:", timeout=_BUSY, isolation_level=None)
+        database = await aiosqlite.connect(path or ":memory:", timeout=ledger_file.BUSY, isolation_level=None)
         try:
             version = await _one(database, "PRAGMA user_version")
             if not isinstance(version, int) or version < 0:
@@ -196,7 +193,7 @@ class Ledger:
         await self.flush()
 
     async def note_backend(self, kind: str) -> None:
-        """Write down what runs the notebooks, for ``left_behind``; returns when that is in the file."""
+        """Write down what runs the notebooks, for ``ledger_file.left_behind``; returns when that is in the file."""
         self._put("INSERT OR REPLACE INTO meta VALUES ('backend', ?)", (kind.encode(),))
         await self.flush()
 
@@ -249,65 +246,14 @@ class Ledger:
         action = "set aside, going on without"
         if self._path is not None:
             try:
-                await asyncio.to_thread(_set_aside, self._path, "incomplete")
+                await asyncio.to_thread(ledger_file.set_aside, self._path, "incomplete")
             except OSError:
-                action = await asyncio.to_thread(_pass_over, self._path)
+                action = await asyncio.to_thread(ledger_file.pass_over, self._path)
         _log.error("ledger.lost", action=action, error=str(error))
         broken, self._path = self._database, None
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class
         await broken.close()
-
-
-def left_behind(path: Path) -> tuple[str, int]:
-    """Return what ran the last service's notebooks, and how many of its sessions may go on. Blocks; only reads.
-
-    A file that does not say so is from when only containers could be left; one that cannot be read tells of nothing.
-    """
-    live = "SELECT count(*) FROM sessions WHERE state = 'assigned' AND ended_at IS NULL AND coalesce(expires_at > ?, 1)"
-    try:
-        uri = f"file:{quote(os.fspath(path))}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY)) as database:
-            kind = database.execute("SELECT value FROM meta WHERE name = 'backend'").fetchone()
-            (count,) = database.execute(live, (time.time(),)).fetchone()
-    except sqlite3.Error:
-        return "docker", 0
-    return kind[0].decode(errors="replace") if kind and isinstance(kind[0], bytes) else "docker", count
-
-
-def _prepare(path: Path) -> bool:
-    """Make the file, readable for its owner alone; returns whether there was one with something in it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        return os.fstat(descriptor).st_size > 0
-    finally:
-        os.close(descriptor)
-
-
-def _missed(path: Path) -> Path:
-    """Return where it stands that a service went on without the ledger at ``path``."""
-    return path.with_name(f"{path.name}.missed")
-
-
-def _pass_over(path: Path) -> str:
-    """Note that the file misses what comes, or move it out of the way; returns what was done, for the log."""
-    try:
-        _missed(path).touch(mode=0o600)
-    except OSError:
-        try:
-            _set_aside(path, "missed")
-        except OSError as error:
-            return f"going on without; remove it before the next start, it cannot be set aside: {error.strerror}"
-    return "going on without"
-
-
-def _set_aside(path: Path, why: str) -> None:
-    stamp = time.strftime("%Y%m%dT%H%M%S")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(part.with_name(f"{path.name}.{why}-{stamp}{suffix}"))
 
 
 async def _one(database: aiosqlite.Connection, query: str) -> object:

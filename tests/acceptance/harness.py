@@ -167,7 +167,7 @@ class Service:
     async def remove(self) -> None:
         """End the service and every notebook of it."""
         if self.process is not None and self.process.returncode is None:
-            async with aiohttp.ClientSession() as session:
+            async with aiohttp.ClientSession(headers=self.headers) as session:
                 with contextlib.suppress(aiohttp.ClientError):
                     for notebook in await self.notebooks():
                         await session.delete(f"{self.admin_url}/api/notebooks/{notebook['id']}")
@@ -181,7 +181,8 @@ class Service:
         await asyncio.wait_for(last.wait(), 60)
 
     async def notebooks(self) -> list[dict[str, Any]]:
-        async with aiohttp.ClientSession() as session, session.get(f"{self.admin_url}/api/notebooks") as reply:
+        operator = aiohttp.ClientSession(headers=self.headers)
+        async with operator as session, session.get(f"{self.admin_url}/api/notebooks") as reply:
             return list((await reply.json())["notebooks"])
 
 

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from tests.fuzz.effort import examples
 from tests.test_ledger import opened
-from tmppool.ledger import Ledger, Row, left_behind
+from tmppool.ledger import Ledger, Row
+from tmppool.ledger_file import left_behind
 from tmppool.notebook import Notebook, Reason, State, Transition
 
 pytestmark = pytest.mark.corpus

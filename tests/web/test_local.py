@@ -173,6 +173,12 @@ async def test_the_operators_token_is_the_secret_and_is_not_printed(
     assert (await program.get("/")).status == 404  # the pages are off
 
 
+async def test_the_operators_listener_asks_for_it_too(place: Place) -> None:
+    for method, path in (("GET", "/api/notebooks"), ("DELETE", "/api/pool"), ("GET", "/metrics")):
+        assert (await place.operator().ask(method, path)).status == 403
+        assert (await place.operator(Authorization=f"token {place.secret}").ask(method, path)).status == 200
+
+
 async def test_each_start_has_a_secret_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = []
     for _ in range(2):

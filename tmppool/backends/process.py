@@ -233,10 +233,7 @@ class ProcessBackend:
 
 
 def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
-    """Return what is known of each notebook, whether it lives, and whether it was given away.
-
-    A visitor can write these files: all is checked.
-    """
+    """Return what is known of each notebook, checked, for a visitor can write it; if it lives; if it was given away."""
     found = []
     for path in root.glob(f"*/{_FACTS}"):
         try:

@@ -1,0 +1,61 @@
+"""The file of a ledger: made, looked into, passed over, set aside. All of it blocks."""
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+BUSY = 2.0  # seconds to wait for another process's lock
+
+
+def left_behind(path: Path) -> tuple[str, int]:
+    """Return what ran the last service's notebooks, and how many of its sessions may go on. Blocks; only reads.
+
+    A file that does not say so is from when only containers could be left; one that cannot be read tells of nothing.
+    """
+    live = "SELECT count(*) FROM sessions WHERE state = 'assigned' AND ended_at IS NULL AND coalesce(expires_at > ?, 1)"
+    try:
+        uri = f"file:{quote(os.fspath(path))}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY)) as database:
+            kind = database.execute("SELECT value FROM meta WHERE name = 'backend'").fetchone()
+            (count,) = database.execute(live, (time.time(),)).fetchone()
+    except sqlite3.Error:
+        return "docker", 0
+    return kind[0].decode(errors="replace") if kind and isinstance(kind[0], bytes) else "docker", count
+
+
+def prepare(path: Path) -> bool:
+    """Make the file, readable for its owner alone; returns whether there was one with something in it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        return os.fstat(descriptor).st_size > 0
+    finally:
+        os.close(descriptor)
+
+
+def missed(path: Path) -> Path:
+    """Return where it stands that a service went on without the ledger at ``path``."""
+    return path.with_name(f"{path.name}.missed")
+
+
+def pass_over(path: Path) -> str:
+    """Note that the file misses what comes, or move it out of the way; returns what was done, for the log."""
+    try:
+        missed(path).touch(mode=0o600)
+    except OSError:
+        try:
+            set_aside(path, "missed")
+        except OSError as error:
+            return f"going on without; remove it before the next start, it cannot be set aside: {error.strerror}"
+    return "going on without"
+
+
+def set_aside(path: Path, why: str) -> None:
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(part.with_name(f"{path.name}.{why}-{stamp}{suffix}"))
