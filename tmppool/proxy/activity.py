@@ -10,6 +10,7 @@ _CHATTER = re.compile(r"^(lab/api/workspaces(/|$)|api/security/csp-report|api/ev
 _DATA = 2  # the last of a frame's codes that are data: continuation, text, binary (RFC 6455 section 5.2)
 _LONGER = 254  # a masked frame's second byte where two more hold the length
 _LONGER_HEAD = 8  # bytes
+_MOST_FRAMES = 1000  # read one by one in a second, 1 ms of the loop; a page that pastes a book sends fewer
 _TALKING = re.compile(r"^(api/kernels/[^/]+/channels|terminals/websocket/[^/]+|lsp/ws/[^/]+)$")
 
 
@@ -31,14 +32,29 @@ def talks_to_visitor(path: str) -> bool:
 
 
 class FrameWatch:
-    """Reads the headers of the WebSocket frames in a stream (RFC 6455 section 5.2), never their payload."""
+    """Reads the headers of the WebSocket frames in a stream (RFC 6455 section 5.2), never their payload.
+
+    Of a stream with more frames than a page sends nothing more is read: what a program floods the notebook with is an
+    interaction. Empty frames cost the loop a hundred times what they cost their sender.
+    """
 
     def __init__(self) -> None:
+        self._left = _MOST_FRAMES
         self._skip = 0
         self._head = b""
 
+    @property
+    def is_flood(self) -> bool:
+        """Whether this stream is read no more."""
+        return self._left < 0
+
+    def look(self) -> None:
+        """Begin another second."""
+        if not self.is_flood:
+            self._left = _MOST_FRAMES
+
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes of the stream; returns whether a data frame begins in them."""
+        """Take the next bytes of the stream; returns whether a data frame begins in them, or they are a flood's."""
         size = len(data)
         # Exactly one masked frame of a 7- or 16-bit length, as nearly all that a page sends, is read in one go: the
         # payload of the one has 6 bytes before it, with the mask's 128 in its length, that of the other has 8.
@@ -49,7 +65,7 @@ class FrameWatch:
             and (data[1] == size - 6 + 128 < _LONGER or (data[1] == _LONGER and data[2] << 8 | data[3] == size - 8))
         ):
             return data[0] & 0x0F <= _DATA
-        return self._feed(data)
+        return self._left < 0 or self._feed(data)
 
     def _feed(self, data: bytes) -> bool:
         found = False
@@ -69,6 +85,10 @@ class FrameWatch:
             self._head = b""
             self._skip = _payload_size(head)
             found = found or head[0] & 0x0F <= _DATA
+            self._left -= 1
+            if self._left < 0:
+                self._skip = 1  # no read is one frame any more
+                return True
         return found
 
 

@@ -5,23 +5,23 @@ fed the bytes of the requests that are its own, one at a time, and never sees th
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 
 from tmppool.errors import BackendError
 from tmppool.proxy import headers, tunnel, wire
 from tmppool.proxy.exchange import Exchange
+from tmppool.proxy.heads import Heads
 from tmppool.proxy.line import HIGH_WATER, Line
 from tmppool.proxy.own import NOT_TAKEN, OwnRequests
-from tmppool.proxy.parting import Parting, refusal
+from tmppool.proxy.parting import Parting, refusal, reset
 from tmppool.proxy.passage import Passage
 from tmppool.proxy.patience import Patience
 from tmppool.proxy.service import Service
 from tmppool.proxy.sweep import OtherEnd
+from tmppool.proxy.turns import Turn
 
-_HEAD_TOO_LONG = 431
-_END = b"\r\n\r\n"
+_MAX_AHEAD = 4096  # bytes of later requests; each further read copies them
+_TOO_LONG = "This request's head is too long."
 _BAD_BODY = "This body is no HTTP."
 _TOO_LARGE = "This body is larger than a notebook of this service may be sent."
 
@@ -38,7 +38,10 @@ class Connection(OwnRequests):
         self._peer = peer
         self._left = left
         self._pending = b""
+        self._heads = Heads()
         self._head = b""
+        self._turn = Turn(service.turns, self._go_on)
+        self._answers_turn = Turn(service.turns, self._answer_goes_on)
         self._exchange: Exchange | None = None
         self._holds: set[str] = set()
         self._patience = Patience(service.deadlines, service.sweep.time())
@@ -55,9 +58,10 @@ class Connection(OwnRequests):
         self._service.sweep.add(self)
 
     def data_received(self, data: bytes) -> None:
+        self._patience.body_size += len(data)
         self._pending = self._pending + data if self._pending else data
         self._advance()
-        if len(self._pending) > HIGH_WATER and (self._exchange or self.is_own or self.writing_paused):
+        if len(self._pending) > _MAX_AHEAD and not self._turn.is_awaited:
             self._reading("pending", is_held=True)
 
     def connection_lost(self, error: BaseException | None) -> None:
@@ -84,6 +88,8 @@ class Connection(OwnRequests):
     def look(self, now: float) -> None:
         """End what its visitor or its notebook lets wait too long."""
         exchange, patience = self._exchange, self._patience
+        self._turn.look()
+        self._answers_turn.look()
         is_slow = self._visitor.look(now)
         if is_slow:
             patience.extend_rest(now)
@@ -113,7 +119,6 @@ class Connection(OwnRequests):
 
     def exchange_done(self, *, keep: bool) -> None:
         exchange = self._leave()
-        self._reading("exchange", is_held=False)
         if self.transport is None:
             return
         if keep:
@@ -126,7 +131,6 @@ class Connection(OwnRequests):
     def exchange_failed(self, error: BackendError) -> None:
         """Nothing was sent yet: a request without a body is answered by aiohttp, which knows our pages."""
         exchange = self._leave()
-        self._reading("exchange", is_held=False)
         if exchange is not None and not exchange.had_body:
             self.failure = error
             self.feed_own(self._head, 0)
@@ -136,25 +140,23 @@ class Connection(OwnRequests):
     def break_off(self) -> None:
         """End with a reset: an orderly close may be what ends the body (RFC 9112 section 6.3)."""
         if self.transport is not None:
-            linger = struct.pack("ii", 1, 0)
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.transport.abort()
+            reset(self.transport)
 
     def join(self, line: Line, first: bytes, passage: Passage) -> None:
         assert self.transport is not None
         self._leave()
         self._service.sweep.discard(self)
-        early, self._pending = self._pending, b""
         watch = tunnel.Watch(self._service.sweep, self._service.deadlines.unread_tunnel)
-        end = tunnel.join(self.transport, line, first, passage, watch, self.connection_lost)
-        if early:
-            end.data_received(early)
+        tunnel.join(self.transport, line, first, self._pending, passage, watch, self.connection_lost)
+        self._pending = b""
 
     # What aiohttp says
 
     def answered(self) -> None:
         self.failure = None
-        if not self.is_own:
+        if self.is_too_long:
+            self._part(b"")
+        elif not self.is_own:
             self._next()
 
     # Inside
@@ -164,6 +166,9 @@ class Connection(OwnRequests):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.passage.on_close.discard(self._cut)
+            self._turn.leave()
+            self._answers_turn.leave()
+            self._reading("exchange", is_held=False)
         return exchange
 
     def _cut(self) -> None:
@@ -189,18 +194,29 @@ class Connection(OwnRequests):
             if self.writing_paused and self._exchange is None:
                 return  # who does not read his answers gets no more of them
             if self._exchange is not None:
-                if not self._exchange.wants_body:
+                if not self._exchange.wants_body or self._turn.is_awaited:
                     return
-                self._patience.body_size += len(self._pending)
                 try:
                     self._pending = self._exchange.feed(self._pending)
                 except wire.BadMessageError as error:
                     self._end_body(error.status, _TOO_LARGE if error.status == wire.TOO_LARGE else _BAD_BODY)
                     return
+                if self._pending and self._exchange.wants_body:
+                    self._turn.wait()
+                    self._reading("turn", is_held=True)
             elif not self.own_body.is_done:
                 self._feed_own_body()
             elif self.is_last or self.is_unanswered or not self._take_head():
                 return
+
+    def _go_on(self) -> None:
+        self._advance()
+        if not self._turn.is_awaited:
+            self._reading("turn", is_held=False)
+
+    def _answer_goes_on(self) -> None:
+        if self._exchange is not None:
+            self._exchange.go_on()
 
     def _end_body(self, status: int, text: str) -> None:
         """End a request whose body is not one that is waited for any longer."""
@@ -214,28 +230,23 @@ class Connection(OwnRequests):
 
     def _take_head(self) -> bool:
         """Take one request from what is pending; returns whether there was a whole one."""
-        while self._pending.startswith(b"\r\n"):  # allowed before a request (RFC 9112 section 2.2)
-            self._pending = self._pending[2:]
-        end = self._pending.find(_END) + len(_END)
-        if end < len(_END):
-            if len(self._pending) > wire.MAX_REQUEST_HEAD:
-                status = (
-                    414 if len(self._pending.partition(b"\r\n")[0]) > wire.MAX_REQUEST_HEAD // 2 else _HEAD_TOO_LONG
-                )
-                self._refuse(status, "This request's head is too long.", headers.relief(self._pending))
-            elif self._pending and not self._patience.awaits_head:
-                self._patience.head_began(self._service.sweep.time())
-            return False
-        head, self._pending = self._pending[:end], self._pending[end:]
         try:
+            head, self._pending = self._heads.feed(self._pending)
+            if head is None:
+                if self._heads.has_begun and not self._patience.awaits_head:
+                    self._patience.head_began(self._service.sweep.time())
+                if self._holds:
+                    self._reading("pending", is_held=False)
+                return False
             request = wire.parse_request(head)
             headers.refuse_loop(request.fields)
             passage = self._service.decide(request, self._peer)
             if passage is None:
                 headers.refuse_worker(request.fields)
         except wire.BadMessageError as error:
-            self._refuse(error.status, NOT_TAKEN, headers.relief(head) if error.status == _HEAD_TOO_LONG else b"")
+            self._refuse(error.status, _TOO_LONG if error.status in (414, 431) else NOT_TAKEN)
             return False
+        self._patience.body_size = len(self._pending)
         limit = self._service.upload_limit
         if passage is None:
             self.feed_own(request.head, request.length)
@@ -244,45 +255,42 @@ class Connection(OwnRequests):
         else:
             self._head = request.head
             passage.on_close.add(self._cut)
-            self._exchange = Exchange(self, request, passage, limit)
+            self._exchange = Exchange(self, request, passage, limit, self._turn, self._answers_turn)
             self._exchange.start()
         return True
 
     def _feed_own_body(self) -> None:
-        self._patience.body_size += len(self._pending)
         try:
             self._pending = self.feed_own_body(self._pending)
         except wire.BadMessageError:
             if self.is_unanswered:
                 self._refuse(400, _BAD_BODY)
-            elif self.transport is not None:
-                self.transport.close()  # a second answer would be taken for the next request's
+            else:
+                self._part(b"")  # a second answer would be taken for the next request's
             return
         if not self.is_own:
             self._next()
+        elif self.is_full and self.is_unanswered:
+            self._reading("own", is_held=True)
+        elif self.is_full:
+            self._part(b"")
 
-    def _refuse(self, status: int, text: str, more: bytes = b"") -> None:
+    def _refuse(self, status: int, text: str) -> None:
         """Answer what is no request, and close: what follows on this connection cannot be told apart any more."""
         self._pending = b""
-        if self.transport is None:
-            return
-        if self.is_own:  # aiohttp may still have a word to say, which must not meet an end of writing
-            self.transport.write(refusal(status, text, more))
-            self.transport.close()
-        else:
-            self._part(refusal(status, text, more))
+        if self.transport is not None:
+            self._part(refusal(status, text))
 
     def _part(self, last: bytes) -> None:
-        assert self.transport is not None
+        """Say ``last`` and nothing more, aiohttp included, which may be at work on an answer."""
+        transport, self.transport = self.transport, None
+        assert transport is not None
         self._service.sweep.discard(self)
-        Parting(self.transport, last, self._service.sweep, self._service.deadlines.parting, self.connection_lost)
+        Parting(transport, last, self._service.sweep, self._service.deadlines.parting, self.connection_lost)
 
     def _reading(self, why: str, *, is_held: bool) -> None:
         """Read on when nobody has a reason to wait."""
-        if is_held:
-            self._holds.add(why)
-        else:
-            self._holds.discard(why)
+        (self._holds.add if is_held else self._holds.discard)(why)
         if self.transport is None or self.transport.is_closing():
             return
         if self._holds:

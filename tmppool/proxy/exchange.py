@@ -8,15 +8,16 @@ from typing import Protocol
 
 from tmppool.errors import BackendError
 from tmppool.proxy import handshake, headers, wire
+from tmppool.proxy.body import LAST_CHUNK, Body, chunk
+from tmppool.proxy.heads import SWITCHING, AnswerHead
 from tmppool.proxy.line import Line
 from tmppool.proxy.passage import Passage
+from tmppool.proxy.turns import Turn
 from tmppool.tasks import spawn
 
-_MAX_INTERIM = 8  # 1xx responses before the answer
 _MAX_PAGE = 128 * 1024  # bytes of a page that the notice is put into; JupyterLab's has 10 to 30 kB
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")  # what RFC 9110 section 9.2.1 calls safe
-_SWITCHING = 101
 _NO_BODY = (204, 304)
 
 
@@ -39,29 +40,32 @@ class Visitor(Protocol):
 class Exchange:
     """``feed`` takes the request's body; the answer goes to ``visitor``, which hears one of its four endings.
 
-    ``has_begun``: the visitor has a part of the answer.
+    ``has_begun``: the visitor has a part of the answer. ``asks`` and ``answers`` are the turns for small chunks, of
+    which the visitor keeps the first; ``go_on`` is to be called when the second comes.
     """
 
-    def __init__(self, visitor: Visitor, request: wire.Request, passage: Passage, upload_limit: int = 0) -> None:
+    def __init__(
+        self, visitor: Visitor, request: wire.Request, passage: Passage, upload_limit: int, asks: Turn, answers: Turn
+    ) -> None:
         self._visitor = visitor
         self._request = request
         self.passage = passage
-        self._sent = wire.Body(request.length, upload_limit)
+        self._sent = Body(request.length, upload_limit, asks)
+        self._turn = answers
         self._line: Line | None = None
         self._waiting: list[bytes] = []
+        self._coming = AnswerHead()
         self._head = b""
-        self._interim = 0
+        self._rest = b""  # of the answer's body, until its turn comes
+        self._is_congested = False
         self._answer: wire.Response | None = None
-        self._received = wire.Body(0)
+        self._received = Body(0)
         self._is_chunked = False
         self._page: bytearray | None = None
         self._keeps_visitor = request.keeps_alive
         self._is_over = False
+        self.had_body = request.length != 0
         self.has_begun = False
-
-    @property
-    def had_body(self) -> bool:
-        return self._request.length != 0
 
     @property
     def wants_body(self) -> bool:
@@ -70,7 +74,7 @@ class Exchange:
     @property
     def unfinished_head(self) -> Line | None:
         """The line on which a part of an answer's head has come."""
-        return self._line if self._head and self._answer is None else None
+        return self._line if self._coming.has_begun else None
 
     def start(self) -> None:
         # A line that has waited may be closed under a request, which must then be sent again.
@@ -86,7 +90,7 @@ class Exchange:
         """Take what the visitor sent next; returns what is behind the request's end. Raises BadMessageError."""
         framed, rest = self._sent.feed(data)
         if self._request.length == wire.CHUNKED:
-            framed = wire.chunk(framed) + (wire.LAST_CHUNK if self._sent.is_done else b"")
+            framed = chunk(framed) + (LAST_CHUNK if self._sent.is_done else b"")
         if self._line is None:
             self._waiting.append(framed)
         elif framed:
@@ -99,9 +103,23 @@ class Exchange:
             self._line.drop()
 
     def visitor_congested(self, is_congested: bool) -> None:  # noqa: FBT001 - one fact, two words
+        self._is_congested = is_congested
+        self._pace()
+
+    def go_on(self) -> None:
+        """It is this answer's turn; a visitor who takes nothing now has another."""
+        if not self._is_congested:
+            rest, self._rest = self._rest, b""
+            self.notebook_sent(rest)
+            self._pace()
+
+    def _pace(self) -> None:
+        """Read the answer as fast as its visitor takes it and its turns come."""
+        if self._rest and not self._is_congested:
+            self._turn.wait()
         if self._line is None or self._line.transport.is_closing():
             return
-        if is_congested:
+        if self._is_congested or self._rest:
             self._line.transport.pause_reading()
         else:
             self._line.transport.resume_reading()
@@ -112,10 +130,16 @@ class Exchange:
         self._visitor.hold(is_congested)
 
     def notebook_sent(self, data: bytes) -> None:
+        if self._rest:
+            self._rest += data
+            return
         try:
             if self._answer is None:
-                data = self._read_head(data)
-            if self._answer is not None and not self._is_over:
+                self._answer, data = self._coming.feed(data)
+                if self._answer is None:
+                    return
+                self._begin(self._answer, data)
+            if not self._is_over:
                 self._read_body(data)
         except wire.BadMessageError as error:
             self._give_up(f"the notebook answered no HTTP: {error}")
@@ -125,7 +149,7 @@ class Exchange:
         if self._is_over:
             return
         if self._answer is None:
-            if line is not None and line.was_used and not self._head:
+            if line is not None and line.was_used and not self._coming.has_begun:
                 spawn(self._dial(), "dial again")  # it was closed while it waited
             else:
                 self._give_up("the notebook closed before it answered")
@@ -154,7 +178,7 @@ class Exchange:
     def _use(self, line: Line) -> None:
         self._line, line.user = line, self
         request = self._request
-        lines = headers.to_notebook(request.fields, self.passage.said)
+        lines = headers.to_notebook(request.fields, self.passage.said, self.passage.jar)
         if self.passage.is_websocket:
             framing = handshake.UPGRADE
         elif request.length == wire.CHUNKED:
@@ -169,42 +193,22 @@ class Exchange:
         waiting, self._waiting = self._waiting, []
         line.transport.write(b"".join([head, *waiting]))
 
-    def _read_head(self, data: bytes) -> bytes:
-        """Take the answer's head; returns what is behind it."""
-        data, self._head = self._head + data, b""
-        while self._answer is None:
-            end = data.find(b"\r\n\r\n") + 4
-            if end < 4:  # noqa: PLR2004 - not found
-                if len(data) > wire.MAX_RESPONSE_HEAD:
-                    raise wire.BadMessageError("head too long")
-                self._head = data
-                return b""
-            response, data = wire.parse_response(data[:end]), data[end:]
-            if response.status == _SWITCHING:
-                self._switch(response, data)
-                return b""
-            if response.status >= 200:  # noqa: PLR2004 - a final response
-                self._answer = response
-            else:
-                self._interim += 1
-                if self._interim > _MAX_INTERIM:
-                    raise wire.BadMessageError("too many interim responses")
-        self._begin(self._answer)
-        return data
-
     def _switch(self, response: wire.Response, early: bytes) -> None:
         if not self.passage.is_websocket or not handshake.is_accepted(self._request, response):
             raise wire.BadMessageError("a switch of protocols that does not fit the handshake")
         assert self._line is not None
         line, self._line, self._is_over = self._line, None, True
-        lines = headers.to_visitor(response.fields, self.passage.base_path)
+        lines = headers.to_visitor(response.fields, self.passage.base_path, self.passage.jar)
         self._visitor.join(line, handshake.switching(lines) + early, self.passage)
 
-    def _begin(self, answer: wire.Response) -> None:
-        """Send the head, unless the page takes the notice and its length is not known yet."""
+    def _begin(self, answer: wire.Response, early: bytes) -> None:
+        """Make the head, unless the page takes the notice and its length is not known yet; or switch protocols."""
+        if answer.status == SWITCHING:
+            self._switch(answer, early)
+            return
         has_body = self._request.method != b"HEAD" and answer.status not in _NO_BODY
-        self._received = wire.Body(answer.length if has_body else 0)
-        if has_body and self._takes_notice(answer):
+        self._received = Body(answer.length if has_body else 0, 0, self._turn)
+        if has_body and self.passage.takes_notice(answer):
             self._page = bytearray()
             return
         self._send_head(answer, self._framing(answer, has_body=has_body))
@@ -223,7 +227,8 @@ class Exchange:
     def _send_head(self, answer: wire.Response, framing: bytes) -> None:
         if self.wants_body:
             self._keeps_visitor = False  # an answer before the end of the request
-        lines = [*headers.to_visitor(answer.fields, self.passage.base_path), *headers.PAGE_POLICY]
+        passed = headers.to_visitor(answer.fields, self.passage.base_path, self.passage.jar)
+        lines = [*passed, *headers.PAGE_POLICY]
         if b"date" not in answer.fields.first:
             lines.append(wire.date_line())
         if not self._keeps_visitor:
@@ -233,17 +238,11 @@ class Exchange:
         block = b"\r\n".join([*lines, framing])
         self._head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.reason, block)
 
-    def _takes_notice(self, answer: wire.Response) -> bool:
-        first = answer.fields.first
-        return (
-            self.passage.notice is not None
-            and answer.status == 200  # noqa: PLR2004 - OK
-            and first.get(b"content-type", b"").lower().startswith(b"text/html")
-            and b"content-encoding" not in first
-        )
-
     def _read_body(self, data: bytes) -> None:
         content, rest = self._received.feed(data)
+        if rest and not self._received.is_done:
+            self._rest = rest
+            self._pace()
         if self._page is not None:
             self._page += content
             if not self._received.is_done and len(self._page) <= _MAX_PAGE:
@@ -252,7 +251,7 @@ class Exchange:
         if self._received.is_done:
             self._finish(content, is_clean=not rest)
         elif content or self._head:
-            self._send(wire.chunk(content) if self._is_chunked else content)
+            self._send(chunk(content) if self._is_chunked else content)
 
     def _end_page(self) -> bytes:
         """Put the notice into the page; one that is too long goes on without."""
@@ -274,7 +273,7 @@ class Exchange:
     def _finish(self, content: bytes, *, is_clean: bool) -> None:
         if self._page is not None:
             content = self._end_page() + content
-        end = wire.chunk(content) + wire.LAST_CHUNK if self._is_chunked else content
+        end = chunk(content) + LAST_CHUNK if self._is_chunked else content
         self._send(end)
         self._is_over = True
         line, self._line = self._line, None

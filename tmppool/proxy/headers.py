@@ -6,10 +6,11 @@ section 7.6.1; GHSA-62c8-mh53-4cqv shows what happens otherwise).
 
 import re
 import secrets
-from collections.abc import Iterable
 
+from tmppool.proxy import cookies
+from tmppool.proxy.cookies import Jar
 from tmppool.proxy.forwarded import Client
-from tmppool.proxy.wire import MAX_REQUEST_HEAD, BadMessageError, Fields
+from tmppool.proxy.wire import BadMessageError, Fields
 
 HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
@@ -50,16 +51,9 @@ frame each other, hence 'self'. Paths hold keys, hence no referrer to other site
 would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
 """
 
-COOKIE = "tmppool"
-_OURS = tuple(prefix + COOKIE.encode() for prefix in (b"", b"__Host-", b"__Secure-"))
-_RESERVED = (b"__host-", b"__secure-", b"__http-", b"__host-http-", COOKIE.encode())
-_COOKIE_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INTERNAL = re.compile(rb"[\t ]*https?://[^/?#\\@]*(/.*)", re.IGNORECASE)
-_COOKIE_LINE = re.compile(rb"\r\ncookie:[^\r\n]*", re.IGNORECASE)
 _PLACES = (b"location", b"content-location")
 _MAX_COOKIES = 20
-_MAX_COOKIE = 4096  # bytes
-_MAX_PATH = 1024  # bytes; browsers take no notice of a longer attribute (RFC 6265bis section 5.6)
 
 # RFC 9110 section 7.6.3. Made anew by each service, so that one may stand in front of another.
 _PSEUDONYM = b"tmppool-" + secrets.token_hex(4).encode()
@@ -92,8 +86,11 @@ def refuse_worker(fields: Fields) -> None:
         raise BadMessageError("no script here is a service worker", 403)
 
 
-def to_notebook(fields: Fields, said: bytes) -> bytes:
-    """Return the lines to send upstream for a visitor's fields; ``said`` is what ``identity`` returned."""
+def to_notebook(fields: Fields, said: bytes, jar: Jar) -> bytes:
+    """Return the lines to send upstream for a visitor's fields; ``said`` is what ``identity`` returned.
+
+    Of the cookies only those that the notebook has set are sent: ``jar`` knows which.
+    """
     dropped = _dropped(fields, _NOT_TO_NOTEBOOK)
     passed = [
         line
@@ -103,14 +100,14 @@ def to_notebook(fields: Fields, said: bytes) -> bytes:
     if b"host" not in fields.first:  # of HTTP/1.0; what goes to the notebook is 1.1 (RFC 9112 section 3.2)
         passed.append(b"Host: localhost")
     if b"cookie" in fields.first:
-        cookies = _foreign_cookies(fields)
-        if cookies:
-            passed.append(b"Cookie: " + cookies)
+        known = jar.of(line[7:] for name, line in fields.lines if name == b"cookie")  # behind "Cookie:"
+        if known:
+            passed.append(b"Cookie: " + known)
     return b"\r\n".join([*passed, said])
 
 
-def to_visitor(fields: Fields, base_path: str) -> list[bytes]:
-    """Return the lines to send to the visitor for a notebook's fields."""
+def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
+    """Return the lines to send to the visitor for a notebook's fields; ``jar`` takes note of the cookies that pass."""
     dropped = _dropped(fields, _NOT_TO_VISITOR)
     base = base_path.encode()
     passed = [
@@ -119,43 +116,13 @@ def to_visitor(fields: Fields, base_path: str) -> list[bytes]:
         if name not in dropped and not name.startswith(_UNTRUSTED_PREFIXES)
     ]
     if b"set-cookie" in fields.first:
-        cookies = [line.partition(b":")[2] for name, line in fields.lines if name == b"set-cookie"]
-        confined = (confine_cookie(cookie, base) for cookie in cookies[:_MAX_COOKIES])
-        passed += [b"Set-Cookie: " + cookie for cookie in confined if cookie is not None]
+        said = [line.partition(b":")[2] for name, line in fields.lines if name == b"set-cookie"]
+        for cookie in said[:_MAX_COOKIES]:
+            confined = cookies.confine(cookie, base)
+            if confined is not None:
+                jar.note(confined)
+                passed.append(b"Set-Cookie: " + confined)
     return passed
-
-
-def confine_cookie(cookie: bytes, base_path: bytes) -> bytes | None:
-    """Return a notebook's Set-Cookie confined to its own path and host; None when it may not be set at all.
-
-    A name must be a token (RFC 6265 section 4.1.1): some servers take a name with a blank of Unicode's before it for
-    the name without, which would get around what is reserved.
-    """
-    pair, *attributes = cookie.strip().split(b";")
-    name = pair.partition(b"=")[0].strip()
-    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(_RESERVED) or len(cookie) > _MAX_COOKIE:
-        return None
-    path = base_path
-    kept = [pair.strip()]
-    for attribute in attributes:
-        key, _, value = (part.strip() for part in attribute.partition(b"="))
-        match key.lower():
-            case b"domain" | b"":
-                continue
-            case b"path":
-                path = value if value.startswith(base_path) and len(value) <= _MAX_PATH else base_path
-            case _:
-                kept.append(attribute.strip())
-    return b"; ".join([*kept, b"Path=" + path])
-
-
-def relief(head: bytes) -> bytes:
-    """Return the line that frees a browser whose cookies alone make a head too long; nothing for other heads.
-
-    Any page of this host can fill the browser's jar; without this the visitor would be refused until he empties it.
-    """
-    cookies = sum(len(found[0]) for found in _COOKIE_LINE.finditer(head))
-    return b'Clear-Site-Data: "cookies"\r\n' if len(head) - cookies <= MAX_REQUEST_HEAD // 2 else b""
 
 
 def _outside(line: bytes, base_path: bytes) -> bytes:
@@ -163,17 +130,6 @@ def _outside(line: bytes, base_path: bytes) -> bytes:
     name, _, value = line.partition(b":")
     found = _INTERNAL.fullmatch(value)
     return name + b": " + found[1] if found and found[1].startswith(base_path) else line
-
-
-def own_cookie(lines: Iterable[str], name: str) -> str:
-    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none or several that differ.
-
-    Read as browsers write them, and not more leniently: a name with a blank of Unicode's around it and a pair inside
-    another's quotes, which aiohttp's reader takes for ours or hides, are what a page in a notebook can set.
-    """
-    pairs = (pair.partition("=") for line in lines for pair in line.split(";"))
-    values = {value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name}
-    return values.pop() if len(values) == 1 else ""  # of several, one was tossed in by a page of another host
 
 
 def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
@@ -186,10 +142,3 @@ def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
         for part in line.partition(b":")[2].split(b",")
     }
     return always if named <= always else (always | named) - {b"host"}
-
-
-def _foreign_cookies(fields: Fields) -> bytes:
-    pairs = (
-        pair.strip() for name, line in fields.lines if name == b"cookie" for pair in line.partition(b":")[2].split(b";")
-    )
-    return b"; ".join(pair for pair in pairs if pair and not pair.strip(b' \t"').startswith(_OURS))

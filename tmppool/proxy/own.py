@@ -10,8 +10,12 @@ from typing import Any
 from aiohttp import web
 
 from tmppool.proxy import wire
+from tmppool.proxy.body import LAST_CHUNK, UNLIMITED, Allowance, Body, chunk
 
+MAX_BODY = 64 * 1024  # bytes: our own forms have less than one
 NOT_TAKEN = "This request is not one that this service takes."
+_MAX_CHUNKS = 512  # small ones of one body: our own forms come by length
+_LENGTH = re.compile(rb"\r\ncontent-length:[^\r\n]*\r\n", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*\r\n", re.IGNORECASE)
 _FOREVER = 10.0**9  # aiohttp's own keep-alive timer: ours stands instead
 
@@ -26,7 +30,8 @@ class OwnRequests(web.RequestHandler):
             server, loop=loop, keepalive_timeout=_FOREVER, access_log=no_log, max_line_size=most, max_field_size=most,
             auto_decompress=False,
         )  # fmt: skip
-        self.own_body = wire.Body(0)
+        self.own_body = Body(0)
+        self._room = 0  # bytes of content that aiohttp may still be given
         self.is_unanswered = False
         self.is_last = False
 
@@ -35,13 +40,30 @@ class OwnRequests(web.RequestHandler):
         """Whether aiohttp is at work."""
         return self.is_unanswered or not self.own_body.is_done
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a body is longer than any that is read here, and aiohttp has been given what shows that."""
+        return not self._room and not self.own_body.is_done
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether a body is, or says that it will be, longer than any that is read here."""
+        return self.is_full or (self.own_body.length > MAX_BODY and not self.own_body.is_done)
+
     def answered(self) -> None:
         """Go on with what is next."""
 
     def feed_own(self, head: bytes, length: int) -> None:
-        """Begin a request; what belongs to its body is fed by ``feed_own_body``."""
+        """Begin a request; what belongs to its body is fed by ``feed_own_body``.
+
+        Of a body that is too long aiohttp is given one byte more than the limit, as if that were all: a handler that
+        reads it answers 413, any other as it always does.
+        """
         self.is_unanswered = True
-        self.own_body = wire.Body(length)
+        self.own_body = Body(length, allowance=Allowance(_MAX_CHUNKS) if length == wire.CHUNKED else UNLIMITED)
+        self._room = MAX_BODY + 1
+        if length > MAX_BODY:
+            head = _LENGTH.sub(b"\r\nContent-Length: %d\r\n" % self._room, head)
         # A request with a body switches nothing here; aiohttp would take what follows it for another protocol's.
         super().data_received(_UPGRADE.sub(b"\r\n", head) if length else head)
 
@@ -50,9 +72,16 @@ class OwnRequests(web.RequestHandler):
 
         It is framed anew: aiohttp takes the fields of a trailer for fields of the next request's head.
         """
+        if self.is_full:
+            return b""
         content, rest = self.own_body.feed(data)
+        if rest and not self.own_body.is_done:
+            raise wire.BadMessageError("too many small chunks")
+        content = content[: self._room]
+        self._room -= len(content)
         if self.own_body.length == wire.CHUNKED:
-            content = wire.chunk(content) + (wire.LAST_CHUNK if self.own_body.is_done else b"")
+            is_all = self.own_body.is_done or not self._room
+            content = chunk(content) + (LAST_CHUNK if is_all else b"")
         if content:
             super().data_received(content)
         return rest
@@ -60,6 +89,8 @@ class OwnRequests(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        if self.is_too_long and not resp.prepared:
+            resp.headers["Connection"] = "close"
         try:
             return await super().finish_response(request, resp, start_time)
         finally:

@@ -5,11 +5,20 @@ read (RFC 9112 section 9.6): the last word is said, then what comes is dropped u
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from http import HTTPStatus
 
 from tmppool.proxy import wire
 from tmppool.proxy.sweep import Sweep
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End with a reset, which nobody takes for the end of what came before."""
+    linger = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    transport.abort()
 
 
 def refusal(status: int, text: str, more: bytes = b"") -> bytes:

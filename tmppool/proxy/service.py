@@ -7,6 +7,7 @@ from aiohttp import web
 from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.passage import Decide
 from tmppool.proxy.sweep import Sweep
+from tmppool.proxy.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +21,6 @@ class Service:
     server: web.Server
     decide: Decide
     sweep: Sweep
+    turns: Turns
     deadlines: Deadlines
     upload_limit: int

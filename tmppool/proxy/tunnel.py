@@ -84,9 +84,14 @@ class _WatchedEnd(_End):
         super().__init__(own, other, lost)
         self._touch = touch
         self._touched_lately = False
-        self._begins_data = FrameWatch().feed
+        self._frames = FrameWatch()
+        self._begins_data = self._frames.feed
         self._write = other.write
         self.data_received = self._watch  # type: ignore[method-assign]
+
+    def look(self, now: float) -> None:
+        del now
+        self._frames.look()
 
     def _watch(self, data: bytes) -> None:
         self._write(data)
@@ -103,11 +108,12 @@ def join(
     visitor: asyncio.Transport,
     line: Line,
     first: bytes,
+    early: bytes,
     passage: Passage,
     watch: Watch,
     lost: Callable[[Exception | None], None],
-) -> asyncio.Protocol:
-    """Send ``first`` to the visitor, then tunnel; returns the visitor's end. ``lost`` hears of the visitor's loss."""
+) -> None:
+    """Send ``first`` to the visitor, ``early`` to the notebook, then tunnel. ``lost`` hears of the visitor's loss."""
     notebook = line.transport
     line.leave()
     to_visitor, to_notebook = OtherEnd(visitor, watch.deadline), OtherEnd(notebook, watch.deadline)
@@ -119,12 +125,16 @@ def join(
     def visitor_lost(error: Exception | None) -> None:
         passage.on_close.discard(close)
         watch.sweep.discard(to_visitor)
+        if isinstance(end, _WatchedEnd):
+            watch.sweep.discard(end)
         if notebook.get_write_buffer_size():  # while there is a visitor, a notebook may take as long as it likes
             watch.sweep.add(to_notebook)
         lost(error)
 
     if passage.touch:
-        end: _End = _WatchedEnd(visitor, notebook, visitor_lost, passage.touch)
+        watched = _WatchedEnd(visitor, notebook, visitor_lost, passage.touch)
+        watch.sweep.add(watched)
+        end: _End = watched
     else:
         end = _End(visitor, notebook, visitor_lost)
     passage.on_close.add(close)
@@ -134,7 +144,8 @@ def join(
     notebook.set_protocol(_End(notebook, visitor, lambda _error: watch.sweep.discard(to_notebook)))
     visitor.write(first)
     visitor.resume_reading()
-    return end
+    if early:
+        end.data_received(early)
 
 
 def _unread(lost: asyncio.Transport) -> bytes:

@@ -1,12 +1,11 @@
 """HTTP/1 on the wire, read strictly: what could be understood in two ways is refused, not guessed. Pure.
 
-A head is accepted by one grammar (RFC 9112 sections 2 to 6, RFC 9110 section 5); bodies are taken out of their
-framing and framed anew by whoever sends them on, so no length that a stranger chose is ever passed along.
+A head is accepted by one grammar (RFC 9112 sections 2 to 6, RFC 9110 section 5).
 """
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 
 from multidict import CIMultiDict
@@ -16,16 +15,11 @@ from tmppool.proxy import target as targets
 MAX_REQUEST_HEAD = 16 * 1024  # bytes, as Node and HAProxy
 MAX_RESPONSE_HEAD = 64 * 1024  # bytes
 MAX_FIELDS = 100  # a browser sends 20 to 30, and a proxy or two in front add 10
-_MAX_CHUNK_LINE = 1024  # bytes
-_MAX_ASIDE = 1024  # bytes of chunk extensions and trailer fields in one body
-_MAX_CHUNK = 2**40  # bytes
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_FIELDS = rb"((?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
-_REQUEST = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n" + _FIELDS)
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_FIELDS = rb"((?:" + TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
+_REQUEST = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n" + _FIELDS)
 _RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n" + _FIELDS)
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-_TRAILER = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"sec-websocket-key", b"sec-websocket-version",
          b"sec-websocket-accept", b"authorization", b"origin", b"expect")  # fmt: skip
@@ -135,9 +129,12 @@ def parse_response(head: bytes) -> Response:
 
 
 def _parse_fields(block: bytes) -> Fields:
+    found = block.split(b"\r\n")[:-1]
+    if len(found) > MAX_FIELDS:
+        raise BadMessageError("too many fields", 431)
     lines: list[tuple[bytes, bytes]] = []
     first: dict[bytes, bytes] = {}
-    for line in block.split(b"\r\n")[:-1]:
+    for line in found:
         name, _, value = line.partition(b":")
         key = name.lower()
         lines.append((key, line))
@@ -145,8 +142,6 @@ def _parse_fields(block: bytes) -> Fields:
             first[key] = value.strip(b" \t")
         elif key in _ONCE:
             raise BadMessageError(f"more than one {key.decode()}")
-    if len(lines) > MAX_FIELDS:
-        raise BadMessageError("too many fields", 431)
     return Fields(lines, first)
 
 
@@ -171,121 +166,6 @@ def _keeps_alive(fields: Fields, minor: bytes) -> bool:
         return not fields.has_token(b"connection", b"close")
     return fields.has_token(b"connection", b"keep-alive")
 
-
-@dataclass(slots=True)
-class Body:
-    """Takes a body out of its framing. ``left`` counts bytes still to come; ``is_done`` when all came.
-
-    ``limit``: bytes of content that chunks may have, 0 for any number.
-    """
-
-    length: int
-    limit: int = 0
-    left: int = 0
-    is_done: bool = False
-    _size_so_far: int = 0
-    _held: bytes = b""
-    _aside: int = 0
-    _stage: str = field(default="size", repr=False)
-
-    def __post_init__(self) -> None:
-        if self.length >= 0:
-            self.left = self.length
-            self.is_done = self.length == 0
-
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take what came next; returns content, and what is behind the body's end. Raises BadMessageError."""
-        if self.length == UNTIL_CLOSE:
-            return data, b""
-        if self.length == CHUNKED:
-            return self._feed_chunks(data)
-        if len(data) < self.left:
-            self.left -= len(data)
-            return data, b""
-        content, rest = data[: self.left], data[self.left :]
-        self.left = 0
-        self.is_done = True
-        return content, rest
-
-    def _feed_chunks(self, data: bytes) -> tuple[bytes, bytes]:
-        data, self._held = self._held + data, b""
-        content: list[bytes] = []
-        position = 0
-        while position < len(data) and not self.is_done:
-            step = _STAGES[self._stage](self, data, position, content)
-            if step == 0:
-                self._held = data[position:]
-                if len(self._held) > _MAX_CHUNK_LINE:
-                    raise BadMessageError("chunk line too long")
-                return b"".join(content), b""
-            position += step
-        return b"".join(content), data[position:]
-
-    def _size(self, data: bytes, position: int, content: list[bytes]) -> int:
-        del content
-        if data.find(b"\n", position) < 0:
-            return 0
-        found = _CHUNK.match(data, position)
-        if found is None or (left := int(found[1], 16)) > _MAX_CHUNK:
-            raise BadMessageError("not a chunk size")
-        self._set_aside(found.end() - found.end(1) - 2)
-        self.left = left
-        self._size_so_far += left
-        if 0 < self.limit < self._size_so_far:
-            raise BadMessageError("body too large", TOO_LARGE)
-        self._stage = "data" if self.left else "trailer"
-        return found.end() - position
-
-    def _data(self, data: bytes, position: int, content: list[bytes]) -> int:
-        piece = data[position : position + self.left]
-        content.append(piece)
-        self.left -= len(piece)
-        if self.left == 0:
-            self._stage = "end"
-        return len(piece)
-
-    def _end(self, data: bytes, position: int, content: list[bytes]) -> int:
-        del content
-        if len(data) - position < 2:  # noqa: PLR2004 - CR and LF
-            if data[position:] != b"\r":
-                raise BadMessageError("chunk longer than its size")
-            return 0
-        if data[position : position + 2] != b"\r\n":
-            raise BadMessageError("chunk longer than its size")
-        self._stage = "size"
-        return 2
-
-    def _trailer(self, data: bytes, position: int, content: list[bytes]) -> int:
-        """Trailer fields are read and dropped (RFC 9110 section 6.5.1 lets a proxy do so)."""
-        del content
-        end = data.find(b"\r\n", position)
-        if end < 0:
-            if b"\n" in data[position:]:
-                raise BadMessageError("bare LF in a trailer")
-            return 0
-        if end == position:
-            self.is_done = True
-        elif not _TRAILER.fullmatch(data[position:end]):
-            raise BadMessageError("not a trailer field")
-        self._set_aside(end - position)
-        return end + 2 - position
-
-    def _set_aside(self, size: int) -> None:
-        """Count what is no content: without bound, a body of one byte would be work for ever."""
-        self._aside += size
-        if self._aside > _MAX_ASIDE:
-            raise BadMessageError("too much in extensions and trailers")
-
-
-_STAGES = {"size": Body._size, "data": Body._data, "end": Body._end, "trailer": Body._trailer}  # noqa: SLF001 - same file
-
-
-def chunk(content: bytes) -> bytes:
-    """Frame content as one chunk; nothing for nothing, which would be the last chunk."""
-    return b"%x\r\n%b\r\n" % (len(content), content) if content else b""
-
-
-LAST_CHUNK = b"0\r\n\r\n"
 
 _dated: tuple[int, bytes] = (0, b"")
 

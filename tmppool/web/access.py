@@ -18,7 +18,7 @@ from typing import NamedTuple
 from multidict import MultiMapping
 
 from tmppool.notebook import Notebook
-from tmppool.proxy import headers
+from tmppool.proxy import cookies
 from tmppool.proxy.wire import Fields
 from tmppool.running import digest
 
@@ -126,7 +126,7 @@ def without_token(target: str) -> str:
 
 def cookie_name(key: str, *, is_secure: bool) -> str:
     """Return the name of the cookie for the notebook of ``key``; it tells the notebook's id alone."""
-    return f"{'__Host-' if is_secure else ''}{headers.COOKIE}-{digest(key)}"
+    return f"{'__Host-' if is_secure else ''}{cookies.NAME}-{digest(key)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from tmppool import __version__
 from tmppool.notebook import Closers, Notebook
 from tmppool.pool import Pool
 from tmppool.proxy import activity, handshake, headers, wire
+from tmppool.proxy.cookies import Jar
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.line import Lines
 from tmppool.proxy.passage import Passage
@@ -27,6 +28,7 @@ class Gate:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._lines: dict[str, Lines] = {}
+        self._jars: dict[str, Jar] = {}
         self._said: dict[tuple[str, str, str], bytes] = {}
 
     def decide(self, request: wire.Request, peer: str) -> Passage | None:
@@ -93,6 +95,7 @@ class Gate:
         return Passage(
             base_path=notebook.upstream.running.base_path,
             lines=self._lines_of(notebook),
+            jar=self._jars[notebook.key],
             said=self._said_of(notebook, self._client(request, peer)),
             notice=_notice(notebook.key) if is_page else None,
             is_websocket=is_websocket,
@@ -110,6 +113,7 @@ class Gate:
         if lines is None:
             assert notebook.upstream is not None
             lines = self._lines[notebook.key] = Lines(notebook.upstream.running.dial)
+            self._jars[notebook.key] = Jar()
             notebook.on_close.add(lambda: self._forget(notebook.key))
         return lines
 
@@ -117,6 +121,7 @@ class Gate:
         lines = self._lines.pop(key, None)
         if lines is not None:
             lines.close()
+            del self._jars[key]
         for known in [known for known in self._said if known[0] == key]:
             del self._said[known]
 

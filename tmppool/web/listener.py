@@ -17,6 +17,7 @@ from tmppool.proxy.forwarded import Network
 from tmppool.proxy.passage import Decide
 from tmppool.proxy.service import Service
 from tmppool.proxy.sweep import Sweep
+from tmppool.proxy.turns import Turns
 
 _BACKLOG = 1024  # connections
 _SHUTDOWN = 5.0  # seconds for requests under way when the service ends
@@ -80,22 +81,21 @@ async def serve(
     stack: contextlib.AsyncExitStack,
     app: web.Application,
     sock: socket.socket,
-    decide: Decide | None = None,
+    decide: Decide = lambda _request, _peer: None,
     terms: Terms = Terms(),
 ) -> None:
-    """Serve ``app`` until ``stack`` is left; with ``decide`` some requests go to notebooks instead."""
+    """Serve ``app`` until ``stack`` is left; by ``decide`` some requests go to notebooks instead."""
     loop = asyncio.get_running_loop()
     sweep = Sweep(loop, terms.deadlines.look)
     stack.callback(sweep.close)
+    turns = Turns(loop)
+    stack.callback(turns.close)
     # A visitor who leaves ends the handler too; what must be finished is shielded where it is done.
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    if decide is None:
-        await web.SockSite(runner, sock, backlog=_BACKLOG).start()
-        return
     assert runner.server is not None
-    service = Service(runner.server, decide, sweep, terms.deadlines, terms.upload_limit)
+    service = Service(runner.server, decide, sweep, turns, terms.deadlines, terms.upload_limit)
     crowd = Crowd(room(), terms.connections_per_address, terms.trusted)
     hall = Hall(crowd, sweep, terms.deadlines, lambda peer, left: Connection(service, loop, peer, left))
     listening = await loop.create_server(lambda: Door(hall), sock=sock, backlog=_BACKLOG)

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from tmppool.proxy.own import MAX_BODY
 from tmppool.web import links, middleware, openapi
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
@@ -12,7 +13,6 @@ from tmppool.web.pages import Pages, Static
 from tmppool.web.session import Session
 from tmppool.web.user import User
 
-_MAX_FORM = 64 * 1024  # bytes; a notebook's own uploads are streamed and not counted here
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
@@ -21,7 +21,7 @@ def public(
 ) -> web.Application:
     """Return the public listener's application; without ``front`` the pages for people are off, as in tmpnb."""
     middlewares = [middleware.errors(pages), hosting.middleware, local.middleware]
-    app = web.Application(middlewares=middlewares, client_max_size=_MAX_FORM)
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
     app.on_response_prepare.append(middleware.say_little)
     router = app.router
     router.add_route("*", "/user/{rest:.*}", user.handle)
@@ -55,7 +55,9 @@ def public(
 
 def admin(handlers: Admin, pages: Pages, token: str | None, ip: str) -> web.Application:
     """Return the application of the admin listener at ``ip``."""
-    app = web.Application(middlewares=[middleware.errors(pages), middleware.operator_only(token, ip)])
+    app = web.Application(
+        middlewares=[middleware.errors(pages), middleware.operator_only(token, ip)], client_max_size=MAX_BODY
+    )
     app.on_response_prepare.append(middleware.say_little)
     app.router.add_delete("/api/pool", handlers.drain)
     app.router.add_get("/api/notebooks", handlers.notebooks)

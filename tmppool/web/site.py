@@ -16,7 +16,7 @@ from tmppool.ledger import Ledger
 from tmppool.notebook import Notebook, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
-from tmppool.proxy import headers
+from tmppool.proxy import cookies
 from tmppool.proxy.forwarded import Client, Network, identify
 from tmppool.tasks import spawn
 from tmppool.web import hosts, links
@@ -101,12 +101,12 @@ class Site:
             raise web.HTTPForbidden(text="This is asked for from this service's own pages only.")
 
     def cookie_name(self, client: Client) -> str:
-        return f"__Host-{headers.COOKIE}" if client.scheme == "https" else headers.COOKIE
+        return f"__Host-{cookies.NAME}" if client.scheme == "https" else cookies.NAME
 
     def visitor(self, request: web.BaseRequest) -> str | None:
         """Return a digest of the visitor's cookie, which is a random secret; None without one."""
         lines = request.headers.getall("Cookie", ())
-        value = headers.own_cookie(lines, self.cookie_name(self.client(request)))
+        value = cookies.own_value(lines, self.cookie_name(self.client(request)))
         return visitor_id(value) if len(value) >= 16 else None  # noqa: PLR2004 - ours has 22
 
     def new_visitor(self) -> tuple[str, str]:

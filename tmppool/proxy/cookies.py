@@ -1,0 +1,96 @@
+"""Cookies: the service's own, those that a notebook set, and all others, which are nobody's business here. Pure.
+
+A browser sends a notebook whatever its host or the domain above has set: the session of another site of the same
+domain, which scripts there cannot read, would be a present to a stranger's program. And any page of that domain can
+fill the jar until no request fits. So a notebook is sent what it has set itself, and what others set does not count.
+"""
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+
+NAME = "tmppool"
+
+_RESERVED = (b"__host-", b"__secure-", b"__http-", b"__host-http-", NAME.encode())
+_COOKIE_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# As long as ours are, which have 22 characters, so that as many as a browser holds for one domain, 180 in Chromium,
+# fit into a head together.
+_OWN = re.compile(
+    rb"(?:^|;)[ \t]{0,8}((?:__Host-|__Secure-)?%b(?:-[0-9a-z]{1,10})?=[A-Za-z0-9_-]{1,32})[ \t]{0,8}(?=;|$)"
+    % NAME.encode()
+)
+OWN_SIZE = 128  # bytes; a pair that is longer, with the blanks around it, is none of ours
+_NOT_TEXT = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
+_MAX_COOKIE = 4096  # bytes
+_MAX_PATH = 1024  # bytes; browsers take no notice of a longer attribute (RFC 6265bis section 5.6)
+_MAX_KNOWN = 512  # pairs of one notebook; a browser holds 180 for a domain, and a cookie's value may change
+
+
+class Jar:
+    """What one notebook has set, so that it is sent nothing else: digests of pairs, the oldest forgotten first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    def note(self, cookie: bytes) -> None:
+        """Remember a Set-Cookie's value, as it was passed on."""
+        known = _digest(cookie.partition(b";")[0])
+        self._known[known] = None
+        self._known.move_to_end(known)
+        if len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+
+    def of(self, values: Iterable[bytes]) -> bytes:
+        """Return what of the values of Cookie fields the notebook has set, as one value."""
+        if not self._known:
+            return b""
+        pairs = (pair.strip(b" \t") for value in values for pair in value.split(b";"))
+        return b"; ".join(pair for pair in pairs if pair and _digest(pair) in self._known)
+
+
+def _digest(pair: bytes) -> bytes:
+    """Return a digest of a pair in the form in which browsers send it back (RFC 6265 section 5.2)."""
+    name, equals, value = pair.partition(b"=")
+    said = name.strip(b" \t") + equals + value.strip(b" \t")
+    return hashlib.blake2b(said, digest_size=16).digest()
+
+
+def confine(cookie: bytes, base_path: bytes) -> bytes | None:
+    """Return a notebook's Set-Cookie confined to its own path and host; None when it may not be set at all.
+
+    A name must be a token (RFC 6265 section 4.1.1): some servers take a name with a blank of Unicode's before it for
+    the name without, which would get around what is reserved.
+    """
+    pair, *attributes = cookie.strip().split(b";")
+    name = pair.partition(b"=")[0].strip()
+    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(_RESERVED) or len(cookie) > _MAX_COOKIE:
+        return None
+    path = base_path
+    kept = [pair.strip()]
+    for attribute in attributes:
+        key, _, value = (part.strip() for part in attribute.partition(b"="))
+        match key.lower():
+            case b"domain" | b"":
+                continue
+            case b"path":
+                path = value if value.startswith(base_path) and len(value) <= _MAX_PATH else base_path
+            case _:
+                kept.append(attribute.strip())
+    return b"; ".join([*kept, b"Path=" + path])
+
+
+def own(pairs: bytes) -> list[bytes] | None:
+    """Return the pairs of a Cookie field's value that may be the service's own; None where it is no field's value."""
+    return None if _NOT_TEXT.search(pairs) else _OWN.findall(pairs)
+
+
+def own_value(lines: Iterable[str], name: str) -> str:
+    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none or several that differ.
+
+    Read as browsers write them, and not more leniently: a name with a blank of Unicode's around it and a pair inside
+    another's quotes, which aiohttp's reader takes for ours or hides, are what a page in a notebook can set.
+    """
+    pairs = (pair.partition("=") for line in lines for pair in line.split(";"))
+    values = {value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name}
+    return values.pop() if len(values) == 1 else ""  # of several, one was tossed in by a page of another host

@@ -1,0 +1,197 @@
+"""Heads while they arrive: found in pieces of any size, with work that grows as their bytes do. Pure.
+
+A request's head that is too long because of its cookies is taken without those that are not the service's own: any
+page of a domain can fill the browser's jar, in Chromium with 180 cookies of 4 KiB, and its visitor cannot help it.
+"""
+
+import re
+
+from tmppool.proxy import cookies
+from tmppool.proxy.wire import (
+    MAX_FIELDS,
+    MAX_REQUEST_HEAD,
+    MAX_RESPONSE_HEAD,
+    BadMessageError,
+    Response,
+    parse_response,
+)
+
+MAX_WITH_COOKIES = 2**20  # bytes of a head as it comes: a browser's whole jar for one domain, and some more
+MAX_EMPTY_LINES = 4  # before a request; RFC 9112 section 2.2 asks for one at least
+SWITCHING = 101
+_MAX_INTERIM = 8  # 1xx responses before an answer
+
+_END = b"\r\n\r\n"
+_MARK = re.compile(rb"\r\n(?:\r\n|cookie:)", re.IGNORECASE)
+_BEFORE_MARK = len(b"\r\ncookie:") - 1  # bytes that may be the beginning of one
+
+
+class Heads:
+    """Takes one head after the other out of a stream."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._empty_lines = 0
+        self._thinner: _Thinner | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of a head is here."""
+        return bool(self._held) or self._thinner is not None
+
+    def feed(self, data: bytes) -> tuple[bytes | None, bytes]:
+        """Take what came next; returns a head and what is behind it, or None and nothing. Raises BadMessageError."""
+        if self._thinner is not None:
+            return self._thin(data)
+        held = self._held
+        if len(held) <= 1:  # the one is perhaps half an empty line
+            data = self._without_empty_lines(bytes(held) + data if held else data)
+            held.clear()
+            end = data.find(_END) + len(_END)
+            if len(_END) <= end <= MAX_REQUEST_HEAD:
+                self._empty_lines = 0
+                return data[:end], data[end:]
+            held += data
+        else:
+            new = max(0, len(held) - len(_END) + 1)
+            held += data
+            end = held.find(_END, new) + len(_END)
+            if len(_END) <= end <= MAX_REQUEST_HEAD:
+                whole = self._restart()
+                return whole[:end], whole[end:]
+        if len(held) <= MAX_REQUEST_HEAD:
+            return None, b""
+        whole = self._restart()
+        self._thinner = _Thinner()
+        return self._thin(whole)
+
+    def _restart(self) -> bytes:
+        whole, self._held, self._empty_lines = bytes(self._held), bytearray(), 0
+        return whole
+
+    def _without_empty_lines(self, data: bytes) -> bytes:
+        start = 0
+        while data.startswith(b"\r\n", start):
+            start += 2
+            self._empty_lines += 1
+            if self._empty_lines > MAX_EMPTY_LINES:
+                raise BadMessageError("too many empty lines")
+        return data[start:] if start else data
+
+    def _thin(self, data: bytes) -> tuple[bytes | None, bytes]:
+        assert self._thinner is not None
+        rest = self._thinner.feed(data)
+        if rest is None:
+            return None, b""
+        head, self._thinner = bytes(self._thinner.kept), None
+        return head, rest
+
+
+class _Thinner:
+    """Keeps of one head what counts: ``kept``."""
+
+    def __init__(self) -> None:
+        self.kept = bytearray()
+        self._size = 0
+        self._tail = b""
+        self._is_cookie = False
+        self._has_ours = False
+        self._cookies = 0
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take what came next; returns what is behind the head, None before its end. Raises BadMessageError."""
+        data, at = self._tail + data, 0
+        self._size -= len(self._tail)
+        self._tail = b""
+        rest: bytes | None = None
+        while at < len(data) and rest is None:
+            if self._is_cookie:
+                at = self._read_cookie(data, at)
+                continue
+            mark = _MARK.search(data, at)
+            if mark is None:
+                at = self._keep(data, at, max(at, len(data) - _BEFORE_MARK))
+                break
+            self._keep(data, at, mark.start())
+            at = mark.end()
+            if mark[0] == _END:
+                self.kept += _END
+                rest = data[at:]
+            else:
+                self._begin_cookie()
+        if rest is None:
+            self._tail = self._tail or data[at:]
+        self._size += len(data) if rest is None else at
+        if len(self.kept) > MAX_REQUEST_HEAD or self._size > MAX_WITH_COOKIES:
+            is_target = len(self.kept.partition(b"\r\n")[0]) > MAX_REQUEST_HEAD // 2
+            raise BadMessageError("head too long", 414 if is_target else 431)
+        return rest
+
+    def _keep(self, data: bytes, start: int, end: int) -> int:
+        self.kept += data[start:end]
+        return end
+
+    def _begin_cookie(self) -> None:
+        self._is_cookie, self._has_ours = True, False
+        self._cookies += 1
+        if self._cookies > MAX_FIELDS:
+            raise BadMessageError("too many fields", 431)
+
+    def _read_cookie(self, data: bytes, at: int) -> int:
+        """Read on in a field's value; returns where it ends, or the end of what is here: then ``_tail`` is its last."""
+        end = data.find(b"\r\n", at)
+        if end >= 0:
+            self._take(data[at:end])
+            self._is_cookie = False
+            return end
+        last = max(at, data.rfind(b";", at))
+        self._take(data[at:last])
+        self._tail = data[last:]
+        if len(self._tail) > cookies.OWN_SIZE:  # not ours, however it goes on
+            is_cut = self._tail.endswith(b"\r")
+            self._take(self._tail[:-1] if is_cut else self._tail)
+            self._tail = b"~\r" if is_cut else b"~"
+        return len(data)
+
+    def _take(self, pairs: bytes) -> None:
+        """Keep what is ours of whole pairs."""
+        found = cookies.own(pairs)
+        if found is None:
+            raise BadMessageError("not a request head")
+        for pair in found:
+            self.kept += (b"; " if self._has_ours else b"\r\nCookie: ") + pair
+            self._has_ours = True
+
+
+class AnswerHead:
+    """Takes the head of an answer out of a stream, behind the interim ones; a switch of protocols is an answer."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._interim = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of it is here."""
+        return bool(self._held)
+
+    def feed(self, data: bytes) -> tuple[Response | None, bytes]:
+        """Take what came next; returns the answer and what is behind its head. Raises BadMessageError."""
+        new = max(0, len(self._held) - len(_END) + 1)
+        whole: bytes | bytearray = data
+        if self._held:
+            self._held += data
+            whole = self._held
+        while (end := whole.find(_END, new) + len(_END)) >= len(_END):
+            response = parse_response(bytes(whole[:end]))
+            whole, self._held, new = bytes(whole[end:]), bytearray(), 0
+            if response.status >= 200 or response.status == SWITCHING:  # noqa: PLR2004 - a final response
+                return response, whole
+            self._interim += 1
+            if self._interim > _MAX_INTERIM:
+                raise BadMessageError("too many interim responses")
+        if len(whole) > MAX_RESPONSE_HEAD:
+            raise BadMessageError("head too long")
+        if whole is not self._held:
+            self._held += whole
+        return None, b""
