@@ -202,7 +202,7 @@ async def test_a_body_for_us_is_taken_whole_before_the_next_request(house: House
     assert {request.target for request in house.stranger.requests} == {f"{house.base}x"}
 
 
-@pytest.mark.parametrize("size", [MAX_BODY, MAX_BODY + 2, 3_000_000])
+@pytest.mark.parametrize("size", [MAX_BODY, MAX_BODY + 1, 3_000_000])
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["by length", "chunked"])
 @pytest.mark.parametrize(
     ("path", "statuses"), [("/nowhere", (404, 404)), ("/spawn", (200, 413))], ids=["unread", "read"]
@@ -229,7 +229,7 @@ async def test_a_body_for_us_has_a_limit_and_whoever_goes_on_sending_can_read_th
     answer = await visitor.answer()
     is_over = size > MAX_BODY
     assert answer.status in ((statuses[1],) if is_over else (200, 400, 403, 404))
-    if is_over:
+    if size > 2 * MAX_BODY or "Connection" in answer.fields:
         with contextlib.suppress(CutError):
             assert await visitor.rest() == b""
         assert house.stranger.requests == []

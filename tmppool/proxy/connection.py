@@ -282,9 +282,10 @@ class Connection(OwnRequests):
             self._part(refusal(status, text))
 
     def _part(self, last: bytes) -> None:
-        """Say ``last`` and nothing more, aiohttp included, which may be at work on an answer."""
         transport, self.transport = self.transport, None
         assert transport is not None
+        if self.is_unanswered:
+            self.stop_answering()
         self._service.sweep.discard(self)
         Parting(transport, last, self._service.sweep, self._service.deadlines.parting, self.connection_lost)
 

@@ -86,11 +86,19 @@ class OwnRequests(web.RequestHandler):
             super().data_received(content)
         return rest
 
+    def stop_answering(self) -> None:
+        """Nobody hears the answer that aiohttp is at work on."""
+        self.force_close()
+        if self._task_handler is not None:
+            self._task_handler.cancel()
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        if self.is_too_long and not resp.prepared:
-            resp.headers["Connection"] = "close"
+        if self.is_too_long:
+            self._lingering_time = 0.0  # aiohttp would wait for the rest of the body
+            if not resp.prepared:
+                resp.headers["Connection"] = "close"
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
