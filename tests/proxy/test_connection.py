@@ -12,6 +12,7 @@ from tests.proxy.conftest import Open
 from tests.proxy.stage import OK, CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
 from tmppool.proxy import connection as connection_module
 from tmppool.proxy.own import MAX_BODY
+from tmppool.proxy.turns import Turn, Turns
 
 
 async def is_quiet(visitor: Peer) -> bool:
@@ -864,3 +865,108 @@ async def test_an_answer_of_ours_that_does_not_come_is_not_waited_for(
     visitor = await house.visitor()
     await visitor.send(house.head("GET", "/health"))
     assert await visitor.is_closed()
+
+
+# Small chunks
+
+
+SMALL = b"1\r\na\r\n"
+
+
+async def test_small_chunks_to_a_notebook_arrive_whole_and_their_visitor_is_not_blamed(hurried: Open) -> None:
+    house = await hurried(body_start=0.05, body_rate=1e6)
+    visitor = await house.visitor()
+    count = 20_000
+    await visitor.send(house.head("POST", "x", "Transfer-Encoding: chunked") + SMALL * count + b"0\r\n\r\n")
+    await visitor.send(house.head("GET", "next"))
+    assert (await visitor.answer()).status == 200
+    assert (await visitor.answer()).status == 200
+    assert [len(request.body) for request in house.stranger.requests] == [count, 0]
+
+
+async def test_a_notebooks_small_chunks_arrive_whole_and_the_next_answer_behind_them(house: House) -> None:
+    count = 20_000
+    house.stranger.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SMALL * count + b"0\r\n\r\n", OK)
+    visitor = await house.visitor()
+    for size in (count, 2):
+        await visitor.send(house.head("GET", "x"))
+        assert len((await visitor.answer()).body) == size
+    assert len(house.stranger.lines) == 1
+
+
+async def test_small_chunks_wait_for_a_visitor_who_does_not_read_and_go_on_when_they_do(house: House) -> None:
+    small = b"1ff\r\n" + b"a" * 511 + b"\r\n"
+    count = 4000
+    house.stranger.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + small * count + b"0\r\n\r\n")
+    visitor = await house.visitor(receive_buffer=4096)
+    await visitor.send(house.head("GET", "x"))
+    await asyncio.sleep(0.3)
+    assert len((await visitor.answer()).body) == 511 * count
+
+
+@pytest.mark.parametrize("who", ["visitor", "stranger", "reap"])
+@pytest.mark.parametrize("sender", ["visitor", "stranger"])
+async def test_whoever_ends_while_small_chunks_wait_leaves_no_place_in_the_queue(
+    house: House, monkeypatch: pytest.MonkeyPatch, who: str, sender: str
+) -> None:
+    queues = set()
+    enter = Turns.enter
+
+    def note(turns: Turns, turn: Turn) -> None:
+        queues.add(turns)
+        enter(turns, turn)
+
+    monkeypatch.setattr(Turns, "enter", note)
+
+    async def script(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        if sender == "stranger":
+            await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SMALL * 50_000)
+        await eventually(lambda: queues)
+        if who == "stranger":
+            line.reset()
+        else:
+            await line.rest()
+
+    house.stranger.script = script
+    visitor = await EagerPeer.connect(house.port)
+    body = SMALL * 50_000 if sender == "visitor" else b""
+    sending = asyncio.get_running_loop().create_task(
+        visitor.send(house.head("POST", "x", "Transfer-Encoding: chunked") + body)
+    )
+    await eventually(lambda: queues)
+    if who == "visitor":
+        visitor.reset()
+    elif who == "reap":
+        await house.reap()
+    else:
+        await asyncio.sleep(0.05)
+    await asyncio.gather(sending, return_exceptions=True)
+    if who != "visitor":
+        await visitor.leave()
+    await eventually(lambda: not any(turns.queue for turns in queues))
+    assert (await house.ask("GET", "/health")).status == 200
+
+
+async def test_requests_that_are_sent_ahead_are_all_answered(house: House) -> None:
+    visitor = await EagerPeer.connect(house.port)
+    await visitor.send(house.head("GET", "/robots.txt") * 300 + house.head("GET", "x") * 50)
+    for path in ["/robots.txt"] * 300 + ["x"] * 50:
+        assert (await visitor.answer()).status == 200, path
+    await visitor.leave()
+
+
+async def test_more_empty_lines_than_a_few_are_no_request(house: House) -> None:
+    visitor = await house.visitor()
+    for _ in range(5):
+        await visitor.send(b"\r\n")
+        await asyncio.sleep(0.01)
+    assert (await visitor.answer()).status == 400
+    assert await visitor.is_closed()
+
+
+async def test_a_notebook_gets_its_own_cookies_back_and_no_others(house: House) -> None:
+    house.stranger.says(b"HTTP/1.1 200 OK\r\nSet-Cookie: mine=1; Path=/\r\nContent-Length: 0\r\n\r\n", OK)
+    for _ in range(2):
+        await house.ask("GET", "x", "Cookie: session=secret; mine=1; mine=2; tmppool=secret")
+    assert [request.fields.get("Cookie") for request in house.stranger.requests] == [None, "mine=1"]

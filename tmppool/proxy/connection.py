@@ -45,7 +45,6 @@ class Connection(OwnRequests):
         self._exchange: Exchange | None = None
         self._holds: set[str] = set()
         self._patience = Patience(service.deadlines, service.sweep.time())
-        self._visitor: OtherEnd
         self.failure: BackendError | None = None
 
     # What the transport says
@@ -54,14 +53,14 @@ class Connection(OwnRequests):
         super().connection_made(transport)
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._visitor = OtherEnd(self.transport, self._service.deadlines.unread)
+        self._visitor: OtherEnd = OtherEnd(self.transport, self._service.deadlines.unread)
         self._service.sweep.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._patience.body_size += len(data)
         self._pending = self._pending + data if self._pending else data
         self._advance()
-        if len(self._pending) > _MAX_AHEAD and not self._turn.is_awaited:
+        if len(self._pending) > _MAX_AHEAD and "turn" not in self._holds:
             self._reading("pending", is_held=True)
 
     def connection_lost(self, error: BaseException | None) -> None:
@@ -88,8 +87,8 @@ class Connection(OwnRequests):
     def look(self, now: float) -> None:
         """End what its visitor or its notebook lets wait too long."""
         exchange, patience = self._exchange, self._patience
-        self._turn.look()
-        self._answers_turn.look()
+        for turn in (self._turn, self._answers_turn):
+            turn.look()
         is_slow = self._visitor.look(now)
         if is_slow:
             patience.extend_rest(now)
@@ -164,9 +163,9 @@ class Connection(OwnRequests):
     def _leave(self) -> Exchange | None:
         """The exchange under way, if there is one, is over."""
         exchange, self._exchange = self._exchange, None
+        self._turn.leave()
         if exchange is not None:
             exchange.passage.on_close.discard(self._cut)
-            self._turn.leave()
             self._answers_turn.leave()
             self._reading("exchange", is_held=False)
         return exchange
@@ -184,17 +183,18 @@ class Connection(OwnRequests):
             self.exchange_failed(BackendError("the notebook is closed to this visitor"))
 
     def _next(self) -> None:
-        self._reading("pending", is_held=False)
+        if len(self._pending) <= _MAX_AHEAD:
+            self._reading("pending", is_held=False)
         self._patience.rest(self._service.sweep.time())
         if self._pending:
-            self._loop.call_soon(self._advance)
+            self._turn.wait()  # no browser sends requests ahead
 
     def _advance(self) -> None:
-        while self._pending and self.transport is not None and not self.transport.is_closing():
+        while self._pending and self.transport and not (self.transport.is_closing() or self._turn.is_awaited):
             if self.writing_paused and self._exchange is None:
                 return  # who does not read his answers gets no more of them
             if self._exchange is not None:
-                if not self._exchange.wants_body or self._turn.is_awaited:
+                if not self._exchange.wants_body:
                     return
                 try:
                     self._pending = self._exchange.feed(self._pending)

@@ -1,4 +1,4 @@
-"""Turns for those who send in small chunks: what such bytes cost the loop is bounded, for all of them together.
+"""Turns for those who send in small chunks, or requests ahead: what that costs is bounded, for all of them together.
 
 Nobody is refused for it, nor slowed as long as their rate is one that a stream of events has. Who goes beyond that is
 not read meanwhile, so their own system holds what they send (back-pressure), and waits in one queue with the others.
@@ -12,7 +12,7 @@ from tmppool.proxy.body import Allowance
 
 BURST = 256  # small chunks of one sender that are taken at once: half a millisecond of the loop
 _PER_SECOND = 100  # small chunks that a sender gets back: five times what a progress bar or a chat of events sends
-_SLICE = 64  # small chunks in one turn: some 130 µs of the loop
+_SLICE = 64  # small chunks in one turn, some 130 µs of the loop; or one request
 _PAUSE = 0.001  # seconds between two turns, whosesoever: with the slice, 15 % of the loop, or 64,000 chunks a second
 
 
