@@ -148,3 +148,29 @@ def test_control_frames_alone_are_never_an_interaction(seed: int) -> None:
         step = chance.randint(1, 200)
         assert watch.feed(data[position : position + step]) is False
         position += step
+
+
+# Floods
+
+
+def test_a_flood_of_frames_is_read_no_more_and_is_an_interaction() -> None:
+    watch = FrameWatch()
+    ping = frame(9, 0)
+    assert watch.feed(ping * 1000) is False
+    assert not watch.is_flood
+    assert watch.feed(ping * 2) is True
+    assert watch.is_flood
+    watch.look()
+    assert watch.is_flood
+    assert [watch.feed(data) for data in (ping, ping * 100, frame(9, 4), b"\x00" * 5)] == [True] * 4
+
+
+def test_a_page_that_sends_as_much_as_it_likes_in_a_second_is_no_flood() -> None:
+    watch = FrameWatch()
+    for _ in range(10):
+        assert watch.feed(frame(9, 0) * 900) is False
+        assert watch.feed(frame(10, 4) * 50 + frame(1, 10)) is True
+        watch.look()
+    assert not watch.is_flood
+    assert not any(watch.feed(frame(9, 20)) for _ in range(20_000)), "one frame in a read costs nothing more"
+    assert not watch.is_flood

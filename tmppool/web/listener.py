@@ -1,4 +1,4 @@
-"""Listening sockets, and aiohttp's server on them; the public one with our own connections."""
+"""Listening sockets, and aiohttp's server on them behind our own connections, whose limits hold on each."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,11 @@ from tmppool.proxy.crowd import Crowd
 from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.door import Door, Hall
 from tmppool.proxy.forwarded import Network
-from tmppool.proxy.passage import Decide
+from tmppool.proxy.passage import Decide, Passage
 from tmppool.proxy.service import Service
 from tmppool.proxy.sweep import Sweep
 from tmppool.proxy.turns import Turns
+from tmppool.proxy.wire import Request
 
 _BACKLOG = 1024  # connections
 _SHUTDOWN = 5.0  # seconds for requests under way when the service ends
@@ -81,10 +82,10 @@ async def serve(
     stack: contextlib.AsyncExitStack,
     app: web.Application,
     sock: socket.socket,
-    decide: Decide = lambda _request, _peer: None,
+    decide: Decide | None = None,
     terms: Terms = Terms(),
 ) -> None:
-    """Serve ``app`` until ``stack`` is left; by ``decide`` some requests go to notebooks instead."""
+    """Serve ``app`` until ``stack`` is left; with ``decide`` some requests go to notebooks instead."""
     loop = asyncio.get_running_loop()
     sweep = Sweep(loop, terms.deadlines.look)
     stack.callback(sweep.close)
@@ -95,8 +96,12 @@ async def serve(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None
-    service = Service(runner.server, decide, sweep, turns, terms.deadlines, terms.upload_limit)
+    service = Service(runner.server, decide or _answer_here, sweep, turns, terms.deadlines, terms.upload_limit)
     crowd = Crowd(room(), terms.connections_per_address, terms.trusted)
     hall = Hall(crowd, sweep, terms.deadlines, lambda peer, left: Connection(service, loop, peer, left))
     listening = await loop.create_server(lambda: Door(hall), sock=sock, backlog=_BACKLOG)
     stack.callback(listening.close)
+
+
+def _answer_here(_request: Request, _peer: str) -> Passage | None:
+    return None
