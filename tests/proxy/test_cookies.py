@@ -48,10 +48,20 @@ def test_a_notebook_knows_its_own_pairs_and_no_others(said: list[str], lines: li
 
 
 def test_of_many_cookies_the_last_are_known() -> None:
-    most = cookies._MAX_KNOWN
-    jar = jar_of(*(f"c{number}=x" for number in range(most + 2)), "c2=x", "new=x")
-    assert jar.of([b"c0=x; c1=x; c2=x; c3=x; c4=x; new=x"]) == b"c2=x; c4=x; new=x"
-    assert len(jar._known) == most
+    pairs = [f"c{number:02}={'x' * 4000}" for number in range(20)]
+    jar = jar_of(*pairs, pairs[5], "new=x", "newer=x" * 500)
+    known = jar.of("; ".join([*pairs, "new=x"]).encode().split(b","))
+    assert [pair[:3] for pair in known.split(b"; ")] == [
+        b"c05",
+        *(b"c%02d" % number for number in range(7, 20)),
+        b"new",
+    ]
+    assert jar._size == sum(len(pair) + cookies._EACH for pair in jar._known) <= cookies._MAX_KNOWN
+
+
+def test_many_small_cookies_are_bounded_too() -> None:
+    jar = jar_of(*(f"{number}" for number in range(5000)))
+    assert len(jar._known) < 1000
 
 
 # Cookies of the notebook

@@ -481,7 +481,10 @@ def expected(pieces: list[bytes]) -> list[bool]:
     return [any(start < head <= end for head in heads) for start, end in itertools.pairwise(edges)]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name[0] != "9"], ids=lambda case: case.name)
+ORDINARY = [case for case in CASES if case.name[0] != "9" and case.name != "many.1"]  # that one is a flood
+
+
+@pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case.name)
 def test_the_watch_sees_the_data_frames_of_each_case(case: Case) -> None:
     pieces = [step for step in case.steps() if isinstance(step, bytes)]
     assert verdicts(pieces) == expected(pieces)

@@ -5,7 +5,6 @@ domain, which scripts there cannot read, would be a present to a stranger's prog
 fill the jar until no request fits. So a notebook is sent what it has set itself, and what others set does not count.
 """
 
-import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -24,36 +23,37 @@ OWN_SIZE = 128  # bytes; a pair that is longer, with the blanks around it, is no
 _NOT_TEXT = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 _MAX_COOKIE = 4096  # bytes
 _MAX_PATH = 1024  # bytes; browsers take no notice of a longer attribute (RFC 6265bis section 5.6)
-_MAX_KNOWN = 512  # pairs of one notebook; a browser holds 180 for a domain, and a cookie's value may change
+_MAX_KNOWN = 64 * 1024  # bytes of one notebook's pairs: four times what fits into a request
+_EACH = 100  # bytes that are counted for a pair beside its own
 
 
 class Jar:
-    """What one notebook has set, so that it is sent nothing else: digests of pairs, the oldest forgotten first."""
+    """What one notebook has set, so that it is sent nothing else; the oldest is forgotten first."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._size = 0
 
     def note(self, cookie: bytes) -> None:
-        """Remember a Set-Cookie's value, as it was passed on."""
-        known = _digest(cookie.partition(b";")[0])
-        self._known[known] = None
-        self._known.move_to_end(known)
-        if len(self._known) > _MAX_KNOWN:
-            self._known.popitem(last=False)
+        """Remember the pair of a Set-Cookie, in the form in which browsers send it back (RFC 6265 section 5.2)."""
+        name, equals, value = cookie.partition(b";")[0].partition(b"=")
+        pair = name.strip(b" \t") + equals + value.strip(b" \t")
+        if pair not in self._known:
+            self._size += len(pair) + _EACH
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        while self._size > _MAX_KNOWN:
+            oldest, _ = self._known.popitem(last=False)
+            self._size -= len(oldest) + _EACH
 
     def of(self, values: Iterable[bytes]) -> bytes:
         """Return what of the values of Cookie fields the notebook has set, as one value."""
         if not self._known:
             return b""
-        pairs = (pair.strip(b" \t") for value in values for pair in value.split(b";"))
-        return b"; ".join(pair for pair in pairs if pair and _digest(pair) in self._known)
-
-
-def _digest(pair: bytes) -> bytes:
-    """Return a digest of a pair in the form in which browsers send it back (RFC 6265 section 5.2)."""
-    name, equals, value = pair.partition(b"=")
-    said = name.strip(b" \t") + equals + value.strip(b" \t")
-    return hashlib.blake2b(said, digest_size=16).digest()
+        known = self._known
+        return b"; ".join(
+            [pair for value in values for part in value.split(b";") if (pair := part.strip(b" \t")) in known]
+        )
 
 
 def confine(cookie: bytes, base_path: bytes) -> bytes | None:

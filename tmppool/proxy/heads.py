@@ -177,21 +177,22 @@ class AnswerHead:
 
     def feed(self, data: bytes) -> tuple[Response | None, bytes]:
         """Take what came next; returns the answer and what is behind its head. Raises BadMessageError."""
-        new = max(0, len(self._held) - len(_END) + 1)
-        whole: bytes | bytearray = data
+        new = 0
         if self._held:
+            new = max(0, len(self._held) - len(_END) + 1)
             self._held += data
-            whole = self._held
-        while (end := whole.find(_END, new) + len(_END)) >= len(_END):
-            response = parse_response(bytes(whole[:end]))
-            whole, self._held, new = bytes(whole[end:]), bytearray(), 0
+            if self._held.find(_END, new) < 0 and len(self._held) <= MAX_RESPONSE_HEAD:
+                return None, b""
+            data, self._held = bytes(self._held), bytearray()
+        while (end := data.find(_END, new) + len(_END)) >= len(_END):
+            response = parse_response(data[:end])
+            data, new = data[end:], 0
             if response.status >= 200 or response.status == SWITCHING:  # noqa: PLR2004 - a final response
-                return response, whole
+                return response, data
             self._interim += 1
             if self._interim > _MAX_INTERIM:
                 raise BadMessageError("too many interim responses")
-        if len(whole) > MAX_RESPONSE_HEAD:
+        if len(data) > MAX_RESPONSE_HEAD:
             raise BadMessageError("head too long")
-        if whole is not self._held:
-            self._held += whole
+        self._held += data
         return None, b""

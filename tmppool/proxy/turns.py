@@ -19,30 +19,31 @@ _PAUSE = 0.001  # seconds between two turns, whosesoever: with the slice, 15 % o
 class Turn(Allowance):
     """One sender's place. ``go_on`` is called when it is their turn; they take what waited, and may wait again."""
 
-    __slots__ = ("_go_on", "_turns")
+    __slots__ = ("_go_on", "_turns", "is_awaited")
 
     def __init__(self, turns: "Turns", go_on: Callable[[], None]) -> None:
         super().__init__(BURST)
         self._turns = turns
         self._go_on = go_on
-
-    @property
-    def is_awaited(self) -> bool:
-        return self in self._turns.queue
+        self.is_awaited = False
 
     def wait(self) -> None:
         """Have ``go_on`` called, not sooner than the next turn."""
+        self.is_awaited = True
         self._turns.enter(self)
 
     def leave(self) -> None:
         """Wait no more."""
-        self._turns.queue.pop(self, None)
+        if self.is_awaited:
+            self.is_awaited = False
+            self._turns.queue.pop(self, None)
 
     def look(self) -> None:
         """Give back what one second earns."""
         self.left = min(BURST, self.left + _PER_SECOND)
 
     def come(self, size: int) -> None:
+        self.is_awaited = False
         self.left = max(self.left, size)
         self._go_on()
 
@@ -61,7 +62,8 @@ class Turns:
             self._timer = self._loop.call_later(_PAUSE, self._next)
 
     def close(self) -> None:
-        self.queue.clear()
+        for turn in list(self.queue):
+            turn.leave()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
