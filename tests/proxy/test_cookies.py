@@ -49,7 +49,7 @@ def test_a_notebook_knows_its_own_pairs_and_no_others(said: list[str], lines: li
 
 def test_of_many_cookies_the_last_are_known() -> None:
     pairs = [f"c{number:02}={'x' * 4000}" for number in range(20)]
-    jar = jar_of(*pairs, pairs[5], "new=x", "newer=x" * 500)
+    jar = jar_of(*pairs, pairs[5], "new=x", "newer=x" * 700)
     known = jar.of("; ".join([*pairs, "new=x"]).encode().split(b","))
     assert [pair[:3] for pair in known.split(b"; ")] == [
         b"c05",
