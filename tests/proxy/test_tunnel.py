@@ -509,6 +509,17 @@ async def test_pings_pongs_and_what_the_notebook_says_are_no_use(house: House) -
     assert await idle_end(house) == pytest.approx(before, abs=0.005)
 
 
+async def test_a_flood_of_frames_passes_whole_and_is_use(house: House) -> None:
+    visitor, notebook = await tunnel(house)
+    before = await idle_end(house)
+    await asyncio.sleep(0.01)
+    flood = frame(10, b"") * 20_000
+    sending = asyncio.get_running_loop().create_task(visitor.send(flood))
+    assert await notebook.exactly(len(flood)) == flood
+    await sending
+    assert await idle_end(house) > before + 0.005
+
+
 async def test_data_frames_of_other_websockets_are_no_use(house: House) -> None:
     visitor, notebook = await tunnel(house, "api/events/subscribe")
     before = await idle_end(house)
