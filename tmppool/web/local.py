@@ -10,7 +10,7 @@ import hashlib
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from tmppool.proxy.headers import COOKIE
+from tmppool.proxy import cookies
 from tmppool.web import access, hosts
 from tmppool.web.admission import is_same
 from tmppool.web.api import says_token
@@ -32,7 +32,7 @@ class Local:
         self._secret = site.local_token
         self._site = site
         self._pages = pages
-        self._cookie = f"{COOKIE}-{port}"
+        self._cookie = f"{cookies.NAME}-{port}"
 
     @property
     def is_asking(self) -> bool:
