@@ -42,6 +42,19 @@ async def take(service: Service, session: aiohttp.ClientSession, pool: str | Non
             await asyncio.sleep(0.1)
 
 
+async def ask(session: aiohttp.ClientSession, address: str, failures: list[str]) -> float:
+    """Ask once; returns the seconds that it took, and adds what went wrong to ``failures``."""
+    began = time.perf_counter()
+    try:
+        async with session.get(address) as reply:
+            await reply.read()
+            if reply.status != 200:
+                failures.append(str(reply.status))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        failures.append(repr(error))
+    return time.perf_counter() - began
+
+
 def p95(times: list[float]) -> float:
     return statistics.quantiles(times, n=20)[-1]
 

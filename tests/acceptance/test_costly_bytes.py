@@ -21,7 +21,7 @@ import pytest
 
 from tests.acceptance.costly import ATTACKS
 from tests.acceptance.harness import Service, Taken, running
-from tests.acceptance.neighbours import p95
+from tests.acceptance.neighbours import ask, p95
 from tests.conftest import Figure
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
@@ -47,15 +47,7 @@ class Neighbour:
         end = time.monotonic() + seconds
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
             while time.monotonic() < end:
-                began = time.perf_counter()
-                try:
-                    async with session.get(next(self._targets)) as reply:
-                        await reply.read()
-                        if reply.status != 200:
-                            self.failures.append(str(reply.status))
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    self.failures.append(repr(error))
-                self.times.append(time.perf_counter() - began)
+                self.times.append(await ask(session, next(self._targets), self.failures))
                 await asyncio.sleep(PAUSE)
         return p95([*self.times, self.times[-1]])
 

@@ -15,6 +15,7 @@ import pytest
 from tests.acceptance.harness import ROOT, Service, Taken, chromium, output_of, run_cell, running
 from tests.acceptance.test_mistakes import RELAY, one_sentence, start
 from tests.acceptance.test_restart import Kernel
+from tests.conftest import unavailable
 from tests.proxy.stage import free_ports
 from tmppool.ledger import Ledger
 from tmppool.notebook import Notebook, Reason, State, Transition
@@ -136,9 +137,10 @@ async def test_who_asks_for_processes_for_others_is_refused_with_one_sentence(op
     assert one_sentence(said).startswith(f"tmppool: {name}: {value!r} is not allowed: notebooks here are processes")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="of what root is told")
 @pytest.mark.parametrize("backend", ["auto", "process"])
 async def test_root_is_refused_with_one_sentence_unless_it_says_so(backend: str, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        unavailable("process", "what root is told takes root")
     ports = [f"--{name}={port}" for name, port in zip(("port", "admin-port"), free_ports(2), strict=True)]
     status, said = await start(f"--backend={backend}", *ports, f"--state-dir={tmp_path}", env=NOWHERE)
     assert status == 2

@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from tests.acceptance.harness import Service, Taken, running
+from tests.acceptance.neighbours import ask
 from tests.conftest import Figure
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -84,15 +85,7 @@ class Healthy:
         patience = aiohttp.ClientTimeout(10)
         async with aiohttp.ClientSession(connector=connector, timeout=patience, headers=self._headers) as session:
             while True:
-                began = time.monotonic()
-                try:
-                    async with session.get(next(self._targets)) as reply:
-                        await reply.read()
-                        if reply.status != 200:
-                            self.failures.append(str(reply.status))
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    self.failures.append(repr(error))
-                self.times.append(time.monotonic() - began)
+                self.times.append(await ask(session, next(self._targets), self.failures))
                 await asyncio.sleep(0.1)
 
     @property
