@@ -1,7 +1,8 @@
 """Both ends of costly bytes, in processes of their own.
 
-``costly.py notebook BASE_PATH PORT`` is a notebook's server; ``costly.py attack NAME PORT BASE_PATH TOKEN`` sends what
-costs its sender little, as fast as it is taken, up to ``RATE``, until it is killed.
+``costly.py notebook BASE_PATH PORT`` is a notebook's server; ``costly.py attack NAME PORT BASE_PATH TOKEN SECRET``
+sends what costs its sender little, as fast as it is taken, up to ``RATE``, until it is killed. TOKEN is the notebook's,
+SECRET the service's.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ UPGRADE = (
 
 ATTACKS: dict[str, tuple[bytes, bytes]] = {
     "empty lines": (b"", b"\r\n"),
-    "one-byte chunks to our own page": (b"POST /spawn HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+    "one-byte chunks to our own page": (b"POST /spawn HTTP/1.1\r\n{host}{secret}Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
     "one-byte chunks to a notebook": (b"POST {base}x HTTP/1.1\r\n{host}{token}Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
     "empty frames": (b"GET {base}api/kernels/1/channels HTTP/1.1\r\n{host}{token}" + UPGRADE + b"\r\n", b"\x8a\x80mask"),
     "a notebook's one-byte chunks": (b"GET {base}fine HTTP/1.1\r\n{host}{token}\r\n", b""),
@@ -39,10 +40,11 @@ ATTACKS: dict[str, tuple[bytes, bytes]] = {
 # The attacker
 
 
-def attack(name: str, port: int, base: str, token: str) -> None:
+def attack(name: str, port: int, base: str, token: str, secret: str) -> None:
     known = {
         b"{host}": b"Host: 127.0.0.1:%d\r\n" % port,
         b"{base}": base.encode(),
+        b"{secret}": b"Authorization: token %b\r\n" % secret.encode(),
         b"{token}": b"Authorization: token %b\r\n" % token.encode(),
     }
     first, again = ATTACKS[name]
@@ -109,4 +111,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "notebook":
         asyncio.run(notebook(int(sys.argv[3])))
     else:
-        attack(sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5])
+        attack(sys.argv[2], int(sys.argv[3]), *sys.argv[4:7])

@@ -103,13 +103,17 @@ class Service:
         return self.printed[0]
 
     @property
+    def secret(self) -> str:
+        return (self.printed[2] or "") if self.printed else ""
+
+    @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"token {self.printed[2]}"} if self.printed and self.printed[2] else {}
+        return {"Authorization": f"token {self.secret}"} if self.secret else {}
 
     def at(self, path: str) -> str:
         """Return the whole address of a launch link, which opens it for whoever started the service."""
         assert self.printed is not None, "it has printed no address yet"
-        secret = f"{'&' if '?' in path else '?'}token={self.printed[2]}" if self.printed[2] else ""
+        secret = f"{'&' if '?' in path else '?'}token={self.secret}" if self.secret else ""
         return f"{self.printed[1]}{path.lstrip('/')}{secret}"
 
     async def launch(self, *more: str) -> asyncio.subprocess.Process:
