@@ -19,7 +19,8 @@ from tmppool.web.pages import Pages, wants_page
 from tmppool.web.site import NO_STORE, Site
 
 _SEE_OTHER, _FORBIDDEN, _MISDIRECTED = 303, 403, 421
-_OPEN = frozenset({"/health", "/robots.txt", "/static/{name}", "/user/{rest}"})
+_LOOKS = "/static/{name}"  # the same files in every service; the refusal's page needs them
+_OPEN = frozenset({"/health", "/robots.txt", _LOOKS, "/user/{rest}"})
 _WITH_KEY = ("/session/{key}", "/api/session/{key}")
 _LOCKED = "To use this service open the URL that ./start-tmpnb printed: it ends in the token that is asked for here."
 _ELSEWHERE = "Notebooks here are processes of this machine, served at its own names only: localhost and 127.0.0.1."
@@ -44,12 +45,13 @@ class Local:
         """Hand on what this machine's own user asks; all that it asks where notebooks are containers."""
         if self._secret is None:
             return await handler(request)
-        if not hosts.is_here(request.headers.get("Host", "")):
+        address = _address_of(request)
+        if address != _LOOKS and not hosts.is_here(request.headers.get("Host", "")):
             return self._refuse(request, _MISDIRECTED, "Not at this address", _ELSEWHERE)
-        if is_open(_address_of(request)):
+        if is_open(address):
             return await handler(request)
         is_right = any(is_same(token, self._secret) for token in access.tokens_in(request.raw_path))
-        if is_right and request.method in ("GET", "HEAD") and not _is_for_programs(_address_of(request)):
+        if is_right and request.method in ("GET", "HEAD") and not _is_for_programs(address):
             return self._enter(request)
         if is_right or says_token(request, self._secret) or self._holds(request):
             return await handler(request)
