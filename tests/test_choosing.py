@@ -34,6 +34,7 @@ FOR_OTHERS = {
     "--ip=::": {"ip": "::"},
     "--ip=192.0.2.1": {"ip": "192.0.2.1"},
     "--ip=": {"ip": ""},
+    "--admin-ip=0.0.0.0": {"admin_ip": "0.0.0.0", "admin_auth_token": "t" * 16},
 }
 FOR_ONESELF = [
     {},
@@ -104,6 +105,16 @@ def test_with_a_domain_of_this_machines_processes_are_served_only_where_they_are
 )
 def test_sessions_in_containers_wait_for_their_engine(kind: str, sessions: int, why: str | None) -> None:
     assert choosing.obstacle(given(), kind, sessions) == why
+
+
+@pytest.mark.parametrize(("token", "is_refused"), [("t" * 15, True), ("t" * 16, False)])
+def test_a_short_token_does_not_guard_processes(token: str, is_refused: bool) -> None:  # noqa: FBT001
+    settings = given(backend="process", allow_root=True, api_auth_token=token)
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"^API_AUTH_TOKEN: it has fewer than 16 characters"):
+            choosing.check(settings)
+    else:
+        choosing.check(settings)
 
 
 def test_who_asks_for_containers_gets_no_processes() -> None:

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from tests.test_pool import until, warmed
 from tmppool import marks
 from tmppool.backends.fake import FakeBackend
-from tmppool.notebook import Reason
+from tmppool.errors import TakenError
+from tmppool.notebook import Reason, State
 from tmppool.pool import Pool
 
 Factory = Callable[..., Pool]
@@ -69,6 +70,27 @@ async def test_a_backend_that_takes_its_time_holds_a_visitor_up_no_longer_than_t
     await until(lambda: backend.given == {notebook.key})
 
 
+async def test_one_that_another_service_gave_away_is_told_and_not_tried_again(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    tried = []
+
+    async def late(key: str) -> None:
+        tried.append(key)
+        raise TakenError("another service was first")
+
+    main = await warmed(pool())
+    backend.give = late
+    notebook = main.assign("visitor")
+    with pytest.raises(TakenError):
+        await main.marks.is_set(notebook)
+    assert tried == [notebook.key]
+    assert main.marks._tasks == set()
+    main.leave(notebook)
+    assert notebook.state is State.GONE
+    assert backend.stopped == []
+
+
 async def test_no_mark_is_wanted_of_one_that_has_ended(
     pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +110,7 @@ async def test_no_mark_is_wanted_of_one_that_has_ended(
 async def test_a_close_waits_for_a_mark_but_not_for_an_ill_backend(
     pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks, "_PATIENCE", 0.01)
+    monkeypatch.setattr(marks, "_PARTING", 0.01)
     main = await warmed(pool())
     first = main.assign("visitor")
     await main.marks.close()

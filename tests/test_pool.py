@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from unittest import mock
 
@@ -630,7 +630,8 @@ class Scripted:
         await self.ping()
         self.given.add(key)
 
-    async def list(self) -> list[Running]:
+    async def list(self, known: Collection[str] = ()) -> list[Running]:
+        del known
         await self.ping()
         if self.lies:
             self.lies -= 1

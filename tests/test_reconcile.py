@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
@@ -217,8 +217,8 @@ async def test_one_that_becomes_warm_while_the_list_is_made_is_not_lost(pool: Fa
     listed = asyncio.Event()
     genuine = backend.list
 
-    async def slow() -> list[Running]:
-        found = await genuine()
+    async def slow(known: Collection[str] = ()) -> list[Running]:
+        found = await genuine(known)
         await listed.wait()
         return found
 
@@ -259,6 +259,33 @@ async def test_one_that_is_starting_or_being_reaped_is_no_orphan(pool: Factory, 
     assert logs == []
 
 
+async def test_one_that_somebody_renamed_is_marked_again(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=1))
+    held = main.assign("visitor")
+    await main.marks.close()
+    backend.given.clear()
+    await Reconciler(main).look()
+    await main.marks.close()
+    assert backend.given == {held.key}
+
+
+async def test_who_is_silent_is_looked_for_by_name(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    held = main.assign("visitor")
+    await backend.notebooks[held.key].runner.cleanup()
+    genuine, asked = backend.list, []
+
+    async def false(known: Collection[str] = ()) -> list[Running]:
+        asked.append(list(known))
+        return [item for item in await genuine() if item.key in known]
+
+    backend.list = false
+    await Reconciler(main).look()
+    assert asked[0] == []
+    assert asked[1:] == [[held.key]] * 4
+    assert held.is_live
+
+
 @pytest.mark.parametrize("times", [1, 9])
 async def test_empty_lists_end_nothing_that_lives(pool: Factory, backend: FakeBackend, times: int) -> None:
     main = await warmed(pool(capacity=4, warm=2))
@@ -279,7 +306,7 @@ def reason(why: Reason | None) -> Callable[[str], Reason | None]:
 
 
 @pytest.mark.parametrize("is_given", [True, None])
-@pytest.mark.parametrize("why", [None, Reason.DIED])
+@pytest.mark.parametrize("why", [None, Reason.DIED, Reason.FAILED])
 async def test_somebodys_that_nobody_knows_is_taken_back(
     pool: Factory,
     backend: FakeBackend,

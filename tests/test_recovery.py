@@ -275,7 +275,7 @@ async def test_a_warm_notebook_that_does_not_answer_is_not_given_away(service: S
         await made.ledger.flush()
         await backend._end(KEY)
 
-        async def lists_it_still() -> list[object]:
+        async def lists_it_still(_known: object) -> list[object]:
             return [running]
 
         backend.list = lists_it_still

@@ -52,6 +52,7 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.user import User
 
 _RECONCILE = 30.0  # seconds between two looks at what the backend really runs
+_OWN = 3.0  # seconds between two looks at whether the engine still knows this service for the owner
 _ADDRESS_ERRORS = (  # of a bind that another port would not help
     errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
 )  # fmt: skip
@@ -115,17 +116,17 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         kind = await choosing.backend_kind(settings, state / "ledger.sqlite")
         ip = slices.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
-        looks: dict[str, Callable[[], object]] = {}
+        owner = None
         if kind == "docker":
             await choosing.end_processes(state)
             await _have_image(settings)
-            looks["owner"] = (await _own(stack, settings, state)).keep
+            owner = await _own(stack, settings, state)
         ledger = await Ledger.open(state / "ledger.sqlite")
         stack.push_async_callback(ledger.close)
         pools = Pools()
         metrics = Metrics(lambda: pools)
         made_token = secrets.token_urlsafe(24) if kind == "process" and settings.api_auth_token is None else None
-        parts = _Parts(settings, kind, state, ledger, pools, metrics, deadlines, made_token)
+        parts = _Parts(settings, kind, state, ledger, pools, metrics, deadlines, made_token, owner)
         traits = {}
         for name, wanted in slices.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
@@ -133,7 +134,7 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         await recovery.adopt(pools, ledger)
         await ledger.note_backend(kind)
         await _listen(stack, parts, traits, sockets)
-        _keep_time(stack, parts, looks)
+        _keep_time(stack, parts)
         url = slices.url(settings, kind, ip)
         on_exit = slices.on_exit(settings, kind)
         _log.info("service.open", url=url, backend=kind, capacity=pools.default.limits.capacity, on_exit=on_exit)
@@ -150,6 +151,7 @@ class _Parts:
     metrics: Metrics
     deadlines: Deadlines
     made_token: str | None
+    owner: Owner | None
     reconcilers: list[Reconciler] = field(default_factory=list)
 
 
@@ -179,12 +181,10 @@ async def _have_image(settings: Settings) -> None:
 
 
 async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path) -> Owner:
-    owner = Owner(settings.pool_name, settings.image, await asyncio.to_thread(this_process, state))
+    me = await asyncio.to_thread(this_process, state)
+    owner = Owner(settings.pool_name, settings.image, me, lambda: signal.raise_signal(signal.SIGTERM))
     stack.push_async_callback(owner.close)
-    try:
-        await owner.take()
-    except (BackendError, ImageError) as error:
-        raise ConfigError(str(error)) from error
+    await owner.take()
     return owner
 
 
@@ -210,12 +210,18 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     pool = Pool(name, backend, slices.limits(wanted), hear, key_bytes=settings.key_bytes)
     pool.is_held = True  # until what runs is adopted
     parts.pools.add(pool)
-    stack.push_async_callback(pool.close, stop=slices.on_exit(settings, parts.kind) == "stop")
+    stack.push_async_callback(_close, pool, parts)
     reconciler = Reconciler(pool, parts.pools.reason)
     parts.reconcilers.append(reconciler)
     watch = spawn(_watch_deaths(pool, reconciler), f"deaths in {name}")
     stack.callback(watch.cancel)
     return traits
+
+
+async def _close(pool: Pool, parts: _Parts) -> None:
+    """Leave what runs, or stop it, as the settings say; what another service owns by now is always left."""
+    is_ours = parts.owner is None or not parts.owner.is_lost
+    await pool.close(stop=is_ours and slices.on_exit(parts.settings, parts.kind) == "stop")
 
 
 async def _watch_deaths(pool: Pool, reconciler: Reconciler) -> None:
@@ -281,9 +287,10 @@ def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) 
     return sockets
 
 
-def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts, looks: dict[str, Callable[[], object]]) -> None:
-    """Have everything done in its time; ``looks`` are done as often as the backends are asked what runs."""
-    jobs = {name: (look, _RECONCILE) for name, look in looks.items()}
+def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:
+    jobs: dict[str, tuple[Callable[[], object], float]] = {}
+    if parts.owner is not None:
+        jobs["owner"] = (parts.owner.keep, _OWN)
     for pool in parts.pools:
         jobs[f"tick {pool.name}"] = (pool.tick, parts.settings.cull_period)
         pool.wake()

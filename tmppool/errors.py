@@ -28,6 +28,10 @@ class BackendError(TmppoolError):
         self.transient = transient
 
 
+class TakenError(BackendError):
+    """A notebook was given away by somebody else, who must be another service: it is not ours to give, nor to end."""
+
+
 class StartError(BackendError):
     """A notebook did not become ready; ``log_tail`` holds the last lines it printed."""
 

@@ -5,11 +5,12 @@ import asyncio
 import structlog
 
 from tmppool.backends.base import Backend
-from tmppool.errors import BackendError
+from tmppool.errors import BackendError, TakenError
 from tmppool.notebook import Notebook
 from tmppool.tasks import finish, spawn
 
-_PATIENCE = 1.0  # seconds: a click takes no longer because an engine is slow
+_PATIENCE = 5.0  # seconds for the first try: no longer is a click kept waiting for an engine
+_PARTING = 1.0  # seconds for those under way when the service ends
 _RETRY = 5.0  # seconds between two tries
 
 _log = structlog.get_logger("tmppool.marks")
@@ -32,7 +33,10 @@ class Marks:
         notebook.on_close.add(lambda: self._forget(notebook.key))
 
     async def is_set(self, notebook: Notebook) -> bool:
-        """Whether the first try has set the mark; waits for its end, at most a second."""
+        """Whether the first try has set the mark; waits for its end, at most five seconds.
+
+        Raises TakenError when another service has given this notebook away.
+        """
         first = self._first.get(notebook.key)
         if first is None:
             return False
@@ -40,12 +44,16 @@ class Marks:
         return first.done() and not first.cancelled() and first.result()
 
     async def close(self) -> None:
-        await finish(set(self._tasks), _PATIENCE)
+        await finish(set(self._tasks), _PARTING)
 
     async def _set(self, notebook: Notebook, first: asyncio.Future[bool]) -> None:
         while notebook.is_live:
             try:
                 await self._backend.give(notebook.key)
+            except TakenError as error:
+                if not first.done():
+                    first.set_exception(error)
+                return
             except BackendError as error:
                 if not first.done():
                     _log.warning("mark.failed", pool=notebook.pool, notebook=notebook.id, error=str(error))
@@ -58,5 +66,5 @@ class Marks:
 
     def _forget(self, key: str) -> None:
         first = self._first.pop(key, None)
-        if first is not None:
+        if first is not None and not first.done():
             first.cancel()

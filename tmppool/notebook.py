@@ -47,6 +47,9 @@ class Reason(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+REVOCABLE = frozenset({Reason.DIED, Reason.FAILED})
+"""Ends that nobody decided: a notebook that runs all the same has not ended."""
+
 EXPLANATIONS: dict[Reason, str] = {
     Reason.IDLE: "Nobody had used it for a while, so it was ended to make room for others.",
     Reason.EXPIRED: "It had reached the longest time that a notebook may live here.",

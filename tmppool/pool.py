@@ -121,6 +121,12 @@ class Pool:
         else:
             self.run(self._stop(notebook), f"stop {notebook.id}")
 
+    def leave(self, notebook: Notebook) -> None:
+        """Let go of a notebook that turned out to be another service's: it is not ended."""
+        self._move(notebook, State.GONE, Reason.FAILED)
+        if notebook.upstream is not None:
+            self.run(notebook.upstream.close(), f"leave {notebook.id}")
+
     def drain(self) -> int:
         """Replace every notebook that nobody holds; returns how many. Sessions go on."""
         drained = [n for n in self._notebooks.values() if n.state in (State.WARM, State.STARTING)]

@@ -7,12 +7,12 @@ open it is given to nobody.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
 from tmppool.errors import BackendError
-from tmppool.notebook import Notebook, Reason, State
+from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.running import Running
 
@@ -41,11 +41,14 @@ class Reconciler:
     async def look(self) -> None:
         """Compare the table with what the backend runs. Does nothing while the backend is ill."""
         known = {notebook.key for notebook in self._members()}
-        running = await self._running()
+        running = await self._running(())
         if running is None:
             return
         self._pool.doubted |= known - running.keys()
         await self._settle()
+        for notebook in self._members():
+            if notebook.is_live and notebook.key in running and running[notebook.key].is_given is False:
+                self._pool.marks.set(notebook)  # somebody has renamed it
         for key, item in running.items():
             if key not in self._pool:
                 await self._meet(item)
@@ -55,11 +58,11 @@ class Reconciler:
     def _members(self) -> Iterable[Notebook]:
         return (notebook for notebook in self._pool if notebook.state in (State.WARM, State.ASSIGNED))
 
-    async def _running(self) -> dict[str, Running] | None:
-        """Return what the backend runs, by key; None while it is ill, which is said once."""
+    async def _running(self, known: Collection[str]) -> dict[str, Running] | None:
+        """Return what the backend runs, by key, the ``known`` looked for; None while it is ill, which is said once."""
         pool = self._pool
         try:
-            running = {item.key: item for item in await pool.backend.list()}
+            running = {item.key: item for item in await pool.backend.list(known)}
         except BackendError as error:
             if str(error) != pool.illness:
                 _log.warning("backend.ill", pool=pool.name, error=str(error))
@@ -89,7 +92,7 @@ class Reconciler:
             if not silent:
                 return
             await asyncio.sleep(pause)
-            running = await self._running()
+            running = await self._running([notebook.key for notebook in silent])
             if running is None or self._pool.is_closing:
                 return  # the next look, or the next service, finds out
             self._end(notebook for notebook in silent if notebook.key not in running)
@@ -105,7 +108,7 @@ class Reconciler:
 
     async def _meet(self, item: Running) -> None:
         """One runs that stands in no table: somebody's is taken back, nobody's is stopped once no start can be its."""
-        if item.is_given is not False and self._ended(item.key) in (None, Reason.DIED):
+        if item.is_given is not False and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
             _log.warning("session.found", pool=self._pool.name)
             self._pool.adopt_session(item, visitor=None, expires_in=None)
         elif time.time() - item.created_at > _GRACE:

@@ -8,7 +8,7 @@ import structlog
 
 from tmppool.errors import BackendError, ConfigError
 from tmppool.ledger import Ledger, Row
-from tmppool.notebook import Reason, State
+from tmppool.notebook import REVOCABLE, Reason, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 from tmppool.running import Running
@@ -55,10 +55,10 @@ async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
     Raises ConfigError when it cannot tell.
     """
     try:
-        running = {item.key: item for item in await pool.backend.list()}
+        running = {item.key: item for item in await pool.backend.list(known)}
         if known - running.keys():
             await asyncio.sleep(_SECOND_LOOK)
-            running |= {item.key: item for item in await pool.backend.list()}
+            running |= {item.key: item for item in await pool.backend.list(known)}
     except BackendError as error:
         raise ConfigError(str(error)) from error
     return list(running.values())
@@ -72,7 +72,7 @@ def becomes(row: Row | None, *, is_given: bool | None, is_trusted: bool) -> Stat
     have been restored. Where the backend cannot tell, only a ledger that missed nothing can say that it is warm.
     Nothing ends because nobody knows it.
     """
-    if row is not None and row.ended_at is not None and row.reason is not Reason.DIED:
+    if row is not None and row.ended_at is not None and row.reason not in REVOCABLE:
         return State.GONE
     if is_given or (row is not None and row.state is State.ASSIGNED):
         return State.ASSIGNED

@@ -35,6 +35,8 @@ def exposures(settings: Settings) -> Iterator[Exposure]:
     """Each setting that is for others than this machine's user."""
     if settings.ip is not None and not is_loopback(settings.ip):
         yield Exposure("--ip", settings.ip, "only this machine's own address is, as in 127.0.0.1")
+    if not is_loopback(settings.admin_ip):
+        yield Exposure("--admin-ip", settings.admin_ip, "only this machine's own address is, as in 127.0.0.1")
     if settings.public_url is not None:
         yield Exposure("--public-url", settings.public_url, "no such address is")
     if settings.trusted_proxies:
@@ -50,6 +52,11 @@ def check_processes(settings: Settings) -> None:
         raise ConfigError(
             f"{option}: {value!r} is not allowed: notebooks here are processes without isolation, for this machine's"
             f" own user alone, so {allowed}; start a Docker Engine to serve others"
+        )
+    if settings.api_auth_token is not None and len(settings.api_auth_token.get_secret_value()) < _LEAST_TOKEN:
+        raise ConfigError(
+            f"API_AUTH_TOKEN: it has fewer than {_LEAST_TOKEN} characters, which is not allowed where notebooks are"
+            " processes: it is all that keeps other users of this machine out"
         )
 
 

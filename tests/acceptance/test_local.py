@@ -30,6 +30,7 @@ FOR_OTHERS = [
     "--domain-per-notebook=nb.example",
     "--ip=0.0.0.0",
 ]
+ASLEEP = str(20_000_000 + os.getpid())  # seconds that nobody else sleeps
 SESSIONS = "2 sessions in containers, as the ledger says"
 
 
@@ -68,6 +69,18 @@ def processes_of(service: Service) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             if process.environ().get("HOME", "").startswith(f"{service.home / service.name}/"):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def asleep() -> list[psutil.Process]:
+    """What a notebook's code has begun in ways that leave nothing to tell whose it is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cmdline() == ["sleep", ASLEEP]:
                 found.append(process)
         except psutil.Error:
             continue
@@ -210,13 +223,23 @@ async def test_no_process_of_a_notebook_outlives_the_service(number: signal.Sign
         for _ in range(2):
             kernel = Kernel(await service.spawn())
             await kernel.begin()
-            left = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True); print('begun')"
+            left = (
+                "import subprocess\n"
+                f"sleep = ['sleep', '{ASLEEP}']\n"
+                "subprocess.Popen(sleep, start_new_session=True)\n"
+                "subprocess.Popen(sleep, env={})\n"
+                "subprocess.Popen(sleep, env={}, start_new_session=True)\n"
+                f"subprocess.run(['/bin/sh', '-c', 'env -i nohup setsid sleep {ASLEEP} >/dev/null 2>&1 &'])\n"
+                "print('begun')"
+            )
             assert await kernel.run(left) == "begun\n"
         assert len(processes_of(service)) >= 6
+        assert len(asleep()) == 8
         assert service.process is not None
         service.process.send_signal(number)
         assert await asyncio.wait_for(service.process.wait(), 40) == 0
         assert processes_of(service) == []
+        assert asleep() == []
         assert homes_of(service) == []
     finally:
         await service.remove()

@@ -20,7 +20,7 @@ from tmppool.backends.container import GIVEN_LABEL, KEY_LABEL, container_name, g
 from tmppool.backends.docker import DockerBackend
 from tmppool.backends.reach import GoneError
 from tmppool.build_image import build
-from tmppool.errors import BackendError, ImageError, StartError
+from tmppool.errors import BackendError, ImageError, StartError, TakenError
 from tmppool.pool_settings import DEFAULT_IMAGE
 from tmppool.upstream import Upstream
 
@@ -189,7 +189,7 @@ class TestOnTheEngine:
                 await container.rename(new)
             (listed,) = await asked.list()
             assert listed.is_given
-            await asked.give(KEY)
+        await backend.give(KEY)
         assert (await container.show())["Name"] == f"/{given_name(spec(), KEY)}"
         await container.rename(new)
         await asked.stop(KEY)
@@ -221,11 +221,44 @@ class TestOnTheEngine:
             return found
 
         monkeypatch.setattr(engine, "containers", false)
-        with capture_logs() as logs:
-            assert await backend.list() == []
-        assert [line["event"] for line in logs] == ["remains.cleanup_failed"]
+        assert [item.key for item in await backend.list()] == [KEY]
         async with Upstream(running) as upstream:
             assert await upstream.answers()
+
+    async def test_one_that_a_false_list_lacks_is_found_by_its_names(
+        self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = await site.make()
+        await backend.start(KEY)
+        await backend.start(OTHER)
+        await backend.give(OTHER)
+
+        async def nothing(*_about: object) -> list[object]:
+            return []
+
+        monkeypatch.setattr(engine, "containers", nothing)
+        for asked in (backend, await site.make()):
+            assert await asked.list() == []
+            found = await asked.list([KEY, OTHER, "c" * 22])
+            assert {item.key: item.is_given for item in found} == {KEY: False, OTHER: True}
+
+    async def test_one_that_was_started_anew_is_over(self, site: DockerSite) -> None:
+        backend = await site.make()
+        await backend.start(KEY)
+        container = site.docker.containers.container(container_name(spec(), KEY))
+        await container.restart(timeout=0)
+        assert await backend.list([KEY]) == []
+        (listed,) = await (await site.make()).list()
+        assert listed.key == KEY
+
+    async def test_of_two_services_one_gives_a_notebook_away(self, site: DockerSite) -> None:
+        one, other = await site.make(), await site.make()
+        await one.start(KEY)
+        await other.list()
+        await one.give(KEY)
+        await one.give(KEY)
+        with pytest.raises(TakenError):
+            await other.give(KEY)
 
     async def test_a_stopped_notebook_holds_no_descriptor(self, site: DockerSite) -> None:
         backend = await site.make()

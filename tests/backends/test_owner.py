@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from tmppool.backends import births, engine
 from tmppool.backends.container import owner_name
 from tmppool.backends.owner import Holder, Owner, is_over, this_process
-from tmppool.errors import BackendError, ConfigError, ImageError
+from tmppool.errors import ConfigError
 from tmppool.pool_settings import DEFAULT_IMAGE
 
 ME = Holder("here", "boot-1", "pid:[1]", 100, "boot-1 5000", "/state", "8:100")
@@ -132,7 +132,8 @@ async def test_one_that_was_killed_is_followed_at_once_also_by_many(docker: aiod
 
 @pytest.mark.engine
 async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodocker.Docker, me: Holder) -> None:
-    one = owner(me)
+    ended: list[str] = []
+    one = Owner(SERVICE, DEFAULT_IMAGE, me, lambda: ended.append("one"))
     await one.take()
     await one.keep()
     await engine.remove(docker, owner_name(SERVICE))
@@ -142,10 +143,14 @@ async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodo
     await engine.remove(docker, owner_name(SERVICE))
     other = owner(replace(me, state="/other"))
     await other.take()
+    assert ended == []
     with capture_logs() as logs:
         await one.keep()
+        await one.keep()
     assert [(line["event"], line["log_level"]) for line in logs] == [("owner.lost", "error")]
-    await one.close()
+    assert ended == ["one"]
+    with pytest.raises(ConfigError, match="runs already on this engine"):
+        await one.close()
     assert await kept(docker)  # it is the other one's
     await other.close()
 
@@ -163,7 +168,7 @@ async def test_a_container_of_that_name_that_says_nothing_is_left_alone(docker: 
 @pytest.mark.engine
 async def test_an_image_that_is_not_there_is_told(docker: aiodocker.Docker, me: Holder) -> None:
     one = owner(me, "nobody/has:this")
-    with pytest.raises(ImageError, match="is not on the engine"):
+    with pytest.raises(ConfigError, match="is not on the engine"):
         await one.take()
     await one.close()
 
@@ -173,12 +178,13 @@ async def test_without_an_engine_it_cannot_be_taken_and_is_left_without_a_traceb
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     one = owner(me)
-    with pytest.raises(BackendError):
+    with pytest.raises(ConfigError, match="did not answer"):
         await one.take()
     with capture_logs() as logs:
         await one.keep()
         await one.close()
-    assert [line["event"] for line in logs] == ["owner.lost", "owner.left_behind"]
+    assert not one.is_lost
+    assert [line["event"] for line in logs] == ["owner.unknown", "owner.left_behind"]
 
 
 async def test_one_that_was_never_taken_is_closed_for_nothing(me: Holder) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -318,7 +318,11 @@ class StrangerBackend:
     async def stop(self, key: str) -> None:
         self._running.pop(key, None)
 
-    async def list(self) -> list[Running]:
+    async def give(self, key: str) -> None:
+        pass
+
+    async def list(self, known: Collection[str] = ()) -> list[Running]:
+        del known
         return list(self._running.values())
 
     async def deaths(self) -> AsyncIterator[str | None]:

@@ -8,7 +8,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from tests.web.guests import Place, eventually
-from tmppool.errors import BackendError
+from tmppool.errors import BackendError, TakenError
 from tmppool.notebook import State
 from tmppool.proxy.forwarded import Client, networks
 from tmppool.web.site import Site, visitor_id
@@ -130,12 +130,16 @@ def test_a_cookie_is_out_of_reach_of_scripts_and_other_sites(url: str, name: str
 # Giving away
 
 
-async def test_nobody_enters_before_it_is_written_that_the_notebook_is_given_away(place: Place) -> None:
-    """Neither the ledger's file nor the backend takes it: after a restart it would look like a warm one."""
+@pytest.mark.parametrize("is_durable", [True, False])
+async def test_nobody_enters_before_the_backend_has_noted_that_the_notebook_is_given_away(
+    place: Place,
+    is_durable: bool,  # noqa: FBT001
+) -> None:
+    """The ledger alone does not do: it may be lost, and the notebook would look like a warm one."""
     (pool,) = place.site.pools
-    ledger = place.site.ledger
     backend = place.backend
-    ledger._path = None
+    if not is_durable:
+        place.site.ledger._path = None
     taken = set()
 
     async def refuse(key: str) -> None:
@@ -155,12 +159,31 @@ async def test_nobody_enters_before_it_is_written_that_the_notebook_is_given_awa
     assert backend.given == {answer.json["url"].split("/")[2]}
 
 
-@pytest.mark.parametrize("what", ["the file", "the backend"])
-async def test_one_of_the_two_is_enough(place: Place, what: str) -> None:
-    if what == "the backend":
-        place.site.ledger._path = None
-    else:
-        place.backend.is_ill = True
+async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place) -> None:
+    (pool,) = place.site.pools
+    pool.illness = "the engine is away"
     answer = await place.program().ask("POST", "/api/spawn")
-    place.backend.is_ill = False
-    assert answer.status == 200
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+    assert pool.count(State.WARM) == 4
+    pool.illness = ""
+    assert (await place.program().ask("POST", "/api/spawn")).status == 200
+
+
+async def test_one_that_another_service_gave_away_is_left_alone(place: Place) -> None:
+    (pool,) = place.site.pools
+    backend = place.backend
+    taken = set()
+
+    async def be_late(key: str) -> None:
+        taken.add(key)
+        raise TakenError("another service was first")
+
+    give, backend.give = backend.give, be_late
+    answer = await place.program().ask("POST", "/api/spawn")
+    assert answer.status == 503
+    (key,) = taken
+    assert key not in pool
+    assert key in backend.notebooks
+    assert backend.stopped == []
+    backend.give = give
+    assert (await place.program().ask("POST", "/api/spawn")).json["url"] != f"/user/{key}/"

@@ -1,6 +1,6 @@
 """The seam: seven verbs, values in, values out, recovery included."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -77,14 +77,18 @@ class Backend(Protocol):
         """Note where the notebook itself lives that it was given away; ``Running.is_given`` tells it from then on.
 
         The ledger says so too, and more. But a ledger can be lost, or an older one restored, and a notebook that was
-        given away must not look like a warm one then. To note it twice is to note it.
+        given away must not look like a warm one then. To note it twice is to note it. Raises TakenError when another
+        service was first.
         """
 
     async def stop(self, key: str) -> None:
         """End it and all it left: processes, files, descriptors. Gone already is success."""
 
-    async def list(self) -> list[Running]:
-        """Return what runs and is ours by label: the ground truth."""
+    async def list(self, known: Collection[str] = ()) -> list[Running]:
+        """Return what runs and is ours by label: the ground truth.
+
+        ``known``: keys that are looked for one by one where the list lacks them, for it may be false.
+        """
 
     def deaths(self) -> AsyncIterator[str | None]:
         """Yield the keys of notebooks that ended by themselves, for as long as the backend is open.

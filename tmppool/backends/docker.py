@@ -7,7 +7,7 @@ its address; after it has been given away the service never execs, copies or att
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,7 @@ from tmppool.backends.container import (
     token_of,
 )
 from tmppool.backends.netns import require_permission
-from tmppool.errors import BackendError, StartError
+from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.running import Running
 from tmppool.tasks import spawn
 from tmppool.upstream import Upstream
@@ -59,6 +59,7 @@ class DockerBackend:
         self._profile = ""
         self._reached: dict[str, reach.Reach] = {}
         self._ids: dict[str, str] = {}  # of the containers: a name may change
+        self._given: frozenset[str] = frozenset()  # what this process has given, or tried to
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
 
@@ -115,7 +116,10 @@ class DockerBackend:
             uids.give_back(container_name(self._spec, key))
 
     async def give(self, key: str) -> None:
-        await engine.rename(self.docker, self._named(key), given_name(self._spec, key))
+        is_first, self._given = key not in self._given, self._given | {key}
+        was_renamed = await engine.rename(self.docker, self._named(key), given_name(self._spec, key))
+        if is_first and not was_renamed:
+            raise TakenError("a container was given away by another service of this name")
 
     async def stop(self, key: str) -> None:
         self._let_go(key)
@@ -123,24 +127,21 @@ class DockerBackend:
         try:
             await engine.remove(self.docker, self._named(key))
             self._ids.pop(key, None)
+            self._given -= {key}
         finally:
             self._stopping.discard(key)
 
-    async def list(self) -> list[Running]:
+    async def list(self, known: Collection[str] = ()) -> list[Running]:
         busy = self._busy  # what the engine says of these may be over before it is read
         found = await engine.containers(self.docker, _ours(self._spec))
-        running = []
+        entries: list[Running | None] = []
         for container in found:
             key = container["Labels"].get(KEY_LABEL, "")
-            if key in busy | self._busy:
-                continue
-            if container["State"] in _RUNS:
-                entry = await self._recover(key, container.id)
-                if entry is not None:
-                    running.append(entry)
-            elif container["State"] != "removing":
-                await self._clear_away(key, container.id)
-        return running
+            if key not in busy | self._busy and not await self._is_over(key, container.id, container["State"]):
+                entries.append(await self._recover(key, container.id))
+        missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
+        entries += [await self._look_for(key) for key in missing]
+        return [entry for entry in entries if entry is not None]
 
     async def deaths(self) -> AsyncIterator[str | None]:
         async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL):
@@ -230,15 +231,19 @@ class DockerBackend:
         except BackendError as error:
             _log.warning("start.cleanup_failed", error=str(error))
 
-    async def _clear_away(self, key: str, container_id: str) -> None:
-        """It died while no service looked: only its remains are left, if the engine still says so when it is asked."""
+    async def _is_over(self, key: str, container_id: str, state: str) -> bool:
+        """Whether a container in this state has ended; remains of one that died while no service looked are removed."""
+        if state in _RUNS or state == "removing":
+            return state == "removing"
         try:
-            await engine.remove_ended(self.docker, container_id)
+            if not await engine.remove_ended(self.docker, container_id):
+                return False
         except BackendError as error:
             _log.warning("remains.cleanup_failed", error=str(error))
-            return
+            return True
         self._let_go(key)
         self._ids.pop(key, None)
+        return True
 
     def _let_go(self, key: str) -> None:
         held = self._reached.pop(key, None)
@@ -250,6 +255,8 @@ class DockerBackend:
     async def _recover(self, key: str, container_id: str) -> Running | None:
         try:
             shown = await reach.show(self.docker, container_id)
+            if key in self._reached and self._reached[key].pid != shown["State"]["Pid"]:
+                return None  # it was started anew: what was in it is over
             if key not in self._reached:
                 found = await reach.find(self.docker, container_id, self._spec.port)
                 if self._reached.setdefault(key, found) is not found:
@@ -269,6 +276,18 @@ class DockerBackend:
             is_current=has_profile(shown, self._profile),
             is_given=is_given(self._spec, key, shown),
         )
+
+    async def _look_for(self, key: str) -> Running | None:
+        """Ask for one container by its names, where a list lacks it."""
+        for name in (given_name(self._spec, key), container_name(self._spec, key)):
+            try:
+                shown = await reach.show(self.docker, name)
+            except reach.GoneError:
+                continue
+            wanted = {**labels(self._spec), KEY_LABEL: key}.items()
+            if shown["State"]["Running"] and wanted <= (shown["Config"].get("Labels") or {}).items():
+                return await self._recover(key, shown["Id"])
+        return None
 
     def _named(self, key: str) -> str:
         """Return what the engine knows the container by; before its id is known, the name that it was made with."""

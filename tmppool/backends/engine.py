@@ -109,15 +109,16 @@ async def create(docker: aiodocker.Docker, name: str, config: dict[str, Any]) ->
     return await completed(work, "create a container")
 
 
-async def rename(docker: aiodocker.Docker, name: str, new: str) -> None:
-    """Give a container another name, which it may have already. Raises BackendError."""
+async def rename(docker: aiodocker.Docker, name: str, new: str) -> bool:
+    """Give a container another name; returns False when it had that already. Raises BackendError."""
     container = docker.containers.container(name)
     try:
         await call("rename a container", container.rename(new), RENAME_TIMEOUT, (NOT_FOUND, CONFLICT, _BAD_PARAMETER))
     except aiodocker.DockerError as error:
         if error.status != NOT_FOUND and await _is_called(container, new):
-            return
+            return False
         raise BackendError(f"the engine could not rename a container: {_one_line(error.message)}") from error
+    return True
 
 
 async def _is_called(container: DockerContainer, name: str) -> bool:
@@ -128,17 +129,18 @@ async def _is_called(container: DockerContainer, name: str) -> bool:
     return bool(shown["Name"] == f"/{name}")
 
 
-async def remove_ended(docker: aiodocker.Docker, name: str) -> None:
-    """Remove a container that does not run; one that does, paused ones among them, the engine keeps.
+async def remove_ended(docker: aiodocker.Docker, name: str) -> bool:
+    """Remove a container that does not run; returns False for one that does, paused ones among them.
 
-    Raises BackendError.
+    The engine itself looks once more (ContainerDelete without force). Raises BackendError.
     """
     container = docker.containers.container(name)
     try:
         await call("remove a container", container.delete(force=False, v=True), DELETE_TIMEOUT)
     except aiodocker.DockerError as error:
-        if error.status != NOT_FOUND:
-            raise BackendError(f"the engine keeps a container: {_one_line(error.message)}") from error
+        if error.status == CONFLICT:
+            return False
+    return True
 
 
 async def remove(docker: aiodocker.Docker, name: str) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -73,9 +74,14 @@ def is_over(holder: Holder, me: Holder, birth: str | None, *, is_local: bool) ->
 
 
 class Owner:
-    """The ownership of all pools of one service. ``image`` is any that the engine has: no container is without."""
+    """The ownership of all pools of one service. ``lost`` is called when it has become another's.
 
-    def __init__(self, service: str, image: str, me: Holder) -> None:
+    ``image`` is any that the engine has: no container is without.
+    """
+
+    def __init__(self, service: str, image: str, me: Holder, lost: Callable[[], None] = lambda: None) -> None:
+        self.is_lost = False
+        self._lost = lost
         self._name = owner_name(service)
         self._service = service
         self._image = image
@@ -83,23 +89,39 @@ class Owner:
         self._docker: aiodocker.Docker | None = None
 
     async def take(self) -> None:
-        """Become the owner. Raises ConfigError when another one lives; BackendError; ImageError."""
-        self._docker = engine.connect()
-        await opening.inspect_image(self._docker, self._image)
-        await self._take(self._docker)
+        """Become the owner. Raises ConfigError when another one lives, or the engine refuses."""
+        try:
+            self._docker = engine.connect()
+            await opening.inspect_image(self._docker, self._image)
+            await self._take(self._docker)
+        except (BackendError, ImageError) as error:
+            raise ConfigError(str(error)) from error
 
     async def keep(self) -> None:
-        """Take it again if it is gone: whoever clears containers away that do not run takes it along."""
+        """Take it again if it is gone: whoever clears containers away that do not run takes it along.
+
+        If another service was quicker, it is lost, and that service has taken over what runs.
+        """
         assert self._docker is not None, "take() comes first"
         try:
             await self._take(self._docker)
-        except (BackendError, ConfigError, ImageError) as error:
-            _log.error("owner.lost", error=str(error))
+        except ConfigError as error:
+            if not self.is_lost:
+                self.is_lost = True
+                _log.error(
+                    "owner.lost", error=str(error), message="this service ends, and leaves what runs to that one"
+                )
+                self._lost()
+        except (BackendError, ImageError) as error:
+            _log.warning("owner.unknown", error=str(error))
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Let go of it. Raises ConfigError when it was lost."""
         if self._docker is None:
             return
+        if self.is_lost:
+            await self._docker.close()
+            raise ConfigError(self._refusal(None))
         try:
             found = await self._find(self._docker)
             if found is not None and found[1] == self._me:

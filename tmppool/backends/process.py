@@ -10,17 +10,15 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from tmppool.backends import families
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
 from tmppool.backends.births import born
 from tmppool.errors import BackendError, StartError
@@ -28,14 +26,11 @@ from tmppool.running import Dial, Running, digest
 from tmppool.tasks import completed, spawn
 from tmppool.upstream import Upstream
 
-_MARK = "TMPPOOL_NOTEBOOK"
 _FACTS = "notebook.json"
 _FACT_TYPES = {"key": str, "pid": int, "born": str, "port": int, "token": str, "created_at": float}
 _LOG = "notebook.log"
 _GIVEN = "given"  # a file of this name: it was given away
 _LOG_TAIL = 4096  # bytes
-_KILL_ROUNDS = 250  # looks until no process of a notebook is left
-_KILL_PAUSE = 0.02  # seconds between two looks
 # No pop-up that asks about news (JupyterLab documentation, "Announcements"); our image has the same setting.
 _PAGE_CONFIG = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 _LANDING = "/notebooks/welcome.ipynb"
@@ -113,7 +108,7 @@ class ProcessBackend:
         home = self._root / digest(key)
         child = self._children.pop(key, None)
         leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
-        if not await asyncio.to_thread(_kill_all, digest(key), leader):
+        if not await asyncio.to_thread(families.end, digest(key), leader):
             raise BackendError("a notebook's processes did not end")
         if child is not None:
             await child.wait()
@@ -121,7 +116,8 @@ class ProcessBackend:
         if await asyncio.to_thread(home.exists):
             raise BackendError(f"{home} could not be removed")
 
-    async def list(self) -> list[Running]:
+    async def list(self, known: Collection[str] = ()) -> list[Running]:
+        del known  # nobody but the kernel is asked
         running = []
         for facts, is_alive, is_given in await asyncio.to_thread(_read_facts, self._root):
             key = facts["key"]
@@ -163,6 +159,7 @@ class ProcessBackend:
         log = await completed(asyncio.to_thread((home / _LOG).open, "wb"), "open a log")
         with log:
             return await asyncio.create_subprocess_exec(
+                *families.BEGIN,
                 "/bin/sh",
                 "-c",
                 command,
@@ -184,7 +181,7 @@ class ProcessBackend:
             "JUPYTER_TOKEN": token,
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
-            _MARK: digest(key),
+            families.MARK: digest(key),
         }
         if self._paths.config is not None:
             mine["JUPYTER_CONFIG_PATH"] = str(self._paths.config)
@@ -256,33 +253,6 @@ def _leader(home: Path) -> int | None:
     """Return the process that a notebook was started as, unless its number belongs to another one by now."""
     alive = (facts for facts, is_alive, _ in _read_facts(home.parent) if is_alive)
     return next((int(facts["pid"]) for facts in alive if digest(facts["key"]) == home.name), None)
-
-
-def _kill_all(mark: str, leader: int | None) -> bool:
-    """Kill every process of a notebook, until none is left; returns whether that was reached."""
-    for _ in range(_KILL_ROUNDS):
-        found = [process for process in psutil.process_iter() if _belongs(process, mark, leader)]
-        if not found:
-            return True
-        for process in found:
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.Error:
-                continue
-        # Not psutil.wait_procs: it would take the exit status that the event loop waits for.
-        time.sleep(_KILL_PAUSE)  # noqa: TID251 - in a thread
-    return False
-
-
-def _belongs(process: psutil.Process, mark: str, leader: int | None) -> bool:
-    """Whether it carries the mark or is in the leader's session: one may be cleared, the other left, hardly both."""
-    try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        is_in_session = leader is not None and os.getsid(process.pid) == leader
-        return is_in_session or bool(process.environ().get(_MARK) == mark)
-    except (psutil.Error, OSError):
-        return False
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -26,10 +26,14 @@ class GoneError(BackendError):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What it takes to connect to a container; ``namespace`` is held open until this is closed."""
+    """What it takes to connect to a container; ``namespace`` is held open until this is closed.
+
+    ``pid`` is that of the container's first process: one that was started anew has another.
+    """
 
     dial: Dial
     namespace: NetworkNamespace | None = None
+    pid: int = 0
 
     def close(self) -> None:
         if self.namespace is not None:
@@ -50,9 +54,10 @@ async def find(docker: aiodocker.Docker, container_id: str, port: int) -> Reach:
     shown = await show(docker, container_id)
     network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the settings'
     if network != "none":
-        return Reach(Dial(shown["NetworkSettings"]["Networks"][network]["IPAddress"], port))
+        dial = Dial(shown["NetworkSettings"]["Networks"][network]["IPAddress"], port)
+        return Reach(dial, pid=shown["State"]["Pid"])
     namespace = await _namespace(docker, shown, container_id)
-    return Reach(Dial("127.0.0.1", port, namespace.socket), namespace)
+    return Reach(Dial("127.0.0.1", port, namespace.socket), namespace, shown["State"]["Pid"])
 
 
 async def _namespace(docker: aiodocker.Docker, shown: dict[str, Any], container_id: str) -> NetworkNamespace:

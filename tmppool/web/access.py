@@ -25,6 +25,7 @@ from tmppool.running import digest
 _SIZE = 16  # bytes of a token
 _KNOWN = 8192  # notebooks
 _NAME = "token="
+_MAX_TOKENS = 8
 
 
 class Role(StrEnum):
@@ -85,7 +86,8 @@ def admits(notebook: Notebook, sent: Sent) -> Access | None:
         start = 0
         while start := line.find(keys.cookie, start) + 1:
             start += len(keys.cookie) - 1
-            role = keys.role(line[start:].partition(b";")[0].rstrip())
+            end = line.find(b";", start)
+            role = keys.role(line[start : end if end >= 0 else None].rstrip())
             if role is not None:
                 return _OWNER if role is Role.OWNER else _GUEST
     return None
@@ -107,11 +109,11 @@ def token_of(notebook: Notebook, role: Role) -> str:
 
 
 def tokens_in(query: str) -> list[str]:
-    """Return what a target, or its query, holds as ``token``."""
+    """Return what a target, or its query, holds as ``token``: the first few, for each of them costs a comparison."""
     if _NAME not in query:
         return []
     pairs = query.partition("?")[2].split("&")
-    return [pair.removeprefix(_NAME) for pair in pairs if pair.startswith(_NAME)]
+    return [pair.removeprefix(_NAME) for pair in pairs if pair.startswith(_NAME)][:_MAX_TOKENS]
 
 
 def without_token(target: str) -> str:

@@ -77,7 +77,8 @@ class Entry:
         if role is None and (robots.is_ahead(request.headers) or robots.is_crawler(request.headers)):
             raise web.HTTPServiceUnavailable(text="This link is not opened before somebody looks at it.")
         if role is None and may is None:
-            if not any(self._handoffs.redeem(ticket, notebook.key) for ticket in access.tokens_in(request.raw_path)):
+            tickets = [] if self._site.domain is None else access.tokens_in(request.raw_path)
+            if not any(self._handoffs.redeem(ticket, notebook.key) for ticket in tickets):
                 return self.refuse(request, pool, path)
             role = Role.OWNER
         elif role is None and may is not None:
@@ -117,7 +118,9 @@ class Entry:
         """Take the cookie of a notebook that is no more from a browser that sent it."""
         is_secure = self._site.client(request).scheme == "https"
         name = access.cookie_name(key, is_secure=is_secure)
-        if name in request.cookies:
+        if any(
+            f"{name}=" in line for line in request.headers.getall("Cookie", ())
+        ):  # no parsing: it may be all a jar holds
             response.del_cookie(name, path="/", secure=is_secure, httponly=True, samesite="Lax")
 
     def _holds(self, request: web.BaseRequest, notebook: Notebook) -> bool:

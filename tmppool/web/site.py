@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from multidict import MultiMapping
 
-from tmppool.errors import BackendError, PoolEmptyError
+from tmppool.errors import BackendError, PoolEmptyError, TakenError
 from tmppool.ledger import Ledger
 from tmppool.notebook import Notebook, Reason
 from tmppool.pool import Pool
@@ -27,7 +27,8 @@ _log = structlog.get_logger("tmppool.site")
 
 NO_STORE = {"Cache-Control": "no-store"}
 _COOKIE_AGE = 7 * 86400  # seconds
-_UNWRITTEN_RETRY = 10  # seconds that a visitor is asked to wait while neither ledger nor backend can be written
+_UNMARKED = "no notebook can be given away now"
+_UNMARKED_RETRY = 10  # seconds that a visitor is asked to wait while the backend is ill
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +142,27 @@ class Site:
 
         Raises PoolEmptyError, of which PoolFullError is one.
         """
+        if pool.illness:
+            raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
         notebook = pool.assign(visitor)
-        if not await finished(self._is_written(pool, notebook)):
-            pool.reap(notebook, Reason.FAILED)
-            raise PoolEmptyError(
-                "that a notebook is given away cannot be written down now", retry_after=_UNWRITTEN_RETRY
-            )
+        if not await finished(self._is_marked(pool, notebook)):
+            raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
         if document is not None and notebook.upstream is not None:
             spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
         return notebook
 
-    async def _is_written(self, pool: Pool, notebook: Notebook) -> bool:
-        """Whether the ledger's file or the backend knows that this one is given away: else a restart would not."""
+    async def _is_marked(self, pool: Pool, notebook: Notebook) -> bool:
+        """Whether the backend knows that this one is given away, for no ledger may be what that rests on."""
         await self.ledger.flush()
-        return await pool.marks.is_set(notebook) or self.ledger.is_durable
+        try:
+            is_marked = await pool.marks.is_set(notebook)
+        except TakenError as error:
+            _log.error("notebook.taken", pool=pool.name, notebook=notebook.id, error=str(error))
+            pool.leave(notebook)
+            return False
+        if not is_marked:
+            pool.reap(notebook, Reason.FAILED)
+        return is_marked
 
     async def bind(self, notebook: Notebook, visitor: str) -> None:
         """Make this visitor the notebook's owner, and write that down."""

@@ -1,0 +1,113 @@
+"""However a process leaves those it comes from, it ends with them."""
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tmppool.backends import families
+
+WAYS = {
+    "a child": "subprocess.Popen(SLEEP)",
+    "a session of its own": "subprocess.Popen(SLEEP, start_new_session=True)",
+    "no environment": "subprocess.Popen(SLEEP, env={})",
+    "neither": "subprocess.Popen(SLEEP, env={}, start_new_session=True)",
+    "a daemon": "os.fork() or (os.setsid(), os.fork() and os._exit(0), os.execve('/bin/sleep', SLEEP, {}))",
+    "a daemon of a daemon": (
+        "os.fork() or (os.setsid(), os.fork() and os._exit(0), os.setsid(), os.fork() and os._exit(0),"
+        " os.execve('/bin/sleep', SLEEP, {}))"
+    ),
+    "nohup in a shell": "subprocess.run(['/bin/sh', '-c', 'env -i nohup sleep ' + SLEEP[1] + ' >/dev/null 2>&1 &'])",
+    "a child of one that ended": "subprocess.run([sys.executable, '-c', f'import subprocess; subprocess.Popen({SLEEP}, env={{}})'])",
+}
+
+
+@pytest.fixture
+def number() -> Iterator[str]:
+    """Seconds that nobody else sleeps."""
+    found = str(10_000_000 + secrets.randbelow(80_000_000))
+    yield found
+    for process in sleepers(found):
+        process.kill()
+
+
+def sleepers(number: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cmdline()[:2] == ["sleep", number] and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def until(is_so: object) -> None:
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def begin(number: str, *ways: str) -> subprocess.Popen[bytes]:
+    """A leader that has begun a sleeper in each of these ways, and waits."""
+    code = f"import os, subprocess, sys, time\nSLEEP = ['sleep', '{number}']\n" + "\n".join(WAYS[way] for way in ways)
+    return subprocess.Popen(
+        [*families.BEGIN, "/bin/sh", "-c", f'{sys.executable} -c "$CODE"; sleep {number}'],
+        env={**os.environ, families.MARK: f"mark-{number}", "CODE": code},
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whoever_leaves_ends_with_the_others(way: str, number: str) -> None:
+    with begin(number, way) as leader:
+        until(lambda: len(sleepers(number)) == 2)
+        assert families.end(f"mark-{number}", leader.pid)
+        assert sleepers(number) == []
+        leader.wait()
+
+
+def test_all_of_them_together_and_nobody_else(number: str) -> None:
+    with (
+        begin(number, *WAYS) as leader,
+        subprocess.Popen(["sleep", "600"]) as other,
+        subprocess.Popen(["sleep", "600"], env={families.MARK: "another"}, start_new_session=True) as stranger,
+    ):
+        until(lambda: len(sleepers(number)) == len(WAYS) + 1)
+        assert families.end(f"mark-{number}", leader.pid)
+        assert sleepers(number) == []
+        assert (other.poll(), stranger.poll()) == (None, None)
+        other.kill()
+        stranger.kill()
+        leader.wait()
+
+
+def test_of_a_leader_that_has_died_the_marks_and_sessions_are_left(number: str) -> None:
+    with begin(number, "a child", "a session of its own") as leader:
+        until(lambda: len(sleepers(number)) == 3)
+        leader.kill()
+        leader.wait()
+        assert families.end(f"mark-{number}", leader.pid)
+        assert sleepers(number) == []
+
+
+def test_nobody_is_left_of_nobody() -> None:
+    assert families.end("no-such-mark", None)
+    assert families.members("no-such-mark", None) == {}
+
+
+async def test_the_words_before_a_command_change_nothing_for_it(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *families.BEGIN, "/bin/sh", "-c", 'echo "$0 $HOME"; exit 3',
+        env={"HOME": "/somewhere"}, stdout=asyncio.subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    said, _ = await child.communicate()
+    assert (child.returncode, said) == (3, b"/bin/sh /somewhere\n")
