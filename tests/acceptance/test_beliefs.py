@@ -240,3 +240,29 @@ async def test_a_second_service_of_one_name_on_one_engine_is_refused_and_follows
         await one.start(warm=1)
         assert await answers(taken) == 200
     assert await docker("ps", "-aq", "--filter", f"label=tmppool.service={one.name}") == ""
+
+
+async def test_a_service_whose_ownership_is_cleared_away_takes_it_again_or_ends_and_leaves_what_runs(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, "docker", "--pool-size=2", "--warm=1", "--on-exit=stop") as service:
+        owner = f"tmppool-{service.name}-owner"
+        taken = await service.spawn()
+        await service.until(lambda stats: stats["warm"] == 1)
+        before = await containers(service)
+        await docker("rm", owner)
+        async with asyncio.timeout(20):
+            while await docker("ps", "-aq", "--filter", f"name=^/{owner}$") == "":
+                await asyncio.sleep(0.1)
+        assert await answers(taken) == 200
+
+        await docker("rm", owner)
+        await docker("create", f"--name={owner}", IMAGE)  # as another service that was quicker
+        assert service.process is not None
+        assert await asyncio.wait_for(service.process.wait(), 60) == 2
+        assert f"a service called '{service.name}' runs already on this engine" in service.log.splitlines()[-1]
+        assert await containers(service) == before
+        await docker("rm", owner)
+        service.options.append("--on-exit=keep")
+        await service.start(warm=1)
+        assert await answers(taken) == 200

@@ -201,4 +201,4 @@ def test_no_query_keeps_a_token_nor_loses_anything_else(pairs: list[str]) -> Non
     assert access.tokens_in(rest) == []
     kept = [pair for pair in query.split("&") if not pair.startswith("token=")]
     assert rest == (f"/p?{'&'.join(kept)}" if kept else "/p")
-    assert len(access.tokens_in(f"/p?{query}")) == len(query.split("&")) - len(kept)
+    assert len(access.tokens_in(f"/p?{query}")) == min(8, len(query.split("&")) - len(kept))

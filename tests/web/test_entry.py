@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import pytest
@@ -312,3 +313,38 @@ async def test_a_guests_tunnel_is_closed_with_the_notebook_too(place: Place) -> 
         await owner.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
         assert (await socket.receive(PATIENCE)).type.name in ("CLOSE", "CLOSED", "ERROR")
     await eventually(lambda: key not in place.backend.notebooks)
+
+
+async def test_an_owner_whose_browser_holds_hundreds_that_look_like_ours_is_let_in(place: Place) -> None:
+    """A page in a notebook can set as many as two jars hold, in names and values that are like ours."""
+    person = place.person()
+    key = await person.start("/lab")
+    mine = "; ".join(f"{name}={value}" for name, value in person.cookies().items())
+    tossed = "; ".join(f"tmppool-{number:010}={'x' * 32}" for number in range(350))
+    other = place.person(Cookie=f"{tossed}; {mine}")
+    assert (await other.get(f"/user/{key}/lab")).status == 200
+    assert f"/user/{key}/" in (await other.get("/")).location
+    assert (await other.get(f"/session/{key}")).status == 200
+
+
+async def test_what_a_dead_address_costs_does_not_grow_with_the_jar(place: Place) -> None:
+    person = place.person(Cookie="a=b;" * 4000)
+
+    async def cost(path: str) -> float:
+        began = time.process_time()
+        for _ in range(20):
+            assert (await person.get(path)).status == 404
+        return time.process_time() - began
+
+    await cost("/user/" + "x" * 22 + "/lab")
+    assert await cost("/user/" + "x" * 22 + "/lab") < 4 * await cost("/nowhere") + 0.05
+
+
+async def test_of_many_tokens_the_first_few_are_looked_at(place: Place) -> None:
+    taken = (await place.program().post("/api/spawn")).json
+    assert (
+        await place.stranger().get(f"{taken['url']}api?" + "token=a&" * 7 + f"token={taken['token']}")
+    ).status == 200
+    assert (
+        await place.stranger().get(f"{taken['url']}api?" + "token=a&" * 8 + f"token={taken['token']}")
+    ).status == 403

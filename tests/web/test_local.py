@@ -26,7 +26,7 @@ OPEN = {
 """What is answered without the secret: it tells nothing, or asks for a notebook's own secret."""
 
 SERVED = served(application(routes.public))
-LOCKED = "To use this service open the URL that ./start-tmpnb printed: it ends in the token that is asked for here."
+LOCKED = "This service is for whoever started it: open the URL that ./start-tmpnb printed, which ends in a token."
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Notebooks as ordinary processes of this machine: the embedded default where no engine answers.
 
 This isolates nothing: a visitor's code runs as the service's own user. Hence loopback only, and every page says so.
-Each notebook has a private directory (home, temporary files, log) and a session of its own; a variable in its
-environment marks every process that descends from it, also those that left the session, as kernels do.
+Each notebook has a private directory (home, temporary files, log), and its processes are a family, which ends as one.
 """
 
 import asyncio

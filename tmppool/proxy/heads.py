@@ -17,6 +17,7 @@ from tmppool.proxy.wire import (
 )
 
 MAX_WITH_COOKIES = 2**20  # bytes of a head as it comes: a browser's whole jar for one domain, and some more
+MAX_OWN_COOKIES = 32 * 1024  # bytes of those that look like ours; a page can set some 360 of 60 bytes, in two jars
 MAX_EMPTY_LINES = 4  # before a request; RFC 9112 section 2.2 asks for one at least
 SWITCHING = 101
 _MAX_INTERIM = 8  # 1xx responses before an answer
@@ -93,6 +94,7 @@ class _Thinner:
     def __init__(self) -> None:
         self.kept = bytearray()
         self._size = 0
+        self._ours = 0
         self._tail = b""
         self._is_cookie = False
         self._has_ours = False
@@ -122,7 +124,7 @@ class _Thinner:
         if rest is None:
             self._tail = self._tail or data[at:]
         self._size += len(data) if rest is None else at
-        if len(self.kept) > MAX_REQUEST_HEAD or self._size > MAX_WITH_COOKIES:
+        if len(self.kept) - self._ours > MAX_REQUEST_HEAD or self._size > MAX_WITH_COOKIES:
             is_target = len(self.kept.partition(b"\r\n")[0]) > MAX_REQUEST_HEAD // 2
             raise BadMessageError("head too long", 414 if is_target else 431)
         return rest
@@ -159,7 +161,11 @@ class _Thinner:
         if found is None:
             raise BadMessageError("not a request head")
         for pair in found:
-            self.kept += (b"; " if self._has_ours else b"\r\nCookie: ") + pair
+            text = (b"; " if self._has_ours else b"\r\nCookie: ") + pair
+            if self._ours + len(text) > MAX_OWN_COOKIES:
+                return
+            self.kept += text
+            self._ours += len(text)
             self._has_ours = True
 
 

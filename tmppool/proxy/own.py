@@ -11,6 +11,7 @@ from aiohttp import web
 
 from tmppool.proxy import wire
 from tmppool.proxy.body import LAST_CHUNK, UNLIMITED, Allowance, Body, chunk
+from tmppool.proxy.heads import MAX_OWN_COOKIES
 
 MAX_BODY = 64 * 1024  # bytes: our own forms have less than one
 NOT_TAKEN = "This request is not one that this service takes."
@@ -25,7 +26,7 @@ class OwnRequests(web.RequestHandler):
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         no_log: Any = None  # aiohttp's access log would hold addresses and keys
-        most = wire.MAX_REQUEST_HEAD  # aiohttp's own refusal would quote the request
+        most = wire.MAX_REQUEST_HEAD + MAX_OWN_COOKIES  # aiohttp's own refusal would quote the request
         super().__init__(
             server, loop=loop, keepalive_timeout=_FOREVER, access_log=no_log, max_line_size=most, max_field_size=most,
             auto_decompress=False,

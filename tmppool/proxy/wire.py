@@ -96,10 +96,10 @@ def parse_request(head: bytes) -> Request:
     method, target, minor, block = found.groups()
     if len(target) > targets.MAX_TARGET:
         raise BadMessageError("target too long", 414)
-    if len(head) > MAX_REQUEST_HEAD:
-        raise BadMessageError("head too long", 431)
     fields = _parse_fields(block)
     first = fields.first
+    if len(head) > MAX_REQUEST_HEAD and len(head) - _size_of_cookies(fields) > MAX_REQUEST_HEAD:
+        raise BadMessageError("head too long", 431)
     host = first.get(b"host")
     if not targets.is_host(host or b"") and (minor, host) != (b"0", None):
         raise BadMessageError("no Host, or one that is none")
@@ -112,6 +112,11 @@ def parse_request(head: bytes) -> Request:
     if asked != target:
         head = b"%b %b%b" % (method, asked, head[found.end(2) :])
     return Request(head, method, asked.decode("ascii"), int(minor), fields, length, _keeps_alive(fields, minor))
+
+
+def _size_of_cookies(fields: Fields) -> int:
+    """Cookies do not count: any page of a domain can set them, and ``heads`` has left the service's own alone."""
+    return sum(len(line) for name, line in fields.lines if name == b"cookie")
 
 
 def parse_response(head: bytes) -> Response:

@@ -22,7 +22,7 @@ _SEE_OTHER, _FORBIDDEN, _MISDIRECTED = 303, 403, 421
 _LOOKS = "/static/{name}"  # the same files in every service; the refusal's page needs them
 _OPEN = frozenset({"/health", "/robots.txt", _LOOKS, "/user/{rest}"})
 _WITH_KEY = ("/session/{key}", "/api/session/{key}")
-_LOCKED = "To use this service open the URL that ./start-tmpnb printed: it ends in the token that is asked for here."
+_LOCKED = "This service is for whoever started it: open the URL that ./start-tmpnb printed, which ends in a token."
 _ELSEWHERE = "Notebooks here are processes of this machine, served at its own names only: localhost and 127.0.0.1."
 
 
@@ -55,7 +55,7 @@ class Local:
             return self._enter(request)
         if is_right or says_token(request, self._secret) or self._holds(request):
             return await handler(request)
-        return self._refuse(request, _FORBIDDEN, "For whoever started this", _LOCKED)
+        return self._refuse(request, _FORBIDDEN, "Open the printed URL", _LOCKED)
 
     def _enter(self, request: web.Request) -> web.Response:
         """Give the cookie, and send on to the same address without the secret, so that it leaves the address bar."""
