@@ -22,15 +22,17 @@ class Marks:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._first: dict[str, asyncio.Future[bool]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def set(self, notebook: Notebook) -> None:
-        """Have this notebook, which has just become somebody's, marked."""
-        first = self._first[notebook.key] = asyncio.get_running_loop().create_future()
-        task = spawn(self._set(notebook, first), f"mark {notebook.id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        notebook.on_close.add(lambda: self._forget(notebook.key))
+        """Have this notebook, which is somebody's, marked; no effect while that is under way."""
+        key = notebook.key
+        if key in self._tasks:
+            return
+        first = self._first[key] = asyncio.get_running_loop().create_future()
+        task = self._tasks[key] = spawn(self._set(notebook, first), f"mark {notebook.id}")
+        task.add_done_callback(lambda _task: self._tasks.pop(key, None))
+        notebook.on_close.add(lambda: self._forget(key))
 
     async def is_set(self, notebook: Notebook) -> bool:
         """Whether the first try has set the mark; waits for its end, at most five seconds.
@@ -44,7 +46,7 @@ class Marks:
         return first.done() and not first.cancelled() and first.result()
 
     async def close(self) -> None:
-        await finish(set(self._tasks), _PARTING)
+        await finish({*self._tasks.values()}, _PARTING)
 
     async def _set(self, notebook: Notebook, first: asyncio.Future[bool]) -> None:
         while notebook.is_live:
@@ -53,6 +55,7 @@ class Marks:
             except TakenError as error:
                 if not first.done():
                     first.set_exception(error)
+                    first.exception()  # of one that was adopted nobody asks
                 return
             except BackendError as error:
                 if not first.done():
