@@ -121,8 +121,9 @@ class Service:
         self._begun = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tmppool", *self.options, *more, stdout=log, stderr=log, cwd=ROOT, env=self.env
-            )
+                sys.executable, "-m", "tmppool", *self.options, *more, stdout=log, stderr=log, cwd=ROOT, env=self.env,
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where the tests run by nohup
+            )  # fmt: skip
         return self.process
 
     async def start(self, *, warm: int = 1, within: float = 60) -> None:
