@@ -116,6 +116,31 @@ async def test_one_that_is_silent_but_still_listed_keeps_its_visitor(pool: Facto
     assert warm.state is not State.WARM  # nobody's: another one is better
 
 
+async def test_one_that_dies_while_it_is_found_out_that_it_had_not_is_not_given_away(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (notebook,) = main
+    reconciler = Reconciler(main)
+    genuine, asked = notebook.upstream.shows_life, []
+
+    async def dies_once_it_has_answered() -> bool:
+        alive = await genuine()
+        if not asked:
+            await backend._end(notebook.key)
+            reconciler.doubt(notebook.key)
+        asked.append(alive)
+        return alive
+
+    notebook.upstream.shows_life = dies_once_it_has_answered
+    reconciler.doubt(notebook.key)
+    while asked != [True, False]:
+        assert notebook.key in main.doubted
+        await asyncio.sleep(0)
+    await until(lambda: notebook.state is State.GONE)
+    assert notebook.reason is Reason.DIED
+
+
 async def test_while_the_backend_is_ill_nobody_is_lost_and_nobody_gets_a_doubtful_one(
     pool: Factory, backend: FakeBackend
 ) -> None:

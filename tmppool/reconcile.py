@@ -28,15 +28,15 @@ class Reconciler:
     def __init__(self, pool: Pool, ended: Callable[[str], Reason | None] = lambda _key: None) -> None:
         self._pool = pool
         self._ended = ended
+        self._again: set[str] = set()  # who is said to have ended since one last began to find out
         self._settling: asyncio.Task[None] | None = None
         self.name = pool.name
 
     def doubt(self, key: str) -> None:
         """The backend says that this notebook ended by itself: find out whether that is so."""
         if key in {notebook.key for notebook in self._members()}:
-            self._pool.doubted.add(key)
-            if self._settling is None or self._settling.done():
-                self._settling = self._pool.run(self._settle(), "find out what ended")
+            self._doubt(key)
+            self._begin()
 
     async def look(self) -> None:
         """Compare the table with what the backend runs. Does nothing while the backend is ill."""
@@ -44,8 +44,9 @@ class Reconciler:
         running = await self._running(())
         if running is None:
             return
-        self._pool.doubted |= known - running.keys()
-        await self._settle()
+        for key in known - running.keys():
+            self._doubt(key)
+        await asyncio.wait({self._begin()})
         for notebook in self._members():
             if notebook.is_live and notebook.key in running and running[notebook.key].is_given is False:
                 self._pool.marks.set(notebook)  # somebody has renamed it
@@ -54,6 +55,17 @@ class Reconciler:
                 await self._meet(item)
 
     # Inside
+
+    def _doubt(self, key: str) -> None:
+        """Note one more word against this notebook: what was found out before it came says nothing of it."""
+        self._again.add(key)
+        self._pool.doubted.add(key)
+
+    def _begin(self) -> asyncio.Task[None]:
+        """Return the one task that finds out."""
+        if self._settling is None or self._settling.done():
+            self._settling = self._pool.run(self._settle(), "find out what ended")
+        return self._settling
 
     def _members(self) -> Iterable[Notebook]:
         return (notebook for notebook in self._pool if notebook.state in (State.WARM, State.ASSIGNED))
@@ -74,18 +86,20 @@ class Reconciler:
         return running
 
     async def _settle(self) -> None:
-        """Go on until nobody new is doubted; whom the backend cannot tell of now waits for the next look."""
-        before: frozenset[str] = frozenset()
-        while not before.issuperset(self._pool.doubted):
-            before = frozenset(self._pool.doubted)
-            await self._find_out([notebook for notebook in self._members() if notebook.key in before])
+        """Go on while there are new words; whom the backend cannot tell of now waits for the next look."""
+        is_first = True
+        while is_first or self._again:
+            is_first = False
+            self._again.clear()
+            await self._find_out([notebook for notebook in self._members() if notebook.key in self._pool.doubted])
             self._pool.doubted &= {notebook.key for notebook in self._members()}
+            self._again &= self._pool.doubted
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
         lives = await asyncio.gather(*(_shows_life(notebook) for notebook in doubted))
         silent = [notebook for notebook, is_alive in zip(doubted, lives, strict=True) if not is_alive]
         for notebook in doubted:
-            if notebook not in silent:
+            if notebook not in silent and notebook.key not in self._again:
                 _log.warning("end.doubted", pool=self._pool.name, notebook=notebook.id, message="it answers")
                 self._pool.doubted.discard(notebook.key)
         for pause in _LOOKS:
@@ -99,7 +113,7 @@ class Reconciler:
             silent = [notebook for notebook in silent if notebook.key in running]
         # Silent, but not over: somebody's is theirs to end, for nobody's there are better ones.
         self._end(notebook for notebook in silent if notebook.state is State.WARM)
-        self._pool.doubted -= {notebook.key for notebook in silent}
+        self._pool.doubted -= {notebook.key for notebook in silent} - self._again
 
     def _end(self, lost: Iterable[Notebook]) -> None:
         for notebook in list(lost):
