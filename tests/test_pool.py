@@ -717,10 +717,10 @@ class PoolMachine(RuleBasedStateMachine):
         if fact.reason is Reason.DIED and fact.to is State.REAPING and fact.notebook.key in self.backend.running:
             self.ended_falsely.append(fact)
 
-    def run(self, work: Coroutine[object, object, object], *, seconds: float = 0.0) -> None:
+    def run(self, work: Coroutine[object, object, object], *, seconds: float = 0.0) -> object:
         """Do this while time passes in small steps, for as long as it takes beyond ``seconds``."""
 
-        async def drive() -> None:
+        async def drive() -> object:
             task = asyncio.get_running_loop().create_task(work)
             until = self.loop.now + seconds
             for _ in range(10_000):
@@ -731,7 +731,7 @@ class PoolMachine(RuleBasedStateMachine):
                 self.loop.now += 0.5
             raise AssertionError("it never ends")
 
-        self.loop.run_until_complete(drive())
+        return self.loop.run_until_complete(drive())
 
     def steps(self, count: int) -> None:
         async def pause() -> None:
@@ -754,9 +754,16 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def click(self) -> None:
-        self.call(self.clicked)
+        """As the service does it: who is given a notebook that cannot be marked does not enter."""
+        notebook = self.call(self.clicked)
+        if notebook is None:
+            return
+        if self.run(self.pool.marks.is_set(notebook)):
+            self.given[notebook.key] = self.visitors
+        else:
+            self.call(lambda: self.pool.reap(notebook, Reason.FAILED))
 
-    def clicked(self) -> None:
+    def clicked(self) -> Notebook | None:
         self.visitors += 1
         in_use = self.pool.count(State.ASSIGNED) + self.pool.count(State.REAPING)
         has_warm = any(n.state is State.WARM and n.key not in self.pool.doubted for n in self.pool)
@@ -770,7 +777,8 @@ class PoolMachine(RuleBasedStateMachine):
             assert has_warm
             assert notebook.key not in self.given, "given away twice"
             assert notebook.key not in self.dead, "given away though known to be dead"
-            self.given[notebook.key] = self.visitors
+            return notebook
+        return None
 
     @rule(number=st.integers(0, 9))
     def interact(self, number: int) -> None:
@@ -866,8 +874,13 @@ class PoolMachine(RuleBasedStateMachine):
 
     def written(self) -> dict[str, Row]:
         """What the ledger holds now."""
-        known = (State.WARM, State.ASSIGNED)
-        return {n.key: Row(n.key, "main", n.state, n.visitor, None, None, None) for n in self.pool if n.state in known}
+        rows = {}
+        for n in self.pool:
+            if n.state in (State.WARM, State.ASSIGNED):
+                rows[n.key] = Row(n.key, "main", n.state, n.visitor, None, None, None)
+            elif n.state is State.REAPING and n.visitor is not None:
+                rows[n.key] = Row(n.key, "main", n.state, n.visitor, None, 1.0, n.reason)
+        return rows
 
     @rule()
     def back_up(self) -> None:
