@@ -905,7 +905,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def open_again(self, rows: dict[str, Row], *, is_trusted: bool = True) -> None:
         self.recover()
-        self.backend.lies = min(self.backend.lies, bool(rows))
+        # A list that lacks nothing that should run is not doubted; what it hides is stopped when its grace is over.
+        self.backend.lies = min(self.backend.lies, any(row.ended_at is None for row in rows.values()))
         self.pool = self.make()
         pools = Pools()
         pools.add(self.pool)
