@@ -17,7 +17,7 @@ import aiodocker
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from tmppool.backends import births, engine, opening
+from tmppool.backends import births, engine, opening, reach
 from tmppool.backends.container import OWNER_LABEL, SERVICE_LABEL, owner_name
 from tmppool.errors import BackendError, ConfigError, ImageError
 
@@ -149,13 +149,10 @@ class Owner:
 
     async def _find(self, docker: aiodocker.Docker) -> tuple[str, Holder | None] | None:
         """Return the id of the container that stands for it, and whose it is."""
-        container = docker.containers.container(self._name)
         try:
-            shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
-        except aiodocker.DockerError as error:
-            if error.status == engine.NOT_FOUND:
-                return None
-            raise BackendError(f"the engine answered {error.status}") from error
+            shown = await reach.show(docker, self._name)
+        except reach.GoneError:
+            return None
         try:
             holder = _HOLDER.validate_json((shown["Config"].get("Labels") or {}).get(OWNER_LABEL, ""))
         except ValidationError:
