@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
+import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.proxy.stage import free_ports
@@ -132,9 +133,11 @@ class Service:
         async with asyncio.timeout(within):
             await self.until(lambda stats: stats["warm"] >= warm)
 
-    async def until(self, wanted: Any) -> dict[str, Any]:
-        """Return the stats once they are as wanted."""
-        while True:
+    async def until(self, wanted: Any, *, within: float = 120) -> dict[str, Any]:
+        """Return the stats once they are as wanted; fail with what they are instead after ``within`` seconds."""
+        stats: dict[str, Any] | None = None
+        deadline = asyncio.get_running_loop().time() + within
+        while asyncio.get_running_loop().time() < deadline:
             assert self.process is not None
             assert self.process.returncode is None, self.log
             with contextlib.suppress(aiohttp.ClientError):
@@ -142,6 +145,7 @@ class Service:
                 if stats is not None and wanted(stats):
                     return stats
             await asyncio.sleep(0.1)
+        pytest.fail(f"after {within} s it is not as wanted: {stats}")
 
     async def stats(self) -> dict[str, Any]:
         program = aiohttp.ClientSession(headers=self.headers)
