@@ -68,8 +68,8 @@ class Pools:
         return self._ended.get(key)
 
     def reason(self, key: str) -> Reason | None:
-        """Return why the session of ``key`` ended; None when there never was one, or too long ago."""
-        ended = self._ended.get(key)
+        """Return the reason alone of what ``ended`` returns."""
+        ended = self.ended(key)
         return None if ended is None else ended.reason
 
     def remember(self, key: str, ended: Ended) -> None:

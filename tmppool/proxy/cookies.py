@@ -84,12 +84,17 @@ def own(pairs: bytes) -> list[bytes] | None:
     return None if _NOT_TEXT.search(pairs) else _OWN.findall(pairs)
 
 
-def own_value(lines: Iterable[str], name: str) -> str:
-    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none or several that differ.
+def own_values(lines: Iterable[str], name: str) -> set[str]:
+    """Return the values of our cookie in a visitor's Cookie fields; of several, a page has set all but one.
 
     Read as browsers write them, and not more leniently: a name with a blank of Unicode's around it and a pair inside
     another's quotes, which aiohttp's reader takes for ours or hides, are what a page in a notebook can set.
     """
     pairs = (pair.partition("=") for line in lines for pair in line.split(";"))
-    values = {value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name}
+    return {value.strip(" \t") for key, _, value in pairs if key.strip(" \t") == name}
+
+
+def own_value(lines: Iterable[str], name: str) -> str:
+    """Return the value of our cookie in a visitor's Cookie fields, empty when there is none or several that differ."""
+    values = own_values(lines, name)
     return values.pop() if len(values) == 1 else ""  # of several, one was tossed in by a page of another host

@@ -118,9 +118,8 @@ class Entry:
         """Take the cookie of a notebook that is no more from a browser that sent it."""
         is_secure = self._site.client(request).scheme == "https"
         name = access.cookie_name(key, is_secure=is_secure)
-        if any(
-            f"{name}=" in line for line in request.headers.getall("Cookie", ())
-        ):  # no parsing: it may be all a jar holds
+        lines = request.headers.getall("Cookie", ())
+        if any(f"{name}=" in line for line in lines):  # no parsing: it may be all a jar holds
             response.del_cookie(name, path="/", secure=is_secure, httponly=True, samesite="Lax")
 
     def _holds(self, request: web.BaseRequest, notebook: Notebook) -> bool:

@@ -69,10 +69,8 @@ class Local:
         """Of several cookies of the name any that is right counts: a notebook's page may have set the others."""
         assert self._secret is not None
         wanted = cookie_value(self._secret)
-        pairs = (pair.partition("=") for line in request.headers.getall("Cookie", ()) for pair in line.split(";"))
-        return any(
-            name.strip(" \t") == self._cookie and is_same(value.strip(" \t"), wanted) for name, _, value in pairs
-        )
+        values = cookies.own_values(request.headers.getall("Cookie", ()), self._cookie)
+        return any(is_same(value, wanted) for value in values)
 
     def _refuse(self, request: web.Request, status: int, title: str, message: str) -> web.Response:
         if wants_page(request) and "Upgrade" not in request.headers:
