@@ -32,8 +32,8 @@ from tmppool.notebook import State, Transition
 from tmppool.pool import Pool
 from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings
 from tmppool.pools import Pools
-from tmppool.proxy.deadlines import Deadlines
 from tmppool.proxy.forwarded import networks
+from tmppool.proxy.timeouts import Timeouts
 from tmppool.reconcile import Reconciler
 from tmppool.tasks import spawn
 from tmppool.web import listener, routes
@@ -102,7 +102,7 @@ async def _serve(settings: Settings) -> int:
 
 
 @contextlib.asynccontextmanager
-async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> AsyncIterator[str]:  # noqa: B008 - frozen
+async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncIterator[str]:  # noqa: B008 - frozen
     """Open everything, yield the URL of the public listener, close everything in reverse.
 
     The URL is what its user opens: where notebooks are processes it holds the secret, unless they chose that one.
@@ -126,7 +126,7 @@ async def service(settings: Settings, deadlines: Deadlines = Deadlines()) -> Asy
         pools = Pools()
         metrics = Metrics(lambda: pools)
         made_token = secrets.token_urlsafe(24) if kind == "process" and settings.api_auth_token is None else None
-        parts = _Parts(settings, kind, state, ledger, pools, metrics, deadlines, made_token, owner)
+        parts = _Parts(settings, kind, state, ledger, pools, metrics, timeouts, made_token, owner)
         traits = {}
         for name, wanted in slices.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
@@ -149,7 +149,7 @@ class _Parts:
     ledger: Ledger
     pools: Pools
     metrics: Metrics
-    deadlines: Deadlines
+    timeouts: Timeouts
     made_token: str | None
     owner: Owner | None
     reconcilers: list[Reconciler] = field(default_factory=list)
@@ -262,9 +262,9 @@ async def _listen(
     public = await asyncio.to_thread(routes.public, front, api, session, user, pages, hosting, local)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
     admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
-    terms = listener.Terms(parts.deadlines, settings.connections_per_address, settings.upload_limit, site.trusted)
+    terms = listener.Terms(parts.timeouts, settings.connections_per_address, settings.upload_limit, site.trusted)
     await listener.serve(stack, public, sockets["--port"], Gate(site).decide, terms)
-    await listener.serve(stack, admin, sockets["--admin-port"], lambda _request, _peer: None)
+    await listener.serve(stack, admin, sockets["--admin-port"])
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:

@@ -128,7 +128,7 @@ async def baseline(service: Service, taken: Taken) -> float:
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """No cap: the deadlines alone must do."""
+    """No cap: the timeouts alone must do."""
     async with running(tmp_path, "process", "--pool-size=1", SINK, "--connections-per-address=0") as made:
         yield made
 

@@ -26,7 +26,7 @@ from multidict import CIMultiDict
 from tmppool.app import service
 from tmppool.backends.base import Traits
 from tmppool.config import Settings
-from tmppool.proxy.deadlines import Deadlines
+from tmppool.proxy.timeouts import Timeouts
 from tmppool.running import Dial, Running, base_path
 from tmppool.web.access import Access, Role
 
@@ -417,7 +417,7 @@ async def opened(
     monkeypatch: pytest.MonkeyPatch,
     *,
     dial: Dial | None = None,
-    deadlines: Deadlines | None = None,
+    timeouts: Timeouts | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Open the service; its notebooks are the stranger, or what ``dial`` reaches. Every visitor may use them all."""
@@ -429,7 +429,7 @@ async def opened(
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {"pool_size": 4, "ip": "127.0.0.1", "state_dir": state, "cull_period": 3600}
     wanted = Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))
-    async with stranger, service(wanted, deadlines or Deadlines()):
+    async with stranger, service(wanted, timeouts or Timeouts()):
         house = House(port, stranger)
         house.key = await house.spawn()
         house.visitors.pop().close()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.proxy.stage import HTML, OK, CutError, House, Message, Peer, eventually
 from tmppool.proxy import headers
-from tmppool.proxy import line as line_module
+from tmppool.proxy import upstream as upstream_module
 from tmppool.running import Dial
 
 MEGABYTE = 2**20
@@ -440,7 +440,7 @@ async def test_an_answer_that_a_reap_cuts_off_does_not_look_complete(house: Hous
         await visitor.until(b"0\r\n\r\n")
 
 
-# Lines are used again, never twice for one answer
+# Upstream are used again, never twice for one answer
 
 
 async def test_one_line_serves_one_exchange_after_another(house: House) -> None:
@@ -645,7 +645,7 @@ async def test_a_dial_that_takes_too_long_becomes_502(house: House, monkeypatch:
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(line_module, "_DIAL_TIMEOUT", 0.05)
+    monkeypatch.setattr(upstream_module, "_DIAL_TIMEOUT", 0.05)
     monkeypatch.setattr(Dial, "connect", never)
     assert (await house.ask("GET", "x")).status == 502
 

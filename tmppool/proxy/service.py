@@ -2,25 +2,20 @@
 
 from dataclasses import dataclass
 
-from aiohttp import web
-
-from tmppool.proxy.deadlines import Deadlines
-from tmppool.proxy.passage import Decide
+from tmppool.proxy.application import Application
+from tmppool.proxy.fairness import Turns
+from tmppool.proxy.route import Decide
 from tmppool.proxy.sweep import Sweep
-from tmppool.proxy.turns import Turns
+from tmppool.proxy.timeouts import Timeouts
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all connections of one listener share.
+    """``decide`` says where a request goes. ``upload_limit``: bytes of one request's body for a notebook, 0 for any."""
 
-    ``decide`` returns the passage of a request, None for one that aiohttp answers. Raises BadMessageError.
-    ``upload_limit``: bytes of one request's body for a notebook, 0 for any number.
-    """
-
-    server: web.Server
+    application: Application
     decide: Decide
     sweep: Sweep
     turns: Turns
-    deadlines: Deadlines
+    timeouts: Timeouts
     upload_limit: int

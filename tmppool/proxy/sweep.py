@@ -34,7 +34,7 @@ class Sweep:
         self._timer = loop.call_later(pause, self._look)
 
     def time(self) -> float:
-        """Return the seconds on this clock, which deadlines are counted by."""
+        """Return the seconds on this clock, which timeouts are counted by."""
         return min(self._loop.time(), self._looked_at + _MOST * self._pause) - self._missed
 
     def close(self) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from tmppool.proxy.activity import FrameWatch
-from tmppool.proxy.line import HIGH_WATER, Line
-from tmppool.proxy.passage import Passage
+from tmppool.proxy.route import ToNotebook
 from tmppool.proxy.sweep import OtherEnd, Sweep
+from tmppool.proxy.upstream import HIGH_WATER, UpstreamConnection
 
 _TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
 _LAST_WORDS = 10.0  # seconds in which one end may still speak after the other has ended
@@ -106,16 +106,16 @@ class _WatchedEnd(_End):
 
 def join(
     visitor: asyncio.Transport,
-    line: Line,
+    connection: UpstreamConnection,
     first: bytes,
     early: bytes,
-    passage: Passage,
+    route: ToNotebook,
     watch: Watch,
     lost: Callable[[Exception | None], None],
 ) -> None:
     """Send ``first`` to the visitor, ``early`` to the notebook, then tunnel. ``lost`` hears of the visitor's loss."""
-    notebook = line.transport
-    line.leave()
+    notebook = connection.transport
+    connection.leave()
     to_visitor, to_notebook = OtherEnd(visitor, watch.deadline), OtherEnd(notebook, watch.deadline)
 
     def close() -> None:
@@ -123,7 +123,7 @@ def join(
         notebook.abort()
 
     def visitor_lost(error: Exception | None) -> None:
-        passage.on_close.discard(close)
+        route.on_close.discard(close)
         watch.sweep.discard(to_visitor)
         if isinstance(end, _WatchedEnd):
             watch.sweep.discard(end)
@@ -131,13 +131,13 @@ def join(
             watch.sweep.add(to_notebook)
         lost(error)
 
-    if passage.touch:
-        watched = _WatchedEnd(visitor, notebook, visitor_lost, passage.touch)
+    if route.touch:
+        watched = _WatchedEnd(visitor, notebook, visitor_lost, route.touch)
         watch.sweep.add(watched)
         end: _End = watched
     else:
         end = _End(visitor, notebook, visitor_lost)
-    passage.on_close.add(close)
+    route.on_close.add(close)
     watch.sweep.add(to_visitor)
     visitor.set_write_buffer_limits(high=HIGH_WATER)
     visitor.set_protocol(end)

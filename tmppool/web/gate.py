@@ -11,8 +11,8 @@ from tmppool.pool import Pool
 from tmppool.proxy import activity, handshake, headers, wire
 from tmppool.proxy.cookies import Jar
 from tmppool.proxy.forwarded import Client
-from tmppool.proxy.line import Lines
-from tmppool.proxy.passage import Passage
+from tmppool.proxy.route import Route, ToApplication, ToNotebook
+from tmppool.proxy.upstream import Upstream
 from tmppool.web import access, hosts
 from tmppool.web.pages import is_navigation
 from tmppool.web.site import Site
@@ -27,11 +27,15 @@ class Gate:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._lines: dict[str, Lines] = {}
+        self._lines: dict[str, Upstream] = {}
         self._jars: dict[str, Jar] = {}
         self._said: dict[tuple[str, str, str], bytes] = {}
 
-    def decide(self, request: wire.Request, peer: str) -> Passage | None:
+    def decide(self, request: wire.Request, peer: str) -> Route:
+        """Return where the request goes. Raises BadMessageError."""
+        return self._to_notebook(request, peer) or ToApplication()
+
+    def _to_notebook(self, request: wire.Request, peer: str) -> ToNotebook | None:
         """Return the way to the notebook; None when the request is to be answered here. Raises BadMessageError."""
         if not request.target.startswith("/user/"):
             return None
@@ -84,7 +88,7 @@ class Gate:
         closers: Closers,
         *,
         is_websocket: bool,
-    ) -> Passage:
+    ) -> ToNotebook:
         def touch() -> None:
             pool.touch(notebook)
 
@@ -92,15 +96,16 @@ class Gate:
             touch()
         assert notebook.upstream is not None
         is_page = request.method == b"GET" and not is_websocket and _APP_PAGE.match(path) is not None
-        return Passage(
+        return ToNotebook(
             base_path=notebook.upstream.running.base_path,
-            lines=self._lines_of(notebook),
+            upstream=self._lines_of(notebook),
             jar=self._jars[notebook.key],
-            said=self._said_of(notebook, self._client(request, peer)),
+            identity=self._said_of(notebook, self._client(request, peer)),
             notice=_notice(notebook.key) if is_page else None,
             is_websocket=is_websocket,
             touch=touch if is_websocket and activity.talks_to_visitor(path) else None,
             on_close=closers,
+            unreachable=_UNREACHABLE,
         )
 
     def _client(self, request: wire.Request, peer: str) -> Client:
@@ -108,11 +113,11 @@ class Gate:
             return Client(peer, "http", "")
         return self._site.client_of(peer, request.fields.text())
 
-    def _lines_of(self, notebook: Notebook) -> Lines:
+    def _lines_of(self, notebook: Notebook) -> Upstream:
         lines = self._lines.get(notebook.key)
         if lines is None:
             assert notebook.upstream is not None
-            lines = self._lines[notebook.key] = Lines(notebook.upstream.running.dial)
+            lines = self._lines[notebook.key] = Upstream(notebook.upstream.running.dial)
             self._jars[notebook.key] = Jar()
             notebook.on_close.add(lambda: self._forget(notebook.key))
         return lines
@@ -137,6 +142,7 @@ class Gate:
 
 
 _MAX_SAID = 10_000
+_UNREACHABLE = ToApplication({"verdict": "unreachable"})
 
 
 def _is_navigation(fields: wire.Fields) -> bool:

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tmppool.proxy.accept import Acceptor, Gatekeeper
+from tmppool.proxy.application import Application
 from tmppool.proxy.connection import Connection
-from tmppool.proxy.crowd import Crowd
-from tmppool.proxy.deadlines import Deadlines
-from tmppool.proxy.door import Door, Hall
+from tmppool.proxy.connection_counts import ConnectionCounts
+from tmppool.proxy.fairness import Turns
 from tmppool.proxy.forwarded import Network
-from tmppool.proxy.passage import Decide, Passage
+from tmppool.proxy.route import Decide, Route, ToApplication
 from tmppool.proxy.service import Service
 from tmppool.proxy.sweep import Sweep
-from tmppool.proxy.turns import Turns
+from tmppool.proxy.timeouts import Timeouts
 from tmppool.proxy.wire import Request
 
 _BACKLOG = 1024  # connections
@@ -46,7 +47,7 @@ class Terms:
     ``trusted``: the proxies in front, for each of which many visitors stand.
     """
 
-    deadlines: Deadlines = field(default_factory=Deadlines)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     connections_per_address: int = 0
     upload_limit: int = 0
     trusted: Sequence[Network] = ()
@@ -87,21 +88,19 @@ async def serve(
 ) -> None:
     """Serve ``app`` until ``stack`` is left; with ``decide`` some requests go to notebooks instead."""
     loop = asyncio.get_running_loop()
-    sweep = Sweep(loop, terms.deadlines.look)
+    sweep = Sweep(loop, terms.timeouts.look)
     stack.callback(sweep.close)
     turns = Turns(loop)
     stack.callback(turns.close)
-    # A visitor who leaves ends the handler too; what must be finished is shielded where it is done.
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    assert runner.server is not None
-    service = Service(runner.server, decide or _answer_here, sweep, turns, terms.deadlines, terms.upload_limit)
-    crowd = Crowd(room(), terms.connections_per_address, terms.trusted)
-    hall = Hall(crowd, sweep, terms.deadlines, lambda peer, left: Connection(service, loop, peer, left))
-    listening = await loop.create_server(lambda: Door(hall), sock=sock, backlog=_BACKLOG)
+    application = Application(app, _SHUTDOWN)
+    await application.open()
+    stack.push_async_callback(application.close)
+    service = Service(application, decide or _answer_here, sweep, turns, terms.timeouts, terms.upload_limit)
+    crowd = ConnectionCounts(room(), terms.connections_per_address, terms.trusted)
+    hall = Gatekeeper(crowd, sweep, terms.timeouts, lambda peer, left: Connection(service, peer, left))
+    listening = await loop.create_server(lambda: Acceptor(hall), sock=sock, backlog=_BACKLOG)
     stack.callback(listening.close)
 
 
-def _answer_here(_request: Request, _peer: str) -> Passage | None:
-    return None
+def _answer_here(_request: Request, _peer: str) -> Route:
+    return ToApplication()

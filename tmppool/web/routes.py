@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from tmppool.proxy.own import MAX_BODY
+from tmppool.proxy.application import MAX_BODY
 from tmppool.web import links, middleware, openapi
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api

@@ -2,11 +2,9 @@
 
 from datetime import UTC, datetime
 
-import structlog
 from aiohttp import web
 
 from tmppool.notebook import EXPLANATIONS
-from tmppool.proxy.connection import Connection
 from tmppool.web import links
 from tmppool.web.entry import MOVED_HEADERS, Entry
 from tmppool.web.gate import TARGET
@@ -19,8 +17,6 @@ _NOT_FOUND = 404
 _BAD_GATEWAY = 502
 _FOUND = 302
 _UNKNOWN = "There is no notebook at this address: it ended some time ago, or never was."
-
-_log = structlog.get_logger("tmppool.proxy")
 
 
 class User:
@@ -44,9 +40,7 @@ class User:
         if path is None:
             location = f"/user/{key}/{found[3] or ''}"
             return web.Response(status=_FOUND, headers={"Location": location, **MOVED_HEADERS})
-        failure = request.protocol.failure if isinstance(request.protocol, Connection) else None
-        if failure is not None:
-            _log.warning("notebook.silent", error=str(failure))
+        if request.get_extra_info("verdict") == "unreachable":
             return self._unreachable(request)
         if request.method in ("CONNECT", "TRACE"):
             raise web.HTTPMethodNotAllowed(request.method, ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])

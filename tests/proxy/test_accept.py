@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tests.proxy.conftest import Open
 from tests.proxy.stage import CutError, House, Peer, eventually
 from tests.proxy.test_tunnel import CHANNELS, HANDSHAKE, shake
-from tmppool.proxy import door
+from tmppool.proxy import accept
 from tmppool.web import listener
 
 
@@ -112,7 +112,7 @@ async def test_who_is_turned_away_and_says_nothing_is_closed(hurried: Open) -> N
 async def test_who_is_turned_away_does_not_hold_a_place_for_long_either(
     hurried: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "_MAX_TURNED_AWAY", 2)
+    monkeypatch.setattr(accept, "_MAX_TURNED_AWAY", 2)
     house = await hurried({"connections_per_address": 1})
     await fill(house, 1)
     waiting = [await house.visitor() for _ in range(2)]

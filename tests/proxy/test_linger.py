@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.proxy.stage import Peer, eventually
-from tmppool.proxy.parting import Parting, refusal
+from tmppool.proxy.linger import Linger, refusal
 from tmppool.proxy.sweep import Sweep
 
 Server = Callable[[float], "asyncio.Future[Peer]"]
@@ -22,7 +22,7 @@ class Hasty(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        Parting(self.transport, refusal(400, "No."), self.sweep, self.deadline, self.lost.append)  # type: ignore[arg-type]
+        Linger(self.transport, refusal(400, "No."), self.sweep, self.deadline, self.lost.append)  # type: ignore[arg-type]
 
 
 class Stage:

@@ -1,16 +1,16 @@
 """How long one connection has been waited for, and whether that is too long. Pure."""
 
-from tmppool.proxy.deadlines import Deadlines
+from tmppool.proxy.timeouts import Timeouts
 
 
-class Patience:
+class ConnectionTimer:
     """``now`` is the sweep's time, in seconds.
 
     ``body_size``: bytes of a body that came since the last look.
     """
 
-    def __init__(self, deadlines: Deadlines, now: float) -> None:
-        self._deadlines = deadlines
+    def __init__(self, timeouts: Timeouts, now: float) -> None:
+        self._deadlines = timeouts
         self.awaits_head = True
         self._since = now
         self._looked_at = now
@@ -36,25 +36,25 @@ class Patience:
 
     def ends_rest(self, now: float) -> bool:
         """Whether the next head should have begun, or be complete."""
-        deadlines = self._deadlines
-        return now - self._since > (deadlines.head if self.awaits_head else deadlines.idle)
+        timeouts = self._deadlines
+        return now - self._since > (timeouts.head if self.awaits_head else timeouts.idle)
 
     def ends_body(self, body: object, now: float, *, is_wanted: bool, is_held: bool) -> bool:
         """Whether ``body`` comes too slowly: its seconds are spent as they pass and earned by its bytes.
 
         ``is_held``: the notebook does not take it, so its visitor cannot be blamed.
         """
-        deadlines = self._deadlines
+        timeouts = self._deadlines
         passed, self._looked_at = now - self._looked_at, now
         size, self.body_size = self.body_size, 0
         was_held, self._was_held = self._was_held or is_held, is_held
         is_new, self._body = self._body is not body, body
         if is_new:
-            self._left, self._answer_since = deadlines.body_start, None
+            self._left, self._answer_since = timeouts.body_start, None
         if is_new or was_held or not is_wanted:
             passed = 0.0
-        most = max(deadlines.body_start, deadlines.body_pause)
-        self._left = min(most, self._left + size / deadlines.body_rate - passed)
+        most = max(timeouts.body_start, timeouts.body_pause)
+        self._left = min(most, self._left + size / timeouts.body_rate - passed)
         return self._left < 0
 
     def ends_answer(self, now: float, *, has_begun: bool) -> bool:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tmppool.proxy import turns as module
-from tmppool.proxy.turns import BURST, Turn, Turns
+from tmppool.proxy import fairness as module
+from tmppool.proxy.fairness import BURST, Turn, Turns
 
 
 @pytest.fixture

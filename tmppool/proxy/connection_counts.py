@@ -13,7 +13,7 @@ class Entry(Enum):
     FULL = "too many connections"
 
 
-class Crowd:
+class ConnectionCounts:
     """``limit`` connections in all and ``per_address`` from one address, 0 for any number.
 
     An IPv6 visitor has a /64 for himself (RFC 6177), which counts as one address. Behind a trusted proxy stand many

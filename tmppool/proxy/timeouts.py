@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Deadlines:
+class Timeouts:
     """Seconds, and ``body_rate`` in bytes a second. Each holds to within ``look``, the time between two looks.
 
     head            of a request, from the connection or its first byte to its last (CIS nginx benchmark 5.2.1)

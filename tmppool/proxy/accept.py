@@ -7,10 +7,10 @@ from typing import cast
 import structlog
 
 from tmppool.proxy.connection import Connection
-from tmppool.proxy.crowd import Crowd, Entry
-from tmppool.proxy.deadlines import Deadlines
-from tmppool.proxy.parting import Parting, refusal
+from tmppool.proxy.connection_counts import ConnectionCounts, Entry
+from tmppool.proxy.linger import Linger, refusal
 from tmppool.proxy.sweep import Sweep
+from tmppool.proxy.timeouts import Timeouts
 
 _MAX_TURNED_AWAY = 64  # connections that hear why; more than these are closed without a word
 _PAUSE_OF_WARNINGS = 60.0  # seconds
@@ -22,15 +22,19 @@ _ANSWERS = {
 _log = structlog.get_logger("tmppool.proxy")
 
 
-class Hall:
+class Gatekeeper:
     """What all doors of one listener share. ``make`` is given an address and what to call when its visitor left."""
 
     def __init__(
-        self, crowd: Crowd, sweep: Sweep, deadlines: Deadlines, make: Callable[[str, Callable[[], None]], Connection]
+        self,
+        crowd: ConnectionCounts,
+        sweep: Sweep,
+        timeouts: Timeouts,
+        make: Callable[[str, Callable[[], None]], Connection],
     ) -> None:
         self.crowd = crowd
         self.sweep = sweep
-        self.deadlines = deadlines
+        self.timeouts = timeouts
         self.make = make
         self.turned_away = 0
         self._warned_at = float("-inf")
@@ -42,10 +46,10 @@ class Hall:
             _log.warning("visitors.turned_away", message=entry.value)
 
 
-class Door(asyncio.Protocol):
+class Acceptor(asyncio.Protocol):
     """One connection until it is known whether it comes in."""
 
-    def __init__(self, hall: Hall) -> None:
+    def __init__(self, hall: Gatekeeper) -> None:
         self._hall = hall
         self._answer = b""
         self._until = 0.0
@@ -73,7 +77,7 @@ class Door(asyncio.Protocol):
         hall.turned_away += 1
         status, text = _ANSWERS[entry]
         self._answer = refusal(status, text, b"Retry-After: 60\r\n")
-        self._transport, self._until = transport, now + hall.deadlines.parting
+        self._transport, self._until = transport, now + hall.timeouts.parting
         hall.sweep.add(self)
 
     def look(self, now: float) -> None:
@@ -85,7 +89,7 @@ class Door(asyncio.Protocol):
         del data
         hall = self._hall
         hall.sweep.discard(self)
-        Parting(self._transport, self._answer, hall.sweep, hall.deadlines.parting, self.connection_lost)
+        Linger(self._transport, self._answer, hall.sweep, hall.timeouts.parting, self.connection_lost)
 
     def connection_lost(self, error: Exception | None) -> None:
         del error

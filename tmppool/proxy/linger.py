@@ -31,7 +31,7 @@ def refusal(status: int, text: str, more: bytes = b"") -> bytes:
     )
 
 
-class Parting(asyncio.Protocol):
+class Linger(asyncio.Protocol):
     """Says ``last`` and waits ``deadline`` seconds for the other end to close; ``lost`` hears when it is over."""
 
     def __init__(

@@ -6,31 +6,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmppool.proxy.deadlines import Deadlines
-from tmppool.proxy.patience import Patience
+from tmppool.proxy.timeouts import Timeouts
+from tmppool.proxy.timer import ConnectionTimer
 
-DEADLINES = Deadlines(head=10, idle=75, body_start=10, body_pause=30, body_rate=1000, answer_head=5)
+DEADLINES = Timeouts(head=10, idle=75, body_start=10, body_pause=30, body_rate=1000, answer_head=5)
 BODY = object()
 
 
 @pytest.fixture
-def patience() -> Patience:
-    return Patience(DEADLINES, 100.0)
+def patience() -> ConnectionTimer:
+    return ConnectionTimer(DEADLINES, 100.0)
 
 
 def late(
-    patience: Patience, now: float, size: int = 0, *, body: object = BODY, held: bool = False, wanted: bool = True
+    patience: ConnectionTimer,
+    now: float,
+    size: int = 0,
+    *,
+    body: object = BODY,
+    held: bool = False,
+    wanted: bool = True,
 ):
     patience.body_size += size
     return patience.ends_body(body, now, is_wanted=wanted, is_held=held)
 
 
-def test_the_first_head_is_due_from_the_connection_on(patience: Patience) -> None:
+def test_the_first_head_is_due_from_the_connection_on(patience: ConnectionTimer) -> None:
     assert not patience.ends_rest(110.0)
     assert patience.ends_rest(110.1)
 
 
-def test_after_an_answer_there_is_time_until_the_next_head_begins(patience: Patience) -> None:
+def test_after_an_answer_there_is_time_until_the_next_head_begins(patience: ConnectionTimer) -> None:
     patience.rest(200.0)
     assert not patience.ends_rest(275.0)
     assert patience.ends_rest(275.1)
@@ -39,34 +45,34 @@ def test_after_an_answer_there_is_time_until_the_next_head_begins(patience: Pati
     assert patience.ends_rest(285.1)
 
 
-def test_who_still_takes_his_last_answer_does_not_rest(patience: Patience) -> None:
+def test_who_still_takes_his_last_answer_does_not_rest(patience: ConnectionTimer) -> None:
     patience.rest(200.0)
     patience.extend_rest(270.0)
     assert not patience.ends_rest(345.0)
     assert patience.ends_rest(345.1)
 
 
-def test_a_body_of_which_nothing_comes_ends_after_its_first_seconds(patience: Patience) -> None:
+def test_a_body_of_which_nothing_comes_ends_after_its_first_seconds(patience: ConnectionTimer) -> None:
     assert not late(patience, 200.0)
     assert not late(patience, 210.0)
     assert late(patience, 210.1)
 
 
-def test_a_body_at_the_least_rate_goes_on_for_ever_and_a_slower_one_does_not(patience: Patience) -> None:
+def test_a_body_at_the_least_rate_goes_on_for_ever_and_a_slower_one_does_not(patience: ConnectionTimer) -> None:
     late(patience, 200.0)
     assert not any(late(patience, 201.0 + second, 1000) for second in range(10_000))
-    slower = Patience(DEADLINES, 0.0)
+    slower = ConnectionTimer(DEADLINES, 0.0)
     late(slower, 200.0)
     assert [late(slower, 201.0 + second, 900) for second in range(200)].index(True) in (100, 101)
 
 
-def test_bytes_that_came_buy_no_more_than_the_longest_pause(patience: Patience) -> None:
+def test_bytes_that_came_buy_no_more_than_the_longest_pause(patience: ConnectionTimer) -> None:
     late(patience, 200.0, 10**9)
     assert not late(patience, 230.0)
     assert late(patience, 230.1)
 
 
-def test_while_the_notebook_does_not_take_it_a_body_has_time(patience: Patience) -> None:
+def test_while_the_notebook_does_not_take_it_a_body_has_time(patience: ConnectionTimer) -> None:
     late(patience, 200.0)
     assert not late(patience, 205.0, held=True)
     assert not late(patience, 500.0)  # held until just now
@@ -74,32 +80,32 @@ def test_while_the_notebook_does_not_take_it_a_body_has_time(patience: Patience)
     assert late(patience, 510.1)
 
 
-def test_a_body_that_is_complete_is_waited_for_no_more(patience: Patience) -> None:
+def test_a_body_that_is_complete_is_waited_for_no_more(patience: ConnectionTimer) -> None:
     late(patience, 200.0)
     assert not late(patience, 1000.0, wanted=False)
 
 
-def test_each_body_has_its_own_seconds(patience: Patience) -> None:
+def test_each_body_has_its_own_seconds(patience: ConnectionTimer) -> None:
     late(patience, 200.0)
     late(patience, 209.0)
     assert not late(patience, 219.0, body=object())
 
 
-def test_the_bytes_of_the_request_before_are_forgotten(patience: Patience) -> None:
+def test_the_bytes_of_the_request_before_are_forgotten(patience: ConnectionTimer) -> None:
     patience.body_size = 10**9
     patience.rest(200.0)
     late(patience, 200.0)
     assert late(patience, 210.1)
 
 
-def test_an_answer_may_take_for_ever_to_begin_and_not_to_end_its_head(patience: Patience) -> None:
+def test_an_answer_may_take_for_ever_to_begin_and_not_to_end_its_head(patience: ConnectionTimer) -> None:
     assert not patience.ends_answer(200.0, has_begun=False)
     assert not patience.ends_answer(90_000.0, has_begun=True)
     assert not patience.ends_answer(90_005.0, has_begun=True)
     assert patience.ends_answer(90_005.1, has_begun=True)
 
 
-def test_each_head_of_an_answer_has_its_own_seconds(patience: Patience) -> None:
+def test_each_head_of_an_answer_has_its_own_seconds(patience: ConnectionTimer) -> None:
     patience.ends_answer(200.0, has_begun=True)
     patience.ends_answer(204.0, has_begun=False)
     assert not patience.ends_answer(208.0, has_begun=True)
@@ -107,7 +113,7 @@ def test_each_head_of_an_answer_has_its_own_seconds(patience: Patience) -> None:
 
 @given(looks=st.lists(st.tuples(st.floats(0.01, 5), st.integers(0, 3000)), min_size=1))
 def test_no_body_stays_below_the_least_rate_for_longer_than_its_longest_pause(looks: list[tuple[float, int]]) -> None:
-    patience, now, bought = Patience(DEADLINES, 0.0), 0.0, 0.0
+    patience, now, bought = ConnectionTimer(DEADLINES, 0.0), 0.0, 0.0
     late(patience, 0.0)
     for seconds, size in looks:
         now += seconds
@@ -117,7 +123,7 @@ def test_no_body_stays_below_the_least_rate_for_longer_than_its_longest_pause(lo
     assert now - bought <= DEADLINES.body_start + 1e-6
 
 
-def test_when_all_is_over_all_is_late(patience: Patience) -> None:
+def test_when_all_is_over_all_is_late(patience: ConnectionTimer) -> None:
     late(patience, 200.0)
     assert patience.ends_rest(math.inf)
     assert late(patience, math.inf)

@@ -1,0 +1,76 @@
+"""Where a request goes, decided before a byte of it is sent on: to a notebook, or to the service's own pages."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tmppool.proxy import headers
+from tmppool.proxy.cookies import Jar
+from tmppool.proxy.upstream import Upstream, UpstreamConnection
+from tmppool.proxy.wire import Fields, Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class ToApplication:
+    """The service answers by itself. ``extra`` is what ``request.get_extra_info`` knows in its handlers."""
+
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToNotebook:
+    """A notebook answers; ``unreachable`` is where the request goes when it does not.
+
+    ``identity`` holds the header lines by which the proxy tells the notebook who asks. ``jar`` knows which cookies the
+    notebook has set. ``notice`` goes into the head of Jupyter's own pages. ``touch`` notes an interaction for data
+    frames of this WebSocket; None where these are none. ``on_close`` holds what is called when the notebook is no
+    longer this visitor's.
+    """
+
+    base_path: str
+    upstream: Upstream
+    identity: bytes
+    jar: Jar = field(default_factory=Jar)
+    notice: bytes | None = None
+    is_websocket: bool = False
+    touch: Callable[[], None] | None = None
+    on_close: set[Callable[[], None]] = field(default_factory=set)
+    unreachable: ToApplication = field(default_factory=ToApplication)
+
+    def take(self, *, may_repeat: bool) -> UpstreamConnection | None:
+        """Return a connection that waits for use, if there is one.
+
+        It may be closed under a request, which must then be sent again.
+        """
+        return self.upstream.take() if may_repeat else None
+
+    async def dial(self) -> UpstreamConnection:
+        """Return a new connection. Raises OSError."""
+        return await self.upstream.dial()
+
+    def request_lines(self, fields: Fields) -> bytes:
+        """Return the lines to send to the notebook for a visitor's fields."""
+        return headers.to_notebook(fields, self.identity, self.jar)
+
+    def answer_lines(self, fields: Fields) -> list[bytes]:
+        """Return the lines to send to the visitor for a notebook's fields."""
+        return [*headers.to_visitor(fields, self.base_path, self.jar), *headers.PAGE_POLICY]
+
+    def switching_lines(self, fields: Fields) -> list[bytes]:
+        """Return the same for the head that switches to the WebSocket protocol."""
+        return headers.to_visitor(fields, self.base_path, self.jar)
+
+    def notice_for(self, answer: Response) -> bytes | None:
+        """Return the notice for an answer that is a page which it goes into."""
+        first = answer.fields.first
+        is_page = (
+            answer.status == 200  # noqa: PLR2004 - OK
+            and first.get(b"content-type", b"").lower().startswith(b"text/html")
+            and b"content-encoding" not in first
+        )
+        return self.notice if is_page else None
+
+
+Route = ToNotebook | ToApplication
+
+Decide = Callable[[Request, str], Route]
+"""Says where a request of this peer goes. Raises BadMessageError."""
