@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
+from tmppool.keys import id_of
 from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Closers, Notebook, Reason, State, Transition
-from tmppool.running import digest
 
 S, W, A, R, G = State.STARTING, State.WARM, State.ASSIGNED, State.REAPING, State.GONE
 
@@ -95,9 +95,9 @@ def test_a_new_notebook_is_starting_and_has_moved_when_it_was_made() -> None:
 
 def test_its_repr_and_id_do_not_give_the_key_away() -> None:
     made = Notebook("a-very-secret-key-0001", "main", 100.0)
-    assert made.id == digest("a-very-secret-key-0001")
+    assert made.id == id_of("a-very-secret-key-0001")
     assert repr(made) == f"<Notebook {made.id} starting>"
-    assert repr(notebook(State.WARM)) == f"<Notebook {digest('k' * 22)} warm (ready)>"
+    assert repr(notebook(State.WARM)) == f"<Notebook {id_of('k' * 22)} warm (ready)>"
 
 
 def test_every_reason_that_a_visitor_may_meet_has_a_sentence() -> None:

@@ -1,19 +1,11 @@
 """Where a notebook is reached."""
 
 import asyncio
-import re
 import socket
 
 import pytest
 
-from tmppool.running import Dial, Running, base_path, digest, plain_socket
-
-
-def test_a_digest_is_short_stable_and_tells_keys_apart() -> None:
-    names = {digest(f"key-{number}") for number in range(1000)}
-    assert len(names) == 1000
-    assert all(re.fullmatch(r"[0-9a-f]{10}", name) for name in names)
-    assert digest("key-1") == digest("key-1")
+from tmppool.running import Dial, Running, base_path, plain_socket
 
 
 def test_the_base_path_has_slashes_at_both_ends() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import structlog
 
+from tmppool import keys
 from tmppool.notebook import Reason, State, Transition
 
 _SECRET = re.compile(
-    r"(/(?:user|session)/)[A-Za-z0-9_-]{16,}"
+    rf"(/(?:user|session)/){keys.GRAMMAR}[\w-]*"
     r"|((?:token|code|ticket|tmppool(?:-\w+)?)=|(?:token|[Bb]earer) )[^\s\"'&,;]{8,}"
 )
 _QUIET = {State.REAPING: "notebook.reaping", State.GONE: "notebook.gone"}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tmppool.running import digest
+from tmppool.keys import id_of
 from tmppool.upstream import Upstream
 
 
@@ -119,7 +119,7 @@ class Notebook:
 
     @property
     def id(self) -> str:
-        return digest(self.key)
+        return id_of(self.key)
 
     def __repr__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""

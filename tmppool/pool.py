@@ -8,13 +8,13 @@ leaves never cancels one.
 
 import asyncio
 import functools
-import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import structlog
 
+from tmppool import keys
 from tmppool.backends.base import Backend
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
@@ -149,7 +149,7 @@ class Pool:
                 self._asking.add(notebook.key)
                 self.run(self._ask(notebook), f"ask {notebook.id}")
         for _ in range(decided.start):
-            notebook = Notebook(secrets.token_urlsafe(self._key_bytes), self.name, self.clock())
+            notebook = Notebook(keys.new(self._key_bytes), self.name, self.clock())
             self._notebooks[notebook.key] = notebook
             task = self._starts[notebook.key] = self.run(self._start(notebook), f"start {notebook.id}")
             task.add_done_callback(functools.partial(self._start_ended, notebook))

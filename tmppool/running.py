@@ -1,15 +1,9 @@
 """Where a started notebook is reached. Values only: a backend makes them, the proxy dials them."""
 
 import asyncio
-import hashlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-
-def digest(key: str) -> str:
-    """Return a short public name for a key: the key is a secret, its digest is not."""
-    return hashlib.blake2s(key.encode(), digest_size=5).hexdigest()
 
 
 def base_path(key: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page
 
 from tests.acceptance.harness import Service, chromium, running
-from tmppool.running import digest
+from tmppool.keys import id_of
 
 pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -71,7 +71,7 @@ async def start(context: BrowserContext, url: str, service: Service) -> Page:
 def parts(page: Page) -> tuple[str, str, str]:
     found = urlsplit(page.url)
     key = found.path.split("/")[2]
-    return f"{found.scheme}://{found.netloc}", f"/user/{key}/", digest(key)
+    return f"{found.scheme}://{found.netloc}", f"/user/{key}/", id_of(key)
 
 
 async def attack(page: Page, victim: Page, domain: str) -> dict[str, str]:

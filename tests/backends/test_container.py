@@ -24,7 +24,7 @@ from tmppool.backends.container import (
     token_of,
 )
 from tmppool.errors import BackendError
-from tmppool.running import digest
+from tmppool.keys import id_of
 
 KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
 MIB = 1 << 20
@@ -315,7 +315,7 @@ def test_what_only_the_service_knows_is_read_back_and_an_older_container_has_non
 
 def test_what_makes_a_container_ours() -> None:
     assert labels(SPEC) == {"tmppool.service": "talks", "tmppool.pool": "main"}
-    assert container_name(SPEC, KEY) == f"tmppool-talks-{digest(KEY)}"
+    assert container_name(SPEC, KEY) == f"tmppool-talks-{id_of(KEY)}"
     assert KEY not in container_name(SPEC, KEY)
 
 

@@ -20,7 +20,7 @@ from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, u
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.errors import BackendError, StartError
-from tmppool.running import digest
+from tmppool.keys import id_of
 from tmppool.upstream import Upstream
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ class ProcessSite(Site):
         return backend
 
     def home(self, key: str) -> Path:
-        return self.state / "one" / "notebooks" / "main" / digest(key)
+        return self.state / "one" / "notebooks" / "main" / id_of(key)
 
     def facts(self, key: str) -> dict[str, object]:
         return json.loads((self.home(key) / "notebook.json").read_text())
@@ -63,7 +63,7 @@ def marked(key: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if digest(key) in process.environ().values() and process.status() != psutil.STATUS_ZOMBIE:
+            if id_of(key) in process.environ().values() and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.fuzz.effort import examples
 from tests.web.guests import PATIENCE, Place
+from tmppool.keys import GRAMMAR
 
 pytestmark = pytest.mark.corpus
 
@@ -234,7 +235,7 @@ def check(answer: bytes) -> None:
     check_status(answer, {503})  # 503: notebooks are being started
     assert not answer.startswith(b"HTTP/1.1 400 ") or CANARY not in answer.partition(b"\r\n\r\n")[2], answer[:600]
     for location in re.findall(rb"\r\nLocation: ([^\r]*)", answer):
-        assert re.match(rb"/user/[A-Za-z0-9_-]{16,128}/", location), location
+        assert re.match(rb"/user/%b/" % GRAMMAR.encode(), location), location
 
 
 def check_status(answer: bytes, others: set[int]) -> None:

@@ -22,8 +22,8 @@ from tests.proxy.stage import environment, eventually, free_ports, quiet
 from tmppool.app import service
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
+from tmppool.keys import id_of
 from tmppool.notebook import Notebook
-from tmppool.running import digest
 from tmppool.web.access import cookie_name
 from tmppool.web.entry import Entry
 from tmppool.web.site import Site
@@ -32,8 +32,8 @@ __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
 PATIENCE = 30.0  # seconds until what hangs is a failure
 PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
-KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_-]{22,})(?:/|$)")
-OF_NOTEBOOK = re.compile(r"^/(?:user|session|api/session)/([A-Za-z0-9_-]{22,})")
+KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_.-]{22,})(?:/|$)")
+OF_NOTEBOOK = re.compile(r"^/(?:user|session|api/session)/([A-Za-z0-9_.-]{22,})")
 MODES = ({}, {"domain_per_notebook": "nb.localhost:{port}"})
 """Settings: all notebooks at one host, and each at a host of its own."""
 
@@ -122,7 +122,7 @@ class Guest:
         """Return the whole URL for a path: a notebook's own are at its host."""
         found = OF_NOTEBOOK.match(path)
         if self.domain is not None and found is not None:
-            return f"http://{digest(found[1])}.{self.domain}{path}"
+            return f"http://{id_of(found[1])}.{self.domain}{path}"
         return path if path.startswith("http") else self.url + path
 
     async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> Answer:
@@ -214,7 +214,7 @@ class Place:
 
     def origin(self, key: str) -> str:
         """Where a notebook's pages are."""
-        return self.url if self.domain is None else f"http://{digest(key)}.{self.domain}"
+        return self.url if self.domain is None else f"http://{id_of(key)}.{self.domain}"
 
     def person(self, **headers: str) -> Guest:
         return self._guest(self.url, PERSON | {name.replace("_", "-"): value for name, value in headers.items()})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.web.guests import Guest, Place, eventually
-from tmppool.running import digest
+from tmppool.keys import id_of
 
 ROUTES = [("DELETE", "/api/pool"), ("GET", "/api/notebooks"), ("DELETE", "/api/notebooks/x"), ("GET", "/metrics")]
 
@@ -43,7 +43,7 @@ async def test_notebooks_are_listed_without_their_keys(place: Place, operator: G
     assert all(set(notebook) == {"id", "pool", "state", "since", "idle_for"} for notebook in found)
     assert {notebook["pool"] for notebook in found} == {"tmppool"}
     (mine,) = (notebook for notebook in found if notebook["state"] == "assigned")
-    assert mine["id"] == digest(key)
+    assert mine["id"] == id_of(key)
     assert mine["since"] == pytest.approx(time.time(), abs=30)
     assert mine["idle_for"] == pytest.approx(0, abs=30)
     assert not [known for known in place.backend.notebooks if known in answer.text]
@@ -52,9 +52,9 @@ async def test_notebooks_are_listed_without_their_keys(place: Place, operator: G
 @pytest.mark.parametrize("by", ["key", "id"])
 async def test_one_notebook_can_be_ended(place: Place, operator: Guest, by: str) -> None:
     key = await spawn(place)
-    answer = await operator.ask("DELETE", f"/api/notebooks/{key if by == 'key' else digest(key)}")
+    answer = await operator.ask("DELETE", f"/api/notebooks/{key if by == 'key' else id_of(key)}")
     assert answer.status == 200
-    assert answer.json["id"] == digest(key)
+    assert answer.json["id"] == id_of(key)
     await eventually(lambda: key not in place.backend.notebooks)
     assert (await place.program().get(f"/api/session/{key}")).json["reason"] == "drained"
     assert (await operator.ask("DELETE", f"/api/notebooks/{key}")).status == 404

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from tests.web.guests import MODES, PATIENCE, Place, eventually
-from tmppool.running import digest
+from tmppool.keys import id_of
 from tmppool.web import entry
 from tmppool.web.access import session_token
 from tmppool.web.site import visitor_id
@@ -78,7 +78,7 @@ async def test_the_cookie_is_the_notebooks_own_and_out_of_reach(place: Place) ->
     sent_on = await person.click()
     if place.domain is not None:
         sent_on = await person.get(sent_on.location)
-    name = f"tmppool-{digest(sent_on.key)}"
+    name = f"tmppool-{id_of(sent_on.key)}"
     cookie = sent_on.headers["Set-Cookie"]
     assert re.fullmatch(rf"{name}=[\w-]{{22}}; HttpOnly; Max-Age=14[34]\d\d; Path=/; SameSite=Lax", cookie)
     assert sent_on.headers["Cache-Control"] == "no-store"
@@ -92,7 +92,7 @@ async def test_without_a_longest_life_the_cookie_lasts_as_long_as_the_browser(op
 async def test_a_browser_whose_cookie_was_lost_comes_back_by_its_launch_link(place: Place) -> None:
     person = place.person()
     key = await person.start()
-    person.session.cookie_jar.clear(lambda morsel: morsel.key == f"tmppool-{digest(key)}")
+    person.session.cookie_jar.clear(lambda morsel: morsel.key == f"tmppool-{id_of(key)}")
     again = await person.get("/lab")
     assert again.key == key
     address, page = await person.follow(again)
@@ -103,7 +103,7 @@ async def test_where_the_visitor_is_known_the_address_is_enough_to_come_back(ope
     place = await open_place()
     person = place.person()
     key = await person.start()
-    person.session.cookie_jar.clear(lambda morsel: morsel.key == f"tmppool-{digest(key)}")
+    person.session.cookie_jar.clear(lambda morsel: morsel.key == f"tmppool-{id_of(key)}")
     address, page = await person.follow(await person.get(f"/user/{key}/lab?x"))
     assert (address, page.status) == (f"{place.url}/user/{key}/lab?x", 200)
 
@@ -114,7 +114,7 @@ async def test_the_cookie_of_a_notebook_that_ended_is_taken_back(place: Place) -
     await person.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
     gone = await person.get(f"/user/{key}/lab")
     assert gone.status == 410
-    assert gone.headers["Set-Cookie"].startswith(f'tmppool-{digest(key)}=""; ')
+    assert gone.headers["Set-Cookie"].startswith(f'tmppool-{id_of(key)}=""; ')
     assert "Max-Age=0" in gone.headers["Set-Cookie"]
     assert "Set-Cookie" not in (await person.get(f"/user/{key}/lab")).headers
 
@@ -243,7 +243,7 @@ async def test_a_visitor_is_handed_to_the_notebooks_own_host_and_stays_there(apa
     sent_on = await person.click("/lab/tree/a.ipynb?x=1")
     key = sent_on.key
     assert re.fullmatch(
-        rf"http://{digest(key)}\.nb\.localhost:\d+/user/{key}/lab/tree/a\.ipynb\?x=1&token=[\w.-]+", sent_on.location
+        rf"http://{id_of(key)}\.nb\.localhost:\d+/user/{key}/lab/tree/a\.ipynb\?x=1&token=[\w.-]+", sent_on.location
     )
     assert "Set-Cookie" not in sent_on.headers
     address, page = await person.follow(sent_on)
@@ -275,7 +275,7 @@ async def test_a_notebook_is_not_served_at_the_main_host(apart: Place) -> None:
         assert answer.status == 421
     assert (await apart.person().get(f"{apart.url}/user/{key}/lab")).status == 421
     sent_on = await person.get(f"{apart.url}/user/{key}/lab?x")
-    assert sent_on.location.startswith(f"http://{digest(key)}.nb.localhost")
+    assert sent_on.location.startswith(f"http://{id_of(key)}.nb.localhost")
     with pytest.raises(WSServerHandshakeError) as refused:
         await person.session.ws_connect(
             f"{apart.url}/user/{key}/api/kernels/1/channels", headers={"Authorization": token}

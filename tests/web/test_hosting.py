@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.web.guests import MODES, Place
-from tmppool.running import digest
+from tmppool.keys import id_of
 from tmppool.web import links
 
 
@@ -87,7 +87,7 @@ async def test_a_notebook_that_ended_says_why_at_its_own_host(place: Place) -> N
 async def test_case_does_not_matter_in_a_host(place: Place, key: str) -> None:
     token = (await place.stranger().post("/api/spawn")).json["token"]
     taken = next(notebook.key for notebook in place.site.pools.default if notebook.is_live and notebook.key != key)
-    headers = {"Host": f"{digest(taken)}.NB.LocalHost:{place.port}".upper(), "Authorization": f"token {token}"}
+    headers = {"Host": f"{id_of(taken)}.NB.LocalHost:{place.port}".upper(), "Authorization": f"token {token}"}
     assert (await place.stranger().ask("GET", f"{place.url}/user/{taken}/api", headers)).status == 200
 
 
@@ -96,7 +96,7 @@ async def test_a_trusted_proxy_says_which_host_it_was(open_place: Any) -> None:
     given = (await place.stranger().post("/api/spawn")).json
     key = given["url"].split("/")[4]
     said = {"Authorization": f"token {given['token']}", "X-Forwarded-Proto": "https"}
-    for host, status in ((f"{digest(key)}.nb.example", 200), ("nb.example", 421), ("0123456789.nb.example", 424)):
+    for host, status in ((f"{id_of(key)}.nb.example", 200), ("nb.example", 421), ("0123456789.nb.example", 424)):
         assert (
             await place.stranger().ask("GET", f"/user/{key}/api", {**said, "X-Forwarded-Host": host})
         ).status == status

@@ -12,7 +12,7 @@ import structlog
 
 from tests.web.guests import Guest, Place, eventually
 from tmppool import log
-from tmppool.running import digest
+from tmppool.keys import id_of
 
 ADDRESS = "203.0.113.77"
 ADMIN_TOKEN = "canary-of-the-operator-4711"
@@ -63,7 +63,7 @@ async def share(place: Place, person: Guest, key: str) -> list[str]:
     await guest.get(url)
     token = url.partition("token=")[2]
     assert token
-    session_token = person.cookies()[f"tmppool-{digest(key)}"]
+    session_token = person.cookies()[f"tmppool-{id_of(key)}"]
     return [token, session_token, given["token"], given["url"].split("/")[2]]
 
 

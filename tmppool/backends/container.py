@@ -13,7 +13,7 @@ from tmppool.backends import seccomp
 from tmppool.backends.base import Spec
 from tmppool.backends.uids import UID_LABEL
 from tmppool.errors import BackendError
-from tmppool.running import digest
+from tmppool.keys import id_of
 
 SERVICE_LABEL = "tmppool.service"
 POOL_LABEL = "tmppool.pool"
@@ -95,7 +95,7 @@ def canary_labels(spec: Spec) -> dict[str, str]:
 
 
 def container_name(spec: Spec, key: str) -> str:
-    return f"tmppool-{spec.service}-{digest(key)}"
+    return f"tmppool-{spec.service}-{id_of(key)}"
 
 
 def given_name(spec: Spec, key: str) -> str:

@@ -21,7 +21,8 @@ from tmppool.backends import families
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
 from tmppool.backends.births import born
 from tmppool.errors import BackendError, StartError
-from tmppool.running import Dial, Running, digest
+from tmppool.keys import id_of
+from tmppool.running import Dial, Running
 from tmppool.tasks import completed, spawn
 from tmppool.upstream import Upstream
 
@@ -77,7 +78,7 @@ class ProcessBackend:
         )
 
     async def start(self, key: str) -> Running:
-        home = self._root / digest(key)
+        home = self._root / id_of(key)
         token, port = secrets.token_urlsafe(24), _free_port()
         try:
             await completed(asyncio.to_thread(self._prepare, home), "prepare a home")
@@ -98,16 +99,16 @@ class ProcessBackend:
 
     async def give(self, key: str) -> None:
         try:
-            await asyncio.to_thread((self._root / digest(key) / _GIVEN).touch)
+            await asyncio.to_thread((self._root / id_of(key) / _GIVEN).touch)
         except OSError as error:
             raise BackendError(f"it could not be noted that a notebook was given away: {error.strerror}") from error
 
     async def stop(self, key: str) -> None:
         self._unwatch(key)
-        home = self._root / digest(key)
+        home = self._root / id_of(key)
         child = self._children.pop(key, None)
         leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
-        if not await asyncio.to_thread(families.end, digest(key), leader):
+        if not await asyncio.to_thread(families.end, id_of(key), leader):
             raise BackendError("a notebook's processes did not end")
         if child is not None:
             await child.wait()
@@ -180,7 +181,7 @@ class ProcessBackend:
             "JUPYTER_TOKEN": token,
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
-            families.MARK: digest(key),
+            families.MARK: id_of(key),
         }
         if self._paths.config is not None:
             mine["JUPYTER_CONFIG_PATH"] = str(self._paths.config)
@@ -237,7 +238,7 @@ def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
             is_sound = all(isinstance(facts.get(name), kind) for name, kind in _FACT_TYPES.items())
         except (OSError, ValueError, AttributeError, RecursionError):
             continue
-        if is_sound and digest(facts["key"]) == path.parent.name:
+        if is_sound and id_of(facts["key"]) == path.parent.name:
             found.append((facts, born(facts["pid"]) == facts["born"], path.with_name(_GIVEN).exists()))
     return found
 
@@ -251,7 +252,7 @@ def _free_port() -> int:
 def _leader(home: Path) -> int | None:
     """Return the process that a notebook was started as, unless its number belongs to another one by now."""
     alive = (facts for facts, is_alive, _ in _read_facts(home.parent) if is_alive)
-    return next((int(facts["pid"]) for facts in alive if digest(facts["key"]) == home.name), None)
+    return next((int(facts["pid"]) for facts in alive if id_of(facts["key"]) == home.name), None)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from multidict import MultiMapping
 
+from tmppool.keys import id_of
 from tmppool.notebook import Notebook
 from tmppool.proxy import cookies
 from tmppool.proxy.wire import Fields
-from tmppool.running import digest
 
 _SIZE = 16  # bytes of a token
 _KNOWN = 8192  # notebooks
@@ -128,7 +128,7 @@ def without_token(target: str) -> str:
 
 def cookie_name(key: str, *, is_secure: bool) -> str:
     """Return the name of the cookie for the notebook of ``key``; it tells the notebook's id alone."""
-    return f"{'__Host-' if is_secure else ''}{cookies.NAME}-{digest(key)}"
+    return f"{'__Host-' if is_secure else ''}{cookies.NAME}-{id_of(key)}"
 
 
 @dataclass(frozen=True, slots=True)

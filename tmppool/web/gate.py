@@ -5,7 +5,7 @@ No engine and no database stand on this path: an old tab may ask for ever.
 
 import re
 
-from tmppool import __version__
+from tmppool import __version__, keys
 from tmppool.notebook import Closers, Notebook
 from tmppool.pool import Pool
 from tmppool.proxy import activity, handshake, headers, wire
@@ -17,7 +17,7 @@ from tmppool.web import access, hosts
 from tmppool.web.pages import is_navigation
 from tmppool.web.site import Site
 
-TARGET = re.compile(r"^/user/([A-Za-z0-9_-]{16,128})(?:/([^?]*))?(\?.*)?$")
+TARGET = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _APP_PAGE = re.compile(r"^(lab|doc|tree|notebooks|edit|consoles|terminals|nbclassic)(/|$)")
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 

@@ -9,12 +9,12 @@ import re
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from tmppool.running import digest
+from tmppool import keys
 from tmppool.web import links
 from tmppool.web.site import Site
 from tmppool.web.user import User
 
-_OF_KEY = re.compile(r"^/(?:user|session|api/session)/([A-Za-z0-9_-]+)(?:[/?]|$)")
+_OF_KEY = re.compile(rf"^/(?:user|session|api/session)/({keys.GRAMMAR})(?:[/?]|$)")
 _EVERYWHERE = re.compile(r"^/(static/|robots\.txt$)")
 _SEE_OTHER = 303
 
@@ -32,7 +32,7 @@ class Hosting:
         if label is None or _EVERYWHERE.match(request.path):
             return await handler(request)
         found = _OF_KEY.match(request.raw_path)
-        if found is not None and digest(found[1]) == label:
+        if found is not None and keys.id_of(found[1]) == label:
             return await handler(request)
         if not self._site.pools.has(label):
             return self._user.gone(request, "", "")

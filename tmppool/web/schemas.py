@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tmppool import keys
 from tmppool.notebook import Reason, State
 
 Json = dict[str, Any]
@@ -48,7 +49,7 @@ LIMIT: Json = {"type": ["number", "null"], "description": "Seconds since 1970; n
 RETRY_AFTER: Json = {"required": True, "schema": {"type": "integer", "minimum": 1}, "description": "Seconds."}
 LOCATION: Json = {
     "required": True,
-    "schema": {"type": "string", "pattern": "^(https?://[^/]+)?/user/[A-Za-z0-9_-]{22,128}/"},
+    "schema": {"type": "string", "pattern": f"^(https?://[^/]+)?/user/{keys.GRAMMAR}/"},
 }
 POOL: Json = {"name": "pool", "in": "query", "schema": TEXT, "description": "The pool, where it is not the default."}
 CODE: Json = {
@@ -63,7 +64,12 @@ TOKEN: Json = {
     "schema": TEXT,
     "description": "What /api/spawn said with the url; `Authorization: token VALUE` or the browser's cookie do too.",
 }
-KEY: Json = {"name": "key", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}}
+KEY: Json = {
+    "name": "key",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": f"^{keys.GRAMMAR}$"},
+}
 
 REFUSED = json_answer("Not allowed: the token is missing or wrong, or a page of another origin asks.", "Error")
 OPERATOR = {"403": REFUSED, "421": json_answer("Without a token this machine's own name is needed.", "Error")}
