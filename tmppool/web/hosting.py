@@ -9,12 +9,11 @@ import re
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from tmppool import keys
-from tmppool.web import links
+from tmppool import jupyter_urls, keys
 from tmppool.web.site import Site
 from tmppool.web.user import User
 
-_OF_KEY = re.compile(rf"^/(?:user|session|api/session)/({keys.GRAMMAR})(?:[/?]|$)")
+_OF_KEY = re.compile(r"^/(?:user|session|api/session)/([^/?]+)")
 _EVERYWHERE = re.compile(r"^/(static/|robots\.txt$)")
 _SEE_OTHER = 303
 
@@ -36,7 +35,7 @@ class Hosting:
             return await handler(request)
         if not self._site.pools.has(label):
             return self._user.gone(request, "", "")
-        is_launch = request.path.partition("/")[2].partition("/")[0] in ("", "spawn", *links.PREFIXES)
+        is_launch = request.path.partition("/")[2].partition("/")[0] in ("", "spawn", *jupyter_urls.DEEP_LINKS)
         if request.method in ("GET", "HEAD") and is_launch:
             location = self._site.main_origin(client) + request.raw_path
             return web.Response(status=_SEE_OTHER, headers={"Location": location, "Cache-Control": "no-store"})
