@@ -11,7 +11,7 @@ PACKAGE = ROOT / "tmppool"
 TESTS = ROOT / "tests"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "keys", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
+    ("errors", "keys", "jupyter_urls", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
     ("upstream", "config", "build_report", "recipes", "state_lock"),
     ("notebook", "build_image"),
     ("policy", "backends"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from tests.fuzz.effort import examples
+from tmppool import jupyter_urls
 from tmppool.keys import is_key
 from tmppool.proxy import headers
 from tmppool.proxy.forwarded import identify, networks
@@ -43,9 +44,9 @@ def test_a_link_leads_below_one_slash(raw: str, landing: str) -> None:
     assert re.match(r"/(?![/\\])", target)
     location = base_path(KEY) + target.lstrip("/")
     assert TARGET.match(location) is not None or re.search(r"\s", raw)
-    document = links.document_of(target)
+    document = jupyter_urls.document_of(target)
     assert document is None or document.endswith(".ipynb")
-    assert links.document_of(raw) is None or isinstance(links.document_of(raw), str)
+    assert jupyter_urls.document_of(raw) is None or isinstance(jupyter_urls.document_of(raw), str)
     assert isinstance(links.pool_of(raw), str | None)
 
 

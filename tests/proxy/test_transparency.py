@@ -39,7 +39,7 @@ from tests.proxy.frames import (
 )  # fmt: skip
 from tests.proxy.stage import OK, PATIENCE, CutError, House, Peer, eventually, opened
 from tests.proxy.test_tunnel import CHANNELS, HANDSHAKE, KEY, accept, shake, switching, tunnel
-from tmppool.proxy.activity import FrameWatch
+from tmppool.proxy.frame_watch import FrameWatch
 from tmppool.running import Dial
 
 pytestmark = pytest.mark.corpus

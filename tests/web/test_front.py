@@ -8,8 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.web.guests import PERSON, Guest, Place, eventually
+from tmppool import jupyter_urls
 from tmppool.ledger import Ledger
-from tmppool.web import links, tickets
+from tmppool.web import tickets
 
 Open = Any
 
@@ -20,7 +21,14 @@ Open = Any
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_look_is_answered_at_once_and_takes_nothing(place: Place, method: str) -> None:
     before = await place.stats()
-    for path in ("/", "/?x=1", "/spawn", "/spawn/", "/lab/tree/a.ipynb", *(f"/{prefix}" for prefix in links.PREFIXES)):
+    for path in (
+        "/",
+        "/?x=1",
+        "/spawn",
+        "/spawn/",
+        "/lab/tree/a.ipynb",
+        *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS),
+    ):
         answer = await place.person().ask(method, path)
         assert answer.status == 200, path
         assert answer.headers["Content-Type"].startswith("text/html")
@@ -99,8 +107,8 @@ async def test_the_landing_is_the_operators_choice(open_place: Open) -> None:
 
 @pytest.mark.parametrize("lead", ["", "/spawn"])
 async def test_a_deep_link_leads_to_its_document_byte_for_byte(open_place: Open, lead: str) -> None:
-    place = await open_place(pool_size=len(links.PREFIXES))
-    for prefix in links.PREFIXES:
+    place = await open_place(pool_size=len(jupyter_urls.DEEP_LINKS))
+    for prefix in jupyter_urls.DEEP_LINKS:
         deep = f"/{prefix}/a%2Fb/c%20d;e?x=1&y=%26&&z"
         answer = await place.person().click(lead + deep)
         assert answer.status == 303

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.web.guests import MODES, Place
+from tmppool import jupyter_urls
 from tmppool.keys import id_of
-from tmppool.web import links
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_at_a_notebooks_host_no_other_notebook_is_there(place: Place, key:
     assert place.asked(other)[-1] == "GET tree"
 
 
-@pytest.mark.parametrize("path", ["/", "/spawn", "/lab/tree/a%20b.ipynb?x=1&pool=tmppool", *(f"/{prefix}" for prefix in links.PREFIXES)])  # fmt: skip
+@pytest.mark.parametrize("path", ["/", "/spawn", "/lab/tree/a%20b.ipynb?x=1&pool=tmppool", *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS)])  # fmt: skip
 async def test_a_launch_link_at_a_notebooks_host_leads_to_the_main_one(place: Place, key: str, path: str) -> None:
     answer = await place.person().get(place.origin(key) + path)
     assert (answer.status, answer.location) == (303, place.url + path)

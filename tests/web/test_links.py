@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmppool import jupyter_urls
 from tmppool.web import links
 
 TARGETS = {
@@ -69,32 +70,6 @@ def test_which_pool_a_link_names(raw: str, pool: str | None) -> None:
     assert links.pool_of(raw) == pool
 
 
-DOCUMENTS = {
-    "/notebooks/a.ipynb": "a.ipynb",
-    "/notebooks/day%201/a.ipynb?x=1": "day 1/a.ipynb",
-    "/tree/a.ipynb": "a.ipynb",
-    "/edit/a.ipynb": "a.ipynb",
-    "/doc/tree/a.ipynb": "a.ipynb",
-    "/lab/tree/a.ipynb": "a.ipynb",
-    "/lab/workspaces/auto-1/tree/a/b.ipynb": "a/b.ipynb",
-    "/nbclassic/notebooks/a.ipynb": "a.ipynb",
-    "/lab/tree/n%C3%A4her.ipynb": "näher.ipynb",
-    "/lab/tree/a.md": None,
-    "/lab/tree/": None,
-    "/lab": None,
-    "/tree": None,
-    "/files/a.ipynb": None,
-    "/notebooks/a.ipynb/": None,
-    "/tree?x=/a.ipynb": None,
-    "/": None,
-}
-
-
-@pytest.mark.parametrize(("target", "document"), DOCUMENTS.items(), ids=DOCUMENTS.keys())
-def test_which_notebook_document_is_opened(target: str, document: str | None) -> None:
-    assert links.document_of(target) == document
-
-
 ACTIONS = {
     "/": "/spawn",
     "/?x=1": "/spawn?x=1",
@@ -118,7 +93,7 @@ raws = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=4
 @given(raws | st.text(max_size=40))
 def test_no_link_makes_a_failure(raw: str) -> None:
     links.pool_of(raw)
-    links.document_of(links.target_of(raw, "/tree"))
+    jupyter_urls.document_of(links.target_of(raw, "/tree"))
     links.action_of(raw)
 
 
@@ -160,6 +135,7 @@ def test_the_workshop_code_of_a_link(raw: str, code: str, without: str) -> None:
         ("", "r", "/?pool=r"),
         ("/evil.example/lab", None, "/"),
         ("labyrinth", None, "/"),
+        ("lab/workspaces/auto-1/tree/a.ipynb?reset", None, "/lab/tree/a.ipynb?reset"),
     ],
 )
 def test_what_a_fresh_start_opens(path: str, pool: str | None, link: str) -> None:

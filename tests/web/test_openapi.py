@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from tests.web.guests import Place
-from tmppool import __version__
-from tmppool.web import links, openapi, routes
+from tmppool import __version__, jupyter_urls
+from tmppool.web import openapi, routes
 
 ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
 """Other spellings of what is described, as tmpnb had them."""
@@ -18,8 +18,8 @@ ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
 PAGES = {
     "/",
     "/spawn/{rest}",
-    *(f"/{prefix}" for prefix in links.PREFIXES),
-    *(f"/{prefix}/{{rest}}" for prefix in links.PREFIXES),
+    *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS),
+    *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
     "/session/{key}",
     *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end")),
     "/robots.txt",

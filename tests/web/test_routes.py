@@ -1,11 +1,11 @@
 """The tables of addresses."""
 
 from tests.web.guests import Place
-from tmppool.web import links
+from tmppool import jupyter_urls
 
 
 async def test_each_place_of_jupyters_is_a_launch_link(place: Place) -> None:
-    for prefix in links.PREFIXES:
+    for prefix in jupyter_urls.DEEP_LINKS:
         for path in (f"/{prefix}", f"/{prefix}/", f"/{prefix}/a/b?c"):
             assert (await place.person().get(path)).status == 200, path
 

@@ -47,6 +47,26 @@ async def joined(place: Place, url: str) -> Guest:
 # For whom
 
 
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("lab/workspaces/auto-1/tree/a%20b.ipynb", "/lab/tree/a%20b.ipynb"),
+        ("doc/tree/a.ipynb", "/doc/tree/a.ipynb"),
+        ("", "/"),
+        ("api/contents", "/"),
+        ("//evil.example/lab", "/"),
+    ],
+)
+async def test_a_page_whose_notebook_has_ended_learns_where_its_document_opens_anew(
+    place: Place, owner: Guest, key: str, path: str, link: str
+) -> None:
+    await owner.ask("DELETE", f"/api/session/{key}", OWN)
+    script = {**OWN, "Accept": "application/json", "Sec-Fetch-Mode": "cors"}
+    gone = await owner.ask("GET", f"/api/session/{key}?path={quote(path, safe='')}", script)
+    assert gone.status == 424
+    assert gone.json["fresh_url"].removeprefix(place.url) == link
+
+
 async def test_who_does_not_hold_a_session_learns_and_changes_nothing(place: Place, owner: Guest, key: str) -> None:
     for method, path in (
         ("GET", ""),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from tmppool.proxy.activity import FrameWatch
+from tmppool.proxy.frame_watch import FrameWatch
 from tmppool.proxy.route import ToNotebook
 from tmppool.proxy.sweep import OtherEnd, Sweep
 from tmppool.proxy.upstream import HIGH_WATER, UpstreamConnection

@@ -9,6 +9,7 @@ import math
 
 from aiohttp import web
 
+from tmppool import jupyter_urls
 from tmppool.notebook import Notebook
 from tmppool.pool import Pool
 from tmppool.running import base_path
@@ -104,7 +105,7 @@ class Entry:
         """Answer who may not use a notebook that lives; ``path`` is what was asked for below it."""
         fresh = self.fresh_url(request, path, pool.name)
         if wants_page(request) and "Upgrade" not in request.headers:
-            document = links.document_of(f"/{path}") or ""
+            document = jupyter_urls.document_of(f"/{path}") or ""
             return self._pages.render("foreign", _FORBIDDEN, fresh_url=fresh, document=document)
         facts = {"message": _FOREIGN, "state": "foreign", "fresh_url": fresh}
         return web.json_response(facts, status=_FORBIDDEN, headers={"Cache-Control": "no-store"})

@@ -4,6 +4,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from tmppool import jupyter_urls
 from tmppool.errors import PoolEmptyError, PoolFullError
 from tmppool.notebook import State
 from tmppool.pool import Pool
@@ -53,7 +54,7 @@ class Front:
             return self._page(request, "launch", _FORBIDDEN, pool, why="ticket")
         try:
             with self._admission.start(self._site.client(request).address, visitor, code_in(request, form)):
-                notebook = await self._site.assign(pool, visitor, links.document_of(target))
+                notebook = await self._site.assign(pool, visitor, jupyter_urls.document_of(target))
         except RefusedError as error:
             self._tickets.give_back(ticket, visitor)
             return self._refusal_page(request, pool, error)
@@ -106,7 +107,7 @@ class Front:
             # The link's code goes on with the look's form; after that it is known, or was wrong.
             action=links.action_of(self._link(request) if request.method == "POST" else request.raw_path),
             ticket=self._tickets.issue(visitor),
-            document=links.document_of(self._target(request, pool)) or "",
+            document=jupyter_urls.document_of(self._target(request, pool)) or "",
             idle_minutes=round(pool.limits.idle / 60),
             lifetime_minutes=round(pool.limits.lifetime / 60),
             **values,

@@ -5,10 +5,10 @@ No engine and no database stand on this path: an old tab may ask for ever.
 
 import re
 
-from tmppool import __version__, keys
+from tmppool import __version__, jupyter_urls, keys
 from tmppool.notebook import Closers, Notebook
 from tmppool.pool import Pool
-from tmppool.proxy import activity, handshake, headers, wire
+from tmppool.proxy import handshake, headers, wire
 from tmppool.proxy.cookies import Jar
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.route import Route, ToApplication, ToNotebook
@@ -18,7 +18,6 @@ from tmppool.web.pages import is_navigation
 from tmppool.web.site import Site
 
 TARGET = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
-_APP_PAGE = re.compile(r"^(lab|doc|tree|notebooks|edit|consoles|terminals|nbclassic)(/|$)")
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
 
 
@@ -92,10 +91,10 @@ class Gate:
         def touch() -> None:
             pool.touch(notebook)
 
-        if not is_websocket and activity.is_interaction(request.method.decode(), path):
+        if not is_websocket and jupyter_urls.is_interaction(request.method.decode(), path):
             touch()
         assert notebook.upstream is not None
-        is_page = request.method == b"GET" and not is_websocket and _APP_PAGE.match(path) is not None
+        is_page = request.method == b"GET" and not is_websocket and jupyter_urls.is_page(path)
         return ToNotebook(
             base_path=notebook.upstream.running.base_path,
             upstream=self._lines_of(notebook),
@@ -103,7 +102,7 @@ class Gate:
             identity=self._said_of(notebook, self._client(request, peer)),
             notice=_notice(notebook.key) if is_page else None,
             is_websocket=is_websocket,
-            touch=touch if is_websocket and activity.talks_to_visitor(path) else None,
+            touch=touch if is_websocket and jupyter_urls.talks_to_visitor(path) else None,
             on_close=closers,
             unreachable=_UNREACHABLE,
         )

@@ -3,14 +3,8 @@
 import re
 from urllib.parse import unquote, unquote_plus
 
-PREFIXES = (
-    "notebooks", "tree", "files", "lab", "doc", "edit", "nbclassic", "consoles", "terminals", "git-pull",
-)  # fmt: skip
-"""What a deep link may begin with: the places that Jupyter's own pages have (Jupyter Server, JupyterLab, Notebook)."""
+from tmppool import jupyter_urls
 
-_DOCUMENT = re.compile(
-    r"^/(?:notebooks|tree|doc/tree|edit|nbclassic/notebooks|lab(?:/workspaces/[^/]+)?/tree)/(.+\.ipynb)$"
-)
 _SPAWN = re.compile(r"^/spawn(?=/|$)")
 _POOL = re.compile(r"(^|&)pool=([^&]*)")
 _CODE = re.compile(r"(^|&)code=([^&]*)")
@@ -50,15 +44,9 @@ def without_code(raw: str) -> str:
     return f"{path}?{query}" if query else path
 
 
-def document_of(target: str) -> str | None:
-    """Return the path of the notebook document that ``target`` opens; None when it opens none."""
-    found = _DOCUMENT.match(target.partition("?")[0])
-    return unquote(found[1]) if found else None
-
-
 def fresh(path: str, pool: str | None) -> str:
     """Return the launch link that opens what was open at ``path`` below another notebook of that pool."""
-    link = f"/{path}" if re.split("[/?]", path, maxsplit=1)[0] in PREFIXES else "/"
+    link = jupyter_urls.deep_link(path) or "/"
     return link if pool is None else with_query(link, f"pool={pool}")
 
 

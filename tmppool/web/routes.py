@@ -2,8 +2,9 @@
 
 from aiohttp import web
 
+from tmppool import jupyter_urls
 from tmppool.proxy.application import MAX_BODY
-from tmppool.web import links, middleware, openapi
+from tmppool.web import middleware, openapi
 from tmppool.web.admin import Admin
 from tmppool.web.api import Api
 from tmppool.web.front import Front
@@ -30,7 +31,7 @@ def public(
         for path in ("/spawn", "/spawn/{rest:.*}"):
             router.add_get(path, front.launch)
             router.add_post(path, front.spawn)
-        for prefix in links.PREFIXES:
+        for prefix in jupyter_urls.DEEP_LINKS:
             router.add_get(f"/{prefix}", front.launch)
             router.add_get(f"/{prefix}/{{rest:.*}}", front.launch)
     for path in ("/api/spawn", "/api/spawn/"):

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from tmppool import jupyter_urls
 from tmppool.notebook import EXPLANATIONS, Notebook, Reason
 from tmppool.pool import Pool
 from tmppool.running import base_path
@@ -65,7 +66,7 @@ class Session:
             path=path or "",
             notebook_url=base_path(notebook.key) + (path or self._site.landing[pool.name].lstrip("/")),
             share_url=self._share_url(request, pool, notebook) or "",
-            document=links.document_of(f"/{path}") or "",
+            document=jupyter_urls.document_of(f"/{path}") or "",
             idle_minutes=left["idle_expires_at"],
             lifetime_minutes=left["expires_at"],
         )

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from tmppool import jupyter_urls
 from tmppool.notebook import EXPLANATIONS
-from tmppool.web import links
 from tmppool.web.entry import MOVED_HEADERS, Entry
 from tmppool.web.gate import TARGET
 from tmppool.web.pages import Pages, wants_page
@@ -59,7 +59,7 @@ class User:
                 reason=reason if ended else "",
                 explanation=explanation,
                 fresh_url=fresh,
-                document=links.document_of(f"/{path}") or "",
+                document=jupyter_urls.document_of(f"/{path}") or "",
                 ended_at=datetime.fromtimestamp(ended.at, UTC).isoformat(timespec="seconds") if ended else "",
             )
             self._entry.forget(request, response, key)

@@ -139,10 +139,8 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       drawn.setAttribute("stroke-width", "1.300");
       icon.append(drawn);
       about.append(icon);
-      // Where it leads is said when it is used: another document may be open by then.
       const lead = () => {
-        const [, rest] = location.pathname.split(`/${url.split("/").pop()}/`);
-        about.href = `${url.replace("/api", "")}${rest ? `?path=${encodeURIComponent(rest)}` : ""}`;
+        about.href = `${url.replace("/api", "")}${openPath()}`;
       };
       for (const kind of ["pointerenter", "pointerdown", "focus", "contextmenu"]) about.addEventListener(kind, lead);
       lead();
@@ -151,20 +149,17 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (!about.isConnected || !host.isConnected) layerOf().append(about);
   };
 
-  // The service may not know what was open here ("/"); this page's own address does.
-  const freshUrl = (given) => {
-    if (given !== "/" && !given.startsWith("/?")) return given;
-    const [, rest] = location.pathname.split(`/${url.split("/").pop()}/`);
-    return rest && /^(lab|notebooks|tree|doc|edit|nbclassic|consoles)(\/|$)/.test(rest)
-      ? `/${rest.replace(/^lab\/workspaces\/[^/]+/, "lab")}${given.slice(1)}`
-      : given;
+  // What is open here, so that a fresh notebook can open it too. Another document may be by the next time.
+  const openPath = () => {
+    const [, path] = location.pathname.split(`/${url.split("/").pop()}/`);
+    return path ? `?path=${encodeURIComponent(path)}` : "";
   };
 
   const freshLink = (given, text) => {
     const link = make("a", "go", text);
     link.target = "_top";
     try {
-      const to = new URL(freshUrl(given), location.href);
+      const to = new URL(given, location.href);
       if (to.protocol !== "https:" && to.protocol !== "http:") return null;
       link.href = to.href;
     } catch {
@@ -328,7 +323,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   };
 
   const extend = async () => {
-    const answer = await request("POST", `${url}/extend`);
+    const answer = await request("POST", `${url}/extend${openPath()}`);
     return take(answer) || Boolean(answer && answer.ok);
   };
 
@@ -352,7 +347,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   const ask = () => {
     if (ended) return Promise.resolve();
     clearTimeout(timer);
-    asking ||= request("GET", url)
+    asking ||= request("GET", `${url}${openPath()}`)
       .then((answer) => {
         if (ended || take(answer)) return;
         failures += 1;
@@ -385,7 +380,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   const touch = (event) => {
     if (ended || !event.isTrusted || Date.now() - touched < 10000) return;
     touched = Date.now();
-    request("POST", `${url}/touch`).then(take);
+    request("POST", `${url}/touch${openPath()}`).then(take);
   };
   for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, touch, { capture: true, passive: true });
 

@@ -1,4 +1,4 @@
-"""What is an interaction by a person, and what an open tab does by itself."""
+"""Where data frames begin in a stream, and streams that are read no more."""
 
 import itertools
 import random
@@ -7,68 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmppool.proxy.activity import FrameWatch, is_interaction, talks_to_visitor
-
-REQUESTS = {
-    # What a person does
-    ("POST", "api/sessions"): True,
-    ("POST", "api/kernels"): True,
-    ("POST", "api/kernels/1/interrupt"): True,
-    ("POST", "api/kernels/1/restart"): True,
-    ("DELETE", "api/kernels/1"): True,
-    ("DELETE", "api/sessions/1"): True,
-    ("PATCH", "api/sessions/1"): True,
-    ("POST", "api/terminals"): True,
-    ("DELETE", "api/terminals/1"): True,
-    ("POST", "api/contents/"): True,
-    ("POST", "api/contents/a"): True,
-    ("DELETE", "api/contents/a.ipynb"): True,
-    ("POST", "api/contents/a.ipynb/checkpoints"): True,
-    ("PUT", "lab/api/settings/@jupyterlab/apputils-extension:themes"): True,
-    ("POST", "git-pull/api"): True,
-    # What a tab does
-    ("GET", ""): False,
-    ("GET", "lab"): False,
-    ("HEAD", "api"): False,
-    ("OPTIONS", "api/sessions"): False,
-    ("GET", "api/kernels"): False,
-    ("GET", "api/contents/a.ipynb"): False,
-    ("GET", "api/events/subscribe"): False,
-    ("PUT", "api/contents/a.ipynb"): False,
-    ("PUT", "api/contents/deep/er/a%20b.ipynb"): False,
-    ("PUT", "lab/api/workspaces/default"): False,
-    ("POST", "lab/api/workspaces/default"): False,
-    ("DELETE", "lab/api/workspaces/auto-1"): False,
-    ("PUT", "lab/api/workspaces"): False,
-    ("POST", "api/security/csp-report"): False,
-    ("POST", "api/events"): False,
-}
-
-
-@pytest.mark.parametrize(("request_", "is_one"), REQUESTS.items(), ids=[" ".join(key) for key in REQUESTS])
-def test_which_requests_are_interactions(request_: tuple[str, str], is_one: bool) -> None:  # noqa: FBT001
-    assert is_interaction(*request_) is is_one
-
-
-SOCKETS = {
-    "api/kernels/1/channels": True,
-    "api/kernels/0b5e-11/channels": True,
-    "terminals/websocket/1": True,
-    "lsp/ws/pylsp": True,
-    "api/events/subscribe": False,
-    "api/kernels/1/channels/x": False,
-    "api/kernels//channels": False,
-    "x/api/kernels/1/channels": False,
-    "terminals/websocket/": False,
-    "proxy/8000/ws": False,
-    "": False,
-}
-
-
-@pytest.mark.parametrize(("path", "talks"), SOCKETS.items(), ids=SOCKETS.keys())
-def test_on_which_sockets_a_visitor_talks(path: str, talks: bool) -> None:  # noqa: FBT001
-    assert talks_to_visitor(path) is talks
-
+from tmppool.proxy.frame_watch import FrameWatch
 
 # Frames
 

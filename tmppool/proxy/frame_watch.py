@@ -1,34 +1,9 @@
-"""What counts as an interaction by the visitor. Pure.
+"""Finds data frames in the WebSocket stream that a visitor sends: their interactions. Pings and pongs are not."""
 
-An open tab polls, pings, autosaves and stores its window layout for as long as it is open; none of that is a person.
-"""
-
-import re
-
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_CHATTER = re.compile(r"^(lab/api/workspaces(/|$)|api/security/csp-report|api/events|api/contents/(?!.*/checkpoints$))")
 _DATA = 2  # the last of a frame's codes that are data: continuation, text, binary (RFC 6455 section 5.2)
 _LONGER = 254  # a masked frame's second byte where two more hold the length
 _LONGER_HEAD = 8  # bytes
 _MOST_FRAMES = 1000  # read one by one in a second, 1 ms of the loop; a page that pastes a book sends fewer
-_TALKING = re.compile(r"^(api/kernels/[^/]+/channels|terminals/websocket/[^/]+|lsp/ws/[^/]+)$")
-
-
-def is_interaction(method: str, path: str) -> bool:
-    """Whether a request is one; ``path`` is what follows the notebook's base path, without query.
-
-    JupyterLab's autosave is a PUT of the contents alone; a save by hand also makes a checkpoint.
-    """
-    if method in _SAFE:
-        return False
-    if _CHATTER.match(path):
-        return method in ("POST", "DELETE") and path.startswith("api/contents")
-    return True
-
-
-def talks_to_visitor(path: str) -> bool:
-    """Whether data frames that a visitor's page sends on this WebSocket are interactions."""
-    return _TALKING.match(path) is not None
 
 
 class FrameWatch:
