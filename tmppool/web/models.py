@@ -1,0 +1,201 @@
+"""The JSON bodies of both listeners: handlers answer with them, and the OpenAPI documents are generated from them.
+
+A body holds exactly the fields of its model. A field is never left out: where a body comes in two shapes there are two
+models, and a null is a value with a meaning of its own. Times are wall times, in seconds since 1970.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from tmppool.notebook import Reason, State
+from tmppool.web.access import Role
+
+Count = Annotated[int, Field(ge=0)]
+WallTime = Annotated[float, Field(description="Seconds since 1970.")]
+End = Annotated[float | None, Field(description="Seconds since 1970; null where there is no limit.")]
+
+
+class Body(BaseModel):
+    """A JSON object. Its docstring and those of its fields are its description in the OpenAPI document."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_serialization_defaults_required=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+
+
+def answer(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return ``body`` as an answer that no cache keeps, unless ``headers`` say otherwise."""
+    return web.json_response(
+        body.model_dump(mode="json"), status=status, headers={"Cache-Control": "no-store", **(headers or {})}
+    )
+
+
+class Error(Body):
+    """Any refusal that a program can only show to somebody."""
+
+    message: str
+
+
+# A notebook for a visitor
+
+
+class Spawned(Body):
+    url: str
+    """A path on this host, or a whole URL where notebooks have host names of their own."""
+    token: str
+    """The notebook's own token, for `Authorization: token VALUE` or `?token=VALUE`."""
+    pool: str
+    expires_at: End
+    idle_expires_at: End
+
+
+class Full(Body):
+    """All notebooks of the pool are in use."""
+
+    status: Literal["full"] = "full"
+    message: str
+
+
+class Limited(Body):
+    """Too many starts, or too many wrong workshop codes, from this network address."""
+
+    status: Literal["limited"] = "limited"
+    message: str
+
+
+class Warming(Body):
+    """Notebooks are being started."""
+
+    status: Literal["warming"] = "warming"
+    message: str
+
+
+class WrongCode(Body):
+    """The workshop code is not the right one."""
+
+    status: Literal["wrong-code"] = "wrong-code"
+    message: str
+
+
+class LaunchForm(Body):
+    """The fields of the launch page's form."""
+
+    ticket: str
+    code: str = ""
+    """The workshop's code, where there is one."""
+
+
+class Stats(Body):
+    """The notebooks of one pool."""
+
+    available: Count
+    """As `warm`; tmpnb's name for it."""
+    capacity: Count
+    """How many notebooks there may be, those that are starting or assigned included."""
+    version: str
+    """Of the service."""
+    container_image: str
+    starting: Count
+    warm: Count
+    assigned: Count
+
+
+# A session
+
+
+class Session(Body):
+    """A session that goes on."""
+
+    state: Literal["live"] = "live"
+    now: WallTime
+    """The service's clock, by which the ends below are to be read. Seconds since 1970."""
+    role: Role
+    expires_at: End
+    idle_expires_at: End
+
+
+class Ended(Body):
+    """A session that this request has ended."""
+
+    state: Literal["gone"] = "gone"
+    reason: Literal[Reason.ENDED] = Reason.ENDED
+    explanation: str
+
+
+class Shared(Body):
+    url: str | None
+    """The link that lets others in; null when the notebook is not shared."""
+
+
+class Gone(Body):
+    """No notebook has this key: its session ended, or never was."""
+
+    message: str
+    """As `explanation`."""
+    state: Literal["gone"] = "gone"
+    reason: Reason | Literal["unknown"]
+    explanation: str
+    fresh_url: str
+    """The launch link for another notebook with the same document open."""
+
+
+class Foreign(Body):
+    """The notebook is another visitor's."""
+
+    message: str
+    state: Literal["foreign"] = "foreign"
+    fresh_url: str
+    """The launch link for a notebook of one's own with the same document open."""
+
+
+# Health
+
+
+class Check(Body):
+    service: str
+    ok: bool
+    message: str
+    """Empty when it is ok."""
+
+
+class Advisory(Body):
+    """A check that does not count for the service's health."""
+
+    service: str
+    ok: bool
+    ignore_failure: Literal[True] = Field(default=True, alias="_ignore_failure")
+
+
+class Health(Body):
+    ok: bool
+    """True when a visitor can be served."""
+    checks: list[Check | Advisory]
+
+
+# The admin listener
+
+
+class Drained(Body):
+    drained: Count
+
+
+class Notebook(Body):
+    id: str
+    """A digest of its key."""
+    pool: str
+    state: State
+    since: WallTime
+    """When it came into this state. Seconds since 1970."""
+    idle_for: float | None
+    """Seconds without activity; null unless it is assigned."""
+
+
+class Notebooks(Body):
+    notebooks: list[Notebook]
