@@ -1,13 +1,14 @@
 """The operator's listener: drain, list and end notebooks, metrics. Never on the public one."""
 
-import time
-
 from aiohttp import web
 
 from tmppool.metrics import CONTENT_TYPE, Metrics
 from tmppool.notebook import Notebook, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
+from tmppool.web import models
+from tmppool.web.models import answer
+from tmppool.web.wall_clock import wall_time
 
 
 class Admin:
@@ -18,12 +19,13 @@ class Admin:
     async def drain(self, request: web.Request) -> web.Response:
         """DELETE /api/pool: replace every notebook that nobody holds."""
         del request
-        return web.json_response({"drained": sum(pool.drain() for pool in self._pools)})
+        return answer(models.Drained(drained=sum(pool.drain() for pool in self._pools)))
 
     async def notebooks(self, request: web.Request) -> web.Response:
         """GET /api/notebooks: all of them, without their keys."""
         del request
-        return web.json_response({"notebooks": [_facts(pool, notebook) for pool in self._pools for notebook in pool]})
+        found = [_described(pool, notebook) for pool in self._pools for notebook in pool]
+        return answer(models.Notebooks(notebooks=found))
 
     async def end(self, request: web.Request) -> web.Response:
         """DELETE /api/notebooks/<key or id>: end one."""
@@ -32,7 +34,7 @@ class Admin:
             for notebook in pool:
                 if wanted in (notebook.key, notebook.id):
                     pool.reap(notebook, Reason.DRAINED)
-                    return web.json_response(_facts(pool, notebook))
+                    return answer(_described(pool, notebook))
         raise web.HTTPNotFound(text="There is no notebook of that key or id.")
 
     async def metrics(self, request: web.Request) -> web.Response:
@@ -40,12 +42,12 @@ class Admin:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _facts(pool: Pool, notebook: Notebook) -> dict[str, object]:
-    now = pool.clock()
-    return {
-        "id": notebook.id,
-        "pool": pool.name,
-        "state": notebook.state,
-        "since": round(time.time() - (now - notebook.moved_at), 1),
-        "idle_for": round(now - notebook.active_at, 1) if notebook.is_live else None,
-    }
+def _described(pool: Pool, notebook: Notebook) -> models.Notebook:
+    idle_for = round(pool.clock() - notebook.active_at, 1) if notebook.is_live else None
+    return models.Notebook(
+        id=notebook.id,
+        pool=pool.name,
+        state=notebook.state,
+        since=round(wall_time(pool, notebook.moved_at), 1),
+        idle_for=idle_for,
+    )

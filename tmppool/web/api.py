@@ -1,19 +1,20 @@
 """What programs ask: spawn, stats, health."""
 
 import contextlib
-from typing import Any
 
 from aiohttp import web
 
 from tmppool import __version__
 from tmppool.errors import PoolEmptyError, PoolFullError
 from tmppool.notebook import State
+from tmppool.pool import Pool
 from tmppool.running import base_path
+from tmppool.web import models
 from tmppool.web.access import session_token
 from tmppool.web.admission import Admission, RefusedError, is_same
 from tmppool.web.front import code_in, form_in, refuse_ahead
-from tmppool.web.session import ends
 from tmppool.web.site import Site
+from tmppool.web.wall_clock import ends
 
 
 class Api:
@@ -34,17 +35,28 @@ class Api:
             with contextlib.nullcontext() if self._site.api_token else self._admission.start(address, code=code):
                 notebook = await self._site.assign(pool, None, None)
         except RefusedError as error:
-            if not error.retry_after:
-                return self._site.json({"status": "wrong-code", "message": str(error)}, 403)
-            body = {"status": "limited", "message": str(error)}
-            return self._site.json(body, 429, {"Retry-After": str(error.retry_after)})
+            return self._refused(error)
         except PoolEmptyError as error:
-            is_full = isinstance(error, PoolFullError)
-            body = {"status": "full" if is_full else "warming", "message": str(error)}
-            return self._site.json(body, 429 if is_full else 503, {"Retry-After": str(error.retry_after)})
+            return self._none_warm(error)
         origin = "" if self._site.domain is None else self._site.origin_of(notebook, self._site.client(request))
-        url, token = origin + base_path(notebook.key), session_token(notebook)
-        return self._site.json({"url": url, "token": token, "pool": pool.name, **ends(pool, notebook)})
+        body = models.Spawned(
+            url=origin + base_path(notebook.key),
+            token=session_token(notebook),
+            pool=pool.name,
+            **ends(pool, notebook)._asdict(),
+        )
+        return self._site.json(body)
+
+    def _refused(self, error: RefusedError) -> web.Response:
+        if not error.retry_after:
+            return self._site.json(models.WrongCode(message=str(error)), 403)
+        return self._site.json(models.Limited(message=str(error)), 429, {"Retry-After": str(error.retry_after)})
+
+    def _none_warm(self, error: PoolEmptyError) -> web.Response:
+        headers = {"Retry-After": str(error.retry_after)}
+        if isinstance(error, PoolFullError):
+            return self._site.json(models.Full(message=str(error)), 429, headers)
+        return self._site.json(models.Warming(message=str(error)), 503, headers)
 
     def _may_read(self, request: web.Request) -> bool:
         """Whether ``--allow-origin`` lets the page that asks see the answer."""
@@ -54,32 +66,38 @@ class Api:
     async def stats(self, request: web.Request) -> web.Response:
         """GET /api/stats: ``available`` notebooks are warm; ``capacity`` counts all places."""
         pool = self._site.pool_of(request)
-        counts = {state.value: pool.count(state) for state in (State.STARTING, State.WARM, State.ASSIGNED)}
-        body = {
-            "available": counts["warm"],
-            "capacity": pool.limits.capacity,
-            "version": __version__,
-            "container_image": self._site.images[pool.name],
-            **counts,
-        }
+        warm = pool.count(State.WARM)
+        body = models.Stats(
+            available=warm,
+            capacity=pool.limits.capacity,
+            version=__version__,
+            container_image=self._site.images[pool.name],
+            starting=pool.count(State.STARTING),
+            warm=warm,
+            assigned=pool.count(State.ASSIGNED),
+        )
         return self._site.json(body)
 
     async def health(self, request: web.Request) -> web.Response:
         """GET /health: 200 when a visitor can be served, 503 with the reasons when not."""
         del request
-        checks: list[dict[str, Any]] = []
-        for pool in self._site.pools:
-            is_able = not pool.last_failure or pool.count(State.WARM) > 0
-            checks.append({"service": f"pool {pool.name}", "ok": is_able, "message": pool.last_failure})
-            checks.append({"service": f"backend of {pool.name}", "ok": not pool.illness, "message": pool.illness})
-        ledger = {"service": "ledger", "ok": self._site.ledger.is_durable, "_ignore_failure": True}
-        is_healthy = all(check["ok"] for check in checks)
-        return self._site.json({"ok": is_healthy, "checks": [*checks, ledger]}, 200 if is_healthy else 503)
+        checks = [check for pool in self._site.pools for check in _checks(pool)]
+        ledger = models.Advisory(service="ledger", ok=self._site.ledger.is_durable)
+        is_healthy = all(check.ok for check in checks)
+        return self._site.json(models.Health(ok=is_healthy, checks=[*checks, ledger]), 200 if is_healthy else 503)
 
     async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS: what ``--allow-origin`` and its siblings permit."""
         del request
         return web.Response(status=204, headers=self._site.cors)
+
+
+def _checks(pool: Pool) -> list[models.Check]:
+    is_able = not pool.last_failure or pool.count(State.WARM) > 0
+    return [
+        models.Check(service=f"pool {pool.name}", ok=is_able, message=pool.last_failure),
+        models.Check(service=f"backend of {pool.name}", ok=not pool.illness, message=pool.illness),
+    ]
 
 
 def require_token(request: web.BaseRequest, token: str | None) -> None:

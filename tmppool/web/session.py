@@ -9,12 +9,13 @@ from tmppool import jupyter_urls
 from tmppool.notebook import EXPLANATIONS, Notebook, Reason
 from tmppool.pool import Pool
 from tmppool.running import base_path
-from tmppool.web import access, links
+from tmppool.web import access, links, models
 from tmppool.web.access import Access
 from tmppool.web.entry import Entry
 from tmppool.web.pages import Pages
 from tmppool.web.site import NO_STORE, Site
 from tmppool.web.user import User
+from tmppool.web.wall_clock import ends
 
 _MAX_PATH = 2000  # characters
 _SEE_OTHER = 303
@@ -36,10 +37,10 @@ class Session:
         pool, notebook, may = found
         if request.method == "DELETE":
             pool.reap(notebook, Reason.ENDED)
-            return self._site.json({"state": "gone", "reason": Reason.ENDED, "explanation": EXPLANATIONS[Reason.ENDED]})
+            return self._site.json(models.Ended(explanation=EXPLANATIONS[Reason.ENDED]))
         if request.method == "POST":
             pool.touch(notebook)
-        return self._site.json({"state": "live", "now": time.time(), "role": may.role, **ends(pool, notebook)})
+        return self._site.json(models.Session(now=time.time(), role=may.role, **ends(pool, notebook)._asdict()))
 
     async def share(self, request: web.Request) -> web.Response:
         """POST …/share: the link that lets others in. DELETE: they are out, and that link never works again."""
@@ -48,7 +49,7 @@ class Session:
             return found
         pool, notebook, _ = found
         await self._site.share(notebook, is_shared=request.method == "POST")
-        return self._site.json({"url": self._share_url(request, pool, notebook)})
+        return self._site.json(models.Shared(url=self._share_url(request, pool, notebook)))
 
     async def page(self, request: web.Request) -> web.Response:
         """GET /session/<key>: the owner's page."""
@@ -58,7 +59,7 @@ class Session:
         pool, notebook, _ = found
         path = _path(request)
         now = time.time()
-        left = {name: None if at is None else (at - now) / 60 for name, at in ends(pool, notebook).items()}
+        left = {name: None if at is None else (at - now) / 60 for name, at in ends(pool, notebook)._asdict().items()}
         return self._pages.render(
             "session",
             200,
@@ -110,16 +111,6 @@ class Session:
         origin = self._site.origin_of(notebook, self._site.client(request))
         path = _path(request) or self._site.landing[pool.name].lstrip("/")
         return origin + links.with_query(base_path(notebook.key) + path, f"token={token}")
-
-
-def ends(pool: Pool, notebook: Notebook) -> dict[str, float | None]:
-    """Return the session's ends as wall times, None where there is no limit."""
-    offset = time.time() - pool.clock()
-    idle = notebook.active_at + pool.limits.idle + offset if pool.limits.idle else None
-    return {
-        "expires_at": None if notebook.expires_at is None else notebook.expires_at + offset,
-        "idle_expires_at": idle,
-    }
 
 
 def _path(request: web.Request) -> str | None:

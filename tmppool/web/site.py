@@ -19,7 +19,7 @@ from tmppool.pools import Pools
 from tmppool.proxy import cookies
 from tmppool.proxy.forwarded import Client, Network, identify
 from tmppool.tasks import spawn
-from tmppool.web import hosts, links
+from tmppool.web import hosts, links, models
 
 T = TypeVar("T")
 
@@ -133,9 +133,9 @@ class Site:
             secure=client.scheme == "https",
         )
 
-    def json(self, body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    def json(self, body: models.Body, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
         """Return an answer for programs, under ``cors``."""
-        return web.json_response(body, status=status, headers={**NO_STORE, **self.cors, **(headers or {})})
+        return models.answer(body, status, {**self.cors, **(headers or {})})
 
     async def assign(self, pool: Pool, visitor: str | None, document: str | None) -> Notebook:
         """Give a notebook away, write that down, and start the document's kernel beside it.
