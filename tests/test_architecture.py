@@ -40,7 +40,6 @@ WITHOUT_TESTS = {
     "pool_settings": "tested as part of test_config.py, whose settings these are",
     "audit/verdict": "types only",
     "audit/inside/outcome": "the words of the probes, tested with each of them",
-    "web/schemas": "tested as part of test_openapi.py, whose documents are made of these words",
     "proxy/service": "types only",
     "proxy/own": "the base class of Connection, tested as part of test_connection.py",
     "ledger_file": "tested as part of test_ledger.py, whose files these are",

@@ -9,8 +9,10 @@ import pytest
 from aiohttp import web
 
 from tests.web.guests import Place
-from tmppool import __version__, jupyter_urls
-from tmppool.web import openapi, routes
+from tmppool import __version__
+from tmppool import jupyter_urls
+from tmppool.web import models, openapi, routes
+from tmppool.web.local import is_open
 
 ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
 """Other spellings of what is described, as tmpnb had them."""
@@ -107,6 +109,42 @@ def test_every_object_names_all_that_it_holds() -> None:
         ]
         assert len(objects) > 1
         assert all(part["additionalProperties"] is False for part in objects)
+
+
+def test_every_model_is_described_by_the_listener_that_sends_it_and_by_no_other() -> None:
+    public, admin = (set(each["components"]["schemas"]) for each in (documents()[0], documents()[3]))
+    for_operators = {"Drained", "Notebook", "Notebooks"}
+    assert public >= {kind.__name__ for kind in models.Body.__subclasses__()} - for_operators
+    assert admin >= for_operators
+    assert admin & public == {"Error"}
+
+
+def test_every_schema_that_a_document_holds_is_used() -> None:
+    for document in documents():
+        used = {
+            part["$ref"].rpartition("/")[2] for part in parts(document) if isinstance(part, dict) and "$ref" in part
+        }
+        assert used == set(document["components"]["schemas"])
+
+
+def test_a_response_of_several_shapes_allows_one_of_them_only() -> None:
+    refused = openapi.public(with_pages=True)["paths"]["/api/spawn"]["post"]["responses"]["429"]
+    shapes = refused["content"]["application/json"]["schema"]["anyOf"]
+    assert [shape["$ref"].rpartition("/")[2] for shape in shapes] == ["Full", "Limited"]
+
+
+def test_the_forms_code_may_be_left_out_and_its_ticket_may_not() -> None:
+    form = openapi.public(with_pages=True)["components"]["schemas"]["LaunchForm"]
+    assert (list(form["properties"]), form["required"]) == (["ticket", "code"], ["ticket"])
+
+
+def test_where_notebooks_are_processes_all_but_what_is_open_needs_the_secret() -> None:
+    paths = openapi.public(with_pages=True, is_local=True)["paths"]
+    for path, item in paths.items():
+        for operation in item.values():
+            assert "421" in operation["responses"]
+            assert (operation.get("security") == [{"token": []}]) is not is_open(path)
+            assert is_open(path) or "403" in operation["responses"]
 
 
 def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() -> None:

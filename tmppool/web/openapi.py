@@ -1,237 +1,367 @@
-"""What programs may ask, as OpenAPI 3.1 documents: one of the public listener, one of the operator's.
+"""The OpenAPI 3.1 documents of the public and the admin listener, generated from one table and the models.
 
-Each path of an API stands here once; a test compares them with the routes that are served. Pages and what is
-proxied to notebooks are not described. An object of ours holds what its schema names, and nothing else.
+Each operation of an API stands in the table once; a test compares them with the routes that are served. Of the pages
+only the launch page is described; what is proxied to notebooks is not.
 """
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from aiohttp import web
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from tmppool import __version__
+from tmppool.web import models
 from tmppool.web.local import is_open
-from tmppool.web.schemas import (
-    AHEAD,
-    CODE,
-    COUNT,
-    FOREIGN,
-    GONE,
-    KEY,
-    LOCATION,
-    LOCKED,
-    MISDIRECTED,
-    NOT_TAKEN,
-    OPERATOR,
-    POOL,
-    RETRY_AFTER,
-    SCHEMAS,
-    TEXT,
-    TOKEN,
-    TOO_LARGE,
-    UNKNOWN,
-    Json,
-    answer,
-    form_of,
-    json_answer,
-    object_of,
-    operation,
-    page_answer,
-    schema_of,
-)
+from tmppool.web.models import Body
+
+Json = dict[str, Any]
 
 PATH = "/api/openapi.json"
+"""Where each listener serves its document."""
 
+_REFERENCE = "#/components/schemas/{model}"
 _NO_AUTH: Json = {}
-_TOKEN: Json = {"token": []}
+_TOKEN_AUTH: Json = {"token": []}
+_TOKEN_SCHEME = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "Authorization",
+    "description": "`token VALUE` or `Bearer VALUE`; needed where the operator has set a token.",
+}
 
 
-def serve(document: Json) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return the handler that answers with ``document``."""
-    body = web.json_response(document).body
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer of an operation: one of ``bodies`` as JSON, a text of the media type ``text``, or either.
 
-    async def give(request: web.Request) -> web.Response:
-        del request
-        return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-cache"})
+    ``schema`` is the JSON schema of a body that no model describes.
+    """
 
-    return give
+    description: str
+    bodies: tuple[type[Body], ...] = ()
+    text: str | None = None
+    schema: Json | None = None
+    headers: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table. ``security`` is OpenAPI's; None leaves it to the document's."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    responses: Mapping[int, Response]
+    parameters: tuple[Json, ...] = ()
+    form: type[Body] | None = None
+    security: Json | None = None
 
 
 def public(*, with_pages: bool, is_local: bool = False) -> Json:
-    """Return the public listener's document; without pages ``/api/spawn`` asks for the API token.
+    """Return the public listener's document; without pages ``/api/spawn`` needs the API token.
 
-    ``is_local``: notebooks are processes, and what has no secret of its own asks for the service's.
+    ``is_local``: notebooks are processes, and what has no secret of its own needs the service's.
     """
-    pages = {"/spawn": {"get": _LOOK, "post": _LAUNCH}} if with_pages else {}
-    spawn = _SPAWN | {"security": [_NO_AUTH] if with_pages else [_TOKEN]}
-    paths = pages | _PUBLIC | {"/api/spawn": _PUBLIC["/api/spawn"] | {"post": spawn}}
-    document = _document("tmppool", "Start temporary notebooks and look after their sessions.", paths)
+    operations = [
+        replace(each, security=_NO_AUTH if with_pages else _TOKEN_AUTH) if each.name == "spawn" else each
+        for each in (*_PUBLIC, _THIS_DOCUMENT)
+        if with_pages or each.path != "/spawn"
+    ]
     if is_local:
-        document["paths"] = {path: _guarded(path, item) for path, item in document["paths"].items()}
-    return document
-
-
-def _guarded(path: str, item: Json) -> Json:
-    """What is asked of a request where notebooks are processes: this machine's name, and for most the secret."""
-    operations = {name: dict(each) for name, each in item.items() if name != "parameters"}
-    for each in operations.values():
-        each["responses"] = each["responses"] | {"421": MISDIRECTED}
-        if not is_open(path):
-            each["responses"] = {"403": LOCKED} | each["responses"]
-            each["security"] = [_TOKEN]
-    return item | operations
+        operations = [_guarded(each) for each in operations]
+    return _document("tmppool", "Start temporary notebooks and manage their sessions.", operations)
 
 
 def admin(*, needs_token: bool) -> Json:
     """Return the admin listener's document."""
-    document = _document("tmppool admin", "Drain, list and end notebooks; metrics.", _ADMIN)
-    document["security"] = [_TOKEN] if needs_token else [_NO_AUTH]
-    return document
+    document = _document(
+        "tmppool admin", "Drain the pools, list and end notebooks, read metrics.", (*_ADMIN, _THIS_DOCUMENT)
+    )
+    return document | {"security": [_TOKEN_AUTH if needs_token else _NO_AUTH]}
 
 
-def _document(title: str, description: str, paths: Json) -> Json:
-    own = {"get": operation("openapi", "This document", {"200": json_answer("The document.", {"type": "object"})})}
+def serve(document: Json) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return the handler that answers with ``document``."""
+    text = json.dumps(document)
+
+    async def give(request: web.Request) -> web.Response:
+        del request
+        return web.json_response(text=text, headers={"Cache-Control": "no-cache"})
+
+    return give
+
+
+def _guarded(operation: Operation) -> Operation:
+    """Return what an operation asks where notebooks are processes: this machine's name, and for most the secret."""
+    responses = {**operation.responses, 421: _MISDIRECTED}
+    if is_open(operation.path):
+        return replace(operation, responses=responses)
+    return replace(operation, responses={403: _LOCKED, **responses}, security=_TOKEN_AUTH)
+
+
+# From the table to OpenAPI
+
+
+class _Schemas(GenerateJsonSchema):
+    """Pydantic's JSON schemas without a title for each field, which would only repeat its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        del schema
+        return False
+
+
+def _document(title: str, description: str, operations: Iterable[Operation]) -> Json:
+    used = list(operations)
+    paths: dict[str, Json] = {}
+    for operation in used:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "description": description, "version": __version__},
-        "paths": paths | {PATH: own},
-        "components": {
-            "schemas": SCHEMAS,
-            "securitySchemes": {
-                "token": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": "Authorization",
-                    "description": "`token VALUE` or `Bearer VALUE`; asked for where the operator has set one.",
-                }
-            },
-        },
+        "paths": paths,
+        "components": {"schemas": _components(used), "securitySchemes": {"token": _TOKEN_SCHEME}},
     }
 
 
-# The public listener
+def _components(operations: list[Operation]) -> Json:
+    """Return the schemas of every model that the operations name, and of the models and enums in those."""
+    sent = {body for each in operations for response in each.responses.values() for body in response.bodies}
+    taken = {each.form for each in operations if each.form is not None}
+    found: list[tuple[type[Body], Any]] = [(body, "serialization") for body in sent] + [
+        (f, "validation") for f in taken
+    ]
+    found.sort(key=lambda each: each[0].__name__)
+    _, schemas = models_json_schema(found, ref_template=_REFERENCE, schema_generator=_Schemas)
+    return dict(schemas.get("$defs", {}))
 
-_LOOK = operation(
-    "launchPage",
-    "The launch page, with the form and its ticket",
-    {
-        "200": page_answer("The page."),
-        "303": {"description": "To the notebook that this browser has.", "headers": {"Location": LOCATION}},
-        "404": UNKNOWN,
-    },
-    parameters=[POOL],
+
+def _operation(operation: Operation) -> Json:
+    made: Json = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "responses": {str(status): _response(each) for status, each in sorted(operation.responses.items())},
+    }
+    if operation.parameters:
+        made["parameters"] = list(operation.parameters)
+    if operation.form is not None:
+        content = {"application/x-www-form-urlencoded": {"schema": _reference(operation.form)}}
+        made["requestBody"] = {"required": True, "content": content}
+    if operation.security is not None:
+        made["security"] = [operation.security]
+    return made
+
+
+def _response(response: Response) -> Json:
+    content: Json = {}
+    if response.text is not None:
+        content[response.text] = {"schema": {"type": "string"}}
+    found = [_reference(body) for body in response.bodies] + ([response.schema] if response.schema else [])
+    if found:
+        content["application/json"] = {"schema": found[0] if len(found) == 1 else {"anyOf": found}}
+    made: Json = {"description": response.description}
+    if content:
+        made["content"] = content
+    if response.headers:
+        made["headers"] = dict(response.headers)
+    return made
+
+
+def _reference(body: type[Body]) -> Json:
+    return {"$ref": _REFERENCE.format(model=body.__name__)}
+
+
+# What several operations share
+
+_HTML = "text/html"
+_LOCATION: Json = {
+    "required": True,
+    "schema": {"type": "string", "pattern": "^(https?://[^/]+)?/user/[A-Za-z0-9_-]{22,128}/"},
+}
+_SECONDS: Json = {"schema": {"type": "integer", "minimum": 1}}
+_RETRY_AFTER = {"Retry-After": {"required": True, "description": "Seconds.", **_SECONDS}}
+_MAY_RETRY_AFTER = {"Retry-After": {"description": "Seconds. A prefetch gets no Retry-After.", **_SECONDS}}
+
+_POOL: Json = {
+    "name": "pool",
+    "in": "query",
+    "schema": {"type": "string"},
+    "description": "The pool's name; the default pool without it.",
+}
+_CODE: Json = {
+    "name": "code",
+    "in": "query",
+    "schema": {"type": "string"},
+    "description": "The workshop's code, where there is one.",
+}
+_TOKEN: Json = {
+    "name": "token",
+    "in": "query",
+    "schema": {"type": "string"},
+    "description": "The token that /api/spawn returned with the URL. `Authorization: token VALUE` and the browser's"
+    " cookie are accepted in its place.",
+}
+_KEY: Json = {
+    "name": "key",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+    "description": "The notebook's key, as in `/user/{key}/`.",
+}
+_KEY_OR_ID = _KEY | {"description": "The notebook's key, or its id as /api/notebooks lists it."}
+
+_TO_NOTEBOOK = Response("A redirect to the notebook.", headers={"Location": _LOCATION})
+_UNKNOWN = Response("Nothing of that name or key exists.", (models.Error,))
+_TOO_LARGE = Response("The form is too large.", (models.Error,))
+_MALFORMED = Response("The request is malformed.", text="text/plain")
+_LOCKED = Response("The secret that was printed at the start is missing or wrong.", (models.Error,))
+_MISDIRECTED = Response("The Host header does not name this machine.", (models.Error,))
+_STARTS_LIMITED = "All notebooks are in use, or this network address has started too many."
+_STARTING = "Notebooks are being started, or this is a prefetch."
+
+_LIVE = Response("The session is live.", (models.Session,))
+_PREFLIGHT = {204: Response("The CORS headers that --allow-origin and its siblings set.")}
+_OPERATOR = {
+    403: Response("The token is missing or wrong, or a page of another origin sent this.", (models.Error,)),
+    421: Response("Without a token the Host header has to name this machine.", (models.Error,)),
+}
+
+
+# The tables
+
+
+def _of_session(method: str, path: str, name: str, summary: str, success: Response) -> Operation:
+    """Return an operation on one session, which answers ``success`` or one of the refusals common to all of them."""
+    others = "The notebook is another visitor's, or a page of another origin sent this."
+    responses = {
+        200: success,
+        400: _MALFORMED,
+        403: Response(others, (models.Foreign, models.Error)),
+        404: _UNKNOWN,
+        424: Response("No notebook has this key: its session ended, or never was.", (models.Gone,)),
+    }
+    return Operation(method, f"/api/session/{{key}}{path}", name, summary, responses, parameters=(_KEY, _TOKEN))
+
+
+_THIS_DOCUMENT = Operation(
+    "GET", PATH, "openapi", "This document", {200: Response("The document.", schema={"type": "object"})}
 )
-_LAUNCH = operation(
-    "launch",
-    "The launch page's form: get a notebook",
-    {
-        "303": {"description": "To the notebook.", "headers": {"Location": LOCATION}},
-        "403": {
-            "description": "The ticket is missing, used, too old or another visitor's: the launch page once more."
-            " Or a page of another origin asks.",
-            "content": {"text/html": {"schema": TEXT}, "application/json": {"schema": schema_of("Error")}},
+
+_PUBLIC = (
+    Operation(
+        "GET",
+        "/spawn",
+        "launchPage",
+        "The launch page, with its form and ticket",
+        {200: Response("The page.", text=_HTML), 303: _TO_NOTEBOOK, 404: _UNKNOWN},
+        parameters=(_POOL,),
+    ),
+    Operation(
+        "POST",
+        "/spawn",
+        "launch",
+        "Submit the launch page's form: get a notebook",
+        {
+            303: _TO_NOTEBOOK,
+            403: Response(
+                "The ticket is missing, used, expired or another visitor's: the launch page again."
+                " Or a page of another origin sent this.",
+                (models.Error,),
+                text=_HTML,
+            ),
+            404: _UNKNOWN,
+            413: _TOO_LARGE,
+            429: Response(_STARTS_LIMITED, text=_HTML, headers=_RETRY_AFTER),
+            503: Response(_STARTING, (models.Error,), text=_HTML, headers=_MAY_RETRY_AFTER),
         },
-        "404": UNKNOWN,
-        "413": TOO_LARGE,
-        "429": page_answer("Every place is taken, or this address has started enough.", Retry_After=RETRY_AFTER),
-        "503": page_answer("Notebooks are being started.", Retry_After=AHEAD)
-        | {"content": {"text/html": {"schema": TEXT}, "application/json": {"schema": schema_of("Error")}}},
-    },
-    parameters=[POOL, CODE],
-    requestBody={"required": True, "content": form_of({"ticket": TEXT, "code": TEXT}, optional=("code",))},
+        parameters=(_POOL, _CODE),
+        form=models.LaunchForm,
+    ),
+    Operation(
+        "POST",
+        "/api/spawn",
+        "spawn",
+        "Get a notebook",
+        {
+            200: Response("A notebook.", (models.Spawned,)),
+            403: Response(
+                "The token or the workshop code is missing or wrong, or a page of another origin sent this.",
+                (models.WrongCode, models.Error),
+            ),
+            404: _UNKNOWN,
+            413: _TOO_LARGE,
+            429: Response(_STARTS_LIMITED, (models.Full, models.Limited), headers=_RETRY_AFTER),
+            503: Response(_STARTING, (models.Warming, models.Error), headers=_MAY_RETRY_AFTER),
+        },
+        parameters=(_POOL, _CODE),
+    ),
+    Operation("OPTIONS", "/api/spawn", "spawnPreflight", "CORS preflight", _PREFLIGHT),
+    Operation(
+        "GET",
+        "/api/stats",
+        "stats",
+        "Count a pool's notebooks",
+        {200: Response("The counts.", (models.Stats,)), 404: _UNKNOWN},
+        parameters=(_POOL,),
+    ),
+    Operation("OPTIONS", "/api/stats", "statsPreflight", "CORS preflight", _PREFLIGHT),
+    _of_session("GET", "", "session", "When a session will end, or why it ended", _LIVE),
+    _of_session("DELETE", "", "endSession", "End a session", Response("It has ended.", (models.Ended,))),
+    _of_session("POST", "/extend", "extendSession", "Count as activity of the visitor", _LIVE),
+    _of_session("POST", "/touch", "touchSession", "Another name for extend", _LIVE),
+    _of_session(
+        "POST", "/share", "shareSession", "Share a notebook by a link", Response("The link.", (models.Shared,))
+    ),
+    _of_session(
+        "DELETE",
+        "/share",
+        "unshareSession",
+        "Stop sharing; the link never works again",
+        Response("There is no link any more.", (models.Shared,)),
+    ),
+    Operation(
+        "GET",
+        "/health",
+        "health",
+        "Check that visitors can be served",
+        {
+            200: Response("They can.", (models.Health,)),
+            503: Response("They cannot, for these reasons.", (models.Health,)),
+        },
+    ),
 )
 
-
-_SPAWN = operation(
-    "spawn",
-    "Get a notebook",
-    {
-        "200": json_answer("A notebook. Its url is a path on this host, or whole.", "Spawned"),
-        "403": json_answer("A token or code is missing or wrong, or a page of another origin asks.", "Refused"),
-        "404": UNKNOWN,
-        "413": TOO_LARGE,
-        "429": json_answer("Every place is taken, or this address started enough.", "Full", Retry_After=RETRY_AFTER),
-        "503": json_answer("Notebooks are being started.", "Warming", Retry_After=AHEAD),
-    },
-    parameters=[POOL, CODE],
+_ADMIN = (
+    Operation(
+        "DELETE",
+        "/api/pool",
+        "drain",
+        "Replace every notebook that nobody holds",
+        {200: Response("How many are being replaced.", (models.Drained,)), **_OPERATOR},
+    ),
+    Operation(
+        "GET",
+        "/api/notebooks",
+        "notebooks",
+        "List all notebooks, without their keys",
+        {200: Response("All notebooks of all pools.", (models.Notebooks,)), **_OPERATOR},
+    ),
+    Operation(
+        "DELETE",
+        "/api/notebooks/{key}",
+        "endNotebook",
+        "End a notebook",
+        {200: Response("It is ending.", (models.Notebook,)), 404: _UNKNOWN, **_OPERATOR},
+        parameters=(_KEY_OR_ID,),
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "metrics",
+        "Metrics for Prometheus",
+        {200: Response("Prometheus' text format.", text="text/plain"), **_OPERATOR},
+    ),
 )
-_PREFLIGHT = {"204": {"description": "What --allow-origin and its siblings permit."}}
-_LIVE = {"200": json_answer("It is live.", "Session"), "400": NOT_TAKEN, "403": FOREIGN, "404": UNKNOWN, "424": GONE}
-
-_PUBLIC: Json = {
-    "/api/spawn": {
-        "post": _SPAWN,
-        "options": operation("spawnPreflight", "For pages of other origins", _PREFLIGHT),
-    },
-    "/api/stats": {
-        "get": operation(
-            "stats",
-            "How many notebooks there are",
-            {"200": json_answer("The counts.", "Stats"), "404": UNKNOWN},
-            parameters=[POOL],
-        ),
-        "options": operation("statsPreflight", "For pages of other origins", _PREFLIGHT),
-    },
-    "/api/session/{key}": {
-        "parameters": [KEY, TOKEN],
-        "get": operation("session", "When it ends, or why it has", _LIVE),
-        "delete": operation("endSession", "End it", _LIVE | {"200": json_answer("It has ended.", "Ended")}),
-    },
-    "/api/session/{key}/extend": {
-        "parameters": [KEY, TOKEN],
-        "post": operation("extendSession", "Count as activity of its visitor", _LIVE),
-    },
-    "/api/session/{key}/touch": {
-        "parameters": [KEY, TOKEN],
-        "post": operation("touchSession", "The same", _LIVE),
-    },
-    "/api/session/{key}/share": {
-        "parameters": [KEY, TOKEN],
-        "post": operation("shareSession", "Let others in", _LIVE | {"200": json_answer("The link.", "Shared")}),
-        "delete": operation("unshareSession", "Let them out", _LIVE | {"200": json_answer("No link.", "Shared")}),
-    },
-    "/health": {
-        "get": operation(
-            "health",
-            "Whether a visitor can be served",
-            {"200": json_answer("Yes.", "Health"), "503": json_answer("No, for these reasons.", "Health")},
-        )
-    },
-}
-
-
-# The admin listener
-
-_ADMIN: Json = {
-    "/api/pool": {
-        "delete": operation(
-            "drain",
-            "Replace every notebook that nobody has",
-            {"200": json_answer("How many.", object_of({"drained": COUNT}))} | OPERATOR,
-        )
-    },
-    "/api/notebooks": {
-        "get": operation(
-            "notebooks",
-            "All notebooks, without their keys",
-            {
-                "200": json_answer("All.", object_of({"notebooks": {"type": "array", "items": schema_of("Notebook")}})),
-            }
-            | OPERATOR,
-        )
-    },
-    "/api/notebooks/{key}": {
-        "parameters": [KEY | {"description": "Its key or its id."}],
-        "delete": operation(
-            "endNotebook",
-            "End one",
-            {"200": json_answer("It is ending.", "Notebook"), "404": UNKNOWN} | OPERATOR,
-        ),
-    },
-    "/metrics": {
-        "get": operation(
-            "metrics",
-            "For Prometheus",
-            {"200": answer("Its text format.", "text/plain", TEXT, {})} | OPERATOR,
-        )
-    },
-}
