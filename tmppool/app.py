@@ -35,21 +35,23 @@ from tmppool.pools import Pools
 from tmppool.proxy.forwarded import networks
 from tmppool.proxy.timeouts import Timeouts
 from tmppool.reconcile import Reconciler
+from tmppool.sessions import Sessions
 from tmppool.tasks import spawn
 from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
-from tmppool.web.admission import Admission
+from tmppool.web.answers import Answers
 from tmppool.web.api import Api
-from tmppool.web.entry import HANDOFF_LIFETIME, Entry
-from tmppool.web.front import Front
-from tmppool.web.gate import Gate
-from tmppool.web.hosting import Hosting
-from tmppool.web.local import Local
+from tmppool.web.edge import Edge
+from tmppool.web.edge import admin as admin_edge
+from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
+from tmppool.web.judge import Rules
+from tmppool.web.launch import Launch
+from tmppool.web.lock import Lock
 from tmppool.web.pages import Pages
 from tmppool.web.session import Session
-from tmppool.web.site import Site
+from tmppool.web.start_limits import StartLimits
 from tmppool.web.tickets import Tickets
-from tmppool.web.user import User
+from tmppool.web.visit import Names
 
 _RECONCILE = 30.0  # seconds between two looks at what the backend really runs
 _OWN = 3.0  # seconds between two looks at whether the engine still knows this service for the owner
@@ -235,36 +237,31 @@ async def _watch_deaths(pool: Pool, reconciler: Reconciler) -> None:
 async def _listen(
     stack: contextlib.AsyncExitStack, parts: _Parts, traits: dict[str, Traits], sockets: dict[str, socket.socket]
 ) -> None:
-    settings = parts.settings
+    settings, pools, secret = parts.settings, parts.pools, parts.ledger.secret
     wanted = slices.wanted_pools(settings)
-    first = traits[settings.pool_name]
+    landing = {name: pool.redirect_uri or traits[name].landing for name, pool in wanted.items()}
+    images = {name: pool.image if parts.kind == "docker" else parts.kind for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     local_token = api_token or parts.made_token if parts.kind == "process" else None
-    site = Site(
-        pools=parts.pools,
-        ledger=parts.ledger,
-        landing={name: pool.redirect_uri or traits[name].landing for name, pool in wanted.items()},
-        images={name: pool.image if parts.kind == "docker" else parts.kind for name, pool in wanted.items()},
-        public_url=settings.public_url,
-        trusted=networks(settings.trusted_proxies),
-        api_token=api_token,
-        domain=settings.domain_per_notebook,
-        local_token=local_token,
-        cors=slices.cors(settings),
-    )
-    pages = await asyncio.to_thread(Pages, isolated=first.isolated, domain=site.domain)
-    entry = Entry(site, pages, Tickets(parts.ledger.secret, "handoff", HANDOFF_LIFETIME))
-    user = User(site, pages, entry)
-    session = Session(site, pages, user, entry)
-    admission = Admission(settings.starts_per_hour, settings.workshop_code)
-    front = None if site.api_token else Front(site, pages, Tickets(parts.ledger.secret), entry, admission)
-    api, hosting, local = Api(site, admission), Hosting(site, user), Local(site, pages, settings.port)
-    public = await asyncio.to_thread(routes.public, front, api, session, user, pages, hosting, local)
+    lock = Lock(local_token, settings.port) if local_token else None
+    cors, trusted = slices.cors(settings), networks(settings.trusted_proxies)
+    friend = cors.get("Access-Control-Allow-Origin")
+    names = Names(settings.public_url, settings.domain_per_notebook, trusted, friend)
+    edge = Edge(pools, names, Rules(api_token, lock))
+    isolated = traits[settings.pool_name].isolated
+    pages = await asyncio.to_thread(Pages, isolated=isolated, domain=names.domain)
+    sessions, answers = Sessions(parts.ledger), Answers(pages, cors)
+    entrance = Entrance(sessions, answers, Tickets(secret, "handoff", HANDOFF_LIFETIME), lock)
+    limits = StartLimits(settings.starts_per_hour, settings.workshop_code)
+    launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, Tickets(secret), landing)
+    api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
+    session = Session(sessions, answers, pages, landing)
+    public = await asyncio.to_thread(routes.public, launch, api, session, answers, entrance, is_locked=lock is not None)
+    terms = listener.Terms(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
+    await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
-    admin = routes.admin(Admin(parts.pools, parts.metrics), pages, token, settings.admin_ip)
-    terms = listener.Terms(parts.timeouts, settings.connections_per_address, settings.upload_limit, site.trusted)
-    await listener.serve(stack, public, sockets["--port"], Gate(site).decide, terms)
-    await listener.serve(stack, admin, sockets["--admin-port"])
+    admin = routes.admin(Admin(pools, parts.metrics), answers, needs_token=token is not None)
+    await listener.serve(stack, admin, sockets["--admin-port"], admin_edge(token, settings.admin_ip))
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:

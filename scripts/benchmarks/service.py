@@ -16,7 +16,7 @@ from benchmarks.procs import BenchError, free_port, started, tail
 from tmppool.backends import engine
 from tmppool.backends.container import SERVICE_LABEL
 from tmppool.errors import BackendError
-from tmppool.web.access import cookie_name
+from tmppool.web.own_cookies import notebook_name
 
 _POLL = 0.05  # seconds between two looks at the counts
 _SECRET = re.compile(r"^http://\S+\?token=(\S+)$", re.MULTILINE)
@@ -71,7 +71,7 @@ class Service:
             if reply.status != 200:
                 raise BenchError(f"no notebook was given: {await reply.text()}")
             given = await reply.json()
-            name = cookie_name(given["url"].split("/")[2], is_secure=False)
+            name = notebook_name(given["url"].split("/")[2], is_secure=False)
             return str(given["url"]), f"{name}={given['token']}"
 
     async def end_sessions(self) -> None:

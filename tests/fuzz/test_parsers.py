@@ -8,6 +8,8 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from tmppool.web.gate import TARGET
+from tmppool.web.site import Site
 
 from tests.fuzz.effort import examples
 from tmppool import jupyter_urls
@@ -16,8 +18,6 @@ from tmppool.proxy import headers
 from tmppool.proxy.forwarded import identify, networks
 from tmppool.running import base_path
 from tmppool.web import links
-from tmppool.web.gate import TARGET
-from tmppool.web.site import Site
 from tmppool.web.tickets import Tickets
 
 pytestmark = pytest.mark.corpus

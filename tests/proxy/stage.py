@@ -28,7 +28,7 @@ from tmppool.backends.base import Traits
 from tmppool.config import Settings
 from tmppool.proxy.timeouts import Timeouts
 from tmppool.running import Dial, Running, base_path
-from tmppool.web.access import Access, Role
+from tmppool.web.tokens import Access, Role
 
 PATIENCE = 30.0  # seconds until what hangs is a failure
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -421,7 +421,7 @@ async def opened(
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Open the service; its notebooks are the stranger, or what ``dial`` reaches. Every visitor may use them all."""
-    monkeypatch.setattr("tmppool.web.access.admits", lambda _notebook, _sent: Access(Role.OWNER, is_explicit=False))
+    monkeypatch.setattr("tmppool.web.tokens.admits", lambda _notebook, *_sent: Access(Role.OWNER, is_explicit=False))
     stranger = Stranger()
     backend = StrangerBackend(stranger, dial)
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", lambda _spec: backend)

@@ -23,10 +23,12 @@ from tmppool.app import service
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
 from tmppool.keys import id_of
+from tmppool.ledger import Ledger
 from tmppool.notebook import Notebook
-from tmppool.web.access import cookie_name
-from tmppool.web.entry import Entry
-from tmppool.web.site import Site
+from tmppool.pools import Pools
+from tmppool.web.api import Api
+from tmppool.web.enter import Entrance
+from tmppool.web.own_cookies import notebook_name
 
 __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
@@ -115,7 +117,7 @@ class Guest:
     def _hold(self, key: str) -> None:
         """Have the cookie of that notebook, as whoever started it."""
         assert self.tokens is not None
-        cookie = {cookie_name(key, is_secure=False): self.tokens[key]}
+        cookie = {notebook_name(key, is_secure=False): self.tokens[key]}
         self.session.cookie_jar.update_cookies(cookie, URL(self.whole(f"/user/{key}/")).with_path("/"))
 
     def whole(self, path: str) -> str:
@@ -191,7 +193,8 @@ class Place:
     guests: list[Guest] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     domain: str | None = None
-    entries: list[Entry] = field(default_factory=list)
+    entrances: list[Entrance] = field(default_factory=list)
+    tables: list[tuple[Pools, Ledger]] = field(default_factory=list)
     secret: str = ""
 
     @property
@@ -203,12 +206,16 @@ class Place:
         return int(self.url.rpartition(":")[2])
 
     @property
-    def site(self) -> Site:
-        return self.entries[0]._site
+    def pools(self) -> Pools:
+        return self.tables[0][0]
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.tables[0][1]
 
     def held(self, key: str) -> Notebook:
         """The notebook, as the service has it."""
-        found = self.site.pools.find(key)
+        found = self.pools.find(key)
         assert found is not None
         return found[1]
 
@@ -280,13 +287,19 @@ async def opened(
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", make)
     monkeypatch.setattr("tmppool.app.ProcessBackend", lambda spec, _paths: make(spec))
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
-    entries: list[Entry] = []
+    entrances: list[Entrance] = []
+    tables: list[tuple[Pools, Ledger]] = []
 
-    def make_entry(*parts: Any) -> Entry:
-        entries.append(Entry(*parts))
-        return entries[-1]
+    def make_entrance(*parts: Any) -> Entrance:
+        entrances.append(Entrance(*parts))
+        return entrances[-1]
 
-    monkeypatch.setattr("tmppool.app.Entry", make_entry)
+    def make_api(pools: Pools, ledger: Ledger, *parts: Any, **more: Any) -> Api:
+        tables.append((pools, ledger))
+        return Api(pools, ledger, *parts, **more)
+
+    monkeypatch.setattr("tmppool.app.Entrance", make_entrance)
+    monkeypatch.setattr("tmppool.app.Api", make_api)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {
         "pool_size": 4,
@@ -303,7 +316,9 @@ async def opened(
     async with service(given) as link:
         domain = domain if domain and domain.endswith(f":{port}") else None  # else it is not reached by its names
         url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
-        place = Place(url, f"http://127.0.0.1:{admin_port}", backends, domain=domain, entries=entries)
+        place = Place(
+            url, f"http://127.0.0.1:{admin_port}", backends, domain=domain, entrances=entrances, tables=tables
+        )
         place.secret = link.partition("?token=")[2]
         with blockbuster_ctx("tmppool"):
             if fake is None:

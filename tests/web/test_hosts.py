@@ -1,7 +1,13 @@
 """Which host is a notebook's own, and which is this machine's."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
+from tests.web.guests import MODES, Place
+from tmppool import jupyter_urls
+from tmppool.keys import id_of
 from tmppool.web.hosts import host_of, is_here, label_of
 
 
@@ -46,3 +52,110 @@ def test_what_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT
 @pytest.mark.parametrize(("host", "ip", "is_ours"), [("192.0.2.1:80", "192.0.2.1", True), ("192.0.2.2", "192.0.2.1", False), ("[2001:DB8::1]", "2001:db8::1", True), ("", "", False)])  # fmt: skip
 def test_the_address_that_is_listened_on_names_it_too(host: str, ip: str, is_ours: bool) -> None:  # noqa: FBT001
     assert is_here(host, ip) is is_ours
+
+
+# At a host of its own
+
+
+@pytest.fixture
+async def place(open_place: Any) -> Place:
+    return await open_place(**MODES[1])
+
+
+@pytest.fixture
+async def key(place: Place) -> str:
+    return await place.person().start()
+
+
+OTHERS = ["/api/spawn", "/api/stats", "/stats", "/health", "/nothing", "/api/notebooks", "/metrics", "/user/short/x"]
+
+
+async def test_at_a_notebooks_host_there_is_nothing_but_the_notebook(place: Place, key: str) -> None:
+    for path in OTHERS:
+        for method in ("GET", "POST", "DELETE"):
+            assert (await place.stranger().ask(method, place.origin(key) + path)).status == 404, path
+    assert (await place.stats())["assigned"] == 1
+    for path in ("/static/session.js", "/static/style.css", "/robots.txt"):
+        assert (await place.stranger().get(place.origin(key) + path)).status == 200
+
+
+async def test_a_request_for_no_path_is_not_there_either(place: Place, key: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(place.url.rpartition(":")[2]))
+    host = place.origin(key).partition("//")[2]
+    writer.write(f"OPTIONS * HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    assert (await reader.read()).split()[1] in (b"400", b"404", b"405")
+    writer.close()
+
+
+async def test_at_a_notebooks_host_no_other_notebook_is_there(place: Place, key: str) -> None:
+    person = place.person()
+    other = await person.start()
+    program = place.stranger()
+    await program.post("/api/spawn")
+    for path in (
+        f"/user/{other}/api",
+        f"/api/session/{other}",
+        f"/session/{other}",
+        f"/api/session/{other}/share",
+        f"/user/{other}",
+    ):
+        for method in ("GET", "POST", "DELETE"):
+            answer = await person.ask(method, place.origin(key) + path, {"Sec-Fetch-Site": "same-origin"})
+            assert answer.status == 404, path
+    assert (await program.get(f"/api/session/{other}")).status == 403
+    assert place.asked(other)[-1] == "GET tree"
+
+
+@pytest.mark.parametrize("path", ["/", "/spawn", "/lab/tree/a%20b.ipynb?x=1&pool=tmppool", *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS)])  # fmt: skip
+async def test_a_launch_link_at_a_notebooks_host_leads_to_the_main_one(place: Place, key: str, path: str) -> None:
+    answer = await place.person().get(place.origin(key) + path)
+    assert (answer.status, answer.location) == (303, place.url + path)
+    assert (await place.person().post(place.origin(key) + path, {})).status == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/lab", "/user/" + "x" * 22 + "/lab", "/anything"])
+async def test_a_host_of_no_notebook_says_so(place: Place, path: str) -> None:
+    page = await place.person().get(f"http://0123456789.{place.domain}{path}")
+    assert page.status == 404
+    assert page.title == "This notebook has ended"
+    assert f'href="{place.url}/' in page.text
+    assert (await place.stranger().get(f"http://0123456789.{place.domain}{path}")).status == 424
+
+
+async def test_a_notebook_that_ended_says_why_at_its_own_host(place: Place) -> None:
+    person = place.person()
+    key = await person.start()
+    await person.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+    page = await person.get(f"/user/{key}/lab/tree/a.ipynb")
+    assert (page.status, f'href="{place.url}/lab/tree/a.ipynb"' in page.text) == (410, True)
+    assert (await place.stranger().get(f"/user/{key}/api")).json["fresh_url"] == f"{place.url}/"
+
+
+async def test_case_does_not_matter_in_a_host(place: Place, key: str) -> None:
+    token = (await place.stranger().post("/api/spawn")).json["token"]
+    taken = next(notebook.key for notebook in place.pools.default if notebook.is_live and notebook.key != key)
+    headers = {"Host": f"{id_of(taken)}.NB.LocalHost:{place.port}".upper(), "Authorization": f"token {token}"}
+    assert (await place.stranger().ask("GET", f"{place.url}/user/{taken}/api", headers)).status == 200
+
+
+async def test_a_trusted_proxy_says_which_host_it_was(open_place: Any) -> None:
+    place = await open_place(trusted_proxies=("127.0.0.1",), domain_per_notebook="nb.example")
+    given = (await place.stranger().post("/api/spawn")).json
+    key = given["url"].split("/")[4]
+    said = {"Authorization": f"token {given['token']}", "X-Forwarded-Proto": "https"}
+    for host, status in ((f"{id_of(key)}.nb.example", 200), ("nb.example", 421), ("0123456789.nb.example", 424)):
+        assert (
+            await place.stranger().ask("GET", f"/user/{key}/api", {**said, "X-Forwarded-Host": host})
+        ).status == status
+
+
+async def test_without_a_domain_every_host_is_the_same(open_place: Any) -> None:
+    place = await open_place()
+    person = place.person()
+    for host in ("x.nb.example", "localhost"):
+        assert (await person.ask("GET", "/", {"Host": host})).status == 200
+
+
+async def test_the_form_of_the_launch_page_may_lead_to_the_notebooks_hosts(place: Place) -> None:
+    page = await place.person().get("/")
+    assert f"form-action 'self' *.{place.domain};" in page.headers["Content-Security-Policy"]

@@ -10,6 +10,8 @@ import pytest
 from aiohttp import web
 
 from tests.proxy.stage import Peer, eventually
+from tmppool.proxy.route import Route, ToApplication
+from tmppool.proxy.wire import Request
 from tmppool.web import listener
 
 
@@ -42,28 +44,30 @@ def application(handler: object) -> web.Application:
     return app
 
 
+def answer_here(_request: Request, _peer: str) -> Route:
+    return ToApplication()
+
+
 async def hello(request: web.Request) -> web.Response:
-    return web.Response(text=type(request.protocol).__name__)
+    return web.Response(text="hello")
 
 
-@pytest.mark.parametrize("decide", [None, lambda _request, _peer: None], ids=["plain", "with notebooks"])
-async def test_who_connects_before_it_serves_is_served_then(decide: object) -> None:
+async def test_who_connects_before_it_serves_is_served_then() -> None:
     sock = listener.bind("127.0.0.1", 0)
     port = sock.getsockname()[1]
     visitor = await Peer.connect(port)
     await visitor.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(sock)
-        await listener.serve(stack, application(hello), sock, decide)  # type: ignore[arg-type]
-        assert (await visitor.answer()).body == b"Connection"
+        await listener.serve(stack, application(hello), sock, answer_here)
+        assert (await visitor.answer()).body == b"hello"
     assert await visitor.is_closed()
     visitor.close()
     with pytest.raises(ConnectionRefusedError):
         await Peer.connect(port)
 
 
-@pytest.mark.parametrize("decide", [None, lambda _request, _peer: None], ids=["plain", "with notebooks"])
-async def test_a_request_under_way_is_answered_at_the_end(decide: object) -> None:
+async def test_a_request_under_way_is_answered_at_the_end() -> None:
     began, go = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
@@ -74,7 +78,7 @@ async def test_a_request_under_way_is_answered_at_the_end(decide: object) -> Non
     sock = listener.bind("127.0.0.1", 0)
     stack = contextlib.AsyncExitStack()
     stack.enter_context(sock)
-    await listener.serve(stack, application(slow), sock, decide)  # type: ignore[arg-type]
+    await listener.serve(stack, application(slow), sock, answer_here)
     visitor = await Peer.connect(sock.getsockname()[1])
     await visitor.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     await began.wait()
@@ -86,8 +90,7 @@ async def test_a_request_under_way_is_answered_at_the_end(decide: object) -> Non
     visitor.close()
 
 
-@pytest.mark.parametrize("decide", [None, lambda _request, _peer: None], ids=["plain", "with notebooks"])
-async def test_the_handler_of_a_visitor_who_leaves_ends_too(decide: object) -> None:
+async def test_the_handler_of_a_visitor_who_leaves_ends_too() -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
@@ -101,7 +104,7 @@ async def test_the_handler_of_a_visitor_who_leaves_ends_too(decide: object) -> N
     sock = listener.bind("127.0.0.1", 0)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(sock)
-        await listener.serve(stack, application(slow), sock, decide)  # type: ignore[arg-type]
+        await listener.serve(stack, application(slow), sock, answer_here)
         visitor = await Peer.connect(sock.getsockname()[1])
         await visitor.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await began.wait()

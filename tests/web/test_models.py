@@ -8,7 +8,7 @@ import pytest
 
 from tmppool.notebook import Reason, State
 from tmppool.web import models
-from tmppool.web.access import Role
+from tmppool.web.tokens import Role
 
 ENDS = {"expires_at": None, "idle_expires_at": 2.5}
 NOTEBOOK = {"id": "i", "pool": "p", "state": "warm", "since": 1.0, "idle_for": None}

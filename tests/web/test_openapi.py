@@ -9,10 +9,9 @@ import pytest
 from aiohttp import web
 
 from tests.web.guests import Place
-from tmppool import __version__
-from tmppool import jupyter_urls
+from tmppool import __version__, jupyter_urls
 from tmppool.web import models, openapi, routes
-from tmppool.web.local import is_open
+from tmppool.web.lock import is_open
 
 ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
 """Other spellings of what is described, as tmpnb had them."""
@@ -28,8 +27,6 @@ PAGES = {
     "/static/{name}",
 }
 """For people and their browsers."""
-
-PROXIED = {"/user/{rest}"}
 
 
 class Handlers:
@@ -70,15 +67,15 @@ def without_head(methods: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("with_pages", [True, False], ids=["with pages", "API only"])
 def test_the_public_document_describes_each_address_that_is_no_page(with_pages: bool) -> None:  # noqa: FBT001
-    app = application(routes.public, **({} if with_pages else {"front": None}))
-    found = {path: without_head(methods) for path, methods in served(app).items() if path not in PAGES | PROXIED}
+    app = application(routes.public, **({} if with_pages else {"launch": None}))
+    found = {path: without_head(methods) for path, methods in served(app).items() if path not in PAGES}
     for alias, path in ALIASES.items():
         assert found.pop(alias) == found[path]
     assert found == described(openapi.public(with_pages=with_pages))
 
 
 def test_the_admin_document_describes_each_address() -> None:
-    app = application(routes.admin, token=None)
+    app = application(routes.admin)
     found = {path: without_head(methods) for path, methods in served(app).items()}
     assert found == described(openapi.admin(needs_token=False))
 

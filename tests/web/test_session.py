@@ -11,7 +11,7 @@ from aiohttp import WSServerHandshakeError
 from tests.proxy.stage import eventually
 from tests.web.guests import MODES, PATIENCE, Guest, Place
 from tmppool.tasks import spawn
-from tmppool.web.site import visitor_id
+from tmppool.web.own_cookies import visitor_id
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -61,8 +61,7 @@ async def test_a_page_whose_notebook_has_ended_learns_where_its_document_opens_a
     place: Place, owner: Guest, key: str, path: str, link: str
 ) -> None:
     await owner.ask("DELETE", f"/api/session/{key}", OWN)
-    script = {**OWN, "Accept": "application/json", "Sec-Fetch-Mode": "cors"}
-    gone = await owner.ask("GET", f"/api/session/{key}?path={quote(path, safe='')}", script)
+    gone = await owner.ask("GET", f"/api/session/{key}?path={quote(path, safe='')}")
     assert gone.status == 424
     assert gone.json["fresh_url"].removeprefix(place.url) == link
 
@@ -185,9 +184,9 @@ async def test_the_first_guest_of_a_programs_notebook_is_not_its_owner(place: Pl
 
 async def test_whether_it_is_shared_is_written_down(place: Place, owner: Guest, key: str) -> None:
     await share(owner, key)
-    assert (await place.site.ledger.rows())[key].shared == place.held(key).shared is not None
+    assert (await place.ledger.rows())[key].shared == place.held(key).shared is not None
     await owner.ask("DELETE", f"/api/session/{key}/share", OWN)
-    assert (await place.site.ledger.rows())[key].shared is None
+    assert (await place.ledger.rows())[key].shared is None
 
 
 # The owner's page

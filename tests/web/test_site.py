@@ -6,12 +6,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
+from tmppool.web.site import Site, visitor_id
 
 from tests.web.guests import Place, eventually
 from tmppool.errors import BackendError, TakenError
 from tmppool.notebook import State
 from tmppool.proxy.forwarded import Client, networks
-from tmppool.web.site import Site, visitor_id
 
 PEER = "203.0.113.1"
 
@@ -136,10 +136,10 @@ async def test_nobody_enters_before_the_backend_has_noted_that_the_notebook_is_g
     is_durable: bool,  # noqa: FBT001
 ) -> None:
     """The ledger alone does not do: it may be lost, and the notebook would look like a warm one."""
-    (pool,) = place.site.pools
+    (pool,) = place.pools
     backend = place.backend
     if not is_durable:
-        place.site.ledger._path = None
+        place.ledger._path = None
     taken = set()
 
     async def refuse(key: str) -> None:
@@ -160,7 +160,7 @@ async def test_nobody_enters_before_the_backend_has_noted_that_the_notebook_is_g
 
 
 async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place) -> None:
-    (pool,) = place.site.pools
+    (pool,) = place.pools
     pool.illness = "the engine is away"
     answer = await place.program().ask("POST", "/api/spawn")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
@@ -170,7 +170,7 @@ async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place)
 
 
 async def test_one_that_another_service_gave_away_is_left_alone(place: Place) -> None:
-    (pool,) = place.site.pools
+    (pool,) = place.pools
     backend = place.backend
     taken = set()
 

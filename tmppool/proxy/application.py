@@ -68,6 +68,8 @@ class OwnRequest:
     def request_lines(self, fields: wire.Fields) -> bytes:
         """Return a visitor's fields, on a connection that ends with the answer."""
         lines = [line for name, line in fields.lines if name not in _NOT_PASSED]
+        if b"host" not in fields.first:  # of HTTP/1.0; what goes to the application is 1.1 (RFC 9112 section 3.2)
+            lines.append(b"Host: localhost")
         return b"".join(line + b"\r\n" for line in [*lines, b"Connection: close"])
 
     def answer_lines(self, fields: wire.Fields) -> list[bytes]:

@@ -1,95 +1,94 @@
 """What programs ask: spawn, stats, health."""
 
 import contextlib
+from collections.abc import Mapping
 
 from aiohttp import web
 
 from tmppool import __version__
-from tmppool.errors import PoolEmptyError, PoolFullError
+from tmppool.errors import PoolEmptyError
+from tmppool.ledger import Ledger
 from tmppool.notebook import State
 from tmppool.pool import Pool
+from tmppool.pools import Pools
 from tmppool.running import base_path
+from tmppool.sessions import Sessions
 from tmppool.web import models
-from tmppool.web.access import session_token
-from tmppool.web.admission import Admission, RefusedError, is_same
-from tmppool.web.front import code_in, form_in, refuse_ahead
-from tmppool.web.site import Site
+from tmppool.web.answers import Answers
+from tmppool.web.context import visit_of
+from tmppool.web.spawn_request import code_in, form_in, pool_of, refused
+from tmppool.web.start_limits import RefusedError, StartLimits
+from tmppool.web.tokens import session_token
 from tmppool.web.wall_clock import ends
 
 
 class Api:
-    def __init__(self, site: Site, admission: Admission) -> None:
-        self._site = site
-        self._admission = admission
+    """``images`` are told by pool. With ``is_trusted`` whoever is let in has the operator's token, and no limit."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        ledger: Ledger,
+        sessions: Sessions,
+        answers: Answers,
+        limits: StartLimits,
+        images: Mapping[str, str],
+        *,
+        is_trusted: bool,
+    ) -> None:
+        self._pools = pools
+        self._ledger = ledger
+        self._sessions = sessions
+        self._answers = answers
+        self._limits = limits
+        self._images = images
+        self._is_trusted = is_trusted
 
     async def spawn(self, request: web.Request) -> web.Response:
         """POST /api/spawn, as tmpnb's: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
-        require_token(request, self._site.api_token)
-        refuse_ahead(request)
-        if not self._may_read(request):
-            self._site.refuse_cross_site(request)
-        pool, address = self._site.pool_of(request), self._site.client(request).address
-        code = code_in(request, await form_in(request))
+        visit = visit_of(request)
+        pool, code = pool_of(visit, self._pools), code_in(visit, await form_in(request))
         try:
-            # Who has the operator's token has the operator's word.
-            with contextlib.nullcontext() if self._site.api_token else self._admission.start(address, code=code):
-                notebook = await self._site.assign(pool, None, None)
-        except RefusedError as error:
-            return self._refused(error)
-        except PoolEmptyError as error:
-            return self._none_warm(error)
-        origin = "" if self._site.domain is None else self._site.origin_of(notebook, self._site.client(request))
+            with contextlib.nullcontext() if self._is_trusted else self._limits.start(visit.client.address, code=code):
+                notebook = await self._sessions.assign(pool, visitor=None)
+        except (RefusedError, PoolEmptyError) as error:
+            return self._answers.refusal(refused(error))
+        origin = "" if visit.names.domain is None else visit.origin_of(notebook.id)
         body = models.Spawned(
             url=origin + base_path(notebook.key),
             token=session_token(notebook),
             pool=pool.name,
             **ends(pool, notebook)._asdict(),
         )
-        return self._site.json(body)
-
-    def _refused(self, error: RefusedError) -> web.Response:
-        if not error.retry_after:
-            return self._site.json(models.WrongCode(message=str(error)), 403)
-        return self._site.json(models.Limited(message=str(error)), 429, {"Retry-After": str(error.retry_after)})
-
-    def _none_warm(self, error: PoolEmptyError) -> web.Response:
-        headers = {"Retry-After": str(error.retry_after)}
-        if isinstance(error, PoolFullError):
-            return self._site.json(models.Full(message=str(error)), 429, headers)
-        return self._site.json(models.Warming(message=str(error)), 503, headers)
-
-    def _may_read(self, request: web.Request) -> bool:
-        """Whether ``--allow-origin`` lets the page that asks see the answer."""
-        allowed = self._site.cors.get("Access-Control-Allow-Origin")
-        return allowed is not None and allowed in ("*", request.headers.get("Origin"))
+        return self._answers.json(body)
 
     async def stats(self, request: web.Request) -> web.Response:
         """GET /api/stats: ``available`` notebooks are warm; ``capacity`` counts all places."""
-        pool = self._site.pool_of(request)
+        pool = pool_of(visit_of(request), self._pools)
         warm = pool.count(State.WARM)
         body = models.Stats(
             available=warm,
             capacity=pool.limits.capacity,
             version=__version__,
-            container_image=self._site.images[pool.name],
+            container_image=self._images[pool.name],
             starting=pool.count(State.STARTING),
             warm=warm,
             assigned=pool.count(State.ASSIGNED),
         )
-        return self._site.json(body)
+        return self._answers.json(body)
 
     async def health(self, request: web.Request) -> web.Response:
         """GET /health: 200 when a visitor can be served, 503 with the reasons when not."""
         del request
-        checks = [check for pool in self._site.pools for check in _checks(pool)]
-        ledger = models.Advisory(service="ledger", ok=self._site.ledger.is_durable)
+        checks = [check for pool in self._pools for check in _checks(pool)]
+        ledger = models.Advisory(service="ledger", ok=self._ledger.is_durable)
         is_healthy = all(check.ok for check in checks)
-        return self._site.json(models.Health(ok=is_healthy, checks=[*checks, ledger]), 200 if is_healthy else 503)
+        return self._answers.json(models.Health(ok=is_healthy, checks=[*checks, ledger]), 200 if is_healthy else 503)
 
     async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS: what ``--allow-origin`` and its siblings permit."""
         del request
-        return web.Response(status=204, headers=self._site.cors)
+        return self._answers.preflight()
 
 
 def _checks(pool: Pool) -> list[models.Check]:
@@ -98,16 +97,3 @@ def _checks(pool: Pool) -> list[models.Check]:
         models.Check(service=f"pool {pool.name}", ok=is_able, message=pool.last_failure),
         models.Check(service=f"backend of {pool.name}", ok=not pool.illness, message=pool.illness),
     ]
-
-
-def require_token(request: web.BaseRequest, token: str | None) -> None:
-    """Raise HTTPForbidden unless the request says the token; no token asks for none."""
-    if token is not None and not says_token(request, token):
-        raise web.HTTPForbidden(text="This needs a token that you did not send.")
-
-
-def says_token(request: web.BaseRequest, token: str) -> bool:
-    """Whether the one ``Authorization: token …`` holds the token."""
-    fields = request.headers.getall("Authorization", [])
-    scheme, _, given = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
-    return scheme.lower() in ("token", "bearer") and is_same(given.strip(), token)

@@ -15,11 +15,10 @@ from tmppool.proxy.connection import Connection
 from tmppool.proxy.connection_counts import ConnectionCounts
 from tmppool.proxy.fairness import Turns
 from tmppool.proxy.forwarded import Network
-from tmppool.proxy.route import Decide, Route, ToApplication
+from tmppool.proxy.route import Decide
 from tmppool.proxy.service import Service
 from tmppool.proxy.sweep import Sweep
 from tmppool.proxy.timeouts import Timeouts
-from tmppool.proxy.wire import Request
 
 _BACKLOG = 1024  # connections
 _SHUTDOWN = 5.0  # seconds for requests under way when the service ends
@@ -83,10 +82,10 @@ async def serve(
     stack: contextlib.AsyncExitStack,
     app: web.Application,
     sock: socket.socket,
-    decide: Decide | None = None,
+    decide: Decide,
     terms: Terms = Terms(),
 ) -> None:
-    """Serve ``app`` until ``stack`` is left; with ``decide`` some requests go to notebooks instead."""
+    """Serve ``app``, and the notebooks to which ``decide`` sends a request, until ``stack`` is left."""
     loop = asyncio.get_running_loop()
     sweep = Sweep(loop, terms.timeouts.look)
     stack.callback(sweep.close)
@@ -95,12 +94,8 @@ async def serve(
     application = Application(app, _SHUTDOWN)
     await application.open()
     stack.push_async_callback(application.close)
-    service = Service(application, decide or _answer_here, sweep, turns, terms.timeouts, terms.upload_limit)
+    service = Service(application, decide, sweep, turns, terms.timeouts, terms.upload_limit)
     crowd = ConnectionCounts(room(), terms.connections_per_address, terms.trusted)
     hall = Gatekeeper(crowd, sweep, terms.timeouts, lambda peer, left: Connection(service, peer, left))
     listening = await loop.create_server(lambda: Acceptor(hall), sock=sock, backlog=_BACKLOG)
     stack.callback(listening.close)
-
-
-def _answer_here(_request: Request, _peer: str) -> Route:
-    return ToApplication()

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from tmppool.notebook import Reason, State
-from tmppool.web.access import Role
+from tmppool.web.tokens import Role
 
 Count = Annotated[int, Field(ge=0)]
 WallTime = Annotated[float, Field(description="Seconds since 1970.")]

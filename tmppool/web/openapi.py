@@ -12,9 +12,9 @@ from typing import Any
 from aiohttp import web
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from tmppool import __version__
+from tmppool import __version__, keys
 from tmppool.web import models
-from tmppool.web.local import is_open
+from tmppool.web.lock import is_open
 from tmppool.web.models import Body
 
 Json = dict[str, Any]
@@ -179,7 +179,7 @@ def _reference(body: type[Body]) -> Json:
 _HTML = "text/html"
 _LOCATION: Json = {
     "required": True,
-    "schema": {"type": "string", "pattern": "^(https?://[^/]+)?/user/[A-Za-z0-9_-]{22,128}/"},
+    "schema": {"type": "string", "pattern": f"^(https?://[^/]+)?/user/{keys.GRAMMAR}/"},
 }
 _SECONDS: Json = {"schema": {"type": "integer", "minimum": 1}}
 _RETRY_AFTER = {"Retry-After": {"required": True, "description": "Seconds.", **_SECONDS}}
@@ -208,7 +208,7 @@ _KEY: Json = {
     "name": "key",
     "in": "path",
     "required": True,
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+    "schema": {"type": "string", "pattern": f"^{keys.GRAMMAR}$"},
     "description": "The notebook's key, as in `/user/{key}/`.",
 }
 _KEY_OR_ID = _KEY | {"description": "The notebook's key, or its id as /api/notebooks lists it."}

@@ -10,9 +10,9 @@ from aiohttp import WSServerHandshakeError
 
 from tests.web.guests import MODES, PATIENCE, Place, eventually
 from tmppool.keys import id_of
-from tmppool.web import entry
-from tmppool.web.access import session_token
-from tmppool.web.site import visitor_id
+from tmppool.web import enter
+from tmppool.web.own_cookies import visitor_id
+from tmppool.web.tokens import session_token
 
 Open = Any
 
@@ -196,7 +196,7 @@ async def test_the_owner_is_known_after_a_restart(open_place: Open) -> None:
     key, _, link = await taken(place)
     first = place.person()
     await first.get(link)
-    rows = await place.site.ledger.rows()
+    rows = await place.ledger.rows()
     assert rows[key].visitor == place.held(key).visitor == visitor_id(first.cookies()["tmppool"])
 
 
@@ -260,9 +260,9 @@ async def test_a_handoff_is_good_once_for_one_notebook_and_soon(apart: Place, mo
     assert (await apart.person().get(one.location)).status == 403
     late = (await apart.person().click()).location
     assert (await apart.stranger().get(late)).status == 403  # for browsers only, and not used up by that
-    monkeypatch.setattr(apart.entries[0]._handoffs, "_lifetime", -1)
+    monkeypatch.setattr(apart.entrances[0]._handoffs, "_lifetime", -1)
     assert (await apart.person().get(late)).status == 403
-    assert entry.HANDOFF_LIFETIME <= 60
+    assert enter.HANDOFF_LIFETIME <= 60
 
 
 async def test_a_notebook_is_not_served_at_the_main_host(apart: Place) -> None:

@@ -1,8 +1,8 @@
-"""Who may use a notebook: what a request has to carry, and how that is made. Pure, and decided nowhere else.
+"""The tokens that open a notebook: how they are made, and what a request that carries one may do. Pure.
 
 Nothing is kept: the tokens are derived from a secret that the backend recovers with the notebook, so neither a restart
-nor the loss of the ledger takes a notebook from its owner. A session token is the owner's; a share token is what he
-gives to others, and is good for as long as he shares. Either may come in a cookie, which a browser sends by itself,
+nor the loss of the ledger takes a notebook from its owner. A session token is the owner's; a share token is what they
+give to others, and is good for as long as they share. Either may come in a cookie, which a browser sends by itself,
 or be said explicitly, in ``Authorization`` or the query.
 """
 
@@ -13,14 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
 
-from multidict import MultiMapping
-
-from tmppool.keys import id_of
 from tmppool.notebook import Notebook
-from tmppool.proxy import cookies
-from tmppool.proxy.wire import Fields
+from tmppool.web.own_cookies import notebook_name
 
 _SIZE = 16  # bytes of a token
 _KNOWN = 8192  # notebooks
@@ -45,44 +40,29 @@ class Access:
         return self.role is Role.OWNER
 
 
-class Sent(NamedTuple):
-    """What a request carries: its Cookie fields' values, its Authorization, its query with the question mark."""
-
-    cookies: Iterable[bytes]
-    authorization: bytes
-    query: str
-
-
 _OWNER, _GUEST = Access(Role.OWNER, is_explicit=False), Access(Role.GUEST, is_explicit=False)
 _OWNER_SAYS, _GUEST_SAYS = Access(Role.OWNER, is_explicit=True), Access(Role.GUEST, is_explicit=True)
 
 
-def sent_on_wire(fields: Fields, query: str) -> Sent:
-    cookies = [line[7:] for name, line in fields.lines if name == b"cookie"]  # behind "Cookie:"
-    return Sent(cookies, fields.first.get(b"authorization", b""), query)
-
-
-def sent_to_us(found: MultiMapping[str], query: str) -> Sent:
-    cookies = [value.encode("utf-8", "surrogateescape") for value in found.getall("Cookie", ())]
-    return Sent(cookies, found.get("Authorization", "").encode("utf-8", "surrogateescape"), query)
-
-
-def admits(notebook: Notebook, sent: Sent) -> Access | None:
+def admits(
+    notebook: Notebook, cookies: Iterable[bytes] = (), authorization: bytes = b"", query: str = ""
+) -> Access | None:
     """Return what a request may do in this notebook; None when it may do nothing.
 
-    Of several cookies of one name any that is right counts: another page may have set the others (cookie tossing).
+    ``cookies`` are the values of its Cookie fields, ``query`` has its question mark. Of several cookies of one name
+    any that is right counts: another page may have set the others (cookie tossing).
     """
     keys = _keys(notebook.key, _secret(notebook), notebook.shared)
-    if sent.authorization:
-        scheme, _, given = sent.authorization.partition(b" ")
+    if authorization:
+        scheme, _, given = authorization.partition(b" ")
         role = keys.role(given.strip()) if scheme.lower() in (b"token", b"bearer") else None
         if role is not None:
             return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
-    for said in tokens_in(sent.query) if sent.query else ():
+    for said in tokens_in(query) if query else ():
         role = keys.role(said.encode("ascii", "replace"))
         if role is not None:
             return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
-    for line in sent.cookies:
+    for line in cookies:
         start = 0
         while start := line.find(keys.cookie, start) + 1:
             start += len(keys.cookie) - 1
@@ -126,11 +106,6 @@ def without_token(target: str) -> str:
     return f"{path}?{'&'.join(kept)}" if kept else path
 
 
-def cookie_name(key: str, *, is_secure: bool) -> str:
-    """Return the name of the cookie for the notebook of ``key``; it tells the notebook's id alone."""
-    return f"{'__Host-' if is_secure else ''}{cookies.NAME}-{id_of(key)}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Keys:
     """What opens one notebook. ``cookie`` is how its cookie begins, whatever prefix its name has."""
@@ -149,7 +124,7 @@ class _Keys:
 def _keys(key: str, secret: str, shared: str | None) -> _Keys:
     """Held ready, which saves the derivation for every request."""
     guest = None if shared is None else _derived(secret, f"share {shared}")
-    return _Keys(f"{cookie_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
+    return _Keys(f"{notebook_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
 
 
 def _secret(notebook: Notebook) -> str:

@@ -1,4 +1,4 @@
-"""Which requests are let through to a notebook: decided on the raw target, by a grammar."""
+"""From the socket to a notebook: who is let through, and what passes."""
 
 import asyncio
 from typing import Any
@@ -8,38 +8,6 @@ from aiohttp import WSServerHandshakeError
 
 from tests.web.guests import MODES, Place, eventually
 from tmppool import __version__, app
-from tmppool.proxy.wire import parse_request
-from tmppool.web.gate import TARGET, Gate
-
-KEY = "0123456789abcdefghijk_"
-
-
-TARGETS = {
-    f"/user/{KEY}/": ("", None),
-    f"/user/{KEY}/tree": ("tree", None),
-    f"/user/{KEY}/a%2Fb//c;d?x=1?y": ("a%2Fb//c;d", "?x=1?y"),
-    f"/user/{KEY}/../../x": ("../../x", None),
-    f"/user/{KEY}/?": ("", "?"),
-    f"/user/{KEY}": (None, None),
-}
-
-
-@pytest.mark.parametrize(("target", "found"), TARGETS.items(), ids=TARGETS.keys())
-def test_a_notebooks_address_is_read(target: str, found: tuple[str | None, str | None]) -> None:
-    match = TARGET.match(target)
-    assert match is not None
-    assert match.groups() == (KEY, *found)
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        "/user/", "/user/short/", f"/user/{KEY}%2F", f"/user/%30{KEY}/", f"/user//{KEY}/", f"/USER/{KEY}/", f"//user/{KEY}/", f"/user/{KEY}.x/",
-        f"/user/{KEY};x/", f"/x/user/{KEY}/", f"/user/{'x' * 129}/", f"/user/{KEY}\\x", f"http://h/user/{KEY}/", f"/user/./{KEY}/", f"/user/{KEY}\u00e9/",
-    ],
-)  # fmt: skip
-def test_what_is_no_notebooks_address_is_none(target: str) -> None:
-    assert TARGET.match(target) is None
 
 
 @pytest.fixture(params=MODES, ids=("path", "domain"))
@@ -203,24 +171,16 @@ async def test_a_websocket_reaches_the_notebook_and_ends_with_it(place: Place, k
     assert error.value.status == 424
 
 
-async def test_a_reaped_notebook_leaves_nothing_behind_in_the_gate(
+async def test_a_reaped_notebook_leaves_nothing_behind_at_the_edge(
     open_place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gates: list[Any] = []
-    make = app.Gate
-    monkeypatch.setattr(app, "Gate", lambda site: gates.append(make(site)) or gates[-1])
+    edges: list[Any] = []
+    make = app.Edge
+    monkeypatch.setattr(app, "Edge", lambda *parts: edges.append(make(*parts)) or edges[-1])
     place = await open_place()
     program = place.program()
     key = (await program.post("/api/spawn")).json["url"].split("/")[2]
     await program.get(f"/user/{key}/tree")
-    assert gates[0]._lines
-    assert gates[0]._said
+    assert edges[0]._passages[key].identities
     await program.ask("DELETE", f"/api/session/{key}")
-    await eventually(lambda: not gates[0]._lines)
-    assert gates[0]._said == {}
-
-
-def test_a_request_for_elsewhere_is_not_the_gates() -> None:
-    gate = Gate(None)  # type: ignore[arg-type]
-    for target in ("/", "/users/x", "/api/stats", f"/user/{KEY}", "/user/short/x"):
-        assert gate.decide(parse_request(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode()), "127.0.0.1") is None
+    await eventually(lambda: not edges[0]._passages)

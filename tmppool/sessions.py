@@ -1,0 +1,94 @@
+"""Sessions: giving a notebook to a visitor, whom it belongs to, who else may use it, and its end by its owner.
+
+Pages, programs and the operator's listener all act through this. Each act is written down before it is answered.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from tmppool.errors import BackendError, PoolEmptyError, TakenError
+from tmppool.ledger import Ledger
+from tmppool.notebook import Notebook, Reason
+from tmppool.pool import Pool
+from tmppool.tasks import spawn
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("tmppool.sessions")
+
+_UNMARKED = "no notebook can be given away now"
+_UNMARKED_RETRY = 10  # seconds that a visitor is asked to wait while the backend is ill
+
+
+class Sessions:
+    """Acts on sessions. What was begun is finished when the visitor leaves in the middle of it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def assign(self, pool: Pool, visitor: str | None, document: str | None = None) -> Notebook:
+        """Give a notebook away, and start the kernel of ``document``, a path in its home, beside it.
+
+        Raises PoolEmptyError, of which PoolFullError is one.
+        """
+        if pool.illness:
+            raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
+        notebook = pool.assign(visitor)
+        if not await _finished(self._is_marked(pool, notebook)):
+            raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
+        if document is not None:
+            spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
+        return notebook
+
+    async def bind(self, notebook: Notebook, visitor: str) -> bool:
+        """Make this visitor the owner of a notebook that has none; returns False if it has one."""
+        if notebook.visitor is not None:
+            return False
+        notebook.visitor = visitor
+        await _finished(self._ledger.note_people(notebook))
+        return True
+
+    async def share(self, notebook: Notebook, *, is_shared: bool) -> None:
+        """Begin to share under a token that never was, or end it. No effect on a session that has ended."""
+        if not notebook.is_live:
+            return
+        if (notebook.shared is not None) != is_shared:
+            notebook.share(secrets.token_urlsafe(9) if is_shared else None)
+        await _finished(self._ledger.note_people(notebook))
+
+    def extend(self, pool: Pool, notebook: Notebook) -> None:
+        """Note that a person uses it."""
+        pool.touch(notebook)
+
+    def end(self, pool: Pool, notebook: Notebook) -> None:
+        """End the session, as its owner wants."""
+        pool.reap(notebook, Reason.ENDED)
+
+    async def _is_marked(self, pool: Pool, notebook: Notebook) -> bool:
+        """Return True once the backend knows that this one is given away, for no ledger may be what that rests on."""
+        await self._ledger.flush()
+        try:
+            is_marked = await pool.marks.is_set(notebook)
+        except TakenError as error:
+            _log.error("notebook.taken", pool=pool.name, notebook=notebook.id, error=str(error))
+            pool.leave(notebook)
+            return False
+        if not is_marked:
+            pool.reap(notebook, Reason.FAILED)
+        return is_marked
+
+
+async def _finished(work: Coroutine[Any, Any, T]) -> T:
+    return await asyncio.shield(spawn(work, "finish"))
+
+
+async def _start_kernel(notebook: Notebook, document: str) -> None:
+    assert notebook.upstream is not None
+    try:
+        await notebook.upstream.start_kernel(document)
+    except BackendError as error:  # a head start only: the page starts its kernel itself
+        _log.info("kernel.not_started", notebook=notebook.id, error=str(error))

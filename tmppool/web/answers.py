@@ -1,0 +1,70 @@
+"""Render the service's own answers: a page for a person, JSON for a program, as the kind's form says."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from tmppool.web import models, own_cookies
+from tmppool.web.kinds import Cors, Kind
+from tmppool.web.pages import Pages
+from tmppool.web.verdict import Answer
+from tmppool.web.visit import Visit
+
+_HEADERS = {"allow": "Allow", "retry_after": "Retry-After"}
+
+
+class AnswerError(Exception):
+    """Raised by a handler that is answered with a kind instead."""
+
+    def __init__(self, kind: Kind, **facts: object) -> None:
+        super().__init__(kind.name)
+        self.answer = Answer(kind, facts)
+
+
+class Answers:
+    """``cors`` are the header fields by which the settings let pages of other origins read the API."""
+
+    def __init__(self, pages: Pages, cors: Mapping[str, str]) -> None:
+        self._pages = pages
+        self._cors = {Cors.NONE: {}, Cors.SETTINGS: dict(cors), Cors.ANY: {"Access-Control-Allow-Origin": "*"}}
+
+    def render(self, answer: Answer, visit: Visit) -> web.Response:
+        return self.page(answer, visit) if visit.wants_page else self.refusal(answer)
+
+    def page(self, answer: Answer, visit: Visit) -> web.Response:
+        """Return the page of an answer, for a person."""
+        form, facts = answer.kind.form, answer.facts
+        home_url = "/" if form.has_home else ""  # behind the lock the start would say the same
+        values = {"title": form.title, "message": form.message, "home_url": home_url, **facts}
+        response = self._pages.render(form.page, form.code, **values)
+        response.headers.update(_headers(facts))
+        if answer.kind in (Kind.GONE, Kind.UNKNOWN):
+            _forget(response, visit)
+        return response
+
+    def refusal(self, answer: Answer) -> web.Response:
+        """Return the JSON of an answer, for a program."""
+        form, facts = answer.kind.form, {"message": answer.kind.form.message, **answer.facts}
+        body = form.body.model_validate({name: facts[name] for name in form.body.model_fields if name in facts})
+        return models.answer(body, form.for_programs or form.code, {**self._cors[form.cors], **_headers(facts)})
+
+    def json(self, body: models.Body, status: int = 200) -> web.Response:
+        """Return a body for programs, which the pages that the settings name may read too."""
+        return models.answer(body, status, self._cors[Cors.SETTINGS])
+
+    def preflight(self) -> web.Response:
+        """Answer OPTIONS with what the settings permit (Fetch, section 4.9)."""
+        return web.Response(status=204, headers=self._cors[Cors.SETTINGS])
+
+
+def _headers(facts: Mapping[str, object]) -> dict[str, str]:
+    return {field: str(facts[name]) for name, field in _HEADERS.items() if facts.get(name) is not None}
+
+
+def _forget(response: web.Response, visit: Visit) -> None:
+    """Take the cookie of a notebook that is no more from a browser that sent it."""
+    if visit.key is None:
+        return
+    name = own_cookies.notebook_name(visit.key, is_secure=visit.is_secure)
+    if any(f"{name}=".encode() in value for value in visit.cookies):  # no parsing: it may be all a jar holds
+        own_cookies.forget(response, name, is_secure=visit.is_secure)

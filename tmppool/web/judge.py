@@ -1,0 +1,256 @@
+"""Judge a request: who or what answers it. Pure, and asked once for every request on a listener.
+
+``judge`` looks at the facts of the visit and at the table of notebooks; it changes nothing, and no engine and no
+database stand on its path: an old tab may ask for ever.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from tmppool import jupyter_urls
+from tmppool.keys import id_of
+from tmppool.notebook import EXPLANATIONS, Notebook
+from tmppool.pool import Pool
+from tmppool.pools import Ended
+from tmppool.proxy import handshake
+from tmppool.running import base_path
+from tmppool.web import hosts, links, tokens
+from tmppool.web.kinds import Kind
+from tmppool.web.lock import Lock, is_open, is_same
+from tmppool.web.tokens import Access, Role
+from tmppool.web.verdict import Answer, Enter, Held, Move, Own, Pass, Unlock, Verdict, Way
+from tmppool.web.visit import Origin, Visit
+
+_UNKNOWN = "There is no notebook at this address: it ended some time ago, or never was."
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_NOT_PASSED = (b"CONNECT", b"TRACE")  # RFC 9110 sections 9.3.6 and 9.3.8 leave them to us
+_SPAWN_API = ("/api/spawn", "/api/spawn/")
+_FRIENDS_MAY = (*_SPAWN_API, "/api/stats", "/stats")
+_FOR_PROGRAMS = ("/api/", "/stats")
+
+
+class Table(Protocol):
+    """The notebooks that live and those that have ended; ``Pools`` is one."""
+
+    @property
+    def default(self) -> Pool: ...
+    def find(self, key: str) -> tuple[Pool, Notebook] | None: ...
+    def ended(self, key: str) -> Ended | None: ...
+    def has(self, notebook_id: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """``api_token`` is asked of programs that start notebooks; ``lock`` is set where notebooks are processes."""
+
+    api_token: str | None = None
+    lock: Lock | None = None
+
+
+def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
+    """Return what answers this request on the public listener. Raises BadMessageError for a broken handshake."""
+    verdict = None
+    if visit.label is not None:
+        verdict = _at_notebooks_host(visit, visit.label, table)
+    if verdict is None and rules.lock is not None:
+        verdict = _locked(visit, rules.lock)
+    if verdict is not None:
+        return verdict
+    if visit.target.startswith("/user/"):
+        return _to_notebook(visit, table)
+    return _to_ourselves(visit, table, rules)
+
+
+# The host, and the lock
+
+
+def _at_notebooks_host(visit: Visit, label: str, table: Table) -> Verdict | None:
+    """Answer what does not belong to the host of one notebook: what another notebook's page could use.
+
+    There are that notebook, its session, and the few files that our pages need. The launch pages are at the main host.
+    """
+    if visit.key is not None and id_of(visit.key) == label:
+        return None
+    if visit.address.startswith("/static/") or visit.address == "/robots.txt":
+        return None
+    if not table.has(label):
+        return _gone(visit, table, "")
+    if visit.method in (b"GET", b"HEAD") and links.is_launch(visit.address):
+        return Move(visit.main_origin + visit.target)
+    return Answer(Kind.NOTHING)
+
+
+def _locked(visit: Visit, lock: Lock) -> Verdict | None:
+    """Answer all but this machine's own user.
+
+    The Host has to be this machine's: a foreign name that leads to loopback would make a foreign page one of ours
+    (DNS rebinding). The same static files are in every service, and the refusal's page needs them.
+    """
+    if not visit.is_at_this_machine and not visit.address.startswith("/static/"):
+        return Answer(Kind.NOT_THIS_MACHINE)
+    if is_open(visit.address):
+        return None
+    has_secret = any(lock.fits(token) for token in visit.tokens)
+    if has_secret and visit.method in (b"GET", b"HEAD") and not visit.address.startswith(_FOR_PROGRAMS):
+        return Unlock(tokens.without_token(visit.target))
+    if has_secret or lock.fits(visit.said_token) or lock.knows(visit.cookies):
+        return None
+    return Answer(Kind.LOCKED)
+
+
+# A notebook's address
+
+
+def _to_notebook(visit: Visit, table: Table) -> Verdict:
+    if visit.key is None:
+        return Answer(Kind.NOTHING)
+    found = table.find(visit.key)
+    if found is None:
+        return _gone(visit, table, visit.key)
+    pool, notebook = found
+    is_browser = visit.method == b"GET" and visit.wants_page
+    if visit.names.domain is not None and visit.label is None:
+        is_owner = is_browser and _is_owner(visit, notebook)
+        return Enter(pool, notebook, Role.OWNER, visit.open_path, Way.OWN_HOST) if is_owner else Answer(Kind.WRONG_HOST)
+    access = tokens.admits(notebook, visit.cookies, visit.authorization, visit.query)
+    if is_browser and (access is None or visit.tokens):
+        return _entering(visit, table, pool, notebook, access)
+    return _foreign(visit, table, pool) if access is None else _passing(visit, Held(pool, notebook, access))
+
+
+def _passing(visit: Visit, held: Held) -> Pass | Move | Answer:
+    """Judge a request of somebody who may use the notebook. Raises BadMessageError for a broken handshake."""
+    if visit.path is None:
+        return Move(f"{base_path(held.notebook.key)}{visit.query}", 302)
+    if visit.method in _NOT_PASSED:
+        return Answer(Kind.METHOD, {"allow": _METHODS})
+    if visit.is_websocket:
+        handshake.check(visit.request)
+    if not held.access.is_explicit and visit.is_sent_from_elsewhere:
+        return Answer(Kind.CROSS_SITE)
+    target = tokens.without_token(visit.target) if visit.tokens else visit.target
+    return Pass(held, visit.path, target, visit.is_websocket)
+
+
+def _entering(visit: Visit, table: Table, pool: Pool, notebook: Notebook, access: Access | None) -> Enter | Answer:
+    """Judge a browser that comes into a notebook without its cookie, or with a token in the address.
+
+    A session token makes the first browser that opens it the owner, and no other; a share token lets everyone in as a
+    guest. What comes in by its cookie stays what it is.
+    """
+    known = tokens.admits(notebook, visit.cookies)
+    if _is_owner(visit, notebook) or (known is not None and known.is_owner):
+        return Enter(pool, notebook, Role.OWNER, visit.open_path)
+    if known is not None:
+        return Enter(pool, notebook, known.role, visit.open_path)
+    if visit.is_prefetch or visit.is_crawler:
+        return Answer(Kind.PREFETCH)
+    foreign = _foreign(visit, table, pool)
+    if access is not None and not access.is_owner:
+        return Enter(pool, notebook, Role.GUEST, visit.open_path)
+    if access is not None and notebook.visitor is None:
+        return Enter(pool, notebook, Role.OWNER, visit.open_path, Way.FIRST, otherwise=foreign)
+    if access is None and visit.label is not None and visit.tokens:
+        return Enter(pool, notebook, Role.OWNER, visit.open_path, Way.HANDOFF, tuple(visit.tokens), foreign)
+    return foreign
+
+
+def _is_owner(visit: Visit, notebook: Notebook) -> bool:
+    return visit.visitor is not None and visit.visitor == notebook.visitor
+
+
+# Our own addresses
+
+
+def _to_ourselves(visit: Visit, table: Table, rules: Rules) -> Verdict:
+    if visit.key is not None:
+        return _of_session(visit, table, visit.key)
+    if visit.method == b"POST":
+        if (
+            visit.address in _SPAWN_API
+            and rules.api_token is not None
+            and not is_same(visit.said_token, rules.api_token)
+        ):
+            return Answer(Kind.TOKEN)
+        if visit.is_prefetch:
+            return Answer(Kind.PREFETCH)
+    return Answer(Kind.CROSS_SITE_HERE) if _is_elsewheres(visit) else Own()
+
+
+def _is_elsewheres(visit: Visit) -> bool:
+    """Return True if a page of another origin asks for a change that it may not ask for."""
+    if visit.is_safe or visit.origin is Origin.SAME:
+        return False
+    return not (visit.origin is Origin.FRIEND and visit.address in _FRIENDS_MAY)
+
+
+def _of_session(visit: Visit, table: Table, key: str) -> Answer | Own:
+    """Judge what is asked about a session: only its owner may end or share it, or see its page."""
+    found = table.find(key)
+    if found is None:
+        return _gone(visit, table, key)
+    pool, notebook = found
+    access = tokens.admits(notebook, visit.cookies, visit.authorization, visit.query)
+    if access is None:
+        return _foreign(visit, table, pool)
+    is_guests = visit.method != b"DELETE" and visit.address in _guests_may(key)
+    if not (access.is_owner or is_guests):
+        return Answer(Kind.NOT_OWNER)
+    if not access.is_explicit and not visit.is_safe and visit.origin is not Origin.SAME:
+        return Answer(Kind.CROSS_SITE_HERE)
+    return Own(Held(pool, notebook, access))
+
+
+def _guests_may(key: str) -> tuple[str, ...]:
+    return tuple(f"/api/session/{key}{verb}" for verb in ("", "/extend", "/touch"))
+
+
+# The facts of an answer
+
+
+def _gone(visit: Visit, table: Table, key: str) -> Answer:
+    ended = table.ended(key)
+    explanation = EXPLANATIONS.get(ended.reason, _UNKNOWN) if ended else _UNKNOWN
+    facts = {
+        "message": explanation,
+        "explanation": explanation,
+        "reason": ended.reason.value if ended else "unknown",
+        "ended_at": datetime.fromtimestamp(ended.at, UTC).isoformat(timespec="seconds") if ended else "",
+        **_fresh(visit, table, ended.pool if ended else None),
+    }
+    return Answer(Kind.GONE if ended else Kind.UNKNOWN, facts)
+
+
+def _foreign(visit: Visit, table: Table, pool: Pool) -> Answer:
+    return Answer(Kind.FOREIGN, _fresh(visit, table, pool.name))
+
+
+def _fresh(visit: Visit, table: Table, pool: str | None) -> Mapping[str, str]:
+    """Return the launch link for another notebook of that pool with the same thing open, and its document."""
+    named = None if pool == table.default.name else pool
+    return {
+        "fresh_url": visit.main_origin + links.fresh(visit.open_path, named),
+        "document": jupyter_urls.document_of(f"/{visit.open_path}") or "",
+    }
+
+
+# The operator's listener
+
+
+def judge_admin(visit: Visit, token: str | None, ip: str) -> Answer | Own:
+    """Return what answers this request on the admin listener at ``ip``, which asks everything for ``token``.
+
+    A browser on the operator's machine reaches loopback for any page that it shows, so what a page of another origin
+    sends is refused, reading included (Fetch Metadata). Without a token also what comes by another name than this
+    machine's: a foreign name that leads to loopback would make a foreign page one of ours (DNS rebinding).
+    """
+    host = visit.request.fields.first.get(b"host", b"").decode("latin-1")
+    if token is None and not hosts.is_here(host, ip):
+        return Answer(Kind.OPERATOR_HOST)
+    if visit.origin is not Origin.SAME or visit.names_other_origin:
+        return Answer(Kind.OPERATOR_ORIGIN)
+    if token is not None and not is_same(visit.said_token, token):
+        return Answer(Kind.TOKEN)
+    return Own()

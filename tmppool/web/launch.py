@@ -1,0 +1,106 @@
+"""The launch page and its form: a GET takes nothing, a POST with a ticket gives a notebook."""
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from tmppool import jupyter_urls
+from tmppool.errors import PoolEmptyError
+from tmppool.notebook import Notebook, State
+from tmppool.pool import Pool
+from tmppool.pools import Pools
+from tmppool.sessions import Sessions
+from tmppool.web import links, own_cookies
+from tmppool.web.answers import Answers
+from tmppool.web.context import visit_of
+from tmppool.web.enter import Entrance, as_owner
+from tmppool.web.kinds import Kind
+from tmppool.web.spawn_request import code_in, form_in, pool_of, refused
+from tmppool.web.start_limits import RefusedError, StartLimits
+from tmppool.web.tickets import Tickets
+from tmppool.web.verdict import Answer
+from tmppool.web.visit import Visit
+
+
+class Launch:
+    """``landing`` is where a click on ``/`` leads, by pool."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        sessions: Sessions,
+        answers: Answers,
+        entrance: Entrance,
+        limits: StartLimits,
+        tickets: Tickets,
+        landing: Mapping[str, str],
+    ) -> None:
+        self._pools = pools
+        self._sessions = sessions
+        self._answers = answers
+        self._entrance = entrance
+        self._limits = limits
+        self._tickets = tickets
+        self._landing = landing
+
+    async def show(self, request: web.Request) -> web.Response:
+        """GET: the launch page; a visitor who holds a notebook is sent on to it."""
+        visit = visit_of(request)
+        pool = pool_of(visit, self._pools)
+        return await self._held(visit, pool) or self._page(visit, pool, Kind.LAUNCH, {})
+
+    async def start(self, request: web.Request) -> web.Response:
+        """POST: assign, and 303 to the notebook."""
+        visit = visit_of(request)
+        pool, form = pool_of(visit, self._pools), await form_in(request)
+        held = await self._held(visit, pool)
+        if held is not None:
+            return held
+        if visit.is_crawler:
+            return self._page(visit, pool, Kind.CRAWLER, {})
+        ticket = form.get("ticket", "")
+        if not self._tickets.redeem(ticket, visit.visitor):
+            return self._page(visit, pool, Kind.TICKET, {})
+        target = self._target(visit, pool)
+        try:
+            with self._limits.start(visit.client.address, visit.visitor, code_in(visit, form)):
+                notebook = await self._sessions.assign(pool, visit.visitor, jupyter_urls.document_of(target))
+        except (RefusedError, PoolEmptyError) as error:
+            self._tickets.give_back(ticket, visit.visitor)
+            refusal = refused(error)
+            return self._page(visit, pool, refusal.kind, refusal.facts)
+        return await self._entrance.enter(visit, as_owner(visit, pool, notebook, target))
+
+    async def _held(self, visit: Visit, pool: Pool) -> web.Response | None:
+        """Send a visitor who holds a notebook of this pool on to it."""
+        notebook: Notebook | None = self._pools.held_by(visit.visitor, pool)
+        if notebook is None:
+            return None
+        return await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._target(visit, pool)))
+
+    def _target(self, visit: Visit, pool: Pool) -> str:
+        return links.target_of(self._link(visit), self._landing[pool.name])
+
+    def _link(self, visit: Visit) -> str:
+        """Return the raw link without the workshop code; where there is none, ``code`` is the document's own."""
+        return links.without_code(visit.target) if self._limits.has_code else visit.target
+
+    def _page(self, visit: Visit, pool: Pool, kind: Kind, facts: Mapping[str, object]) -> web.Response:
+        """Return one of the pages with the form that starts a notebook, also where a program asks."""
+        cookie, visitor = (None, visit.visitor) if visit.visitor is not None else own_cookies.new_visitor()
+        form = {
+            # The link's code goes on with the form of a GET; after that it is known, or was wrong.
+            "action": links.action_of(self._link(visit) if visit.method == b"POST" else visit.target),
+            "ticket": self._tickets.issue(visitor),
+            "document": jupyter_urls.document_of(self._target(visit, pool)) or "",
+            "has_code": self._limits.has_code,
+            "idle_minutes": round(pool.limits.idle / 60),
+            "lifetime_minutes": round(pool.limits.lifetime / 60),
+            "capacity": pool.limits.capacity,
+            "warm": pool.count(State.WARM),
+            "target": pool.limits.warm,
+        }
+        response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)
+        if cookie is not None:
+            own_cookies.put_visitor(response, cookie, is_secure=visit.is_secure)
+        return response

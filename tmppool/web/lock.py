@@ -1,0 +1,63 @@
+"""The lock of a service whose notebooks are processes: it serves this machine's own user only. Pure.
+
+A secret that is printed at the start stands for that user, as Jupyter's own token does, since other users of the
+machine reach loopback too.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tmppool.proxy import cookies
+from tmppool.web import own_cookies
+
+_OPEN = ("/health", "/robots.txt")
+_OPEN_BELOW = ("/static/", "/user/", "/session/", "/api/session/")
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """``port`` is the public listener's, at which the cookie is for this service."""
+
+    secret: str = field(repr=False)
+    port: int
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's name."""
+        return own_cookies.lock_name(self.port)
+
+    @property
+    def value(self) -> str:
+        """The cookie's value: a digest of the secret, since cookies go to this host's other ports too."""
+        return hashlib.blake2b(self.secret.encode(), digest_size=16, person=b"tmppool.local").hexdigest()
+
+    def fits(self, said: str | bytes) -> bool:
+        """Return True if this is the secret."""
+        return is_same(said, self.secret)
+
+    def knows(self, values: Iterable[bytes]) -> bool:
+        """Return True if the values of Cookie fields hold the cookie.
+
+        Of several of the name any that is right counts: a notebook's page may have set the others.
+        """
+        lines = (value.decode("utf-8", "surrogateescape") for value in values)
+        return any(is_same(value, self.value) for value in cookies.own_values(lines, self.cookie))
+
+
+def is_open(address: str) -> bool:
+    """Return True if what is at this address, or below this route, is answered without the secret.
+
+    Either it tells nothing, or it asks for a notebook's own secret, which only who had this one was given.
+    """
+    return address in _OPEN or address.startswith(_OPEN_BELOW)
+
+
+def is_same(said: str | bytes, wanted: str | bytes) -> bool:
+    """Compare two secrets in a time that tells nothing of where they differ; any text is allowed."""
+    return hmac.compare_digest(_bytes(said), _bytes(wanted))
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode(errors="surrogateescape")

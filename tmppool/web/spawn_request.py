@@ -1,0 +1,50 @@
+"""A request for a notebook, from the launch page or a program: which pool, with which code, and why there is none."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+from tmppool.errors import PoolEmptyError, PoolFullError
+from tmppool.pool import Pool
+from tmppool.pools import Pools
+from tmppool.web import links
+from tmppool.web.answers import AnswerError
+from tmppool.web.kinds import Kind
+from tmppool.web.start_limits import RefusedError
+from tmppool.web.verdict import Answer
+from tmppool.web.visit import Visit
+
+_MAX_FIELDS = 1000
+
+
+def refused(error: RefusedError | PoolEmptyError) -> Answer:
+    """Return the answer to a start that the limits refused, or for which there is no notebook now."""
+    facts = {"message": str(error), "retry_after": error.retry_after or None}
+    if isinstance(error, RefusedError):
+        return Answer(Kind.LIMITED if error.retry_after else Kind.WRONG_CODE, {**facts, "cause": error.cause})
+    return Answer(Kind.FULL if isinstance(error, PoolFullError) else Kind.WARMING, facts)
+
+
+def pool_of(visit: Visit, pools: Pools) -> Pool:
+    """Return the pool that the link names, the default one if it names none. Raises AnswerError."""
+    pool = pools.get(links.pool_of(visit.target))
+    if pool is None:
+        raise AnswerError(Kind.NO_POOL)
+    return pool
+
+
+async def form_in(request: web.Request) -> dict[str, str]:
+    """Return the form's fields, empty for a body that is no such form. Raises HTTPRequestEntityTooLarge."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        return {}
+    try:
+        body = (await request.read()).decode("utf-8", "replace")
+        return {name: values[0] for name, values in parse_qs(body, max_num_fields=_MAX_FIELDS).items()}
+    except (ValueError, web.RequestPayloadError):  # too many fields, or packed in a way that is none
+        return {}
+
+
+def code_in(visit: Visit, form: Mapping[str, str]) -> str:
+    """Return the workshop code that was given: typed, or in the link."""
+    return form.get("code") or links.code_of(visit.target)
