@@ -40,15 +40,15 @@ WITHOUT_TESTS = {
     "pool_settings": "tested as part of test_config.py, whose settings these are",
     "audit/verdict": "types only",
     "audit/inside/outcome": "the words of the probes, tested with each of them",
-    "proxy/service": "types only",
-    "proxy/own": "the base class of Connection, tested as part of test_connection.py",
+    "proxy/connection_context": "types only",
+    "proxy/faults": "types only; test_refusals.py knows the answer to each",
     "ledger_file": "tested as part of test_ledger.py, whose files these are",
     "state_lock": "tested as part of test_app.py, whose second service is refused",
     "build_report": "tested as part of test_build_image.py, whose builds it reports",
 }
 """Modules that have no test file of their own, and why."""
 
-MAX_FILE = 300
+MAX_FILE = 500
 MAX_FUNCTION = 50
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

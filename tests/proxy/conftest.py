@@ -35,11 +35,11 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 @pytest.fixture
 async def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
     """Open the service with these timeouts and none else; ``settings`` are the service's."""
-    never = dict.fromkeys(("head", "idle", "body_start", "unread", "unread_tunnel", "answer_head", "parting"), 3600.0)
+    never = dict.fromkeys(("head", "idle", "body_start", "unread", "unread_tunnel", "answer_head", "linger"), 3600.0)
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(settings: dict[str, Any] | None = None, **timeouts: float) -> House:
-            wanted = Timeouts(**(never | {"body_pause": 0.0, "look": 0.01}))
+            wanted = Timeouts(**(never | {"body_pause": 0.0, "check_interval": 0.01}))
             house = await stack.enter_async_context(opened(tmp_path, monkeypatch, timeouts=wanted, **(settings or {})))
             for name, seconds in timeouts.items():  # only from now on: to open it may take its time
                 object.__setattr__(wanted, name, seconds)

@@ -38,12 +38,7 @@ def strict(data: bytes) -> tuple[list[Seen], bytes]:
         words = start.split(b" ")
         if len(words) != 3 or words[2] != b"HTTP/1.1" or re.search(rb"[\x00-\x20\x7f-\xff]", words[0] + words[1]):
             raise UnclearError(start)
-        fields = []
-        for line in lines:
-            match = re.fullmatch(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+):[\t ]*((?:[^\x00-\x08\x0a-\x1f\x7f])*?)[\t ]*", line)
-            if match is None:
-                raise UnclearError(line)
-            fields.append((match[1].decode().lower(), match[2].decode("latin-1")))
+        fields = [_field(line) for line in lines]
         lengths = [value for name, value in fields if name == "content-length"]
         codings = [value for name, value in fields if name == "transfer-encoding"]
         if len(lengths) + len(codings) > 1 or codings not in ([], ["chunked"]) or not all(map(str.isascii, lengths)):
@@ -59,6 +54,13 @@ def strict(data: bytes) -> tuple[list[Seen], bytes]:
         found.append(Seen(words[0].decode(), words[1].decode(), body, tuple(fields)))
         data = rest
     return found, data
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    match = re.fullmatch(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+):[\t ]*((?:[^\x00-\x08\x0a-\x1f\x7f])*?)[\t ]*", line)
+    if match is None:
+        raise UnclearError(line)
+    return match[1].decode().lower(), match[2].decode("latin-1")
 
 
 def _chunks(data: bytes) -> tuple[bytes | None, bytes]:

@@ -104,7 +104,7 @@ async def test_when_there_is_no_room_nobody_comes_in(hurried: Open, monkeypatch:
 
 
 async def test_who_is_turned_away_and_says_nothing_is_closed(hurried: Open) -> None:
-    house = await hurried({"connections_per_address": 1}, parting=0.05)
+    house = await hurried({"connections_per_address": 1}, linger=0.05)
     await fill(house, 1)
     assert await (await house.visitor()).is_closed()
 

@@ -69,7 +69,7 @@ def test_a_body_of_known_length_comes_out_whatever_the_split(data: bytes, places
     body = Body(length)
     assert read(body, cut(data, places)) == (data[:length], data[length:])
     assert body.is_done is (len(data) >= length)
-    assert body.left == max(0, length - len(data))
+    assert body.remaining == max(0, length - len(data))
 
 
 def test_a_body_until_the_close_takes_everything() -> None:
@@ -140,11 +140,11 @@ def test_small_chunks_are_taken_as_long_as_there_is_an_allowance() -> None:
     body = Body(CHUNKED, allowance=allowance)
     data = b"1\r\na\r\n" * 5 + LAST_CHUNK
     assert body.feed(data) == (b"aaa", b"1\r\na\r\n" * 2 + LAST_CHUNK)
-    assert (allowance.left, body.is_done) == (0, False)
+    assert (allowance.remaining, body.is_done) == (0, False)
     assert body.feed(data[18:]) == (b"", data[18:])
-    allowance.left = 2
+    allowance.remaining = 2
     assert body.feed(data[18:]) == (b"aa", LAST_CHUNK)
-    allowance.left = 1
+    allowance.remaining = 1
     assert body.feed(LAST_CHUNK + b"next") == (b"", b"next")
     assert body.is_done
 
@@ -173,6 +173,6 @@ def test_a_body_comes_out_the_same_however_it_is_paused_and_cut(
             content, waiting = body.feed(waiting)
             found += content
             if waiting:
-                assert allowance.left <= 0
-                allowance.left = next(grant)
+                assert allowance.remaining <= 0
+                allowance.remaining = next(grant)
     assert (found, waiting, body.is_done) == (b"".join(contents), b"", True)

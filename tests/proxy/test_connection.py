@@ -3,16 +3,23 @@
 import asyncio
 import contextlib
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.proxy.conftest import Open
 from tests.proxy.stage import OK, CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
-from tmppool.proxy import connection as connection_module
-from tmppool.proxy.application import MAX_BODY
-from tmppool.proxy.fairness import Turn, Turns
+from tmppool.proxy import wire
+from tmppool.proxy.application import MAX_BODY, Application
+from tmppool.proxy.connection import PHASES, Connection, Phase
+from tmppool.proxy.connection_context import ConnectionContext
+from tmppool.proxy.fairness import Turn, TurnQueue
+from tmppool.proxy.route import ToApplication
+from tmppool.proxy.timeouts import Timeouts
+from tmppool.proxy.watchdog import Watchdog
 
 
 async def is_quiet(visitor: Peer) -> bool:
@@ -88,8 +95,8 @@ async def test_what_is_no_request_is_refused_and_what_follows_is_never_read(hous
 async def test_a_head_has_limits(house: House, start: str, status: int, whole: bool) -> None:  # noqa: FBT001
     visitor = await house.visitor()
     head = start.replace("{base}", house.base).encode()
-    if not whole and len(head) < connection_module.wire.MAX_REQUEST_HEAD:
-        head += b"\r\nB: " + b"x" * connection_module.wire.MAX_REQUEST_HEAD
+    if not whole and len(head) < wire.MAX_REQUEST_HEAD:
+        head += b"\r\nB: " + b"x" * wire.MAX_REQUEST_HEAD
         status = 431
     await visitor.send(head + (b"\r\n\r\n" if whole else b""))
     assert (await visitor.answer()).status == status
@@ -910,13 +917,13 @@ async def test_whoever_ends_while_small_chunks_wait_leaves_no_place_in_the_queue
     house: House, monkeypatch: pytest.MonkeyPatch, who: str, sender: str
 ) -> None:
     queues = set()
-    enter = Turns.enter
+    enter = TurnQueue.enter
 
-    def note(turns: Turns, turn: Turn) -> None:
+    def note(turns: TurnQueue, turn: Turn) -> None:
         queues.add(turns)
         enter(turns, turn)
 
-    monkeypatch.setattr(Turns, "enter", note)
+    monkeypatch.setattr(TurnQueue, "enter", note)
 
     async def script(line: Peer) -> None:
         await line.until(b"\r\n\r\n")
@@ -970,3 +977,73 @@ async def test_a_notebook_gets_its_own_cookies_back_and_no_others(house: House) 
     for _ in range(2):
         await house.ask("GET", "x", "Cookie: session=secret; mine=1; mine=2; tmppool=secret")
     assert [request.fields.get("Cookie") for request in house.stranger.requests] == [None, "mine=1"]
+
+
+# Phases
+
+
+H, B, A, N, T, L, C = (
+    Phase.HEAD,
+    Phase.BODY,
+    Phase.APPLICATION,
+    Phase.NOTEBOOK,
+    Phase.TUNNEL,
+    Phase.LINGER,
+    Phase.CLOSED,
+)
+
+ALLOWED = {
+    *((H, phase) for phase in (B, A, N, L, C)),
+    *((B, phase) for phase in (A, L, C)),
+    *((A, phase) for phase in (H, L, C)),
+    *((N, phase) for phase in (H, A, T, L, C)),
+    (T, C),
+    (L, C),
+}
+FORBIDDEN = set(product(Phase, Phase)) - ALLOWED
+
+
+async def in_phase(phase: Phase) -> Connection:
+    loop = asyncio.get_running_loop()
+    watchdog = Watchdog(loop, 1.0)
+    application = Application(web.Application(), 0.0)
+    context = ConnectionContext(
+        application, lambda _request, _peer: ToApplication(), watchdog, TurnQueue(loop), Timeouts(), 0
+    )
+    made = Connection(context, "192.0.2.1", lambda: None)
+    watchdog.close()
+    made.phase = phase
+    return made
+
+
+def test_the_table_holds_these_moves_and_no_other() -> None:
+    assert {(was, to) for was, targets in PHASES.items() for to in targets} == ALLOWED
+    assert set(PHASES) == set(Phase)
+
+
+def test_every_phase_can_end_and_the_end_is_one() -> None:
+    assert all(C in targets for was, targets in PHASES.items() if was is not C)
+    assert PHASES[C] == frozenset()
+
+
+def test_nothing_is_read_again_after_the_last_words() -> None:
+    reached, frontier = set(), {L}
+    while frontier:
+        reached |= frontier
+        frontier = {to for was in frontier for to in PHASES[was]} - reached
+    assert reached == {L, C}
+
+
+@pytest.mark.parametrize(("was", "to"), sorted(ALLOWED, key=str))
+async def test_an_allowed_move_is_made(was: Phase, to: Phase) -> None:
+    made = await in_phase(was)
+    made._move(to)
+    assert made.phase is to
+
+
+@pytest.mark.parametrize(("was", "to"), sorted(FORBIDDEN, key=str))
+async def test_a_forbidden_move_raises_and_changes_nothing(was: Phase, to: Phase) -> None:
+    made = await in_phase(was)
+    with pytest.raises(RuntimeError, match=f"a connection that is in {was.name} may not come to {to.name}"):
+        made._move(to)
+    assert made.phase is was

@@ -5,13 +5,21 @@ import hashlib
 import random
 import resource
 import socket
+import types
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.proxy.stage import HTML, OK, CutError, House, Message, Peer, eventually
 from tmppool.proxy import headers
 from tmppool.proxy import upstream as upstream_module
+from tmppool.proxy.exchange import STAGES, Exchange, Stage
+from tmppool.proxy.fairness import Turn, TurnQueue
+from tmppool.proxy.route import ToNotebook
+from tmppool.proxy.upstream import Upstream
+from tmppool.proxy.wire import parse_request
 from tmppool.running import Dial
 
 MEGABYTE = 2**20
@@ -919,3 +927,57 @@ async def test_a_line_that_is_reset_as_soon_as_it_is_dialled_becomes_502(house: 
     house.stranger.script = reset
     for _ in range(5):
         assert (await house.ask(method, "x", "Content-Length: 0")).status == 502
+
+
+# Stages
+
+
+CONNECTING, ASKED, PAGE, ANSWERING, OVER = Stage
+
+ALLOWED = {
+    (CONNECTING, ASKED),
+    (CONNECTING, OVER),
+    (ASKED, CONNECTING),
+    (ASKED, PAGE),
+    (ASKED, ANSWERING),
+    (ASKED, OVER),
+    (PAGE, ANSWERING),
+    (PAGE, OVER),
+    (ANSWERING, OVER),
+}
+FORBIDDEN = set(product(Stage, Stage)) - ALLOWED
+
+
+async def at_stage(stage: Stage) -> Exchange:
+    turns = TurnQueue(asyncio.get_running_loop())
+    request = parse_request(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    visitor: Any = types.SimpleNamespace(send=None)
+    route = ToNotebook("/user/k/", Upstream(Dial("127.0.0.1", 9)), b"")
+    turn = Turn(turns, lambda: None)
+    made = Exchange(visitor, request, route, request_turn=turn, answer_turn=turn)
+    made.stage = stage
+    return made
+
+
+def test_the_table_holds_these_moves_and_no_other() -> None:
+    assert {(was, to) for was, targets in STAGES.items() for to in targets} == ALLOWED
+    assert set(STAGES) == set(Stage)
+
+
+def test_only_what_is_not_answered_is_asked_again() -> None:
+    assert {was for was, targets in STAGES.items() if CONNECTING in targets} == {ASKED}
+
+
+@pytest.mark.parametrize(("was", "to"), sorted(ALLOWED, key=str))
+async def test_an_allowed_move_is_made(was: Stage, to: Stage) -> None:
+    made = await at_stage(was)
+    made._move(to)
+    assert made.stage is to
+
+
+@pytest.mark.parametrize(("was", "to"), sorted(FORBIDDEN, key=str))
+async def test_a_forbidden_move_raises_and_changes_nothing(was: Stage, to: Stage) -> None:
+    made = await at_stage(was)
+    with pytest.raises(RuntimeError, match=f"an exchange that is {was.name} may not become {to.name}"):
+        made._move(to)
+    assert made.stage is was

@@ -5,31 +5,31 @@ import asyncio
 import pytest
 
 from tmppool.proxy import fairness as module
-from tmppool.proxy.fairness import BURST, Turn, Turns
+from tmppool.proxy.fairness import BURST, Turn, TurnQueue
 
 
 @pytest.fixture
-async def turns() -> Turns:
-    return Turns(asyncio.get_running_loop())
+async def turns() -> TurnQueue:
+    return TurnQueue(asyncio.get_running_loop())
 
 
-async def test_who_waits_gets_a_slice_and_the_longest_waiting_gets_it_first(turns: Turns) -> None:
+async def test_who_waits_gets_a_slice_and_the_longest_waiting_gets_it_first(turns: TurnQueue) -> None:
     came: list[str] = []
     waiting = {name: Turn(turns, lambda name=name: came.append(name)) for name in "abc"}
     for turn in waiting.values():
-        turn.left = 0
+        turn.remaining = 0
         turn.wait()
     assert all(turn.is_awaited for turn in waiting.values())
     assert came == []
     waiting["a"].wait()  # and waits no longer for that
     await asyncio.sleep(0.1)
     assert came == ["a", "b", "c"]
-    assert [turn.left for turn in waiting.values()] == [module._SLICE] * 3
+    assert [turn.remaining for turn in waiting.values()] == [module._SLICE] * 3
     assert not any(turn.is_awaited for turn in waiting.values())
     assert turns._timer is None
 
 
-async def test_whoever_wants_more_goes_to_the_end_of_the_queue(turns: Turns) -> None:
+async def test_whoever_wants_more_goes_to_the_end_of_the_queue(turns: TurnQueue) -> None:
     came: list[str] = []
 
     def make(name: str) -> Turn:
@@ -47,7 +47,7 @@ async def test_whoever_wants_more_goes_to_the_end_of_the_queue(turns: Turns) -> 
     assert "".join(came).startswith("abcabcabc")
 
 
-async def test_all_together_get_no_more_than_one_turn_a_pause(turns: Turns) -> None:
+async def test_all_together_get_no_more_than_one_turn_a_pause(turns: TurnQueue) -> None:
     came = 0
 
     def go_on(turn: Turn) -> None:
@@ -66,7 +66,7 @@ async def test_all_together_get_no_more_than_one_turn_a_pause(turns: Turns) -> N
     turns.close()
 
 
-async def test_who_has_left_is_not_called_and_leaves_nothing(turns: Turns) -> None:
+async def test_who_has_left_is_not_called_and_leaves_nothing(turns: TurnQueue) -> None:
     came: list[str] = []
     gone, stays = Turn(turns, lambda: came.append("gone")), Turn(turns, lambda: came.append("stays"))
     for turn in (gone, stays):
@@ -79,7 +79,7 @@ async def test_who_has_left_is_not_called_and_leaves_nothing(turns: Turns) -> No
     assert not turns.queue
 
 
-async def test_a_queue_that_all_have_left_comes_to_rest(turns: Turns) -> None:
+async def test_a_queue_that_all_have_left_comes_to_rest(turns: TurnQueue) -> None:
     turn = Turn(turns, lambda: None)
     turn.wait()
     turn.leave()
@@ -92,21 +92,21 @@ async def test_a_queue_that_all_have_left_comes_to_rest(turns: Turns) -> None:
     assert not turn.is_awaited
 
 
-async def test_what_a_sender_may_send_at_once_comes_back_with_time(turns: Turns) -> None:
+async def test_what_a_sender_may_send_at_once_comes_back_with_time(turns: TurnQueue) -> None:
     turn = Turn(turns, lambda: None)
-    assert turn.left == BURST
-    turn.look()
-    assert turn.left == BURST
-    turn.left = 0
+    assert turn.remaining == BURST
+    turn.replenish()
+    assert turn.remaining == BURST
+    turn.remaining = 0
     seen = []
     for _ in range(4):
-        turn.look()
-        seen.append(turn.left)
+        turn.replenish()
+        seen.append(turn.remaining)
     assert seen == [100, 200, BURST, BURST]
 
 
-async def test_a_turn_takes_nothing_of_what_a_sender_has_left(turns: Turns) -> None:
+async def test_a_turn_takes_nothing_of_what_a_sender_has_left(turns: TurnQueue) -> None:
     turn = Turn(turns, lambda: None)
     turn.wait()
     await asyncio.sleep(0.05)
-    assert turn.left == BURST
+    assert turn.remaining == BURST

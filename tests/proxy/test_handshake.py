@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from tmppool.proxy import handshake
+from tmppool.proxy.faults import Fault
 from tmppool.proxy.wire import BadMessageError, parse_request, parse_response
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 section 1.3
@@ -79,7 +80,7 @@ WRONG = {
 def test_a_wrong_handshake_is_refused(wrong) -> None:
     with pytest.raises(BadMessageError) as error:
         handshake.check(wrong)
-    assert error.value.status == 400
+    assert error.value.fault is Fault.MALFORMED_HEAD
 
 
 def test_the_digest_of_the_standards_example_is_accepted() -> None:

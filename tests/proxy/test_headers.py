@@ -4,6 +4,7 @@ import pytest
 
 from tmppool.proxy import headers
 from tmppool.proxy.cookies import Jar
+from tmppool.proxy.faults import Fault
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.headers import identity, to_notebook, to_visitor
 from tmppool.proxy.wire import BadMessageError, Fields, parse_request, parse_response
@@ -168,7 +169,7 @@ def test_a_request_that_was_here_before_is_a_loop_and_one_of_another_proxy_is_no
     headers.refuse_loop(request("Via: 1.1 tmppool-00000000, 2 cache"))
     with pytest.raises(BadMessageError) as error:
         headers.refuse_loop(request("Via: 2 cache", f"via: 1.1 other,1.1 {headers._PSEUDONYM.decode()} (x)"))
-    assert error.value.status == 508
+    assert error.value.fault is Fault.LOOP
 
 
 def test_what_the_proxy_says_of_itself_is_seen_when_it_comes_back() -> None:
@@ -180,4 +181,4 @@ def test_a_service_worker_is_told_apart_from_other_scripts() -> None:
     headers.refuse_worker(request("Sec-Fetch-Dest: script"))
     with pytest.raises(BadMessageError) as error:
         headers.refuse_worker(request("Service-Worker: script"))
-    assert error.value.status == 403
+    assert error.value.fault is Fault.SERVICE_WORKER

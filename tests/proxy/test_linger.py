@@ -1,4 +1,4 @@
-"""The last word reaches a visitor who is still sending."""
+"""The last words reach a visitor who is still sending."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,33 +6,35 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.proxy.stage import Peer, eventually
-from tmppool.proxy.linger import Linger, refusal
-from tmppool.proxy.sweep import Sweep
+from tmppool.proxy.faults import Fault
+from tmppool.proxy.linger import Linger
+from tmppool.proxy.refusals import refusal
+from tmppool.proxy.watchdog import Watchdog
 
 Server = Callable[[float], "asyncio.Future[Peer]"]
 
 
 class Hasty(asyncio.Protocol):
-    """Parts from everybody at his first byte."""
+    """Refuses everybody at their first byte."""
 
-    def __init__(self, sweep: Sweep, deadline: float, lost: list[Exception | None]) -> None:
-        self.sweep, self.deadline, self.lost = sweep, deadline, lost
+    def __init__(self, watchdog: Watchdog, deadline: float, lost: list[Exception | None]) -> None:
+        self.watchdog, self.deadline, self.lost = watchdog, deadline, lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        Linger(self.transport, refusal(400, "No."), self.sweep, self.deadline, self.lost.append)  # type: ignore[arg-type]
+        Linger(self.transport, refusal(Fault.MALFORMED_HEAD), self.watchdog, self.deadline, self.lost.append)  # type: ignore[arg-type]
 
 
 class Stage:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.sweep = Sweep(self.loop, 0.01)
+        self.watchdog = Watchdog(self.loop, 0.01)
         self.lost: list[Exception | None] = []
 
     async def visitor(self, deadline: float = 60.0) -> Peer:
-        self.server = await self.loop.create_server(lambda: Hasty(self.sweep, deadline, self.lost), "127.0.0.1", 0)
+        self.server = await self.loop.create_server(lambda: Hasty(self.watchdog, deadline, self.lost), "127.0.0.1", 0)
         self.peer = await Peer.connect(self.server.sockets[0].getsockname()[1], receive_buffer=4096)
         return self.peer
 
@@ -42,13 +44,13 @@ async def stage() -> AsyncIterator[Stage]:
     made = Stage()
     yield made
     made.peer.close()
-    made.sweep.close()
+    made.watchdog.close()
     made.server.close()
     await eventually(lambda: made.lost)
-    assert made.sweep._open == set()
+    assert made.watchdog._open == set()
 
 
-async def test_who_goes_on_sending_reads_the_last_word(stage: Stage) -> None:
+async def test_who_goes_on_sending_reads_the_last_words(stage: Stage) -> None:
     visitor = await stage.visitor()
     await visitor.send(b"x")
     await asyncio.sleep(0.02)
@@ -77,15 +79,3 @@ async def test_it_is_over_at_the_deadline_even_if_the_visitor_goes_on(stage: Sta
     with pytest.raises(ConnectionError):
         await go_on()
     assert stage.lost
-
-
-@pytest.mark.parametrize("status", [400, 408, 413, 414, 417, 429, 431, 502, 503])
-def test_a_refusal_is_a_whole_answer_that_reflects_nothing(status: int) -> None:
-    head, _, body = refusal(status, "Why.", b"Retry-After: 60\r\n").partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    assert lines[0].startswith(f"HTTP/1.1 {status} ")
-    assert {"Content-Type: text/plain; charset=utf-8", "X-Content-Type-Options: nosniff", "Connection: close"} <= set(
-        lines
-    )
-    assert {f"Content-Length: {len(body)}", "Retry-After: 60"} <= set(lines)
-    assert body == b"Why.\n"

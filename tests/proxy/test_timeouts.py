@@ -7,11 +7,11 @@ import pytest
 from tmppool.proxy.timeouts import Timeouts
 
 
-def test_every_deadline_is_longer_than_the_pause_between_two_looks() -> None:
+def test_every_deadline_is_longer_than_the_pause_between_two_checks() -> None:
     known = dataclasses.asdict(Timeouts())
-    look = known.pop("look")
+    interval = known.pop("check_interval")
     del known["body_rate"]
-    assert min(known.values()) > look > 0
+    assert min(known.values()) > interval > 0
 
 
 def test_a_proxy_in_front_closes_its_idle_connections_before_we_do() -> None:

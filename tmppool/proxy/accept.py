@@ -1,4 +1,4 @@
-"""Where a connection comes in: counted, and turned away before anything is built for one that is too many."""
+"""Accepts connections: each is counted, and turned away before anything is built for one that is too many."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,50 +7,55 @@ from typing import cast
 import structlog
 
 from tmppool.proxy.connection import Connection
-from tmppool.proxy.connection_counts import ConnectionCounts, Entry
-from tmppool.proxy.linger import Linger, refusal
-from tmppool.proxy.sweep import Sweep
+from tmppool.proxy.connection_counts import Acceptance, ConnectionCounts
+from tmppool.proxy.faults import Fault
+from tmppool.proxy.linger import Linger
+from tmppool.proxy.refusals import refusal
 from tmppool.proxy.timeouts import Timeouts
+from tmppool.proxy.watchdog import Watchdog
 
 _MAX_TURNED_AWAY = 64  # connections that hear why; more than these are closed without a word
 _PAUSE_OF_WARNINGS = 60.0  # seconds
-_ANSWERS = {
-    Entry.TOO_MANY_FROM_THERE: (429, "Too many connections from your address. Please try again in a minute."),
-    Entry.FULL: (503, "Too many visitors at this moment. Please try again in a minute."),
+_FAULTS = {
+    Acceptance.TOO_MANY_FROM_ADDRESS: Fault.TOO_MANY_FROM_ADDRESS,
+    Acceptance.TOO_MANY: Fault.TOO_MANY_CONNECTIONS,
 }
 
 _log = structlog.get_logger("tmppool.proxy")
 
 
 class Gatekeeper:
-    """What all doors of one listener share. ``make`` is given an address and what to call when its visitor left."""
+    """The counts, limits and warnings of one listener's acceptors.
+
+    ``make`` returns the connection for an address; it is given what to call when the connection is lost.
+    """
 
     def __init__(
         self,
-        crowd: ConnectionCounts,
-        sweep: Sweep,
+        counts: ConnectionCounts,
+        watchdog: Watchdog,
         timeouts: Timeouts,
         make: Callable[[str, Callable[[], None]], Connection],
     ) -> None:
-        self.crowd = crowd
-        self.sweep = sweep
+        self.counts = counts
+        self.watchdog = watchdog
         self.timeouts = timeouts
         self.make = make
         self.turned_away = 0
         self._warned_at = float("-inf")
 
-    def warn(self, entry: Entry, now: float) -> None:
+    def warn(self, acceptance: Acceptance, now: float) -> None:
         """Tell the operator, who has no use for one line for each of thousands."""
         if now - self._warned_at >= _PAUSE_OF_WARNINGS:
             self._warned_at = now
-            _log.warning("visitors.turned_away", message=entry.value)
+            _log.warning("visitors.turned_away", message=acceptance.value)
 
 
 class Acceptor(asyncio.Protocol):
-    """One connection until it is known whether it comes in."""
+    """One connection until it is admitted or turned away."""
 
-    def __init__(self, hall: Gatekeeper) -> None:
-        self._hall = hall
+    def __init__(self, gate: Gatekeeper) -> None:
+        self._gate = gate
         self._answer = b""
         self._until = 0.0
         self._transport: asyncio.Transport
@@ -59,40 +64,42 @@ class Acceptor(asyncio.Protocol):
         transport = cast("asyncio.Transport", made)
         peer = transport.get_extra_info("peername")
         address = str(peer[0]).removeprefix("::ffff:") if peer else ""
-        crowd = self._hall.crowd
-        entry = crowd.enter(address)
-        if entry is not Entry.ADMITTED:
-            self._turn_away(transport, entry)
+        counts = self._gate.counts
+        acceptance = counts.enter(address)
+        if acceptance is not Acceptance.ADMITTED:
+            self._turn_away(transport, acceptance)
             return
-        visitor = self._hall.make(address, lambda: crowd.leave(address))
+        visitor = self._gate.make(address, lambda: counts.leave(address))
         transport.set_protocol(visitor)
         visitor.connection_made(transport)
 
-    def _turn_away(self, transport: asyncio.Transport, entry: Entry) -> None:
-        hall, now = self._hall, self._hall.sweep.time()
-        hall.warn(entry, now)
-        if hall.turned_away >= _MAX_TURNED_AWAY:
+    def _turn_away(self, transport: asyncio.Transport, acceptance: Acceptance) -> None:
+        gate, now = self._gate, self._gate.watchdog.time()
+        gate.warn(acceptance, now)
+        if gate.turned_away >= _MAX_TURNED_AWAY:
             transport.abort()
             return
-        hall.turned_away += 1
-        status, text = _ANSWERS[entry]
-        self._answer = refusal(status, text, b"Retry-After: 60\r\n")
-        self._transport, self._until = transport, now + hall.timeouts.parting
-        hall.sweep.add(self)
+        gate.turned_away += 1
+        self._answer = refusal(_FAULTS[acceptance])
+        self._transport, self._until = transport, now + gate.timeouts.linger
+        gate.watchdog.add(self)
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         if now > self._until:
             self._transport.abort()
+
+    def abort(self) -> None:
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """The answer comes after the request: a browser drops a connection on which something came before."""
         del data
-        hall = self._hall
-        hall.sweep.discard(self)
-        Linger(self._transport, self._answer, hall.sweep, hall.timeouts.parting, self.connection_lost)
+        gate = self._gate
+        gate.watchdog.discard(self)
+        Linger(self._transport, self._answer, gate.watchdog, gate.timeouts.linger, self.connection_lost)
 
     def connection_lost(self, error: Exception | None) -> None:
         del error
         if self._answer:
-            self._hall.sweep.discard(self)
-            self._hall.turned_away -= 1
+            self._gate.watchdog.discard(self)
+            self._gate.turned_away -= 1

@@ -4,49 +4,56 @@ from collections.abc import Callable
 
 from tmppool.proxy import wire
 from tmppool.proxy.body import LAST_CHUNK, Allowance, Body, chunk
-from tmppool.proxy.heads import SWITCHING, AnswerHead
+from tmppool.proxy.head_readers import SWITCHING, AnswerHeadReader
 
-_NO_BODY = (204, 304)
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
 
 
 class AnswerReader:
     """Takes one answer to a request of this ``method`` out of a stream.
 
-    ``response`` is its head once that is complete. ``behind`` is what came behind the answer's end, or behind the head
-    of a switch of protocols. Small chunks are counted against ``allowance``; while there is none left the rest waits.
+    ``response`` is its head once that is complete. ``behind`` holds the bytes behind the answer's end, or behind the
+    head of a switch of protocols. Small chunks are counted against ``allowance``; while none may be taken, bytes wait.
     """
 
     def __init__(self, method: bytes, allowance: Allowance) -> None:
-        self._is_head_only = method == b"HEAD"
+        self._method = method
         self._allowance = allowance
-        self._head = AnswerHead()
-        self._body = Body(0)
-        self._unread = b""
+        self._head = AnswerHeadReader()
+        self._body: Body | None = None
+        self._waiting = b""
         self.response: wire.Response | None = None
         self.behind = b""
-        self.is_done = False
 
     @property
     def is_in_head(self) -> bool:
-        """Whether a part of the head is here, and not all of it."""
+        """True while a part of the head is here, and not all of it."""
         return self._head.has_begun
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something came that is to be read by ``go_on``."""
-        return bool(self._unread)
+        """True while bytes wait for ``go_on``."""
+        return bool(self._waiting)
+
+    @property
+    def is_done(self) -> bool:
+        """True once the answer is complete."""
+        return self._body is not None and self._body.is_done
 
     @property
     def has_body(self) -> bool:
-        """Whether content belongs to this answer, if only none (RFC 9110 section 6.4.1)."""
-        return not self._is_head_only and self.response is not None and self.response.status not in _NO_BODY
+        """True if this answer has content, even if none of it (RFC 9110 section 6.4.1)."""
+        if self.response is None or self._method == b"HEAD":
+            return False
+        return self.response.status not in (_NO_CONTENT, _NOT_MODIFIED)
 
     def feed(self, data: bytes) -> bytes:
-        """Take what came next; returns content. Raises BadMessageError."""
-        if self._unread:
-            self._unread += data
+        """Take what came next; return content. Raises BadMessageError."""
+        if self._waiting:
+            self._waiting += data
             return b""
-        if self.response is None:
+        if self._body is None:
             self.response, data = self._head.feed(data)
             if self.response is None:
                 return b""
@@ -55,28 +62,28 @@ class AnswerReader:
                 return b""
             self._body = Body(self.response.length if self.has_body else 0, 0, self._allowance)
         content, rest = self._body.feed(data)
-        self.is_done = self._body.is_done
-        if self.is_done:
+        if self._body.is_done:
             self.behind = rest
         else:
-            self._unread = rest
+            self._waiting = rest
         return content
 
     def go_on(self) -> bytes:
-        """Read what waited; returns content. Raises BadMessageError."""
-        unread, self._unread = self._unread, b""
-        return self.feed(unread)
+        """Read what waited; return content. Raises BadMessageError."""
+        data, self._waiting = self._waiting, b""
+        return self.feed(data)
 
-    def end(self) -> bool:
-        """Take note that the stream ended in order; returns whether that completes the answer."""
-        self.is_done = self.is_done or self._body.length == wire.UNTIL_CLOSE
-        return self.is_done
+    def end_of_stream(self) -> None:
+        """Take note that the stream ended in order, which completes an answer that has no other end."""
+        if self._body is not None:
+            self._body.end_of_stream()
 
 
 class AnswerWriter:
     """Writes one answer for ``request`` with ``send``, framed for the visitor's version of HTTP.
 
-    The head goes out with the first content. ``keeps_alive``: whether another request may follow on this connection.
+    The head goes out with the first content. ``keeps_alive``: another request may follow on this connection.
+    ``has_begun``: the visitor has a part of the answer, so no other can take its place.
     """
 
     def __init__(self, request: wire.Request, send: Callable[[bytes], None]) -> None:
@@ -86,10 +93,9 @@ class AnswerWriter:
         self._unsent_head = b""
         self.keeps_alive = request.keeps_alive
         self.has_begun = False
-        """Whether the visitor has a part of the answer."""
 
     def begin(self, answer: wire.Response, lines: list[bytes], length: int, *, has_body: bool) -> None:
-        """Make the head of ``lines``; ``length`` is of the content in bytes, negative when it is not known yet."""
+        """Make the head of ``lines``; ``length`` is the content's in bytes, negative when it is not known yet."""
         framing = self._framing(answer.status, length, has_body=has_body)
         lines = lines if b"date" in answer.fields.first else [*lines, wire.date_line()]
         if not self.keeps_alive:
@@ -113,8 +119,9 @@ class AnswerWriter:
         self._send(head + (chunk(content) + LAST_CHUNK if self._is_chunked else content))
 
     def _framing(self, status: int, length: int, *, has_body: bool) -> bytes:
+        """Return the line that says how the content is framed, and frame it so (RFC 9112 section 6)."""
         if length >= 0:
-            return b"" if status == 204 else b"Content-Length: %d\r\n" % length  # noqa: PLR2004 - RFC 9110 section 8.6
+            return b"" if status == _NO_CONTENT else b"Content-Length: %d\r\n" % length  # RFC 9110 section 8.6
         if not has_body:
             return b""
         if self._minor == 1:

@@ -7,20 +7,24 @@ connection knows one kind of exchange only, and no request that is for a noteboo
 
 import asyncio
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Any
 
 from aiohttp import web
 
 from tmppool.proxy import wire
+from tmppool.proxy.body import UNLIMITED, Allowance, Body
+from tmppool.proxy.faults import Fault
+from tmppool.proxy.head_readers import MAX_OWN_COOKIES
 from tmppool.proxy.headers import HOP_BY_HOP
-from tmppool.proxy.heads import MAX_OWN_COOKIES
 from tmppool.proxy.upstream import Consumer
 
 MAX_BODY = 64 * 1024  # bytes: our own forms have less than one
 MAX_SMALL_CHUNKS = 512  # of one body: our own forms come by length
 SERVER = b"tmppool"
-"""What our answers say in their Server field; aiohttp's own refusals, which quote the request, do not."""
+"""The Server field of our own responses. aiohttp's own refusals, which quote the request, have another one."""
 
+_BAD_REQUEST = 400
 _NOT_PASSED = HOP_BY_HOP | {b"expect"}
 _CONFIG: dict[str, Any] = {
     "access_log": None,  # it would hold addresses and keys
@@ -44,12 +48,37 @@ class Application:
     async def close(self) -> None:
         await self._runner.cleanup()
 
-    def request(self, extra: Mapping[str, object]) -> "OwnRequest":
+    def request(self, extra: Mapping[str, object]) -> "ApplicationRequest":
+        """Return where one request can be sent; its handler has ``extra`` from ``request.get_extra_info``."""
         assert self._runner.server is not None
-        return OwnRequest(self._runner.server, extra)
+        return ApplicationRequest(self._runner.server, extra)
 
 
-class OwnRequest:
+class CollectedBody:
+    """The body of a request to the application, until it is complete: no handler waits for one."""
+
+    def __init__(self, length: int) -> None:
+        self._body = Body(length, MAX_BODY, Allowance(MAX_SMALL_CHUNKS) if length == wire.CHUNKED else UNLIMITED)
+        self._content = bytearray()
+
+    @property
+    def is_done(self) -> bool:
+        return self._body.is_done
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self._content)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what came next; return what is behind the body. Raises BadMessageError."""
+        content, rest = self._body.feed(data)
+        if rest and not self._body.is_done:
+            raise wire.BadMessageError("too many small chunks", Fault.MALFORMED_BODY)
+        self._content += content
+        return rest
+
+
+class ApplicationRequest:
     """One request to the application, complete when it is asked."""
 
     is_websocket = False
@@ -58,12 +87,12 @@ class OwnRequest:
         self._server = server
         self._extra = extra
 
-    def take(self, *, may_repeat: bool) -> "OwnConnection":
+    def take(self, *, may_repeat: bool) -> "ApplicationConnection":
         del may_repeat
-        return OwnConnection(self._server, self._extra)
+        return ApplicationConnection(self._server, self._extra)
 
-    async def dial(self) -> "OwnConnection":
-        return OwnConnection(self._server, self._extra)
+    async def dial(self) -> "ApplicationConnection":
+        return ApplicationConnection(self._server, self._extra)
 
     def request_lines(self, fields: wire.Fields) -> bytes:
         """Return a visitor's fields, on a connection that ends with the answer."""
@@ -72,46 +101,57 @@ class OwnRequest:
             lines.append(b"Host: localhost")
         return b"".join(line + b"\r\n" for line in [*lines, b"Connection: close"])
 
-    def answer_lines(self, fields: wire.Fields) -> list[bytes]:
-        return [line for name, line in fields.lines if name not in HOP_BY_HOP]
+    def answer_lines(self, answer: wire.Response) -> list[bytes]:
+        """Return the lines of the answer's head. Raises BadMessageError where aiohttp refused the request itself."""
+        if answer.status == _BAD_REQUEST and answer.fields.first.get(b"server") != SERVER:
+            raise wire.BadMessageError("not a request to aiohttp")
+        return [line for name, line in answer.fields.lines if name not in HOP_BY_HOP]
 
-    def switching_lines(self, fields: wire.Fields) -> list[bytes]:
-        return self.answer_lines(fields)
+    def switching_lines(self, answer: wire.Response) -> list[bytes]:
+        return self.answer_lines(answer)
 
     def notice_for(self, answer: wire.Response) -> None:
-        """Our own pages need no notice."""
+        """Return None: our own pages need no notice."""
         del answer
 
 
-class OwnConnection:
+class _Link(Enum):
+    """The connection between aiohttp's protocol and its transport."""
+
+    OPEN = auto()
+    CLOSED = auto()  # the transport is; the protocol is told in the loop's next round
+    LOST = auto()  # the protocol has been told
+
+
+class ApplicationConnection:
     """One request's server protocol of aiohttp's; whatever it answers goes to the ``consumer``."""
 
     was_used = False
 
     def __init__(self, server: web.Server, extra: Mapping[str, object]) -> None:
         self.consumer: Consumer | None = None
-        self._handler = server()
+        self._protocol = server()
         self._transport = _Transport(self, extra)
-        self._is_paused = False
-        self._is_lost = False
-        self._handler.connection_made(self._transport)
+        self._link = _Link.OPEN
+        self._is_paused = False  # aiohttp takes each pause once only
+        self._protocol.connection_made(self._transport)
 
     @property
     def is_closing(self) -> bool:
-        return self._transport.is_closing()
+        return self._link is not _Link.OPEN
 
     def write(self, data: bytes) -> None:
-        self._handler.data_received(data)
+        self._protocol.data_received(data)
 
     def pause_reading(self) -> None:
         if not self._is_paused:
             self._is_paused = True
-            self._handler.pause_writing()
+            self._protocol.pause_writing()
 
     def resume_reading(self) -> None:
         if self._is_paused:
             self._is_paused = False
-            self._handler.resume_writing()
+            self._protocol.resume_writing()
 
     def release(self, *, is_reusable: bool) -> None:
         """The answer is complete; its handler may still have something to do, and ends by itself."""
@@ -124,46 +164,44 @@ class OwnConnection:
         self.consumer = None
         self._lose()
 
-    def said(self, data: bytes) -> None:
-        if self.consumer is not None:
+    def protocol_wrote(self, data: bytes) -> None:
+        if self._link is _Link.OPEN and self.consumer is not None:
             self.consumer.upstream_sent(data)
 
-    def closed(self) -> None:
-        """Aiohttp is done: as of any transport, its protocol hears of that later (asyncio, Transports)."""
+    def protocol_closed(self) -> None:
+        """Tell the consumer now, and the protocol later, as any transport does (asyncio, Transports)."""
+        if self._link is not _Link.OPEN:
+            return
+        self._link = _Link.CLOSED
         consumer, self.consumer = self.consumer, None
         if consumer is not None:
             consumer.upstream_lost(is_clean=True)
         asyncio.get_running_loop().call_soon(self._lose)
 
     def _lose(self) -> None:
-        if not self._is_lost:
-            self._is_lost = True
-            self._transport.close()
-            self._handler.connection_lost(None)
+        if self._link is not _Link.LOST:
+            self._link = _Link.LOST
+            self._protocol.connection_lost(None)
 
 
 class _Transport(asyncio.Transport):
-    """What aiohttp writes to. Nothing can be read faster or slower: the whole request was there at once."""
+    """The transport that aiohttp writes to. It is never paused: the whole request was there at once."""
 
-    def __init__(self, connection: OwnConnection, extra: Mapping[str, object]) -> None:
+    def __init__(self, connection: ApplicationConnection, extra: Mapping[str, object]) -> None:
         super().__init__(dict(extra))
         self._connection = connection
-        self._is_closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._is_closing:
-            self._connection.said(bytes(data))
+        self._connection.protocol_wrote(bytes(data))
 
     def is_closing(self) -> bool:
-        return self._is_closing
+        return self._connection.is_closing
 
     def close(self) -> None:
-        if not self._is_closing:
-            self._is_closing = True
-            self._connection.closed()
+        self._connection.protocol_closed()
 
     def abort(self) -> None:
-        self.close()
+        self._connection.protocol_closed()
 
     def is_reading(self) -> bool:
         return True

@@ -6,9 +6,10 @@ counted against an allowance.
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from tmppool.proxy.wire import CHUNKED, TOKEN, TOO_LARGE, UNTIL_CLOSE, BadMessageError
+from tmppool.proxy.faults import Fault
+from tmppool.proxy.wire import CHUNKED, TOKEN, UNTIL_CLOSE, BadMessageError
 
 SMALL = 512  # bytes; chunks below it count. A larger one costs less per byte than to send it on does
 LAST_CHUNK = b"0\r\n\r\n"
@@ -21,41 +22,53 @@ _TRAILER = re.compile(TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 
 
 class Allowance:
-    """``left``: small chunks that may still be taken, from all bodies that share this."""
+    """``remaining``: small chunks that may still be taken, from all bodies that share this."""
 
-    __slots__ = ("left",)
+    __slots__ = ("remaining",)
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, remaining: int) -> None:
+        self.remaining = remaining
 
 
 UNLIMITED = Allowance(2**62)
 
 
-@dataclass(slots=True)
-class Body:
-    """Takes a body out of its framing. ``left`` counts bytes still to come; ``is_done`` when all came.
+def _malformed(why: str) -> BadMessageError:
+    return BadMessageError(why, Fault.MALFORMED_BODY)
 
-    ``limit``: bytes of content that chunks may have, 0 for any number.
+
+class Body:
+    """Takes a body out of its framing; ``length`` is what the head's framing says: bytes, CHUNKED or UNTIL_CLOSE.
+
+    ``limit``: bytes of content that chunks may have, 0 for any number. ``remaining`` counts the bytes still to come of
+    a body by length, or of the chunk under way.
     """
 
-    length: int
-    limit: int = 0
-    allowance: Allowance = UNLIMITED
-    left: int = 0
-    is_done: bool = False
-    _size_so_far: int = 0
-    _held: bytes = b""
-    _aside: int = 0
-    _stage: str = field(default="size", repr=False)
+    __slots__ = (
+        "_aside",
+        "_held",
+        "_limit",
+        "_read_part",
+        "_size_so_far",
+        "allowance",
+        "is_done",
+        "length",
+        "remaining",
+    )
 
-    def __post_init__(self) -> None:
-        if self.length >= 0:
-            self.left = self.length
-            self.is_done = self.length == 0
+    def __init__(self, length: int, limit: int = 0, allowance: Allowance = UNLIMITED) -> None:
+        self.length = length
+        self.remaining = max(0, length)
+        self.allowance = allowance
+        self.is_done = length == 0
+        self._limit = limit
+        self._size_so_far = 0
+        self._held = b""
+        self._aside = 0
+        self._read_part: _ReadPart = Body._size
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take what came next; returns content, and what was not taken. Raises BadMessageError.
+        """Take what came next; return content, and what was not taken. Raises BadMessageError.
 
         That is what is behind the body's end; or, while ``is_done`` is false, what comes after the allowance is used
         up: to be fed again when there is more of it.
@@ -64,26 +77,30 @@ class Body:
             return data, b""
         if self.length == CHUNKED:
             return self._feed_chunks(data)
-        if len(data) < self.left:
-            self.left -= len(data)
+        if len(data) < self.remaining:
+            self.remaining -= len(data)
             return data, b""
-        content, rest = data[: self.left], data[self.left :]
-        self.left = 0
+        content, rest = data[: self.remaining], data[self.remaining :]
+        self.remaining = 0
         self.is_done = True
         return content, rest
+
+    def end_of_stream(self) -> None:
+        """Take note that nothing more comes, which completes a body that has no other end (RFC 9112 section 6.3)."""
+        self.is_done = self.is_done or self.length == UNTIL_CLOSE
 
     def _feed_chunks(self, data: bytes) -> tuple[bytes, bytes]:
         data, self._held = self._held + data if self._held else data, b""
         content: list[bytes] = []
         position = 0
         while position < len(data) and not self.is_done:
-            if self._stage == "size" and self.allowance.left <= 0:
+            if self._read_part is Body._size and self.allowance.remaining <= 0:
                 break
-            step = _STAGES[self._stage](self, data, position, content)
+            step = self._read_part(self, data, position, content)
             if step == 0:
                 self._held = data[position:]
                 if len(self._held) > _MAX_CHUNK_LINE:
-                    raise BadMessageError("chunk line too long")
+                    raise _malformed("chunk line too long")
                 return b"".join(content), b""
             position += step
         return b"".join(content), data[position:]
@@ -93,35 +110,35 @@ class Body:
         if data.find(b"\n", position, position + _MAX_CHUNK_LINE + 1) < 0:
             return 0
         found = _CHUNK.match(data, position)
-        if found is None or (left := int(found[1], 16)) > _MAX_CHUNK:
-            raise BadMessageError("not a chunk size")
+        if found is None or (size := int(found[1], 16)) > _MAX_CHUNK:
+            raise _malformed("not a chunk size")
         self._set_aside(found.end() - found.end(1) - 2)
-        self.left = left
-        self._size_so_far += left
-        if 0 < self.limit < self._size_so_far:
-            raise BadMessageError("body too large", TOO_LARGE)
-        if left < SMALL:
-            self.allowance.left -= 1
-        self._stage = "data" if self.left else "trailer"
+        self.remaining = size
+        self._size_so_far += size
+        if 0 < self._limit < self._size_so_far:
+            raise BadMessageError("body too large", Fault.BODY_TOO_LARGE)
+        if size < SMALL:
+            self.allowance.remaining -= 1
+        self._read_part = Body._data if size else Body._trailer
         return found.end() - position
 
     def _data(self, data: bytes, position: int, content: list[bytes]) -> int:
-        piece = data[position : position + self.left]
+        piece = data[position : position + self.remaining]
         content.append(piece)
-        self.left -= len(piece)
-        if self.left == 0:
-            self._stage = "end"
+        self.remaining -= len(piece)
+        if self.remaining == 0:
+            self._read_part = Body._end
         return len(piece)
 
     def _end(self, data: bytes, position: int, content: list[bytes]) -> int:
         del content
         if len(data) - position < 2:  # noqa: PLR2004 - CR and LF
             if data[position:] != b"\r":
-                raise BadMessageError("chunk longer than its size")
+                raise _malformed("chunk longer than its size")
             return 0
         if data[position : position + 2] != b"\r\n":
-            raise BadMessageError("chunk longer than its size")
-        self._stage = "size"
+            raise _malformed("chunk longer than its size")
+        self._read_part = Body._size
         return 2
 
     def _trailer(self, data: bytes, position: int, content: list[bytes]) -> int:
@@ -130,12 +147,12 @@ class Body:
         end = data.find(b"\r\n", position, position + _MAX_CHUNK_LINE + 2)
         if end < 0:
             if b"\n" in data[position : position + _MAX_CHUNK_LINE]:
-                raise BadMessageError("bare LF in a trailer")
+                raise _malformed("bare LF in a trailer")
             return 0
         if end == position:
             self.is_done = True
         elif not _TRAILER.fullmatch(data[position:end]):
-            raise BadMessageError("not a trailer field")
+            raise _malformed("not a trailer field")
         self._set_aside(end - position)
         return end + 2 - position
 
@@ -143,10 +160,11 @@ class Body:
         """Count what is no content: without bound, a body of one byte would be work for ever."""
         self._aside += size
         if self._aside > _MAX_ASIDE:
-            raise BadMessageError("too much in extensions and trailers")
+            raise _malformed("too much in extensions and trailers")
 
 
-_STAGES = {"size": Body._size, "data": Body._data, "end": Body._end, "trailer": Body._trailer}  # noqa: SLF001 - same file
+_ReadPart = Callable[[Body, bytes, int, list[bytes]], int]
+"""Reads one part of the framing at a position and appends content; returns its bytes, 0 if it is not all here."""
 
 
 def chunk(content: bytes) -> bytes:

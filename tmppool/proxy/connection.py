@@ -1,397 +1,404 @@
 """A visitor's connection: reads one request after the other, and has each answered where it belongs.
 
-Every head is read strictly, and it is decided once, on its raw bytes, where the request goes: to a notebook, or to
-the service's own application.
+Every head is parsed strictly, and its route is decided once, on its raw bytes: to a notebook, or to the service's own
+application.
 """
 
 import asyncio
-import math
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import cast
 
 import structlog
 
-from tmppool.errors import BackendError
 from tmppool.proxy import headers, tunnel, wire
-from tmppool.proxy.application import MAX_BODY, MAX_SMALL_CHUNKS
-from tmppool.proxy.body import UNLIMITED, Allowance, Body
-from tmppool.proxy.exchange import Answering, Exchange
+from tmppool.proxy.application import MAX_BODY, CollectedBody
+from tmppool.proxy.connection_context import ConnectionContext
+from tmppool.proxy.connection_timer import ConnectionTimer
+from tmppool.proxy.exchange import Destination, Exchange
 from tmppool.proxy.fairness import Turn
-from tmppool.proxy.heads import Heads
-from tmppool.proxy.linger import Linger, refusal, reset
-from tmppool.proxy.route import ToApplication, ToNotebook
-from tmppool.proxy.service import Service
-from tmppool.proxy.sweep import OtherEnd
-from tmppool.proxy.timer import ConnectionTimer
+from tmppool.proxy.faults import Fault
+from tmppool.proxy.head_readers import RequestHeadReader
+from tmppool.proxy.linger import Linger, reset
+from tmppool.proxy.refusals import refusal
+from tmppool.proxy.route import Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import HIGH_WATER, UpstreamConnection
+from tmppool.proxy.watchdog import ReaderWatch
 
 _log = structlog.get_logger("tmppool.proxy")
 
-NOT_TAKEN = "This request is not one that this service takes."
 _MAX_AHEAD = 4096  # bytes of later requests; each further read copies them
-_TOO_LONG = "This request's head is too long."
-_BAD_BODY = "This body is no HTTP."
-_TOO_LARGE = "This body is larger than a notebook of this service may be sent."
-_TOO_LARGE_HERE = "What was sent is larger than this service takes."
-_SLOW_BODY = "This body comes too slowly."
-_NO_ANSWER = "The notebook does not answer."
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Phase(Enum):
-    """What a connection is about."""
+    """The part of a request, or of its answer, that a connection is at."""
 
     HEAD = auto()  # the next request's head is awaited, or being read
     BODY = auto()  # the body of a request to the application is collected
-    OWN = auto()  # the application answers
-    EXCHANGE = auto()  # a notebook answers
+    APPLICATION = auto()  # the application answers
+    NOTEBOOK = auto()  # a notebook answers
     TUNNEL = auto()  # the bytes of a WebSocket pass by
-    PARTING = auto()  # the last word is said
+    LINGER = auto()  # the last words are sent, and nothing more is read
     CLOSED = auto()
 
 
 PHASES: dict[Phase, frozenset[Phase]] = {
-    Phase.HEAD: frozenset({Phase.BODY, Phase.OWN, Phase.EXCHANGE, Phase.PARTING, Phase.CLOSED}),
-    Phase.BODY: frozenset({Phase.OWN, Phase.PARTING, Phase.CLOSED}),
-    Phase.OWN: frozenset({Phase.HEAD, Phase.PARTING, Phase.CLOSED}),
-    Phase.EXCHANGE: frozenset({Phase.HEAD, Phase.OWN, Phase.TUNNEL, Phase.PARTING, Phase.CLOSED}),
+    Phase.HEAD: frozenset({Phase.BODY, Phase.APPLICATION, Phase.NOTEBOOK, Phase.LINGER, Phase.CLOSED}),
+    Phase.BODY: frozenset({Phase.APPLICATION, Phase.LINGER, Phase.CLOSED}),
+    Phase.APPLICATION: frozenset({Phase.HEAD, Phase.LINGER, Phase.CLOSED}),
+    Phase.NOTEBOOK: frozenset({Phase.HEAD, Phase.APPLICATION, Phase.TUNNEL, Phase.LINGER, Phase.CLOSED}),
     Phase.TUNNEL: frozenset({Phase.CLOSED}),
-    Phase.PARTING: frozenset({Phase.CLOSED}),
+    Phase.LINGER: frozenset({Phase.CLOSED}),
     Phase.CLOSED: frozenset(),
 }
-"""Which phase may follow which."""
+"""The phases that may follow each."""
 
 
-class _OwnBody:
-    """The body of a request to the application, until it is complete."""
+class Hold(Enum):
+    """A reason not to read from the visitor now."""
 
-    def __init__(self, request: wire.Request, route: ToApplication) -> None:
-        self.request = request
-        self.route = route
-        self.content = bytearray()
-        is_chunked = request.length == wire.CHUNKED
-        self.body = Body(request.length, MAX_BODY, Allowance(MAX_SMALL_CHUNKS) if is_chunked else UNLIMITED)
-
-    def feed(self, data: bytes) -> bytes:
-        """Take what came next; returns what is behind the body. Raises BadMessageError."""
-        content, rest = self.body.feed(data)
-        if rest and not self.body.is_done:
-            raise wire.BadMessageError("too many small chunks")
-        self.content += content
-        return rest
+    AHEAD = auto()  # enough of later requests is here
+    TURN = auto()  # what is here waits for its turn
+    EXCHANGE = auto()  # what answers does not take the body now
 
 
 class Connection(asyncio.Protocol):
-    """``peer`` is the address of who connected, ``left`` is called when they are gone."""
+    """One connection from the address ``peer``; ``on_lost`` is called when it is gone.
 
-    def __init__(self, service: Service, peer: str, left: Callable[[], None]) -> None:
-        self._service = service
+    ``is_congested`` repeats what the transport says in pairs of calls and tells nobody else.
+    """
+
+    def __init__(self, context: ConnectionContext, peer: str, on_lost: Callable[[], None]) -> None:
+        self.phase = Phase.HEAD
+        self.is_congested = False
+        self._context = context
         self._peer = peer
-        self._left = left
-        self._phase = Phase.HEAD
+        self._on_lost = on_lost
         self._transport = cast("asyncio.Transport", None)
         self._unread = b""
-        self._heads = Heads()
+        self._heads = RequestHeadReader()
         self._request: wire.Request | None = None
-        self._route: ToNotebook | ToApplication | None = None
-        self._own_body: _OwnBody | None = None
+        self._route: Route | None = None
+        self._body: CollectedBody | None = None  # in the phase BODY
         self._exchange: Exchange | None = None
-        self._turn = Turn(service.turns, self._go_on)
-        self._answers_turn = Turn(service.turns, self._answer_goes_on)
-        self._holds: set[str] = set()
-        self._timer = ConnectionTimer(service.timeouts, service.sweep.time())
-        self._is_congested = False
+        self._request_turn = Turn(context.turns, self._go_on)
+        self._answer_turn = Turn(context.turns, self._answer_goes_on)
+        self._holds: set[Hold] = set()
+        self._timer = ConnectionTimer(context.timeouts, context.watchdog.time())
 
-    # What the transport says
+    # The transport's events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._visitor = OtherEnd(self._transport, self._service.timeouts.unread)
-        self._service.sweep.add(self)
+        self._reader_watch = ReaderWatch(self._transport, self._context.timeouts.unread)
+        self._context.watchdog.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._timer.body_size += len(data)
         self._unread = self._unread + data if self._unread else data
         self._advance()
-        if len(self._unread) > _MAX_AHEAD and "turn" not in self._holds:
-            self._reading("ahead", is_held=True)
+        if len(self._unread) > _MAX_AHEAD and Hold.TURN not in self._holds:
+            self._hold(Hold.AHEAD)
 
     def connection_lost(self, error: BaseException | None) -> None:
         del error
-        self._to(Phase.CLOSED)
-        self._service.sweep.discard(self)
-        self._left()
+        self._move(Phase.CLOSED)
+        self._context.watchdog.discard(self)
+        self._on_lost()
         exchange = self._leave()
         if exchange is not None:
             exchange.visitor_lost()
 
     def pause_writing(self) -> None:
-        self._is_congested = True
+        self.is_congested = True
         if self._exchange is not None:
-            self._exchange.visitor_congested(True)
+            self._exchange.visitor_congestion_changed()
 
     def resume_writing(self) -> None:
-        self._is_congested = False
+        self.is_congested = False
         if self._exchange is not None:
-            self._exchange.visitor_congested(False)
+            self._exchange.visitor_congestion_changed()
         self._advance()
 
-    # What the clock says
+    # The watchdog's events
 
-    def look(self, now: float) -> None:
-        """End what is waited for too long."""
-        if now == math.inf:
-            self._transport.abort()
-            return
-        for turn in (self._turn, self._answers_turn):
-            turn.look()
-        is_slow = self._visitor.look(now)
-        if self._phase is Phase.PARTING:
-            return
-        if is_slow:
-            self._timer.extend_rest(now)
-        if self._phase is Phase.HEAD:
-            if self._timer.ends_rest(now):
+    def check(self, now: float) -> None:
+        """End what takes too long."""
+        self._request_turn.replenish()
+        self._answer_turn.replenish()
+        is_unread = self._reader_watch.check(now)
+        if self.phase is Phase.HEAD:
+            if is_unread:
+                self._timer.answer_is_unread(now)
+            elif self._timer.is_head_late(now):
                 self._transport.abort()
-            return
+        elif self.phase is not Phase.LINGER:
+            self._check_request(now, is_unread=is_unread)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _check_request(self, now: float, *, is_unread: bool) -> None:
         exchange = self._exchange
-        is_wanted = self._own_body is not None or (exchange is not None and exchange.wants_body)
-        body = self._own_body or exchange
-        if self._timer.ends_body(body, now, is_wanted=is_wanted, is_held=bool(self._holds)):
-            self._end_body(408, _SLOW_BODY)
-        elif self._timer.ends_answer(now, has_begun=self._awaits_head_of_answer and not is_slow):
+        body = self._body or exchange
+        is_wanted = self._body is not None or (exchange is not None and exchange.wants_body)
+        if self._timer.is_body_late(body, now, is_wanted=is_wanted, is_held=bool(self._holds)):
+            self._end_body(Fault.BODY_TOO_SLOW)
+        elif self._timer.is_answer_head_late(now, has_begun=self._awaits_answer_head and not is_unread):
             assert exchange is not None
             exchange.drop_answer()
 
     @property
-    def _awaits_head_of_answer(self) -> bool:
-        """Whether the head of an answer should be complete before long: a notebook may take for ever to begin it."""
+    def _awaits_answer_head(self) -> bool:
+        """True if an answer's head should be complete before long: a notebook may take for ever to begin it."""
         exchange = self._exchange
         if exchange is None:
             return False
-        return not exchange.is_answered if self._phase is Phase.OWN else exchange.is_in_head
+        return exchange.is_in_head if self.phase is Phase.NOTEBOOK else not exchange.is_answered
 
-    # What the exchange says
+    # The exchange's events
 
     def send(self, data: bytes) -> None:
         if data:
             self._transport.write(data)
 
     def hold(self, is_held: bool) -> None:  # noqa: FBT001 - stop or go on reading
-        self._reading("exchange", is_held=is_held)
-
-    def exchange_done(self, *, keep: bool) -> None:
-        exchange = self._leave()
-        if keep:
-            self._to(Phase.HEAD)
-            self._next()
-        elif exchange is not None and exchange.wants_body:
-            self._part(b"")
+        if is_held:
+            self._hold(Hold.EXCHANGE)
         else:
-            self._to(Phase.PARTING)
+            self._let_go(Hold.EXCHANGE)
+
+    def exchange_done(self, *, keeps_alive: bool) -> None:
+        exchange = self._leave()
+        if keeps_alive:
+            self._move(Phase.HEAD)
+            self._await_request()
+        elif exchange is not None and exchange.wants_body:
+            self._linger(b"")
+        else:
+            self._move(Phase.LINGER)
             self._transport.close()
 
-    def exchange_failed(self, error: BackendError) -> None:
-        """Nothing was sent yet: a request without a body is answered by the application, which knows our pages."""
+    def exchange_failed(self, fault: Fault, why: str) -> None:
+        """Answer in the place of what did not: where there was no body, the application, which knows our pages."""
         exchange = self._leave()
-        if self._phase is Phase.OWN:
-            self.break_off()
+        if self.phase is Phase.APPLICATION:
+            if fault is Fault.MALFORMED_HEAD:
+                self._refuse(fault)
+            else:
+                self.break_off()
             return
-        _log.warning("notebook.silent", error=str(error))
+        _log.warning("notebook.silent", error=why)
         assert self._request is not None
         assert isinstance(self._route, ToNotebook)
         if exchange is not None and exchange.had_body:
-            self._refuse(502, _NO_ANSWER)
+            self._refuse(Fault.NO_ANSWER)
         else:
             self._ask_application(self._request, self._route.unreachable)
 
     def break_off(self) -> None:
         """End with a reset: an orderly close may be what ends the body (RFC 9112 section 6.3)."""
-        self._to(Phase.PARTING)
+        self._leave()
+        self._move(Phase.LINGER)
         reset(self._transport)
 
     def join(self, connection: UpstreamConnection, first: bytes) -> None:
         assert isinstance(self._route, ToNotebook)
         self._leave()
-        self._to(Phase.TUNNEL)
-        self._service.sweep.discard(self)
-        watch = tunnel.Watch(self._service.sweep, self._service.timeouts.unread_tunnel)
+        self._move(Phase.TUNNEL)
+        self._context.watchdog.discard(self)
         early, self._unread = self._unread, b""
-        tunnel.join(self._transport, connection, first, early, self._route, watch, self.connection_lost)
+        limit = tunnel.UnreadLimit(self._context.watchdog, self._context.timeouts.unread_tunnel)
+        tunnel.join(self._transport, connection, first, early, self._route, limit, self.connection_lost)
 
     # Inside
 
-    def _to(self, phase: Phase) -> None:
-        """The one place where the phase changes."""
-        if phase not in PHASES[self._phase]:
-            raise RuntimeError(f"a connection goes from {self._phase.name} to {phase.name}")
-        self._phase = phase
+    def _move(self, phase: Phase) -> None:
+        """Change the phase: the one place that does."""
+        if phase not in PHASES[self.phase]:
+            raise RuntimeError(f"a connection that is in {self.phase.name} may not come to {phase.name}")
+        self.phase = phase
 
     def _advance(self) -> None:
         """Read on in what is here, as far as it may be read now."""
-        while self._unread and not (self._transport.is_closing() or self._turn.is_awaited):
-            if self._phase is Phase.HEAD:
-                if self._is_congested or not self._take_head():  # who does not read answers gets no more of them
+        while self._unread and not (self._transport.is_closing() or self._request_turn.is_awaited):
+            if self.phase is Phase.HEAD:
+                if self.is_congested or not self._take_head():  # who does not read answers gets no more of them
                     return
-            elif self._phase is Phase.BODY:
-                self._collect_body()
-            elif self._phase is Phase.EXCHANGE and self._exchange is not None and self._exchange.wants_body:
+            elif self._body is not None:
+                self._collect(self._body)
+            elif self.phase is Phase.NOTEBOOK and self._exchange is not None and self._exchange.wants_body:
                 self._pass_body_on(self._exchange)
             else:
                 return
 
     def _take_head(self) -> bool:
-        """Take one request from what is here; returns whether there was a whole one."""
+        """Take one request from what is here; return False while there is no whole one."""
         try:
             head, self._unread = self._heads.feed(self._unread)
             if head is None:
-                if self._heads.has_begun and not self._timer.awaits_head:
-                    self._timer.head_began(self._service.sweep.time())
-                if self._holds:
-                    self._reading("ahead", is_held=False)
+                self._await_rest_of_head()
                 return False
             request = wire.parse_request(head)
             headers.refuse_loop(request.fields)
-            route = self._service.decide(request, self._peer)
+            route = self._context.decide(request, self._peer)
             if isinstance(route, ToApplication):
                 headers.refuse_worker(request.fields)
         except wire.BadMessageError as error:
-            self._refuse(error.status, _TOO_LONG if error.status in (414, 431) else NOT_TAKEN)
+            self._refuse(error.fault)
             return False
         self._request, self._route = request, route
         self._timer.body_size = len(self._unread)
         if isinstance(route, ToNotebook):
             self._ask_notebook(request, route)
         else:
-            self._begin_own(request, route)
+            self._collect_or_ask(request, route)
         return True
 
-    def _ask_notebook(self, request: wire.Request, route: ToNotebook) -> None:
-        limit = self._service.upload_limit
-        if 0 < limit < request.length:
-            self._refuse(wire.TOO_LARGE, _TOO_LARGE)
-            return
-        self._to(Phase.EXCHANGE)
-        route.on_close.add(self._cut)
-        self._begin_exchange(request, route, limit)
+    def _await_rest_of_head(self) -> None:
+        if self._heads.has_begun and not self._timer.awaits_head:
+            self._timer.head_begins(self._context.watchdog.time())
+        self._let_go(Hold.AHEAD)
 
-    def _begin_own(self, request: wire.Request, route: ToApplication) -> None:
-        """Ask the application once the body is complete, so that no handler waits for one."""
+    def _ask_notebook(self, request: wire.Request, route: ToNotebook) -> None:
+        limit = self._context.upload_limit
+        if 0 < limit < request.length:
+            self._refuse(Fault.BODY_TOO_LARGE)
+            return
+        self._move(Phase.NOTEBOOK)
+        route.on_close.add(self._cut)
+        self._begin_exchange(request, route, upload_limit=limit)
+
+    def _collect_or_ask(self, request: wire.Request, route: ToApplication) -> None:
         if not request.length:
             self._ask_application(request, route)
         elif request.length > MAX_BODY:
-            self._refuse(wire.TOO_LARGE, _TOO_LARGE_HERE)
+            self._refuse(Fault.BODY_TOO_LARGE)
         else:
-            self._to(Phase.BODY)
-            self._own_body = _OwnBody(request, route)
+            self._move(Phase.BODY)
+            self._body = CollectedBody(request.length)
             if b"expect" in request.fields.first and request.minor == 1:
                 self.send(_CONTINUE)
 
-    def _collect_body(self) -> None:
-        assert self._own_body is not None
-        own = self._own_body
+    def _collect(self, body: CollectedBody) -> None:
         try:
-            self._unread = own.feed(self._unread)
+            self._unread = body.feed(self._unread)
         except wire.BadMessageError as error:
-            self._end_body(error.status, _TOO_LARGE_HERE if error.status == wire.TOO_LARGE else _BAD_BODY)
+            self._end_body(error.fault)
             return
-        if own.body.is_done:
-            self._own_body = None
-            own.request.length = len(own.content)
-            self._ask_application(own.request, own.route, bytes(own.content))
+        if body.is_done:
+            self._body = None
+            request, route = self._request, self._route
+            assert request is not None
+            assert isinstance(route, ToApplication)
+            request.length = len(body.content)
+            self._ask_application(request, route, body.content)
 
     def _ask_application(self, request: wire.Request, route: ToApplication, body: bytes = b"") -> None:
-        self._to(Phase.OWN)
-        exchange = self._begin_exchange(
-            request, self._service.application.request({"peername": (self._peer, 0), **route.extra})
+        self._move(Phase.APPLICATION)
+        destination = self._context.application.request({"peername": (self._peer, 0), **route.extra})
+        self._begin_exchange(request, destination, body=body)
+
+    def _begin_exchange(
+        self, request: wire.Request, destination: Destination, *, upload_limit: int = 0, body: bytes = b""
+    ) -> None:
+        exchange = self._exchange = Exchange(
+            self,
+            request,
+            destination,
+            request_turn=self._request_turn,
+            answer_turn=self._answer_turn,
+            upload_limit=upload_limit,
         )
         if body:
             exchange.feed(body)
-
-    def _begin_exchange(self, request: wire.Request, answering: Answering, limit: int = 0) -> Exchange:
-        exchange = self._exchange = Exchange(
-            self, request, answering, asks=self._turn, answers=self._answers_turn, upload_limit=limit
-        )
         exchange.start()
-        return exchange
 
     def _pass_body_on(self, exchange: Exchange) -> None:
         try:
             self._unread = exchange.feed(self._unread)
         except wire.BadMessageError as error:
-            self._end_body(error.status, _TOO_LARGE if error.status == wire.TOO_LARGE else _BAD_BODY)
+            self._end_body(error.fault)
             return
         if self._unread and exchange.wants_body:
-            self._turn.wait()
-            self._reading("turn", is_held=True)
+            self._request_turn.wait()
+            self._hold(Hold.TURN)
 
-    def _next(self) -> None:
+    def _await_request(self) -> None:
         if len(self._unread) <= _MAX_AHEAD:
-            self._reading("ahead", is_held=False)
-        self._timer.rest(self._service.sweep.time())
+            self._let_go(Hold.AHEAD)
+        self._timer.await_request(self._context.watchdog.time())
         if self._unread:
-            self._turn.wait()  # no browser sends requests ahead
+            self._request_turn.wait()  # no browser sends requests ahead
 
     def _go_on(self) -> None:
         self._advance()
-        if not self._turn.is_awaited:
-            self._reading("turn", is_held=False)
+        if not self._request_turn.is_awaited:
+            self._let_go(Hold.TURN)
 
     def _answer_goes_on(self) -> None:
         if self._exchange is not None:
             self._exchange.go_on()
 
     def _leave(self) -> Exchange | None:
-        """The exchange under way, if there is one, is over."""
+        """Part from the exchange under way; return it, if there was one."""
         exchange, self._exchange = self._exchange, None
-        self._turn.leave()
+        self._request_turn.leave()
         if exchange is not None:
             if isinstance(self._route, ToNotebook):
                 self._route.on_close.discard(self._cut)
-            self._answers_turn.leave()
-            self._reading("exchange", is_held=False)
+            self._answer_turn.leave()
+            self._let_go(Hold.EXCHANGE)
         return exchange
 
     def _cut(self) -> None:
-        """The notebook is no longer this visitor's: what is under way ends too."""
+        """End what is under way: the notebook is no longer this visitor's."""
         exchange = self._exchange
         if exchange is None:
             return
         exchange.visitor_lost()
         if exchange.has_begun:
-            self._leave()
             self.break_off()
         else:
-            self.exchange_failed(BackendError("the notebook is closed to this visitor"))
+            self.exchange_failed(Fault.NO_ANSWER, "the notebook is closed to this visitor")
 
-    def _end_body(self, status: int, text: str) -> None:
+    def _end_body(self, fault: Fault) -> None:
         """End a request whose body is not one that is waited for any longer."""
-        exchange, self._own_body = self._leave(), None
+        exchange, self._body = self._leave(), None
         if exchange is not None:
             exchange.visitor_lost()
         if exchange is not None and exchange.has_begun:
             self.break_off()
         else:
-            self._refuse(status, text)
+            self._refuse(fault)
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, fault: Fault) -> None:
         """Answer what is no request, and close: what follows on this connection cannot be told apart any more."""
         self._unread = b""
-        self._part(refusal(status, text))
+        self._linger(refusal(fault))
 
-    def _part(self, last: bytes) -> None:
-        self._to(Phase.PARTING)
-        self._service.sweep.discard(self)
-        Linger(self._transport, last, self._service.sweep, self._service.timeouts.parting, self.connection_lost)
+    def _linger(self, last_words: bytes) -> None:
+        self._move(Phase.LINGER)
+        context = self._context
+        context.watchdog.discard(self)
+        Linger(self._transport, last_words, context.watchdog, context.timeouts.linger, self.connection_lost)
 
-    def _reading(self, why: str, *, is_held: bool) -> None:
-        """Read on when nobody has a reason to wait."""
-        (self._holds.add if is_held else self._holds.discard)(why)
-        if self._phase in (Phase.PARTING, Phase.CLOSED) or self._transport.is_closing():
-            return
-        if self._holds:
+    def _hold(self, why: Hold) -> None:
+        """Do not read from the visitor now."""
+        self._holds.add(why)
+        if self._may_pace:
             self._transport.pause_reading()
-        else:
+
+    def _let_go(self, why: Hold) -> None:
+        """Read on when there is no other reason to wait."""
+        if not self._holds:  # nearly always
+            return
+        self._holds.discard(why)
+        if not self._holds and self._may_pace:
             self._transport.resume_reading()
+
+    @property
+    def _may_pace(self) -> bool:
+        return self.phase not in (Phase.LINGER, Phase.CLOSED) and not self._transport.is_closing()

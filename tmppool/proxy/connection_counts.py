@@ -1,4 +1,4 @@
-"""Who is connected, counted by address, and how many are too many. Pure."""
+"""The connections that are open, counted by address, and how many are too many. Pure."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -7,16 +7,18 @@ from enum import Enum
 from tmppool.proxy.forwarded import Network, is_trusted
 
 
-class Entry(Enum):
+class Acceptance(Enum):
+    """The result of counting a connection; the value is for the log."""
+
     ADMITTED = "admitted"
-    TOO_MANY_FROM_THERE = "too many connections from one address"
-    FULL = "too many connections"
+    TOO_MANY_FROM_ADDRESS = "too many connections from one address"
+    TOO_MANY = "too many connections"
 
 
 class ConnectionCounts:
     """``limit`` connections in all and ``per_address`` from one address, 0 for any number.
 
-    An IPv6 visitor has a /64 for himself (RFC 6177), which counts as one address. Behind a trusted proxy stand many
+    An IPv6 visitor has a /64 for themselves (RFC 6177), which counts as one address. Behind a trusted proxy stand many
     visitors, so only ``limit`` holds for its address.
     """
 
@@ -27,17 +29,17 @@ class ConnectionCounts:
         self._counts: dict[str, int] = {}
         self.size = 0
 
-    def enter(self, address: str) -> Entry:
+    def enter(self, address: str) -> Acceptance:
         """Count one connection from ``address``, as text; one that is not admitted is not counted."""
         if self._limit and self.size >= self._limit:
-            return Entry.FULL
+            return Acceptance.TOO_MANY
         source = _source(address)
         count = self._counts.get(source, 0)
         if 0 < self._per_address <= count and not is_trusted(address, self._trusted):
-            return Entry.TOO_MANY_FROM_THERE
+            return Acceptance.TOO_MANY_FROM_ADDRESS
         self._counts[source] = count + 1
         self.size += 1
-        return Entry.ADMITTED
+        return Acceptance.ADMITTED
 
     def leave(self, address: str) -> None:
         """Forget one connection that was admitted."""

@@ -27,7 +27,7 @@ _EACH = 100  # bytes that are counted for a pair beside its own
 
 
 class Jar:
-    """What one notebook has set, so that it is sent nothing else; the oldest is forgotten first."""
+    """The cookies that one notebook has set, so that it is sent no others; the oldest is forgotten first."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, None] = OrderedDict()
@@ -46,7 +46,7 @@ class Jar:
             self._size -= len(oldest) + _EACH
 
     def of(self, values: Iterable[bytes]) -> bytes:
-        """Return what of the values of Cookie fields the notebook has set, as one value."""
+        """Return the pairs in these values of Cookie fields that the notebook has set, as one value."""
         if not self._known:
             return b""
         known = self._known

@@ -1,4 +1,4 @@
-"""Turns for those who send in small chunks, or requests ahead: what that costs is bounded, for all of them together.
+"""Turns for senders of small chunks, or of requests ahead: the cost of these is bounded, for all of them together.
 
 Nobody is refused for it, nor slowed as long as their rate is one that a stream of events has. Who goes beyond that is
 not read meanwhile, so their own system holds what they send (back-pressure), and waits in one queue with the others.
@@ -21,7 +21,7 @@ class Turn(Allowance):
 
     __slots__ = ("_go_on", "_turns", "is_awaited")
 
-    def __init__(self, turns: "Turns", go_on: Callable[[], None]) -> None:
+    def __init__(self, turns: "TurnQueue", go_on: Callable[[], None]) -> None:
         super().__init__(BURST)
         self._turns = turns
         self._go_on = go_on
@@ -38,18 +38,19 @@ class Turn(Allowance):
             self.is_awaited = False
             self._turns.queue.pop(self, None)
 
-    def look(self) -> None:
-        """Give back what one second earns."""
-        self.left = min(BURST, self.left + _PER_SECOND)
+    def replenish(self) -> None:
+        """Give back what one second earns; called once a second."""
+        self.remaining = min(BURST, self.remaining + _PER_SECOND)
 
-    def come(self, size: int) -> None:
+    def take(self, size: int) -> None:
+        """Go on with at least ``size`` small chunks."""
         self.is_awaited = False
-        self.left = max(self.left, size)
+        self.remaining = max(self.remaining, size)
         self._go_on()
 
 
-class Turns:
-    """The queue of one listener. ``queue`` holds who waits, the longest first."""
+class TurnQueue:
+    """The turns of one listener. ``queue`` holds those who wait, the longest first."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -74,4 +75,4 @@ class Turns:
             turn, _ = self.queue.popitem(last=False)
             if self.queue:
                 self._timer = self._loop.call_later(_PAUSE, self._next)
-            turn.come(_SLICE)
+            turn.take(_SLICE)

@@ -1,4 +1,4 @@
-"""Who a request comes from, when proxies in front may or may not be believed. Pure."""
+"""The client of a request, when proxies in front may or may not be believed. Pure."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ class Client:
 
 
 def networks(words: Sequence[str]) -> tuple[Network, ...]:
+    """Return the networks that CIDR ``words`` name, as ``10.0.0.0/8``. Raises ValueError."""
     return tuple(ipaddress.ip_network(word, strict=False) for word in words)
 
 
@@ -40,18 +41,19 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
         address = hop
         if not is_trusted(hop, trusted):
             break
-    said = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
-    return Client(address, said if said in ("http", "https") else scheme, headers.get("X-Forwarded-Host", host))
+    forwarded_scheme = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
+    known_scheme = forwarded_scheme if forwarded_scheme in ("http", "https") else scheme
+    return Client(address, known_scheme, headers.get("X-Forwarded-Host", host))
 
 
 def is_loopback(name: str) -> bool:
-    """Whether only this machine is reached by that address or name."""
+    """Return True if only this machine is reached by that address or name."""
     address = parse(name)
     return name.lower() == "localhost" if address is None else address.is_loopback
 
 
 def parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address, one that IPv6 wraps as IPv4 (RFC 4291 section 2.5.5.2); None for anything else."""
+    """Return the IP address, as IPv4 where IPv6 wraps it (RFC 4291 section 2.5.5.2); None for anything else."""
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

@@ -20,7 +20,7 @@ class FrameWatch:
 
     @property
     def is_flood(self) -> bool:
-        """Whether this stream is read no more."""
+        """True once this stream is read no more."""
         return self._left < 0
 
     def look(self) -> None:
@@ -29,7 +29,7 @@ class FrameWatch:
             self._left = _MOST_FRAMES
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes of the stream; returns whether a data frame begins in them, or they are a flood's."""
+        """Take the next bytes of the stream; return True if a data frame begins in them, or they are a flood's."""
         size = len(data)
         # Exactly one masked frame of a 7- or 16-bit length, as nearly all that a page sends, is read in one go: the
         # payload of the one has 6 bytes before it, with the mask's 128 in its length, that of the other has 8.

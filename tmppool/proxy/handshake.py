@@ -14,7 +14,7 @@ _CHOICES = (b"sec-websocket-protocol", b"sec-websocket-extensions")
 
 
 def is_handshake(fields: Fields) -> bool:
-    """Whether these fields ask for or accept a WebSocket; other upgrades are ignored (RFC 9110 section 7.8)."""
+    """Return True if these fields ask for or accept a WebSocket; other upgrades are ignored (RFC 9110 section 7.8)."""
     return (
         b"upgrade" in fields.first
         and fields.first[b"upgrade"].lower() == b"websocket"
@@ -23,7 +23,7 @@ def is_handshake(fields: Fields) -> bool:
 
 
 def check(request: Request) -> None:
-    """Raise BadMessageError when the visitor's half is wrong."""
+    """Check the visitor's half (RFC 6455 section 4.2.1). Raises BadMessageError."""
     first = request.fields.first
     if request.method != b"GET" or request.minor != 1 or request.length:
         raise BadMessageError("a WebSocket begins with a GET of HTTP/1.1")
@@ -38,7 +38,7 @@ def check(request: Request) -> None:
 
 
 def is_accepted(request: Request, response: Response) -> bool:
-    """Whether the notebook's 101 answers this request: right upgrade, right digest, choices from what was offered."""
+    """Return True if the notebook's 101 fits this request: its upgrade, its digest, and choices that were offered."""
     key = request.fields.first.get(b"sec-websocket-key", b"")
     digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     return (
@@ -50,7 +50,7 @@ def is_accepted(request: Request, response: Response) -> bool:
 
 
 def _names(fields: Fields, field: bytes) -> set[bytes]:
-    """Return what a list names, without parameters: a quoted one is a token too, so no comma is in it (section 9.1)."""
+    """Return a list's names, without parameters: a quoted one is a token too, so it holds no comma (section 9.1)."""
     lines = (line.partition(b":")[2] for key, line in fields.lines if key == field)
     return {part.partition(b";")[0].strip().lower() for line in lines for part in line.split(b",")}
 

@@ -1,4 +1,4 @@
-"""Which header fields pass, as data and pure functions on raw lines.
+"""The header fields that pass in each direction: tables, and pure functions on raw lines.
 
 Ours are added after the removal of what ``Connection`` names, so a visitor cannot have them removed (RFC 9110
 section 7.6.1; GHSA-62c8-mh53-4cqv shows what happens otherwise).
@@ -9,6 +9,7 @@ import secrets
 
 from tmppool.proxy import cookies
 from tmppool.proxy.cookies import Jar
+from tmppool.proxy.faults import Fault
 from tmppool.proxy.forwarded import Client
 from tmppool.proxy.wire import BadMessageError, Fields
 
@@ -24,7 +25,7 @@ IDENTITY = frozenset({
     b"x-original-url", b"x-rewrite-url", b"x-http-method", b"x-http-method-override", b"x-method-override",
     b"remote-user", b"x-remote-user", b"authorization", b"expect", b"cookie",
 })  # fmt: skip
-"""What a visitor may not say for himself: removed, and said by the proxy where a notebook needs it."""
+"""Fields that a visitor may not set: removed, and set by the proxy where a notebook needs them."""
 
 UNTRUSTED = frozenset({
     b"clear-site-data", b"strict-transport-security", b"public-key-pins", b"public-key-pins-report-only", b"alt-svc",
@@ -34,7 +35,7 @@ UNTRUSTED = frozenset({
     b"secure-session-registration", b"x-sendfile", b"x-lighttpd-send-file", b"x-reproxy-url", b"surrogate-control",
     b"referrer-policy", b"x-content-type-options",
 })  # fmt: skip
-"""What a notebook may not say to a browser, or to a proxy in front of this one: each would reach beyond its pages."""
+"""Fields of a notebook's that would reach a browser, or a proxy in front, beyond the notebook's own pages: removed."""
 
 _IDENTITY_PREFIX = b"x-forwarded-"
 _UNTRUSTED_PREFIXES = (b"access-control-", b"x-accel-", b"x-litespeed-")
@@ -44,7 +45,7 @@ PAGE_POLICY = (
     b"Referrer-Policy: same-origin",
     b"X-Content-Type-Options: nosniff",
 )
-"""Said of everything that comes from a notebook.
+"""The lines added to everything that comes from a notebook.
 
 A policy more can only forbid more (CSP Level 3 section 8.1), so a notebook's own is not read but joined; its pages
 frame each other, hence 'self'. Paths hold keys, hence no referrer to other sites; under ``no-referrer`` browsers
@@ -63,7 +64,7 @@ _NOT_TO_VISITOR = HOP_BY_HOP | UNTRUSTED
 
 
 def identity(client: Client, token: str) -> bytes:
-    """Return the lines that the proxy says of a visitor to a notebook."""
+    """Return the header lines, each with CRLF, by which the proxy tells a notebook about its visitor."""
     address, scheme = client.address.encode(), client.scheme.encode()
     return (
         b"Authorization: token %b\r\nX-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Scheme: %b\r\n"
@@ -74,7 +75,7 @@ def identity(client: Client, token: str) -> bytes:
 def refuse_loop(fields: Fields) -> None:
     """Raise BadMessageError for a request that went through this service before: it would go round for ever."""
     if b"via" in fields.first and any(name == b"via" and _PSEUDONYM in line for name, line in fields.lines):
-        raise BadMessageError("a loop", 508)
+        raise BadMessageError("a loop", Fault.LOOP)
 
 
 def refuse_worker(fields: Fields) -> None:
@@ -83,11 +84,11 @@ def refuse_worker(fields: Fields) -> None:
     Asked of every request that is for no notebook: a page inside one could put our own pages under a worker's rule.
     """
     if b"service-worker" in fields.first:
-        raise BadMessageError("no script here is a service worker", 403)
+        raise BadMessageError("no script here is a service worker", Fault.SERVICE_WORKER)
 
 
-def to_notebook(fields: Fields, said: bytes, jar: Jar) -> bytes:
-    """Return the lines to send upstream for a visitor's fields; ``said`` is what ``identity`` returned.
+def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar) -> bytes:
+    """Return the lines to send upstream for a visitor's fields; ``identity_lines`` come from ``identity``.
 
     Of the cookies only those that the notebook has set are sent: ``jar`` knows which.
     """
@@ -103,7 +104,7 @@ def to_notebook(fields: Fields, said: bytes, jar: Jar) -> bytes:
         known = jar.of(line[7:] for name, line in fields.lines if name == b"cookie")  # behind "Cookie:"
         if known:
             passed.append(b"Cookie: " + known)
-    return b"\r\n".join([*passed, said])
+    return b"\r\n".join([*passed, identity_lines])
 
 
 def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
@@ -116,8 +117,8 @@ def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
         if name not in dropped and not name.startswith(_UNTRUSTED_PREFIXES)
     ]
     if b"set-cookie" in fields.first:
-        said = [line.partition(b":")[2] for name, line in fields.lines if name == b"set-cookie"]
-        for cookie in said[:_MAX_COOKIES]:
+        values = [line.partition(b":")[2] for name, line in fields.lines if name == b"set-cookie"]
+        for cookie in values[:_MAX_COOKIES]:
             confined = cookies.confine(cookie, base)
             if confined is not None:
                 jar.note(confined)

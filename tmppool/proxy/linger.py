@@ -1,61 +1,52 @@
 """The end of a connection whose visitor may still be sending.
 
 To close while something is unread resets the connection, and a reset may take the last answer away before it is
-read (RFC 9112 section 9.6): the last word is said, then what comes is dropped until the visitor closes too.
+read (RFC 9112 section 9.6). So the last words are sent, and whatever still comes is dropped until the visitor closes.
 """
 
 import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from http import HTTPStatus
 
-from tmppool.proxy import wire
-from tmppool.proxy.sweep import Sweep
+from tmppool.proxy.watchdog import Watchdog
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End with a reset, which nobody takes for the end of what came before."""
-    linger = struct.pack("ii", 1, 0)
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    """End with a reset (SO_LINGER of zero, socket(7)), which nobody takes for the end of a body."""
+    option = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
     transport.abort()
 
 
-def refusal(status: int, text: str, more: bytes = b"") -> bytes:
-    """Return a whole answer that ends the connection; ``more`` are further lines of its head."""
-    body = f"{text}\n".encode()
-    return (
-        b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
-        b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b%b\r\nConnection: close\r\n\r\n%b"
-        % (status, HTTPStatus(status).phrase.encode(), len(body), more, wire.date_line(), body)
-    )
-
-
 class Linger(asyncio.Protocol):
-    """Says ``last`` and waits ``deadline`` seconds for the other end to close; ``lost`` hears when it is over."""
+    """Writes ``last_words`` and waits ``deadline`` seconds for the other end to close; then calls ``on_lost``."""
 
     def __init__(
         self,
         transport: asyncio.Transport,
-        last: bytes,
-        sweep: Sweep,
+        last_words: bytes,
+        watchdog: Watchdog,
         deadline: float,
-        lost: Callable[[Exception | None], None],
+        on_lost: Callable[[Exception | None], None],
     ) -> None:
         self._transport = transport
-        self._until = sweep.time() + deadline
-        self._sweep = sweep
-        self._lost = lost
-        sweep.add(self)
+        self._until = watchdog.time() + deadline
+        self._watchdog = watchdog
+        self._on_lost = on_lost
+        watchdog.add(self)
         transport.set_protocol(self)
-        transport.write(last)
+        transport.write(last_words)
         transport.write_eof()
         transport.resume_reading()
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         if now > self._until:
             self._transport.abort()
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
-        self._sweep.discard(self)
-        self._lost(error)
+        self._watchdog.discard(self)
+        self._on_lost(error)

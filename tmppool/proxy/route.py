@@ -1,4 +1,4 @@
-"""Where a request goes, decided before a byte of it is sent on: to a notebook, or to the service's own pages."""
+"""The route of a request, decided before a byte of it is sent on: to a notebook, or to the service's own pages."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tmppool.proxy.wire import Fields, Request, Response
 
 @dataclass(frozen=True, slots=True)
 class ToApplication:
-    """The service answers by itself. ``extra`` is what ``request.get_extra_info`` knows in its handlers."""
+    """The service's application answers. ``extra`` is what ``request.get_extra_info`` knows in its handlers."""
 
     extra: Mapping[str, object] = field(default_factory=dict)
 
@@ -37,9 +37,9 @@ class ToNotebook:
     unreachable: ToApplication = field(default_factory=ToApplication)
 
     def take(self, *, may_repeat: bool) -> UpstreamConnection | None:
-        """Return a connection that waits for use, if there is one.
+        """Return an idle connection for a request that may be repeated, or None.
 
-        It may be closed under a request, which must then be sent again.
+        It may be closed under a request, which must then be sent again (RFC 9110 section 9.2.2).
         """
         return self.upstream.take() if may_repeat else None
 
@@ -51,13 +51,13 @@ class ToNotebook:
         """Return the lines to send to the notebook for a visitor's fields."""
         return headers.to_notebook(fields, self.identity, self.jar)
 
-    def answer_lines(self, fields: Fields) -> list[bytes]:
-        """Return the lines to send to the visitor for a notebook's fields."""
-        return [*headers.to_visitor(fields, self.base_path, self.jar), *headers.PAGE_POLICY]
+    def answer_lines(self, answer: Response) -> list[bytes]:
+        """Return the lines, without CRLF, to send to the visitor for a notebook's answer."""
+        return [*headers.to_visitor(answer.fields, self.base_path, self.jar), *headers.PAGE_POLICY]
 
-    def switching_lines(self, fields: Fields) -> list[bytes]:
+    def switching_lines(self, answer: Response) -> list[bytes]:
         """Return the same for the head that switches to the WebSocket protocol."""
-        return headers.to_visitor(fields, self.base_path, self.jar)
+        return headers.to_visitor(answer.fields, self.base_path, self.jar)
 
     def notice_for(self, answer: Response) -> bytes | None:
         """Return the notice for an answer that is a page which it goes into."""
@@ -73,4 +73,4 @@ class ToNotebook:
 Route = ToNotebook | ToApplication
 
 Decide = Callable[[Request, str], Route]
-"""Says where a request of this peer goes. Raises BadMessageError."""
+"""Return where a request goes; the second argument is the address that it came from. Raises BadMessageError."""

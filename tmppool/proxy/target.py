@@ -1,4 +1,4 @@
-"""What a request asks for, in one spelling only: its target and its Host (RFC 9112 section 3.2). Pure.
+"""The target of a request, in one spelling only, and its Host (RFC 9112 section 3.2). Pure.
 
 Whoever decodes, normalises or splits a path decides otherwise than whoever does not. So a path in which that makes a
 difference is refused, and every other one is passed on byte for byte: ``%2F`` inside a file's name is one of those.
@@ -22,7 +22,7 @@ _TWO_WAYS = re.compile(
 
 
 def is_host(value: bytes) -> bool:
-    """Whether this is a name or an address, with or without a port, and nothing else (RFC 9110 section 7.2)."""
+    """Return True if this is a name or an address, with or without a port, and nothing else (RFC 9110 section 7.2)."""
     return _HOST.fullmatch(value) is not None
 
 

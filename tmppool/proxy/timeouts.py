@@ -1,11 +1,11 @@
-"""How long a visitor or a notebook may take."""
+"""The time that a visitor or a notebook may take."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds, and ``body_rate`` in bytes a second. Each holds to within ``look``, the time between two looks.
+    """Seconds, and ``body_rate`` in bytes a second. Each holds to within ``check_interval``.
 
     head            of a request, from the connection or its first byte to its last (CIS nginx benchmark 5.2.1)
     idle            between two requests: longer than the 60 for which proxies in front keep a connection (nginx's
@@ -14,11 +14,11 @@ class Timeouts:
     body_start      in which a request's body may come at any rate; afterwards ``body_rate`` is the least (Apache's
                     mod_reqtimeout has 20 and 500; what a notebook's page sends lies ready in its memory)
     body_pause      that a body which came fast before may stand still: a phone that changes its network
-    unread          in which a visitor takes nothing of what waits for him (nginx ``send_timeout``)
+    unread          in which a visitor takes nothing of what waits for them (nginx ``send_timeout``)
     unread_tunnel   the same of a WebSocket: a page that does not read cannot answer Jupyter Server's ping either,
                     which ends a WebSocket after 90 (``ws_ping_timeout``); one on which nothing waits is never ended
     answer_head     of a notebook's answer, from its first byte to its last; to begin it may take for ever
-    parting         for what is still on its way after the last word (nginx ``lingering_timeout``)
+    linger          for what is still on its way after the last words (nginx ``lingering_timeout``)
     """
 
     head: float = 10.0
@@ -29,5 +29,5 @@ class Timeouts:
     unread: float = 60.0
     unread_tunnel: float = 90.0
     answer_head: float = 30.0
-    parting: float = 5.0
-    look: float = 1.0
+    linger: float = 5.0
+    check_interval: float = 1.0

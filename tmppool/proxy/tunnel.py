@@ -1,7 +1,7 @@
-"""Two connections made one: bytes go through unread, except the frame headers that tell an interaction.
+"""Two connections joined into one: bytes pass unread, except for the frame headers that tell an interaction.
 
-Whatever extension, fragment or size the two ends agreed on passes; the protocols of both transports are exchanged
-for these, so nothing else stands in the way of a byte (asyncio, Transports and Protocols).
+Whatever extension, fragment or size the two ends agreed on passes. The protocols here replace those of both
+transports, so nothing else stands in the way of a byte (asyncio, Transports and Protocols).
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from typing import cast
 
 from tmppool.proxy.frame_watch import FrameWatch
 from tmppool.proxy.route import ToNotebook
-from tmppool.proxy.sweep import OtherEnd, Sweep
 from tmppool.proxy.upstream import HIGH_WATER, UpstreamConnection
+from tmppool.proxy.watchdog import ReaderWatch, Watchdog
 
 _TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
 _LAST_WORDS = 10.0  # seconds in which one end may still speak after the other has ended
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """An end that takes nothing of what waits for it for ``deadline`` seconds is lost."""
+class UnreadLimit:
+    """An end that takes nothing of what waits for it for ``deadline`` seconds is ended by ``watchdog``."""
 
-    sweep: Sweep
+    watchdog: Watchdog
     deadline: float
 
 
@@ -31,11 +31,11 @@ class _End(asyncio.Protocol):
     """One end: what arrives at ``own`` is written to ``other``, and read no faster than that can be sent on."""
 
     def __init__(
-        self, own: asyncio.Transport, other: asyncio.Transport, lost: Callable[[Exception | None], None]
+        self, own: asyncio.Transport, other: asyncio.Transport, on_lost: Callable[[Exception | None], None]
     ) -> None:
         self._own = own
         self._other = other
-        self._lost = lost
+        self._on_lost = on_lost
         self._closing: asyncio.TimerHandle | None = None
         # No frame of Python stands between the transports: what one reads the other writes.
         self.data_received = other.write  # type: ignore[method-assign]
@@ -50,7 +50,7 @@ class _End(asyncio.Protocol):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more comes from here."""
+        """True when nothing more comes from here."""
         return self._closing is not None
 
     def eof_received(self) -> bool:
@@ -68,20 +68,20 @@ class _End(asyncio.Protocol):
         if error is not None and not self.has_ended and not self._other.is_closing():
             self._other.write(_unread(self._own))
         self._other.close()
-        self._lost(error)
+        self._on_lost(error)
 
 
 class _WatchedEnd(_End):
-    """The visitor's end where a data frame is an interaction."""
+    """The visitor's end, where a data frame is an interaction."""
 
     def __init__(
         self,
         own: asyncio.Transport,
         other: asyncio.Transport,
-        lost: Callable[[Exception | None], None],
+        on_lost: Callable[[Exception | None], None],
         touch: Callable[[], None],
     ) -> None:
-        super().__init__(own, other, lost)
+        super().__init__(own, other, on_lost)
         self._touch = touch
         self._touched_lately = False
         self._frames = FrameWatch()
@@ -89,9 +89,12 @@ class _WatchedEnd(_End):
         self._write = other.write
         self.data_received = self._watch  # type: ignore[method-assign]
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         del now
         self._frames.look()
+
+    def abort(self) -> None:
+        """Do nothing: the watch on its reader ends this connection."""
 
     def _watch(self, data: bytes) -> None:
         self._write(data)
@@ -110,13 +113,13 @@ def join(
     first: bytes,
     early: bytes,
     route: ToNotebook,
-    watch: Watch,
-    lost: Callable[[Exception | None], None],
+    limit: UnreadLimit,
+    on_lost: Callable[[Exception | None], None],
 ) -> None:
-    """Send ``first`` to the visitor, ``early`` to the notebook, then tunnel. ``lost`` hears of the visitor's loss."""
+    """Send ``first`` to the visitor, ``early`` to the notebook, and join them. ``on_lost`` tells the visitor's loss."""
     notebook = connection.transport
     connection.leave()
-    to_visitor, to_notebook = OtherEnd(visitor, watch.deadline), OtherEnd(notebook, watch.deadline)
+    to_visitor, to_notebook = ReaderWatch(visitor, limit.deadline), ReaderWatch(notebook, limit.deadline)
 
     def close() -> None:
         visitor.close()
@@ -124,24 +127,24 @@ def join(
 
     def visitor_lost(error: Exception | None) -> None:
         route.on_close.discard(close)
-        watch.sweep.discard(to_visitor)
+        limit.watchdog.discard(to_visitor)
         if isinstance(end, _WatchedEnd):
-            watch.sweep.discard(end)
+            limit.watchdog.discard(end)
         if notebook.get_write_buffer_size():  # while there is a visitor, a notebook may take as long as it likes
-            watch.sweep.add(to_notebook)
-        lost(error)
+            limit.watchdog.add(to_notebook)
+        on_lost(error)
 
     if route.touch:
         watched = _WatchedEnd(visitor, notebook, visitor_lost, route.touch)
-        watch.sweep.add(watched)
+        limit.watchdog.add(watched)
         end: _End = watched
     else:
         end = _End(visitor, notebook, visitor_lost)
     route.on_close.add(close)
-    watch.sweep.add(to_visitor)
+    limit.watchdog.add(to_visitor)
     visitor.set_write_buffer_limits(high=HIGH_WATER)
     visitor.set_protocol(end)
-    notebook.set_protocol(_End(notebook, visitor, lambda _error: watch.sweep.discard(to_notebook)))
+    notebook.set_protocol(_End(notebook, visitor, lambda _error: limit.watchdog.discard(to_notebook)))
     visitor.write(first)
     visitor.resume_reading()
     if early:

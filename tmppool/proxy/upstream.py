@@ -19,7 +19,7 @@ HIGH_WATER = 64 * 1024  # bytes in one direction before its source is paused
 
 
 class Consumer(Protocol):
-    """Who uses a connection now, and hears what comes on it."""
+    """The user of a connection, who is told what comes on it."""
 
     def upstream_sent(self, data: bytes) -> None: ...
 
@@ -79,7 +79,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.resume_reading()
 
     def release(self, *, is_reusable: bool) -> None:
-        """The exchange is complete; ``is_reusable``: nothing is left on the connection."""
+        """Give the connection back after an exchange; ``is_reusable``: nothing of it is left on the wire."""
         if not is_reusable:
             self.drop()
             return
@@ -94,13 +94,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
 
     def leave(self) -> None:
-        """Hand the transport over to somebody else."""
+        """Give the transport up to somebody else, who sets its protocol."""
         self.consumer = None
         self._upstream.forget(self)
 
 
 class Upstream:
-    """The connections to one notebook."""
+    """The connections to one notebook, reached by ``dial``."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
@@ -109,7 +109,7 @@ class Upstream:
         self.is_closed = False
 
     def take(self) -> UpstreamConnection | None:
-        """Return a connection that waits for use, if there is one."""
+        """Return an idle connection, or None."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.transport.is_closing():
@@ -143,7 +143,7 @@ class Upstream:
             self._idle.remove(connection)
 
     def close(self) -> None:
-        """Close all connections, also those in use: who uses one hears that it is lost."""
+        """Close all connections; the consumer of one in use is told that it is lost."""
         self.is_closed = True
         for connection in list(self._open):
             connection.transport.abort()

@@ -1,4 +1,4 @@
-"""HTTP/1 on the wire, read strictly: what could be understood in two ways is refused, not guessed. Pure.
+"""HTTP/1 heads on the wire, parsed strictly: a head that could be understood in two ways is refused. Pure.
 
 A head is accepted by one grammar (RFC 9112 sections 2 to 6, RFC 9110 section 5).
 """
@@ -11,6 +11,7 @@ from email.utils import formatdate
 from multidict import CIMultiDict
 
 from tmppool.proxy import target as targets
+from tmppool.proxy.faults import Fault
 
 MAX_REQUEST_HEAD = 16 * 1024  # bytes, as Node and HAProxy
 MAX_RESPONSE_HEAD = 64 * 1024  # bytes
@@ -24,17 +25,16 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"sec-websocket-key", b"sec-websocket-version",
          b"sec-websocket-accept", b"authorization", b"origin", b"expect")  # fmt: skip
 
-TOO_LARGE = 413
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
 
 class BadMessageError(Exception):
-    """What came is not one unambiguous message; ``status`` is the answer to a visitor who sent it."""
+    """A message is not valid, or not unambiguous; ``fault`` says which kind of refusal its sender gets."""
 
-    def __init__(self, why: str, status: int = 400) -> None:
+    def __init__(self, why: str, fault: Fault = Fault.MALFORMED_HEAD) -> None:
         super().__init__(why)
-        self.status = status
+        self.fault = fault
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Fields:
         return found
 
     def has_token(self, name: bytes, token: bytes) -> bool:
-        """Whether a comma list holds ``token``, in any case."""
+        """Return True if the comma-separated field ``name`` holds ``token`` (lower case), in any case."""
         return any(
             token in [part.strip().lower() for part in line.partition(b":")[2].split(b",")]
             for key, line in self.lines
@@ -63,7 +63,7 @@ class Fields:
 
 @dataclass(slots=True)
 class Request:
-    """``length``: bytes of the body, CHUNKED, or 0. ``keeps_alive``: what the visitor would like.
+    """A parsed request head. ``length``: bytes of the body, CHUNKED, or 0. ``keeps_alive``: the visitor asked for it.
 
     ``target`` is path and query, or ``*``; ``head`` all of it as it came, but for a target in absolute form.
     """
@@ -79,7 +79,10 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """``length``: bytes of the body as framed, CHUNKED or UNTIL_CLOSE; a response to HEAD has none all the same."""
+    """A parsed response head. ``length``: bytes of the body as framed, CHUNKED or UNTIL_CLOSE.
+
+    The response to HEAD has no body whatever its length says (RFC 9112 section 6.3).
+    """
 
     status: int
     reason: bytes
@@ -89,17 +92,17 @@ class Response:
 
 
 def parse_request(head: bytes) -> Request:
-    """Read a whole head, its empty line included. Raises BadMessageError."""
+    """Parse a whole request head, its empty line included (RFC 9112 section 3). Raises BadMessageError."""
     found = _REQUEST.fullmatch(head)
     if found is None:
         raise BadMessageError("not a request head")
     method, target, minor, block = found.groups()
     if len(target) > targets.MAX_TARGET:
-        raise BadMessageError("target too long", 414)
+        raise BadMessageError("target too long", Fault.TARGET_TOO_LONG)
     fields = _parse_fields(block)
     first = fields.first
     if len(head) > MAX_REQUEST_HEAD and len(head) - _size_of_cookies(fields) > MAX_REQUEST_HEAD:
-        raise BadMessageError("head too long", 431)
+        raise BadMessageError("head too long", Fault.HEAD_TOO_LONG)
     host = first.get(b"host")
     if not targets.is_host(host or b"") and (minor, host) != (b"0", None):
         raise BadMessageError("no Host, or one that is none")
@@ -107,7 +110,7 @@ def parse_request(head: bytes) -> Request:
     if asked is None or method == b"CONNECT":
         raise BadMessageError("not a path of this host")
     if b"expect" in first and first[b"expect"].lower() != b"100-continue":
-        raise BadMessageError("unknown expectation", 417)
+        raise BadMessageError("unknown expectation", Fault.UNKNOWN_EXPECTATION)
     length = _length(fields, minor, 0)
     if asked != target:
         head = b"%b %b%b" % (method, asked, head[found.end(2) :])
@@ -115,12 +118,12 @@ def parse_request(head: bytes) -> Request:
 
 
 def _size_of_cookies(fields: Fields) -> int:
-    """Cookies do not count: any page of a domain can set them, and ``heads`` has left the service's own alone."""
+    """Return the bytes of Cookie fields. They count for no limit: any page of the domain can set them."""
     return sum(len(line) for name, line in fields.lines if name == b"cookie")
 
 
 def parse_response(head: bytes) -> Response:
-    """Read a whole head, its empty line included. Raises BadMessageError."""
+    """Parse a whole response head, its empty line included (RFC 9112 section 4). Raises BadMessageError."""
     found = _RESPONSE.fullmatch(head)
     if found is None:
         raise BadMessageError("not a response head")
@@ -136,7 +139,7 @@ def parse_response(head: bytes) -> Response:
 def _parse_fields(block: bytes) -> Fields:
     found = block.split(b"\r\n")[:-1]
     if len(found) > MAX_FIELDS:
-        raise BadMessageError("too many fields", 431)
+        raise BadMessageError("too many fields", Fault.HEAD_TOO_LONG)
     lines: list[tuple[bytes, bytes]] = []
     first: dict[bytes, bytes] = {}
     for line in found:

@@ -12,13 +12,13 @@ from aiohttp import web
 from tmppool.proxy.accept import Acceptor, Gatekeeper
 from tmppool.proxy.application import Application
 from tmppool.proxy.connection import Connection
+from tmppool.proxy.connection_context import ConnectionContext
 from tmppool.proxy.connection_counts import ConnectionCounts
-from tmppool.proxy.fairness import Turns
+from tmppool.proxy.fairness import TurnQueue
 from tmppool.proxy.forwarded import Network
 from tmppool.proxy.route import Decide
-from tmppool.proxy.service import Service
-from tmppool.proxy.sweep import Sweep
 from tmppool.proxy.timeouts import Timeouts
+from tmppool.proxy.watchdog import Watchdog
 
 _BACKLOG = 1024  # connections
 _SHUTDOWN = 5.0  # seconds for requests under way when the service ends
@@ -87,15 +87,15 @@ async def serve(
 ) -> None:
     """Serve ``app``, and the notebooks to which ``decide`` sends a request, until ``stack`` is left."""
     loop = asyncio.get_running_loop()
-    sweep = Sweep(loop, terms.timeouts.look)
-    stack.callback(sweep.close)
-    turns = Turns(loop)
+    watchdog = Watchdog(loop, terms.timeouts.check_interval)
+    stack.callback(watchdog.close)
+    turns = TurnQueue(loop)
     stack.callback(turns.close)
     application = Application(app, _SHUTDOWN)
     await application.open()
     stack.push_async_callback(application.close)
-    service = Service(application, decide, sweep, turns, terms.timeouts, terms.upload_limit)
-    crowd = ConnectionCounts(room(), terms.connections_per_address, terms.trusted)
-    hall = Gatekeeper(crowd, sweep, terms.timeouts, lambda peer, left: Connection(service, peer, left))
-    listening = await loop.create_server(lambda: Acceptor(hall), sock=sock, backlog=_BACKLOG)
+    context = ConnectionContext(application, decide, watchdog, turns, terms.timeouts, terms.upload_limit)
+    counts = ConnectionCounts(room(), terms.connections_per_address, terms.trusted)
+    gate = Gatekeeper(counts, watchdog, terms.timeouts, lambda peer, on_lost: Connection(context, peer, on_lost))
+    listening = await loop.create_server(lambda: Acceptor(gate), sock=sock, backlog=_BACKLOG)
     stack.callback(listening.close)

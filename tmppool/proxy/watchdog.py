@@ -1,60 +1,61 @@
-"""One timer for everything that may take too long: a timer for each request would cost more than the request's head."""
+"""One timer for everything that may take too long: a timer for each request would cost more than its head does."""
 
 import asyncio
-import math
 import socket
 import sys
 from typing import Protocol
 
 
-class Looked(Protocol):
-    """What is looked at while it is open."""
+class Watched(Protocol):
+    """A connection, or one of its ends, that is checked while it is open."""
 
-    def look(self, now: float) -> object:
-        """End it when that is due; ``now`` is the sweep's time, infinite when everything is over."""
+    def check(self, now: float) -> object:
+        """End it when that is due; ``now`` is the watchdog's time in seconds."""
+
+    def abort(self) -> None:
+        """End it now: the service ends."""
 
 
-_MOST = 3  # pauses that may pass between two looks
+_MAX_INTERVALS = 3  # that may count between two checks
 
 
-class Sweep:
-    """Looks at all that was added, every ``pause`` seconds, by a clock that stands still while this process does.
+class Watchdog:
+    """Checks all that was added, every ``interval`` seconds, by a clock that stands still while this process does.
 
     While a machine is suspended, or has no time for us, nobody is heard: so nobody is late for that.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pause: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
         self._loop = loop
-        self._pause = pause
-        self._looked_at = loop.time()
+        self._interval = interval
+        self._checked_at = loop.time()
         self._missed = 0.0
-        self._open: set[Looked] = set()
+        self._open: set[Watched] = set()
         self.add = self._open.add
         self.discard = self._open.discard
-        self._timer = loop.call_later(pause, self._look)
+        self._timer = loop.call_later(interval, self._check)
 
     def time(self) -> float:
         """Return the seconds on this clock, which timeouts are counted by."""
-        return min(self._loop.time(), self._looked_at + _MOST * self._pause) - self._missed
+        return min(self._loop.time(), self._checked_at + _MAX_INTERVALS * self._interval) - self._missed
 
     def close(self) -> None:
+        """Abort all that is open."""
         self._timer.cancel()
-        self._look_at_all(math.inf)
-
-    def _look(self) -> None:
-        now = self.time()
-        self._looked_at = self._loop.time()
-        self._missed = self._looked_at - now
-        self._timer = self._loop.call_later(self._pause, self._look)
-        self._look_at_all(now)
-
-    def _look_at_all(self, now: float) -> None:
         for each in list(self._open):
-            each.look(now)
+            each.abort()
+
+    def _check(self) -> None:
+        now = self.time()
+        self._checked_at = self._loop.time()
+        self._missed = self._checked_at - now
+        self._timer = self._loop.call_later(self._interval, self._check)
+        for each in list(self._open):
+            each.check(now)
 
 
-class OtherEnd:
-    """Who is at the other end of a transport: he has ``deadline`` seconds for taking any of what waits for him."""
+class ReaderWatch:
+    """The reader at the other end of a transport, who has ``deadline`` seconds to take any of what waits for them."""
 
     def __init__(self, transport: asyncio.Transport, deadline: float) -> None:
         self._transport = transport
@@ -62,15 +63,15 @@ class OtherEnd:
         self._since: float | None = None
         self._taken = 0
 
-    def look(self, now: float) -> bool:
-        """Return whether something waits for him."""
+    def check(self, now: float) -> bool:
+        """Abort the transport when its reader is late; return True if something waits for them."""
         transport = self._transport
         waiting = transport.get_write_buffer_size()
         if not waiting and transport.is_reading():  # nearly always
             self._since = None
             return False
         state, taken = _tcp_info(transport)
-        if state == _CLOSED:  # nobody hears of a reset while he does not read
+        if state == _CLOSED:  # nobody hears of a reset while they do not read
             transport.abort()
         elif not waiting:
             self._since = None
@@ -79,6 +80,11 @@ class OtherEnd:
         elif now - self._since > self._deadline:
             transport.abort()
         return waiting > 0
+
+    def abort(self) -> None:
+        """End the connection, unless nothing waits for its reader."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
 
 
 _CLOSED = 7  # TCP_CLOSE of linux/net/tcp_states.h
@@ -89,7 +95,7 @@ def _tcp_info(transport: asyncio.Transport) -> tuple[int, int]:
     """Return the connection's state and the bytes that the other end has acknowledged, zeros where none are known.
 
     What waits in the kernel moves on only when a third of its buffer is free (sk_stream_write_space), which may take
-    a slow reader minutes; what his system has acknowledged is exact.
+    a slow reader minutes; what their system has acknowledged is exact.
     """
     if sys.platform != "linux":
         return 0, 0

@@ -1,4 +1,4 @@
-"""Heads while they arrive: found in pieces of any size, with work that grows as their bytes do. Pure.
+"""RequestHeadReader while they arrive: found in pieces of any size, with work that grows as their bytes do. Pure.
 
 A request's head that is too long because of its cookies is taken without those that are not the service's own: any
 page of a domain can fill the browser's jar, in Chromium with 180 cookies of 4 KiB, and its visitor cannot help it.
@@ -7,6 +7,7 @@ page of a domain can fill the browser's jar, in Chromium with 180 cookies of 4 K
 import re
 
 from tmppool.proxy import cookies
+from tmppool.proxy.faults import Fault
 from tmppool.proxy.wire import (
     MAX_FIELDS,
     MAX_REQUEST_HEAD,
@@ -27,23 +28,23 @@ _MARK = re.compile(rb"\r\n(?:\r\n|cookie:)", re.IGNORECASE)
 _BEFORE_MARK = len(b"\r\ncookie:") - 1  # bytes that may be the beginning of one
 
 
-class Heads:
-    """Takes one head after the other out of a stream."""
+class RequestHeadReader:
+    """Takes one request head after the other out of a stream."""
 
     def __init__(self) -> None:
         self._held = bytearray()
         self._empty_lines = 0
-        self._thinner: _Thinner | None = None
+        self._filter: _CookieFilter | None = None
 
     @property
     def has_begun(self) -> bool:
-        """Whether a part of a head is here."""
-        return bool(self._held) or self._thinner is not None
+        """True while a part of a head is here, and not all of it."""
+        return bool(self._held) or self._filter is not None
 
     def feed(self, data: bytes) -> tuple[bytes | None, bytes]:
-        """Take what came next; returns a head and what is behind it, or None and nothing. Raises BadMessageError."""
-        if self._thinner is not None:
-            return self._thin(data)
+        """Take what came next; return a head and what is behind it, or None and nothing. Raises BadMessageError."""
+        if self._filter is not None:
+            return self._filter_cookies(data)
         held = self._held
         if len(held) <= 1:  # the one is perhaps half an empty line
             data = self._without_empty_lines(bytes(held) + data if held else data)
@@ -63,8 +64,8 @@ class Heads:
         if len(held) <= MAX_REQUEST_HEAD:
             return None, b""
         whole = self._restart()
-        self._thinner = _Thinner()
-        return self._thin(whole)
+        self._filter = _CookieFilter()
+        return self._filter_cookies(whole)
 
     def _restart(self) -> bytes:
         whole, self._held, self._empty_lines = bytes(self._held), bytearray(), 0
@@ -79,35 +80,35 @@ class Heads:
                 raise BadMessageError("too many empty lines")
         return data[start:] if start else data
 
-    def _thin(self, data: bytes) -> tuple[bytes | None, bytes]:
-        assert self._thinner is not None
-        rest = self._thinner.feed(data)
+    def _filter_cookies(self, data: bytes) -> tuple[bytes | None, bytes]:
+        assert self._filter is not None
+        rest = self._filter.feed(data)
         if rest is None:
             return None, b""
-        head, self._thinner = bytes(self._thinner.kept), None
+        head, self._filter = bytes(self._filter.kept), None
         return head, rest
 
 
-class _Thinner:
-    """Keeps of one head what counts: ``kept``."""
+class _CookieFilter:
+    """Drops the cookies that are not the service's own from one head; the rest of it is ``kept``."""
 
     def __init__(self) -> None:
         self.kept = bytearray()
         self._size = 0
         self._ours = 0
         self._tail = b""
-        self._is_cookie = False
-        self._has_ours = False
+        self._in_cookie = False
+        self._field_has_ours = False
         self._cookies = 0
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take what came next; returns what is behind the head, None before its end. Raises BadMessageError."""
+        """Take what came next; return what is behind the head, None before its end. Raises BadMessageError."""
         data, at = self._tail + data, 0
         self._size -= len(self._tail)
         self._tail = b""
         rest: bytes | None = None
         while at < len(data) and rest is None:
-            if self._is_cookie:
+            if self._in_cookie:
                 at = self._read_cookie(data, at)
                 continue
             mark = _MARK.search(data, at)
@@ -126,7 +127,7 @@ class _Thinner:
         self._size += len(data) if rest is None else at
         if len(self.kept) - self._ours > MAX_REQUEST_HEAD or self._size > MAX_WITH_COOKIES:
             is_target = len(self.kept.partition(b"\r\n")[0]) > MAX_REQUEST_HEAD // 2
-            raise BadMessageError("head too long", 414 if is_target else 431)
+            raise BadMessageError("head too long", Fault.TARGET_TOO_LONG if is_target else Fault.HEAD_TOO_LONG)
         return rest
 
     def _keep(self, data: bytes, start: int, end: int) -> int:
@@ -134,17 +135,17 @@ class _Thinner:
         return end
 
     def _begin_cookie(self) -> None:
-        self._is_cookie, self._has_ours = True, False
+        self._in_cookie, self._field_has_ours = True, False
         self._cookies += 1
         if self._cookies > MAX_FIELDS:
-            raise BadMessageError("too many fields", 431)
+            raise BadMessageError("too many fields", Fault.HEAD_TOO_LONG)
 
     def _read_cookie(self, data: bytes, at: int) -> int:
-        """Read on in a field's value; returns where it ends, or the end of what is here: then ``_tail`` is its last."""
+        """Read on in a field's value; return where it ends, or the end of what is here: then ``_tail`` is its last."""
         end = data.find(b"\r\n", at)
         if end >= 0:
             self._take(data[at:end])
-            self._is_cookie = False
+            self._in_cookie = False
             return end
         last = max(at, data.rfind(b";", at))
         self._take(data[at:last])
@@ -156,21 +157,24 @@ class _Thinner:
         return len(data)
 
     def _take(self, pairs: bytes) -> None:
-        """Keep what is ours of whole pairs."""
+        """Keep the service's own of these whole pairs."""
         found = cookies.own(pairs)
         if found is None:
             raise BadMessageError("not a request head")
         for pair in found:
-            text = (b"; " if self._has_ours else b"\r\nCookie: ") + pair
+            text = (b"; " if self._field_has_ours else b"\r\nCookie: ") + pair
             if self._ours + len(text) > MAX_OWN_COOKIES:
                 return
             self.kept += text
             self._ours += len(text)
-            self._has_ours = True
+            self._field_has_ours = True
 
 
-class AnswerHead:
-    """Takes the head of an answer out of a stream, behind the interim ones; a switch of protocols is an answer."""
+class AnswerHeadReader:
+    """Takes the head of the final response out of a stream, and drops the interim (1xx) ones before it.
+
+    101 is final: it ends HTTP on the connection (RFC 9110 section 15.2.2).
+    """
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -178,11 +182,11 @@ class AnswerHead:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a part of it is here."""
+        """True while a part of it is here, and not all of it."""
         return bool(self._held)
 
     def feed(self, data: bytes) -> tuple[Response | None, bytes]:
-        """Take what came next; returns the answer and what is behind its head. Raises BadMessageError."""
+        """Take what came next; return the answer and what is behind its head. Raises BadMessageError."""
         new = 0
         if self._held:
             new = max(0, len(self._held) - len(_END) + 1)

@@ -1,4 +1,4 @@
-"""Heads while they arrive: wherever they are cut, the same; however they are cut, cheap."""
+"""RequestHeadReader while they arrive: wherever they are cut, the same; however they are cut, cheap."""
 
 import itertools
 import time
@@ -8,17 +8,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tmppool.proxy import heads
-from tmppool.proxy.heads import MAX_OWN_COOKIES, AnswerHead, Heads
+from tmppool.proxy import head_readers
+from tmppool.proxy.faults import Fault
+from tmppool.proxy.head_readers import MAX_OWN_COOKIES, AnswerHeadReader, RequestHeadReader
 from tmppool.proxy.wire import MAX_REQUEST_HEAD, BadMessageError, parse_request
 
 START = b"GET /x HTTP/1.1\r\nHost: h\r\n"
 BIG = b"; ".join(b"c%d=%b" % (number, b"x" * 900) for number in range(60))
 
 
-def taken(pieces: list[bytes]) -> list[bytes | int]:
-    """Return the heads in a stream, at last the status of a refusal, or what is left of the stream when it is long."""
-    reader, found = Heads(), []
+def taken(pieces: list[bytes]) -> list[bytes | Fault]:
+    """Return the heads in a stream, at last the fault of a refusal, or what is left of the stream when it is long."""
+    reader, found = RequestHeadReader(), []
     try:
         for piece in pieces:
             left = piece
@@ -27,7 +28,7 @@ def taken(pieces: list[bytes]) -> list[bytes | int]:
                 if head is not None:
                     found.append(head)
     except BadMessageError as error:
-        return [*found, error.status]
+        return [*found, error.fault]
     return found
 
 
@@ -43,7 +44,7 @@ def test_one_head_after_the_other() -> None:
 
 
 def test_it_is_known_whether_a_head_has_begun() -> None:
-    reader = Heads()
+    reader = RequestHeadReader()
     seen = []
     for piece in (b"\r\n", b"G", b"ET", START[3:], b"\r\n", START + b"Cookie: " + BIG, b"\r\n\r\n"):
         reader.feed(piece)
@@ -56,10 +57,10 @@ def test_it_is_known_whether_a_head_has_begun() -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 3, 1000])
 def test_a_few_empty_lines_before_a_head_are_none_of_it(step: int) -> None:
-    whole = b"\r\n" * heads.MAX_EMPTY_LINES + START + b"\r\n"
+    whole = b"\r\n" * head_readers.MAX_EMPTY_LINES + START + b"\r\n"
     assert taken([(whole * 3)[at : at + step] for at in range(0, 3 * len(whole), step)]) == [START + b"\r\n"] * 3
     more = b"\r\n" + whole
-    assert taken([more[at : at + step] for at in range(0, len(more), step)]) == [400]
+    assert taken([more[at : at + step] for at in range(0, len(more), step)]) == [Fault.MALFORMED_HEAD]
 
 
 def test_many_empty_lines_cost_nothing() -> None:
@@ -95,7 +96,7 @@ def test_a_head_that_only_its_cookies_make_too_long_is_taken_without_them(
     lines: list[bytes], kept: list[bytes]
 ) -> None:
     whole = thin(*lines) + b"behind"
-    reader = Heads()
+    reader = RequestHeadReader()
     head, behind = reader.feed(whole)
     assert (head, behind) == (thin(*kept), b"behind")
     parse_request(head)
@@ -104,26 +105,26 @@ def test_a_head_that_only_its_cookies_make_too_long_is_taken_without_them(
 
 
 @pytest.mark.parametrize(
-    ("head", "status"),
+    ("head", "fault"),
     [
-        (thin(b"A: " + b"x" * MAX_REQUEST_HEAD), 431),
-        (thin(b"A: " + b"x" * MAX_REQUEST_HEAD, b"Cookie: " + BIG), 431),
-        (thin(b"Cookie: " + BIG, b"A: " + b"x" * MAX_REQUEST_HEAD), 431),
-        (b"GET /" + b"x" * (MAX_REQUEST_HEAD + 10), 414),
-        (b"GET /?Cookie:" + b"x" * MAX_REQUEST_HEAD + b"\r\n\r\n", 414),
-        (thin(b"Cookie: " + b"a=b; " * 250_000), 431),
-        (thin(b"Cookie: " + b"x" * 1_100_000), 431),
-        (thin(*[b"Cookie: a=" + b"b" * 200] * 101), 431),
-        (thin(b"Cookie: " + BIG + b"\n"), 400),
-        (thin(b"Cookie: " + BIG + b"\r"), 400),
-        (thin(b"Cookie: \x00" + BIG), 400),
-        (thin(b"Cookie: " + BIG + b"\n\nGET /"), 400),
+        (thin(b"A: " + b"x" * MAX_REQUEST_HEAD), Fault.HEAD_TOO_LONG),
+        (thin(b"A: " + b"x" * MAX_REQUEST_HEAD, b"Cookie: " + BIG), Fault.HEAD_TOO_LONG),
+        (thin(b"Cookie: " + BIG, b"A: " + b"x" * MAX_REQUEST_HEAD), Fault.HEAD_TOO_LONG),
+        (b"GET /" + b"x" * (MAX_REQUEST_HEAD + 10), Fault.TARGET_TOO_LONG),
+        (b"GET /?Cookie:" + b"x" * MAX_REQUEST_HEAD + b"\r\n\r\n", Fault.TARGET_TOO_LONG),
+        (thin(b"Cookie: " + b"a=b; " * 250_000), Fault.HEAD_TOO_LONG),
+        (thin(b"Cookie: " + b"x" * 1_100_000), Fault.HEAD_TOO_LONG),
+        (thin(*[b"Cookie: a=" + b"b" * 200] * 101), Fault.HEAD_TOO_LONG),
+        (thin(b"Cookie: " + BIG + b"\n"), Fault.MALFORMED_HEAD),
+        (thin(b"Cookie: " + BIG + b"\r"), Fault.MALFORMED_HEAD),
+        (thin(b"Cookie: \x00" + BIG), Fault.MALFORMED_HEAD),
+        (thin(b"Cookie: " + BIG + b"\n\nGET /"), Fault.MALFORMED_HEAD),
     ],
     ids=lambda value: repr(value[:45]) if isinstance(value, bytes) else None,
 )
-def test_all_others_that_are_too_long_are_refused(head: bytes, status: int) -> None:
+def test_all_others_that_are_too_long_are_refused(head: bytes, fault: Fault) -> None:
     for step in (len(head), 1000, 97):
-        assert taken([head[at : at + step] for at in range(0, len(head), step)]) == [status], step
+        assert taken([head[at : at + step] for at in range(0, len(head), step)]) == [fault], step
 
 
 @pytest.mark.parametrize("each", [b"tmppool-%010d=" + b"x" * 32, b"__Secure-tmppool-%010d=" + b"x" * 32])
@@ -159,7 +160,7 @@ def test_however_heads_are_cut_they_are_the_same(messages: list[list[bytes]], pl
 @given(st.lists(LINES, max_size=8))
 def test_what_is_kept_holds_all_of_ours_and_every_other_field(lines: list[bytes]) -> None:
     found = taken([thin(*lines)])
-    if found == [431]:
+    if found == [Fault.HEAD_TOO_LONG]:
         assert sum(len(line) for line in lines if not line.lower().startswith(b"cookie:")) > 11_000
         return
     assert len(found[0]) <= MAX_REQUEST_HEAD + MAX_OWN_COOKIES
@@ -201,7 +202,7 @@ def test_an_answer_is_found_behind_its_interim_ones_wherever_it_is_cut(
     interim: int, behind: bytes, places: list[int]
 ) -> None:
     whole = INTERIM * interim + ANSWER + behind
-    reader, rest = AnswerHead(), None
+    reader, rest = AnswerHeadReader(), None
     for piece in cut(whole, places):
         if rest is not None:
             rest += piece
@@ -217,18 +218,18 @@ def test_an_answer_is_found_behind_its_interim_ones_wherever_it_is_cut(
 @pytest.mark.parametrize("step", [1, 1000, 10**6])
 @pytest.mark.parametrize("answer", [INTERIM * 9 + ANSWER, b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000, b"A" * 70_000])
 def test_an_answer_that_does_not_begin_is_refused(answer: bytes, step: int) -> None:
-    reader = AnswerHead()
+    reader = AnswerHeadReader()
     with pytest.raises(BadMessageError):
         all(reader.feed(answer[at : at + step]) for at in range(0, len(answer), step))
 
 
 def test_a_switch_of_protocols_is_an_answer() -> None:
-    answer, rest = AnswerHead().feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x00")
+    answer, rest = AnswerHeadReader().feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x00")
     assert answer is not None
     assert (answer.status, rest) == (101, b"\x81\x00")
 
 
 def test_a_head_that_comes_byte_by_byte_costs_what_its_bytes_cost() -> None:
     data = b"HTTP/1.1 200 OK\r\nA: " + b"b" * 64_000
-    reader = AnswerHead()
+    reader = AnswerHeadReader()
     assert seconds(lambda: [reader.feed(data[at : at + 1]) for at in range(len(data))]) < 1

@@ -1,0 +1,20 @@
+"""The kinds of fault for which a connection is refused. ``refusals`` knows what each is answered with."""
+
+from enum import Enum, auto
+
+
+class Fault(Enum):
+    """One kind of fault, of a visitor's message, of the notebook's answer, or of the moment."""
+
+    MALFORMED_HEAD = auto()  # or ambiguous
+    MALFORMED_BODY = auto()
+    TARGET_TOO_LONG = auto()
+    HEAD_TOO_LONG = auto()
+    BODY_TOO_LARGE = auto()
+    BODY_TOO_SLOW = auto()
+    UNKNOWN_EXPECTATION = auto()
+    LOOP = auto()  # the request has been here before
+    SERVICE_WORKER = auto()  # asked for where none may be
+    NO_ANSWER = auto()  # of the notebook
+    TOO_MANY_FROM_ADDRESS = auto()
+    TOO_MANY_CONNECTIONS = auto()
