@@ -1047,3 +1047,26 @@ async def test_a_forbidden_move_raises_and_changes_nothing(was: Phase, to: Phase
     with pytest.raises(RuntimeError, match=f"a connection that is in {was.name} may not come to {to.name}"):
         made._move(to)
     assert made.phase is was
+
+
+async def test_a_reap_while_an_answer_breaks_off_breaks_it_off_only_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts: list[None] = []
+    break_off = Connection.break_off
+
+    def break_off_and_reap(connection: Connection) -> None:
+        break_off(connection)
+        connection._cut()
+        cuts.append(None)
+
+    async def script(line: Peer) -> None:
+        await line.until(b"\r\n\r\n")
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        line.close()
+
+    monkeypatch.setattr(Connection, "break_off", break_off_and_reap)
+    house.stranger.script = script
+    with pytest.raises(CutError):
+        await house.ask("GET", "x")
+    assert cuts == [None]
