@@ -254,7 +254,7 @@ async def test_the_public_listener_answers_or_ends(
     async with nothing_said(caplog):
         check(await answer_to(place.port, pieces))
         assert (await answer_to(place.port, [b"GET /robots.txt HTTP/1.0\r\n\r\n"], PATIENCE)).startswith(
-            b"HTTP/1.0 200 "
+            b"HTTP/1.1 200 "
         )
 
 
@@ -269,7 +269,7 @@ async def test_the_admin_listener_answers_or_ends(
     async with nothing_said(caplog):
         check(await answer_to(port, pieces))
         assert (await answer_to(port, [b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n"], PATIENCE)).startswith(
-            b"HTTP/1.0 200 "
+            b"HTTP/1.1 200 "
         )
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
+import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -47,7 +49,14 @@ class Pages:
 
     async def plain(self, request: web.Request) -> web.Response:
         body = await request.text()
-        return web.json_response({"body": body, "visit": request.get_extra_info("visit")})
+        return web.json_response(
+            {
+                "body": body,
+                "visit": request.get_extra_info("visit"),
+                "upgrade": request.headers.get("Upgrade"),
+                "host": request.headers["Host"],
+            }
+        )
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -150,7 +159,7 @@ async def test_a_handler_has_the_whole_body_and_what_goes_with_the_request() -> 
         visitor, answer = await place.ask(
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
         )
-        assert answer.body == b'{"body": "hello", "visit": "facts"}'
+        assert json.loads(answer.body) == {"body": "hello", "visit": "facts", "upgrade": None, "host": "h"}
         await visitor.send(get("/"))  # on the same connection
         assert (await visitor.answer()).status == 200
 
@@ -171,25 +180,44 @@ async def test_an_answer_has_no_field_that_belongs_to_its_inner_connection() -> 
         assert (answer.fields["Server"], answer.fields["Content-Length"]) == ("tmppool", str(len(answer.body)))
 
 
+async def test_a_handler_sees_which_upgrade_was_asked_for_and_none_is_made() -> None:
+    async with opened() as place:
+        _, answer = await place.ask(
+            get("/", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: x")
+        )
+        assert (answer.status, json.loads(answer.body)["upgrade"]) == (200, "websocket")
+
+
+async def test_a_request_that_names_no_host_is_answered() -> None:
+    async with opened() as place:
+        _, answer = await place.ask(b"GET / HTTP/1.0\r\n\r\n")
+        assert (answer.status, json.loads(answer.body)["host"]) == (200, "")
+
+
 # Refusals
 
 
 FOREIGN = {
     "a method that aiohttp does not know": b"SECRET-WORD / HTTP/1.1\r\nHost: h\r\n\r\n",
     "a method in lower case": b"get /?secret-word HTTP/1.1\r\nHost: h\r\n\r\n",
-    "two fields of which aiohttp wants one": get("/", "User-Agent: secret-word", "User-Agent: b"),
+    "two fields of which aiohttp wants one": get("/secret-word", "User-Agent: a", "User-Agent: b"),
+    "a field of another WebSocket": get("/", "Sec-WebSocket-Key1: secret-word"),
 }
 
 
 @pytest.mark.parametrize("raw", FOREIGN.values(), ids=FOREIGN.keys())
-async def test_what_aiohttp_refuses_is_refused_in_our_words_and_nothing_is_reflected(raw: bytes) -> None:
-    async with opened() as place:
-        visitor, answer = await place.ask(raw)
-        assert answer.status == 400
-        assert answer.body == b"This request is not one that this service takes.\n"
-        assert "aiohttp" not in str(answer)
-        assert "secret" not in str(answer).lower()
-        assert await visitor.is_closed()
+async def test_what_aiohttp_refuses_is_refused_in_our_words_and_nothing_is_reflected(
+    raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with opened() as place:
+            visitor, answer = await place.ask(raw)
+            assert answer.status == 400
+            assert answer.body == b"This request is not one that this service takes.\n"
+            assert "aiohttp" not in str(answer)
+            assert "secret" not in str(answer).lower()
+            assert await visitor.is_closed()
+    assert "secret" not in caplog.text.lower()
 
 
 @pytest.mark.parametrize("path", ["/failed", "/refused"])
@@ -268,6 +296,7 @@ async def test_an_answer_that_fails_in_the_middle_ends_with_a_reset(
         with pytest.raises(CutError) as cut:
             await visitor.rest()
         assert cut.value.is_reset
+    assert "in the middle" in caplog.text  # a bug of ours is told
     caplog.clear()
 
 

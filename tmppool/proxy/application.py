@@ -6,11 +6,13 @@ connection knows one kind of exchange only, and no request that is for a noteboo
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from tmppool.proxy import wire
 from tmppool.proxy.body import UNLIMITED, Allowance, Body
@@ -25,8 +27,20 @@ SERVER = b"tmppool"
 """The Server field of our own responses. aiohttp's own refusals, which quote the request, have another one."""
 
 _BAD_REQUEST = 400
-_NOT_PASSED = HOP_BY_HOP | {b"expect"}
+# A handler may see which upgrade was asked for; without ``Connection: Upgrade`` aiohttp takes no notice of it.
+_NOT_PASSED = (HOP_BY_HOP | {b"expect"}) - {b"upgrade"}
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Return False for what aiohttp's parser says of a request that it refuses: it quotes the request."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_logger = logging.getLogger("aiohttp.server.application")
+_logger.addFilter(_is_no_refusal)
+
 _CONFIG: dict[str, Any] = {
+    "logger": _logger,
     "access_log": None,  # it would hold addresses and keys
     "handler_cancellation": True,  # what must be finished is shielded where it is done
     "keepalive_timeout": 0.0,  # each request has a protocol of its own
@@ -95,10 +109,14 @@ class ApplicationRequest:
         return ApplicationConnection(self._server, self._extra)
 
     def request_lines(self, fields: wire.Fields) -> bytes:
-        """Return a visitor's fields, on a connection that ends with the answer."""
+        """Return a visitor's fields, on a connection that ends with the answer.
+
+        A request of HTTP/1.0 may name no host; one of 1.1, as aiohttp is sent, then has an empty field (RFC 9112
+        section 3.2).
+        """
         lines = [line for name, line in fields.lines if name not in _NOT_PASSED]
-        if b"host" not in fields.first:  # of HTTP/1.0; what goes to the application is 1.1 (RFC 9112 section 3.2)
-            lines.append(b"Host: localhost")
+        if b"host" not in fields.first:
+            lines.append(b"Host:")
         return b"".join(line + b"\r\n" for line in [*lines, b"Connection: close"])
 
     def answer_lines(self, answer: wire.Response) -> list[bytes]:
