@@ -222,9 +222,6 @@ class Contract:
         assert await status(first, first.base_path) == 200
         assert second.token != first.token
 
-    async def test_a_backend_that_works_says_so(self, site: Site) -> None:
-        await (await site.make()).ping()
-
 
 class CommandContract(Contract):
     """For backends that run a command."""

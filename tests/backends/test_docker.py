@@ -484,17 +484,14 @@ async def test_one_whose_start_ends_while_the_engine_lists_it_is_left_alone(
     assert [method for method, _, _ in small.asked] == ["GET"]
 
 
-@pytest.mark.parametrize(("verb", "path"), [("ping", "version"), ("list", "containers/json")], ids=["ping", "list"])
-async def test_an_engine_that_fails_is_a_backenderror(
-    backend: DockerBackend, small: SmallEngine, verb: str, path: str
-) -> None:
-    small.answers[path] = lambda _request: said(ILL, 500)
+async def test_an_engine_that_fails_is_a_passing_backenderror(backend: DockerBackend, small: SmallEngine) -> None:
+    small.answers["containers/json"] = lambda _request: said(ILL, 500)
     with pytest.raises(BackendError, match=r"the engine is ill$") as caught:
-        await getattr(backend, verb)()
+        await backend.list()
     assert caught.value.transient
 
 
-@pytest.mark.parametrize("verb", ["ping", "list", "stop", "start", "give"])
+@pytest.mark.parametrize("verb", ["list", "stop", "start", "give"])
 async def test_an_engine_that_is_gone_is_a_backenderror(backend: DockerBackend, small: SmallEngine, verb: str) -> None:
     await small.close()
     with capture_logs(), pytest.raises(BackendError):

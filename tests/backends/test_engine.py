@@ -235,11 +235,12 @@ async def failing(error: Exception) -> None:
     raise error
 
 
-@pytest.mark.parametrize("status", [404, 409])
-async def test_a_404_and_a_409_pass(status: int) -> None:
-    with pytest.raises(aiodocker.DockerError) as caught:
-        await engine.call("x", failing(aiodocker.DockerError(status, "no such")), 5)
-    assert caught.value.status == status
+@pytest.mark.parametrize("status", [400, 404, 409, 500])
+async def test_a_refusal_keeps_its_status_and_what_was_said(status: int) -> None:
+    with pytest.raises(engine.RefusedError) as caught:
+        await engine.call("start it", failing(aiodocker.DockerError(status, "no\nsuch")), 5)
+    assert (caught.value.status, caught.value.said) == (status, "no such")
+    assert str(caught.value) == "the engine could not start it: no such"
 
 
 @pytest.mark.parametrize(
@@ -247,9 +248,17 @@ async def test_a_404_and_a_409_pass(status: int) -> None:
     [
         (aiodocker.DockerError(500, "no\n  space"), "the engine could not start a container: no space"),
         (OSError("broken pipe"), "the engine did not answer when asked to start a container: broken pipe"),
+        (KeyError("Id"), "the engine answered nonsense when asked to start a container: KeyError('Id')"),
+        (
+            aiodocker.DockerError(900, "no route"),
+            "the Docker Engine at its socket did not answer when asked to start a container",
+        ),
     ],
 )
-async def test_every_other_error_is_ours_and_one_line(error: Exception, sentence: str) -> None:
+async def test_every_other_error_is_ours_and_one_line(
+    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
     with pytest.raises(BackendError) as caught:
         await engine.call("start a container", failing(error), 5)
     assert str(caught.value) == sentence

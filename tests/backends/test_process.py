@@ -1,16 +1,18 @@
 """Notebooks as processes keep the contract, and leave no process and no file behind."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -194,6 +196,44 @@ async def test_facts_that_cannot_be_read_are_passed_over(site: ProcessSite) -> N
     assert [running.key for running in await backend.list()] == [KEY]
 
 
+async def test_a_key_that_no_service_ever_gave_is_passed_over(site: ProcessSite) -> None:
+    """A visitor can write it, and a lone surrogate is JSON and has no bytes."""
+    backend = await site.make()
+    await backend.start(KEY)
+    forged = {**site.facts(KEY), "key": "\ud800"}
+    folder = site.home(KEY).parent / "forged"
+    folder.mkdir()
+    (folder / "notebook.json").write_text(json.dumps(forged))
+    assert [running.key for running in await backend.list()] == [KEY]
+
+
+@contextlib.contextmanager
+def descriptors(spare: int) -> Iterator[None]:
+    """Let this process open only so many more descriptors (getrlimit(2), RLIMIT_NOFILE: one above the highest)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("verb", ["open", "start", "give", "stop", "list", "close"])
+async def test_without_descriptors_every_verb_ends_or_raises_a_backenderror(site: ProcessSite, verb: str) -> None:
+    for spare in range(10):
+        backend = await site.make()
+        if verb != "start":
+            await backend.start(KEY)
+        fresh = ProcessBackend(Spec("one", "main"), ProcessPaths(site.state / "one"))
+        works = {"open": fresh.open, "list": backend.list, "close": backend.close}
+        with descriptors(spare), contextlib.suppress(BackendError):
+            await (works[verb]() if verb in works else getattr(backend, verb)(KEY))
+        await backend.stop(KEY)
+        await backend.close()
+        assert await site.leftovers(KEY) == []
+
+
 async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     backend = ProcessBackend(Spec("one", "main"), ProcessPaths(tmp_path / "file"))
@@ -202,11 +242,9 @@ async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> 
     assert not caught.value.transient
 
 
-async def test_a_state_directory_that_vanished_makes_it_ill(site: ProcessSite) -> None:
+async def test_a_state_directory_that_vanished_is_a_starterror(site: ProcessSite) -> None:
     backend = await site.make()
     site.home(KEY).parent.rmdir()
-    with pytest.raises(BackendError, match=r"is gone$"):
-        await backend.ping()
     with pytest.raises(StartError):
         await backend.start(KEY)
 

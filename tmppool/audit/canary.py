@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import aiodocker
 import psutil
 
 from tmppool.audit import expectations
@@ -78,7 +77,7 @@ def profile(spec: Spec) -> Spec:
     return replace(spec, pool="", command="", start_timeout=0.0)
 
 
-async def sweep(docker: aiodocker.Docker, service: str) -> None:
+async def sweep(docker: engine.Client, service: str) -> None:
     """Remove what a service that was killed has left. Raises BackendError."""
     for container in await engine.containers(docker, [f"{SERVICE_LABEL}={service}", CANARY_LABEL]):
         await engine.remove(docker, container.id)
@@ -93,27 +92,27 @@ async def run(backend: DockerBackend, ports: Iterable[int] = ()) -> Canary:
         # The containers' removal has a time of its own.
         async with _containers(backend) as start, asyncio.timeout(RUN_TIMEOUT), _beacon() as beacon:
             targets = await _targets(start, backend, (beacon, *ports))
-            return await _probe(start, backend.spec, targets)
+            return await _probe(start, backend, targets)
     except TimeoutError:
         return _failed(f"the probes did not end within {RUN_TIMEOUT:.0f} s")
-    except (BackendError, aiodocker.DockerError) as error:
-        return _failed(error.message if isinstance(error, aiodocker.DockerError) else str(error))
+    except BackendError as error:
+        return _failed(error.said if isinstance(error, engine.RefusedError) else str(error))
 
 
 def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> Canary:
     return Canary((*others, Result(CANARY, False, " ".join(seen.split()))), shown or {})
 
 
-async def _probe(start: Start, spec: Spec, targets: dict[str, tuple[Target, ...]]) -> Canary:
-    facts = json.dumps(expectations.facts(spec, targets))
+async def _probe(start: Start, backend: DockerBackend, targets: dict[str, tuple[Target, ...]]) -> Canary:
+    facts = json.dumps(expectations.facts(backend.spec, targets))
     container = await start(_LOADER, await asyncio.to_thread(_sources), facts)
-    await container.wait()
-    log = await engine.call("read a log", container.log(stdout=True, stderr=True), engine.LIST_TIMEOUT)
-    shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
-    results, other = parse("".join(log))
+    await engine.wait(container)
+    results, other = parse(await engine.log(container))
+    shown = await engine.inspect(backend.docker, container.id)
     if any(result.name == CANARY for result in results):
         return Canary(results, shown)
-    code = shown["State"]["ExitCode"]
+    with engine.reading("inspect a container"):
+        code = shown["State"]["ExitCode"]
     return _failed(
         f"python3 in the image ended with code {code} ({other or 'nothing was said'})", *results, shown=shown
     )
@@ -147,7 +146,7 @@ async def _containers(backend: DockerBackend) -> AsyncIterator[Start]:
         }
         names.append(name)
         container = await engine.create(backend.docker, name, config)
-        await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
+        await engine.start(container)
         return container
 
     try:
@@ -196,7 +195,7 @@ async def _targets(start: Start, backend: DockerBackend, ports: tuple[int, ...])
     if backend.spec.network != "none":
         gateways = await _gateways(backend)
         found["gateway"] = tuple((address, port) for address in gateways for port in (*ports, *_ENGINE_PORTS))
-        found["neighbour"] = (await _neighbour(start, network_name(backend.spec)),)
+        found["neighbour"] = (await _neighbour(start, backend),)
     hosts = await asyncio.to_thread(_addresses)
     found["host"] = tuple((address, port) for address in hosts - gateways for port in ports)
     return {name: found[name] for name in expectations.TARGETS[backend.spec.network]}
@@ -212,20 +211,22 @@ def _addresses() -> set[str]:
 
 async def _gateways(backend: DockerBackend) -> set[str]:
     name = network_name(backend.spec)
-    network = await engine.call("inspect a network", backend.docker.networks.get(name), engine.LIST_TIMEOUT)
-    shown = await engine.call("inspect a network", network.show(), engine.LIST_TIMEOUT)
+    shown = await engine.network(backend.docker, name)
     found = set()
-    for config in shown["IPAM"]["Config"] or ():
-        first = str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
-        found.add(config.get("Gateway", first).partition("/")[0])
+    with engine.reading("inspect a network"):
+        for config in shown["IPAM"]["Config"] or ():
+            first = str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
+            found.add(config.get("Gateway", first).partition("/")[0])
     return found
 
 
-async def _neighbour(start: Start, network: str) -> Target:
+async def _neighbour(start: Start, backend: DockerBackend) -> Target:
     """Start another container on the network; returns where it listens, once this machine has reached it there."""
+    network = network_name(backend.spec)
     container = await start(_LISTEN, str(_NEIGHBOUR_PORT))
-    shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
-    address = str(shown["NetworkSettings"]["Networks"][network]["IPAddress"])
+    shown = await engine.inspect(backend.docker, container.id)
+    with engine.reading("inspect a container"):
+        address = str(shown["NetworkSettings"]["Networks"][network]["IPAddress"])
     try:
         async with asyncio.timeout(_NEIGHBOUR_WAIT):
             while not await _accepts(address, _NEIGHBOUR_PORT):

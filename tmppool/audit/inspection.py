@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import aiodocker
-
 from tmppool.audit import cis, engine_rules, expectations, machine, plan_rules, startup
 from tmppool.audit.canary import Canary
 from tmppool.audit.cis import Containers
@@ -14,7 +12,7 @@ from tmppool.audit.plan_rules import Plan
 from tmppool.audit.startup import PoolInForce
 from tmppool.audit.sums import RISKS, Planned
 from tmppool.audit.verdict import Check, Severity, Status
-from tmppool.backends import engine
+from tmppool.backends import engine, reach
 from tmppool.backends.base import Spec
 from tmppool.backends.container import KEY_LABEL, labels
 from tmppool.backends.docker import DockerBackend
@@ -84,14 +82,17 @@ async def _open(stack: contextlib.AsyncExitStack, spec: Spec) -> DockerBackend:
     return backend
 
 
-async def _live(docker: aiodocker.Docker, pools: Iterable[Planned]) -> dict[str, dict[str, Any]]:
+async def _live(docker: engine.Client, pools: Iterable[Planned]) -> dict[str, dict[str, Any]]:
     """Return what the engine shows of the notebooks that run now, by the container's short id."""
     found = {}
     for pool in pools:
         ours = [f"{name}={value}" for name, value in labels(pool.spec).items()]
         for container in await engine.containers(docker, [*ours, KEY_LABEL]):
-            with contextlib.suppress(aiodocker.DockerError):  # ended meanwhile
-                shown = await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
+            try:
+                shown = await reach.show(docker, container.id)
+            except reach.GoneError:  # ended meanwhile
+                continue
+            with engine.reading("inspect a container"):
                 if shown["State"]["Running"]:
                     found[container.id[:12]] = shown
     return found

@@ -9,12 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import aiodocker
 import psutil
 
 from tmppool.audit import sums
 from tmppool.backends import engine
-from tmppool.errors import BackendError
 
 KERNEL = {
     "pid_max": "kernel/pid_max",
@@ -50,29 +48,22 @@ class Facts:
         return sums.Machine(min(known, default=None), self.info.get("MemTotal") or None)
 
 
-async def look(docker: aiodocker.Docker, images: Iterable[str] = ()) -> Facts:
+async def look(docker: engine.Client, images: Iterable[str] = ()) -> Facts:
     """Gather what can be known, in a few calls of the engine. Raises BackendError when it does not answer."""
     at = _address(docker)
     asked = time.time()
-    info = await _ask("tell about itself", docker.system.info())
+    info = await engine.info(docker)
     answered = time.time()
     return Facts(
         info=info,
-        version=await _ask("tell its version", docker.version()),
-        images={name: await _ask("inspect an image", docker.images.inspect(name)) for name in images},
+        version=await engine.version(docker),
+        images={name: await engine.image(docker, name) for name in images},
         kernel=await asyncio.to_thread(_kernel) if await asyncio.to_thread(_is_here, info) else {},
         engine_at=at,
         has_tls=bool(os.environ.get("DOCKER_TLS_VERIFY")),
         socket_mode=await asyncio.to_thread(_mode, at),
         clock_skew=_skew(info, asked, answered),
     )
-
-
-async def _ask(what: str, call: Any) -> dict[str, Any]:
-    try:
-        return dict(await engine.call(what, call, engine.LIST_TIMEOUT))
-    except aiodocker.DockerError as error:
-        raise BackendError(f"the engine could not {what}: {error.message}") from error
 
 
 def _is_here(info: dict[str, Any]) -> bool:
@@ -90,7 +81,7 @@ def _kernel() -> dict[str, str]:
     return found
 
 
-def _address(docker: aiodocker.Docker) -> str:
+def _address(docker: engine.Client) -> str:
     """Return where the engine is; of a socket the client's own address names no file, its connector does."""
     path = getattr(docker.connector, "path", None)
     return f"unix://{path}" if path else str(docker.docker_host or "")

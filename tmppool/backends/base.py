@@ -96,8 +96,5 @@ class Backend(Protocol):
         None: the backend did not hear for a while, so only ``list`` can tell.
         """
 
-    async def ping(self) -> None:
-        """Raise BackendError when the backend cannot start notebooks now."""
-
     async def close(self) -> None:
         """Let go of connections and descriptors; notebooks keep running."""

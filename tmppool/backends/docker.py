@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import aiodocker
 import structlog
 
 from tmppool.backends import engine, opening, reach, uids
@@ -53,7 +52,7 @@ class DockerBackend:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._docker: aiodocker.Docker | None = None
+        self._docker: engine.Client | None = None
         self._image = ImageFacts()
         self._engine = EngineFacts()
         self._profile = ""
@@ -64,7 +63,7 @@ class DockerBackend:
         self._stopping: set[str] = set()
 
     @property
-    def docker(self) -> aiodocker.Docker:
+    def docker(self) -> engine.Client:
         assert self._docker is not None, "open() comes first"
         return self._docker
 
@@ -83,7 +82,7 @@ class DockerBackend:
 
     async def open(self) -> Traits:
         self._docker = engine.connect()
-        await self.ping()
+        await engine.version(self.docker)
         self._image = await opening.inspect_image(self.docker, self._spec.image)
         self._engine = await opening.engine_facts(self.docker, self._spec.seccomp)
         notes = []
@@ -136,8 +135,9 @@ class DockerBackend:
         found = await engine.containers(self.docker, _ours(self._spec))
         entries: list[Running | None] = []
         for container in found:
-            key = container["Labels"].get(KEY_LABEL, "")
-            if key not in busy | self._busy and not await self._is_over(key, container.id, container["State"]):
+            with engine.reading("list containers"):
+                key, state = str(container["Labels"].get(KEY_LABEL, "")), str(container["State"])
+            if key not in busy | self._busy and not await self._is_over(key, container.id, state):
                 entries.append(await self._recover(key, container.id))
         missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
         entries += [await self._look_for(key) for key in missing]
@@ -147,12 +147,6 @@ class DockerBackend:
         async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL):
             if key is None or (key in self._reached and key not in self._starting):
                 yield key
-
-    async def ping(self) -> None:
-        try:
-            await engine.call("tell its version", self.docker.version(), engine.PING_TIMEOUT)
-        except aiodocker.DockerError as error:
-            raise BackendError(f"the engine answered {error.status}") from error
 
     async def close(self) -> None:
         for key in list(self._reached):
@@ -167,17 +161,17 @@ class DockerBackend:
         try:
             container = await self._make(key, token, secret)
             self._ids[key] = container.id
-            await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
-        except aiodocker.DockerError as error:
-            if error.status == engine.NOT_FOUND and "image" in str(error.message).lower():
+            await engine.start(container)
+        except engine.RefusedError as error:
+            if error.status == engine.NOT_FOUND and "image" in error.said.lower():
                 raise StartError(f"image {self._spec.image} is no longer on the engine", transient=False) from error
-            raise StartError(f"the engine refused a container: {error.message}") from error
-        exited = spawn(container.wait(), "watch a start")
+            raise StartError(f"the engine refused a container: {error.said}") from error
+        exited = spawn(engine.wait(container), "watch a start", awaited=True)
         try:
             self._reached[key] = await reach.find(self.docker, container.id, self._spec.port)
             running = Running(key, self._reached[key].dial, token, time.time(), secret)
             async with Upstream(running) as upstream:
-                ready = spawn(upstream.wait_ready(), "wait until ready")
+                ready = spawn(upstream.wait_ready(), "wait until ready", awaited=True)
                 try:
                     await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -189,6 +183,7 @@ class DockerBackend:
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled():
+            exited.result()
             raise await self._exit_error(container)
         return running
 
@@ -214,14 +209,11 @@ class DockerBackend:
 
     async def _exit_error(self, container: Any) -> StartError:
         shown = await reach.show(self.docker, container.id)
-        lines = await engine.call(
-            "read a log", container.log(stdout=True, stderr=True, tail=_LOG_LINES), engine.LIST_TIMEOUT
-        )
-        state = shown["State"]
-        how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
-        return StartError(
-            f"the notebook command of {self._spec.image} {how} before it answered", log_tail="".join(lines)
-        )
+        tail = await engine.log(container, _LOG_LINES)
+        with engine.reading("inspect a container"):
+            state = shown["State"]
+            how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
+        return StartError(f"the notebook command of {self._spec.image} {how} before it answered", log_tail=tail)
 
     # Stopping
 
@@ -255,8 +247,10 @@ class DockerBackend:
     async def _recover(self, key: str, container_id: str) -> Running | None:
         try:
             shown = await reach.show(self.docker, container_id)
-            if key in self._reached and self._reached[key].pid != shown["State"]["Pid"]:
-                return None  # it was started anew: what was in it is over
+            with engine.reading("inspect a container"):
+                is_anew = key in self._reached and self._reached[key].pid != shown["State"]["Pid"]
+            if is_anew:
+                return None  # what was in it before is over
             if key not in self._reached:
                 found = await reach.find(self.docker, container_id, self._spec.port)
                 if self._reached.setdefault(key, found) is not found:
@@ -267,15 +261,16 @@ class DockerBackend:
         except reach.GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         self._ids[key] = container_id
-        return Running(
-            key,
-            self._reached[key].dial,
-            token_of(shown),
-            created_at=datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp(),
-            secret=secret_of(shown),
-            is_current=has_profile(shown, self._profile),
-            is_given=is_given(self._spec, key, shown),
-        )
+        with engine.reading("inspect a container"):
+            return Running(
+                key,
+                self._reached[key].dial,
+                token_of(shown),
+                created_at=datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp(),
+                secret=secret_of(shown),
+                is_current=has_profile(shown, self._profile),
+                is_given=is_given(self._spec, key, shown),
+            )
 
     async def _look_for(self, key: str) -> Running | None:
         """Ask for one container by its names, where a list lacks it."""
@@ -285,8 +280,11 @@ class DockerBackend:
             except reach.GoneError:
                 continue
             wanted = {**labels(self._spec), KEY_LABEL: key}.items()
-            if shown["State"]["Running"] and wanted <= (shown["Config"].get("Labels") or {}).items():
-                return await self._recover(key, shown["Id"])
+            with engine.reading("inspect a container"):
+                is_ours = shown["State"]["Running"] and wanted <= (shown["Config"].get("Labels") or {}).items()
+                container_id = str(shown["Id"])
+            if is_ours:
+                return await self._recover(key, container_id)
         return None
 
     def _named(self, key: str) -> str:

@@ -1,22 +1,29 @@
-"""Talking to a Docker Engine: the client, a bound on every call, its errors as ours, its events without end."""
+"""The client of a Docker Engine: every call bounded in time, every error a BackendError, events without end.
+
+No other module imports aiodocker. Calls and answers: Docker Engine API v1.41.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Container, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import aiodocker
 import aiohttp
 import structlog
 from aiodocker.containers import DockerContainer
+from aiodocker.networks import DockerNetwork
 
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError
 from tmppool.tasks import completed, spawn
 
 T = TypeVar("T")
+Client = aiodocker.Docker
+Container = DockerContainer
 
 PING_TIMEOUT = 5.0  # seconds, as for the next four
 RENAME_TIMEOUT = 5.0
@@ -30,10 +37,22 @@ _BAD_PARAMETER = 400
 _SERVER_ERROR = 500
 _NO_CONNECTION = 900  # aiodocker's own, when nothing answers
 
+# What reading an answer raises that is not of the documented shape.
+_MISSHAPEN = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
 _log = structlog.get_logger("tmppool.engine")
 
 
-def connect() -> aiodocker.Docker:
+class RefusedError(BackendError):
+    """The engine answered with an HTTP status of 400 or above; ``said`` is its own message on one line."""
+
+    def __init__(self, what: str, status: int, said: str) -> None:
+        super().__init__(f"the engine could not {what}: {_one_line(said)}")
+        self.status = status
+        self.said = " ".join(said.split())
+
+
+def connect() -> Client:
     """Open a client for DOCKER_HOST, the Docker context or the usual socket. Raises BackendError."""
     try:
         return aiodocker.Docker()
@@ -41,26 +60,42 @@ def connect() -> aiodocker.Docker:
         raise BackendError("no Docker Engine was found: neither DOCKER_HOST nor a local socket leads to one") from error
 
 
-async def call(what: str, work: Awaitable[T], seconds: float, passing: Container[int] = (NOT_FOUND, CONFLICT)) -> T:
-    """Await one engine call for at most so many seconds. Raises BackendError; lets DockerErrors of ``passing`` pass."""
+async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
+    """Await one engine call for at most so many seconds; None sets no limit.
+
+    Raises RefusedError for an error status, BackendError for everything else that an engine may do: no connection, no
+    answer in time, a connection that breaks, an answer that is no JSON or lacks what is documented.
+    """
     try:
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError as error:
-        raise BackendError(f"the engine did not {what} within {seconds:.0f} s") from error
+        raise BackendError(f"the engine did not {what} within {seconds or 0:.0f} s") from error
     except aiodocker.DockerError as error:
-        if error.status in passing:
-            raise
         if error.status == _NO_CONNECTION:
             where = os.environ.get("DOCKER_HOST", "its socket")
             raise BackendError(f"the Docker Engine at {where} did not answer when asked to {what}") from error
-        raise BackendError(f"the engine could not {what}: {_one_line(error.message)}") from error
+        raise RefusedError(what, error.status, str(error.message)) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise BackendError(f"the engine did not answer when asked to {what}: {_one_line(str(error))}") from error
+        raise BackendError(f"the engine did not answer when asked to {what}: {_one_line(error)}") from error
+    except _MISSHAPEN as error:
+        raise _nonsense(what, error) from error
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn the error of reading an answer that lacks what the engine's documentation promises into BackendError."""
+    try:
+        yield
+    except _MISSHAPEN as error:
+        raise _nonsense(what, error) from error
+
+
+# The engine itself
 
 
 async def answers() -> bool:
-    """Whether a Docker Engine answers now."""
+    """Return True if a Docker Engine answers now."""
     return not await failure()
 
 
@@ -71,65 +106,120 @@ async def failure() -> str:
     except BackendError as error:
         return str(error)
     try:
-        await call("tell its version", docker.version(), PING_TIMEOUT)
-    except (BackendError, aiodocker.DockerError) as error:
+        await version(docker)
+    except BackendError as error:
         return str(error)
     finally:
         await docker.close()
     return ""
 
 
+async def version(docker: Client) -> dict[str, Any]:
+    """Return the answer to SystemVersion. Raises BackendError."""
+    return await _object("tell its version", docker.version(), PING_TIMEOUT)
+
+
+async def info(docker: Client) -> dict[str, Any]:
+    """Return the answer to SystemInfo. Raises BackendError."""
+    return await _object("tell about itself", docker.system.info(), LIST_TIMEOUT)
+
+
+# Images and networks
+
+
 async def has_image(name: str) -> bool:
-    """Whether the engine holds an image of that name. Raises BackendError."""
+    """Return True if the engine holds an image of that name. Raises BackendError."""
     docker = connect()
     try:
-        await call("inspect an image", docker.images.inspect(name), LIST_TIMEOUT)
-    except aiodocker.DockerError:
-        return False
+        await image(docker, name)
+    except RefusedError as error:
+        if error.status == NOT_FOUND:
+            return False
+        raise
     finally:
         await docker.close()
     return True
 
 
-async def containers(docker: aiodocker.Docker, labels: Iterable[str]) -> list[DockerContainer]:
+async def image(docker: Client, name: str) -> dict[str, Any]:
+    """Return the answer to ImageInspect. Raises RefusedError; BackendError."""
+    return await _object("inspect an image", docker.images.inspect(name), LIST_TIMEOUT)
+
+
+async def network(docker: Client, name: str) -> dict[str, Any]:
+    """Return the answer to NetworkInspect. Raises RefusedError; BackendError."""
+    return await _object("inspect a network", DockerNetwork(docker, name).show(), LIST_TIMEOUT)
+
+
+async def create_network(docker: Client, config: dict[str, Any]) -> None:
+    """Make a network (NetworkCreate's body). Raises BackendError."""
+    await call("create a network", docker.networks.create(config), CREATE_TIMEOUT)
+
+
+# Containers
+
+
+async def containers(docker: Client, labels: Iterable[str]) -> list[Container]:
     """Return all containers that carry all of these labels (``name`` or ``name=value``). Raises BackendError."""
     listing = docker.containers.list(all=True, filters={"label": list(labels)})
-    try:
-        return await call("list containers", listing, LIST_TIMEOUT)
-    except aiodocker.DockerError as error:
-        raise BackendError(f"the engine could not list containers: {error.message}") from error
+    return await call("list containers", listing, LIST_TIMEOUT)
 
 
-async def create(docker: aiodocker.Docker, name: str, config: dict[str, Any]) -> DockerContainer:
-    """Make a container; whoever is cancelled meanwhile waits for it, or nobody would remove it.
+async def create(docker: Client, name: str, config: dict[str, Any]) -> Container:
+    """Make a container; a caller that is cancelled meanwhile waits for it, or nobody would remove it.
 
-    Raises BackendError; lets DockerError 404 and 409 pass.
+    Raises RefusedError; BackendError.
     """
     work = call("create a container", docker.containers.create(config, name=name), CREATE_TIMEOUT)
     return await completed(work, "create a container")
 
 
-async def rename(docker: aiodocker.Docker, name: str, new: str) -> bool:
+async def start(container: Container) -> None:
+    """Start a container. Raises RefusedError; BackendError."""
+    await call("start a container", container.start(), CREATE_TIMEOUT)
+
+
+async def wait(container: Container) -> None:
+    """Return when a container has ended; the caller bounds the time. Raises BackendError."""
+    await call("wait for a container", container.wait(), None)
+
+
+async def inspect(docker: Client, name: str) -> dict[str, Any]:
+    """Return the answer to ContainerInspect for a name or an id. Raises RefusedError; BackendError."""
+    return await _object("inspect a container", docker.containers.container(name).show(), LIST_TIMEOUT)
+
+
+async def log(container: Container, lines: int | str = "all") -> str:
+    """Return the last lines that a container wrote, both streams in order. Raises BackendError."""
+    found = await call("read a log", container.log(stdout=True, stderr=True, tail=lines), LIST_TIMEOUT)
+    with reading("read a log"):
+        return "".join(found)
+
+
+async def rename(docker: Client, name: str, new: str) -> bool:
     """Give a container another name; returns False when it had that already. Raises BackendError."""
     container = docker.containers.container(name)
     try:
-        await call("rename a container", container.rename(new), RENAME_TIMEOUT, (NOT_FOUND, CONFLICT, _BAD_PARAMETER))
-    except aiodocker.DockerError as error:
-        if error.status != NOT_FOUND and await _is_called(container, new):
+        await call("rename a container", container.rename(new), RENAME_TIMEOUT)
+    except RefusedError as error:
+        # An engine says 409 to the name that a container has, an old one 400.
+        if error.status in (CONFLICT, _BAD_PARAMETER) and await _is_called(docker, name, new):
             return False
-        raise BackendError(f"the engine could not rename a container: {_one_line(error.message)}") from error
+        raise
     return True
 
 
-async def _is_called(container: DockerContainer, name: str) -> bool:
+async def _is_called(docker: Client, name: str, wanted: str) -> bool:
     try:
-        shown = await call("inspect a container", container.show(), LIST_TIMEOUT)
-    except aiodocker.DockerError:
-        return False
-    return bool(shown["Name"] == f"/{name}")
+        shown = await inspect(docker, name)
+    except RefusedError as error:
+        if error.status == NOT_FOUND:
+            return False
+        raise
+    return bool(shown.get("Name") == f"/{wanted}")
 
 
-async def remove_ended(docker: aiodocker.Docker, name: str) -> bool:
+async def remove_ended(docker: Client, name: str) -> bool:
     """Remove a container that does not run; returns False for one that does, paused ones among them.
 
     The engine itself looks once more (ContainerDelete without force). Raises BackendError.
@@ -137,16 +227,17 @@ async def remove_ended(docker: aiodocker.Docker, name: str) -> bool:
     container = docker.containers.container(name)
     try:
         await call("remove a container", container.delete(force=False, v=True), DELETE_TIMEOUT)
-    except aiodocker.DockerError as error:
-        if error.status == CONFLICT:
-            return False
+    except RefusedError as error:
+        if error.status not in (CONFLICT, NOT_FOUND):
+            raise
+        return error.status == NOT_FOUND
     return True
 
 
-async def remove(docker: aiodocker.Docker, name: str) -> None:
+async def remove(docker: Client, name: str) -> None:
     """Remove a container, running or not, with its volumes; returns when it is gone, which it may be already.
 
-    What the engine refuses it is asked again: another removal may be under way (409), the container may have ended
+    A refused removal is tried again: another removal may be under way (409), the container may have ended
     while it was to be killed, or something may still hold its file system (both 500). Raises BackendError.
     """
     container = docker.containers.container(name)
@@ -156,18 +247,22 @@ async def remove(docker: aiodocker.Docker, name: str) -> None:
         async with asyncio.timeout(DELETE_TIMEOUT):
             while True:
                 try:
-                    deletion = container.delete(force=True, v=True)
-                    await call("remove a container", deletion, DELETE_TIMEOUT, (NOT_FOUND, CONFLICT, _SERVER_ERROR))
-                except aiodocker.DockerError as error:
+                    await call("remove a container", container.delete(force=True, v=True), DELETE_TIMEOUT)
+                except RefusedError as error:
                     if error.status == NOT_FOUND:
                         return
-                    refusal = f": {_one_line(error.message)}"
+                    if error.status not in (CONFLICT, _SERVER_ERROR):
+                        raise
+                    refusal = f": {error.said}"
                     await asyncio.sleep(backoff.failed(time.monotonic()))
     except TimeoutError as error:
         raise BackendError(f"the engine did not remove a container within {DELETE_TIMEOUT:.0f} s{refusal}") from error
 
 
-async def deaths(docker: aiodocker.Docker, labels: Iterable[str], key_label: str) -> AsyncIterator[str | None]:
+# Events
+
+
+async def deaths(docker: Client, labels: Iterable[str], key_label: str) -> AsyncIterator[str | None]:
     """Yield the keys of our containers that die, for ever.
 
     The engine's stream ends when the engine ends or the connection breaks. None is yielded then, and before each try
@@ -182,36 +277,44 @@ async def deaths(docker: aiodocker.Docker, labels: Iterable[str], key_label: str
         try:
             async for event in _events(docker, filters, since):
                 backoff.succeeded()
-                key = event.get("Actor", {}).get("Attributes", {}).get(key_label)
-                if key:
+                with reading("tell events"):
+                    key = event.get("Actor", {}).get("Attributes", {}).get(key_label)
+                if isinstance(key, str) and key:
                     yield key
             _log.warning("engine.events_ended")
-        except (BackendError, aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
-            _log.warning("engine.events_lost", error=_one_line(str(error)))
+        except BackendError as error:
+            _log.warning("engine.events_lost", error=_one_line(error))
         yield None
         await asyncio.sleep(backoff.failed(time.monotonic()))
 
 
-async def _events(docker: aiodocker.Docker, filters: str, since: float) -> AsyncIterator[dict[str, Any]]:
+async def _events(docker: Client, filters: str, since: float) -> AsyncIterator[dict[str, Any]]:
+    """Yield events until the engine's stream ends. Raises BackendError."""
     subscriber = docker.events.subscribe(create_task=False)
-    failure: list[Exception] = []
-
-    async def read() -> None:
-        try:
-            await docker.events.run(filters=filters, since=f"{since:.3f}")
-        except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
-            failure.append(error)
-
-    reader = spawn(read(), "engine events")
+    stream = call("tell events", docker.events.run(filters=filters, since=f"{since:.3f}"), None)
+    reader = spawn(stream, "engine events", awaited=True)
     try:
         while (event := await subscriber.get()) is not None:
             yield event
         await reader
-        if failure:
-            raise failure[0]
     finally:
         reader.cancel()
         await asyncio.wait({reader})
+
+
+# Inside
+
+
+async def _object(what: str, work: Awaitable[Any], seconds: float) -> dict[str, Any]:
+    """Await a call whose answer is a JSON object. Raises RefusedError; BackendError."""
+    found = await call(what, work, seconds)
+    if not isinstance(found, dict):
+        raise _nonsense(what, TypeError(f"{type(found).__name__} instead of an object"))
+    return found
+
+
+def _nonsense(what: str, error: Exception) -> BackendError:
+    return BackendError(f"the engine answered nonsense when asked to {what}: {_one_line(repr(error))}")
 
 
 def _one_line(text: object) -> str:

@@ -67,12 +67,13 @@ class NetworkNamespace:
 
 def require_permission() -> None:
     """Raise BackendError when this process may not enter other network namespaces."""
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _setns(own)
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(own)
+        finally:
+            os.close(own)
     except OSError as error:
         raise BackendError(
             f"entering a container's network namespace is not allowed here ({error.strerror})", transient=False
         ) from error
-    finally:
-        os.close(own)

@@ -5,8 +5,6 @@ the engine takes such a container at all.
 import asyncio
 import secrets
 
-import aiodocker
-
 from tmppool.backends import engine, seccomp
 from tmppool.backends.base import Spec
 from tmppool.backends.container import (
@@ -47,37 +45,38 @@ _SETTINGS = (
 """Which setting an engine's refusal is about, by words of it."""
 
 
-async def inspect_image(docker: aiodocker.Docker, name: str) -> ImageFacts:
+async def inspect_image(docker: engine.Client, name: str) -> ImageFacts:
     """Raises ImageError when the engine has no such image; BackendError."""
     try:
-        shown = await engine.call("inspect an image", docker.images.inspect(name), engine.LIST_TIMEOUT)
-    except aiodocker.DockerError as error:
+        shown = await engine.image(docker, name)
+    except engine.RefusedError as error:
+        if error.status != engine.NOT_FOUND:
+            raise
         raise ImageError(f"image {name} is not on the engine: build it or run `docker pull {name}` first") from error
-    return image_facts(shown)
+    with engine.reading("inspect an image"):
+        return image_facts(shown)
 
 
-async def engine_facts(docker: aiodocker.Docker, wanted_seccomp: str) -> EngineFacts:
+async def engine_facts(docker: engine.Client, wanted_seccomp: str) -> EngineFacts:
     """Raises BackendError, also when the file of a seccomp profile is none."""
     text = await asyncio.to_thread(seccomp.load, wanted_seccomp)
-    try:
-        info = await engine.call("tell about itself", docker.system.info(), engine.LIST_TIMEOUT)
-    except aiodocker.DockerError as error:
-        raise BackendError(f"the engine answered {error.status}") from error
+    info = await engine.info(docker)
     # Version 2 has no such knob, and the engine would warn at every container.
     return EngineFacts(text, has_swappiness=info.get("CgroupVersion") == "1" and bool(info.get("MemoryLimit")))
 
 
-async def make_network(docker: aiodocker.Docker, spec: Spec) -> None:
+async def make_network(docker: engine.Client, spec: Spec) -> None:
     """Make the service's bridge unless it is there. Raises BackendError."""
     name = network_name(spec)
     try:
-        await engine.call("inspect a network", docker.networks.get(name), engine.LIST_TIMEOUT)
-    except aiodocker.DockerError:
-        config = network_config(spec)
-        await engine.call("create a network", docker.networks.create(config), engine.CREATE_TIMEOUT)
+        await engine.network(docker, name)
+    except engine.RefusedError as error:
+        if error.status != engine.NOT_FOUND:
+            raise
+        await engine.create_network(docker, network_config(spec))
 
 
-async def try_out(docker: aiodocker.Docker, spec: Spec, image: ImageFacts, facts: EngineFacts) -> None:
+async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: EngineFacts) -> None:
     """Start a container that is like a notebook in all but its command, and remove it.
 
     Much of what an engine or its runtime refuses (a seccomp profile, a limit, a user) it refuses at the start only.
@@ -90,14 +89,14 @@ async def try_out(docker: aiodocker.Docker, spec: Spec, image: ImageFacts, facts
     config |= {"Entrypoint": ["/bin/sh", "-c", ":"], "Cmd": [], "Labels": canary_labels(spec)}
     try:
         container = await engine.create(docker, name, config)
-        await engine.call("start a container", container.start(), engine.CREATE_TIMEOUT)
-    except (BackendError, aiodocker.DockerError) as error:
+        await engine.start(container)
+    except BackendError as error:
         raise BackendError(_refusal(spec, error), transient=False) from error
     finally:
         await asyncio.shield(spawn(engine.remove(docker, name), "remove a trial", awaited=True))
 
 
-def _refusal(spec: Spec, error: BackendError | aiodocker.DockerError) -> str:
-    text = str(error.message) if isinstance(error, aiodocker.DockerError) else str(error)
+def _refusal(spec: Spec, error: BackendError) -> str:
+    text = error.said if isinstance(error, engine.RefusedError) else str(error)
     setting = next((f"{option}: " for words, option in _SETTINGS if words in text.lower()), "")
     return f"{setting}a container of {spec.image} with these settings cannot be started: {' '.join(text.split())}"

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import aiodocker
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
@@ -86,7 +85,7 @@ class Owner:
         self._service = service
         self._image = image
         self._me = me
-        self._docker: aiodocker.Docker | None = None
+        self._docker: engine.Client | None = None
 
     async def take(self) -> None:
         """Become the owner. Raises ConfigError when another one lives, or the engine refuses."""
@@ -131,7 +130,7 @@ class Owner:
         finally:
             await self._docker.close()
 
-    async def _take(self, docker: aiodocker.Docker) -> None:
+    async def _take(self, docker: engine.Client) -> None:
         for _ in range(_TRIES):
             found = await self._find(docker)
             if found is None:
@@ -147,19 +146,20 @@ class Owner:
             await engine.remove(docker, container)  # by its id: it may be another one's by now
         raise BackendError(f"the container {self._name} comes and goes: too many services of one name start at once")
 
-    async def _find(self, docker: aiodocker.Docker) -> tuple[str, Holder | None] | None:
+    async def _find(self, docker: engine.Client) -> tuple[str, Holder | None] | None:
         """Return the id of the container that stands for it, and whose it is."""
         try:
             shown = await reach.show(docker, self._name)
         except reach.GoneError:
             return None
+        with engine.reading("inspect a container"):
+            name, label = str(shown["Id"]), (shown["Config"].get("Labels") or {}).get(OWNER_LABEL, "")
         try:
-            holder = _HOLDER.validate_json((shown["Config"].get("Labels") or {}).get(OWNER_LABEL, ""))
+            return name, _HOLDER.validate_json(label)
         except ValidationError:
-            holder = None
-        return shown["Id"], holder
+            return name, None
 
-    async def _make(self, docker: aiodocker.Docker) -> bool:
+    async def _make(self, docker: engine.Client) -> bool:
         """Returns whether it is ours: somebody else may have been quicker."""
         labels = {SERVICE_LABEL: self._service, OWNER_LABEL: json.dumps(asdict(self._me))}
         config = {
@@ -170,10 +170,10 @@ class Owner:
         }
         try:
             await engine.create(docker, self._name, config)
-        except aiodocker.DockerError as error:
+        except engine.RefusedError as error:
             if error.status == engine.CONFLICT:
                 return False
-            raise BackendError(f"the engine refused a container: {error.message}") from error
+            raise BackendError(f"the engine refused a container: {error.said}") from error
         return True
 
     async def _is_over(self, holder: Holder) -> bool:

@@ -5,6 +5,7 @@ Each notebook has a private directory (home, temporary files, log), and its proc
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -12,10 +13,12 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tmppool.backends import families
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
@@ -70,7 +73,8 @@ class ProcessBackend:
                 f"notebooks cannot live in {self._root}: {error.strerror}; choose another --state-dir", transient=False
             ) from error
         template = self._paths.template
-        has_template = template is not None and await asyncio.to_thread((template / "welcome.ipynb").exists)
+        with _refusals("the template of a home cannot be looked at"):
+            has_template = template is not None and await asyncio.to_thread((template / "welcome.ipynb").exists)
         return Traits(
             isolated=False,
             landing=_LANDING if has_template else "/tree",
@@ -79,8 +83,8 @@ class ProcessBackend:
 
     async def start(self, key: str) -> Running:
         home = self._root / id_of(key)
-        token, port = secrets.token_urlsafe(24), _free_port()
         try:
+            token, port = secrets.token_urlsafe(24), _free_port()
             await completed(asyncio.to_thread(self._prepare, home), "prepare a home")
             child = await self._spawn(key, home, token, port)
             self._children[key] = child
@@ -89,12 +93,12 @@ class ProcessBackend:
             birth = await asyncio.to_thread(born, child.pid)
             facts = dict(zip(_FACT_TYPES, (key, child.pid, birth, port, token, running.created_at), strict=True))
             await completed(asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts)), "note a notebook")
+            self._watch(key, child.pid)
         except BaseException as error:
             await asyncio.shield(spawn(self.stop(key), "clean up a start"))
             if isinstance(error, OSError):
                 raise StartError(f"a notebook process could not be started: {error}") from error
             raise
-        self._watch(key, child.pid)
         return running
 
     async def give(self, key: str) -> None:
@@ -107,25 +111,29 @@ class ProcessBackend:
         self._unwatch(key)
         home = self._root / id_of(key)
         child = self._children.pop(key, None)
-        leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
-        if not await asyncio.to_thread(families.end, id_of(key), leader):
-            raise BackendError("a notebook's processes did not end")
-        if child is not None:
-            await child.wait()
-        await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
-        if await asyncio.to_thread(home.exists):
-            raise BackendError(f"{home} could not be removed")
+        with _refusals("a notebook could not be ended"):
+            leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
+            if not await asyncio.to_thread(families.end, id_of(key), leader):
+                raise BackendError("a notebook's processes did not end")
+            if child is not None:
+                await child.wait()
+            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+            if await asyncio.to_thread(home.exists):
+                raise BackendError(f"{home} could not be removed")
 
     async def list(self, known: Collection[str] = ()) -> list[Running]:
         del known  # nobody but the kernel is asked
         running = []
-        for facts, is_alive, is_given in await asyncio.to_thread(_read_facts, self._root):
+        with _refusals("notebooks could not be listed"):
+            found = await asyncio.to_thread(_read_facts, self._root)
+        for facts, is_alive, is_given in found:
             key = facts["key"]
             if not is_alive:
                 await self.stop(key)  # died while no service looked: only its remains are left
                 continue
             if all(watched != key for watched, _ in self._watched.values()):
-                self._watch(key, facts["pid"])
+                with _refusals("a notebook's end could not be watched for"):
+                    self._watch(key, facts["pid"])
             dial = Dial("127.0.0.1", facts["port"])
             running.append(Running(key, dial, facts["token"], facts["created_at"], is_given=is_given))
         return running
@@ -133,10 +141,6 @@ class ProcessBackend:
     async def deaths(self) -> AsyncIterator[str | None]:
         while True:
             yield await self._dead.get()
-
-    async def ping(self) -> None:
-        if not await asyncio.to_thread(self._root.is_dir):
-            raise BackendError(f"{self._root} is gone", transient=False)
 
     async def close(self) -> None:
         for key in [key for key, _ in self._watched.values()]:
@@ -229,6 +233,15 @@ class ProcessBackend:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """Turn what the kernel refuses into BackendError; ``what`` begins its sentence."""
+    try:
+        yield
+    except (OSError, psutil.Error) as error:
+        raise BackendError(f"{what}: {error}") from error
+
+
 def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
     """Return what is known of each notebook, checked, for a visitor can write it; if it lives; if it was given away."""
     found = []
@@ -236,10 +249,10 @@ def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
         try:
             facts = json.loads(path.read_bytes())
             is_sound = all(isinstance(facts.get(name), kind) for name, kind in _FACT_TYPES.items())
+            if is_sound and id_of(facts["key"]) == path.parent.name:
+                found.append((facts, born(facts["pid"]) == facts["born"], path.with_name(_GIVEN).exists()))
         except (OSError, ValueError, AttributeError, RecursionError):
             continue
-        if is_sound and id_of(facts["key"]) == path.parent.name:
-            found.append((facts, born(facts["pid"]) == facts["born"], path.with_name(_GIVEN).exists()))
     return found
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiodocker
-
 from tmppool.backends import engine
 from tmppool.backends.netns import NetworkNamespace
 from tmppool.errors import BackendError
@@ -40,30 +38,31 @@ class Reach:
             self.namespace.close()
 
 
-async def show(docker: aiodocker.Docker, container_id: str) -> dict[str, Any]:
+async def show(docker: engine.Client, container_id: str) -> dict[str, Any]:
     """Return the engine's answer to ContainerInspect. Raises GoneError; BackendError."""
-    container = docker.containers.container(container_id)
     try:
-        return await engine.call("inspect a container", container.show(), engine.LIST_TIMEOUT)
-    except aiodocker.DockerError as error:
-        raise GoneError(f"the container is gone: {error.message}") from error
+        return await engine.inspect(docker, container_id)
+    except engine.RefusedError as error:
+        if error.status not in (engine.NOT_FOUND, engine.CONFLICT):
+            raise
+        raise GoneError(f"the container is gone: {error.said}") from error
 
 
-async def find(docker: aiodocker.Docker, container_id: str, port: int) -> Reach:
+async def find(docker: engine.Client, container_id: str, port: int) -> Reach:
     """Find out how to reach ``port`` of a container that runs. Raises GoneError; BackendError."""
     shown = await show(docker, container_id)
-    network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the settings'
-    if network != "none":
-        dial = Dial(shown["NetworkSettings"]["Networks"][network]["IPAddress"], port)
-        return Reach(dial, pid=shown["State"]["Pid"])
-    namespace = await _namespace(docker, shown, container_id)
-    return Reach(Dial("127.0.0.1", port, namespace.socket), namespace, shown["State"]["Pid"])
+    with engine.reading("inspect a container"):
+        network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the settings'
+        pid = int(shown["State"]["Pid"])
+        if network != "none":
+            return Reach(Dial(str(shown["NetworkSettings"]["Networks"][network]["IPAddress"]), port), pid=pid)
+        if not shown["State"]["Running"] or not pid:
+            raise GoneError(_ENDED)
+    namespace = await _namespace(docker, pid, container_id)
+    return Reach(Dial("127.0.0.1", port, namespace.socket), namespace, pid)
 
 
-async def _namespace(docker: aiodocker.Docker, shown: dict[str, Any], container_id: str) -> NetworkNamespace:
-    pid = shown["State"]["Pid"]
-    if not shown["State"]["Running"] or not pid:
-        raise GoneError(_ENDED)
+async def _namespace(docker: engine.Client, pid: int, container_id: str) -> NetworkNamespace:
     try:
         mounts = await asyncio.to_thread(Path(f"/proc/{pid}/mountinfo").read_text, errors="replace")
         if container_id not in mounts:
@@ -77,7 +76,8 @@ async def _namespace(docker: aiodocker.Docker, shown: dict[str, Any], container_
     with contextlib.ExitStack() as stack:
         stack.callback(namespace.close)
         again = await show(docker, container_id)
-        if again["State"]["Pid"] != pid or not again["State"]["Running"]:
-            raise GoneError(_ENDED)
+        with engine.reading("inspect a container"):
+            if again["State"]["Pid"] != pid or not again["State"]["Running"]:
+                raise GoneError(_ENDED)
         stack.pop_all()
     return namespace

@@ -12,8 +12,6 @@ back. Of two, the one whose container came later sees both.
 import secrets
 from collections.abc import Collection
 
-import aiodocker
-
 from tmppool.backends import engine
 from tmppool.errors import StartError
 
@@ -22,7 +20,7 @@ UID_LABEL = "tmppool.uid"
 _taken: dict[str, int] = {}  # by the container's name; of all pools of this process, which may share a range
 
 
-async def take(docker: aiodocker.Docker, numbers: range, holder: str) -> int:
+async def take(docker: engine.Client, numbers: range, holder: str) -> int:
     """Take a number that no container of this engine has, for the container named ``holder``.
 
     Raises StartError when all are in use; BackendError.
@@ -37,7 +35,7 @@ async def take(docker: aiodocker.Docker, numbers: range, holder: str) -> int:
     return number
 
 
-async def is_alone(docker: aiodocker.Docker, number: int) -> bool:
+async def is_alone(docker: engine.Client, number: int) -> bool:
     """Whether one container at most has the number. Raises BackendError."""
     return len(await _in_use(docker, f"{UID_LABEL}={number}")) <= 1
 
@@ -57,6 +55,8 @@ def pick(numbers: range, used: Collection[int]) -> int | None:
     return None
 
 
-async def _in_use(docker: aiodocker.Docker, label: str) -> list[int]:
-    labels = [container["Labels"].get(UID_LABEL, "") for container in await engine.containers(docker, [label])]
-    return [int(number) for number in labels if number.isdecimal()]
+async def _in_use(docker: engine.Client, label: str) -> list[int]:
+    found = await engine.containers(docker, [label])
+    with engine.reading("list containers"):
+        labels = [container["Labels"].get(UID_LABEL, "") for container in found]
+        return [int(number) for number in labels if number.isdecimal()]
