@@ -39,6 +39,7 @@ WITHOUT_TESTS = {
     "errors": "types only",
     "backends/base": "types only; contract.py tests what they promise",
     "pool_settings": "tested as part of test_config.py, whose settings these are",
+    "backends/auditable": "types only; tests/audit/test_startup.py tests who offers it",
     "audit/verdict": "types only",
     "audit/inside/outcome": "the words of the probes, tested with each of them",
     "proxy/connection_context": "types only",
@@ -216,6 +217,19 @@ def test_no_module_is_in_an_import_cycle() -> None:
 def test_every_room_has_a_floor_and_every_floor_has_its_rooms() -> None:
     rooms = {name.split(".")[0] for name in modules(PACKAGE)} - {"__init__"}
     assert rooms == set(FLOOR_OF)
+
+
+def test_no_room_asks_a_backend_which_one_it_is() -> None:
+    """What only some backends offer is an interface with a name, such as ``Auditable``."""
+    found = [
+        f"{name}:{node.lineno}"
+        for name, tree in modules(PACKAGE).items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("isinstance", "issubclass")
+        and any(backend in ast.unparse(node) for backend in ("DockerBackend", "ProcessBackend", "FakeBackend"))
+    ]
+    assert found == []
 
 
 def test_tasks_are_made_in_one_place() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import aiodocker
@@ -29,8 +29,8 @@ class Weakened(DockerBackend):
         super().__init__(spec)
         self._changes = config, host
 
-    def container_config(self, key: str, token: str, uid: int | None) -> dict[str, Any]:
-        made = super().container_config(key, token, uid)
+    def trial_config(self, name: str, command: Sequence[str]) -> dict[str, Any]:
+        made = super().trial_config(name, command)
         config, host = self._changes
         return {**made, **config, "HostConfig": {**made["HostConfig"], **host}}
 

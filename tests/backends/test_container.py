@@ -11,6 +11,7 @@ from tmppool.backends.container import (
     SECRET_LABEL,
     EngineFacts,
     ImageFacts,
+    canary_labels,
     container_config,
     container_name,
     has_profile,
@@ -22,6 +23,7 @@ from tmppool.backends.container import (
     profile,
     secret_of,
     token_of,
+    trial_config,
 )
 from tmppool.errors import BackendError
 from tmppool.keys import id_of
@@ -446,3 +448,16 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
 )
 def test_what_is_read_of_an_image(shown: dict[str, object], facts: ImageFacts) -> None:
     assert image_facts(shown) == facts
+
+
+# What is tried
+
+
+def test_a_trial_is_a_notebook_in_all_but_its_command_and_its_labels() -> None:
+    own = container_config(SPEC, "name", "", IMAGE, EngineFacts(), uid=SPEC.uids[-1])
+    trial = trial_config(SPEC, "name", IMAGE, EngineFacts(), ["python3", "-c", "x"])
+    assert trial == {**own, "Cmd": ["python3", "-c", "x"], "Labels": canary_labels(SPEC)}
+
+
+def test_a_trial_has_the_user_that_all_have() -> None:
+    assert trial_config(replace(SPEC, user="1000:100"), "name", IMAGE, EngineFacts(), [])["User"] == "1000:100"

@@ -21,9 +21,9 @@ import psutil
 from tmppool.audit import expectations
 from tmppool.audit.expectations import CANARY, Target
 from tmppool.backends import engine
+from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
-from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, canary_labels, network_name
-from tmppool.backends.docker import DockerBackend
+from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, network_name
 from tmppool.errors import BackendError
 from tmppool.tasks import spawn
 
@@ -83,7 +83,7 @@ async def sweep(docker: engine.Client, service: str) -> None:
         await engine.remove(docker, container.id)
 
 
-async def run(backend: DockerBackend, ports: Iterable[int] = ()) -> Canary:
+async def run(backend: Auditable, ports: Iterable[int] = ()) -> Canary:
     """Run the probes as a notebook of this backend, which is open. Also with an ill engine or image there is a result.
 
     ``ports``: the service's own, which a notebook must not reach either.
@@ -103,7 +103,7 @@ def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> 
     return Canary((*others, Result(CANARY, False, " ".join(seen.split()))), shown or {})
 
 
-async def _probe(start: Start, backend: DockerBackend, targets: dict[str, tuple[Target, ...]]) -> Canary:
+async def _probe(start: Start, backend: Auditable, targets: dict[str, tuple[Target, ...]]) -> Canary:
     facts = json.dumps(expectations.facts(backend.spec, targets))
     container = await start(_LOADER, await asyncio.to_thread(_sources), facts)
     await engine.wait(container)
@@ -131,19 +131,14 @@ def parse(log: str) -> tuple[tuple[Result, ...], str]:
 
 
 @contextlib.asynccontextmanager
-async def _containers(backend: DockerBackend) -> AsyncIterator[Start]:
+async def _containers(backend: Auditable) -> AsyncIterator[Start]:
     """Yield what starts a container like a notebook's that runs ``python3 -c`` instead; all go together at the end."""
     spec, names = backend.spec, list[str]()
 
     async def start(*words: str) -> Any:
         name = f"tmppool-{spec.service}-{CANARY}-{secrets.token_hex(4)}"
-        uid = spec.uids[-1] if spec.user is None else None
-        config = {
-            **backend.container_config(name, "", uid),
-            # Deaf to variables and packages of the image: faster, and nothing but the standard library.
-            "Cmd": ["python3", "-ISBc", *words],
-            "Labels": canary_labels(spec),
-        }
+        # Deaf to variables and packages of the image: faster, and nothing but the standard library.
+        config = backend.trial_config(name, ["python3", "-ISBc", *words])
         names.append(name)
         container = await engine.create(backend.docker, name, config)
         await engine.start(container)
@@ -189,7 +184,7 @@ async def _hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     writer.close()
 
 
-async def _targets(start: Start, backend: DockerBackend, ports: tuple[int, ...]) -> dict[str, tuple[Target, ...]]:
+async def _targets(start: Start, backend: Auditable, ports: tuple[int, ...]) -> dict[str, tuple[Target, ...]]:
     found = {"metadata": expectations.METADATA, "outside": expectations.OUTSIDE}
     gateways: set[str] = set()
     if backend.spec.network != "none":
@@ -209,7 +204,7 @@ def _addresses() -> set[str]:
     return {str(address) for address in parsed if not address.is_loopback and not address.is_link_local}
 
 
-async def _gateways(backend: DockerBackend) -> set[str]:
+async def _gateways(backend: Auditable) -> set[str]:
     name = network_name(backend.spec)
     shown = await engine.network(backend.docker, name)
     found = set()
@@ -220,7 +215,7 @@ async def _gateways(backend: DockerBackend) -> set[str]:
     return found
 
 
-async def _neighbour(start: Start, backend: DockerBackend) -> Target:
+async def _neighbour(start: Start, backend: Auditable) -> Target:
     """Start another container on the network; returns where it listens, once this machine has reached it there."""
     network = network_name(backend.spec)
     container = await start(_LISTEN, str(_NEIGHBOUR_PORT))

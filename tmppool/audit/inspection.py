@@ -13,6 +13,7 @@ from tmppool.audit.startup import PoolInForce
 from tmppool.audit.sums import RISKS, Planned
 from tmppool.audit.verdict import Check, Severity, Status
 from tmppool.backends import engine, reach
+from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.backends.container import KEY_LABEL, labels
 from tmppool.backends.docker import DockerBackend
@@ -72,7 +73,7 @@ def _without_engine(pools: Sequence[Planned], admin_ip: str) -> list[Check]:
     ]  # fmt: skip
 
 
-async def _open(stack: contextlib.AsyncExitStack, spec: Spec) -> DockerBackend:
+async def _open(stack: contextlib.AsyncExitStack, spec: Spec) -> Auditable:
     backend = DockerBackend(spec)
     stack.push_async_callback(backend.close)
     try:

@@ -14,8 +14,8 @@ import structlog
 from tmppool.audit import canary, expectations, machine, sums
 from tmppool.audit.canary import Canary
 from tmppool.audit.sums import Planned
+from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
-from tmppool.backends.docker import DockerBackend
 from tmppool.errors import BackendError, ConfigError
 from tmppool.pools import Pools
 
@@ -30,7 +30,7 @@ class PoolInForce:
 
     name: str
     capacity: int
-    backend: DockerBackend
+    backend: Auditable
 
     @property
     def planned(self) -> Planned:
@@ -56,7 +56,7 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
     in_force = [
         PoolInForce(pool.name, pool.limits.capacity, pool.backend)
         for pool in pools
-        if isinstance(pool.backend, DockerBackend)
+        if isinstance(pool.backend, Auditable)
     ]
     if not in_force:
         return

@@ -6,6 +6,7 @@ the README's table of settings.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,18 @@ def container_config(
         "Labels": {**labels(spec), KEY_LABEL: key, **own},
         "HostConfig": _host_config(spec, user, image, engine or EngineFacts()),
     }
+
+
+def trial_config(
+    spec: Spec, name: str, image: ImageFacts, engine: EngineFacts, command: Sequence[str]
+) -> dict[str, Any]:
+    """Return ContainerCreate's body for a container like a notebook's in all but its command and its labels.
+
+    Where each notebook has a UID of its own it gets the last one: the one that is refused if any is.
+    """
+    uid = spec.uids[-1] if spec.user is None else None
+    made = container_config(spec, name, "", image, engine, uid=uid)
+    return {**made, "Cmd": list(command), "Labels": canary_labels(spec)}
 
 
 def profile(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:

@@ -7,7 +7,7 @@ its address; after it has been given away the service never execs, copies or att
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from tmppool.backends import engine, opening, reach, uids
+from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
     GIVEN_LABEL,
@@ -32,6 +33,7 @@ from tmppool.backends.container import (
     profile,
     secret_of,
     token_of,
+    trial_config,
 )
 from tmppool.backends.netns import require_permission
 from tmppool.errors import BackendError, StartError, TakenError
@@ -47,7 +49,7 @@ _UID_TRIES = 5  # how often to look for another user number when another service
 _log = structlog.get_logger("tmppool.docker")
 
 
-class DockerBackend:
+class DockerBackend(Auditable):
     """One pool's containers on one engine."""
 
     def __init__(self, spec: Spec) -> None:
@@ -73,12 +75,10 @@ class DockerBackend:
 
     @property
     def spec(self) -> Spec:
-        """What notebooks are, with the network that is in force since ``open``."""
         return self._spec
 
-    def container_config(self, key: str, token: str, uid: int | None) -> dict[str, Any]:
-        """Return ContainerCreate's body for one notebook, as it is made now."""
-        return container_config(self._spec, key, token, self._image, self._engine, uid=uid)
+    def trial_config(self, name: str, command: Sequence[str]) -> dict[str, Any]:
+        return trial_config(self._spec, name, self._image, self._engine, command)
 
     async def open(self) -> Traits:
         self._docker = engine.connect()
@@ -192,7 +192,7 @@ class DockerBackend:
         spec, name = self._spec, container_name(self._spec, key)
 
         def config(uid: int | None) -> dict[str, Any]:
-            made = self.container_config(key, token, uid)
+            made = container_config(spec, key, token, self._image, self._engine, uid=uid)
             # None of them is seen from inside.
             made["Labels"] |= {SECRET_LABEL: secret, PROFILE_LABEL: self._profile, GIVEN_LABEL: "name"}
             return made

@@ -10,12 +10,11 @@ from tmppool.backends.base import Spec
 from tmppool.backends.container import (
     EngineFacts,
     ImageFacts,
-    canary_labels,
-    container_config,
     container_name,
     image_facts,
     network_config,
     network_name,
+    trial_config,
 )
 from tmppool.errors import BackendError, ImageError
 from tmppool.tasks import spawn
@@ -84,9 +83,7 @@ async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: E
     """
     key = secrets.token_urlsafe()
     name = container_name(spec, key)
-    uid = spec.uids[-1] if spec.user is None else None  # the one that is refused if any is
-    config = container_config(spec, key, "", image, facts, uid=uid)
-    config |= {"Entrypoint": ["/bin/sh", "-c", ":"], "Cmd": [], "Labels": canary_labels(spec)}
+    config = {**trial_config(spec, key, image, facts, ()), "Entrypoint": ["/bin/sh", "-c", ":"]}
     try:
         container = await engine.create(docker, name, config)
         await engine.start(container)
