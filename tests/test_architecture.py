@@ -14,9 +14,9 @@ TESTS = ROOT / "tests"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "keys", "jupyter_urls", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
     ("upstream", "config", "build_report", "recipes", "state_lock"),
-    ("notebook", "build_image"),
+    ("notebook",),
     ("policy", "backends"),
-    ("marks",),
+    ("marks", "build_image"),
     ("pool",),
     ("pools", "reconcile"),
     ("proxy", "ledger", "metrics", "log"),
@@ -34,6 +34,9 @@ ONLY = {
     "build_image": {"app", "__main__"},
 }
 """Rooms that nobody else may know."""
+
+FOREIGN = {"aiodocker": {"backends.engine"}}
+"""Libraries that one module alone may import: the rest of the house knows its words only."""
 
 WITHOUT_TESTS = {
     "errors": "types only",
@@ -217,6 +220,18 @@ def test_no_module_is_in_an_import_cycle() -> None:
 def test_every_room_has_a_floor_and_every_floor_has_its_rooms() -> None:
     rooms = {name.split(".")[0] for name in modules(PACKAGE)} - {"__init__"}
     assert rooms == set(FLOOR_OF)
+
+
+@pytest.mark.parametrize("library", FOREIGN)
+def test_a_library_that_one_module_may_know_is_known_to_no_other(library: str) -> None:
+    knows = {
+        name
+        for name, tree in modules(PACKAGE).items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and library in {(getattr(node, "module", None) or alias.name).partition(".")[0] for alias in node.names}
+    }
+    assert knows == FOREIGN[library]
 
 
 def test_no_room_asks_a_backend_which_one_it_is() -> None:

@@ -40,16 +40,16 @@ async def test_a_path_is_no_name(images: Path, name: str) -> None:
         await build_image.build(name)
 
 
-@pytest.mark.parametrize("engine", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:9"])
-async def test_without_an_engine_one_sentence_says_so(images: Path, engine: str) -> None:
+@pytest.mark.parametrize("url", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:9"])
+async def test_without_an_engine_one_sentence_says_so(images: Path, url: str) -> None:
     with pytest.raises(ImageError) as caught:
-        await build_image.build("toy", engine=engine)
-    assert str(caught.value) == f"no Docker Engine answers at {engine}; start it or set DOCKER_HOST"
+        await build_image.build("toy", url=url)
+    assert str(caught.value) == f"the Docker Engine at {url} did not answer; start it or set DOCKER_HOST"
 
 
 async def test_an_engine_that_is_no_url(images: Path) -> None:
-    with pytest.raises(ImageError, match="teapot is not the URL of one"):
-        await build_image.build("toy", engine="teapot")
+    with pytest.raises(ImageError, match=r"^teapot is not the address of a Docker Engine: "):
+        await build_image.build("toy", url="teapot")
 
 
 @pytest.mark.parametrize("tty", [False, True])

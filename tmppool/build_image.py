@@ -8,84 +8,62 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import aiodocker
-import aiohttp
-from aiodocker.exceptions import DockerError
 from platformdirs import user_cache_path
 from rich.console import Console
 
+from tmppool.backends import engine
 from tmppool.build_report import Report, StepError
-from tmppool.errors import ImageError
+from tmppool.errors import BackendError, ImageError
 from tmppool.recipes import BuildOptions, Recipe
 
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-CALL = 60.0  # seconds for one engine call that is no stream
 STALL = 900.0  # seconds that a stream or a tool may be silent
 BASE_DOCKERFILE = "FROM scratch\nADD rootfs.tar /\n"
-NOT_FOUND = 404
 
 
 async def build(
-    name: str, options: BuildOptions | None = None, *, engine: str | None = None, console: Console | None = None
+    name: str, options: BuildOptions | None = None, *, url: str | None = None, console: Console | None = None
 ) -> str:
     """Build the image ``name`` unless it exists, and return its full name with tag.
 
-    ``engine`` is a URL (``unix://`` or ``tcp://``), by default ``DOCKER_HOST`` or the usual socket. What happens is
-    shown on ``console`` (default: stderr). Raises ``ImageError``. Cancelling leaves nothing half done.
+    ``url`` is that of the engine (``unix://`` or ``tcp://``), by default the one that ``serve`` finds too. What happens
+    is shown on ``console`` (default: stderr). Raises ``ImageError``. Cancelling leaves nothing half done.
     """
     options = await asyncio.to_thread((options or BuildOptions()).resolved, os.environ)
     recipe = await asyncio.to_thread(Recipe.read, name)
     recipe.check(options)
-    async with _connected(engine) as docker:
-        if options.base:
-            options = replace(options, base=await _base_id(docker, options.base))
-        image = recipe.image(options)
-        if options.fresh or not await _id(docker, image):
-            log = options.log or user_cache_path("tmppool") / f"build-{name}.log"
-            async with Report(f"image '{name}'", log, console) as report:
-                await _Build(recipe, options, docker, report).run(image)
-        await docker.images.tag(image, f"tmppool/{name}", tag="latest")
+    try:
+        docker = await engine.connect(url)
+    except BackendError as error:
+        raise ImageError(f"{error}; start it or set DOCKER_HOST") from error
+    async with docker:
+        try:
+            return await _build(docker, recipe, options, console)
+        except BackendError as error:
+            raise ImageError(f"the image '{name}' could not be built at {docker.address}: {error}") from error
+
+
+async def _build(docker: engine.Client, recipe: Recipe, options: BuildOptions, console: Console | None) -> str:
+    """Raises ImageError; BackendError."""
+    if options.base:
+        options = replace(options, base=await _base_id(docker, options.base))
+    image = recipe.image(options)
+    if options.fresh or not await engine.image_id(docker, image):
+        log = options.log or user_cache_path("tmppool") / f"build-{recipe.name}.log"
+        async with Report(f"image '{recipe.name}'", log, console) as report:
+            await _Build(recipe, options, docker, report).run(image)
+    await engine.tag(docker, image, f"tmppool/{recipe.name}", "latest")
     return image
 
 
-@asynccontextmanager
-async def _connected(engine: str | None) -> AsyncIterator[aiodocker.Docker]:
-    """Give a client of an engine that answers; every foreign error in the block becomes an ``ImageError``."""
-    where = engine or os.environ.get("DOCKER_HOST") or DEFAULT_ENGINE
-    try:
-        docker = aiodocker.Docker(where, timeout=aiohttp.ClientTimeout(total=CALL))
-    except ValueError as error:
-        raise ImageError(f"no Docker Engine to build with: {where} is not the URL of one ({error})") from error
-    async with docker:
-        try:
-            await docker.version()
-        except (DockerError, aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ImageError(f"no Docker Engine answers at {where}; start it or set DOCKER_HOST") from error
-        try:
-            yield docker
-        except (DockerError, aiohttp.ClientError, TimeoutError) as error:
-            raise ImageError(f"the Docker Engine at {where} failed: {error or 'it did not answer in time'}") from error
-
-
-async def _id(docker: aiodocker.Docker, image: str) -> str:
-    """Return what names this very image, whatever its tag may name later; nothing when there is none."""
-    try:
-        return str((await docker.images.inspect(image))["Id"])
-    except DockerError as error:
-        if error.status == NOT_FOUND:
-            return ""
-        raise
-
-
-async def _base_id(docker: aiodocker.Docker, image: str) -> str:
-    """As ``_id``; raise ``ImageError`` when there is none."""
-    found = await _id(docker, image)
+async def _base_id(docker: engine.Client, image: str) -> str:
+    """Return the id of an image that is to be there. Raises ImageError; BackendError."""
+    found = await engine.image_id(docker, image)
     if not found:
         raise ImageError(f"the base image '{image}' is not on this engine: docker pull {image}, or docker load it")
     return found
@@ -97,7 +75,7 @@ class _Build:
 
     recipe: Recipe
     options: BuildOptions
-    docker: aiodocker.Docker
+    docker: engine.Client
     report: Report
 
     async def run(self, image: str) -> None:
@@ -105,15 +83,15 @@ class _Build:
             await self.report.note(f"certificates to trust while building: {self.options.ca_bundle}")
         context = self.recipe.context(await asyncio.to_thread(self.options.certificates), time.time())
         base = self.recipe.base(self.options)
-        if not self.options.base and (self.options.fresh or not await _id(self.docker, base)):
+        if not self.options.base and (self.options.fresh or not await engine.image_id(self.docker, base)):
             await self._make_base(base)
         arguments = self.recipe.build_arguments(self.options, os.environ)
         try:
             async with self.report.step(f"install the notebook: {image}"):
                 await self._engine_build(io.BytesIO(context), image, arguments)
         finally:
-            with suppress(DockerError, aiohttp.ClientError, TimeoutError):
-                await self.docker.images.prune(filters={"dangling": ["true"], "label": ["tmppool.stage=build"]})
+            with suppress(BackendError):
+                await engine.prune_images(self.docker, "tmppool.stage=build")
 
     async def _make_base(self, base: str) -> None:
         """Run the recipe's script and make an image of what it made."""
@@ -162,19 +140,14 @@ class _Build:
                 await process.wait()
 
     async def _engine_build(self, context: io.BytesIO | mmap.mmap, image: str, arguments: dict[str, str]) -> None:
-        """Let the engine build ``image`` from a tar; it drops its own containers, also when this is cancelled."""
-        stream = self.docker.images.build(
-            fileobj=context,
-            encoding="identity",
-            tag=image,
-            buildargs=arguments,
-            nocache=self.options.fresh,
-            forcerm=True,
-            stream=True,
-        )
-        async with aclosing(cast("AsyncGenerator[dict[str, Any]]", stream)) as items:
-            while item := await _within(anext(items, None), "the engine"):
-                await self.report.line(item.get("stream", ""))
+        """Let the engine build ``image`` from a tar. Raises StepError with the engine's own words; BackendError."""
+        printed = engine.build(self.docker, context, image, arguments, fresh=self.options.fresh, silence=STALL)
+        try:
+            async with aclosing(printed) as texts:
+                async for text in texts:
+                    await self.report.line(text)
+        except engine.RefusedError as error:
+            raise StepError(error.said) from error
 
 
 async def _within(awaitable: Any, who: str) -> Any:

@@ -10,14 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-import aiohttp
-from aiodocker.exceptions import DockerError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from tmppool.errors import ImageError
+from tmppool.errors import BackendError, ImageError
 
 TAIL = 8  # lines shown of a step that failed
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -98,7 +96,7 @@ class Report:
             self._console.print(f"{elapsed:4.0f} s  {title}", markup=False, highlight=False, soft_wrap=True)
         try:
             yield
-        except (StepError, DockerError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (StepError, BackendError, OSError) as error:
             raise self._failure(title, error) from error
         finally:
             self._progress.stop_task(self._task)
@@ -109,7 +107,7 @@ class Report:
         self._progress.stop()
         for line in self._tail:
             self._console.print(f"    {line.rstrip()}", markup=False, highlight=False, soft_wrap=True, style="dim")
-        reason = error.message if isinstance(error, DockerError) else str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         if _COMMAND_FAILED.fullmatch(reason.strip()) and self._tail:
             reason = self._tail[-1]  # the engine repeats the command, which is long; the command itself says why
         return ImageError(f"{self.job}: the step '{title}' failed: {reason.strip()} (whole log: {self.log})")

@@ -98,7 +98,7 @@ async def _container(image: str) -> AsyncIterator[Running]:
     """Run a container exactly as the docker backend would, but on a bridge and published on loopback."""
     spec = Spec(service="bench", pool="direct", image=image, network="bridge")
     key, token = secrets.token_urlsafe(16), secrets.token_urlsafe(24)
-    docker = engine.connect()
+    docker = await engine.connect()
     try:
         config = container_config(spec, key, token, image_facts(await docker.images.inspect(image)))
         port = f"{spec.port}/tcp"

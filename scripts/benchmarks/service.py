@@ -116,7 +116,7 @@ async def service(home: Path, backend: str, *options: str) -> AsyncIterator[Serv
 
 async def _remove_containers(name: str) -> None:
     """Remove what a service that was killed would have left."""
-    docker = engine.connect()
+    docker = await engine.connect()
     try:
         for container in await engine.containers(docker, [f"{SERVICE_LABEL}={name}"]):
             with contextlib.suppress(BackendError):

@@ -2,8 +2,6 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
@@ -42,13 +40,6 @@ def test_a_sockets_mode_is_read_and_anything_else_has_none(tmp_path: Path) -> No
     assert machine._mode("tcp://127.0.0.1:2375") is None
 
 
-def test_the_engines_address_is_the_socket_that_is_really_used() -> None:
-    on_socket: Any = SimpleNamespace(connector=SimpleNamespace(path="/run/x.sock"), docker_host="unix://localhost")
-    assert machine._address(on_socket) == "unix:///run/x.sock"
-    on_tcp: Any = SimpleNamespace(connector=SimpleNamespace(), docker_host="http://10.0.0.1:2375")
-    assert machine._address(on_tcp) == "http://10.0.0.1:2375"
-
-
 @pytest.mark.parametrize(
     ("told", "skew"),
     [("2026-01-01T00:00:10.9Z", 0.0), ("2026-01-01T00:00:00Z", 9.5), ("2026-01-01T00:01:11Z", 60.0), ("odd", None)],
@@ -60,7 +51,7 @@ def test_a_clock_that_differs_beyond_the_time_of_asking_is_told(told: str, skew:
 
 @pytest.mark.engine
 async def test_a_real_engine_tells_all_of_it() -> None:
-    docker = engine.connect()
+    docker = await engine.connect()
     try:
         found = await machine.look(docker, [DEFAULT_IMAGE])
     finally:

@@ -10,6 +10,6 @@ from tmppool.backends import engine
 
 @pytest.fixture
 async def docker(small: object) -> AsyncIterator[aiodocker.Docker]:
-    made = engine.connect()
+    made = await engine.connect()
     yield made
     await made.close()

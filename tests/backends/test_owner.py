@@ -11,6 +11,7 @@ import aiodocker
 import pytest
 from structlog.testing import capture_logs
 
+from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import births, engine
 from tmppool.backends.container import owner_name
 from tmppool.backends.owner import Holder, Owner, is_over, this_process
@@ -180,6 +181,25 @@ async def test_without_an_engine_it_cannot_be_taken_and_is_left_without_a_traceb
     one = owner(me)
     with pytest.raises(ConfigError, match="did not answer"):
         await one.take()
+    with capture_logs() as logs:
+        await one.close()
+    assert not one.is_lost
+    assert logs == []
+
+
+async def test_an_engine_that_goes_away_takes_nothing_from_the_owner(
+    me: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = SmallEngine(tmp_path / "engine.sock")
+    small.answers |= {
+        f"images/{DEFAULT_IMAGE}/json": lambda _request: said({"Id": "sha256:abc", "Config": {}}),
+        "containers/create": lambda _request: said({"Id": "c" * 64, "Warnings": []}, 201),
+    }
+    await small.open()
+    monkeypatch.setenv("DOCKER_HOST", small.url)
+    one = owner(me)
+    await one.take()
+    await small.close()
     with capture_logs() as logs:
         await one.keep()
         await one.close()

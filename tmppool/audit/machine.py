@@ -50,7 +50,7 @@ class Facts:
 
 async def look(docker: engine.Client, images: Iterable[str] = ()) -> Facts:
     """Gather what can be known, in a few calls of the engine. Raises BackendError when it does not answer."""
-    at = _address(docker)
+    at = docker.address.url
     asked = time.time()
     info = await engine.info(docker)
     answered = time.time()
@@ -60,7 +60,7 @@ async def look(docker: engine.Client, images: Iterable[str] = ()) -> Facts:
         images={name: await engine.image(docker, name) for name in images},
         kernel=await asyncio.to_thread(_kernel) if await asyncio.to_thread(_is_here, info) else {},
         engine_at=at,
-        has_tls=bool(os.environ.get("DOCKER_TLS_VERIFY")),
+        has_tls=docker.address.tls is not None or bool(os.environ.get("DOCKER_TLS_VERIFY")),
         socket_mode=await asyncio.to_thread(_mode, at),
         clock_skew=_skew(info, asked, answered),
     )
@@ -79,12 +79,6 @@ def _kernel() -> dict[str, str]:
         except OSError:
             continue
     return found
-
-
-def _address(docker: engine.Client) -> str:
-    """Return where the engine is; of a socket the client's own address names no file, its connector does."""
-    path = getattr(docker.connector, "path", None)
-    return f"unix://{path}" if path else str(docker.docker_host or "")
 
 
 def _mode(engine_at: str) -> int | None:

@@ -81,8 +81,7 @@ class DockerBackend(Auditable):
         return trial_config(self._spec, name, self._image, self._engine, command)
 
     async def open(self) -> Traits:
-        self._docker = engine.connect()
-        await engine.version(self.docker)
+        self._docker = await engine.connect()
         self._image = await opening.inspect_image(self.docker, self._spec.image)
         self._engine = await opening.engine_facts(self.docker, self._spec.seccomp)
         notes = []
@@ -165,6 +164,8 @@ class DockerBackend(Auditable):
         except engine.RefusedError as error:
             if error.status == engine.NOT_FOUND and "image" in error.said.lower():
                 raise StartError(f"image {self._spec.image} is no longer on the engine", transient=False) from error
+            if error.status not in (engine.NOT_FOUND, engine.CONFLICT):
+                raise
             raise StartError(f"the engine refused a container: {error.said}") from error
         exited = spawn(engine.wait(container), "watch a start", awaited=True)
         try:

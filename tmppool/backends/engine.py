@@ -6,10 +6,10 @@ No other module imports aiodocker. Calls and answers: Docker Engine API v1.41.
 import asyncio
 import contextlib
 import json
-import os
+import mmap
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
+from typing import Any, BinaryIO, TypeVar, cast
 
 import aiodocker
 import aiohttp
@@ -17,19 +17,21 @@ import structlog
 from aiodocker.containers import DockerContainer
 from aiodocker.networks import DockerNetwork
 
+from tmppool.backends import engine_address
+from tmppool.backends.engine_address import EngineAddress
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError
 from tmppool.tasks import completed, spawn
 
 T = TypeVar("T")
-Client = aiodocker.Docker
 Container = DockerContainer
 
-PING_TIMEOUT = 5.0  # seconds, as for the next four
+PING_TIMEOUT = 5.0  # seconds, as for the next five
 RENAME_TIMEOUT = 5.0
 LIST_TIMEOUT = 10.0
 CREATE_TIMEOUT = 20.0
 DELETE_TIMEOUT = 20.0
+PRUNE_TIMEOUT = 60.0
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -52,12 +54,34 @@ class RefusedError(BackendError):
         self.said = " ".join(said.split())
 
 
-def connect() -> Client:
-    """Open a client for DOCKER_HOST, the Docker context or the usual socket. Raises BackendError."""
+class Client(aiodocker.Docker):
+    """A client that knows in words where its engine is."""
+
+    def __init__(self, address: EngineAddress) -> None:
+        super().__init__(address.url, ssl_context=address.tls)
+        self.address = address
+
+
+async def connect(url: str | None = None) -> Client:
+    """Return a client of an engine that answers: the one at ``url``, else the one that ``engine_address`` finds.
+
+    Raises BackendError, whose one sentence says where no engine was found.
+    """
+    address = EngineAddress(url) if url else await asyncio.to_thread(engine_address.find)
     try:
-        return aiodocker.Docker()
-    except (ValueError, AssertionError, OSError, aiodocker.DockerError) as error:
-        raise BackendError("no Docker Engine was found: neither DOCKER_HOST nor a local socket leads to one") from error
+        docker = Client(address)
+    except (ValueError, AssertionError, OSError, ImportError) as error:  # ImportError: ssh:// needs a further library
+        raise BackendError(f"{address} is not the address of a Docker Engine: {_one_line(error)}") from error
+    try:
+        await version(docker)
+    except BaseException as error:
+        await docker.close()
+        if isinstance(error, RefusedError):
+            raise BackendError(f"the Docker Engine at {address} answered {error.status}: {error.said}") from error
+        if isinstance(error, BackendError):
+            raise BackendError(f"the Docker Engine at {address} did not answer") from error
+        raise
+    return docker
 
 
 async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
@@ -73,8 +97,7 @@ async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
         raise BackendError(f"the engine did not {what} within {seconds or 0:.0f} s") from error
     except aiodocker.DockerError as error:
         if error.status == _NO_CONNECTION:
-            where = os.environ.get("DOCKER_HOST", "its socket")
-            raise BackendError(f"the Docker Engine at {where} did not answer when asked to {what}") from error
+            raise BackendError(f"the engine did not answer when asked to {what}") from error
         raise RefusedError(what, error.status, str(error.message)) from error
     except (aiohttp.ClientError, OSError) as error:
         raise BackendError(f"the engine did not answer when asked to {what}: {_one_line(error)}") from error
@@ -102,15 +125,10 @@ async def answers() -> bool:
 async def failure() -> str:
     """Return why no Docker Engine answers now, and where it was looked for; empty when one does."""
     try:
-        docker = connect()
+        docker = await connect()
     except BackendError as error:
         return str(error)
-    try:
-        await version(docker)
-    except BackendError as error:
-        return str(error)
-    finally:
-        await docker.close()
+    await docker.close()
     return ""
 
 
@@ -129,16 +147,58 @@ async def info(docker: Client) -> dict[str, Any]:
 
 async def has_image(name: str) -> bool:
     """Return True if the engine holds an image of that name. Raises BackendError."""
-    docker = connect()
+    docker = await connect()
     try:
-        await image(docker, name)
-    except RefusedError as error:
-        if error.status == NOT_FOUND:
-            return False
-        raise
+        return await image_id(docker, name) is not None
     finally:
         await docker.close()
-    return True
+
+
+async def image_id(docker: Client, name: str) -> str | None:
+    """Return what names this very image, whatever its tag may name later; None when there is none.
+
+    Raises BackendError.
+    """
+    try:
+        return str((await image(docker, name)).get("Id"))
+    except RefusedError as error:
+        if error.status == NOT_FOUND:
+            return None
+        raise
+
+
+async def build(
+    docker: Client, context: BinaryIO | mmap.mmap, image: str, arguments: dict[str, str], *, fresh: bool, silence: float
+) -> AsyncGenerator[str]:
+    """Build ``image`` from a tar; yields what the engine prints, which may be silent for so many seconds.
+
+    The engine drops its own containers, also when this is given up. Raises RefusedError for a step of the Dockerfile
+    that fails; BackendError.
+    """
+    stream = docker.images.build(
+        fileobj=context,
+        encoding="identity",
+        tag=image,
+        buildargs=arguments,
+        nocache=fresh,
+        forcerm=True,
+        stream=True,
+    )
+    async with contextlib.aclosing(cast("AsyncGenerator[dict[str, Any]]", stream)) as parts:
+        while (part := await call("build an image", anext(parts, None), silence)) is not None:
+            with reading("build an image"):
+                said = str(part.get("stream", ""))
+            yield said
+
+
+async def tag(docker: Client, image: str, name: str, label: str) -> None:
+    """Give an image another name with a tag. Raises BackendError."""
+    await call("tag an image", docker.images.tag(image, name, tag=label), LIST_TIMEOUT)
+
+
+async def prune_images(docker: Client, label: str) -> None:
+    """Remove images without a name that carry this label. Raises BackendError."""
+    await call("prune images", docker.images.prune(filters={"dangling": ["true"], "label": [label]}), PRUNE_TIMEOUT)
 
 
 async def image(docker: Client, name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where the Docker Engine is, found as the ``docker`` command finds it.
 
-In this order: ``DOCKER_HOST``, the context that ``DOCKER_CONTEXT`` names, the current context of ``docker context use``,
-a socket at one of the usual places (Docker documentation, "Docker contexts"). The context ``default`` is the socket.
+In this order: ``DOCKER_HOST``, the context that ``DOCKER_CONTEXT`` names, the one that ``docker context use`` chose, a
+socket at one of the usual places (Docker documentation, "Docker contexts"). The context ``default`` is that socket.
 """
 
 import hashlib

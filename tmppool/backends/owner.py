@@ -90,7 +90,7 @@ class Owner:
     async def take(self) -> None:
         """Become the owner. Raises ConfigError when another one lives, or the engine refuses."""
         try:
-            self._docker = engine.connect()
+            self._docker = await engine.connect()
             await opening.inspect_image(self._docker, self._image)
             await self._take(self._docker)
         except (BackendError, ImageError) as error:
@@ -179,8 +179,7 @@ class Owner:
     async def _is_over(self, holder: Holder) -> bool:
         assert self._docker is not None, "take() comes first"
         birth = await asyncio.to_thread(births.born, holder.pid)
-        is_local = str(self._docker.docker_host or "").startswith("unix:")
-        return is_over(holder, self._me, birth, is_local=is_local)
+        return is_over(holder, self._me, birth, is_local=self._docker.address.is_local)
 
     def _refusal(self, holder: Holder | None) -> str:
         who = "somebody else's" if holder is None else f"process {holder.pid} on {holder.host}, state in {holder.state}"
