@@ -13,7 +13,7 @@ TESTS = ROOT / "tests"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "keys", "jupyter_urls", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
-    ("upstream", "config", "build_report", "recipes", "state_lock"),
+    ("jupyter", "config", "build_report", "recipes", "state_lock"),
     ("notebook",),
     ("policy", "backends"),
     ("marks", "build_image"),
@@ -60,8 +60,8 @@ QUESTIONS = ("What", "Who", "Whether", "Which", "How")
 
 ASKING: frozenset[str] = frozenset({
     "__init__", "__main__", "app", "audit", "backends", "backoff", "build_image", "build_report", "choosing", "config",
-    "errors", "ledger", "ledger_file", "log", "marks", "metrics", "notebook", "policy", "pool", "pool_settings", "pools",
-    "recipes", "reconcile", "recovery", "running", "slices", "state_lock", "tasks", "timers", "upstream", "web",
+    "errors", "jupyter", "ledger", "ledger_file", "log", "marks", "metrics", "notebook", "policy", "pool", "pool_settings", "pools",
+    "recipes", "reconcile", "recovery", "running", "slices", "state_lock", "tasks", "timers", "web",
 })  # fmt: skip
 """Rooms whose docstrings may still begin so. This list only shrinks."""
 

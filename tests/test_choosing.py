@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tests.notebooks import notebook_of
 from tmppool import choosing
 from tmppool.backends.base import Spec
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.config import Settings
 from tmppool.errors import ConfigError, EngineAwayError, TmppoolError
 from tmppool.ledger import Ledger
-from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.notebook import Reason, State, Transition
 
 AWAY = "the engine at nowhere did not answer"
 WITNESS = Path(__file__).parent / "acceptance" / "witness.py"
@@ -225,7 +226,7 @@ async def test_a_session_in_a_container_is_waited_for_with_the_ledger_of_its_ser
     path = tmp_path / "ledger.sqlite"
     for kind, is_waiting in (("docker", True), ("process", False)):
         ledger = await Ledger.open(path)
-        notebook = Notebook("k" * 22, "tmppool", 0.0)
+        notebook = notebook_of("k" * 22, "tmppool", 0.0)
         ledger.hear(Transition(notebook, State.WARM, State.ASSIGNED, Reason.CLICK, 0.0, 0.0))
         await ledger.note_backend(kind)
         await ledger.close()

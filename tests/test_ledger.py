@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tests.notebooks import notebook_of
 from tmppool.ledger import Ledger, Row
 from tmppool.ledger_file import left_behind
 from tmppool.notebook import Notebook, Reason, State
@@ -36,7 +37,7 @@ async def opened(path: Path) -> AsyncIterator[Ledger]:
 
 
 def notebook(key: str = KEY, *, visitor: str | None = "visitor", expires_at: float | None = 500.0) -> Notebook:
-    made = Notebook(key, "main", 0.0)
+    made = notebook_of(key, "main", 0.0)
     made.visitor, made.expires_at = visitor, expires_at
     return made
 

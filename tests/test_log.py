@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tests.notebooks import notebook_of
 from tmppool import log
-from tmppool.notebook import Notebook, Reason, State
+from tmppool.notebook import Reason, State
 
 ROOT = Path(__file__).parent.parent
 KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
@@ -61,7 +62,7 @@ def test_what_is_no_text_is_left_alone() -> None:
 
 
 def moved(to: State, reason: Reason, was: State = State.ASSIGNED) -> dict[str, object]:
-    notebook = Notebook(KEY, "main", 100.0)
+    notebook = notebook_of(KEY, "main", 100.0)
     notebook.state, notebook.moved_at = was, 100.0
     with capture_logs() as logs:
         log.hear(notebook.move(to, reason, 112.506))
@@ -100,7 +101,7 @@ def test_the_key_is_not_in_the_line() -> None:
 
 
 def warm(progress: log.Progress, number: int, target: int) -> list[tuple[str, str]]:
-    notebook = Notebook(KEY, "main", 0.0)
+    notebook = notebook_of(KEY, "main", 0.0)
     with capture_logs() as logs:
         progress.hear(notebook.move(State.WARM, Reason.READY, 1.0), number, target)
     return [(line["event"], line["progress"]) for line in logs]
@@ -114,7 +115,7 @@ def test_the_first_filling_is_told_until_it_is_done_and_never_again() -> None:
 
 
 def test_other_moves_are_no_progress() -> None:
-    notebook = Notebook(KEY, "main", 0.0)
+    notebook = notebook_of(KEY, "main", 0.0)
     with capture_logs() as logs:
         log.Progress().hear(notebook.move(State.GONE, Reason.FAILED, 1.0), 0, 2)
     assert logs == []

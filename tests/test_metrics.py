@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.notebooks import notebook_of
 from tmppool.metrics import CONTENT_TYPE, Metrics
-from tmppool.notebook import Notebook, Reason, State
+from tmppool.notebook import Reason, State
 from tmppool.pool import Pool
 
 Factory = Callable[..., Pool]
@@ -25,7 +26,7 @@ def read(metrics: Metrics) -> Samples:
 
 
 def lived(metrics: Metrics, *moves: tuple[State, Reason, float]) -> None:
-    notebook = Notebook("k" * 22, "main", 0.0)
+    notebook = notebook_of("k" * 22, "main", 0.0)
     for to, reason, now in moves:
         metrics.hear(notebook.move(to, reason, now))
 

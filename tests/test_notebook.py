@@ -6,8 +6,9 @@ from itertools import product
 
 import pytest
 
+from tests.notebooks import notebook_of
 from tmppool.keys import id_of
-from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Closers, Notebook, Reason, State, Transition
+from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Closers, Notebook, Place, Reason, State, Transition
 
 S, W, A, R, G = State.STARTING, State.WARM, State.ASSIGNED, State.REAPING, State.GONE
 
@@ -16,7 +17,7 @@ ILLEGAL = set(product(State, State)) - LEGAL
 
 
 def notebook(state: State = State.STARTING) -> Notebook:
-    made = Notebook("k" * 22, "main", 100.0)
+    made = notebook_of("k" * 22, "main", 100.0)
     made.state, made.reason, made.moved_at = state, Reason.READY, 110.0
     return made
 
@@ -89,12 +90,12 @@ def test_only_an_assigned_notebook_is_live(state: State) -> None:
 
 
 def test_a_new_notebook_is_starting_and_has_moved_when_it_was_made() -> None:
-    made = Notebook("k" * 22, "main", 100.0)
+    made = notebook_of("k" * 22, "main", 100.0)
     assert (made.state, made.moved_at, made.visitor, made.expires_at) == (State.STARTING, 100.0, None, None)
 
 
 def test_its_repr_and_id_do_not_give_the_key_away() -> None:
-    made = Notebook("a-very-secret-key-0001", "main", 100.0)
+    made = notebook_of("a-very-secret-key-0001", "main", 100.0)
     assert made.id == id_of("a-very-secret-key-0001")
     assert repr(made) == f"<Notebook {made.id} starting>"
     assert repr(notebook(State.WARM)) == f"<Notebook {id_of('k' * 22)} warm (ready)>"
@@ -104,6 +105,24 @@ def test_every_reason_that_a_visitor_may_meet_has_a_sentence() -> None:
     never_met = {Reason.READY, Reason.CLICK, Reason.ADOPTED, Reason.FAILED, Reason.SURPLUS, Reason.ORPHAN}
     assert set(EXPLANATIONS) == set(Reason) - never_met
     assert all(sentence.endswith(".") for sentence in EXPLANATIONS.values())
+
+
+def test_a_place_that_is_filled_is_the_same_life_with_something_that_runs() -> None:
+    place = Place("k" * 22, "main", 100.0)
+    other = notebook_of()
+    made = place.filled(other.running, other.jupyter)
+    assert (made.key, made.pool, made.created_at, made.state, made.moved_at) == (place.key, "main", 100.0, S, 100.0)
+    assert (made.running, made.jupyter) == (other.running, other.jupyter)
+    assert made.move(W, Reason.READY, 102.5) == Transition(made, S, W, Reason.READY, 102.5, 2.5)
+
+
+def test_a_start_that_is_given_up_ends_with_a_reason_too() -> None:
+    place = Place("k" * 22, "main", 100.0)
+    assert repr(place) == f"<Place {place.id} starting>"
+    place.move(R, Reason.DRAINED, 101.0)
+    assert place.move(G, Reason.DRAINED, 102.0) == Transition(place, R, G, Reason.DRAINED, 102.0, 1.0)
+    with pytest.raises(ValueError, match="may not become warm"):
+        place.move(W, Reason.READY, 103.0)
 
 
 # Closers
@@ -127,7 +146,7 @@ async def test_what_is_open_is_closed_once_and_what_is_late_at_once() -> None:
 
 async def test_the_end_of_sharing_closes_what_others_have_open_and_nothing_else() -> None:
     closed: list[str] = []
-    notebook = Notebook("k", "main", 0.0)
+    notebook = notebook_of("k", "main", 0.0)
     notebook.share("1")
     before = notebook.on_unshare
     notebook.on_close.add(functools.partial(closed.append, "owner's"))

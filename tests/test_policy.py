@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.notebooks import notebook_of
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.policy import Limits, Plan, plan
 
@@ -32,7 +33,7 @@ class Facts:
 
 
 def notebook(state: State, key: str = "k", **facts: float) -> Notebook:
-    made = Notebook(key, "main", NOW - 100)
+    made = notebook_of(key, "main", NOW - 100)
     made.state, made.active_at = state, NOW
     for name, value in facts.items():
         setattr(made, name, value)

@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
-from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -419,7 +418,7 @@ async def test_a_session_is_adopted_with_its_visitor_and_what_is_left_of_its_tim
     notebook = main.adopt_session(item, visitor="visitor", expires_in=77.0)
     assert main.find("k" * 22) is notebook
     assert (notebook.visitor, notebook.expires_at, notebook.active_at) == ("visitor", clock.now + 77, clock.now)
-    assert notebook.upstream.running is item
+    assert notebook.running is item
 
 
 @pytest.mark.parametrize(
@@ -497,7 +496,7 @@ async def test_close_keeps_what_runs_for_the_next_service(pool: Factory, backend
     await main.close(stop=False)
     assert repr(main) == "<Pool main [2 warm, 1 assigned] of 3>"
     assert len(backend.notebooks) == 3
-    assert held.upstream.session.closed
+    assert held.jupyter.session.closed
 
 
 async def test_close_with_stop_ends_all_of_them(pool: Factory, backend: FakeBackend) -> None:
@@ -644,7 +643,7 @@ class Scripted:
             raise BackendError("ill")
 
 
-class ScriptedUpstream:
+class ScriptedJupyter:
     backend: Scripted
 
     def __init__(self, running: Running) -> None:
@@ -689,9 +688,7 @@ class PoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualLoop()
-        self.backend = ScriptedUpstream.backend = Scripted()
-        self.patch = mock.patch.object(pool_module, "Upstream", ScriptedUpstream)
-        self.patch.start()
+        self.backend = ScriptedJupyter.backend = Scripted()
         self.logs = capture_logs()
         self.seen = self.logs.__enter__()
         self.facts: list[Transition] = []
@@ -707,7 +704,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool = self.make()
 
     def make(self) -> Pool:
-        made = Pool("main", self.backend, self.limits, self.hear, self.loop.time)
+        self.facts.clear()  # an adopted notebook begins anew
+        made = Pool("main", self.backend, self.limits, self.hear, self.loop.time, connect=ScriptedJupyter)
         made.backoff.jitter = random.Random(0)
         self.reconciler = Reconciler(made)
         return made
@@ -926,7 +924,7 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def no_more_places_are_held_than_there_are(self) -> None:
         if hasattr(self, "pool"):
-            assert sum(n.state is not State.GONE for n in self.pool) <= self.limits.capacity
+            assert sum(place.state is not State.GONE for place in self.pool.places) <= self.limits.capacity
 
     @invariant()
     def no_illegal_move_was_tried(self) -> None:
@@ -934,15 +932,15 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_fact_continues_the_one_before(self) -> None:
-        last: dict[Notebook, State] = {}
+        last: dict[str, State] = {}
         for fact in self.facts:
-            assert last.get(fact.notebook, State.STARTING) is fact.was
-            last[fact.notebook] = fact.to
+            assert last.get(fact.notebook.key, State.STARTING) is fact.was
+            last[fact.notebook.key] = fact.to
 
     @invariant()
     def whatever_runs_is_in_the_table_or_being_stopped(self) -> None:
         if hasattr(self, "pool"):
-            assert self.backend.running.keys() <= {n.key for n in self.pool} | self.backend.stopping
+            assert self.backend.running.keys() <= {place.key for place in self.pool.places} | self.backend.stopping
 
     @invariant()
     def nothing_known_to_be_dead_is_offered(self) -> None:
@@ -959,7 +957,6 @@ class PoolMachine(RuleBasedStateMachine):
             if hasattr(self, "pool"):
                 self.ends_well()
         finally:
-            self.patch.stop()
             self.logs.__exit__(None, None, None)
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
@@ -974,9 +971,9 @@ class PoolMachine(RuleBasedStateMachine):
             self.run(asyncio.sleep(0), seconds=1.0)
         sessions = self.pool.count(State.ASSIGNED)
         ready = min(self.limits.warm, self.limits.capacity - sessions)
-        assert (self.pool.count(State.WARM), len(list(self.pool))) == (ready, ready + sessions)
+        assert (self.pool.count(State.WARM), len(self.pool.places)) == (ready, ready + sessions)
         self.run(self.pool.close(stop=True))
-        assert (list(self.pool), self.backend.running, self.pool._work) == ([], {}, set())
+        assert (self.pool.places, self.backend.running, self.pool._work) == ([], {}, set())
         self.no_illegal_move_was_tried()
 
 

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from tests.notebooks import notebook_of
 from tmppool import pools as pools_module
-from tmppool.notebook import Notebook, Reason, State
+from tmppool.notebook import Reason, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 
@@ -89,7 +90,7 @@ async def test_what_is_ending_is_held_by_nobody(pool: Factory) -> None:
 
 def test_a_session_is_remembered_from_its_first_moment_of_ending() -> None:
     pools, before = Pools(), time.time()
-    notebook = Notebook("k" * 22, "one", 0.0)
+    notebook = notebook_of("k" * 22, "one", 0.0)
     for to, reason in ((State.WARM, Reason.READY), (State.ASSIGNED, Reason.CLICK)):
         pools.hear(notebook.move(to, reason, 1.0))
         assert pools.ended(notebook.key) is None
@@ -105,7 +106,7 @@ def test_a_session_is_remembered_from_its_first_moment_of_ending() -> None:
 
 def test_one_that_nobody_held_is_not_remembered() -> None:
     pools = Pools()
-    notebook = Notebook("k" * 22, "one", 0.0)
+    notebook = notebook_of("k" * 22, "one", 0.0)
     for to, reason in ((State.WARM, Reason.READY), (State.REAPING, Reason.SURPLUS), (State.GONE, Reason.SURPLUS)):
         pools.hear(notebook.move(to, reason, 1.0))
     assert pools.ended(notebook.key) is None

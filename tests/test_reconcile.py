@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from tests.test_pool import at_rest, story, until, warmed
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import PoolEmptyError
+from tmppool.jupyter import JupyterClient
 from tmppool.notebook import Reason, State, Transition
 from tmppool.pool import Pool
 from tmppool.reconcile import Reconciler
@@ -75,9 +76,9 @@ async def test_one_that_takes_a_question_and_does_not_answer_is_alive(pool: Fact
     notebook = main.assign("visitor")
     fake = backend.notebooks[notebook.key]
     async with silent_server() as port:
+        await notebook.jupyter.close()
         dial = replace(fake.running.dial, port=port)
-        notebook.upstream.running = replace(fake.running, dial=dial)
-        notebook.upstream.origin = f"http://127.0.0.1:{port}"
+        notebook.jupyter = JupyterClient(replace(fake.running, dial=dial))
         backend.unlisted = 9
         with capture_logs():
             await said_to_have_died(main, notebook.key)
@@ -122,7 +123,7 @@ async def test_one_that_dies_while_it_is_found_out_that_it_had_not_is_not_given_
     main = await warmed(pool(capacity=1, warm=1))
     (notebook,) = main
     reconciler = Reconciler(main)
-    genuine, asked = notebook.upstream.shows_life, []
+    genuine, asked = notebook.jupyter.shows_life, []
 
     async def dies_once_it_has_answered() -> bool:
         alive = await genuine()
@@ -132,7 +133,7 @@ async def test_one_that_dies_while_it_is_found_out_that_it_had_not_is_not_given_
         asked.append(alive)
         return alive
 
-    notebook.upstream.shows_life = dies_once_it_has_answered
+    notebook.jupyter.shows_life = dies_once_it_has_answered
     reconciler.doubt(notebook.key)
     while asked != [True, False]:
         assert notebook.key in main.doubted
@@ -188,9 +189,9 @@ async def test_a_death_is_counted_once_and_a_strangers_death_not_at_all(pool: Fa
 async def test_a_death_during_the_start_is_left_to_the_start(pool: Factory) -> None:
     main = pool(capacity=1, warm=1)
     main.tick()
-    (notebook,) = main
-    await said_to_have_died(main, notebook.key)
-    assert notebook.state is State.WARM
+    (place,) = main.places
+    await said_to_have_died(main, place.key)
+    assert [(notebook.key, notebook.state) for notebook in main] == [(place.key, State.WARM)]
 
 
 async def test_a_death_that_is_found_out_while_the_service_ends_is_left_to_the_next(

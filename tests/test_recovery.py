@@ -11,11 +11,12 @@ import aiosqlite
 import pytest
 from structlog.testing import capture_logs
 
+from tests.notebooks import notebook_of
 from tmppool import recovery
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import ConfigError
 from tmppool.ledger import Ledger, Row
-from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.notebook import Reason, State, Transition
 from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
@@ -69,7 +70,7 @@ def service(tmp_path: Path, backend: FakeBackend) -> Start:
 
 def written(ledger: Ledger, state: State) -> None:
     """Bring a row into this state, with a visitor and 500 seconds to live."""
-    notebook = Notebook(KEY, "main", 0.0)
+    notebook = notebook_of(KEY, "main", 0.0)
     notebook.visitor, notebook.expires_at = "visitor", 600.0
     path = {
         State.WARM: [State.WARM],
@@ -257,7 +258,7 @@ async def test_a_session_whose_time_ran_out_while_no_service_ran_is_reaped_at_on
 ) -> None:
     await backend.start(KEY)
     async with service(adopt=False) as made:
-        notebook = Notebook(KEY, "main", 0.0)
+        notebook = notebook_of(KEY, "main", 0.0)
         notebook.expires_at = 50.0
         made.ledger.hear(notebook.move(State.ASSIGNED, Reason.CLICK, 100.0))
         await made.ledger.flush()
@@ -321,7 +322,7 @@ async def test_why_past_sessions_ended_is_known_after_a_restart(service: Start) 
 
 async def test_rows_of_other_pools_are_left_alone(service: Start) -> None:
     async with service(adopt=False) as made:
-        other = Notebook(KEY, "elsewhere", 0.0)
+        other = notebook_of(KEY, "elsewhere", 0.0)
         made.ledger.hear(other.move(State.ASSIGNED, Reason.CLICK, 0.0))
         await made.ledger.flush()
         await recovery.adopt(made.pools, made.ledger)

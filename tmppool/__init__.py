@@ -3,7 +3,7 @@
 ================  ====================================================================================
 ``errors``        what may go wrong, as types
 ``running``       where a started notebook is reached: a dial, a base path, a token
-``upstream``      the HTTP side of one notebook: client, readiness, kernels
+``jupyter``       what the service asks of a notebook: does it answer, what computes, start a kernel
 ``notebook``      one notebook's life: states, reasons, the only mover
 ``policy``        ``plan(notebooks, limits, now)``: what to start, reap and ask; pure
 ``backends``      what runs notebooks: Docker Engine, processes, a fake; seven verbs each

@@ -166,7 +166,7 @@ class Ledger:
                 "INSERT OR REPLACE INTO sessions (key, pool, state, warm_at) VALUES (?, ?, ?, ?)",
                 (notebook.key, notebook.pool, State.WARM, now),
             )
-        elif fact.to is State.ASSIGNED:
+        elif isinstance(notebook, Notebook) and fact.to is State.ASSIGNED:
             expires_at = None if notebook.expires_at is None else now + notebook.expires_at - fact.at
             self._put(
                 "INSERT INTO sessions (key, pool, state, visitor, assigned_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"

@@ -1,7 +1,8 @@
-"""One notebook's life. Every change of state goes through ``Notebook.move`` and this table.
+"""One notebook's life. Every change of state goes through ``Place.move`` and this table.
 
 A notebook is given away once and never comes back: there is no arrow back to WARM. Each move yields one
 ``Transition``, which the log, the metrics and the ledger listen to; an illegal move raises and changes nothing.
+A ``Place`` in a pool is held from the moment at which a start is decided; once something runs it is a ``Notebook``.
 """
 
 import asyncio
@@ -9,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
-from tmppool.upstream import Upstream
+from tmppool.running import Running
 
 
 class State(StrEnum):
@@ -62,9 +64,12 @@ EXPLANATIONS: dict[Reason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One change of state as a fact. ``waited`` is how many seconds the notebook had spent in ``was``."""
+    """One change of state as a fact, at ``at`` seconds of the pool's clock, after ``waited`` seconds in ``was``.
 
-    notebook: "Notebook"
+    ``notebook`` is a bare Place while nothing runs in it: when a start fails or is given up.
+    """
+
+    notebook: "Place"
     was: State
     to: State
     reason: Reason
@@ -91,60 +96,76 @@ class Closers(set[Callable[[], None]]):
             self.pop()()
 
 
-@dataclass(slots=True, eq=False)
-class Notebook:
-    """All times are seconds of the pool's own monotonic clock.
-
-    ``shared`` is the number, used once, of the sharing that is on. ``on_close`` holds what is open to the owner, or
-    to everyone, and ``on_unshare`` what is open to those he shares with.
-    """
+@dataclass(slots=True, eq=False, repr=False)
+class Place:
+    """A place in a pool, held for a notebook that is being started. Times are seconds of the pool's monotonic clock."""
 
     key: str
     pool: str
     created_at: float
     state: State = State.STARTING
     reason: Reason | None = None
-    moved_at: float = 0.0
-    upstream: Upstream | None = None
-    visitor: str | None = None
-    active_at: float = 0.0
-    expires_at: float | None = None
-    asked_at: float | None = None
-    shared: str | None = None
-    on_close: Closers = field(default_factory=Closers, repr=False)
-    on_unshare: Closers = field(default_factory=Closers, repr=False)
+    moved_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.moved_at = self.created_at
 
     @property
     def id(self) -> str:
+        """The public name, which gives nothing away of the key."""
         return id_of(self.key)
 
     def __repr__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
-        return f"<Notebook {self.id} {self.state}{why}>"
-
-    @property
-    def is_live(self) -> bool:
-        return self.state is State.ASSIGNED
+        return f"<{type(self).__name__} {self.id} {self.state}{why}>"
 
     def move(self, to: State, reason: Reason, now: float) -> Transition:
-        """Change state. Raises ValueError, changing nothing, when the table has no such arrow.
-
-        From REAPING or GONE on, whatever registered in ``on_close`` or ``on_unshare`` (open tunnels) is closed.
-        """
+        """Change state. Raises ValueError, changing nothing, when the table has no such arrow."""
         if to not in TRANSITIONS[self.state]:
             raise ValueError(f"{self!r} may not become {to}")
         fact = Transition(self, self.state, to, reason, now, now - self.moved_at)
         self.state, self.reason, self.moved_at = to, reason, now
         if to in (State.REAPING, State.GONE):
-            self.on_unshare.close()
-            self.on_close.close()
+            self._close()
         return fact
+
+    def filled(self, running: Running, jupyter: JupyterClient) -> "Notebook":
+        """Return the notebook that this place holds from now on, its start being done."""
+        return Notebook(self.key, self.pool, self.created_at, self.state, self.reason, running=running, jupyter=jupyter)
+
+    def _close(self) -> None:
+        """Close what is open to anybody: nothing is where nothing runs."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Notebook(Place):
+    """A notebook that runs, reached by ``running.dial``; ``jupyter`` is the service's own client of it.
+
+    ``shared`` is the number, used once, of the sharing that is on. ``on_close`` holds what is open to the owner, or
+    to everyone, and ``on_unshare`` what is open to those they share with; both are closed from REAPING or GONE on.
+    """
+
+    running: Running = field(kw_only=True)
+    jupyter: JupyterClient = field(kw_only=True)
+    visitor: str | None = None
+    active_at: float = 0.0
+    expires_at: float | None = None
+    asked_at: float | None = None
+    shared: str | None = None
+    on_close: Closers = field(default_factory=Closers)
+    on_unshare: Closers = field(default_factory=Closers)
+
+    @property
+    def is_live(self) -> bool:
+        """True while it is somebody's."""
+        return self.state is State.ASSIGNED
 
     def share(self, shared: str | None) -> None:
         """Begin to share, or end it for None; either ends what was open to others before."""
         closers, self.on_unshare = self.on_unshare, Closers()
         self.shared = shared
         closers.close()
+
+    def _close(self) -> None:
+        self.on_unshare.close()
+        self.on_close.close()

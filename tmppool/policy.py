@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tmppool.notebook import Notebook, Reason, State
+from tmppool.notebook import Notebook, Place, Reason, State
 
 ASK_PAUSE = 60.0
 """Seconds between two questions to one notebook at least: what it answers, a stranger decides, so that it must not
@@ -27,11 +27,11 @@ class Plan:
     """``start``: how many; ``reap``: which and why; ``ask``: silent ones to ask whether a kernel computes."""
 
     start: int
-    reap: tuple[tuple[Notebook, Reason], ...]
+    reap: tuple[tuple[Place, Reason], ...]
     ask: tuple[Notebook, ...]
 
 
-def plan(notebooks: Iterable[Notebook], limits: Limits, now: float, *, may_start: bool) -> Plan:
+def plan(places: Iterable[Place], limits: Limits, now: float, *, may_start: bool) -> Plan:
     """Decide one round.
 
     A notebook whose visitor has been silent for ``idle`` seconds is first asked whether a kernel computes, and
@@ -39,11 +39,11 @@ def plan(notebooks: Iterable[Notebook], limits: Limits, now: float, *, may_start
     meanwhile it is reaped if its last answer told of nothing that goes on, and spared if it did.
     A notebook that is being reaped still holds its place, so capacity is never exceeded by slow stops.
     """
-    table = list(notebooks)
-    reap: list[tuple[Notebook, Reason]] = []
+    table = list(places)
+    reap: list[tuple[Place, Reason]] = []
     ask: list[Notebook] = []
     for notebook in table:
-        if notebook.state is not State.ASSIGNED:
+        if not isinstance(notebook, Notebook) or notebook.state is not State.ASSIGNED:
             continue
         if notebook.expires_at is not None and now >= notebook.expires_at:
             reap.append((notebook, Reason.EXPIRED))
@@ -57,12 +57,12 @@ def plan(notebooks: Iterable[Notebook], limits: Limits, now: float, *, may_start
     warm = sorted((n for n in table if n.state is State.WARM), key=lambda n: n.moved_at)
     # Those being reaped will soon leave their places: were they counted, the next tick would reap too many.
     others = sum(n.state in (State.STARTING, State.ASSIGNED) for n in table)
-    places = max(0, min(limits.warm, limits.capacity - others))
-    reap.extend((notebook, Reason.SURPLUS) for notebook in warm[places:])
+    room = max(0, min(limits.warm, limits.capacity - others))
+    reap.extend((notebook, Reason.SURPLUS) for notebook in warm[room:])
     return Plan(_starts(table, limits) if may_start else 0, tuple(reap), tuple(ask))
 
 
-def _starts(table: list[Notebook], limits: Limits) -> int:
+def _starts(table: list[Place], limits: Limits) -> int:
     held = sum(n.state is not State.GONE for n in table)
     starting = sum(n.state is State.STARTING for n in table)
     warm = sum(n.state is State.WARM for n in table)

@@ -18,12 +18,12 @@ from tmppool import keys
 from tmppool.backends.base import Backend
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.jupyter import JupyterClient
 from tmppool.marks import Marks
-from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.notebook import Notebook, Place, Reason, State, Transition
 from tmppool.policy import Limits, plan
 from tmppool.running import Running
 from tmppool.tasks import finish, spawn
-from tmppool.upstream import Upstream
 
 Listener = Callable[[Transition], None]
 
@@ -44,6 +44,7 @@ class Pool:
         on_transition: Listener = lambda _fact: None,
         clock: Callable[[], float] = time.monotonic,
         key_bytes: int = 16,
+        connect: Callable[[Running], JupyterClient] = JupyterClient,
     ) -> None:
         self.name = name
         self.backend = backend
@@ -56,9 +57,10 @@ class Pool:
         self.marks = Marks(backend)
         self.is_held = False  # while True no tick decides: what runs is being adopted
         self.doubted: set[str] = set()  # keys of those that are said to have ended: given to nobody until it is known
-        self._notebooks: dict[str, Notebook] = {}
+        self._places: dict[str, Place] = {}
         self._on_transition = on_transition
         self._key_bytes = key_bytes
+        self._connect = connect
         self._work: set[asyncio.Task[None]] = set()
         self._starts: dict[str, asyncio.Task[None]] = {}
         self._asking: set[str] = set()
@@ -70,18 +72,25 @@ class Pool:
         return f"<Pool {self.name} [{counts or 'empty'}] of {self.limits.capacity}>"
 
     def __iter__(self) -> Iterator[Notebook]:
-        return iter(list(self._notebooks.values()))
+        """Iterate over what runs, or is being stopped."""
+        return iter([place for place in self._places.values() if isinstance(place, Notebook)])
 
     def __contains__(self, key: str) -> bool:
-        return key in self._notebooks
+        return key in self._places
+
+    @property
+    def places(self) -> list[Place]:
+        """All places that are held, those for notebooks that are being started included."""
+        return list(self._places.values())
 
     def count(self, state: State) -> int:
-        return sum(notebook.state is state for notebook in self._notebooks.values())
+        """Return how many places are in this state."""
+        return sum(place.state is state for place in self._places.values())
 
     def find(self, key: str) -> Notebook | None:
         """Return the assigned notebook of ``key``: what this answers is what the proxy reaches."""
-        notebook = self._notebooks.get(key)
-        return notebook if notebook is not None and notebook.is_live else None
+        notebook = self._places.get(key)
+        return notebook if isinstance(notebook, Notebook) and notebook.is_live else None
 
     def run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Do this beside everything else; ``close`` waits for it."""
@@ -94,7 +103,7 @@ class Pool:
 
     def assign(self, visitor: str | None) -> Notebook:
         """Give away the oldest warm notebook. Raises PoolFullError or PoolEmptyError."""
-        warm = [n for n in self._notebooks.values() if n.state is State.WARM and n.key not in self.doubted]
+        warm = [n for n in self if n.state is State.WARM and n.key not in self.doubted]
         if not warm:
             raise self._none_warm()
         notebook = min(warm, key=lambda n: n.moved_at)
@@ -110,28 +119,27 @@ class Pool:
         """Note an interaction by the visitor."""
         notebook.active_at = self.clock()
 
-    def reap(self, notebook: Notebook, reason: Reason) -> None:
-        """End a notebook. No effect on one that is ending already."""
-        if notebook.state in (State.REAPING, State.GONE):
+    def reap(self, place: Place, reason: Reason) -> None:
+        """End a notebook, or give its start up. No effect on one that is ending already."""
+        if place.state in (State.REAPING, State.GONE):
             return
-        self._move(notebook, State.REAPING, reason)
-        start = self._starts.get(notebook.key)
+        self._move(place, State.REAPING, reason)
+        start = self._starts.get(place.key)
         if start is not None:  # a start that is cancelled cleans up behind itself
             start.cancel()
         else:
-            self.run(self._stop(notebook), f"stop {notebook.id}")
+            self.run(self._stop(place), f"stop {place.id}")
 
     def leave(self, notebook: Notebook) -> None:
         """Let go of a notebook that turned out to be another service's: it is not ended."""
         self._move(notebook, State.GONE, Reason.FAILED)
-        if notebook.upstream is not None:
-            self.run(notebook.upstream.close(), f"leave {notebook.id}")
+        self.run(notebook.jupyter.close(), f"leave {notebook.id}")
 
     def drain(self) -> int:
         """Replace every notebook that nobody holds; returns how many. Sessions go on."""
-        drained = [n for n in self._notebooks.values() if n.state in (State.WARM, State.STARTING)]
-        for notebook in drained:
-            self.reap(notebook, Reason.DRAINED)
+        drained = [place for place in self.places if place.state in (State.WARM, State.STARTING)]
+        for place in drained:
+            self.reap(place, Reason.DRAINED)
         return len(drained)
 
     def tick(self) -> None:
@@ -141,7 +149,7 @@ class Pool:
             return
         now = self.clock()
         may_start = self.backoff.may_try(now)
-        decided = plan(self._notebooks.values(), self.limits, now, may_start=may_start)
+        decided = plan(self._places.values(), self.limits, now, may_start=may_start)
         for notebook, reason in decided.reap:
             self.reap(notebook, reason)
         for notebook in decided.ask:
@@ -149,10 +157,10 @@ class Pool:
                 self._asking.add(notebook.key)
                 self.run(self._ask(notebook), f"ask {notebook.id}")
         for _ in range(decided.start):
-            notebook = Notebook(keys.new(self._key_bytes), self.name, self.clock())
-            self._notebooks[notebook.key] = notebook
-            task = self._starts[notebook.key] = self.run(self._start(notebook), f"start {notebook.id}")
-            task.add_done_callback(functools.partial(self._start_ended, notebook))
+            place = Place(keys.new(self._key_bytes), self.name, self.clock())
+            self._places[place.key] = place
+            task = self._starts[place.key] = self.run(self._start(place), f"start {place.id}")
+            task.add_done_callback(functools.partial(self._start_ended, place))
 
     def wake(self) -> None:
         """Tick as soon as the loop is free: refill follows an assignment at once, not the timer."""
@@ -178,8 +186,7 @@ class Pool:
     async def adopt_warm(self, running: Running) -> None:
         """Take over a notebook that nobody held; one of other settings, or that does not answer, is reaped."""
         notebook = self._enter(running)
-        assert notebook.upstream is not None
-        answers = running.is_current and await notebook.upstream.answers()
+        answers = running.is_current and await notebook.jupyter.answers()
         if notebook.state is State.STARTING and answers:
             self._move(notebook, State.WARM, Reason.ADOPTED)
         else:
@@ -200,20 +207,19 @@ class Pool:
         self.is_closing = True
         if self._sleeper is not None:
             self._sleeper.cancel()
-        for notebook in list(self._notebooks.values()):
-            if stop or notebook.state is State.STARTING:
-                self.reap(notebook, Reason.SHUTDOWN)
+        for place in self.places:
+            if stop or place.state is State.STARTING:
+                self.reap(place, Reason.SHUTDOWN)
         await self.marks.close()
         await finish(set(self._work), grace)
         for notebook in self:
-            if notebook.upstream is not None:
-                await notebook.upstream.close()
+            await notebook.jupyter.close()
 
     # Inside
 
     def _enter(self, running: Running) -> Notebook:
-        notebook = Notebook(running.key, self.name, self.clock(), upstream=Upstream(running))
-        self._notebooks[running.key] = notebook
+        notebook = Place(running.key, self.name, self.clock()).filled(running, self._connect(running))
+        self._places[running.key] = notebook
         return notebook
 
     def _none_warm(self) -> PoolEmptyError:
@@ -223,64 +229,63 @@ class Pool:
         wait = max(1, round(self.backoff.until - self.clock())) if self.backoff.failures else 1
         return PoolEmptyError("notebooks are being started", retry_after=wait)
 
-    def _move(self, notebook: Notebook, to: State, reason: Reason) -> None:
-        fact = notebook.move(to, reason, self.clock())
+    def _move(self, place: Place, to: State, reason: Reason) -> None:
+        fact = place.move(to, reason, self.clock())
         if to is State.GONE:
-            self._notebooks.pop(notebook.key, None)
+            self._places.pop(place.key, None)
         self._on_transition(fact)
         self.wake()
 
-    async def _start(self, notebook: Notebook) -> None:
+    async def _start(self, place: Place) -> None:
         try:
-            running = await self.backend.start(notebook.key)
+            running = await self.backend.start(place.key)
         except BackendError as error:
-            self._start_failed(notebook, error)
+            self._start_failed(place, error)
             return
         except Exception as error:
             _log.exception("start.bug", pool=self.name)
-            self._start_failed(notebook, BackendError(f"{type(error).__name__} in the backend"))
+            self._start_failed(place, BackendError(f"{type(error).__name__} in the backend"))
             return
-        self._starts.pop(notebook.key, None)
-        notebook.upstream = Upstream(running)
-        if notebook.state is State.STARTING:
+        self._starts.pop(place.key, None)
+        if place.state is State.STARTING:
             self.backoff.succeeded()
             self.last_failure = ""
+            notebook = self._places[place.key] = place.filled(running, self._connect(running))
             self._move(notebook, State.WARM, Reason.READY)
         else:
-            await self._stop(notebook)
+            await self._stop(place)
 
-    def _start_ended(self, notebook: Notebook, task: asyncio.Task[None]) -> None:
-        """Also a start that was cancelled before its first step gives its place back."""
-        self._starts.pop(notebook.key, None)
-        if task.cancelled() and notebook.state is not State.GONE:
-            self._move(notebook, State.GONE, notebook.reason or Reason.SHUTDOWN)
+    def _start_ended(self, place: Place, task: asyncio.Task[None]) -> None:
+        """Give the place back, also of a start that was cancelled before its first step."""
+        self._starts.pop(place.key, None)
+        if task.cancelled() and place.state is not State.GONE:
+            self._move(place, State.GONE, place.reason or Reason.SHUTDOWN)
 
-    def _start_failed(self, notebook: Notebook, error: BackendError) -> None:
+    def _start_failed(self, place: Place, error: BackendError) -> None:
         delay = self.backoff.failed(self.clock())
         self.last_failure = str(error)
         tail = error.log_tail.strip().splitlines()[-8:] if isinstance(error, StartError) else []
         _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
         # One that was being reaped already keeps that reason.
-        self._move(notebook, State.GONE, notebook.reason or Reason.FAILED)
+        self._move(place, State.GONE, place.reason or Reason.FAILED)
 
-    async def _stop(self, notebook: Notebook) -> None:
-        if notebook.upstream is not None:
-            await notebook.upstream.close()
+    async def _stop(self, place: Place) -> None:
+        if isinstance(place, Notebook):
+            await place.jupyter.close()
         while True:
             try:
-                await self.backend.stop(notebook.key)
+                await self.backend.stop(place.key)
                 break
             except BackendError as error:
-                _log.warning("stop.failed", pool=self.name, notebook=notebook.id, error=str(error))
+                _log.warning("stop.failed", pool=self.name, notebook=place.id, error=str(error))
                 await asyncio.sleep(_STOP_RETRY)
-        self._move(notebook, State.GONE, notebook.reason or Reason.ENDED)
+        self._move(place, State.GONE, place.reason or Reason.ENDED)
 
     async def _ask(self, notebook: Notebook) -> None:
-        assert notebook.upstream is not None
         began = self.clock()
         try:
-            silent = await notebook.upstream.silent_for()
+            silent = await notebook.jupyter.silent_for()
             if silent is not None:
                 notebook.active_at = max(notebook.active_at, self.clock() - silent)
         except BackendError as error:

@@ -96,7 +96,7 @@ class Reconciler:
             self._again &= self._pool.doubted
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
-        lives = await asyncio.gather(*(_shows_life(notebook) for notebook in doubted))
+        lives = await asyncio.gather(*(notebook.jupyter.shows_life() for notebook in doubted))
         silent = [notebook for notebook, is_alive in zip(doubted, lives, strict=True) if not is_alive]
         for notebook in doubted:
             if notebook not in silent and notebook.key not in self._again:
@@ -127,8 +127,3 @@ class Reconciler:
             self._pool.adopt_session(item, visitor=None, expires_in=None)
         elif time.time() - item.created_at > _GRACE:
             await self._pool.discard(item.key)
-
-
-async def _shows_life(notebook: Notebook) -> bool:
-    assert notebook.upstream is not None
-    return await notebook.upstream.shows_life()

@@ -87,8 +87,7 @@ async def _finished(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _start_kernel(notebook: Notebook, document: str) -> None:
-    assert notebook.upstream is not None
     try:
-        await notebook.upstream.start_kernel(document)
+        await notebook.jupyter.start_kernel(document)
     except BackendError as error:  # a head start only: the page starts its kernel itself
         _log.info("kernel.not_started", notebook=notebook.id, error=str(error))

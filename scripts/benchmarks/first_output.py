@@ -17,8 +17,8 @@ from benchmarks.table import OURS, Bar, Row
 from tmppool.backends import engine
 from tmppool.backends.base import Spec
 from tmppool.backends.container import container_config, container_name, image_facts
+from tmppool.jupyter import JupyterClient
 from tmppool.running import Dial, Running
-from tmppool.upstream import Upstream
 
 _FLAGS = [
     "--no-sandbox",
@@ -84,8 +84,8 @@ async def _directly(browser: Browser, image: str) -> float:
     """Open a warm container's own port."""
     async with _container(image) as running:
         await asyncio.sleep(_SETTLE)
-        async with Upstream(running) as upstream:
-            kernel = asyncio.create_task(upstream.start_kernel(_DOCUMENT))
+        async with JupyterClient(running) as jupyter:
+            kernel = asyncio.create_task(jupyter.start_kernel(_DOCUMENT))
             page = f"http://127.0.0.1:{running.dial.port}{running.base_path}notebooks/{_DOCUMENT}"
             try:
                 return await _until_output(browser, f"{page}?token={running.token}")
@@ -109,8 +109,8 @@ async def _container(image: str) -> AsyncIterator[Running]:
             await container.start()
             published = (await container.show())["NetworkSettings"]["Ports"][port][0]["HostPort"]
             running = Running(key, Dial("127.0.0.1", int(published)), token, time.time())
-            async with asyncio.timeout(_PATIENCE), Upstream(running) as upstream:
-                await upstream.wait_ready()
+            async with asyncio.timeout(_PATIENCE), JupyterClient(running) as jupyter:
+                await jupyter.wait_ready()
             yield running
         finally:
             await engine.remove(docker, container.id)

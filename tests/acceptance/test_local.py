@@ -16,9 +16,10 @@ from tests.acceptance.harness import ROOT, Service, Taken, chromium, output_of, 
 from tests.acceptance.test_mistakes import RELAY, one_sentence, start
 from tests.acceptance.test_restart import Kernel
 from tests.conftest import unavailable
+from tests.notebooks import notebook_of
 from tests.proxy.stage import free_ports
 from tmppool.ledger import Ledger
-from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.notebook import Reason, State, Transition
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -58,7 +59,7 @@ async def leave_sessions(path: Path) -> None:
     """Write a ledger as a service does that was killed while visitors had its containers."""
     ledger = await Ledger.open(path)
     for number in range(2):
-        notebook = Notebook(f"{number}" * 22, "tmppool", 0.0)
+        notebook = notebook_of(f"{number}" * 22, "tmppool", 0.0)
         ledger.hear(Transition(notebook, State.WARM, State.ASSIGNED, Reason.CLICK, 0.0, 0.0))
     await ledger.close()
 

@@ -10,8 +10,8 @@ import pytest
 
 from tmppool.backends.base import Backend
 from tmppool.errors import BackendError, StartError
+from tmppool.jupyter import JupyterClient
 from tmppool.running import Running
-from tmppool.upstream import Upstream
 
 KEY, OTHER = "A" * 11 + "-_" + "z" * 9, "B" * 22
 
@@ -54,7 +54,7 @@ class Site(ABC):
 
 
 async def status(running: Running, path: str) -> int:
-    async with Upstream(running) as upstream, upstream.session.get(f"{upstream.origin}{path}") as reply:
+    async with JupyterClient(running) as jupyter, jupyter.session.get(f"{jupyter.origin}{path}") as reply:
         return reply.status
 
 

@@ -21,8 +21,8 @@ from tmppool.backends.docker import DockerBackend
 from tmppool.backends.reach import GoneError
 from tmppool.build_image import build
 from tmppool.errors import BackendError, ImageError, StartError, TakenError
+from tmppool.jupyter import JupyterClient
 from tmppool.pool_settings import DEFAULT_IMAGE
-from tmppool.upstream import Upstream
 
 on_an_engine = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
 
@@ -101,8 +101,8 @@ class TestDockerOnABridge:
         backend = await site.make()
         running = await backend.start(KEY)
         assert running.dial.host != "127.0.0.1"
-        async with Upstream(running) as upstream:
-            assert await upstream.answers()
+        async with JupyterClient(running) as jupyter:
+            assert await jupyter.answers()
         (shown,) = [n for n in await site.docker.networks.list() if n["Name"] == network_name(spec(network=network))]
         assert shown["Internal"] == (network == "isolated")
         await backend.close()
@@ -124,16 +124,16 @@ class TestOnTheEngine:
         ):
             (listed,) = await (await site.make(**more)).list()
             assert (listed.is_current, listed.token) == (is_current, running.token), more
-            async with Upstream(listed) as upstream:
-                assert await upstream.answers()
+            async with JupyterClient(listed) as jupyter:
+                assert await jupyter.answers()
 
     async def test_the_real_jupyter_starts_and_ends(self, site: DockerSite) -> None:
         backend = await site.make(command=DEFAULT_COMMAND, start_timeout=60.0)
         running = await backend.start(KEY)
-        async with Upstream(running) as upstream:
-            assert await upstream.silent_for() is None
-            await upstream.start_kernel("welcome.ipynb")
-            assert (await upstream.silent_for()) < 60
+        async with JupyterClient(running) as jupyter:
+            assert await jupyter.silent_for() is None
+            await jupyter.start_kernel("welcome.ipynb")
+            assert (await jupyter.silent_for()) < 60
         await backend.stop(KEY)
         assert await site.leftovers(KEY) == []
 
@@ -204,8 +204,8 @@ class TestOnTheEngine:
             (listed,) = await asked.list()
             assert listed.token == running.token
         await container.unpause()
-        async with Upstream(listed) as upstream:
-            assert await upstream.answers()
+        async with JupyterClient(listed) as jupyter:
+            assert await jupyter.answers()
 
     async def test_one_that_is_falsely_said_to_have_exited_goes_on_and_is_reached(
         self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
@@ -222,8 +222,8 @@ class TestOnTheEngine:
 
         monkeypatch.setattr(engine, "containers", false)
         assert [item.key for item in await backend.list()] == [KEY]
-        async with Upstream(running) as upstream:
-            assert await upstream.answers()
+        async with JupyterClient(running) as jupyter:
+            assert await jupyter.answers()
 
     async def test_one_that_a_false_list_lacks_is_found_by_its_names(
         self, site: DockerSite, monkeypatch: pytest.MonkeyPatch

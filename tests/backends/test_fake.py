@@ -8,7 +8,7 @@ import pytest
 from tests.backends.contract import FAILING, KEY, SERVER, Contract, Site
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
-from tmppool.upstream import Upstream
+from tmppool.jupyter import JupyterClient
 
 
 class FakeSite(Site):
@@ -66,9 +66,9 @@ async def test_it_fails_as_often_as_it_was_told(backend: FakeBackend) -> None:
 async def test_it_answers_what_the_service_asks_and_keeps_what_was_asked(backend: FakeBackend) -> None:
     running = await backend.start(KEY)
     backend.notebooks[KEY].kernels = [{"execution_state": "busy"}]
-    async with Upstream(running) as upstream:
-        assert await upstream.answers()
-        assert await upstream.silent_for() == 0.0
+    async with JupyterClient(running) as jupyter:
+        assert await jupyter.answers()
+        assert await jupyter.silent_for() == 0.0
     assert backend.notebooks[KEY].requests == [
         f"GET {running.base_path}api",
         f"GET {running.base_path}api/kernels?no_track_activity=1",
@@ -78,17 +78,17 @@ async def test_it_answers_what_the_service_asks_and_keeps_what_was_asked(backend
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_it_echoes_what_is_sent(backend: FakeBackend, method: str) -> None:
     running = await backend.start(KEY)
-    async with Upstream(running) as upstream:
-        url = f"{upstream.origin}{running.base_path}files/a"
-        async with upstream.session.request(method, url, data=b"\x00\xff" * 1000) as reply:
+    async with JupyterClient(running) as jupyter:
+        url = f"{jupyter.origin}{running.base_path}files/a"
+        async with jupyter.session.request(method, url, data=b"\x00\xff" * 1000) as reply:
             assert await reply.read() == b"\x00\xff" * 1000
 
 
 async def test_it_echoes_websocket_messages(backend: FakeBackend) -> None:
     running = await backend.start(KEY)
     async with (
-        Upstream(running) as upstream,
-        upstream.session.ws_connect(f"{upstream.origin}{running.base_path}api/kernels/1/channels") as socket,
+        JupyterClient(running) as jupyter,
+        jupyter.session.ws_connect(f"{jupyter.origin}{running.base_path}api/kernels/1/channels") as socket,
     ):
         await socket.send_str("hello")
         await socket.send_bytes(b"\x00")
@@ -98,8 +98,8 @@ async def test_it_echoes_websocket_messages(backend: FakeBackend) -> None:
 async def test_it_ends_at_once_though_a_websocket_is_open(backend: FakeBackend) -> None:
     running = await backend.start(KEY)
     async with (
-        Upstream(running) as upstream,
-        upstream.session.ws_connect(f"{upstream.origin}{running.base_path}api/kernels/1/channels"),
+        JupyterClient(running) as jupyter,
+        jupyter.session.ws_connect(f"{jupyter.origin}{running.base_path}api/kernels/1/channels"),
         asyncio.timeout(5),
     ):
         await backend.kill(KEY)

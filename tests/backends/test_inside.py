@@ -16,8 +16,8 @@ from tests.backends.test_docker import spec as default_spec
 from tmppool.backends.base import Spec
 from tmppool.backends.docker import DockerBackend
 from tmppool.build_image import build
+from tmppool.jupyter import JupyterClient
 from tmppool.running import Running
-from tmppool.upstream import Upstream
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
 
@@ -76,16 +76,16 @@ EXPECTED = {
 
 async def evaluate(running: Running, code: str) -> str:
     """Let a new kernel of the notebook run this; returns what it printed, also when the kernel did not survive it."""
-    async with Upstream(running) as upstream:
-        url = f"{upstream.origin}{running.base_path}"
+    async with JupyterClient(running) as jupyter:
+        url = f"{jupyter.origin}{running.base_path}"
         token = {"Authorization": f"token {running.token}"}
-        async with upstream.session.post(f"{url}api/kernels", headers=token, json={"name": "python3"}) as reply:
+        async with jupyter.session.post(f"{url}api/kernels", headers=token, json={"name": "python3"}) as reply:
             kernel = (await reply.json())["id"]
         message = {"msg_type": "execute_request", "msg_id": "1", "session": "s", "username": "", "version": "5.3"}
         content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False, "stop_on_error": True}
         request = {"header": message, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
         printed = ""
-        async with upstream.session.ws_connect(f"{url}api/kernels/{kernel}/channels", headers=token) as socket:
+        async with jupyter.session.ws_connect(f"{url}api/kernels/{kernel}/channels", headers=token) as socket:
             await socket.send_json(request)
             async with asyncio.timeout(60):
                 while True:
@@ -102,13 +102,13 @@ async def evaluate(running: Running, code: str) -> str:
 
 async def typed(running: Running, line: str, until: str) -> str:
     """Type a line in a new terminal of the notebook; returns all it showed once that holds ``until``."""
-    async with Upstream(running) as upstream:
-        url = f"{upstream.origin}{running.base_path}"
+    async with JupyterClient(running) as jupyter:
+        url = f"{jupyter.origin}{running.base_path}"
         token = {"Authorization": f"token {running.token}"}
-        async with upstream.session.post(f"{url}api/terminals", headers=token) as reply:
+        async with jupyter.session.post(f"{url}api/terminals", headers=token) as reply:
             name = (await reply.json())["name"]
         shown = ""
-        async with upstream.session.ws_connect(f"{url}terminals/websocket/{name}", headers=token) as socket:
+        async with jupyter.session.ws_connect(f"{url}terminals/websocket/{name}", headers=token) as socket:
             await socket.send_json(["stdin", line + "\r"])
             async with asyncio.timeout(30):
                 while until not in shown:
@@ -176,6 +176,6 @@ async def test_when_memory_is_short_the_visitors_processes_end_and_the_server_st
     running = await backend.start(KEY)
     printed = await evaluate(running, GREEDY)
     assert printed in ("{-9}\n", ""), "neither a child nor the kernel was killed"
-    async with Upstream(running) as upstream:
-        assert await upstream.answers()
+    async with JupyterClient(running) as jupyter:
+        assert await jupyter.answers()
     assert await evaluate(running, "print('again')") == "again\n"

@@ -22,8 +22,8 @@ from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, u
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.errors import BackendError, StartError
+from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
-from tmppool.upstream import Upstream
 
 ROOT = Path(__file__).parents[2]
 
@@ -259,8 +259,8 @@ async def test_a_backend_that_is_forgotten_kills_nothing(site: ProcessSite) -> N
     gc.collect()
     heir = await site.make()
     assert [found.key for found in await heir.list()] == [KEY]
-    async with Upstream(running) as upstream:
-        assert await upstream.answers()
+    async with JupyterClient(running) as jupyter:
+        assert await jupyter.answers()
 
 
 async def test_a_start_that_is_cancelled_while_its_home_is_made_leaves_no_home(
@@ -312,21 +312,21 @@ async def test_a_notebook_outlives_the_service_that_started_it(site: ProcessSite
     assert await ended.wait() == 0
     heir = await site.make()
     (listed,) = await heir.list()
-    async with Upstream(listed) as upstream:
-        assert await upstream.answers()
+    async with JupyterClient(listed) as jupyter:
+        assert await jupyter.answers()
 
 
 async def test_the_real_jupyter_starts_and_ends(site: ProcessSite) -> None:
     backend = await site.make(command=DEFAULT_COMMAND, start_timeout=60.0)
     running = await backend.start(KEY)
-    async with Upstream(running) as upstream:
-        assert await upstream.answers()
-        assert await upstream.silent_for() is None
+    async with JupyterClient(running) as jupyter:
+        assert await jupyter.answers()
+        assert await jupyter.silent_for() is None
         (site.home(KEY) / "home" / "a.ipynb").write_text(
             json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
         )
-        await upstream.start_kernel("a.ipynb")
-        assert (await upstream.silent_for()) < 30
+        await jupyter.start_kernel("a.ipynb")
+        assert (await jupyter.silent_for()) < 30
     assert len(marked(KEY)) >= 2
     await backend.stop(KEY)
     assert await site.leftovers(KEY) == []

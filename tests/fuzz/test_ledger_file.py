@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.fuzz.effort import examples
+from tests.notebooks import notebook_of
 from tests.test_ledger import opened
 from tmppool.ledger import Ledger, Row
 from tmppool.ledger_file import left_behind
-from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.notebook import Reason, State, Transition
 
 pytestmark = pytest.mark.corpus
 
@@ -22,7 +23,7 @@ KEYS = [f"{number:022d}" for number in range(40)]
 
 async def write(ledger: Ledger, keys: list[str]) -> None:
     for number, key in enumerate(keys):
-        notebook = Notebook(key, "main", 0.0)
+        notebook = notebook_of(key, "main", 0.0)
         ledger.hear(Transition(notebook, State.STARTING, State.WARM, Reason.READY, 0.0, 0.0))
         if number % 3:
             notebook.visitor, notebook.expires_at = "v" * 32, 60.0

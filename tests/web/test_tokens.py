@@ -1,14 +1,11 @@
 """Who may use a notebook: by cookie, by Authorization, by the query, and nobody else."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.notebooks import notebook_of
 from tmppool.notebook import Notebook
-from tmppool.running import Dial, Running
 from tmppool.web import tokens
 from tmppool.web.own_cookies import notebook_name
 from tmppool.web.tokens import Access, Role
@@ -19,8 +16,9 @@ KEY = "k" * 22
 def notebook(
     key: str = KEY, token: str = "jupyters", secret: str = "known outside", shared: str | None = None
 ) -> Notebook:
-    upstream: Any = SimpleNamespace(running=Running(key, Dial("127.0.0.1", 1), token, 0.0, secret))
-    return Notebook(key, "main", 0.0, upstream=upstream, shared=shared)
+    made = notebook_of(key, token=token, secret=secret)
+    made.shared = shared
+    return made
 
 
 def cookie(made: Notebook, value: str | None = None, *, is_secure: bool = False) -> bytes:

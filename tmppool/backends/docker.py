@@ -37,9 +37,9 @@ from tmppool.backends.container import (
 )
 from tmppool.backends.netns import require_permission
 from tmppool.errors import BackendError, StartError, TakenError
+from tmppool.jupyter import JupyterClient
 from tmppool.running import Running
 from tmppool.tasks import spawn
-from tmppool.upstream import Upstream
 
 _LOG_LINES = 20
 _EXIT_GRACE = 10.0  # seconds in which a busy engine may notice an exit
@@ -171,8 +171,8 @@ class DockerBackend(Auditable):
         try:
             self._reached[key] = await reach.find(self.docker, container.id, self._spec.port)
             running = Running(key, self._reached[key].dial, token, time.time(), secret)
-            async with Upstream(running) as upstream:
-                ready = spawn(upstream.wait_ready(), "wait until ready", awaited=True)
+            async with JupyterClient(running) as jupyter:
+                ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
                 try:
                     await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
                 finally:

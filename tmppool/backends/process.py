@@ -24,10 +24,10 @@ from tmppool.backends import families
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
 from tmppool.backends.births import born
 from tmppool.errors import BackendError, StartError
+from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
 from tmppool.running import Dial, Running
 from tmppool.tasks import completed, spawn
-from tmppool.upstream import Upstream
 
 _FACTS = "notebook.json"
 _FACT_TYPES = {"key": str, "pid": int, "born": str, "port": int, "token": str, "created_at": float}
@@ -193,8 +193,8 @@ class ProcessBackend:
 
     async def _wait_ready(self, running: Running, child: asyncio.subprocess.Process, home: Path) -> None:
         exited = spawn(child.wait(), "watch a start")
-        async with Upstream(running) as upstream:
-            ready = spawn(upstream.wait_ready(), "wait until ready")
+        async with JupyterClient(running) as jupyter:
+            ready = spawn(jupyter.wait_ready(), "wait until ready")
             try:
                 await asyncio.wait(
                     {ready, exited}, return_when=asyncio.FIRST_COMPLETED, timeout=self._spec.start_timeout

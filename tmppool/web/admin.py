@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from tmppool.metrics import CONTENT_TYPE, Metrics
-from tmppool.notebook import Notebook, Reason
+from tmppool.notebook import Notebook, Place, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.web import models
@@ -24,14 +24,14 @@ class Admin:
     async def notebooks(self, request: web.Request) -> web.Response:
         """GET /api/notebooks: all of them, without their keys."""
         del request
-        found = [_described(pool, notebook) for pool in self._pools for notebook in pool]
+        found = [_described(pool, notebook) for pool in self._pools for notebook in pool.places]
         return answer(models.Notebooks(notebooks=found))
 
     async def end(self, request: web.Request) -> web.Response:
         """DELETE /api/notebooks/<key or id>: end one."""
         wanted = request.match_info["key"]
         for pool in self._pools:
-            for notebook in pool:
+            for notebook in pool.places:
                 if wanted in (notebook.key, notebook.id):
                     pool.reap(notebook, Reason.DRAINED)
                     return answer(_described(pool, notebook))
@@ -42,8 +42,8 @@ class Admin:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _described(pool: Pool, notebook: Notebook) -> models.Notebook:
-    idle_for = round(pool.clock() - notebook.active_at, 1) if notebook.is_live else None
+def _described(pool: Pool, notebook: Place) -> models.Notebook:
+    idle_for = round(pool.clock() - notebook.active_at, 1) if isinstance(notebook, Notebook) and notebook.is_live else None
     return models.Notebook(
         id=notebook.id,
         pool=pool.name,

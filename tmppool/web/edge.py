@@ -81,8 +81,7 @@ class Edge:
         )
 
     def _open(self, notebook: Notebook) -> _Passage:
-        assert notebook.upstream is not None
-        running = notebook.upstream.running
+        running = notebook.running
         passage = self._passages[notebook.key] = _Passage(running, Upstream(running.dial), _notice(notebook.key))
 
         def close() -> None:

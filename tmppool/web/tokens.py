@@ -128,9 +128,7 @@ def _keys(key: str, secret: str, shared: str | None) -> _Keys:
 
 
 def _secret(notebook: Notebook) -> str:
-    assert notebook.upstream is not None
-    running = notebook.upstream.running
-    return running.secret or running.token
+    return notebook.running.secret or notebook.running.token
 
 
 def _derived(secret: str, purpose: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The HTTP side of one notebook: what it answers is written by a stranger."""
+"""What the service itself asks of a notebook: every answer is written by a stranger."""
 
 import asyncio
 import json
@@ -10,19 +10,19 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tmppool import upstream as upstream_module
+from tmppool import jupyter as jupyter_module
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
+from tmppool.jupyter import JupyterClient
 from tmppool.running import Dial, Running
-from tmppool.upstream import Upstream
 
 KEY = "k" * 22
 Handler = Callable[[web.Request], web.StreamResponse]
 
 
 @pytest.fixture
-async def upstream(backend: FakeBackend) -> AsyncIterator[Upstream]:
-    async with Upstream(await backend.start(KEY)) as made:
+async def jupyter(backend: FakeBackend) -> AsyncIterator[JupyterClient]:
+    async with JupyterClient(await backend.start(KEY)) as made:
         yield made
 
 
@@ -40,7 +40,7 @@ class Stranger:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, bytes]] = []
         self.answer: object = web.Response
-        self._stack: list[Upstream] = []
+        self._stack: list[JupyterClient] = []
 
     async def open(self) -> None:
         app = web.Application()
@@ -49,9 +49,9 @@ class Stranger:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
 
-    def upstream(self) -> Upstream:
+    def jupyter(self) -> JupyterClient:
         dial = Dial("127.0.0.1", self._runner.addresses[0][1])
-        self._stack.append(Upstream(Running(KEY, dial, "the-token", 0.0)))
+        self._stack.append(JupyterClient(Running(KEY, dial, "the-token", 0.0)))
         return self._stack[-1]
 
     async def close(self) -> None:
@@ -81,55 +81,55 @@ def kernel(state: str, seconds: float) -> dict[str, object]:
 # Readiness
 
 
-async def test_a_notebook_that_runs_answers(upstream: Upstream, backend: FakeBackend) -> None:
-    assert await upstream.answers()
+async def test_a_notebook_that_runs_answers(jupyter: JupyterClient, backend: FakeBackend) -> None:
+    assert await jupyter.answers()
     assert backend.notebooks[KEY].requests == [f"GET /user/{KEY}/api"]
     assert "Authorization" not in backend.notebooks[KEY].headers[0]
 
 
-async def test_a_notebook_that_ended_does_not_answer(upstream: Upstream, backend: FakeBackend) -> None:
+async def test_a_notebook_that_ended_does_not_answer(jupyter: JupyterClient, backend: FakeBackend) -> None:
     await backend.stop(KEY)
-    assert not await upstream.answers()
+    assert not await jupyter.answers()
 
 
 @pytest.mark.parametrize(("status", "answers"), [(200, True), (302, True), (403, False), (404, False), (503, False)])
 async def test_what_counts_as_an_answer(stranger: Stranger, status: int, answers: bool) -> None:  # noqa: FBT001
     stranger.says({}, status)
-    assert await stranger.upstream().answers() is answers
+    assert await stranger.jupyter().answers() is answers
 
 
 @pytest.mark.parametrize(("status", "lives"), [(200, True), (302, True), (404, False), (503, False)])
 async def test_what_counts_as_a_sign_of_life(stranger: Stranger, status: int, lives: bool) -> None:  # noqa: FBT001
     stranger.says({}, status)
-    assert await stranger.upstream().shows_life() is lives
+    assert await stranger.jupyter().shows_life() is lives
 
 
 async def test_one_that_takes_a_question_and_does_not_answer_it_in_time_may_be_alive(
     stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream_module, "_KNOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(jupyter_module, "_KNOCK_TIMEOUT", 0.05)
 
     async def silence(_request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
     stranger.answer = silence
-    made = stranger.upstream()
+    made = stranger.jupyter()
     assert await made.shows_life()
     assert not await made.answers()
 
 
 async def test_one_that_nobody_can_connect_to_shows_no_life(
-    upstream: Upstream, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+    jupyter: JupyterClient, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await backend.stop(KEY)
-    assert not await upstream.shows_life()
+    assert not await jupyter.shows_life()
 
     async def never(*_about: object, **_more: object) -> None:
         raise aiohttp.ConnectionTimeoutError
 
-    monkeypatch.setattr(upstream.session, "_request", never)
-    assert not await upstream.shows_life()
+    monkeypatch.setattr(jupyter.session, "_request", never)
+    assert not await jupyter.shows_life()
 
 
 async def test_what_is_no_http_is_no_answer() -> None:
@@ -139,7 +139,10 @@ async def test_what_is_no_http_is_no_answer() -> None:
         writer.close()
 
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
-    async with server, Upstream(Running(KEY, Dial("127.0.0.1", server.sockets[0].getsockname()[1]), "", 0.0)) as made:
+    async with (
+        server,
+        JupyterClient(Running(KEY, Dial("127.0.0.1", server.sockets[0].getsockname()[1]), "", 0.0)) as made,
+    ):
         assert not await made.answers()
 
 
@@ -148,7 +151,7 @@ async def test_wait_ready_knocks_until_it_answers(stranger: Stranger) -> None:
         return web.Response(status=200 if len(stranger.asked) == 3 else 503)
 
     stranger.answer = warming
-    await stranger.upstream().wait_ready()
+    await stranger.jupyter().wait_ready()
     assert [path for _, path, _ in stranger.asked] == [f"/user/{KEY}/api"] * 3
 
 
@@ -171,17 +174,17 @@ async def test_wait_ready_knocks_until_it_answers(stranger: Stranger) -> None:
     ],
 )
 async def test_how_long_the_kernels_have_been_silent(
-    upstream: Upstream, backend: FakeBackend, kernels: list[object], seconds: float | None
+    jupyter: JupyterClient, backend: FakeBackend, kernels: list[object], seconds: float | None
 ) -> None:
     backend.notebooks[KEY].kernels = [kernel(*found) if isinstance(found, tuple) else found for found in kernels]
-    silent = await upstream.silent_for()
+    silent = await jupyter.silent_for()
     assert silent == (None if seconds is None else pytest.approx(seconds, abs=30))
 
 
 async def test_the_question_carries_the_token_and_does_not_count_as_activity(
-    upstream: Upstream, backend: FakeBackend
+    jupyter: JupyterClient, backend: FakeBackend
 ) -> None:
-    await upstream.silent_for()
+    await jupyter.silent_for()
     assert backend.notebooks[KEY].requests == [f"GET /user/{KEY}/api/kernels?no_track_activity=1"]
     assert backend.notebooks[KEY].headers[0]["Authorization"] == f"token token-of-{KEY}"
 
@@ -201,14 +204,14 @@ GARBAGE = {
 async def test_garbage_is_no_usable_answer(stranger: Stranger, text: str | bytes) -> None:
     stranger.says(text)
     with pytest.raises(BackendError):
-        await stranger.upstream().silent_for()
+        await stranger.jupyter().silent_for()
 
 
 @pytest.mark.parametrize("status", [301, 302, 401, 404, 500])
 async def test_a_refusal_or_a_redirect_is_no_usable_answer(stranger: Stranger, status: int) -> None:
     stranger.answer = lambda _request: web.Response(status=status, headers={"Location": "/elsewhere"})
     with pytest.raises(BackendError):
-        await stranger.upstream().silent_for()
+        await stranger.jupyter().silent_for()
     assert len(stranger.asked) == 1
 
 
@@ -225,7 +228,7 @@ async def test_a_reply_without_end_is_cut_off(stranger: Stranger) -> None:
 
     stranger.answer = endless
     with pytest.raises(BackendError, match=r"^the notebook's answer has more than 65536 bytes$"):
-        await stranger.upstream().silent_for()
+        await stranger.jupyter().silent_for()
     assert sent < 64
 
 
@@ -237,10 +240,10 @@ async def test_a_list_of_kernels_is_read_up_to_64_kilobytes(
 ) -> None:
     stranger.says("[]" + " " * (size - 2))
     if is_read:
-        assert await stranger.upstream().silent_for() is None
+        assert await stranger.jupyter().silent_for() is None
     else:
         with pytest.raises(BackendError, match="more than 65536 bytes"):
-            await stranger.upstream().silent_for()
+            await stranger.jupyter().silent_for()
 
 
 async def test_a_reply_comes_in_small_pieces_however_much_was_sent(stranger: Stranger) -> None:
@@ -252,17 +255,17 @@ async def test_a_reply_comes_in_small_pieces_however_much_was_sent(stranger: Str
         raise ConnectionResetError
 
     stranger.answer = fine
-    made = stranger.upstream()
+    made = stranger.jupyter()
     with made.running.dial.make_socket() as sock:
         usual = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-    with upstream_module._narrow(made.running.dial.make_socket()) as sock:
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= min(usual, 2 * upstream_module._RECEIVE_BUFFER)
+    with jupyter_module._narrow(made.running.dial.make_socket()) as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= min(usual, 2 * jupyter_module._RECEIVE_BUFFER)
     with pytest.raises(BackendError):
         await made.silent_for()
 
 
 async def test_a_reply_that_never_comes_is_given_up(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "_ASK_TIMEOUT", 0.01)
+    monkeypatch.setattr(jupyter_module, "_ASK_TIMEOUT", 0.01)
 
     async def silence(_request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
@@ -270,7 +273,7 @@ async def test_a_reply_that_never_comes_is_given_up(stranger: Stranger, monkeypa
 
     stranger.answer = silence
     with pytest.raises(BackendError, match="no usable answer: TimeoutError"):
-        await stranger.upstream().silent_for()
+        await stranger.jupyter().silent_for()
 
 
 async def test_a_bomb_is_not_unpacked(stranger: Stranger) -> None:
@@ -280,7 +283,7 @@ async def test_a_bomb_is_not_unpacked(stranger: Stranger) -> None:
         return response
 
     stranger.answer = packed
-    made = stranger.upstream()
+    made = stranger.jupyter()
     async with made.session.get(made.origin, headers={"Accept-Encoding": "gzip"}) as reply:
         assert reply.headers["Content-Encoding"] == "gzip"
         assert len(await reply.read()) < 10_000
@@ -299,7 +302,7 @@ def contents(stranger: Stranger, found: object) -> None:
 async def test_the_kernel_that_the_document_names_is_started(stranger: Stranger) -> None:
     contents(stranger, {"content": {"metadata": {"kernelspec": {"name": "ir"}}}})
 
-    await stranger.upstream().start_kernel("talks/day one/näher.ipynb")
+    await stranger.jupyter().start_kernel("talks/day one/näher.ipynb")
 
     look, start = stranger.asked
     path = "talks/day%20one/n%C3%A4her.ipynb"
@@ -330,13 +333,13 @@ NO_KERNEL = [
 @pytest.mark.parametrize("found", NO_KERNEL, ids=json.dumps)
 async def test_a_document_that_names_no_kernel_gets_the_default_one(stranger: Stranger, found: object) -> None:
     contents(stranger, found)
-    await stranger.upstream().start_kernel("a.ipynb")
+    await stranger.jupyter().start_kernel("a.ipynb")
     assert json.loads(stranger.asked[1][2])["kernel"] == {"name": None}
 
 
 async def test_a_document_that_cannot_be_read_gets_the_default_kernel(stranger: Stranger) -> None:
     stranger.answer = lambda request: web.json_response({}, status=404 if request.method == "GET" else 201)
-    await stranger.upstream().start_kernel("a.ipynb")
+    await stranger.jupyter().start_kernel("a.ipynb")
     assert json.loads(stranger.asked[1][2])["kernel"] == {"name": None}
 
 
@@ -344,20 +347,20 @@ async def test_the_kernel_of_a_document_that_is_too_long_to_look_at_is_left_to_i
     """Another kernel than its own would be used by the page that finds it."""
     contents(stranger, {"content": {"cells": "x" * 2**20, "metadata": {"kernelspec": {"name": "ir"}}}})
     with pytest.raises(BackendError, match="more than 1048576 bytes"):
-        await stranger.upstream().start_kernel("a.ipynb")
+        await stranger.jupyter().start_kernel("a.ipynb")
     assert [method for method, _, _ in stranger.asked] == ["GET"]
 
 
 async def test_a_notebook_that_refuses_to_start_a_kernel_is_told(stranger: Stranger) -> None:
     stranger.says({}, 403)
     with pytest.raises(BackendError, match=r"answered 403 to POST api/sessions$"):
-        await stranger.upstream().start_kernel("a.ipynb")
+        await stranger.jupyter().start_kernel("a.ipynb")
 
 
 # Apart from each other
 
 
-async def test_two_upstreams_never_share_a_cookie_or_a_connection(backend: FakeBackend) -> None:
+async def test_two_clients_never_share_a_cookie_or_a_connection(backend: FakeBackend) -> None:
     seen: list[tuple[int, str | None]] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -372,7 +375,10 @@ async def test_two_upstreams_never_share_a_cookie_or_a_connection(backend: FakeB
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     dial = Dial("127.0.0.1", runner.addresses[0][1])
-    async with Upstream(Running("a" * 22, dial, "", 0.0)) as one, Upstream(Running("b" * 22, dial, "", 0.0)) as other:
+    async with (
+        JupyterClient(Running("a" * 22, dial, "", 0.0)) as one,
+        JupyterClient(Running("b" * 22, dial, "", 0.0)) as other,
+    ):
         for made in (one, other, one, other):
             async with made.session.get(made.origin) as reply:
                 assert reply.headers["Set-Cookie"].startswith("stranger=was-here")
@@ -384,22 +390,22 @@ async def test_two_upstreams_never_share_a_cookie_or_a_connection(backend: FakeB
     assert ports[0] != ports[1]
 
 
-async def test_no_header_is_added_to_what_a_visitor_sent(upstream: Upstream, backend: FakeBackend) -> None:
-    async with upstream.session.get(f"{upstream.origin}{upstream.running.base_path}tree", headers={"X-A": "1"}):
+async def test_no_header_is_added_to_what_a_visitor_sent(jupyter: JupyterClient, backend: FakeBackend) -> None:
+    async with jupyter.session.get(f"{jupyter.origin}{jupyter.running.base_path}tree", headers={"X-A": "1"}):
         pass
     assert set(backend.notebooks[KEY].headers[0]) == {"Host", "X-A"}
 
 
-async def test_the_environment_proxies_are_not_used(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_proxies_are_not_used(jupyter: JupyterClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert await upstream.answers()
+    assert await jupyter.answers()
 
 
-async def test_a_closed_upstream_has_no_connections_left(backend: FakeBackend) -> None:
-    made = Upstream(await backend.start(KEY))
+async def test_a_closed_client_has_no_connections_left(backend: FakeBackend) -> None:
+    made = JupyterClient(await backend.start(KEY))
     assert await made.answers()
     await made.close()
     assert made.session.closed

@@ -1,4 +1,4 @@
-"""The HTTP side of one notebook, as the service sees it: what the service itself asks, never a visitor's request.
+"""A client of one notebook's Jupyter server, for what the service itself asks; no visitor's request goes through it.
 
 Each notebook has a client of its own: connections, and so mix-ups, are never shared between two notebooks.
 What a notebook answers is written by a stranger: every reply read here is bounded in time and size.
@@ -34,34 +34,17 @@ class _TooLargeError(BackendError):
     """A reply that is not read: it would cost more than it can tell."""
 
 
-class Upstream:
-    """One notebook's client.
+class JupyterClient:
+    """Asks one notebook. It opens no connection before its first question, and none to anybody but its notebook.
 
-    aiohttp's defaults are a browser's, not a proxy's; each is changed here: no cookie jar, no decompression, no
-    total timeout, no environment proxies, no headers of its own (aiohttp documentation, Client Reference).
+    aiohttp's defaults are a browser's. Here is no cookie jar, no decompression, no redirect, no environment proxy and
+    no header that aiohttp adds (aiohttp documentation, Client Reference).
     """
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        dial = running.dial
-        self.origin = f"http://{dial.host}:{dial.port}"
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            keepalive_timeout=30,
-            use_dns_cache=False,
-            socket_factory=lambda _address: _narrow(dial.make_socket()),
-        )
-        self.session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            requote_redirect_url=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            max_line_size=16 * 1024,
-            max_field_size=64 * 1024,
-        )
+        self.origin = f"http://{running.dial.host}:{running.dial.port}"
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,14 +55,22 @@ class Upstream:
         await self.close()
 
     async def close(self) -> None:
+        """Close the connections; no question may follow."""
         await self.session.close()
 
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session of all questions, made when it is first needed: that takes a running loop."""
+        if self._session is None:
+            self._session = _session(self.running)
+        return self._session
+
     async def answers(self) -> bool:
-        """Whether the notebook answers HTTP now."""
+        """Return True if the notebook answers HTTP now."""
         return await self._knock() is True
 
     async def shows_life(self) -> bool:
-        """Whether it answers, or at least takes the question: a server may be too busy, or its container paused."""
+        """Return True if it answers or at least takes the question: it may be too busy, or its container paused."""
         return await self._knock() is not False
 
     async def wait_ready(self) -> None:
@@ -119,7 +110,7 @@ class Upstream:
         await self._ask("POST", "api/sessions", wanted)
 
     async def _knock(self) -> bool | None:
-        """``GET api``, which needs no token (Jupyter Server REST API). None: it was taken, and not answered in time."""
+        """Ask ``GET api``, which needs no token (Jupyter Server REST API); None: taken, and not answered in time."""
         timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
         try:
             async with self.session.get(self._url("api"), allow_redirects=False, timeout=timeout) as reply:
@@ -151,6 +142,26 @@ class Upstream:
 
     def _url(self, path: str) -> URL:
         return URL(f"{self.origin}{self.running.base_path}{path}", encoded=True)
+
+
+def _session(running: Running) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(
+        limit=0,
+        keepalive_timeout=30,
+        use_dns_cache=False,
+        socket_factory=lambda _address: _narrow(running.dial.make_socket()),
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        requote_redirect_url=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        max_line_size=16 * 1024,
+        max_field_size=64 * 1024,
+    )
 
 
 def _narrow(sock: socket.socket) -> socket.socket:
