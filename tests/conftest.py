@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -141,9 +141,9 @@ async def pool(backend: FakeBackend, clock: Clock) -> AsyncIterator[Callable[...
     """Make pools on the fake backend; keywords are those of Limits."""
     made = []
 
-    def make(name: str = "main", on_transition: Listener = lambda _fact: None, **limits: float) -> Pool:
+    def make(name: str = "main", listeners: Iterable[Listener] = (), **limits: float) -> Pool:
         known = {"capacity": 4, "warm": 2, "idle": 600.0, "lifetime": 3600.0, "parallel_starts": 8}
-        made.append(Pool(name, backend, Limits(**(known | limits)), on_transition, clock))
+        made.append(Pool(name, backend, Limits(**(known | limits)), listeners, clock))
         return made[-1]
 
     yield make

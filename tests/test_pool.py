@@ -53,7 +53,7 @@ def story(facts: list[Transition]) -> list[str]:
 
 async def test_a_notebook_lives_from_start_to_gone_and_each_move_is_told(pool: Factory, backend: FakeBackend) -> None:
     facts: list[Transition] = []
-    main = await warmed(pool(on_transition=facts.append, capacity=1, warm=1))
+    main = await warmed(pool(listeners=[facts.append], capacity=1, warm=1))
     assert repr(main) == "<Pool main [1 warm] of 1>"
 
     notebook = main.assign("visitor")
@@ -129,12 +129,83 @@ async def test_a_place_is_held_before_the_backend_is_asked(pool: Factory, backen
 async def test_no_more_start_at_once_than_may(pool: Factory, backend: FakeBackend) -> None:
     main = pool(capacity=5, warm=5, parallel_starts=2)
     most = 0
-    main._on_transition = lambda _fact: None
     main.tick()
     while main.count(State.WARM) < 5:
         most = max(most, main.count(State.STARTING))
         await asyncio.sleep(0)
     assert most == 2
+
+
+# Listeners
+
+
+class DeafError(Exception):
+    """A listener's own trouble."""
+
+
+@pytest.mark.parametrize("to", [State.WARM, State.ASSIGNED, State.REAPING, State.GONE])
+@pytest.mark.parametrize("is_failing", [False, True])
+async def test_a_listener_that_raises_changes_nothing_and_the_others_hear(
+    pool: Factory,
+    backend: FakeBackend,
+    to: State,
+    is_failing: bool,  # noqa: FBT001
+) -> None:
+    def deaf(fact: Transition) -> None:
+        if fact.to is to:
+            raise DeafError
+
+    facts: list[Transition] = []
+    main = pool(listeners=[deaf, facts.append], capacity=1, warm=1)
+    with capture_logs() as logs:
+        await warmed(main)
+        notebook = main.assign("visitor")
+        assert await main.marks.is_set(notebook)
+        main.reap(notebook, Reason.ENDED)
+        backend.fail_next = is_failing
+        await at_rest(main)
+
+    assert notebook.state is State.GONE
+    assert notebook.key not in backend.notebooks
+    assert story(facts)[:4] == [
+        "starting > warm: ready",
+        "warm > assigned: click",
+        "assigned > reaping: ended",
+        "reaping > gone: ended",
+    ]
+    assert story(facts)[4:] == ["starting > gone: failed" if is_failing else "starting > warm: ready"]
+    told = [line for line in logs if line["event"] == "listener.failed"]
+    assert [line["to"] for line in told] == [to] * sum(fact.to is to for fact in facts)
+
+
+@pytest.mark.parametrize("drained", [State.STARTING, State.WARM])
+async def test_a_listener_that_raises_at_every_move_leaves_no_notebook_behind(
+    pool: Factory, backend: FakeBackend, drained: State
+) -> None:
+    def deaf(_fact: Transition) -> None:
+        raise DeafError
+
+    item = await backend.start("k" * 22)
+    main = pool(listeners=[deaf])
+    with capture_logs():
+        await main.adopt_warm(item)
+        main.adopt_session(await backend.start("s" * 22), visitor=None, expires_in=None)
+        main.tick()
+        if drained is State.WARM:
+            await at_rest(main)
+        main.drain()
+        await main.close(stop=True)
+    assert (main.places, backend.notebooks) == ([], {})
+
+
+async def test_a_listener_hears_when_what_follows_is_under_way(pool: Factory, backend: FakeBackend) -> None:
+    heard: list[tuple[State, int]] = []
+    main = pool(capacity=1, warm=1)
+    main.listen(lambda fact: heard.append((fact.to, len(main._work))))
+    await warmed(main)
+    main.reap(main.assign(None), Reason.ENDED)
+    assert heard == [(State.WARM, 1), (State.ASSIGNED, 0), (State.REAPING, 1)]
+    await at_rest(main)
 
 
 # No notebook now
@@ -173,7 +244,7 @@ async def test_a_failed_start_backs_off_says_why_and_holds_no_place(
 ) -> None:
     facts: list[Transition] = []
     backend.fail_next = 1
-    main = pool(on_transition=facts.append, capacity=1, warm=1)
+    main = pool(listeners=[facts.append], capacity=1, warm=1)
 
     with capture_logs() as logs:
         main.tick()
@@ -366,7 +437,7 @@ async def test_drain_replaces_what_nobody_holds_and_leaves_sessions_alone(pool: 
 async def test_a_start_that_is_drained_leaves_nothing(pool: Factory, backend: FakeBackend) -> None:
     facts: list[Transition] = []
     backend.delay = 1e6
-    main = pool(on_transition=facts.append, capacity=1, warm=1)
+    main = pool(listeners=[facts.append], capacity=1, warm=1)
     main.tick()
     await until(lambda: backend.started == 1)
 
@@ -452,7 +523,7 @@ async def test_a_warm_one_that_does_not_answer_is_reaped(pool: Factory, backend:
     facts: list[Transition] = []
     item = await backend.start("k" * 22)
     await backend._end("k" * 22)
-    main = pool(on_transition=facts.append, warm=0)
+    main = pool(listeners=[facts.append], warm=0)
     await main.adopt_warm(item)
     await at_rest(main)
     assert story(facts) == ["starting > reaping: died", "reaping > gone: died"]
@@ -552,7 +623,7 @@ async def test_a_tick_that_was_due_when_the_pool_closed_does_not_run_into_its_en
     pool: Factory, backend: FakeBackend, clock: Callable[[], float]
 ) -> None:
     facts: list[Transition] = []
-    main = await warmed(pool(on_transition=facts.append, capacity=3, warm=2, lifetime=100.0))
+    main = await warmed(pool(listeners=[facts.append], capacity=3, warm=2, lifetime=100.0))
     main.assign(None)
     await at_rest(main)
     clock.now += 100
@@ -705,7 +776,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def make(self) -> Pool:
         self.facts.clear()  # an adopted notebook begins anew
-        made = Pool("main", self.backend, self.limits, self.hear, self.loop.time, connect=ScriptedJupyter)
+        made = Pool("main", self.backend, self.limits, [self.hear], self.loop.time, connect=ScriptedJupyter)
         made.backoff.jitter = random.Random(0)
         self.reconciler = Reconciler(made)
         return made

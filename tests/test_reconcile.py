@@ -169,7 +169,7 @@ async def test_while_the_backend_is_ill_nobody_is_lost_and_nobody_gets_a_doubtfu
 
 async def test_a_death_is_counted_once_and_a_strangers_death_not_at_all(pool: Factory, backend: FakeBackend) -> None:
     facts: list[Transition] = []
-    main = await warmed(pool(on_transition=facts.append, capacity=1, warm=1))
+    main = await warmed(pool(listeners=[facts.append], capacity=1, warm=1))
     (notebook,) = main
     facts.clear()
     await backend._end(notebook.key)

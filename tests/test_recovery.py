@@ -30,7 +30,7 @@ class Service:
 
     def __init__(self, ledger: Ledger, backend: FakeBackend, limits: Limits) -> None:
         self.ledger, self.pools, self.facts = ledger, Pools(), []
-        self.pool = Pool("main", backend, limits, self.hear)
+        self.pool = Pool("main", backend, limits, [self.hear])
         self.pools.add(self.pool)
 
     def hear(self, fact: Transition) -> None:

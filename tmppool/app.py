@@ -28,7 +28,7 @@ from tmppool.config import Settings
 from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
-from tmppool.notebook import State, Transition
+from tmppool.notebook import State
 from tmppool.pool import Pool
 from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings
 from tmppool.pools import Pools
@@ -201,15 +201,10 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     stack.push_async_callback(backend.close)
     for note in traits.notes:
         _log.warning("backend.note", pool=name, message=note)
-    progress = log.Progress()
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
-
-    def hear(fact: Transition) -> None:
-        for tell in listeners:
-            tell(fact)
-        progress.hear(fact, pool.count(State.WARM), pool.limits.warm)
-
-    pool = Pool(name, backend, slices.limits(wanted), hear, key_bytes=settings.key_bytes)
+    pool = Pool(name, backend, slices.limits(wanted), listeners, key_bytes=settings.key_bytes)
+    progress = log.Progress()
+    pool.listen(lambda fact: progress.hear(fact, pool.count(State.WARM), pool.limits.warm))
     pool.is_held = True  # until what runs is adopted
     parts.pools.add(pool)
     stack.push_async_callback(_close, pool, parts)

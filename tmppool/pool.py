@@ -9,7 +9,7 @@ leaves never cancels one.
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import structlog
@@ -34,14 +34,18 @@ _log = structlog.get_logger("tmppool.pool")
 
 
 class Pool:
-    """The notebooks of one image. ``on_transition`` hears every move; ``clock`` returns monotonic seconds."""
+    """The notebooks of one image. ``clock`` returns monotonic seconds.
+
+    Each of the ``listeners`` hears every move, after what follows from it is under way; it must not block. One that
+    raises is logged, and changes nothing for the pool and the others.
+    """
 
     def __init__(
         self,
         name: str,
         backend: Backend,
         limits: Limits,
-        on_transition: Listener = lambda _fact: None,
+        listeners: Iterable[Listener] = (),
         clock: Callable[[], float] = time.monotonic,
         key_bytes: int = 16,
         connect: Callable[[Running], JupyterClient] = JupyterClient,
@@ -58,7 +62,7 @@ class Pool:
         self.is_held = False  # while True no tick decides: what runs is being adopted
         self.doubted: set[str] = set()  # keys of those that are said to have ended: given to nobody until it is known
         self._places: dict[str, Place] = {}
-        self._on_transition = on_transition
+        self._listeners = list(listeners)
         self._key_bytes = key_bytes
         self._connect = connect
         self._work: set[asyncio.Task[None]] = set()
@@ -92,6 +96,10 @@ class Pool:
         notebook = self._places.get(key)
         return notebook if isinstance(notebook, Notebook) and notebook.is_live else None
 
+    def listen(self, listener: Listener) -> None:
+        """Let one more hear every move from now on."""
+        self._listeners.append(listener)
+
     def run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Do this beside everything else; ``close`` waits for it."""
         task = spawn(work, name)
@@ -111,8 +119,9 @@ class Pool:
         notebook.visitor = visitor
         notebook.active_at = now
         notebook.expires_at = now + self.limits.lifetime if self.limits.lifetime else None
-        self._move(notebook, State.ASSIGNED, Reason.CLICK)
+        fact = self._move(notebook, State.ASSIGNED, Reason.CLICK)
         self.marks.set(notebook)
+        self._tell(fact)
         return notebook
 
     def touch(self, notebook: Notebook) -> None:
@@ -123,17 +132,19 @@ class Pool:
         """End a notebook, or give its start up. No effect on one that is ending already."""
         if place.state in (State.REAPING, State.GONE):
             return
-        self._move(place, State.REAPING, reason)
+        fact = self._move(place, State.REAPING, reason)
         start = self._starts.get(place.key)
         if start is not None:  # a start that is cancelled cleans up behind itself
             start.cancel()
         else:
             self.run(self._stop(place), f"stop {place.id}")
+        self._tell(fact)
 
     def leave(self, notebook: Notebook) -> None:
         """Let go of a notebook that turned out to be another service's: it is not ended."""
-        self._move(notebook, State.GONE, Reason.FAILED)
+        fact = self._move(notebook, State.GONE, Reason.FAILED)
         self.run(notebook.jupyter.close(), f"leave {notebook.id}")
+        self._tell(fact)
 
     def drain(self) -> int:
         """Replace every notebook that nobody holds; returns how many. Sessions go on."""
@@ -178,9 +189,10 @@ class Pool:
         notebook.active_at = now
         left = self.limits.lifetime if expires_in is None else expires_in
         notebook.expires_at = now + left if self.limits.lifetime else None
-        self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
+        fact = self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
         if not running.is_given:
             self.marks.set(notebook)
+        self._tell(fact)
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
@@ -188,7 +200,7 @@ class Pool:
         notebook = self._enter(running)
         answers = running.is_current and await notebook.jupyter.answers()
         if notebook.state is State.STARTING and answers:
-            self._move(notebook, State.WARM, Reason.ADOPTED)
+            self._tell(self._move(notebook, State.WARM, Reason.ADOPTED))
         else:
             self.reap(notebook, Reason.DIED if running.is_current else Reason.DRAINED)
 
@@ -229,12 +241,20 @@ class Pool:
         wait = max(1, round(self.backoff.until - self.clock())) if self.backoff.failures else 1
         return PoolEmptyError("notebooks are being started", retry_after=wait)
 
-    def _move(self, place: Place, to: State, reason: Reason) -> None:
+    def _move(self, place: Place, to: State, reason: Reason) -> Transition:
+        """Change a place's state; the caller begins what follows from that, and then tells."""
         fact = place.move(to, reason, self.clock())
         if to is State.GONE:
             self._places.pop(place.key, None)
-        self._on_transition(fact)
         self.wake()
+        return fact
+
+    def _tell(self, fact: Transition) -> None:
+        for hear in self._listeners:
+            try:
+                hear(fact)
+            except Exception:
+                _log.exception("listener.failed", pool=self.name, notebook=fact.notebook.id, to=fact.to)
 
     async def _start(self, place: Place) -> None:
         try:
@@ -251,7 +271,7 @@ class Pool:
             self.backoff.succeeded()
             self.last_failure = ""
             notebook = self._places[place.key] = place.filled(running, self._connect(running))
-            self._move(notebook, State.WARM, Reason.READY)
+            self._tell(self._move(notebook, State.WARM, Reason.READY))
         else:
             await self._stop(place)
 
@@ -259,7 +279,7 @@ class Pool:
         """Give the place back, also of a start that was cancelled before its first step."""
         self._starts.pop(place.key, None)
         if task.cancelled() and place.state is not State.GONE:
-            self._move(place, State.GONE, place.reason or Reason.SHUTDOWN)
+            self._tell(self._move(place, State.GONE, place.reason or Reason.SHUTDOWN))
 
     def _start_failed(self, place: Place, error: BackendError) -> None:
         delay = self.backoff.failed(self.clock())
@@ -268,7 +288,7 @@ class Pool:
         _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
         # One that was being reaped already keeps that reason.
-        self._move(place, State.GONE, place.reason or Reason.FAILED)
+        self._tell(self._move(place, State.GONE, place.reason or Reason.FAILED))
 
     async def _stop(self, place: Place) -> None:
         if isinstance(place, Notebook):
@@ -280,7 +300,7 @@ class Pool:
             except BackendError as error:
                 _log.warning("stop.failed", pool=self.name, notebook=place.id, error=str(error))
                 await asyncio.sleep(_STOP_RETRY)
-        self._move(place, State.GONE, place.reason or Reason.ENDED)
+        self._tell(self._move(place, State.GONE, place.reason or Reason.ENDED))
 
     async def _ask(self, notebook: Notebook) -> None:
         began = self.clock()
