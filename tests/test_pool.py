@@ -1,6 +1,7 @@
 """The table of one pool's notebooks: life cycle, failure, recovery, end."""
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine
@@ -19,7 +20,7 @@ from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartErr
 from tmppool.ledger import Row
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits
-from tmppool.pool import Pool
+from tmppool.pool import PHASES, Phase, Pool, Trouble
 from tmppool.pools import Pools
 from tmppool.reconcile import Reconciler
 from tmppool.running import Dial, Running
@@ -48,6 +49,59 @@ def story(facts: list[Transition]) -> list[str]:
     return [f"{fact.was} > {fact.to}: {fact.reason}" for fact in facts]
 
 
+# Phases
+
+ARROWS = {(Phase.ADOPTING, Phase.OPEN), (Phase.ADOPTING, Phase.CLOSING), (Phase.OPEN, Phase.CLOSING)}
+
+
+def test_the_table_of_phases_holds_these_arrows_and_no_other() -> None:
+    assert {(was, to) for was, targets in PHASES.items() for to in targets} == ARROWS
+    assert set(PHASES) == set(Phase)
+
+
+@pytest.mark.parametrize(("was", "to"), list(itertools.product(Phase, Phase)))
+async def test_a_pool_moves_along_the_table_alone(pool: Factory, was: Phase, to: Phase) -> None:
+    main = pool()
+    main.phase = was
+    if (was, to) in ARROWS:
+        main._become(to)
+        assert main.phase is to
+        return
+    with pytest.raises(ValueError, match=f" is {was} and may not become {to}$"):
+        main._become(to)
+    assert main.phase is was
+
+
+async def test_a_pool_that_adopts_decides_nothing_until_it_is_open(
+    backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    main = Pool("main", backend, Limits(2, 2, 600.0, 3600.0, 2), clock=clock)
+    assert main.phase is Phase.ADOPTING
+    main.adopt_session(await backend.start("k" * 22), visitor=None, expires_in=-1.0)
+    main.tick()
+    main.wake()
+    await asyncio.sleep(0)
+    assert repr(main) == "<Pool main [1 assigned] of 2>"
+    main.open()
+    await warmed(main)
+    assert repr(main) == "<Pool main [2 warm] of 2>"
+    with pytest.raises(ValueError, match="is open and may not become open"):
+        main.open()
+    await main.close(stop=True)
+    await main.close(stop=True)
+    assert main.phase is Phase.CLOSING
+
+
+async def test_the_trouble_of_a_backend_lasts_from_its_first_word_on(pool: Factory, clock: Callable[[], float]) -> None:
+    main = pool()
+    main.note_illness(BackendError("one"))
+    clock.now += 5
+    main.note_illness(BackendError("other"))
+    assert main.illness == Trouble("other", 1000.0)
+    main.note_illness(None)
+    assert main.illness is None
+
+
 # Life cycle
 
 
@@ -60,7 +114,7 @@ async def test_a_notebook_lives_from_start_to_gone_and_each_move_is_told(pool: F
     assert repr(main) == "<Pool main [1 assigned] of 1>"
     assert main.find(notebook.key) is notebook
 
-    main.is_closing = True  # no refill
+    main.limits = replace(main.limits, warm=0)  # no refill
     main.reap(notebook, Reason.ENDED)
     assert repr(main) == "<Pool main [1 reaping] of 1>"
     assert main.find(notebook.key) is None
@@ -250,7 +304,7 @@ async def test_a_failed_start_backs_off_says_why_and_holds_no_place(
         main.tick()
         await at_rest(main)
 
-    assert main.last_failure == "the fake was told to fail"
+    assert main.failed_start == Trouble("the fake was told to fail", clock.now)
     assert story(facts) == ["starting > gone: failed"]
     assert repr(main) == "<Pool main [empty] of 1>"
     (line,) = [line for line in logs if line["event"] == "start.failed"]
@@ -263,7 +317,7 @@ async def test_a_failed_start_backs_off_says_why_and_holds_no_place(
     assert main.count(State.STARTING) == 1
     await at_rest(main)
     assert repr(main) == "<Pool main [1 warm] of 1>"
-    assert (main.last_failure, main.backoff.failures) == ("", 0)
+    assert (main.failed_start, main.backoff.failures) == (None, 0)
 
 
 async def test_after_a_failure_the_next_try_comes_by_itself(
@@ -300,7 +354,7 @@ async def test_a_bug_in_the_backend_is_a_failed_start(pool: Factory, backend: Fa
     main = pool(capacity=1, warm=1)
     with capture_logs() as logs:
         await warmed(main)
-    assert main.last_failure == "ZeroDivisionError in the backend"
+    assert main.failed_start.error == "ZeroDivisionError in the backend"
     assert [line["event"] for line in logs] == ["start.bug", "start.failed"]
     assert repr(main) == "<Pool main [empty] of 1>"
 
@@ -311,7 +365,7 @@ async def test_a_bug_in_the_backend_is_a_failed_start(pool: Factory, backend: Fa
 async def test_reaping_twice_is_reaping_once(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     notebook = main.assign(None)
-    main.is_closing = True
+    main.limits = replace(main.limits, warm=0)
     main.reap(notebook, Reason.ENDED)
     main.reap(notebook, Reason.DRAINED)
     await at_rest(main)
@@ -467,7 +521,7 @@ async def test_a_start_that_is_drained_at_any_moment_leaves_nothing(pool: Factor
         main.tick()
         for _ in range(steps):
             await asyncio.sleep(0)
-        main.is_closing = True
+        main.limits = replace(main.limits, warm=0)
         main.drain()
         await at_rest(main)
         assert (steps, repr(main)) == (steps, "<Pool main [empty] of 1>")
@@ -773,6 +827,7 @@ class PoolMachine(RuleBasedStateMachine):
     def open(self, capacity: int, warm: int, parallel: int) -> None:
         self.limits = Limits(capacity, min(warm, capacity), 60.0, 300.0, parallel)
         self.pool = self.make()
+        self.pool.open()
 
     def make(self) -> Pool:
         self.facts.clear()  # an adopted notebook begins anew

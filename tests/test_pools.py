@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from tests.notebooks import notebook_of
 from tmppool import pools as pools_module
+from tmppool.backends.fake import FakeBackend
 from tmppool.notebook import Reason, State
-from tmppool.pool import Pool
+from tmppool.pool import Phase, Pool
 from tmppool.pools import Ended, Pools
 
 Factory = Callable[..., Pool]
@@ -86,6 +87,21 @@ async def test_what_is_ending_is_held_by_nobody(pool: Factory) -> None:
     pools = both(one)
     one.reap(one.assign("me"), Reason.ENDED)
     assert pools.held_by("me", one) is None
+
+
+async def test_all_pools_are_closed_within_one_grace(pool: Factory, backend: FakeBackend) -> None:
+    pools = both(*[await warmed(pool(name)) for name in ("one", "two", "three", "four")])
+    backend.is_ill = True
+    began = time.monotonic()
+    await pools.close(stop=True, grace=0.2)
+    assert 0.2 <= time.monotonic() - began < 0.5
+    assert [(each.phase, each.count(State.REAPING), each._work) for each in pools] == [(Phase.CLOSING, 2, set())] * 4
+
+
+async def test_pools_that_are_closed_to_stop_leave_nothing(pool: Factory, backend: FakeBackend) -> None:
+    pools = both(*[await warmed(pool(name)) for name in ("one", "two")])
+    await pools.close(stop=True)
+    assert ([list(each) for each in pools], backend.notebooks) == ([[], []], {})
 
 
 def test_a_session_is_remembered_from_its_first_moment_of_ending() -> None:

@@ -13,7 +13,7 @@ from tmppool.backends.fake import FakeBackend
 from tmppool.errors import PoolEmptyError
 from tmppool.jupyter import JupyterClient
 from tmppool.notebook import Reason, State, Transition
-from tmppool.pool import Pool
+from tmppool.pool import Pool, Trouble
 from tmppool.reconcile import Reconciler
 from tmppool.running import Running
 
@@ -219,21 +219,22 @@ async def test_what_the_backend_no_longer_runs_is_lost(pool: Factory, backend: F
 
 
 async def test_nothing_is_lost_while_the_backend_is_ill_and_it_is_said_once(
-    pool: Factory, backend: FakeBackend
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
 ) -> None:
     main = await warmed(pool())
     backend.is_ill = True
     with capture_logs() as logs:
         await Reconciler(main).look()
+        clock.now += 30
         await Reconciler(main).look()
-    assert main.illness == "the fake was told to be ill"
+    assert main.illness == Trouble("the fake was told to be ill", 1000.0)
     assert main.count(State.WARM) == 2
 
     backend.is_ill = False
     with capture_logs() as later:
         await Reconciler(main).look()
         await Reconciler(main).look()
-    assert main.illness == ""
+    assert main.illness is None
     assert main.count(State.WARM) == 2
     assert [line["event"] for line in logs + later] == ["backend.ill", "backend.well"]
 

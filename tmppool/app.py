@@ -29,7 +29,7 @@ from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
 from tmppool.notebook import State
-from tmppool.pool import Pool
+from tmppool.pool import Phase, Pool
 from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings
 from tmppool.pools import Pools
 from tmppool.proxy.forwarded import networks
@@ -132,6 +132,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         traits = {}
         for name, wanted in slices.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
+        stack.push_async_callback(_close, parts)
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
         await ledger.note_backend(kind)
@@ -205,9 +206,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     pool = Pool(name, backend, slices.limits(wanted), listeners, key_bytes=settings.key_bytes)
     progress = log.Progress()
     pool.listen(lambda fact: progress.hear(fact, pool.count(State.WARM), pool.limits.warm))
-    pool.is_held = True  # until what runs is adopted
     parts.pools.add(pool)
-    stack.push_async_callback(_close, pool, parts)
     reconciler = Reconciler(pool, parts.pools.reason)
     parts.reconcilers.append(reconciler)
     watch = spawn(_watch_deaths(pool, reconciler), f"deaths in {name}")
@@ -215,17 +214,17 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     return traits
 
 
-async def _close(pool: Pool, parts: _Parts) -> None:
+async def _close(parts: _Parts) -> None:
     """Leave what runs, or stop it, as the settings say; what another service owns by now is always left."""
     is_ours = parts.owner is None or not parts.owner.is_lost
-    await pool.close(stop=is_ours and slices.on_exit(parts.settings, parts.kind) == "stop")
+    await parts.pools.close(stop=is_ours and slices.on_exit(parts.settings, parts.kind) == "stop")
 
 
 async def _watch_deaths(pool: Pool, reconciler: Reconciler) -> None:
     async for key in pool.backend.deaths():
         if key is not None:
             reconciler.doubt(key)
-        elif not pool.is_held:
+        elif pool.phase is not Phase.ADOPTING:
             await reconciler.look()
 
 
@@ -285,7 +284,6 @@ def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:
         jobs["owner"] = (parts.owner.keep, _OWN)
     for pool in parts.pools:
         jobs[f"tick {pool.name}"] = (pool.tick, parts.settings.cull_period)
-        pool.wake()
     for reconciler in parts.reconcilers:
         jobs[f"reconcile {reconciler.name}"] = (reconciler.look, _RECONCILE)
     scheduler = timers.start(jobs)

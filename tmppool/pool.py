@@ -10,6 +10,8 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import structlog
@@ -31,6 +33,29 @@ _STOP_RETRY = 5.0  # seconds between two tries to stop a notebook that its backe
 _FULL_RETRY = 30  # seconds that a visitor of a full pool is asked to wait
 
 _log = structlog.get_logger("tmppool.pool")
+
+
+class Phase(StrEnum):
+    """Where a pool is in its own life."""
+
+    ADOPTING = "adopting"  # what runs already is being taken over: no tick decides, so nothing is started or reaped
+    OPEN = "open"
+    CLOSING = "closing"  # nothing is started any more
+
+
+PHASES: dict[Phase, frozenset[Phase]] = {
+    Phase.ADOPTING: frozenset({Phase.OPEN, Phase.CLOSING}),
+    Phase.OPEN: frozenset({Phase.CLOSING}),
+    Phase.CLOSING: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a backend said last when it failed, and since when it has been failing, in the pool's seconds."""
+
+    error: str
+    since: float
 
 
 class Pool:
@@ -55,11 +80,10 @@ class Pool:
         self.limits = limits
         self.clock = clock
         self.backoff = Backoff()
-        self.last_failure = ""
-        self.illness = ""
-        self.is_closing = False
+        self.phase = Phase.ADOPTING
+        self.failed_start: Trouble | None = None  # of the last start, while none has succeeded since
+        self.illness: Trouble | None = None  # of a backend that cannot say what runs
         self.marks = Marks(backend)
-        self.is_held = False  # while True no tick decides: what runs is being adopted
         self.doubted: set[str] = set()  # keys of those that are said to have ended: given to nobody until it is known
         self._places: dict[str, Place] = {}
         self._listeners = list(listeners)
@@ -106,6 +130,28 @@ class Pool:
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task
+
+    # Phases
+
+    def open(self) -> None:
+        """Let ticks start and reap: what ran already is adopted. Raises ValueError unless the pool is ADOPTING."""
+        self._become(Phase.OPEN)
+
+    def _become(self, phase: Phase) -> None:
+        if phase not in PHASES[self.phase]:
+            raise ValueError(f"{self!r} is {self.phase} and may not become {phase}")
+        self.phase = phase
+
+    def note_illness(self, error: BackendError | None) -> None:
+        """Note how the backend answered when it was asked what runs; None: well. Said in the log when it changes."""
+        if error is None:
+            if self.illness is not None:
+                _log.info("backend.well", pool=self.name)
+            self.illness = None
+            return
+        if self.illness is None or self.illness.error != str(error):
+            _log.warning("backend.ill", pool=self.name, error=str(error))
+        self.illness = Trouble(str(error), self.clock() if self.illness is None else self.illness.since)
 
     # Moving
 
@@ -156,7 +202,7 @@ class Pool:
     def tick(self) -> None:
         """One round of decide and act."""
         self._woken = False
-        if self.is_closing or self.is_held:
+        if self.phase is not Phase.OPEN:
             return
         now = self.clock()
         may_start = self.backoff.may_try(now)
@@ -175,7 +221,7 @@ class Pool:
 
     def wake(self) -> None:
         """Tick as soon as the loop is free: refill follows an assignment at once, not the timer."""
-        if not (self._woken or self.is_closing or self.is_held):
+        if self.phase is Phase.OPEN and not self._woken:
             self._woken = True
             asyncio.get_running_loop().call_soon(self.tick)
 
@@ -216,7 +262,8 @@ class Pool:
 
     async def close(self, *, stop: bool, grace: float = 30.0) -> None:
         """Start nothing more. With ``stop`` every notebook is reaped; else what runs is left to the next service."""
-        self.is_closing = True
+        if self.phase is not Phase.CLOSING:
+            self._become(Phase.CLOSING)
         if self._sleeper is not None:
             self._sleeper.cancel()
         for place in self.places:
@@ -269,7 +316,7 @@ class Pool:
         self._starts.pop(place.key, None)
         if place.state is State.STARTING:
             self.backoff.succeeded()
-            self.last_failure = ""
+            self.failed_start = None
             notebook = self._places[place.key] = place.filled(running, self._connect(running))
             self._tell(self._move(notebook, State.WARM, Reason.READY))
         else:
@@ -282,8 +329,9 @@ class Pool:
             self._tell(self._move(place, State.GONE, place.reason or Reason.SHUTDOWN))
 
     def _start_failed(self, place: Place, error: BackendError) -> None:
-        delay = self.backoff.failed(self.clock())
-        self.last_failure = str(error)
+        now = self.clock()
+        delay = self.backoff.failed(now)
+        self.failed_start = Trouble(str(error), now if self.failed_start is None else self.failed_start.since)
         tail = error.log_tail.strip().splitlines()[-8:] if isinstance(error, StartError) else []
         _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)

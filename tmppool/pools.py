@@ -1,5 +1,6 @@
 """The named pools of one service, the notebooks in them by key, and why the past ones ended."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -62,6 +63,10 @@ class Pools:
             return None
         held = (n for n in pool if n.is_live and n.visitor == visitor)
         return next(held, None)
+
+    async def close(self, *, stop: bool, grace: float = 30.0) -> None:
+        """Close all pools side by side: ``grace`` seconds are for all of them together."""
+        await asyncio.gather(*(pool.close(stop=stop, grace=grace) for pool in self))
 
     def ended(self, key: str) -> Ended | None:
         """Return why the session of ``key`` ended; None when there never was one, or too long ago."""

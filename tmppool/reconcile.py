@@ -13,7 +13,7 @@ import structlog
 
 from tmppool.errors import BackendError
 from tmppool.notebook import REVOCABLE, Notebook, Reason, State
-from tmppool.pool import Pool
+from tmppool.pool import Phase, Pool
 from tmppool.running import Running
 
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each look for one that is silent: an engine tells of an end before it is
@@ -76,13 +76,9 @@ class Reconciler:
         try:
             running = {item.key: item for item in await pool.backend.list(known)}
         except BackendError as error:
-            if str(error) != pool.illness:
-                _log.warning("backend.ill", pool=pool.name, error=str(error))
-            pool.illness = str(error)
+            pool.note_illness(error)
             return None
-        if pool.illness:
-            _log.info("backend.well", pool=pool.name)
-            pool.illness = ""
+        pool.note_illness(None)
         return running
 
     async def _settle(self) -> None:
@@ -107,7 +103,7 @@ class Reconciler:
                 return
             await asyncio.sleep(pause)
             running = await self._running([notebook.key for notebook in silent])
-            if running is None or self._pool.is_closing:
+            if running is None or self._pool.phase is Phase.CLOSING:
                 return  # the next look, or the next service, finds out
             self._end(notebook for notebook in silent if notebook.key not in running)
             silent = [notebook for notebook in silent if notebook.key in running]

@@ -19,18 +19,10 @@ _log = structlog.get_logger("tmppool.recovery")
 
 
 async def adopt(pools: Pools, ledger: Ledger) -> None:
-    """Fill the pools' tables from what their backends run. Raises ConfigError when a backend cannot tell."""
-    for pool in pools:
-        pool.is_held = True
-    try:
-        await _adopt_all(pools, ledger)
-    finally:
-        for pool in pools:
-            pool.is_held = False
-            pool.wake()
+    """Fill the pools' tables from what their backends run, then open the pools.
 
-
-async def _adopt_all(pools: Pools, ledger: Ledger) -> None:
+    Raises ConfigError when a backend cannot tell; no pool is open then.
+    """
     rows = await ledger.rows()
     for key, row in rows.items():
         if row.ended_at is not None and row.reason is not None:
@@ -47,6 +39,9 @@ async def _adopt_all(pools: Pools, ledger: Ledger) -> None:
         for key, row in mine.items():
             if key not in found and row.ended_at is None:
                 await _close_row(pools, ledger, row)
+    for pool in pools:
+        pool.open()
+        pool.wake()
 
 
 async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:

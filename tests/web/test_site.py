@@ -161,11 +161,11 @@ async def test_nobody_enters_before_the_backend_has_noted_that_the_notebook_is_g
 
 async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place) -> None:
     (pool,) = place.pools
-    pool.illness = "the engine is away"
+    pool.note_illness(BackendError("the engine is away"))
     answer = await place.program().ask("POST", "/api/spawn")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
     assert pool.count(State.WARM) == 4
-    pool.illness = ""
+    pool.note_illness(None)
     assert (await place.program().ask("POST", "/api/spawn")).status == 200
 
 

@@ -92,8 +92,11 @@ class Api:
 
 
 def _checks(pool: Pool) -> list[models.Check]:
-    is_able = not pool.last_failure or pool.count(State.WARM) > 0
+    failed, illness = pool.failed_start, pool.illness
+    is_able = failed is None or pool.count(State.WARM) > 0
     return [
-        models.Check(service=f"pool {pool.name}", ok=is_able, message=pool.last_failure),
-        models.Check(service=f"backend of {pool.name}", ok=not pool.illness, message=pool.illness),
+        models.Check(service=f"pool {pool.name}", ok=is_able, message="" if failed is None else failed.error),
+        models.Check(
+            service=f"backend of {pool.name}", ok=illness is None, message="" if illness is None else illness.error
+        ),
     ]
