@@ -16,8 +16,8 @@ from tmppool.sessions import Sessions
 from tmppool.web import models
 from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
-from tmppool.web.spawn_request import code_in, form_in, pool_of, refused
-from tmppool.web.start_limits import RefusedError, StartLimits
+from tmppool.web.spawn_request import workshop_code, read_form, pool_of, refused
+from tmppool.web.start_limits import StartRefusedError, StartLimits
 from tmppool.web.tokens import session_token
 from tmppool.web.wall_clock import ends
 
@@ -47,11 +47,11 @@ class Api:
     async def spawn(self, request: web.Request) -> web.Response:
         """POST /api/spawn, as tmpnb's: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
         visit = visit_of(request)
-        pool, code = pool_of(visit, self._pools), code_in(visit, await form_in(request))
+        pool, code = pool_of(visit, self._pools), workshop_code(visit, await read_form(request))
         try:
-            with contextlib.nullcontext() if self._is_trusted else self._limits.start(visit.client.address, code=code):
+            with contextlib.nullcontext() if self._is_trusted else self._limits.count_start(visit.client.address, code=code):
                 notebook = await self._sessions.assign(pool, visitor=None)
-        except (RefusedError, PoolEmptyError) as error:
+        except (StartRefusedError, PoolEmptyError) as error:
             return self._answers.refusal(refused(error))
         origin = "" if visit.names.domain is None else visit.origin_of(notebook.id)
         body = models.Spawned(

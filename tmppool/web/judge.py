@@ -17,8 +17,9 @@ from tmppool.pools import Ended
 from tmppool.proxy import handshake
 from tmppool.running import base_path
 from tmppool.web import hosts, links, tokens
+from tmppool.web.authorization import is_same
 from tmppool.web.kinds import Kind
-from tmppool.web.lock import Lock, is_open, is_same
+from tmppool.web.lock import Lock, is_open
 from tmppool.web.tokens import Access, Role
 from tmppool.web.verdict import Answer, Enter, Held, Move, Own, Pass, Unlock, Verdict, Way
 from tmppool.web.visit import Origin, Visit

@@ -15,8 +15,8 @@ from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
 from tmppool.web.enter import Entrance, as_owner
 from tmppool.web.kinds import Kind
-from tmppool.web.spawn_request import code_in, form_in, pool_of, refused
-from tmppool.web.start_limits import RefusedError, StartLimits
+from tmppool.web.spawn_request import workshop_code, read_form, pool_of, refused
+from tmppool.web.start_limits import StartRefusedError, StartLimits
 from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
@@ -52,7 +52,7 @@ class Launch:
     async def start(self, request: web.Request) -> web.Response:
         """POST: assign, and 303 to the notebook."""
         visit = visit_of(request)
-        pool, form = pool_of(visit, self._pools), await form_in(request)
+        pool, form = pool_of(visit, self._pools), await read_form(request)
         held = await self._held(visit, pool)
         if held is not None:
             return held
@@ -63,9 +63,9 @@ class Launch:
             return self._page(visit, pool, Kind.TICKET, {})
         target = self._target(visit, pool)
         try:
-            with self._limits.start(visit.client.address, visit.visitor, code_in(visit, form)):
+            with self._limits.count_start(visit.client.address, visit.visitor, workshop_code(visit, form)):
                 notebook = await self._sessions.assign(pool, visit.visitor, jupyter_urls.document_of(target))
-        except (RefusedError, PoolEmptyError) as error:
+        except (StartRefusedError, PoolEmptyError) as error:
             self._tickets.give_back(ticket, visit.visitor)
             refusal = refused(error)
             return self._page(visit, pool, refusal.kind, refusal.facts)

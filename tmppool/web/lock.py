@@ -5,12 +5,12 @@ machine reach loopback too.
 """
 
 import hashlib
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tmppool.proxy import cookies
 from tmppool.web import own_cookies
+from tmppool.web.authorization import is_same
 
 _OPEN = ("/health", "/robots.txt")
 _OPEN_BELOW = ("/static/", "/user/", "/session/", "/api/session/")
@@ -52,12 +52,3 @@ def is_open(address: str) -> bool:
     Either it tells nothing, or it asks for a notebook's own secret, which only who had this one was given.
     """
     return address in _OPEN or address.startswith(_OPEN_BELOW)
-
-
-def is_same(said: str | bytes, wanted: str | bytes) -> bool:
-    """Compare two secrets in a time that tells nothing of where they differ; any text is allowed."""
-    return hmac.compare_digest(_bytes(said), _bytes(wanted))
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode(errors="surrogateescape")

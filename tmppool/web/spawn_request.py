@@ -11,17 +11,17 @@ from tmppool.pools import Pools
 from tmppool.web import links
 from tmppool.web.answers import AnswerError
 from tmppool.web.kinds import Kind
-from tmppool.web.start_limits import RefusedError
+from tmppool.web.start_limits import StartRefusedError
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
 _MAX_FIELDS = 1000
 
 
-def refused(error: RefusedError | PoolEmptyError) -> Answer:
+def refused(error: StartRefusedError | PoolEmptyError) -> Answer:
     """Return the answer to a start that the limits refused, or for which there is no notebook now."""
     facts = {"message": str(error), "retry_after": error.retry_after or None}
-    if isinstance(error, RefusedError):
+    if isinstance(error, StartRefusedError):
         return Answer(Kind.LIMITED if error.retry_after else Kind.WRONG_CODE, {**facts, "cause": error.cause})
     return Answer(Kind.FULL if isinstance(error, PoolFullError) else Kind.WARMING, facts)
 
@@ -34,7 +34,7 @@ def pool_of(visit: Visit, pools: Pools) -> Pool:
     return pool
 
 
-async def form_in(request: web.Request) -> dict[str, str]:
+async def read_form(request: web.Request) -> dict[str, str]:
     """Return the form's fields, empty for a body that is no such form. Raises HTTPRequestEntityTooLarge."""
     if request.content_type != "application/x-www-form-urlencoded":
         return {}
@@ -45,6 +45,6 @@ async def form_in(request: web.Request) -> dict[str, str]:
         return {}
 
 
-def code_in(visit: Visit, form: Mapping[str, str]) -> str:
+def workshop_code(visit: Visit, form: Mapping[str, str]) -> str:
     """Return the workshop code that was given: typed, or in the link."""
     return form.get("code") or links.code_of(visit.target)

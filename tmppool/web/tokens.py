@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tmppool.notebook import Notebook
+from tmppool.web.authorization import said_token
 from tmppool.web.own_cookies import notebook_name
 
 _SIZE = 16  # bytes of a token
@@ -54,8 +55,7 @@ def admits(
     """
     keys = _keys(notebook.key, _secret(notebook), notebook.shared)
     if authorization:
-        scheme, _, given = authorization.partition(b" ")
-        role = keys.role(given.strip()) if scheme.lower() in (b"token", b"bearer") else None
+        role = keys.role(said_token(authorization))
         if role is not None:
             return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
     for said in tokens_in(query) if query else ():

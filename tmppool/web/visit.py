@@ -16,7 +16,7 @@ from tmppool import keys
 from tmppool.proxy import handshake
 from tmppool.proxy.forwarded import Client, Network, identify
 from tmppool.proxy.wire import Fields, Request
-from tmppool.web import hosts, own_cookies, robots, tokens
+from tmppool.web import authorization, hosts, own_cookies, robots, tokens
 
 _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
@@ -243,5 +243,4 @@ class Visit:
     @property
     def said_token(self) -> bytes:
         """The token in ``Authorization: token …`` or ``Bearer …``; empty without one."""
-        scheme, _, given = self.authorization.partition(b" ")
-        return given.strip() if scheme.lower() in (b"token", b"bearer") else b""
+        return authorization.said_token(self.authorization)

@@ -1,4 +1,4 @@
-"""Who may start one: a number an hour for each address, any number with the code, no guessing of it."""
+"""A number of starts an hour for each address, any number with the code, and no guessing of it."""
 
 import asyncio
 import tracemalloc
@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from tests.web.guests import Answer, Guest, Place
 from tmppool.errors import PoolEmptyError
-from tmppool.web import admission as admission_module
-from tmppool.web.admission import WRONG_CODES_PER_HOUR, Admission, Buckets, RefusedError, is_same, place_of
+from tmppool.web import start_limits as start_limits_module
+from tmppool.web.start_limits import WRONG_CODES_PER_HOUR, RateLimiter, StartLimits, StartRefusedError, network_of
 
 Open = Any
 HERE = "198.51.100.7"
@@ -36,96 +36,150 @@ def now() -> Now:
     return Now()
 
 
-# Buckets
+# One limiter
 
 
-def test_a_bucket_gives_what_it_holds_and_then_says_when_there_is_more(now: Now) -> None:
-    buckets = Buckets(60, now)
-    assert [buckets.take(b"a") for _ in range(62)] == [0] * 60 + [60, 60]
-    assert buckets.take(b"b") == 0
+def interval(per_hour: int) -> int:
+    """After how many nanoseconds the next event is there, rounded up."""
+    return -(-HOUR // per_hour)
 
 
-@pytest.mark.parametrize("size", [1, 7, 60, 3599])
-def test_a_token_is_back_exactly_when_said_and_not_a_nanosecond_before(now: Now, size: int) -> None:
-    buckets = Buckets(size, now)
-    for _ in range(size):
-        assert buckets.take(b"a") == 0
+def test_a_key_has_its_events_at_once_and_is_then_told_when_there_is_one_more(now: Now) -> None:
+    limiter = RateLimiter(60, now)
+    assert [limiter.take(b"a") for _ in range(62)] == [0] * 60 + [60, 60]
+    assert limiter.take(b"b") == 0
+
+
+@pytest.mark.parametrize("per_hour", [1, 7, 60, 3599])
+def test_a_start_is_back_exactly_when_said_and_not_a_nanosecond_before(now: Now, per_hour: int) -> None:
+    limiter = RateLimiter(per_hour, now)
     first = now.now
-    back = -(-HOUR // size)
-    now.now = first + back - 1
-    assert buckets.take(b"a") == 1
-    now.now = first + back
-    assert buckets.take(b"a") == 0
-    assert buckets.take(b"a") > 0
+    for number in range(1, 4):
+        while limiter.take(b"a") == 0:
+            pass
+        now.now = first + number * interval(per_hour) - 1
+        assert limiter.take(b"a") == 1
+        now.now += 1
+        assert limiter.take(b"a") == 0
+        assert limiter.take(b"a") > 0
 
 
 def test_the_wait_that_is_said_is_enough_and_one_second_less_is_not(now: Now) -> None:
-    buckets = Buckets(7, now)
+    limiter = RateLimiter(7, now)
     for _ in range(7):
-        buckets.take(b"a")
+        limiter.take(b"a")
     now.now += 123 * SECOND + 456
-    wait = buckets.take(b"a")
+    wait = limiter.take(b"a")
     now.now += (wait - 1) * SECOND
-    assert buckets.take(b"a") == 1
+    assert limiter.take(b"a") == 1
     now.now += SECOND
-    assert buckets.take(b"a") == 0
+    assert limiter.take(b"a") == 0
 
 
-@given(st.integers(1, 9), st.lists(st.tuples(st.integers(0, HOUR // 2), st.booleans()), max_size=60))
-def test_a_bucket_is_the_textbooks(size: int, moves: list[tuple[int, bool]]) -> None:
-    """Against tokens that are counted as such, in units of 1/HOUR of a token, so that both are exact."""
+PASSING = st.one_of(st.just(0), st.integers(0, HOUR // 50), st.integers(0, HOUR // 2), st.just(interval(7)))
+
+
+@given(st.integers(1, 9), st.lists(st.tuples(PASSING, st.booleans()), max_size=60))
+def test_the_limiter_is_the_recommendations_leaky_bucket(per_hour: int, moves: list[tuple[int, bool]]) -> None:
+    """ITU-T I.371 says the algorithm twice; the other way is a bucket that runs out evenly and holds so much."""
     now = Now()
-    buckets, tokens = Buckets(size, now), size * HOUR
+    limiter, level, size = RateLimiter(per_hour, now), 0, interval(per_hour)
     for passed, is_given_back in moves:
         now.now += passed
-        tokens = min(size * HOUR, tokens + passed * size)
-        is_there = tokens >= HOUR
-        assert (buckets.wait(b"a") == 0) is is_there
-        assert (buckets.take(b"a") == 0) is is_there
+        level = max(0, level - passed)
+        is_there = level <= (per_hour - 1) * size
+        assert (limiter.wait(b"a") == 0) is is_there
+        assert (limiter.take(b"a") == 0) is is_there
         if is_there:
-            tokens -= HOUR
+            level += size
             if is_given_back:
-                buckets.give_back(b"a")
-                tokens += HOUR
-        assert len(buckets) == (tokens < size * HOUR)
+                limiter.give_back(b"a")
+                level -= size
+        assert len(limiter) == (level > 0)
 
 
-def test_a_full_bucket_takes_no_memory(now: Now) -> None:
-    buckets = Buckets(3, now)
+@given(st.integers(1, 9), st.lists(PASSING, min_size=1, max_size=80))
+def test_in_any_window_there_are_no_more_than_the_burst_and_what_came_back_in_it(
+    per_hour: int, moves: list[int]
+) -> None:
+    now = Now()
+    limiter, taken = RateLimiter(per_hour, now), []
+    for passed in moves:
+        now.now += passed
+        if limiter.take(b"a") == 0:
+            taken.append(now.now)
+    for first in range(len(taken)):
+        for last in range(first, len(taken)):
+            length = taken[last] - taken[first]
+            assert last - first + 1 <= per_hour + length // interval(per_hour)
+            assert length > HOUR or last - first + 1 <= 2 * per_hour
+
+
+@given(st.integers(1, 9), st.lists(PASSING, max_size=20), st.integers(1, 5))
+def test_what_is_taken_and_given_back_changes_nothing(per_hour: int, moves: list[int], times: int) -> None:
+    now = Now()
+    limiter, other = RateLimiter(per_hour, now), RateLimiter(per_hour, now)
+    for passed in moves:
+        now.now += passed
+        for _ in range(times):
+            if limiter.take(b"a") == 0:
+                limiter.give_back(b"a")
+        assert limiter.wait(b"a") == other.wait(b"a")
+        assert len(limiter) == len(other)
+        assert limiter.take(b"a") == other.take(b"a")
+
+
+def test_nothing_is_given_back_to_a_key_that_took_nothing(now: Now) -> None:
+    limiter = RateLimiter(1, now)
+    limiter.give_back(b"a")
+    assert [limiter.take(b"a"), len(limiter)] == [0, 1]
+    assert limiter.take(b"a") == 3600
+
+
+def test_a_key_whose_events_are_all_back_takes_no_memory(now: Now) -> None:
+    limiter = RateLimiter(3, now)
     for number in range(100):
-        buckets.take(b"%d" % number)
-    now.now += HOUR
-    buckets.take(b"a")
-    assert len(buckets) == 1
+        limiter.take(b"%d" % number)
+    limiter.take(b"0")
+    now.now += interval(3) - 1
+    assert len(limiter) == 100
+    now.now += 1
+    assert len(limiter) == 1
+    now.now += interval(3)
+    assert len(limiter) == 0
 
 
-def test_the_buckets_of_however_many_addresses_stay_below_twenty_megabytes(now: Now) -> None:
+def test_what_is_counted_for_however_many_addresses_stays_below_twenty_megabytes(now: Now) -> None:
+    """Of the starts and of the wrong codes together, from addresses that come once and from some that come again."""
     tracemalloc.start()
     try:
-        buckets = Buckets(60, now)
-        for number in range(150_000):
-            assert buckets.take(number.to_bytes(8, "big")) == 0
+        limits = StartLimits(60, "monday", now)
+        for number in (*range(18_000), *range(17_500, 18_000), *range(17_500, 18_000)):
+            address = f"2001:db8:{number:x}::1"
+            assert started(limits, address) is None
+            assert refused(limits, address, None, "guess") == ("code", 0)
         size = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len(buckets) == admission_module._REMEMBERED <= 100_000
+    assert limits._starts is not None
+    assert len(limits._starts) == len(limits._wrong_codes) == start_limits_module._REMEMBERED >= 10_000
     assert size < 20 * 2**20
 
 
 def test_the_one_longest_untouched_is_forgotten_first(now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission_module, "_REMEMBERED", 3)
-    buckets = Buckets(2, now)
+    monkeypatch.setattr(start_limits_module, "_REMEMBERED", 3)
+    limiter = RateLimiter(2, now)
     for key in (b"a", b"b", b"c", b"a", b"d"):
-        assert buckets.take(key) == 0
-    assert buckets.take(b"a") > 0  # touched since
-    assert [buckets.take(b"b"), buckets.take(b"b")] == [0, 0]
+        assert limiter.take(key) == 0
+    assert limiter.take(b"a") > 0  # touched since
+    assert [limiter.take(b"b"), limiter.take(b"b")] == [0, 0]
 
 
 # Addresses
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "is_one_place"),
+    ("one", "other", "is_one_network"),
     [
         ("192.0.2.1", "192.0.2.1", True),
         ("192.0.2.1", "192.0.2.2", False),
@@ -137,20 +191,20 @@ def test_the_one_longest_untouched_is_forgotten_first(now: Now, monkeypatch: pyt
         ("", "no address", True),
     ],
 )
-def test_an_address_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, is_one_place: bool) -> None:  # noqa: FBT001
-    assert (place_of(one) == place_of(other)) is is_one_place
+def test_an_address_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, is_one_network: bool) -> None:  # noqa: FBT001
+    assert (network_of(one) == network_of(other)) is is_one_network
 
 
-# Admission
+# All limits of a start
 
 
 def started(
-    admission: Admission, address: str = HERE, visitor: str | None = None, code: str = ""
-) -> RefusedError | None:
+    limits: StartLimits, address: str = HERE, visitor: str | None = None, code: str = ""
+) -> StartRefusedError | None:
     try:
-        with admission.start(address, visitor, code):
+        with limits.count_start(address, visitor, code):
             return None
-    except RefusedError as error:
+    except StartRefusedError as error:
         return error
 
 
@@ -161,90 +215,96 @@ def refused(*given: Any) -> tuple[str, int]:
 
 
 def test_an_address_may_start_so_many_in_an_hour(now: Now) -> None:
-    admission = Admission(5, None, now)
-    assert [started(admission) for _ in range(5)] == [None] * 5
-    assert refused(admission) == ("starts", 720)
-    assert started(admission, "198.51.100.8") is None
+    limits = StartLimits(5, None, now)
+    assert [started(limits) for _ in range(5)] == [None] * 5
+    assert refused(limits) == ("starts", 720)
+    assert started(limits, "198.51.100.8") is None
     now.now += 720 * SECOND
-    assert started(admission) is None
-    assert refused(admission) == ("starts", 720)
+    assert started(limits) is None
+    assert refused(limits) == ("starts", 720)
 
 
 def test_0_is_no_limit(now: Now) -> None:
-    admission = Admission(0, None, now)
-    assert [started(admission) for _ in range(1000)] == [None] * 1000
+    limits = StartLimits(0, None, now)
+    assert [started(limits) for _ in range(1000)] == [None] * 1000
 
 
 def test_what_the_pool_could_not_give_costs_nothing(now: Now) -> None:
-    admission = Admission(1, None, now)
+    limits = StartLimits(1, None, now)
     for _ in range(10):
-        with pytest.raises(PoolEmptyError), admission.start(HERE):
+        with pytest.raises(PoolEmptyError), limits.count_start(HERE):
             raise PoolEmptyError("none", retry_after=1)
-    assert started(admission) is None
-    assert refused(admission)[0] == "starts"
+    assert started(limits) is None
+    assert refused(limits)[0] == "starts"
 
 
 def test_a_visitor_who_left_after_the_start_has_paid(now: Now) -> None:
-    admission = Admission(1, None, now)
-    with pytest.raises(asyncio.CancelledError), admission.start(HERE):
+    limits = StartLimits(1, None, now)
+    with pytest.raises(asyncio.CancelledError), limits.count_start(HERE):
         raise asyncio.CancelledError
-    assert refused(admission)[0] == "starts"
+    assert refused(limits)[0] == "starts"
 
 
 def test_the_code_lifts_the_limit_and_costs_the_address_nothing(now: Now) -> None:
-    admission = Admission(1, "monday", now)
-    assert [started(admission, HERE, None, "monday") for _ in range(100)] == [None] * 100
-    assert started(admission) is None
-    assert refused(admission)[0] == "starts"
-    assert started(admission, HERE, None, " monday ") is None
+    limits = StartLimits(1, "monday", now)
+    assert [started(limits, HERE, None, "monday") for _ in range(100)] == [None] * 100
+    assert started(limits) is None
+    assert refused(limits)[0] == "starts"
+    assert started(limits, HERE, None, " monday ") is None
 
 
 def test_a_visitor_gives_the_code_once(now: Now) -> None:
-    admission = Admission(1, "monday", now)
-    assert started(admission, HERE, "anna", "monday") is None
-    assert [started(admission, HERE, "anna") for _ in range(9)] == [None] * 9
-    assert started(admission, HERE, "bert") is None
-    assert refused(admission, HERE, "bert")[0] == "starts"
-    assert started(admission, HERE, None, "monday") is None
-    assert refused(admission, HERE, None)[0] == "starts"  # a program has no name to remember
+    limits = StartLimits(1, "monday", now)
+    assert started(limits, HERE, "anna", "monday") is None
+    assert [started(limits, HERE, "anna") for _ in range(9)] == [None] * 9
+    assert started(limits, HERE, "bert") is None
+    assert refused(limits, HERE, "bert")[0] == "starts"
+    assert started(limits, HERE, None, "monday") is None
+    assert refused(limits, HERE, None)[0] == "starts"  # a program has no name to remember
 
 
-def test_only_so_many_participants_are_remembered(now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission_module, "_REMEMBERED", 3)
-    admission = Admission(1, "monday", now)
-    for visitor in ("anna", "bert", "carl", "anna", "dora"):
-        started(admission, HERE, visitor, "monday")
-    assert list(admission._participants) == ["carl", "anna", "dora"]
+def test_only_so_many_participants_are_remembered_and_those_who_come_again_the_longest(
+    now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_limits_module, "_REMEMBERED", 3)
+    limits = StartLimits(1, "monday", now)
+    for visitor in ("anna", "bert", "carl"):
+        started(limits, HERE, visitor, "monday")
+    assert started(limits, HERE, "anna") is None
+    started(limits, HERE, "dora", "monday")
+    assert started(limits) is None
+    assert [started(limits, HERE, visitor) for visitor in ("anna", "carl", "dora")] == [None] * 3
+    assert refused(limits, HERE, "bert")[0] == "starts"
 
 
 @pytest.mark.parametrize("code", ["Monday", "monday2", "monda", "x", "\xff", "\udcff", "montag\0"])
 def test_a_wrong_code_is_refused_and_costs_no_start(now: Now, code: str) -> None:
-    admission = Admission(1, "monday", now)
-    assert refused(admission, HERE, "anna", code) == ("code", 0)
-    assert started(admission, HERE, "anna") is None
-    assert refused(admission, HERE, "anna")[0] == "starts"
+    limits = StartLimits(1, "monday", now)
+    assert refused(limits, HERE, "anna", code) == ("code", 0)
+    assert started(limits, HERE, "anna") is None
+    assert refused(limits, HERE, "anna")[0] == "starts"
 
 
 def test_after_too_many_wrong_codes_a_right_one_does_not_stand_out(now: Now) -> None:
-    admission = Admission(100, "monday", now)
+    limits = StartLimits(100, "monday", now)
     for number in range(WRONG_CODES_PER_HOUR):
-        assert refused(admission, HERE, None, f"guess {number}") == ("code", 0)
+        assert refused(limits, HERE, None, f"guess {number}") == ("code", 0)
     wait = -(-3600 // WRONG_CODES_PER_HOUR)
-    assert refused(admission, HERE, None, "guess") == ("guesses", wait)
-    assert refused(admission, HERE, None, "monday") == ("guesses", wait)
-    assert started(admission, "198.51.100.8", None, "monday") is None
-    assert started(admission) is None  # without a code as ever
+    assert refused(limits, HERE, None, "guess") == ("guesses", wait)
+    assert refused(limits, HERE, None, "monday") == ("guesses", wait)
+    assert started(limits, "198.51.100.8", None, "monday") is None
+    assert started(limits) is None  # without a code as ever
     now.now += wait * SECOND
-    assert started(admission, HERE, None, "monday") is None
-    assert refused(admission, HERE, None, "guess") == ("code", 0)
+    assert started(limits, HERE, None, "monday") is None
+    assert refused(limits, HERE, None, "guess") == ("code", 0)
 
 
 def test_without_a_workshop_code_a_code_means_nothing(now: Now) -> None:
     for code in (None, ""):
-        admission = Admission(1, code, now)
-        assert not admission.has_code
-        assert started(admission, HERE, "anna", "x") is None
-        assert refused(admission, HERE, "anna", "x")[0] == "starts"
+        limits = StartLimits(1, code, now)
+        assert not limits.has_code
+        assert started(limits, HERE, "anna", "x") is None
+        assert refused(limits, HERE, "anna", "x")[0] == "starts"
 
 
 @pytest.mark.parametrize(("one", "other"), [("a", "b"), ("", "a"), ("a", "aa"), ("?", "\udcff"), ("é", "e")])
@@ -254,11 +314,11 @@ def test_two_secrets_are_the_same_only_when_they_are(one: str, other: str) -> No
 
 
 def test_a_proxy_that_was_not_named_is_hinted_at_once_and_no_address_is_logged(now: Now) -> None:
-    admission = Admission(1, None, now)
+    limits = StartLimits(1, None, now)
     with capture_logs() as logs:
         for address in ("8.8.8.8", "10.0.0.1", "10.0.0.2"):
-            started(admission, address)
-            refused(admission, address)
+            started(limits, address)
+            refused(limits, address)
     (entry,) = logs
     assert "--trusted-proxies" in entry["message"]
     assert "10.0.0" not in str(entry)

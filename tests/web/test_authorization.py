@@ -1,0 +1,25 @@
+"""A token in ``Authorization`` is that token or none."""
+
+import pytest
+
+from tmppool.web.authorization import is_same, said_token
+
+TOKEN = b"right-token"
+
+
+@pytest.mark.parametrize("scheme", [b"token", b"Token", b"TOKEN", b"bearer", b"Bearer"])
+def test_the_token_may_come_under_either_scheme(scheme: bytes) -> None:
+    for field in (scheme + b" " + TOKEN, scheme + b"  " + TOKEN + b" "):
+        assert said_token(field) == TOKEN
+
+
+@pytest.mark.parametrize("field", [b"", b"token", TOKEN, b"Basic " + TOKEN, b"token\t" + TOKEN, b"tokens " + TOKEN])
+def test_anything_else_says_none(field: bytes) -> None:
+    assert said_token(field) == b""
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "b"), ("", "a"), ("a", "aa"), ("?", "\udcff"), ("é", "e")])
+def test_two_secrets_are_the_same_only_when_they_are(one: str, other: str) -> None:
+    assert is_same(one, one)
+    assert is_same(one.encode(errors="surrogateescape"), one)
+    assert not is_same(one, other)

@@ -1,0 +1,18 @@
+"""What the Authorization field says, and the comparison of secrets. Pure."""
+
+import hmac
+
+
+def said_token(field: bytes) -> bytes:
+    """Return the token in ``token …`` or ``Bearer …`` (RFC 6750 section 2.1; Jupyter Server); empty without one."""
+    scheme, _, given = field.partition(b" ")
+    return given.strip() if scheme.lower() in (b"token", b"bearer") else b""
+
+
+def is_same(said: str | bytes, wanted: str | bytes) -> bool:
+    """Compare two secrets in a time that tells nothing of where they differ; any text is allowed."""
+    return hmac.compare_digest(_bytes(said), _bytes(wanted))
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
