@@ -1,12 +1,14 @@
 """Tickets: signed, short-lived, one visitor's own, good once."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import URLSafeTimedSerializer
 
 from tmppool.web import tickets as tickets_module
-from tmppool.web.tickets import Tickets
+from tmppool.web.tickets import LIFETIME, Tickets
 
 SECRET = b"s" * 32
 
@@ -38,11 +40,42 @@ def test_a_ticket_outlives_a_restart() -> None:
     assert Tickets(SECRET).redeem(Tickets(SECRET).issue("anna"), "anna")
 
 
-def test_an_old_ticket_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    tickets = Tickets(SECRET)
+class WallClock:
+    """The time that signatures and their memory see, in seconds since 1970."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    clock = WallClock()
+    monkeypatch.setattr(time, "time", clock)
+    return clock
+
+
+def test_a_ticket_is_good_for_its_lifetime_and_not_a_second_longer(wall_clock: WallClock) -> None:
+    for tickets, lifetime in ((Tickets(SECRET), LIFETIME), (Tickets(SECRET, "other", 60), 60)):
+        young, old = tickets.issue("anna"), tickets.issue("anna")
+        wall_clock.now += lifetime
+        assert tickets.redeem(young, "anna")
+        wall_clock.now += 1
+        assert not tickets.redeem(old, "anna")
+
+
+@pytest.mark.parametrize("issued_at", [0.0, 0.4, 0.999])
+def test_a_ticket_is_used_for_as_long_as_it_would_be_good(wall_clock: WallClock, issued_at: float) -> None:
+    wall_clock.now += issued_at
+    tickets = Tickets(SECRET, lifetime=3)
     ticket = tickets.issue("anna")
-    monkeypatch.setattr(tickets_module, "LIFETIME", -1)
-    assert not tickets.redeem(ticket, "anna")
+    assert tickets.redeem(ticket, "anna")
+    for _ in range(60):
+        wall_clock.now += 0.1
+        assert not tickets.redeem(ticket, "anna")
+    assert len(tickets._used) == 0
 
 
 def test_a_ticket_that_got_nothing_may_be_tried_again() -> None:
@@ -59,9 +92,20 @@ def test_a_ticket_that_got_nothing_may_be_tried_again() -> None:
 def test_only_so_many_used_tickets_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tickets_module, "_REMEMBERED", 10)
     tickets = Tickets(SECRET)
-    for _ in range(50):
-        assert tickets.redeem(tickets.issue("anna"), "anna")
-    assert len(tickets._used) == 10
+    used = [tickets.issue("anna") for _ in range(50)]
+    for ticket in used:
+        assert tickets.redeem(ticket, "anna")
+    assert not any(tickets.redeem(ticket, "anna") for ticket in used[40:])
+    assert tickets.redeem(used[0], "anna")
+
+
+def test_a_used_ticket_is_remembered_while_thousands_of_others_are_used() -> None:
+    tickets = Tickets(SECRET)
+    first = tickets.issue("anna")
+    assert tickets.redeem(first, "anna")
+    for _ in range(10_000):
+        assert tickets.redeem(tickets.issue("bert"), "bert")
+    assert not tickets.redeem(first, "anna")
 
 
 @given(st.text() | st.binary().map(repr))
