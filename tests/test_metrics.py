@@ -1,9 +1,9 @@
 """Counters from transitions, gauges from the pools."""
 
 import asyncio
+import re
 from collections.abc import Callable
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.notebooks import notebook_of
@@ -101,8 +101,30 @@ def test_the_content_type_is_that_of_the_text_format() -> None:
     assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
-@pytest.mark.parametrize(
-    "name", ["tmppool_notebooks", "tmppool_capacity", "tmppool_transitions", "tmppool_start_seconds"]
-)
-def test_every_metric_has_a_line_of_help(name: str) -> None:
-    assert f"# HELP {name}" in Metrics(list).render().decode()
+METRICS = {
+    "tmppool_notebooks": ("gauge", {"pool", "state"}),
+    "tmppool_capacity": ("gauge", {"pool"}),
+    "tmppool_transitions": ("counter", {"pool", "to", "reason"}),
+    "tmppool_start_seconds": ("histogram", {"pool"}),
+    "tmppool_session_seconds": ("histogram", {"pool", "reason"}),
+}
+"""Each metric's type and labels. Dashboards and alarms rest on them; whatever is added stands here too."""
+
+
+async def test_the_metrics_are_these_and_each_says_what_it_counts(pool: Factory) -> None:
+    one = pool("main")
+    metrics = Metrics(lambda: [one])
+    lived(
+        metrics,
+        (State.WARM, Reason.READY, 1.5),
+        (State.ASSIGNED, Reason.CLICK, 10.0),
+        (State.REAPING, Reason.IDLE, 710.0),
+        (State.GONE, Reason.IDLE, 711.0),
+    )
+    families = {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
+    derived = {name for name in families if name.endswith("_created")}  # prometheus-client's own, of each it counts
+    assert set(families) - derived == set(METRICS)
+    for name, (kind, labels) in METRICS.items():
+        family = families[name]
+        assert (family.type, {label for sample in family.samples for label in sample.labels} - {"le"}) == (kind, labels)
+        assert re.fullmatch(r"[A-Z].{9,}", family.documentation), name
