@@ -1,4 +1,4 @@
-"""The operator's listener: drain, list and end notebooks, metrics. Never on the public one."""
+"""The admin API: drain the pools, list and end notebooks, metrics. Served on the admin listener only."""
 
 from aiohttp import web
 
@@ -12,6 +12,8 @@ from tmppool.web.wall_clock import wall_time
 
 
 class Admin:
+    """Handlers of the admin listener, whose middleware has checked the operator's token."""
+
     def __init__(self, pools: Pools, metrics: Metrics) -> None:
         self._pools = pools
         self._metrics = metrics
@@ -22,24 +24,28 @@ class Admin:
         return answer(models.Drained(drained=sum(pool.drain() for pool in self._pools)))
 
     async def notebooks(self, request: web.Request) -> web.Response:
-        """GET /api/notebooks: all of them, without their keys."""
+        """GET /api/notebooks: list all notebooks. Their keys are left out, for a key is half of the way in."""
         del request
         found = [_described(pool, notebook) for pool in self._pools for notebook in pool.places]
         return answer(models.Notebooks(notebooks=found))
 
     async def end(self, request: web.Request) -> web.Response:
-        """DELETE /api/notebooks/<key or id>: end one."""
-        wanted = request.match_info["key"]
-        for pool in self._pools:
-            for notebook in pool.places:
-                if wanted in (notebook.key, notebook.id):
-                    pool.reap(notebook, Reason.DRAINED)
-                    return answer(_described(pool, notebook))
-        raise web.HTTPNotFound(text="There is no notebook of that key or id.")
+        """DELETE /api/notebooks/<key or id>: end a notebook. Raises HTTPNotFound."""
+        pool, notebook = self._find(request.match_info["key"])
+        pool.reap(notebook, Reason.DRAINED)
+        return answer(_described(pool, notebook))
 
     async def metrics(self, request: web.Request) -> web.Response:
+        """GET /metrics: answer in Prometheus' text format."""
         del request
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _find(self, key_or_id: str) -> tuple[Pool, Notebook]:
+        for pool in self._pools:
+            for notebook in pool.places:
+                if key_or_id in (notebook.key, notebook.id):
+                    return pool, notebook
+        raise web.HTTPNotFound(text="There is no notebook of that key or id.")
 
 
 def _described(pool: Pool, notebook: Place) -> models.Notebook:

@@ -1,4 +1,4 @@
-"""What programs ask: spawn, stats, health."""
+"""The public API: spawn, stats and health, and the CORS preflight of the first two."""
 
 import contextlib
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ class Api:
         return self._answers.json(body)
 
     async def health(self, request: web.Request) -> web.Response:
-        """GET /health: 200 when a visitor can be served, 503 with the reasons when not."""
+        """GET /health: 200 if visitors can be served, else 503; either way with every check."""
         del request
         checks = [check for pool in self._pools for check in _checks(pool)]
         ledger = models.Advisory(service="ledger", ok=self._ledger.is_durable)
@@ -86,7 +86,7 @@ class Api:
         return self._answers.json(models.Health(ok=is_healthy, checks=[*checks, ledger]), 200 if is_healthy else 503)
 
     async def preflight(self, request: web.Request) -> web.Response:
-        """OPTIONS: what ``--allow-origin`` and its siblings permit."""
+        """OPTIONS: answer with the CORS headers that ``--allow-origin`` and its siblings set, if any."""
         del request
         return self._answers.preflight()
 

@@ -98,7 +98,7 @@ class Stats(Body):
     available: Count
     """As `warm`; tmpnb's name for it."""
     capacity: Count
-    """How many notebooks there may be, those that are starting or assigned included."""
+    """The number of notebooks that there may be, those that are starting or assigned included."""
     version: str
     """Of the service."""
     container_image: str
@@ -192,7 +192,7 @@ class Notebook(Body):
     pool: str
     state: State
     since: WallTime
-    """When it came into this state. Seconds since 1970."""
+    """The time at which it came into this state. Seconds since 1970."""
     idle_for: float | None
     """Seconds without activity; null unless it is assigned."""
 

@@ -1,4 +1,4 @@
-"""How many notebooks may be started: a number an hour from each network address, any number with the workshop's code.
+"""Limits on starts: a number an hour from each network address, any number with the workshop's code.
 
 Held in memory only: a restart forgets what was counted, never what runs.
 """

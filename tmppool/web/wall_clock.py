@@ -8,7 +8,7 @@ from tmppool.pool import Pool
 
 
 class Ends(NamedTuple):
-    """When a session will end, in seconds since 1970; None where there is no limit."""
+    """The ends of a session, in seconds since 1970; None where there is no limit."""
 
     expires_at: float | None
     idle_expires_at: float | None
