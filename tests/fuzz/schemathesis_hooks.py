@@ -1,4 +1,4 @@
-"""What Schemathesis cannot read off the documents: what to ask for so that not everything is refused."""
+"""Facts that the documents do not hold, without which every request would be refused: the pool, keys, tickets."""
 
 import re
 from typing import Any

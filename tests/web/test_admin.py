@@ -1,4 +1,4 @@
-"""The operator's listener."""
+"""The admin API, and the listener that serves it."""
 
 import asyncio
 import itertools

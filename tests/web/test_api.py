@@ -1,4 +1,4 @@
-"""What programs ask: spawn, stats, session, health."""
+"""The public API: spawn, stats, sessions, health."""
 
 import asyncio
 import time

@@ -144,7 +144,7 @@ def test_a_value_that_is_missing_is_a_bug_not_a_gap(name: str, value: str) -> No
 
 
 def is_missed(name: str, values: dict[str, Any], value: str) -> bool:
-    """Whether the page does not render without this value."""
+    """Return True if the page does not render without this value."""
     given = {key: each for key, each in values.items() if key != value}
     assert len(given) == len(values) - 1
     try:
