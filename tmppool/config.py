@@ -48,48 +48,64 @@ class Settings(PoolSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TMPPOOL_", extra="forbid", frozen=True, populate_by_name=True)
 
     backend: Literal["auto", "docker", "process", "fake"] = option(
-        "auto", "docker, process (no isolation) or fake; auto: docker where an engine answers", common=True
+        "auto", "docker, process (no isolation) or fake; auto: docker if an engine answers", common=True
     )
-    ip: str | None = option(None, "address of the public listener (all; loopback for processes)", common=True)
+    ip: str | None = option(
+        None, "address of the public listener (default: all interfaces; loopback with processes)", common=True
+    )
     port: int = option(8000, "port of the public listener", common=True, ge=1, le=65535)
     admin_ip: str = option("127.0.0.1", "address of the admin listener")
     admin_port: int = option(10000, "port of the admin listener", ge=1, le=65535)
-    public_url: str | None = option(None, "how visitors reach the service, when a proxy in front hides it")
-    trusted_proxies: Words = option((), "comma list of addresses or networks whose X-Forwarded-* are believed")
+    public_url: str | None = option(None, "URL at which visitors reach the service, if behind a reverse proxy")
+    trusted_proxies: Words = option(
+        (), "proxies whose X-Forwarded-* headers are trusted: addresses or networks, comma-separated"
+    )
     domain_per_notebook: str | None = option(
-        None, "domain below which every notebook has a host name of its own, with a port where one is needed"
+        None, "parent domain, with a port if needed: every notebook gets a host name below it"
     )
-    workshop_code: str | None = option(None, "word that lets a class behind one address start more")
-    starts_per_hour: int = option(60, "notebooks that one address may start in an hour; 0: any number", ge=0)
-    connections_per_address: int = option(512, "connections that one address may have open; 0: any number", ge=0)
-    upload_limit: Size = option("2g", "body of one request to a notebook; 0: any size", ge=0)
-    accept_risk: Words = option((), "comma list of start-up probes that may fail; `tmppool audit --json` names them")
-    pool_name: str = option("tmppool", "name of this service's pool: two services on one engine need two", common=True)
+    workshop_code: str | None = option(
+        None, "code with which a class behind one address is exempt from --starts-per-hour"
+    )
+    starts_per_hour: int = option(60, "notebooks that one client address may start per hour; 0: no limit", ge=0)
+    connections_per_address: int = option(512, "open connections per client address; 0: no limit", ge=0)
+    upload_limit: Size = option("2g", "size of one request body sent to a notebook; 0: no limit", ge=0)
+    accept_risk: Words = option(
+        (), "start-up probes that may fail, comma-separated; `tmppool audit --json` lists their names"
+    )
+    pool_name: str = option(
+        "tmppool", "name of the default pool; services that share an engine need different ones", common=True
+    )
     pools: dict[str, PoolSettings] = option({}, "more pools, by name; in the TOML file only")
-    cull_period: float = option(10.0, "seconds between two looks at what is due", gt=0)
-    user_length: int = option(_MIN_KEY, "characters of a notebook's key; fewer than 22 become 22", ge=1, le=86)
-    on_exit: Literal["keep", "stop"] | None = option(
-        None, "keep or stop: notebooks when the service ends (keep; processes: stop)", common=True
+    cull_period: float = option(10.0, "seconds between two ticks (checks for what to start and what to reap)", gt=0)
+    user_length: int = option(
+        _MIN_KEY, "length of a notebook's key in characters; less than 22 (128 bits) counts as 22", ge=1, le=86
     )
-    allow_root: bool = option(False, "true: serve notebooks as processes of root where there are no containers")
-    state_dir: Path | None = option(None, "directory of the ledger (the user's state directory)")
+    on_exit: Literal["keep", "stop"] | None = option(
+        None, "keep or stop notebooks when the service ends (default: keep; stop with processes)", common=True
+    )
+    allow_root: bool = option(False, "allow notebooks to run as root where they are processes")
+    state_dir: Path | None = option(None, "directory of the ledger (default: the user's state directory)")
     config: Path | None = option(None, "TOML file with these settings")
-    allow_origin: str | None = option(None, "Access-Control-Allow-Origin of the API")
-    allow_credentials: str | None = option(None, "Access-Control-Allow-Credentials of the API")
-    allow_methods: str | None = option(None, "Access-Control-Allow-Methods of the API")
-    allow_headers: str | None = option(None, "Access-Control-Allow-Headers of the API")
-    expose_headers: str | None = option(None, "Access-Control-Expose-Headers of the API")
-    max_age: int | None = option(None, "Access-Control-Max-Age of the API, in seconds")
-    log_level: Literal["debug", "info", "warning", "error"] = option("info", "least level that is logged")
-    log_format: Literal["auto", "json", "console"] = option("auto", "auto: json unless standard error is a terminal")
+    allow_origin: str | None = option(None, "Access-Control-Allow-Origin of API responses")
+    allow_credentials: str | None = option(None, "Access-Control-Allow-Credentials of API responses")
+    allow_methods: str | None = option(None, "Access-Control-Allow-Methods of API responses")
+    allow_headers: str | None = option(None, "Access-Control-Allow-Headers of API responses")
+    expose_headers: str | None = option(None, "Access-Control-Expose-Headers of API responses")
+    max_age: int | None = option(None, "Access-Control-Max-Age of API responses, in seconds")
+    log_level: Literal["debug", "info", "warning", "error"] = option(
+        "info", "lowest level that is logged: debug, info, warning or error"
+    )
+    log_format: Literal["auto", "json", "console"] = option(
+        "auto", "json or console; auto: console on a terminal, json elsewhere"
+    )
     api_auth_token: SecretStr | None = option(
         None,
-        "variable API_AUTH_TOKEN: /api/spawn asks for it and the pages are off",
+        "variable API_AUTH_TOKEN: token that /api/spawn requires; turns off the pages",
         validation_alias=AliasChoices("API_AUTH_TOKEN"),
     )
     admin_auth_token: SecretStr | None = option(
         None,
-        "variable ADMIN_AUTH_TOKEN: the admin listener asks for it",
+        "variable ADMIN_AUTH_TOKEN: token that the admin listener requires",
         validation_alias=AliasChoices("ADMIN_AUTH_TOKEN"),
     )
 

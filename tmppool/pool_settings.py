@@ -48,46 +48,62 @@ class PoolSettings(BaseModel):
 
     image: str = option(
         DEFAULT_IMAGE,
-        "image to run; `tmppool build-image debian` makes the default",
+        "image that notebooks run; `tmppool build-image debian` builds the default",
         common=True,
         validation_alias=AliasChoices("TMPPOOL_IMAGE", "DOCKER_NOTEBOOK_IMAGE"),
     )
     command: str | None = option(
-        None, "shell command in the container; {base_path} {port} {ip} {token} are filled in", common=True
+        None, "start command, run by a shell; {base_path}, {port}, {ip} and {token} are substituted", common=True
     )
-    pool_size: int = option(10, "capacity: how many notebooks there may be, sessions included", common=True, ge=1)
-    warm: int | None = option(None, "how many to keep started and unassigned (all that have room)", common=True, ge=1)
-    cull_timeout: float = option(3600.0, "seconds without interaction until a session is reaped", common=True, ge=0)
-    cull_max: float = option(14400.0, "seconds after assignment until a session is reaped", common=True, ge=0)
-    mem_limit: Size = option("1g", "memory of a notebook, without swap", common=True, ge=1 << 20)
-    cpu_quota: int | None = option(100_000, "CPU microseconds per 100000: 50000 is half a core", common=True, ge=1000)
-    cpu_shares: int | None = option(64, "weight against other work on the host (default elsewhere: 1024)", ge=2)
-    pids_limit: int = option(256, "processes and threads of a notebook", ge=32)
-    nofile_limit: int = option(4096, "open files of one process", ge=256)
-    memlock_limit: Size = option("64k", "memory that one process may lock", ge=0)
-    sigpending_limit: int = option(4096, "signals that may wait for one user", ge=64)
-    home_size: Size = option("256m", "size of the home, which lives in memory", ge=4096)
-    home_inodes: int = option(32_768, "files and directories in the home", ge=256)
-    tmp_size: Size = option("128m", "size of /tmp, which lives in memory", ge=4096)
-    tmp_inodes: int = option(16_384, "files and directories in /tmp", ge=64)
-    shm_size: Size = option("64m", "size of /dev/shm, which lives in memory", ge=4096)
-    log_size: Size = option("1m", "log of one notebook that the engine keeps", ge=4096)
+    pool_size: int = option(10, "capacity: maximum number of notebooks, assigned ones included", common=True, ge=1)
+    warm: int | None = option(
+        None, "how many warm notebooks to keep (default: as many as capacity allows)", common=True, ge=1
+    )
+    cull_timeout: float = option(
+        3600.0, "seconds without activity after which a session is reaped; 0: never", common=True, ge=0
+    )
+    cull_max: float = option(
+        14400.0, "seconds after assignment at which a session is reaped, active or not; 0: never", common=True, ge=0
+    )
+    mem_limit: Size = option("1g", "memory limit per notebook, without swap", common=True, ge=1 << 20)
+    cpu_quota: int | None = option(
+        100_000, "CFS quota in microseconds per 100 ms: 100000 is one core, 50000 half of one", common=True, ge=1000
+    )
+    cpu_shares: int | None = option(
+        64, "CPU shares, relative to other processes on the host (Docker's default: 1024)", ge=2
+    )
+    pids_limit: int = option(256, "processes and threads per notebook", ge=32)
+    nofile_limit: int = option(4096, "open files per process (RLIMIT_NOFILE)", ge=256)
+    memlock_limit: Size = option("64k", "locked memory per process (RLIMIT_MEMLOCK)", ge=0)
+    sigpending_limit: int = option(4096, "pending signals per UID (RLIMIT_SIGPENDING)", ge=64)
+    home_size: Size = option("256m", "size of the home directory, a tmpfs", ge=4096)
+    home_inodes: int = option(32_768, "inodes (files and directories) in the home directory", ge=256)
+    tmp_size: Size = option("128m", "size of /tmp, a tmpfs", ge=4096)
+    tmp_inodes: int = option(16_384, "inodes (files and directories) in /tmp", ge=64)
+    shm_size: Size = option("64m", "size of /dev/shm, a tmpfs", ge=4096)
+    log_size: Size = option("1m", "size of the container log that the engine keeps per notebook", ge=4096)
     oom_score: int = option(
-        500, "which process the kernel ends first when memory is short; more is sooner", ge=0, le=1000
+        500, "oom_score_adj of notebooks: the higher, the earlier the OOM killer picks them", ge=0, le=1000
     )
-    seccomp: str = option("tmppool", "system calls: tmppool, engine (the engine's own rules) or a file of rules")
-    runtime: str | None = option(None, "the engine's runtime for notebooks, as in runsc or kata (the engine's default)")
+    seccomp: str = option(
+        "tmppool", "seccomp profile: tmppool (ours), engine (the engine's default) or the path of a profile"
+    )
+    runtime: str | None = option(None, "OCI runtime for notebooks, such as runsc or kata (default: the engine's)")
     network: Literal["none", "isolated", "bridge"] = option(
-        "none", "none; isolated: a bridge without a way out; bridge: visitors reach the internet", common=True
+        "none", "none; isolated: internal bridge, no egress; bridge: visitors reach the internet", common=True
     )
-    container_uids: str = option("20000-29999", "user numbers, one for each notebook and no two alike")
-    container_user: str | None = option(None, "one user and group for all notebooks, instead of --container-uids")
-    container_port: int = option(8888, "port of the notebook inside its container", ge=1, le=65535)
-    host_directories: Words = option((), "comma list of /host/path:/path:ro to mount in every notebook")
-    extra_hosts: Words = option((), "comma list of name:address for /etc/hosts in every notebook")
-    redirect_uri: str | None = option(None, "where a click on / leads (what the image says, else /tree)", common=True)
-    start_timeout: float = option(60.0, "seconds for a notebook to answer before its start has failed", gt=0)
-    parallel_starts: int = option(max(2, os.cpu_count() or 2), "how many notebooks start at once", ge=1)
+    container_uids: str = option("20000-29999", "UID range, as FIRST-LAST; every notebook gets its own UID")
+    container_user: str | None = option(None, "one UID:GID for all notebooks, instead of --container-uids")
+    container_port: int = option(8888, "port that the notebook server listens on inside its container", ge=1, le=65535)
+    host_directories: Words = option((), "bind mounts in every notebook, as /host/path:/path:ro, comma-separated")
+    extra_hosts: Words = option((), "/etc/hosts entries in every notebook, as name:address, comma-separated")
+    redirect_uri: str | None = option(
+        None, "path that / opens (default: the image's tmppool.landing label, or /tree)", common=True
+    )
+    start_timeout: float = option(60.0, "seconds that a notebook may take to answer before its start has failed", gt=0)
+    parallel_starts: int = option(
+        max(2, os.cpu_count() or 2), "how many notebooks may be starting at the same time", ge=1
+    )
 
     @field_validator("command")
     @classmethod
