@@ -186,7 +186,7 @@ async def test_for_oneself_processes_stand_in_at_once_and_it_is_said(engine: lis
     with capture_logs() as logs:
         assert await choosing.backend_kind(given(allow_root=True), tmp_path / "none") == "process"
     assert [(line["event"], line["log_level"], line["error"]) for line in logs] == [
-        ("backend.fallback", "warning", AWAY)
+        ("backend.fell_back", "warning", AWAY)
     ]
 
 
@@ -197,7 +197,7 @@ async def test_an_engine_that_comes_late_serves_containers(
     engine[:] = [*[AWAY] * 5, ""]
     with capture_logs() as logs:
         assert await choosing.backend_kind(given(**settings), tmp_path / "none") == "docker"
-    assert [line["event"] for line in logs] == ["engine.awaited", "engine.came"]
+    assert [line["event"] for line in logs] == ["engine.awaited", "engine.answered"]
     assert logs[0]["error"] == AWAY
 
 
@@ -254,7 +254,7 @@ async def test_where_an_engine_answers_processes_that_were_left_are_ended(tmp_pa
             await choosing.end_processes(tmp_path)
         assert await asyncio.wait_for(child.wait(), 10) == -signal.SIGKILL
         assert list((tmp_path / "notebooks" / "main").iterdir()) == []
-        assert [(line["event"], line["pool"], line["count"]) for line in logs] == [("processes.ended", "main", 1)]
+        assert [(line["event"], line["pool"], line["count"]) for line in logs] == [("processes.stopped", "main", 1)]
     finally:
         await backend.stop("k" * 22)
 

@@ -276,7 +276,7 @@ async def goes_on_in_memory(path: Path) -> None:
             await ledger.flush()
             assert (await ledger.rows())[KEY].state is State.ASSIGNED
             assert (ledger.is_trusted, ledger.is_durable, len(ledger.secret)) == (False, False, 32)
-    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.unusable", "error")]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.open_failed", "error")]
 
 
 async def test_a_newer_version_is_left_untouched(path: Path) -> None:
@@ -314,7 +314,7 @@ async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(path: Path, ruin:
             assert (ledger.is_trusted, ledger.is_durable, await ledger.rows()) == (False, True, {})
             live(ledger, notebook(), WARM, ASSIGNED)
 
-    assert [line["event"] for line in logs] == ["ledger.corrupt"]
+    assert [line["event"] for line in logs] == ["ledger.set_aside"]
     assert [part.read_bytes() for part in set_aside(path, "corrupt")] == [ruined]
     async with opened(path) as ledger:
         assert list(await ledger.rows()) == [KEY]
@@ -377,7 +377,7 @@ async def test_a_file_that_was_passed_over_is_not_trusted_at_the_next_start_and_
             row = (await ledger.rows())[KEY]
             assert (ledger.is_trusted, ledger.is_durable) == (False, True)
             assert (row.state, row.visitor, row.shared) == (State.ASSIGNED, "visitor", None)
-    assert [line["event"] for line in logs] == ["ledger.missed"]
+    assert [line["event"] for line in logs] == ["ledger.resumed"]
     async with opened(path) as ledger:  # from now on it misses nothing
         assert ledger.is_trusted
         assert (await ledger.rows())[KEY].shared is None
@@ -418,7 +418,7 @@ async def loses_its_file(path: Path, ledger: Ledger) -> None:
         live(ledger, notebook("later"), WARM, ASSIGNED)
         async with asyncio.timeout(60):
             await ledger.flush()
-    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.lost", "error")]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.write_failed", "error")]
     assert list(await ledger.rows()) == ["later"]
     assert not ledger.is_durable
     assert ledger.secret == secret

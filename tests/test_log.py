@@ -110,7 +110,7 @@ def warm(progress: log.Progress, number: int, target: int) -> list[tuple[str, st
 def test_the_first_filling_is_told_until_it_is_done_and_never_again() -> None:
     progress = log.Progress()
     assert warm(progress, 1, 2) == [("pool.warming", "1 of 2 warm")]
-    assert warm(progress, 2, 2) == [("pool.warm", "2 of 2 warm")]
+    assert warm(progress, 2, 2) == [("pool.warmed", "2 of 2 warm")]
     assert warm(progress, 1, 2) == []
 
 

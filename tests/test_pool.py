@@ -355,7 +355,7 @@ async def test_a_bug_in_the_backend_is_a_failed_start(pool: Factory, backend: Fa
     with capture_logs() as logs:
         await warmed(main)
     assert main.failed_start.error == "ZeroDivisionError in the backend"
-    assert [line["event"] for line in logs] == ["start.bug", "start.failed"]
+    assert [line["event"] for line in logs] == ["start.crashed", "start.failed"]
     assert repr(main) == "<Pool main [empty] of 1>"
 
 
@@ -1054,7 +1054,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_illegal_move_was_tried(self) -> None:
-        assert [line for line in self.seen if line["event"] in ("task.died", "start.bug")] == []
+        assert [line for line in self.seen if line["event"] in ("task.failed", "start.crashed")] == []
 
     @invariant()
     def every_fact_continues_the_one_before(self) -> None:

@@ -65,7 +65,7 @@ async def test_one_that_answers_has_not_died_whatever_the_backend_says(
     with capture_logs() as logs:
         await said_to_have_died(main, notebook.key)
     assert (notebook.state, main.doubted, backend.stopped) == (state, set(), [])
-    assert [line["event"] for line in logs] == ["end.doubted"]
+    assert [line["event"] for line in logs] == ["death.disproved"]
     if state is State.WARM:
         assert main.assign(None) is notebook
 
@@ -236,7 +236,7 @@ async def test_nothing_is_lost_while_the_backend_is_ill_and_it_is_said_once(
         await Reconciler(main).look()
     assert main.illness is None
     assert main.count(State.WARM) == 2
-    assert [line["event"] for line in logs + later] == ["backend.ill", "backend.well"]
+    assert [line["event"] for line in logs + later] == ["backend.failed", "backend.recovered"]
 
 
 async def test_one_that_becomes_warm_while_the_list_is_made_is_not_lost(pool: Factory, backend: FakeBackend) -> None:
@@ -348,7 +348,7 @@ async def test_somebodys_that_nobody_knows_is_taken_back(
         await Reconciler(main, reason(why)).look()
     assert main.find("found") is not None
     assert backend.stopped == []
-    assert [line["event"] for line in logs] == ["session.found"]
+    assert [line["event"] for line in logs] == ["session.recovered"]
 
 
 async def test_somebodys_whose_end_was_decided_is_stopped_for_good(pool: Factory, backend: FakeBackend) -> None:

@@ -47,7 +47,7 @@ async def test_the_death_of_a_task_is_logged_with_its_name() -> None:
         await asyncio.wait({task})
         await asyncio.sleep(0)
     assert [(line["event"], line["task"], line["error"], line["log_level"]) for line in logs] == [
-        ("task.died", "doomed", "RuntimeError('out of luck')", "error")
+        ("task.failed", "doomed", "RuntimeError('out of luck')", "error")
     ]
 
 

@@ -93,7 +93,7 @@ async def _serve(settings: Settings) -> int:
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
             await stopping.wait()
-            _log.info("service.stopping")
+            _log.info("service.stop_requested")
     except asyncio.CancelledError:
         _log.info("service.stopped", message="before it was open")
     finally:
@@ -140,7 +140,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         _keep_time(stack, parts)
         url = slices.url(settings, kind, ip)
         on_exit = slices.on_exit(settings, kind)
-        _log.info("service.open", url=url, backend=kind, capacity=pools.default.limits.capacity, on_exit=on_exit)
+        _log.info("service.opened", url=url, backend=kind, capacity=pools.default.limits.capacity, on_exit=on_exit)
         yield f"{url}/?token={parts.made_token}" if parts.made_token else f"{url}/"
 
 
@@ -176,7 +176,7 @@ async def _have_image(settings: Settings) -> None:
     """Build our own default image when the engine lacks it; any other image is the operator's to bring."""
     if settings.image != DEFAULT_IMAGE or await engine.has_image(DEFAULT_IMAGE):
         return
-    _log.info("image.building", image=DEFAULT_IMAGE, message="once, a few minutes")
+    _log.info("image.build_started", image=DEFAULT_IMAGE, message="once, a few minutes")
     await build_image.build("debian", recipes.BuildOptions())
 
 
@@ -201,7 +201,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
         raise ConfigError(str(error)) from error
     stack.push_async_callback(backend.close)
     for note in traits.notes:
-        _log.warning("backend.note", pool=name, message=note)
+        _log.warning("backend.warned", pool=name, message=note)
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
     pool = Pool(name, backend, slices.limits(wanted), listeners, key_bytes=settings.key_bytes)
     progress = log.Progress()

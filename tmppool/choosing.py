@@ -49,7 +49,7 @@ async def backend_kind(settings: Settings, ledger_path: Path) -> str:
         return "docker"
     check_root(f"no Docker Engine answers ({failure})", is_allowed=settings.allow_root)
     message = "no Docker Engine answers: notebooks run as processes, without isolation, for yourself alone"
-    _log.warning("backend.fallback", error=failure, message=message)
+    _log.warning("backend.fell_back", error=failure, message=message)
     return "process"
 
 
@@ -88,13 +88,13 @@ async def end_processes(state: Path) -> None:
             for each in running:
                 await backend.stop(each.key)
         except BackendError as error:
-            _log.warning("processes.not_ended", pool=pool, error=str(error))
+            _log.warning("processes.stop_failed", pool=pool, error=str(error))
             continue
         finally:
             await backend.close()
         if running:
             message = "an engine answers now: notebooks that were left running as processes have ended"
-            _log.warning("processes.ended", pool=pool, count=len(running), message=message)
+            _log.warning("processes.stopped", pool=pool, count=len(running), message=message)
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -117,4 +117,4 @@ async def _await_engine(why: str, failure: str) -> None:
             said_at = now
         await asyncio.sleep(min(_LOOK, end - now))
         failure = await engine.failure()
-    _log.info("engine.came")
+    _log.info("engine.answered")

@@ -81,7 +81,7 @@ class Ledger:
             ledger = await cls._open_file(path)
         except (sqlite3.Error, OSError, ValueError) as error:
             action = await asyncio.to_thread(ledger_file.pass_over, path)
-            _log.error("ledger.unusable", action=action, error=str(error))
+            _log.error("ledger.open_failed", action=action, error=str(error))
             ledger = await cls._connect(None, is_trusted=False)
         ledger.begin()
         return ledger
@@ -99,7 +99,7 @@ class Ledger:
             if not any(word in str(error) for word in _DAMAGE):
                 raise
             await asyncio.to_thread(ledger_file.set_aside, path, "corrupt")
-            _log.error("ledger.corrupt", action="set aside, starting a new one", error=str(error))
+            _log.error("ledger.set_aside", action="set aside, starting a new one", error=str(error))
         await asyncio.to_thread(ledger_file.prepare, path)
         return await cls._connect(path, is_trusted=False)
 
@@ -108,7 +108,7 @@ class Ledger:
         assert self._path is not None
         await self._database.execute("UPDATE sessions SET shared = NULL")
         await asyncio.to_thread(ledger_file.missed(self._path).unlink, missing_ok=True)
-        _log.warning("ledger.missed", action="sharing is ended, since the last service could not write here")
+        _log.warning("ledger.resumed", action="sharing is ended, since the last service could not write here")
 
     def begin(self) -> None:
         """Start writing what is heard."""
@@ -249,7 +249,7 @@ class Ledger:
                 await asyncio.to_thread(ledger_file.set_aside, self._path, "incomplete")
             except OSError:
                 action = await asyncio.to_thread(ledger_file.pass_over, self._path)
-        _log.error("ledger.lost", action=action, error=str(error))
+        _log.error("ledger.write_failed", action=action, error=str(error))
         broken, self._path = self._database, None
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class

@@ -85,5 +85,5 @@ class Progress:
         if self._is_warm or fact.to is not State.WARM:
             return
         self._is_warm = warm >= target
-        event = "pool.warm" if self._is_warm else "pool.warming"
+        event = "pool.warmed" if self._is_warm else "pool.warming"
         _log.info(event, pool=fact.notebook.pool, progress=f"{warm} of {target} warm")

@@ -146,11 +146,11 @@ class Pool:
         """Note how the backend answered when it was asked what runs; None: well. Said in the log when it changes."""
         if error is None:
             if self.illness is not None:
-                _log.info("backend.well", pool=self.name)
+                _log.info("backend.recovered", pool=self.name)
             self.illness = None
             return
         if self.illness is None or self.illness.error != str(error):
-            _log.warning("backend.ill", pool=self.name, error=str(error))
+            _log.warning("backend.failed", pool=self.name, error=str(error))
         self.illness = Trouble(str(error), self.clock() if self.illness is None else self.illness.since)
 
     # Moving
@@ -310,7 +310,7 @@ class Pool:
             self._start_failed(place, error)
             return
         except Exception as error:
-            _log.exception("start.bug", pool=self.name)
+            _log.exception("start.crashed", pool=self.name)
             self._start_failed(place, BackendError(f"{type(error).__name__} in the backend"))
             return
         self._starts.pop(place.key, None)
@@ -357,7 +357,7 @@ class Pool:
             if silent is not None:
                 notebook.active_at = max(notebook.active_at, self.clock() - silent)
         except BackendError as error:
-            _log.info("ask.failed", pool=self.name, notebook=notebook.id, error=str(error))
+            _log.info("kernels.query_failed", pool=self.name, notebook=notebook.id, error=str(error))
         finally:
             self._asking.discard(notebook.key)
             notebook.asked_at = began

@@ -96,7 +96,7 @@ class Reconciler:
         silent = [notebook for notebook, is_alive in zip(doubted, lives, strict=True) if not is_alive]
         for notebook in doubted:
             if notebook not in silent and notebook.key not in self._again:
-                _log.warning("end.doubted", pool=self._pool.name, notebook=notebook.id, message="it answers")
+                _log.warning("death.disproved", pool=self._pool.name, notebook=notebook.id, message="it answers")
                 self._pool.doubted.discard(notebook.key)
         for pause in _LOOKS:
             if not silent:
@@ -119,7 +119,7 @@ class Reconciler:
     async def _meet(self, item: Running) -> None:
         """One runs that stands in no table: somebody's is taken back, nobody's is stopped once no start can be its."""
         if item.is_given is not False and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
-            _log.warning("session.found", pool=self._pool.name)
+            _log.warning("session.recovered", pool=self._pool.name)
             self._pool.adopt_session(item, visitor=None, expires_in=None)
         elif time.time() - item.created_at > _GRACE:
             await self._pool.discard(item.key)

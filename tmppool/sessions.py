@@ -90,4 +90,4 @@ async def _start_kernel(notebook: Notebook, document: str) -> None:
     try:
         await notebook.jupyter.start_kernel(document)
     except BackendError as error:  # a head start only: the page starts its kernel itself
-        _log.info("kernel.not_started", notebook=notebook.id, error=str(error))
+        _log.info("kernel.start_failed", notebook=notebook.id, error=str(error))

@@ -56,4 +56,4 @@ def _done_awaited(task: asyncio.Task[Any]) -> BaseException | None:
 def _done(task: asyncio.Task[Any]) -> None:
     error = _done_awaited(task)
     if error is not None:
-        _log.error("task.died", task=task.get_name(), error=repr(error), exc_info=error)
+        _log.error("task.failed", task=task.get_name(), error=repr(error), exc_info=error)

@@ -93,7 +93,7 @@ async def test_a_state_directory_that_was_full_for_one_run_costs_no_session(tmp_
                     file.write(b"x" * 512)
                     file.flush()
             await service.start()
-            assert {"ledger.unusable", "ledger.lost"} & {event["event"] for event in service.events}
+            assert {"ledger.open_failed", "ledger.write_failed"} & {event["event"] for event in service.events}
             during = await service.spawn()
             await service.kill()
             filler.unlink()
@@ -170,7 +170,7 @@ async def test_an_engine_that_lists_nothing_ends_no_session(tmp_path: Path) -> N
             await asyncio.sleep(3)
             assert await answers(taken) == 200
             assert await containers(service) == before
-            assert "end.doubted" in [event["event"] for event in service.events]
+            assert "death.disproved" in [event["event"] for event in service.events]
 
             await service.kill()
             engine.lists = [[]]

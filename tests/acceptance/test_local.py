@@ -132,7 +132,7 @@ async def test_an_engine_that_comes_late_serves_containers_and_nothing_listens_b
         async with asyncio.timeout(60):
             stats = await service.until(lambda stats: stats["warm"] == 1)
         assert stats["container_image"] == "tmppool/debian:latest"
-        assert [line["event"] for line in service.events][:2] == ["engine.awaited", "engine.came"]
+        assert [line["event"] for line in service.events][:2] == ["engine.awaited", "engine.answered"]
         taken = await service.spawn()
         async with taken.client() as session, session.get(f"{taken.url}api/status") as reply:
             assert reply.status == 200
@@ -295,7 +295,7 @@ async def test_where_an_engine_answers_again_processes_that_were_left_end(tmp_pa
         await service.start()
         assert processes_of(service) == []
         assert homes_of(service) == []
-        (line,) = [line for line in service.events if line["event"] == "processes.ended"]
+        (line,) = [line for line in service.events if line["event"] == "processes.stopped"]
         assert (line["level"], line["count"]) == ("warning", 1)
         async with Taken(taken.url, taken.token).client() as session, session.get(f"{taken.url}api") as reply:
             assert reply.status == 424

@@ -99,7 +99,7 @@ async def test_an_unusable_state_directory_is_said_and_visitors_are_served(tmp_p
         taken = await service.spawn()
         async with taken.client() as session, session.get(f"{taken.url}api") as reply:
             assert reply.status == 200
-        assert [event["event"] for event in service.events if event["level"] == "error"] == ["ledger.unusable"]
+        assert [event["event"] for event in service.events if event["level"] == "error"] == ["ledger.open_failed"]
     finally:
         await service.stop()
 

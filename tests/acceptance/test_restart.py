@@ -107,7 +107,7 @@ async def test_without_a_usable_ledger_what_runs_is_served_and_never_given_away(
         assert (await service.until(lambda stats: stats["warm"] == 1))["assigned"] == 1
         assert (await service.spawn()).key != taken.key
         said = [event["event"] for event in service.events if event["event"].startswith("ledger.")]
-        assert said == {"missing": [], "newer": ["ledger.unusable"], "garbage": ["ledger.corrupt"]}[how]
+        assert said == {"missing": [], "newer": ["ledger.open_failed"], "garbage": ["ledger.set_aside"]}[how]
         if how == "newer":
             assert ledger.exists()
 

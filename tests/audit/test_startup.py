@@ -119,7 +119,7 @@ class TestProbes:
     async def test_what_a_network_opens_by_choice_is_logged_and_ends_nothing(self, flown: list[Spec]) -> None:
         self.miss("reach-metadata")
         assert await self.check(pools=(Spec("service", "main", network="bridge"),)) == [
-            ("probe.open", "reach-metadata")
+            ("probe.waived", "reach-metadata")
         ]
         with pytest.raises(ConfigError, match="reach-metadata"):
             await self.check(pools=(Spec("service", "main", network="isolated"),))
@@ -163,7 +163,7 @@ class TestTheService:
     async def test_nothing_is_served_before_the_probes_are_done(self, tmp_path: Path) -> None:
         async with running(tmp_path, "docker", "--pool-size=1") as service:
             order = [event["event"] for event in service.events]
-        assert order.index("probes.done") < order.index("service.open") < order.index("notebook.warm")
+        assert order.index("probes.finished") < order.index("service.opened") < order.index("notebook.warm")
 
 
 async def docker(*words: str) -> str:

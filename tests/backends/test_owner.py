@@ -204,7 +204,7 @@ async def test_an_engine_that_goes_away_takes_nothing_from_the_owner(
         await one.keep()
         await one.close()
     assert not one.is_lost
-    assert [line["event"] for line in logs] == ["owner.unknown", "owner.left_behind"]
+    assert [line["event"] for line in logs] == ["owner.check_failed", "owner.release_failed"]
 
 
 async def test_one_that_was_never_taken_is_closed_for_nothing(me: Holder) -> None:

@@ -143,7 +143,7 @@ async def test_the_operator_is_told_once_and_not_who_it_was(hurried: Open) -> No
     with capture_logs() as logs:
         for _ in range(5):
             assert not await is_in(house)
-    found = [entry for entry in logs if entry["event"] == "visitors.turned_away"]
+    found = [entry for entry in logs if entry["event"] == "connections.refused"]
     assert len(found) == 1
     assert "127.0.0.1" not in str(found)
 

@@ -819,7 +819,7 @@ async def test_a_notebook_that_does_not_answer_is_said_in_the_log_without_its_ke
         answer = await house.ask("GET", "api/status", "Accept: application/json")
     assert answer.status == 502
     assert "message" in json.loads(answer.body)
-    assert [entry["event"] for entry in logs] == ["notebook.silent"]
+    assert [entry["event"] for entry in logs] == ["upstream.failed"]
     assert house.key not in json.dumps(logs)
 
 

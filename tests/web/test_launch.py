@@ -134,7 +134,7 @@ async def test_a_kernel_that_does_not_start_is_the_visitors_no_trouble(place: Pl
         await notebook.runner.cleanup()  # it does not answer any more
     with capture_logs() as logs:
         assert (await person.press(page)).status == 303
-        await eventually(lambda: any(entry["event"] == "kernel.not_started" for entry in logs))
+        await eventually(lambda: any(entry["event"] == "kernel.start_failed" for entry in logs))
 
 
 # The same visitor, again

@@ -203,7 +203,7 @@ async def test_the_secret_is_in_no_line_of_the_log(open_place: Any) -> None:
         place = await open_place(backend="process")
         await place.person().get(f"/?token={place.secret}")
         await place.person().get(f"/?token={place.secret[:-1]}")
-    (line,) = [line for line in logs if line["event"] == "service.open"]
+    (line,) = [line for line in logs if line["event"] == "service.opened"]
     assert line["url"] == f"http://127.0.0.1:{place.port}"
     assert place.secret[:-1] not in str(logs)
 

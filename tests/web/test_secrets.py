@@ -126,7 +126,7 @@ async def test_no_secret_is_logged_or_measured(open_place: Any, logged: io.Strin
     assert "tmppool_notebooks" in metrics
     said = logged.getvalue()
     assert '"event": "notebook.assigned"' in said  # it was listened to
-    assert '"event": "notebook.silent"' in said
+    assert '"event": "upstream.failed"' in said
     for secret in secrets:
         assert secret not in metrics
         assert secret not in said, [line for line in said.splitlines() if secret in line][:3]

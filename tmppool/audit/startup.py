@@ -68,7 +68,7 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
         raise ConfigError(str(error)) from error
     _check_sums([pool.planned for pool in in_force], facts.sums, accepted)
     await _check_probes(in_force, accepted, ports)
-    _log.info("probes.done", seconds=round(time.monotonic() - began, 2))
+    _log.info("probes.finished", seconds=round(time.monotonic() - began, 2))
 
 
 def _check_sums(planned: Sequence[Planned], has: sums.Machine, accepted: Sequence[str]) -> None:
@@ -85,7 +85,9 @@ async def _check_probes(pools: Sequence[PoolInForce], accepted: Sequence[str], p
             if result.held:
                 continue
             if expectations.is_choice(spec, result.name):
-                _log.warning("probe.open", probe=result.name, seen=result.seen, message="open by the settings' choice")
+                _log.warning(
+                    "probe.waived", probe=result.name, seen=result.seen, message="open by the settings' choice"
+                )
             else:
                 failed.setdefault(result.name, result.seen)
     _refuse(failed, accepted, "start-up probes inside a container do not hold")

@@ -112,7 +112,7 @@ class Owner:
                 )
                 self._lost()
         except (BackendError, ImageError) as error:
-            _log.warning("owner.unknown", error=str(error))
+            _log.warning("owner.check_failed", error=str(error))
 
     async def close(self) -> None:
         """Let go of it. Raises ConfigError when it was lost."""
@@ -126,7 +126,7 @@ class Owner:
             if found is not None and found[1] == self._me:
                 await engine.remove(self._docker, found[0])
         except BackendError as error:
-            _log.warning("owner.left_behind", name=self._name, error=str(error))
+            _log.warning("owner.release_failed", name=self._name, error=str(error))
         finally:
             await self._docker.close()
 

@@ -48,7 +48,7 @@ class Gatekeeper:
         """Tell the operator, who has no use for one line for each of thousands."""
         if now - self._warned_at >= _PAUSE_OF_WARNINGS:
             self._warned_at = now
-            _log.warning("visitors.turned_away", message=acceptance.value)
+            _log.warning("connections.refused", message=acceptance.value)
 
 
 class Acceptor(asyncio.Protocol):

@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             else:
                 self.break_off()
             return
-        _log.warning("notebook.silent", error=why)
+        _log.warning("upstream.failed", error=why)
         assert self._request is not None
         assert isinstance(self._route, ToNotebook)
         if exchange is not None and exchange.had_body:
