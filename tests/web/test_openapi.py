@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from aiohttp import web
 
 from tests.web.guests import Place
+from tests.web.test_models import CASES
 from tmppool import __version__, jupyter_urls
 from tmppool.web import models, openapi, routes
 from tmppool.web.lock import is_open
@@ -114,6 +116,28 @@ def test_every_model_is_described_by_the_listener_that_sends_it_and_by_no_other(
     assert public >= {kind.__name__ for kind in models.Body.__subclasses__()} - for_operators
     assert admin >= for_operators
     assert admin & public == {"Error"}
+
+
+def test_the_documents_are_valid_openapi() -> None:
+    from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR  # noqa: PLC0415 - slow
+
+    for document in documents():
+        OPENAPI_31_VALIDATOR.validate(document)
+        with pytest.raises(jsonschema_rs.ValidationError):
+            OPENAPI_31_VALIDATOR.validate(document | {"paths": []})
+
+
+@pytest.mark.parametrize(("body", "wanted"), CASES, ids=[type(body).__name__ for body, _ in CASES])
+def test_a_body_is_valid_by_the_schema_of_its_name_and_no_field_can_be_left_out_or_added(
+    body: models.Body, wanted: dict[str, Any]
+) -> None:
+    schemas = {name: each for document in documents() for name, each in document["components"]["schemas"].items()}
+    reference = f"#/components/schemas/{type(body).__name__}"
+    validator = jsonschema_rs.validator_for({"$ref": reference, "components": {"schemas": schemas}})
+    assert validator.is_valid(wanted)
+    assert not validator.is_valid(wanted | {"more": 1})
+    for name in wanted:
+        assert not validator.is_valid({key: value for key, value in wanted.items() if key != name})
 
 
 def test_every_schema_that_a_document_holds_is_used() -> None:
