@@ -6,7 +6,7 @@ application.
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum, auto
+from enum import StrEnum, auto
 from typing import cast
 
 import structlog
@@ -31,7 +31,7 @@ _MAX_AHEAD = 4096  # bytes of later requests; each further read copies them
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """The part of a request, or of its answer, that a connection is at."""
 
     HEAD = auto()  # the next request's head is awaited, or being read
@@ -55,7 +55,7 @@ PHASES: dict[Phase, frozenset[Phase]] = {
 """The phases that may follow each."""
 
 
-class Hold(Enum):
+class Hold(StrEnum):
     """A reason not to read from the visitor now."""
 
     AHEAD = auto()  # enough of later requests is here
@@ -218,7 +218,7 @@ class Connection(asyncio.Protocol):
     def _move(self, phase: Phase) -> None:
         """Change the phase: the one place that does."""
         if phase not in PHASES[self.phase]:
-            raise RuntimeError(f"a connection that is in {self.phase.name} may not come to {phase.name}")
+            raise RuntimeError(f"a connection that is in {self.phase} may not come to {phase}")
         self.phase = phase
 
     def _advance(self) -> None:

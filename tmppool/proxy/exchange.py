@@ -4,7 +4,7 @@ Nothing is held but what cannot be sent on yet: each side is read no faster than
 is broken off must not look complete to the visitor.
 """
 
-from enum import Enum, auto
+from enum import StrEnum, auto
 from typing import Protocol
 
 from tmppool.proxy import handshake, wire
@@ -86,7 +86,7 @@ class DestinationConnection(Protocol):
     def drop(self) -> None: ...
 
 
-class Stage(Enum):
+class Stage(StrEnum):
     """The progress of an exchange."""
 
     CONNECTING = auto()
@@ -229,7 +229,7 @@ class Exchange:
     def _move(self, stage: Stage) -> None:
         """Change the stage: the one place that does."""
         if stage not in STAGES[self.stage]:
-            raise RuntimeError(f"an exchange that is {self.stage.name} may not become {stage.name}")
+            raise RuntimeError(f"an exchange that is {self.stage} may not become {stage}")
         self.stage = stage
 
     async def _dial(self) -> None:
