@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tmppool.backends import engine
 from tmppool.backends.base import Spec
-from tmppool.backends.container import HOME
+from tmppool.backends.container_limits import HOME
 from tmppool.build_image import build
 from tmppool.recipes import BuildOptions
 

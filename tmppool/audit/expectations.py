@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tmppool.audit.inside import run
+from tmppool.backends import container_limits
 from tmppool.backends.base import Spec
-from tmppool.backends.container import HOME
+from tmppool.backends.container_limits import HOME
 
 _EPERM = ("EPERM",)
 _ENOSYS = ("ENOSYS",)
@@ -150,22 +151,7 @@ def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]
         "unwritable": list(_UNWRITABLE.items()),
         "masked": list(_MASKED.items()),
         "home": HOME,
-        "home_size": spec.home_size,
-        "home_inodes": spec.home_inodes,
-        "tmp_size": spec.tmp_size,
-        "tmp_inodes": spec.tmp_inodes,
-        "shm_size": spec.shm_size,
-        "pids": spec.pids,
-        "memory": spec.memory,
-        "cpu_quota": spec.cpu_quota,
-        "oom_score": spec.oom_score,
-        "resources": {
-            "nofile": spec.nofile,
-            "core": 0,
-            "memlock": spec.memlock,
-            "sigpending": spec.sigpending,
-            "msgqueue": 0,
-        },
+        **container_limits.probe_facts(spec),
         "network": spec.network,
         "targets": [(name, list(places)) for name, places in targets.items()],
     }  # fmt: skip

@@ -12,7 +12,7 @@ from tmppool.audit.plan_rules import Plan
 from tmppool.audit.startup import PoolInForce
 from tmppool.audit.sums import RISKS, Planned
 from tmppool.audit.verdict import Check, Severity, Status
-from tmppool.backends import engine, reach
+from tmppool.backends import container_limits, engine, reach
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.backends.container import KEY_LABEL, labels
@@ -28,7 +28,6 @@ _REMEDIES = {
     CANARY: "Build the image with python3 in its PATH, and see that the engine is well.",
 }
 _BY_CHOICE = "It is open by the settings' choice: change --network or --seccomp."
-_LIMITS = ("home-", "tmp-", "shm-", "pids-", "memory-", "swap-", "cpu-", "oom-", "limit-")
 
 
 async def inspect(
@@ -118,7 +117,7 @@ def probe_checks(canaries: Iterable[tuple[Spec, Canary]]) -> list[Check]:
 
 
 def _severity(name: str) -> Severity:
-    return Severity.HIGH if name == CANARY or name.startswith(_LIMITS) else Severity.CRITICAL
+    return Severity.HIGH if name == CANARY or name in container_limits.PROBES else Severity.CRITICAL
 
 
 def _unknown_probe(name: str) -> Check:

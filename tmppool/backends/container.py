@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tmppool.backends import seccomp
+from tmppool.backends import container_limits, seccomp
 from tmppool.backends.base import Spec
+from tmppool.backends.container_limits import HOME, TMP
 from tmppool.backends.uids import UID_LABEL
 from tmppool.errors import BackendError
 from tmppool.keys import id_of
@@ -25,9 +26,6 @@ PROFILE_LABEL = "tmppool.profile"
 SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
 GIVEN_LABEL = "tmppool.given"
 OWNER_LABEL = "tmppool.owner"
-
-HOME = "/home/notebook"
-"""Where the writable home is mounted: beside the image's own home, so that this one can be copied from."""
 
 _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server documentation, security)
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
@@ -240,8 +238,9 @@ def _environment(token: str, image: ImageFacts) -> list[str]:
 def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) -> dict[str, Any]:
     config = {
         **_walls(spec, user, engine),
-        **_limits(spec),
-        "LogConfig": {"Type": "json-file", "Config": {"max-size": str(spec.log_size), "max-file": "1"}},
+        **container_limits.host_config(spec),
+        "OomKillDisable": False,
+        "CpuPeriod": _CPU_PERIOD,
         "RestartPolicy": {"Name": "no"},
         "AutoRemove": False,
         "PublishAllPorts": False,
@@ -275,36 +274,12 @@ def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
         "MaskedPaths": list(_MASKED),
         "ReadonlyPaths": list(_READ_ONLY),
         "ReadonlyRootfs": True,
-        "Tmpfs": {
-            HOME: _tmpfs(spec.home_size, spec.home_inodes, user),
-            "/tmp": _tmpfs(spec.tmp_size, spec.tmp_inodes),  # noqa: S108 - the container's own
-        },
-        "ShmSize": spec.shm_size,
+        "Tmpfs": {HOME: _tmpfs(spec, HOME, user), TMP: _tmpfs(spec, TMP)},
     }
 
 
-def _limits(spec: Spec) -> dict[str, Any]:
-    """How much of the host it may use."""
-    ulimits = {"nofile": spec.nofile, "core": 0, "memlock": spec.memlock, "sigpending": spec.sigpending, "msgqueue": 0}
-    config = {
-        "Memory": spec.memory,
-        "MemorySwap": spec.memory,  # equal to Memory: no swap
-        "OomKillDisable": False,
-        "OomScoreAdj": spec.oom_score,  # the kernel takes a notebook before the service or the engine
-        # No nproc: that is counted over all containers of one user, PidsLimit in each.
-        "PidsLimit": spec.pids,
-        "Ulimits": [{"Name": name, "Soft": most, "Hard": most} for name, most in ulimits.items()],
-        "CpuPeriod": _CPU_PERIOD,
-    }
-    if spec.cpu_quota:
-        config["CpuQuota"] = spec.cpu_quota
-    if spec.cpu_shares:
-        config["CpuShares"] = spec.cpu_shares
-    return config
-
-
-def _tmpfs(size: int, inodes: int, user: str = "") -> str:
+def _tmpfs(spec: Spec, path: str, user: str = "") -> str:
     uid, _, gid = user.partition(":")
     # Of a user by name only the image knows the number.
     owner = f"uid={uid},gid={gid},mode=0700" if uid.isdigit() and gid.isdigit() else "mode=1777"
-    return f"rw,exec,nosuid,nodev,size={size},nr_inodes={inodes},{owner}"
+    return f"rw,exec,nosuid,nodev,{container_limits.tmpfs_options(spec, path)},{owner}"

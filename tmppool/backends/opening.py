@@ -5,7 +5,7 @@ the engine takes such a container at all.
 import asyncio
 import secrets
 
-from tmppool.backends import engine, seccomp
+from tmppool.backends import container_limits, engine, seccomp
 from tmppool.backends.base import Spec
 from tmppool.backends.container import (
     EngineFacts,
@@ -19,7 +19,7 @@ from tmppool.backends.container import (
 from tmppool.errors import BackendError, ImageError
 from tmppool.tasks import spawn
 
-_SETTINGS = (
+_REFUSALS = (
     ("invalid mount config", "--host-directories"),  # first: it tells a path, which may hold any of the words
     ("duplicate mount point", "--host-directories"),
     ("seccomp", "--seccomp"),
@@ -28,20 +28,13 @@ _SETTINGS = (
     ("uids and gids", "--container-user or --container-uids"),
     ("unable to find user", "--container-user"),
     ("unable to find group", "--container-user"),
-    ("rlimit", "--nofile-limit, --memlock-limit or --sigpending-limit"),
-    ("memory limit", "--mem-limit"),
-    ("cpu", "--cpu-quota or --cpu-shares"),
-    ("tmpfs", "--home-size, --home-inodes, --tmp-size or --tmp-inodes"),
-    ("shm", "--shm-size"),
-    ("pids", "--pids-limit"),
-    ("oom_score", "--oom-score"),
-    ("oom score", "--oom-score"),
+    *container_limits.refusals(),
     ("bind", "--host-directories"),
     ("mount a directory onto a file", "--host-directories"),
     ("extra host", "--extra-hosts"),
     ("add-host", "--extra-hosts"),
 )
-"""Which setting an engine's refusal is about, by words of it."""
+"""Words of an engine's refusal and the setting that it is about; the first that are found decide."""
 
 
 async def inspect_image(docker: engine.Client, name: str) -> ImageFacts:
@@ -95,5 +88,5 @@ async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: E
 
 def _refusal(spec: Spec, error: BackendError) -> str:
     text = error.said if isinstance(error, engine.RefusedError) else str(error)
-    setting = next((f"{option}: " for words, option in _SETTINGS if words in text.lower()), "")
+    setting = next((f"{option}: " for words, option in _REFUSALS if words in text.lower()), "")
     return f"{setting}a container of {spec.image} with these settings cannot be started: {' '.join(text.split())}"

@@ -69,8 +69,8 @@ def test_the_cpu_quota_of_either_version(control: Path) -> None:
 
 def test_both_the_soft_and_the_hard_limit_count() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    assert limits._resource(resource.RLIMIT_CORE, 12_345)[0] is False
-    assert limits._resource(resource.RLIMIT_CORE, soft)[0] is (soft == hard)
+    assert limits._rlimit(resource.RLIMIT_CORE, 12_345)[0] is False
+    assert limits._rlimit(resource.RLIMIT_CORE, soft)[0] is (soft == hard)
 
 
 def test_other_users_processes_are_seen_here_outside() -> None:

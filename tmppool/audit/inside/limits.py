@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from tmppool.audit.inside.outcome import Facts, Outcome, Probe
 
 _FEW = 8  # processes: this one, the container's first, and what the probe before has left to be waited for
-_RESOURCES = {
-    "nofile": resource.RLIMIT_NOFILE,
-    "core": resource.RLIMIT_CORE,
-    "memlock": resource.RLIMIT_MEMLOCK,
-    "sigpending": 11,  # asm-generic/resource.h; the module has no name for these two
-    "msgqueue": resource.RLIMIT_MSGQUEUE,
-}
 _CGROUP = "/sys/fs/cgroup"
 
 
@@ -36,8 +29,7 @@ def probes(facts: Facts) -> list[Probe]:
         ("swap-limit", partial(_swap, facts["memory"])),
         ("cpu-limit", partial(_cpu, facts["cpu_quota"])),
         ("oom-score", partial(_oom_score, facts["oom_score"])),
-        *((f"limit-{name}", partial(_resource, number, facts["resources"][name]))
-          for name, number in _RESOURCES.items()),
+        *((f"limit-{name}", partial(_rlimit, number, wanted)) for name, number, wanted in facts["rlimits"]),
     ]  # fmt: skip
 
 
@@ -100,6 +92,6 @@ def _oom_score(wanted: int) -> Outcome:
     return is_equal(int(read("/proc/self/oom_score_adj")), wanted)
 
 
-def _resource(number: int, wanted: int) -> Outcome:
+def _rlimit(number: int, wanted: int) -> Outcome:
     soft, hard = resource.getrlimit(number)
     return is_equal((soft, hard), (wanted, wanted))

@@ -1,0 +1,146 @@
+"""Every limit of a notebook's container, once: the setting, what the engine is told, how it is proved and refused.
+
+``container`` makes the container's body from this table, ``audit`` what its probes compare with, ``opening`` the name
+of the setting that a refusal is about. A new limit is a row here, a setting, and a probe in ``audit/inside`` unless it
+is an rlimit, whose probe is made from the row.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tmppool.backends.base import Spec
+
+HOME = "/home/notebook"
+"""Where the writable home is mounted: beside the image's own home, so that this one can be copied from."""
+
+TMP = "/tmp"  # noqa: S108 - the container's own
+
+
+@dataclass(frozen=True, slots=True)
+class Rlimit:
+    """A resource limit (getrlimit(2)): the engine's name in Ulimits, the kernel's number (asm-generic/resource.h)."""
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """An option of a tmpfs mount (tmpfs(5)) at a path of the container."""
+
+    path: str
+    option: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerLimit:
+    """One limit: where its value comes from and where it goes.
+
+    ``field``: of ``Spec``; None where the value is ``fixed``. ``option``: the setting. ``keys``: of HostConfig, for a
+    limit that is neither an rlimit nor a mount's. ``probes``: what proves it inside; without any, ``unproven`` says
+    why. ``refusals``: words by which an engine's refusal is known to be about it, in lower case.
+    """
+
+    field: str | None
+    option: str = ""
+    keys: tuple[str, ...] = ()
+    rlimit: Rlimit | None = None
+    tmpfs: Tmpfs | None = None
+    fixed: int = 0
+    probes: tuple[str, ...] = ()
+    unproven: str = ""
+    refusals: tuple[str, ...] = ()
+
+    def value(self, spec: Spec) -> int | None:
+        """Return the limit in bytes, or in whatever it counts; None where the settings leave it out."""
+        return self.fixed if self.field is None else getattr(spec, self.field)
+
+    @property
+    def proofs(self) -> tuple[str, ...]:
+        """The probes' names; an rlimit has one of its own."""
+        return (*self.probes, f"limit-{self.rlimit.name}") if self.rlimit else self.probes
+
+
+_RLIMIT = ("rlimit",)
+_TMPFS = ("tmpfs",)
+_CPU = ("cpu",)
+
+LIMITS = (
+    ContainerLimit("nofile", "--nofile-limit", rlimit=Rlimit("nofile", 7), refusals=_RLIMIT),
+    ContainerLimit(None, rlimit=Rlimit("core", 4)),
+    ContainerLimit("memlock", "--memlock-limit", rlimit=Rlimit("memlock", 8), refusals=_RLIMIT),
+    ContainerLimit("sigpending", "--sigpending-limit", rlimit=Rlimit("sigpending", 11), refusals=_RLIMIT),
+    ContainerLimit(None, rlimit=Rlimit("msgqueue", 12)),
+    ContainerLimit(
+        "memory",
+        "--mem-limit",
+        ("Memory", "MemorySwap"),  # MemorySwap is both together: equal to Memory means no swap
+        probes=("memory-limit", "swap-limit"),
+        refusals=("memory limit",),
+    ),
+    ContainerLimit("cpu_quota", "--cpu-quota", ("CpuQuota",), probes=("cpu-limit",), refusals=_CPU),
+    ContainerLimit(
+        "cpu_shares", "--cpu-shares", ("CpuShares",), unproven="a weight: it takes from nobody", refusals=_CPU
+    ),
+    ContainerLimit("home_size", "--home-size", tmpfs=Tmpfs(HOME, "size"), probes=("home-size",), refusals=_TMPFS),
+    ContainerLimit(
+        "home_inodes", "--home-inodes", tmpfs=Tmpfs(HOME, "nr_inodes"), probes=("home-inodes",), refusals=_TMPFS
+    ),
+    ContainerLimit("tmp_size", "--tmp-size", tmpfs=Tmpfs(TMP, "size"), probes=("tmp-size",), refusals=_TMPFS),
+    ContainerLimit(
+        "tmp_inodes", "--tmp-inodes", tmpfs=Tmpfs(TMP, "nr_inodes"), probes=("tmp-inodes",), refusals=_TMPFS
+    ),
+    ContainerLimit("shm_size", "--shm-size", ("ShmSize",), probes=("shm-size",), refusals=("shm",)),
+    # Not RLIMIT_NPROC: that is counted over all containers of one UID, PidsLimit in each.
+    ContainerLimit("pids", "--pids-limit", ("PidsLimit",), probes=("pids-limit",), refusals=("pids",)),
+    ContainerLimit(
+        "oom_score", "--oom-score", ("OomScoreAdj",), probes=("oom-score",), refusals=("oom_score", "oom score")
+    ),
+    ContainerLimit("log_size", "--log-size", ("LogConfig",), unproven="the engine's own file, not seen from inside"),
+)
+
+PROBES = frozenset(name for limit in LIMITS for name in limit.proofs)
+"""Every probe that proves a limit."""
+
+
+def host_config(spec: Spec) -> dict[str, Any]:
+    """Return the parts of HostConfig that limit; mounts are in ``tmpfs_options``."""
+    found: dict[str, Any] = {}
+    for limit in LIMITS:
+        value = limit.value(spec)
+        if value is not None:
+            found |= dict.fromkeys(limit.keys, value)
+    found["LogConfig"] = {"Type": "json-file", "Config": {"max-size": str(spec.log_size), "max-file": "1"}}
+    found["Ulimits"] = [
+        {"Name": limit.rlimit.name, "Soft": limit.value(spec), "Hard": limit.value(spec)}
+        for limit in LIMITS
+        if limit.rlimit is not None
+    ]
+    return found
+
+
+def tmpfs_options(spec: Spec, path: str) -> str:
+    """Return the mount options that limit the tmpfs at ``path``."""
+    options = [(limit.tmpfs.option, limit.value(spec)) for limit in LIMITS if limit.tmpfs and limit.tmpfs.path == path]
+    return ",".join(f"{option}={value}" for option, value in options)
+
+
+def probe_facts(spec: Spec) -> dict[str, Any]:
+    """Return what the probes inside compare with: values by Spec's field, and each rlimit by name, number and value."""
+    values = {limit.field: limit.value(spec) for limit in LIMITS if limit.field is not None}
+    rlimits = [(limit.rlimit.name, limit.rlimit.number, limit.value(spec)) for limit in LIMITS if limit.rlimit]
+    return {**values, "rlimits": rlimits}
+
+
+def refusals() -> tuple[tuple[str, str], ...]:
+    """Return words of an engine's refusal with the settings that it is then about, as part of a sentence."""
+    options: dict[str, list[str]] = {}
+    for limit in LIMITS:
+        for words in limit.refusals:
+            options.setdefault(words, []).append(limit.option)
+    return tuple((words, _either(names)) for words, names in options.items())
+
+
+def _either(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
