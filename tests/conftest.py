@@ -29,7 +29,7 @@ settings.register_profile("tmppool", deadline=None, database=None, suppress_heal
 settings.load_profile("tmppool")
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no tracebacks with files to read
 
-GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch")
+GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench")
 ARCH_TOOLS = ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg")
 _lacking: dict[str, str] = {}
 
@@ -44,6 +44,9 @@ def lacks(group: str) -> str:
         return "" if has_browser else "playwright or Chromium is not installed"
     if group == "corpus":
         return ""
+    if group == "bench":
+        absent = [tool for tool in ("nginx", "wrk") if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")]
+        return f"{' and '.join(absent)} not installed (scripts/packages does it)" if absent else ""
     if group == "arch":
         missing = [tool for tool in ARCH_TOOLS if not shutil.which(tool)]
         if os.geteuid() != 0:

@@ -1,1 +1,1 @@
-"""What ``scripts/bench`` is made of: what it starts, what it loads them with, what it measures, what it prints."""
+"""The parts of ``scripts/bench``: the measures, the load, the contenders, and the table of results."""

@@ -6,30 +6,32 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
 
-from benchmarks import first_output, machine, notebooks, proxying, security, table
+from benchmarks import machine, security, table
+from benchmarks.counts import FULL, QUICK
+from benchmarks.measures import MEASURES
 from benchmarks.options import Options
-from benchmarks.peers import find_chp
+from benchmarks.peers import HOW_TO_INSTALL, find_chp
 from benchmarks.procs import BenchError
 from benchmarks.table import Row
 
-MEASURES: dict[str, Callable[[Options], AsyncIterator[Row]]] = {
-    "http": proxying.http,
-    "websocket": proxying.websocket,
-    "stream": proxying.stream,
-    "click": notebooks.click,
-    "first-output": first_output.first_output,
-    "starts": notebooks.starts,
-    "idle": notebooks.idle,
-    "security": security.security,
-}
 _LIMIT = 900  # seconds for one measure, whatever happens
+_QUICK_LIMIT = 60  # seconds for one measure in its quick form
+_QUICK_SECONDS = 0.3
 _MAX_ROUNDS = 20
 _MAX_SECONDS = 30
+
+
+@dataclass(slots=True)
+class Result:
+    """What one measure gave: its rows, and a sentence for each thing that went wrong."""
+
+    rows: list[Row] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def main(words: list[str]) -> int:
@@ -41,27 +43,48 @@ def main(words: list[str]) -> int:
         sys.exit(f"bench: {error}")
     facts = machine.facts(chp)
     print(machine.line(facts), flush=True)
+    names = given.which or list(MEASURES)
     with tempfile.TemporaryDirectory(prefix="tmppool-bench-") as home:
-        options = Options(Path(home), given.rounds, given.seconds, given.image, chp)
+        rounds, seconds, counts = (1, _QUICK_SECONDS, QUICK) if given.quick else (given.rounds, given.seconds, FULL)
+        options = Options(Path(home), rounds, seconds, given.image, chp, counts, given.quick)
+        results = {name: Result() for name in names}
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                rows, failures = runner.run(_all(given.which or list(MEASURES), options))
+                runner.run(_all(results, options))
         except (KeyboardInterrupt, asyncio.CancelledError):
             sys.exit("bench: interrupted; all that was started is ended")
-    print(table.render(rows))
+    _print(results, options)
+    failures = [f"{name}: {failure}" for name, result in results.items() for failure in result.failures]
     if given.write and not failures:
-        security.write(rows, machine.line(facts))
+        security.write(results["security"].rows, machine.line(facts))
     for failure in failures:
         print(failure)
     if given.json:
-        found = {"machine": facts, "rows": [row.as_json() for row in rows], "failures": failures}
+        rows = [{"of": name, **row.as_json()} for name, result in results.items() for row in result.rows]
+        found = {"machine": facts, "rows": rows, "failures": failures}
         given.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    return 1 if failures or any(row.verdict == table.MISSED for row in rows) else 0
+    is_missed = any(row.verdict == table.MISSED for result in results.values() for row in result.rows)
+    return 1 if failures or (is_missed and not given.quick) else 0
+
+
+def _print(results: dict[str, Result], options: Options) -> None:
+    """Print a table for each measure, and how to install each peer that is missing."""
+    rounds = "1 round" if options.rounds == 1 else f"{options.rounds} rounds"
+    missing: dict[str, None] = {}
+    for name, result in results.items():
+        if result.rows:
+            print(f"\n{name}: medians of {rounds}; a ratio is the median of the rounds' ratios\n")
+            print(table.render(result.rows, with_bars=not options.is_quick))
+            missing |= dict.fromkeys(who for row in result.rows for who in row.missing)
+    print()
+    for who in missing:
+        print(f"{who} was not measured: {HOW_TO_INSTALL[who]}.")
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure tmppool on this machine.")
     parser.add_argument("which", nargs="*", metavar="MEASURE", help=f"one of {', '.join(MEASURES)} (all)")
+    parser.add_argument("--quick", action="store_true", help="run each measure with tiny counts to see that it works")
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contender [5]")
     parser.add_argument("--seconds", type=float, default=3, help="length of one turn under load [3]")
     parser.add_argument("--image", default="tmppool/debian:latest", help="notebook image [tmppool/debian:latest]")
@@ -73,30 +96,30 @@ def _parse(words: list[str]) -> argparse.Namespace:
     unknown = [name for name in given.which if name not in MEASURES]
     if unknown:
         parser.error(f"{unknown[0]!r} is no measure: there are {', '.join(MEASURES)}")
-    if given.write and given.which != ["security"]:
-        parser.error("--write goes with the measure security alone")
+    if given.write and (given.quick or given.which != ["security"]):
+        parser.error("--write goes with the measure security alone, in full")
     if not 1 <= given.rounds <= _MAX_ROUNDS or not 1 <= given.seconds <= _MAX_SECONDS:
         parser.error(f"--rounds is 1 to {_MAX_ROUNDS}, --seconds 1 to {_MAX_SECONDS}")
     return given
 
 
-async def _all(names: list[str], options: Options) -> tuple[list[Row], list[str]]:
+async def _all(results: dict[str, Result], options: Options) -> None:
     """Run measures one after the other; one that fails leaves a sentence and the rows it had."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    rows: list[Row] = []
-    failures = []
-    for name in names:
+    limit = _QUICK_LIMIT if options.is_quick else _LIMIT
+    for name, result in results.items():
         options.say(f"{name} …")
         try:
-            async with asyncio.timeout(_LIMIT):
-                async for row in MEASURES[name](options):
-                    rows.append(row)  # noqa: PERF401 - those that came stay when a later one fails
+            async with asyncio.timeout(limit):
+                async for row in MEASURES[name].run(options):
+                    result.rows.append(row)
         except TimeoutError:
-            failures.append(f"{name}: not finished within {_LIMIT} s")
+            result.failures.append(f"not finished within {limit} s")
         except Exception as error:
-            failures.append(f"{name}: not finished: {error if isinstance(error, BenchError) else repr(error)}")
-        if failures and failures[-1].startswith(f"{name}:"):
-            options.say(failures[-1])
-    return rows, failures
+            result.failures.append(f"not finished: {error if isinstance(error, BenchError) else repr(error)}")
+        else:
+            result.failures += MEASURES[name].faults(result.rows, options.counts) if options.is_quick else []
+        for failure in result.failures:
+            options.say(f"{name}: {failure}")

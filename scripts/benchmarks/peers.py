@@ -1,4 +1,4 @@
-"""The contenders in front of one and the same upstream: none, nginx, configurable-http-proxy and tmppool."""
+"""The contenders in front of one and the same upstream: tmppool, nginx, configurable-http-proxy, aiohttp, and none."""
 
 import contextlib
 import os
@@ -19,6 +19,10 @@ from benchmarks.procs import BenchError, free_port, listening, started
 from benchmarks.service import service
 
 CHP = "configurable-http-proxy"
+HOW_TO_INSTALL = {
+    "nginx": "scripts/packages installs it",
+    "chp": "scripts/bench --install-peers installs configurable-http-proxy, which takes npm",
+}
 _HERE = Path(__file__).parent
 
 _NGINX = """
@@ -58,7 +62,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """Where a contender listens, and the process whose CPU and memory are its own (None for direct)."""
+    """A contender: where it listens, and the process that does its work (None for direct)."""
 
     name: str
     port: int
@@ -79,8 +83,15 @@ class Fronts:
 
 
 @contextlib.asynccontextmanager
-async def in_front_of(upstream: str, home: Path, chp: str | None) -> AsyncIterator[Fronts]:
-    """Run ``upstream``, a script beside this one, as a notebook of tmppool's, and every contender before it."""
+async def in_front_of(
+    upstream: str, home: Path, chp: str | None, *, with_aiohttp: bool = False
+) -> AsyncIterator[Fronts]:
+    """Run ``upstream``, a script beside this one, as a notebook of tmppool's, and every contender before it.
+
+    Raises BenchError when the upstream does not start.
+    """
+    if upstream == "upstream_files.py" and find_nginx() is None:
+        raise BenchError(f"nginx, which serves the file, is not installed ({HOW_TO_INSTALL['nginx']})")
     async with contextlib.AsyncExitStack() as stack:
         port_file = home / f"{upstream}.port"
         words = [sys.executable, str(_HERE / upstream)]
@@ -93,7 +104,10 @@ async def in_front_of(upstream: str, home: Path, chp: str | None) -> AsyncIterat
         (base_path, cookie), port = await ours.spawn(), int(port_file.read_text())
         fronts = [Front("tmppool", ours.port, ours.pid)]
         missing = {}
-        for name, peer in (("nginx", _nginx(home, port)), ("chp", _chp(home, port, base_path, chp))):
+        peers = [("nginx", _nginx(home, port)), ("chp", _chp(home, port, base_path, chp))]
+        if with_aiohttp:
+            peers.append(("aiohttp", _aiohttp(home, port)))
+        for name, peer in peers:
             try:
                 fronts.append(await stack.enter_async_context(peer))
             except NotInstalledError as error:
@@ -129,6 +143,16 @@ async def _nginx(home: Path, upstream: int) -> AsyncIterator[Front]:
 
 
 @contextlib.asynccontextmanager
+async def _aiohttp(home: Path, upstream: int) -> AsyncIterator[Front]:
+    port = free_port()
+    log = home / f"aiohttp-{port}.log"
+    command = [sys.executable, str(_HERE / "peer_aiohttp.py"), str(port), f"http://127.0.0.1:{upstream}"]
+    async with started(command, log) as process:
+        await listening(process, port, log)
+        yield Front("aiohttp", port, process.pid)
+
+
+@contextlib.asynccontextmanager
 async def _chp(home: Path, upstream: int, base_path: str, chp: str | None) -> AsyncIterator[Front]:
     if chp is None:
         raise NotInstalledError("not installed")
@@ -143,7 +167,7 @@ async def _chp(home: Path, upstream: int, base_path: str, chp: str | None) -> As
         body = {"target": f"http://127.0.0.1:{upstream}"}
         async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as reply:
             if reply.status != 201:
-                raise BenchError(f"{CHP} took no route: {reply.status}")
+                raise BenchError(f"{CHP} refused the route: {reply.status}")
         yield Front("chp", port, process.pid)
 
 
@@ -151,7 +175,7 @@ def find_chp(given: str | None, *, may_install: bool) -> str | None:
     """Return the command of configurable-http-proxy: the given one, the one on PATH, or our own copy of it."""
     if given is not None:
         if shutil.which(given) is None:
-            raise BenchError(f"--chp: {given} is no program")
+            raise BenchError(f"--chp: {given} cannot be run")
         return shutil.which(given)
     cache = platformdirs.user_cache_path("tmppool-bench")
     own = cache / "node_modules" / ".bin" / CHP

@@ -1,4 +1,4 @@
-"""Processes that this run starts, and ends by their own numbers; what they use of the machine."""
+"""Processes that this run starts and ends by their PIDs, and the CPU and memory that they use."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _PAUSE = 0.05  # seconds between two knocks at a port
 
 
 class BenchError(Exception):
-    """What prevents a measure, in one sentence."""
+    """A measure cannot be finished; the message is one sentence."""
 
 
 def free_port() -> int:
@@ -57,7 +57,7 @@ async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
 
 
 async def listening(process: asyncio.subprocess.Process, port: int, log: Path, within: float = 15) -> None:
-    """Return when the port of a process is open. Raises BenchError when that does not come."""
+    """Return when the port of a process is open. Raises BenchError when it is not within so many seconds."""
     end = time.monotonic() + within
     while time.monotonic() < end and process.returncode is None:
         try:

@@ -1,7 +1,7 @@
-"""The proxy beside nginx and configurable-http-proxy: requests, WebSockets, long bodies.
+"""The proxy beside nginx, configurable-http-proxy and one made of aiohttp: requests, WebSockets, long bodies.
 
 Every contender stands before the same upstream, runs for the whole measure, and takes its turn in every round. "Per
-CPU-second" divides by what the contender's process used, so it says what one core could do whatever else runs here.
+CPU-second" divides by what the contender's process used, so it is what one core could do, whatever else runs here.
 """
 
 import asyncio
@@ -19,31 +19,25 @@ from benchmarks.sockets import Client, PingPong, Pour, Upload, connected, handsh
 from benchmarks.table import Bar, Row
 from benchmarks.upstream_files import SIZE
 
-_CONNECTIONS = 32  # of wrk
-_SOCKETS = 64  # WebSockets of the ping-pong
-_BULK_SOCKETS = 4
-_WARM_UP = 0.5  # seconds before counting
-_PAUSE = 0.3  # seconds between two turns, for what the last one left
-_BODY = 10**9  # bytes of a long body
-_PATIENCE = 60.0  # seconds for one of them
-_STALL = 3.0  # seconds for which a client does not read
+_BODY_TIMEOUT = 60.0  # seconds for a long body
 _MB = 1e6
 
-Move = Callable[[Front, Fronts], Awaitable[None]]
+Move = Callable[[Front, Fronts, int], Awaitable[None]]
+"""Moves a body of so many bytes through a contender."""
 
 
 async def http(options: Options) -> AsyncIterator[Row]:
-    """1 kB by plain HTTP: wrk with one thread and 32 connections that are kept."""
+    """GET of 1 kB over plain HTTP: wrk with one thread on connections that are kept alive."""
     if shutil.which("wrk") is None:
-        raise BenchError("wrk is not installed")
+        raise BenchError("wrk is not installed (scripts/packages installs it)")
     per_second = Row("HTTP, 1 kB", "req/s", Bar(1.5, "chp"))
     per_core = Row("HTTP, 1 kB, of the proxy", "req/CPU-s")
-    async with in_front_of("upstream_files.py", options.home, options.chp) as fronts:
+    async with in_front_of("upstream_files.py", options.home, options.chp, with_aiohttp=True) as fronts:
         async for front in _turns(options, fronts, "http", per_second, per_core):
             url = f"http://127.0.0.1:{front.port}{fronts.base_path}k1"
             await _check(front, url, fronts.cookie)
             used = cpu(front.pid)
-            requests, seconds = await _wrk(url, fronts.cookie, options.seconds)
+            requests, seconds = await _wrk(url, fronts.cookie, options)
             per_second.add(front.name, requests / seconds)
             if front.pid is not None:
                 per_core.add(front.name, requests / (cpu(front.pid) - used))
@@ -59,9 +53,10 @@ async def _check(front: Front, url: str, cookie: str) -> None:
             raise BenchError(f"{front.name} does not serve the file: {reply.status}")
 
 
-async def _wrk(url: str, cookie: str, seconds: float) -> tuple[int, float]:
-    """Return requests that were answered, and in what time."""
-    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{max(1, round(seconds))}s", f"-HCookie: {cookie}", url]
+async def _wrk(url: str, cookie: str, options: Options) -> tuple[int, float]:
+    """Return how many requests were answered, and in how many seconds: whole ones, as wrk counts."""
+    seconds, connections = max(1, round(options.seconds)), options.counts.connections
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"-HCookie: {cookie}", url]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
         out = (await process.communicate())[0].decode()
@@ -75,32 +70,41 @@ async def _wrk(url: str, cookie: str, seconds: float) -> tuple[int, float]:
 
 
 async def _turns(options: Options, fronts: Fronts, what: str, *rows: Row) -> AsyncIterator[Front]:
-    """Every contender once a round, and a note of those that are missing."""
+    """Yield every contender once a round; note in the rows which are missing."""
     for row in rows:
         row.missing.update(fronts.missing)
     for number in range(options.rounds):
         for front in fronts.fronts:
             options.say(f"{what}: round {number + 1} of {options.rounds}, {front.name}: ", end="")
             yield front
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(options.counts.pause)  # for what the last one left
 
 
 async def websocket(options: Options) -> AsyncIterator[Row]:
-    """Ping-pong of 200 bytes of text on 64 WebSockets; bulk of 64 KiB binary frames on four, either way.
+    """Ping-pong of 200 bytes of text on many WebSockets; bulk of 64 KiB binary frames on a few, either way.
 
-    Ping-pong and what the visitor pours run where tmppool reads the frames' headers, as it does for kernels.
+    Ping-pong and bulk to the notebook use paths where tmppool reads frame headers, as it does for kernels.
     """
+    few = options.counts.bulk_sockets
     kinds = [
-        ("WebSocket ping-pong", "msg", "api/kernels/echo/channels", PingPong, _SOCKETS, 1.0, Bar(1.0, "nginx")),
-        ("WebSocket bulk to visitor", "MB", "bulk", Client, _BULK_SOCKETS, _MB, Bar(2.0, "nginx")),
-        ("WebSocket bulk to notebook", "MB", "api/kernels/sink/channels", Pour, _BULK_SOCKETS, _MB, Bar(2.0, "nginx")),
+        (
+            "WebSocket ping-pong",
+            "msg",
+            "api/kernels/echo/channels",
+            PingPong,
+            options.counts.sockets,
+            1.0,
+            Bar(1.0, "nginx"),
+        ),
+        ("WebSocket bulk to visitor", "MB", "bulk", Client, few, _MB, Bar(2.0, "nginx")),
+        ("WebSocket bulk to notebook", "MB", "api/kernels/sink/channels", Pour, few, _MB, Bar(2.0, "nginx")),
     ]
     async with in_front_of("upstream_sockets.py", options.home, options.chp) as fronts:
         for name, unit, path, kind, sockets, scale, bar in kinds:
             per_second, per_core = Row(name, f"{unit}/s"), Row(f"{name}, of the proxy", f"{unit}/CPU-s", bar)
             async for front in _turns(options, fronts, name, per_second, per_core):
                 clients = [kind(handshake(front.port, fronts.base_path + path, fronts.cookie)) for _ in range(sockets)]
-                done, each = await _count(front, clients, options.seconds)
+                done, each = await _count(front, clients, options)
                 per_second.add(front.name, done / scale)
                 if front.pid is not None:
                     per_core.add(front.name, each / scale)
@@ -109,67 +113,73 @@ async def websocket(options: Options) -> AsyncIterator[Row]:
             yield per_second
 
 
-async def _count(front: Front, clients: list[Client], seconds: float) -> tuple[float, float]:
+async def _count(front: Front, clients: list[Client], options: Options) -> tuple[float, float]:
     async with connected(front.port, clients):
         for client in clients:
             client.push()
-        await asyncio.sleep(_WARM_UP)
-        found = await rate(lambda: sum(client.count for client in clients), front.pid, seconds)
+        await asyncio.sleep(options.counts.warm_up)
+        found = await rate(lambda: sum(client.count for client in clients), front.pid, options.seconds)
         if any(client.is_lost for client in clients):
             raise BenchError(f"{front.name} broke off a WebSocket")
         return found
 
 
 async def stream(options: Options) -> AsyncIterator[Row]:
-    """1 GB down and 1 GB up in one request each, and a client that stops reading: speed, and growth of memory."""
-    kinds: list[tuple[str, Move]] = [("1 GB to visitor", _download), ("1 GB to notebook", _upload)]
+    """A long download, a long upload, and a client that stops reading: speed, and growth of memory."""
+    size = f"{options.counts.body / 1e9:g} GB"
+    kinds: list[tuple[str, Move]] = [(f"{size} to visitor", _download), (f"{size} to notebook", _upload)]
     async with in_front_of("upstream_sockets.py", options.home, options.chp) as fronts:
         for name, move in kinds:
             speed, growth = (
                 Row(name, "MB/s"),
-                Row(f"{name}: growth of memory", "MiB", Bar(64, at_least=False), worst=True),
+                _growth(name),
             )
             async for front in _turns(options, fronts, name, speed, growth):
                 await _one_body(options, front, fronts, move, speed, growth)
             yield speed
             yield growth
-        stalled = Row("visitor stops reading: growth of memory", "MiB", Bar(64, at_least=False), worst=True)
+        stalled = _growth("visitor stops reading")
         async for front in _turns(options, fronts, "a visitor stops reading", stalled):
             async with Peak(front.pid) as peak:
-                await _stalled(front, fronts)
+                await _stalled(front, fronts, options)
             if front.pid is not None:
                 stalled.add(front.name, peak.growth)
             options.say(f"{peak.growth:.1f} MiB")
         yield stalled
 
 
+def _growth(name: str) -> Row:
+    bar = Bar(64, at_least=False)
+    return Row(f"{name}: growth of memory", "MiB", bar, worst=True, may_be_zero=True)
+
+
 async def _one_body(options: Options, front: Front, fronts: Fronts, move: Move, speed: Row, growth: Row) -> None:
     since = time.monotonic()
     async with Peak(front.pid) as peak:
-        await move(front, fronts)
-    mb_per_second = _BODY / _MB / (time.monotonic() - since)
+        await move(front, fronts, options.counts.body)
+    mb_per_second = options.counts.body / _MB / (time.monotonic() - since)
     speed.add(front.name, mb_per_second)
     if front.pid is not None:
         growth.add(front.name, peak.growth)
     options.say(f"{mb_per_second:,.0f} MB/s, {peak.growth:.1f} MiB")
 
 
-async def _download(front: Front, fronts: Fronts) -> None:
-    client = Client(request("GET", front.port, f"{fronts.base_path}download?{_BODY}", fronts.cookie))
+async def _download(front: Front, fronts: Fronts, size: int) -> None:
+    client = Client(request("GET", front.port, f"{fronts.base_path}download?{size}", fronts.cookie))
     async with connected(front.port, [client]):
-        await client.until(_BODY, _PATIENCE)
+        await client.until(size, _BODY_TIMEOUT)
 
 
-async def _upload(front: Front, fronts: Fronts) -> None:
-    head = request("POST", front.port, f"{fronts.base_path}upload", fronts.cookie, b"Content-Length: %d\r\n" % _BODY)
-    client = Upload(head, _BODY)
+async def _upload(front: Front, fronts: Fronts, size: int) -> None:
+    head = request("POST", front.port, f"{fronts.base_path}upload", fronts.cookie, b"Content-Length: %d\r\n" % size)
+    client = Upload(head, size)
     async with connected(front.port, [client], opened=False):
         client.push()
-        await client.until(len(b"{}"), _PATIENCE)
+        await client.until(len(b"{}"), _BODY_TIMEOUT)
 
 
-async def _stalled(front: Front, fronts: Fronts) -> None:
-    client = Client(request("GET", front.port, f"{fronts.base_path}download?{_BODY}", fronts.cookie))
+async def _stalled(front: Front, fronts: Fronts, options: Options) -> None:
+    client = Client(request("GET", front.port, f"{fronts.base_path}download?{options.counts.body}", fronts.cookie))
     async with connected(front.port, [client]):
         client.transport.pause_reading()
-        await asyncio.sleep(_STALL)
+        await asyncio.sleep(options.counts.stall)

@@ -1,4 +1,4 @@
-"""tmppool as an operator runs it: one ``python -m tmppool``, with a name and a state directory of its own."""
+"""The service as an operator runs it: one ``python -m tmppool``, with its own name and state directory."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ class Service:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a program of whoever started the service sends: with processes, the secret that was printed."""
+        """The headers that open the service to a program: with the process backend, the secret that it printed."""
         printed = _SECRET.search(self.log.read_text(errors="replace"))
         return {"Authorization": f"token {printed[1]}"} if printed else {}
 
@@ -63,7 +63,7 @@ class Service:
             return found
 
     async def spawn(self) -> tuple[str, str]:
-        """Take a notebook as a program does; returns its base path, and the cookie that a browser would have."""
+        """POST /api/spawn; returns the notebook's base path, and the cookie that a browser would have for it."""
         async with (
             aiohttp.ClientSession(headers=self.headers) as session,
             session.post(f"{self.url}/api/spawn") as reply,
@@ -115,7 +115,7 @@ async def service(home: Path, backend: str, *options: str) -> AsyncIterator[Serv
 
 
 async def _remove_containers(name: str) -> None:
-    """Remove what a service that was killed would have left."""
+    """Remove the containers that a killed service would have left."""
     docker = await engine.connect()
     try:
         for container in await engine.containers(docker, [f"{SERVICE_LABEL}={name}"]):

@@ -1,4 +1,4 @@
-"""The load: clients so thin that they are not what is measured. Raw HTTP/1.1 and WebSocket frames on asyncio."""
+"""The load: clients that cost less than any contender. Raw HTTP/1.1 and WebSocket frames on asyncio."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ _HANDSHAKE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
-_PATIENCE = 10  # seconds for an answer's head
+_HEAD_TIMEOUT = 10  # seconds for an answer's head
 
 
 class Client(asyncio.BufferedProtocol):
@@ -77,12 +77,12 @@ class Client(asyncio.BufferedProtocol):
     async def opened(self) -> None:
         """Return when the answer's head came. Raises BenchError for another answer than 101 or 200."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._progress.wait(), _PATIENCE)
+            await asyncio.wait_for(self._progress.wait(), _HEAD_TIMEOUT)
         if not self.is_open:
             raise BenchError(f"no connection: {self._head[:60]!r}")
 
     async def until(self, count: int, within: float) -> None:
-        """Return when so much is counted. Raises BenchError when that does not come."""
+        """Return when ``count`` is reached. Raises BenchError when it is not within so many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while self.count < count and not self.is_lost:

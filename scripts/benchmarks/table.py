@@ -1,12 +1,11 @@
-"""Numbers by measure and contender, what is asked of them, and the one table at the end. Pure."""
+"""Numbers by measure and contender, the bars that they are held against, and the table that shows them. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 OURS = "tmppool"
-PEERS = ("direct", "nginx", "chp")
-_HEADS = ("measure", OURS, "direct", "nginx", "chp", "ratio", "bar", "")
+PEERS = ("direct", "nginx", "chp", "aiohttp", "httptools", "h11")
 MISSED = "MISSED"
 _MIN_WIDTH = 6
 
@@ -24,7 +23,7 @@ class Bar:
         return f"{sign} {self.limit:g} x {self.of}" if self.of else f"{sign} {self.limit:g}"
 
     def holds(self, row: "Row") -> bool | None:
-        """Whether the row reaches it; None when the number or the peer's is missing."""
+        """Return True if the row reaches it; None when the number or the peer's is missing."""
         value = row.against(self.of) if self.of else row.value(OURS)
         if value is None:
             return None
@@ -33,12 +32,18 @@ class Bar:
 
 @dataclass(slots=True)
 class Row:
-    """One measure. ``samples`` holds every round by contender; what is shown is their median, or the ``worst``."""
+    """One number of a measure. ``samples`` holds every round by contender; their median is shown, or the ``worst``.
+
+    ``missing`` says why a contender has no number. ``wanted`` is a count that must be reached exactly. ``may_be_zero``:
+    nothing at all is a good result, and noise may make it negative.
+    """
 
     measure: str
     unit: str
     bar: Bar | None = None
     worst: bool = False
+    wanted: float | None = None
+    may_be_zero: bool = False
     samples: dict[str, list[float]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -70,10 +75,10 @@ class Row:
 
     @property
     def ratio(self) -> str:
-        """Ours to the peer of the bar, else to the first peer that was measured; none for what should be nothing."""
+        """Ours to the bar's peer, else to the first peer that was measured; empty for what should be nothing."""
         if self.worst:
             return ""
-        for peer in [self.bar.of] if self.bar and self.bar.of else ["nginx", "direct", "chp"]:
+        for peer in [self.bar.of] if self.bar and self.bar.of else ["nginx", "direct", "chp", "aiohttp"]:
             ratio = self.against(peer)
             if ratio is not None:
                 return f"{ratio:.2f} x {peer}"
@@ -92,28 +97,30 @@ class Row:
         }
 
 
-def render(rows: Iterable[Row]) -> str:
-    """Return all rows as one aligned Markdown table."""
-    lines = [list(_HEADS)]
+def render(rows: Sequence[Row], *, with_bars: bool = True) -> str:
+    """Return rows as an aligned Markdown table, with a column for each contender that they know of."""
+    peers = [peer for peer in PEERS if any(peer in row.samples or peer in row.missing for row in rows)]
+    with_ratios = any(row.ratio for row in rows)
+    lines = [["measure", OURS, *peers, *(["ratio"] if with_ratios else []), *(["bar", ""] if with_bars else [])]]
     for row in rows:
-        cells = [row.shown(who) for who in (OURS, *PEERS)]
-        bar = str(row.bar) if row.bar else ""
-        lines.append([f"{row.measure} [{row.unit}]", *cells, row.ratio, bar, row.verdict])
-    widths = [max(_MIN_WIDTH, *(len(line[column]) for line in lines)) for column in range(len(_HEADS))]
-    shown = [_line(line, widths) for line in lines]
-    rule = "|".join(["", *("-" * (width + 1) + (":" if 0 < n < 5 else "-") for n, width in enumerate(widths)), ""])
+        bar = [str(row.bar) if row.bar else "", row.verdict] if with_bars else []
+        ratio = [row.ratio] if with_ratios else []
+        lines.append([f"{row.measure} [{row.unit}]", *(row.shown(who) for who in (OURS, *peers)), *ratio, *bar])
+    widths = [max(_MIN_WIDTH, *(len(line[column]) for line in lines)) for column in range(len(lines[0]))]
+    numbers = range(1, len(peers) + 2)
+    rule = "|".join(["", *("-" * (width + 1) + (":" if n in numbers else "-") for n, width in enumerate(widths)), ""])
+    shown = [_line(line, widths, numbers) for line in lines]
     return "\n".join([shown[0], rule, *shown[1:]])
 
 
-def _line(cells: list[str], widths: list[int]) -> str:
-    padded = [
-        cell.rjust(w) if 0 < n < 5 else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths, strict=True))
-    ]
+def _line(cells: Sequence[str], widths: Sequence[int], numbers: Container[int]) -> str:
+    pairs = enumerate(zip(cells, widths, strict=True))
+    padded = [cell.rjust(width) if n in numbers else cell.ljust(width) for n, (cell, width) in pairs]
     return f"| {' | '.join(padded)} |"
 
 
 def number(value: float) -> str:
-    """Return three digits that mean something."""
+    """Return the number with three significant digits."""
     for limit, digits in ((100, 0), (10, 1), (0, 2)):
         if abs(value) >= limit:
             return f"{value:,.{digits}f}"
