@@ -19,8 +19,8 @@ _MANY = 100  # connections to the upstream
 
 async def serve(port: int, upstream: str) -> None:
     connector = aiohttp.TCPConnector(limit=_MANY)
-    options = {"auto_decompress": False, "cookie_jar": aiohttp.DummyCookieJar()}
-    async with aiohttp.ClientSession(connector=connector, **options) as session:
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, auto_decompress=False) as session:
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             headers = [pair for pair in request.headers.items() if pair[0].lower() not in _HOP_BY_HOP]
