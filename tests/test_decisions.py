@@ -10,8 +10,8 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
-
 from tmppool.proxy.heads import Heads
+
 from tmppool.proxy.wire import BadMessageError, parse_request
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from benchmarks.options import Options
 from benchmarks.procs import BenchError
 from benchmarks.table import OURS, Row
 from tmppool.proxy import wire
-from tmppool.proxy.heads import Heads
+from tmppool.proxy.head_readers import RequestHeadReader
 
 KEY = "Q2hyb21lIHNlbnQgdGhpcyBrZXk"
 BROWSER_HEAD = (
@@ -72,7 +72,7 @@ def _time(read: Read, times: int) -> float:
 
 
 def _ours() -> Read:
-    heads = Heads()
+    heads = RequestHeadReader()
 
     def read(data: bytes) -> int:
         head, _ = heads.feed(data)

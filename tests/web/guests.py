@@ -190,11 +190,11 @@ class Place:
     url: str
     admin_url: str
     backends: list[FakeBackend]
+    entrances: list[Entrance]
+    tables: list[tuple[Pools, Ledger]]
     guests: list[Guest] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     domain: str | None = None
-    entrances: list[Entrance] = field(default_factory=list)
-    tables: list[tuple[Pools, Ledger]] = field(default_factory=list)
     secret: str = ""
 
     @property
@@ -268,19 +268,16 @@ class Place:
         return self.guests[-1]
 
 
-@contextlib.asynccontextmanager
-async def opened(
-    state: Path, monkeypatch: pytest.MonkeyPatch, *, fake: dict[str, Any] | None = None, **settings: Any
-) -> AsyncIterator[Place]:
-    """Open the service and wait until its first pool is warm, unless ``fake`` says what its backends are to be like.
+Made = tuple[list[FakeBackend], list[Entrance], list[tuple[Pools, Ledger]]]
 
-    With ``backend="process"`` it is open as with processes, and its notebooks are fakes all the same.
-    """
+
+def _watch_what_is_made(monkeypatch: pytest.MonkeyPatch, fake: dict[str, Any]) -> Made:
+    """Return the lists to which the service adds what it builds: its backends, its entrance, its pools and ledger."""
     backends: list[FakeBackend] = []
 
     def make(spec: Any) -> FakeBackend:
         backends.append(FakeBackend(spec))
-        for name, value in (fake or {}).items():
+        for name, value in fake.items():
             setattr(backends[-1], name, value)
         return backends[-1]
 
@@ -300,6 +297,18 @@ async def opened(
 
     monkeypatch.setattr("tmppool.app.Entrance", make_entrance)
     monkeypatch.setattr("tmppool.app.Api", make_api)
+    return backends, entrances, tables
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    state: Path, monkeypatch: pytest.MonkeyPatch, *, fake: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Place]:
+    """Open the service and wait until its first pool is warm, unless ``fake`` says what its backends are to be like.
+
+    With ``backend="process"`` it is open as with processes, and its notebooks are fakes all the same.
+    """
+    made = _watch_what_is_made(monkeypatch, fake or {})
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {
         "pool_size": 4,
@@ -316,9 +325,7 @@ async def opened(
     async with service(given) as link:
         domain = domain if domain and domain.endswith(f":{port}") else None  # else it is not reached by its names
         url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
-        place = Place(
-            url, f"http://127.0.0.1:{admin_port}", backends, domain=domain, entrances=entrances, tables=tables
-        )
+        place = Place(url, f"http://127.0.0.1:{admin_port}", *made, domain=domain)
         place.secret = link.partition("?token=")[2]
         with blockbuster_ctx("tmppool"):
             if fake is None:
@@ -326,8 +333,8 @@ async def opened(
             yield place
             for guest in place.guests:
                 await guest.session.close()
-        for backend in backends:
+        for backend in place.backends:
             backend.is_ill = False
-    for backend in backends:
+    for backend in place.backends:
         await backend.end_all()
     await quiet()

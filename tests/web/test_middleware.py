@@ -10,12 +10,12 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDict, CIMultiDictProxy
 from structlog.testing import capture_logs
 
-from tests.web.guests import PERSON, Answer, Place
-from tmppool.web import middleware
+from tests.web.guests import PERSON, Answer, Guest, Place
+from tmppool.web import edge, listener, middleware
+from tmppool.web.answers import Answers
 from tmppool.web.pages import Pages
 
 SECRET = "a secret of the inside"
@@ -38,22 +38,26 @@ async def leave(request: web.Request) -> web.Response:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[TestClient[web.Request, web.Application]]:
-    app = web.Application(
-        middlewares=[middleware.errors(Pages(isolated=True)), middleware.operator_only(None, "127.0.0.1")]
-    )
+async def guest() -> AsyncIterator[Guest]:
+    """A guest of a listener whose handlers are those above."""
+    answers = Answers(Pages(isolated=True), {})
+    app = web.Application(middlewares=[middleware.errors(answers), middleware.carry_out(answers)])
     for name, handler in (("fail", fail), ("refuse", refuse), ("redirect", redirect), ("leave", leave)):
         app.router.add_get(f"/{name}/{{secret:.*}}", handler)
-    async with TestClient(TestServer(app)) as made:
+    async with contextlib.AsyncExitStack() as stack:
+        sock = stack.enter_context(listener.bind("127.0.0.1", 0))
+        await listener.serve(stack, app, sock, edge.admin(None, "127.0.0.1"))
+        made = Guest(f"http://127.0.0.1:{sock.getsockname()[1]}", {})
+        stack.push_async_callback(made.session.close)
         yield made
 
 
-async def test_a_bug_is_a_page_and_a_line_in_the_log(client: TestClient[web.Request, web.Application]) -> None:
+async def test_a_bug_is_a_page_and_a_line_in_the_log(guest: Guest) -> None:
     with capture_logs() as logs:
-        answer = await client.get("/fail/key-of-somebody", headers=PERSON)
-        text = await answer.text()
+        answer = await guest.ask("GET", "/fail/key-of-somebody", PERSON)
+        text = answer.text
     assert answer.status == 500
-    assert answer.content_type == "text/html"
+    assert answer.headers["Content-Type"].startswith("text/html")
     assert "Status 500" in text
     assert SECRET not in text
     assert "Traceback" not in text
@@ -63,30 +67,30 @@ async def test_a_bug_is_a_page_and_a_line_in_the_log(client: TestClient[web.Requ
     assert "key-of-somebody" not in str(entry)
 
 
-async def test_a_bug_is_json_for_a_program(client: TestClient[web.Request, web.Application]) -> None:
+async def test_a_bug_is_json_for_a_program(guest: Guest) -> None:
     with capture_logs():
-        answer = await client.get("/fail/x")
+        answer = await guest.get("/fail/x")
     assert answer.status == 500
-    assert set(await answer.json()) == {"message"}
-    assert SECRET not in await answer.text()
+    assert set(answer.json) == {"message"}
+    assert SECRET not in answer.text
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_refusal_says_why_and_quotes_nothing_raw(client: TestClient[web.Request, web.Application]) -> None:
-    page = await client.get("/refuse/x", headers=PERSON)
+async def test_a_refusal_says_why_and_quotes_nothing_raw(guest: Guest) -> None:
+    page = await guest.ask("GET", "/refuse/x", PERSON)
     assert page.status == 403
-    assert "Only &lt;b&gt;on Sundays&lt;/b&gt;." in await page.text()
-    assert (await (await client.get("/refuse/x")).json())["message"] == "Only <b>on Sundays</b>."
+    assert "Only &lt;b&gt;on Sundays&lt;/b&gt;." in page.text
+    assert (await guest.get("/refuse/x")).json["message"] == "Only <b>on Sundays</b>."
 
 
-async def test_a_redirect_is_no_error(client: TestClient[web.Request, web.Application]) -> None:
-    answer = await client.get("/redirect/x", allow_redirects=False)
+async def test_a_redirect_is_no_error(guest: Guest) -> None:
+    answer = await guest.get("/redirect/x")
     assert (answer.status, answer.headers["Location"]) == (302, "/elsewhere")
 
 
-async def test_a_visitor_who_left_is_no_bug(client: TestClient[web.Request, web.Application]) -> None:
+async def test_a_visitor_who_left_is_no_bug(guest: Guest) -> None:
     with capture_logs() as logs, contextlib.suppress(aiohttp.ClientError):
-        await client.get("/leave/x")
+        await guest.get("/leave/x")
     assert [entry for entry in logs if entry["event"] == "request.failed"] == []
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import jinja2
 import jinja2.meta
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 
 from tests.web.guests import Place
 from tmppool.web import pages as pages_module
-from tmppool.web.pages import HEADERS, STATIC, Pages, wants_page
+from tmppool.web.kinds import Kind
+from tmppool.web.pages import HEADERS, STATIC, Pages
 
 TEMPLATES = Path(pages_module.__file__).with_name("templates")
 LAUNCH = {"action": "/spawn/lab", "ticket": "t", "document": "a.ipynb", "idle_minutes": 60, "lifetime_minutes": 240}
@@ -27,10 +26,10 @@ SESSION = {
 }
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
-        LAUNCH | {"why": ""},
-        LAUNCH | {"why": "ticket"},
-        LAUNCH | {"why": "robot"},
-        LAUNCH | {"why": "", "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
+        LAUNCH | {"kind": "LAUNCH", "message": ""},
+        LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.form.message},
+        LAUNCH | {"kind": "CRAWLER", "message": Kind.CRAWLER.form.message},
+        LAUNCH | {"kind": "LAUNCH", "message": "", "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
     ],
     "full": [LAUNCH | {"retry_after": 30, "capacity": 1}, LAUNCH | {"retry_after": 30, "capacity": 40}],
     "limited": [
@@ -131,7 +130,9 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
 @pytest.mark.parametrize(("name", "values"), CASES, ids=[name for name, _ in CASES])
 def test_every_value_is_escaped(name: str, values: dict[str, Any]) -> None:
     hostile = {
-        key: '"><script>alert(1)</script>' if isinstance(value, str) and value and key != "cause" else value
+        key: '"><script>alert(1)</script>'
+        if isinstance(value, str) and value and key not in ("cause", "kind")
+        else value
         for key, value in values.items()
     }
     assert "<script>alert" not in str(Pages(isolated=True).render(name, 200, **hostile).text)
@@ -178,7 +179,7 @@ POLICY = {
 )
 def test_pages_carry_exactly_this_policy_and_are_not_kept(domain: str | None, form_action: str) -> None:
     pages = Pages(isolated=True, domain=domain)
-    for response in (pages.error(404, "T", "M"), pages.render("launch", 404, **LAUNCH, why="")):
+    for response in (pages.error(404, "T", "M"), pages.render("launch", 404, **LAUNCH, kind="LAUNCH", message="")):
         assert response.status == 404
         fields = dict(response.headers)
         policy = dict(part.strip().split(" ", 1) for part in fields.pop("Content-Security-Policy").split(";"))
@@ -194,15 +195,15 @@ async def test_a_page_reaches_a_browser_with_that_policy(place: Place) -> None:
 
 def test_the_launch_page_submits_itself_only_when_told() -> None:
     pages = Pages(isolated=True)
-    assert "data-auto" in str(pages.render("launch", 200, **LAUNCH, why="").text)
-    assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, why="ticket").text)
+    assert "data-auto" in str(pages.render("launch", 200, **LAUNCH, kind="LAUNCH", message="").text)
+    assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, kind="TICKET", message="M").text)
 
 
 @pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without you, and after 4 hours"), (1, 0, "after 1 minute without you."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip
 def test_limits_are_said_as_people_say_them(idle: int, life: int, sentence: str | None) -> None:
     text = str(
         Pages(isolated=True)
-        .render("launch", 200, **LAUNCH | {"idle_minutes": idle, "lifetime_minutes": life}, why="")
+        .render("launch", 200, **LAUNCH | {"idle_minutes": idle, "lifetime_minutes": life}, kind="LAUNCH", message="")
         .text
     )
     assert sentence in text if sentence else "ends after" not in text
@@ -217,23 +218,3 @@ async def test_static_files_are_served_and_call_nobody_else(place: Place, name: 
     assert answer.headers["Content-Type"].startswith((wanted, "application/javascript"))
     foreign = re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z]{2,}", re.sub(r"http://www\.w3\.org/\S*", "", answer.text))
     assert foreign == []
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "is_person"),
-    [
-        ("GET", {"Accept": "text/html,*/*"}, True),
-        ("HEAD", {"Accept": "text/html"}, True),
-        ("POST", {"Accept": "text/html"}, True),
-        ("PUT", {"Accept": "text/html"}, False),
-        ("GET", {"Accept": "*/*"}, False),
-        ("GET", {"Accept": "application/json"}, False),
-        ("GET", {}, False),
-        ("GET", {"Accept": "text/html", "Sec-Fetch-Mode": "cors"}, False),
-        ("GET", {"Accept": "*/*", "Sec-Fetch-Mode": "navigate"}, True),
-        ("GET", {"Sec-Fetch-Mode": "websocket", "Accept": "text/html"}, False),
-    ],
-)
-def test_who_wants_a_page(method: str, headers: dict[str, str], is_person: bool) -> None:  # noqa: FBT001
-    request: web.Request = make_mocked_request(method, "/", headers=headers)
-    assert wants_page(request) is is_person

@@ -152,8 +152,8 @@ async def test_a_bug_that_holds_a_secret_is_logged_without_it(
     def fail(*_: object) -> None:
         raise RuntimeError(f"GET /user/{key}/lab?token={OTHERS[0]} Authorization: token {token}")
 
-    monkeypatch.setattr("tmppool.web.user.User.gone", fail)
-    assert (await place.program().get("/user/" + "x" * 22 + "/")).status == 500
+    monkeypatch.setattr("tmppool.web.session.Session.tell", fail)
+    assert (await place.program().get(f"/api/session/{key}")).status == 500
     said = logged.getvalue()
     assert '"event": "request.failed"' in said
     for secret in (key, token, OTHERS[0]):

@@ -1,4 +1,4 @@
-"""The form, the workshop code and the haste of a request for a notebook."""
+"""The form and the workshop code of a request for a notebook."""
 
 import json
 from typing import Any
@@ -6,9 +6,10 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+from aiohttp.test_utils import TestClient, TestServer
 
-from tmppool.web.spawn_request import read_form, refuse_prefetch, workshop_code
+from tests.web.heads import visit
+from tmppool.web.spawn_request import read_form, workshop_code
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -71,12 +72,4 @@ async def test_a_form_that_is_too_large_is_refused() -> None:
     ],
 )
 def test_what_was_typed_wins_over_the_links_code(link: str, form: dict[str, str], code: str) -> None:
-    assert workshop_code(make_mocked_request("POST", link), form) == code
-
-
-def test_a_prefetch_is_refused_with_a_sentence_and_a_visitor_is_not() -> None:
-    with pytest.raises(web.HTTPServiceUnavailable) as error:
-        refuse_prefetch(make_mocked_request("POST", "/spawn", headers={"Sec-Purpose": "prefetch"}))
-    assert str(error.value.text).endswith(".")
-    assert "Retry-After" not in error.value.headers
-    refuse_prefetch(make_mocked_request("POST", "/spawn"))
+    assert workshop_code(visit(link, method="POST"), form) == code

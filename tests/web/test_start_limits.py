@@ -307,12 +307,6 @@ def test_without_a_workshop_code_a_code_means_nothing(now: Now) -> None:
         assert refused(limits, HERE, "anna", "x")[0] == "starts"
 
 
-@pytest.mark.parametrize(("one", "other"), [("a", "b"), ("", "a"), ("a", "aa"), ("?", "\udcff"), ("é", "e")])
-def test_two_secrets_are_the_same_only_when_they_are(one: str, other: str) -> None:
-    assert is_same(one, one)
-    assert not is_same(one, other)
-
-
 def test_a_proxy_that_was_not_named_is_hinted_at_once_and_no_address_is_logged(now: Now) -> None:
     limits = StartLimits(1, None, now)
     with capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""RequestHeadReader while they arrive: found in pieces of any size, with work that grows as their bytes do. Pure.
+"""Heads while they arrive: found in pieces of any size, with work that grows as their bytes do. Pure.
 
 A request's head that is too long because of its cookies is taken without those that are not the service's own: any
 page of a domain can fill the browser's jar, in Chromium with 180 cookies of 4 KiB, and its visitor cannot help it.

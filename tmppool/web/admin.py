@@ -40,7 +40,7 @@ class Admin:
         del request
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
-    def _find(self, key_or_id: str) -> tuple[Pool, Notebook]:
+    def _find(self, key_or_id: str) -> tuple[Pool, Place]:
         for pool in self._pools:
             for notebook in pool.places:
                 if key_or_id in (notebook.key, notebook.id):
@@ -49,7 +49,9 @@ class Admin:
 
 
 def _described(pool: Pool, notebook: Place) -> models.Notebook:
-    idle_for = round(pool.clock() - notebook.active_at, 1) if isinstance(notebook, Notebook) and notebook.is_live else None
+    idle_for = (
+        round(pool.clock() - notebook.active_at, 1) if isinstance(notebook, Notebook) and notebook.is_live else None
+    )
     return models.Notebook(
         id=notebook.id,
         pool=pool.name,

@@ -16,8 +16,8 @@ from tmppool.sessions import Sessions
 from tmppool.web import models
 from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
-from tmppool.web.spawn_request import workshop_code, read_form, pool_of, refused
-from tmppool.web.start_limits import StartRefusedError, StartLimits
+from tmppool.web.spawn_request import pool_of, read_form, refused, workshop_code
+from tmppool.web.start_limits import StartLimits, StartRefusedError
 from tmppool.web.tokens import session_token
 from tmppool.web.wall_clock import ends
 
@@ -49,7 +49,11 @@ class Api:
         visit = visit_of(request)
         pool, code = pool_of(visit, self._pools), workshop_code(visit, await read_form(request))
         try:
-            with contextlib.nullcontext() if self._is_trusted else self._limits.count_start(visit.client.address, code=code):
+            with (
+                contextlib.nullcontext()
+                if self._is_trusted
+                else self._limits.count_start(visit.client.address, code=code)
+            ):
                 notebook = await self._sessions.assign(pool, visitor=None)
         except (StartRefusedError, PoolEmptyError) as error:
             return self._answers.refusal(refused(error))

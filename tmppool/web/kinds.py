@@ -78,7 +78,8 @@ class Kind(Enum):
     LAUNCH = Form(200, page="launch")
     CRAWLER = Form(
         403,
-        "Notebooks here are for people, and your browser looks like a program. If you are a person, please press the button.",
+        "Notebooks here are for people, and your browser looks like a program."
+        " If you are a person, please press the button.",
         page="launch",
     )
     TICKET = Form(

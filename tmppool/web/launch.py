@@ -15,8 +15,8 @@ from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
 from tmppool.web.enter import Entrance, as_owner
 from tmppool.web.kinds import Kind
-from tmppool.web.spawn_request import workshop_code, read_form, pool_of, refused
-from tmppool.web.start_limits import StartRefusedError, StartLimits
+from tmppool.web.spawn_request import pool_of, read_form, refused, workshop_code
+from tmppool.web.start_limits import StartLimits, StartRefusedError
 from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit

@@ -1,12 +1,15 @@
 """Launch links: which document one asks for, and where a visitor of it is sent. Pure, on raw paths."""
 
 import re
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from tmppool import jupyter_urls
 
 _SPAWN = re.compile(r"^/spawn(?=/|$)")
 _POOL = re.compile(r"(^|&)pool=([^&]*)")
+_PATH = re.compile(r"(^|&)path=([^&]*)")
+_LONGEST_PATH = 2000  # characters
+_KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 _CODE = re.compile(r"(^|&)code=([^&]*)")
 
 
@@ -34,6 +37,13 @@ def pool_of(raw: str) -> str | None:
     """Return the pool that the link names in its query."""
     found = _POOL.search(raw.partition("?")[2])
     return unquote(found[2]) if found else None
+
+
+def path_of(raw: str) -> str:
+    """Return the path below a notebook that the link names in its query; empty without one, and for one too long."""
+    found = _PATH.search(raw.partition("?")[2])
+    path = quote(unquote_plus(found[2]).lstrip("/"), safe=_KEPT_IN_PATHS) if found else ""
+    return path if len(path) <= _LONGEST_PATH else ""
 
 
 def code_of(raw: str) -> str:

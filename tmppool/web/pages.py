@@ -78,16 +78,3 @@ class Static:
         age = "public, max-age=31536000, immutable" if request.query.get("v") == __version__ else "no-cache"
         headers = {"Content-Type": kind, "Cache-Control": age}
         return web.Response(body=body, headers=headers)
-
-
-def wants_page(request: web.BaseRequest) -> bool:
-    """Whether a person's browser is to show the answer, rather than a program to read it."""
-    mode = request.headers.get("Sec-Fetch-Mode")
-    if mode is None and request.method not in ("GET", "HEAD", "POST"):
-        return False
-    return is_navigation(mode, request.headers.get("Accept", ""))
-
-
-def is_navigation(mode: str | None, accept: str) -> bool:
-    """Whether Sec-Fetch-Mode, or where there is none Accept, tell of a browser that shows what it gets."""
-    return "text/html" in accept if mode is None else mode == "navigate"

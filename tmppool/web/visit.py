@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from urllib.parse import parse_qs, quote
 
 from yarl import URL
 
@@ -16,14 +15,12 @@ from tmppool import keys
 from tmppool.proxy import handshake
 from tmppool.proxy.forwarded import Client, Network, identify
 from tmppool.proxy.wire import Fields, Request
-from tmppool.web import authorization, hosts, own_cookies, robots, tokens
+from tmppool.web import authorization, hosts, links, own_cookies, robots, tokens
 
 _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110 section 9.2.1, without TRACE
 _SHOWN = (b"GET", b"HEAD", b"POST")
-_LONGEST_PATH = 2000  # characters of a path in a query
-_KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 
 
 class Origin(Enum):
@@ -110,9 +107,7 @@ class Visit:
         """
         if self._below_user is not None:
             return tokens.without_token((self.path or "") + self.query)
-        said = parse_qs(self.query[1:], max_num_fields=100).get("path", [""])[0] if "path=" in self.query else ""
-        path = quote(said.lstrip("/"), safe=_KEPT_IN_PATHS)
-        return path if len(path) <= _LONGEST_PATH else ""
+        return links.path_of(self.target)
 
     @cached_property
     def label(self) -> str | None:

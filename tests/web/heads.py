@@ -1,0 +1,21 @@
+"""Visits made of a request's head alone, as the edge makes them of what arrives."""
+
+from tmppool.proxy.wire import parse_request
+from tmppool.web.visit import Names, Visit
+
+PEER = "203.0.113.1"
+HOST = "nb.example"
+
+
+def visit(
+    target: str = "/",
+    fields: dict[str, str] | None = None,
+    *,
+    method: str = "GET",
+    names: Names | None = None,
+    peer: str = PEER,
+) -> Visit:
+    """Return the visit of a request to nb.example, unless ``fields`` hold another Host."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": HOST, **(fields or {})}.items())
+    head = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+    return Visit(parse_request(head), peer, names or Names())

@@ -1,0 +1,336 @@
+"""Each request has one verdict: tables of requests, without a socket, a clock or a notebook that runs."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.notebooks import notebook_of
+from tests.web.heads import HOST, visit
+from tmppool.backends.base import Spec
+from tmppool.backends.fake import FakeBackend
+from tmppool.notebook import Notebook, Reason, State
+from tmppool.policy import Limits
+from tmppool.pool import Pool
+from tmppool.pools import Ended
+from tmppool.proxy.wire import BadMessageError
+from tmppool.web import tokens
+from tmppool.web.judge import Rules, judge, judge_admin
+from tmppool.web.kinds import Kind
+from tmppool.web.lock import Lock
+from tmppool.web.own_cookies import notebook_name, visitor_id
+from tmppool.web.tokens import Role
+from tmppool.web.verdict import Answer, Enter, Move, Own, Pass, Unlock, Verdict, Way
+from tmppool.web.visit import Names
+
+KEY, DEAD, NONE = "live" * 5, "dead" * 5, "none" * 5
+OWNER = "o" * 22
+"""The cookie of the visitor who owns the notebook of KEY."""
+
+
+@dataclass
+class Table:
+    """One notebook of the default pool that lives, and one of another pool that has ended."""
+
+    notebook: Notebook
+    default: Pool = field(
+        default_factory=lambda: Pool("main", FakeBackend(Spec("service", "main")), Limits(1, 1, 0, 0, 1))
+    )
+
+    def find(self, key: str) -> tuple[Pool, Notebook] | None:
+        return (self.default, self.notebook) if key == self.notebook.key else None
+
+    def ended(self, key: str) -> Ended | None:
+        return Ended(Reason.IDLE, 0.0, "gpu") if key == DEAD else None
+
+    def has(self, notebook_id: str) -> bool:
+        return notebook_id == self.notebook.id
+
+
+def live(*, visitor: str | None = visitor_id(OWNER), shared: str | None = "1") -> Notebook:
+    made = notebook_of(KEY, token="jupyters", secret="outside")
+    made.state, made.visitor, made.shared = State.ASSIGNED, visitor, shared
+    return made
+
+
+NOTEBOOK = live()
+OWNS, SHARES = tokens.session_token(NOTEBOOK), tokens.share_token(NOTEBOOK)
+COOKIE = {"Cookie": f"{notebook_name(KEY, is_secure=False)}={OWNS}"}
+GUEST = {"Cookie": f"{notebook_name(KEY, is_secure=False)}={SHARES}"}
+TOKEN = {"Authorization": f"token {OWNS}"}
+VISITOR = {"Cookie": f"tmppool={OWNER}"}
+BROWSER = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+}
+ELSEWHERE = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+IN = f"/user/{KEY}"
+
+
+def judged(
+    method: str,
+    target: str,
+    fields: dict[str, str],
+    rules: Rules | None = None,
+    notebook: Notebook = NOTEBOOK,
+    **names: Any,
+) -> Verdict:
+    made = visit(target, fields, method=method, names=Names(**names))
+    return judge(made, Table(notebook), rules or Rules())
+
+
+def kind(verdict: Verdict) -> Kind:
+    assert isinstance(verdict, Answer), verdict
+    return verdict.kind
+
+
+# A notebook's address
+
+REFUSED: dict[str, tuple[str, str, dict[str, str], Kind]] = {
+    "no key": ("GET", "/user/short/x", {}, Kind.NOTHING),
+    "one that ended": ("GET", f"/user/{DEAD}/lab", BROWSER, Kind.GONE),
+    "one that never was": ("GET", f"/user/{NONE}/lab", {}, Kind.UNKNOWN),
+    "a WebSocket of one that ended": ("GET", f"/user/{DEAD}/api/kernels/1/channels", UPGRADE, Kind.GONE),
+    "a program without a token": ("GET", f"{IN}/api", {}, Kind.FOREIGN),
+    "a browser without a cookie": ("GET", f"{IN}/lab", BROWSER, Kind.FOREIGN),
+    "a wrong token": ("GET", f"{IN}/lab?token=wrong", BROWSER, Kind.FOREIGN),
+    "another browser with the session token": ("GET", f"{IN}/lab?token={OWNS}", BROWSER, Kind.FOREIGN),
+    "a form without a cookie": ("POST", f"{IN}/lab", BROWSER, Kind.FOREIGN),
+    "the owner's TRACE": ("TRACE", f"{IN}/lab", COOKIE, Kind.METHOD),
+    "the owner's browser at a page elsewhere": ("POST", f"{IN}/api/kernels", COOKIE | ELSEWHERE, Kind.CROSS_SITE),
+    "a WebSocket of a page elsewhere": ("GET", f"{IN}/x", COOKIE | UPGRADE | ELSEWHERE, Kind.CROSS_SITE),
+    "a picture of a page elsewhere": ("GET", f"{IN}/x", COOKIE | {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, Kind.CROSS_SITE),
+    "a prefetch of a shared link": ("GET", f"{IN}/lab?token={SHARES}", BROWSER | {"Sec-Purpose": "prefetch"}, Kind.PREFETCH),
+    "a crawler at a shared link": ("GET", f"{IN}/lab?token={SHARES}", BROWSER | {"User-Agent": "Slackbot 1.0"}, Kind.PREFETCH),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "target", "fields", "wanted"), REFUSED.values(), ids=REFUSED.keys())
+def test_who_may_not_use_a_notebook_is_answered(method: str, target: str, fields: dict[str, str], wanted: Kind) -> None:
+    assert kind(judged(method, target, fields)) is wanted
+
+
+PASSED: dict[str, tuple[str, str, dict[str, str], Role]] = {
+    "the owner's page": ("GET", f"{IN}/lab", BROWSER | COOKIE, Role.OWNER),
+    "the owner's program": ("PUT", f"{IN}/api/contents/a", TOKEN, Role.OWNER),
+    "a program of another origin that says the token": ("POST", f"{IN}/api/kernels", TOKEN | ELSEWHERE, Role.OWNER),
+    "the owner's WebSocket": ("GET", f"{IN}/api/kernels/1/channels", COOKIE | UPGRADE, Role.OWNER),
+    "a guest": ("GET", f"{IN}/lab", BROWSER | GUEST, Role.GUEST),
+    "the owner's page that a page elsewhere links to": ("GET", f"{IN}/lab", BROWSER | COOKIE | ELSEWHERE, Role.OWNER),
+}
+
+
+@pytest.mark.parametrize(("method", "target", "fields", "role"), PASSED.values(), ids=PASSED.keys())
+def test_who_may_passes_and_the_target_stays_as_it_is(
+    method: str, target: str, fields: dict[str, str], role: Role
+) -> None:
+    verdict = judged(method, target, fields)
+    assert isinstance(verdict, Pass)
+    assert (verdict.held.access.role, verdict.target) == (role, target)
+    assert verdict.path == target.removeprefix(f"{IN}/")
+    assert verdict.is_websocket is ("Upgrade" in fields)
+
+
+def test_a_token_in_the_query_is_kept_from_the_notebook() -> None:
+    verdict = judged("GET", f"{IN}/api?a=1&token={OWNS}", {})
+    assert isinstance(verdict, Pass)
+    assert (verdict.target, verdict.held.access.is_explicit) == (f"{IN}/api?a=1", True)
+
+
+def test_a_broken_handshake_is_no_request() -> None:
+    with pytest.raises(BadMessageError):
+        judged("GET", f"{IN}/x", COOKIE | UPGRADE | {"Sec-WebSocket-Version": "8"})
+
+
+def test_the_slash_behind_the_key_is_added() -> None:
+    assert judged("GET", f"{IN}?x=1", COOKIE) == Move(f"{IN}/?x=1", 302)
+
+
+ENTERED: dict[str, tuple[str, dict[str, str], Notebook, Role, Way]] = {
+    "the owner with a token in the address": (f"lab?x=1&token={OWNS}", COOKIE, NOTEBOOK, Role.OWNER, Way.KNOWN),
+    "the owner whose cookie for it was lost": ("lab?x=1", VISITOR, NOTEBOOK, Role.OWNER, Way.KNOWN),
+    "a guest who comes again": (f"lab?x=1&token={SHARES}", GUEST, NOTEBOOK, Role.GUEST, Way.KNOWN),
+    "a guest": (f"lab?x=1&token={SHARES}", {}, NOTEBOOK, Role.GUEST, Way.KNOWN),
+    "the first browser": (f"lab?x=1&token={OWNS}", {}, live(visitor=None), Role.OWNER, Way.FIRST),
+}
+
+
+@pytest.mark.parametrize(("path", "fields", "notebook", "role", "way"), ENTERED.values(), ids=ENTERED.keys())
+def test_a_browser_enters_and_the_token_leaves_the_address(
+    path: str, fields: dict[str, str], notebook: Notebook, role: Role, way: Way
+) -> None:
+    verdict = judged("GET", f"{IN}/{path}", BROWSER | fields, notebook=notebook)
+    assert isinstance(verdict, Enter)
+    assert (verdict.path, verdict.role, verdict.way) == ("lab?x=1", role, way)
+    assert (verdict.otherwise is None) is (way is Way.KNOWN)
+
+
+def test_a_refusal_offers_the_same_document_in_the_same_pool() -> None:
+    gone = judged("GET", f"/user/{DEAD}/lab/tree/a%20b.ipynb?x=1&token=t", {})
+    assert isinstance(gone, Answer)
+    assert gone.facts["fresh_url"] == "/lab/tree/a%20b.ipynb?x=1&pool=gpu"
+    assert (gone.facts["document"], gone.facts["reason"]) == ("a b.ipynb", "idle")
+    foreign = judged("GET", f"{IN}/lab/tree/a.ipynb", {})
+    assert isinstance(foreign, Answer)
+    assert foreign.facts == {"fresh_url": "/lab/tree/a.ipynb", "document": "a.ipynb"}
+
+
+# A host name for each notebook
+
+AT_HOME = {"Host": f"{NOTEBOOK.id}.{HOST}"}
+AWAY = {"Host": f"0123456789.{HOST}"}
+
+
+def at(target: str, fields: dict[str, str], method: str = "GET", notebook: Notebook = NOTEBOOK) -> Verdict:
+    return judged(method, target, fields, domain=HOST, notebook=notebook)
+
+
+def test_a_notebook_is_at_its_own_host_alone() -> None:
+    assert isinstance(at(f"{IN}/api", AT_HOME | TOKEN), Pass)
+    assert kind(at(f"{IN}/api", TOKEN)) is Kind.WRONG_HOST
+    assert kind(at(f"{IN}/api", AWAY | TOKEN)) is Kind.UNKNOWN
+    assert kind(at(f"/user/{DEAD}/api", AT_HOME)) is Kind.NOTHING
+
+
+def test_the_owner_is_sent_on_from_the_main_host_and_proves_it_by_a_ticket() -> None:
+    sent = at(f"{IN}/lab?x=1", BROWSER | VISITOR)
+    assert isinstance(sent, Enter)
+    assert (sent.way, sent.path) == (Way.OWN_HOST, "lab?x=1")
+    handed = at(f"{IN}/lab?token=t&token=u", AT_HOME | BROWSER)
+    assert isinstance(handed, Enter)
+    assert (handed.way, handed.tickets) == (Way.HANDOFF, ("t", "u"))
+    assert handed.otherwise is not None
+    assert handed.otherwise.facts["fresh_url"] == f"http://{HOST}/lab"
+    assert kind(at(f"{IN}/lab", BROWSER)) is Kind.WRONG_HOST
+
+
+def test_at_a_notebooks_host_there_is_nothing_of_the_services_own() -> None:
+    assert at("/lab?x=1", AT_HOME) == Move(f"http://{HOST}/lab?x=1")
+    for target, method in (("/health", "GET"), ("/api/stats", "GET"), ("/spawn", "POST"), ("/l%61bs", "GET")):
+        assert kind(at(target, AT_HOME, method)) is Kind.NOTHING
+    assert at("/static/style.css", AT_HOME) == at("/robots.txt", AT_HOME) == Own()
+    assert kind(at("/", AWAY)) is Kind.UNKNOWN
+
+
+# Our own addresses
+
+LET_IN: dict[str, tuple[str, str, dict[str, str], Kind | None]] = {
+    "a page": ("GET", "/", ELSEWHERE, None),
+    "the form": ("POST", "/spawn", {}, None),
+    "the form from elsewhere": ("POST", "/spawn", ELSEWHERE, Kind.CROSS_SITE_HERE),
+    "a prefetched form": ("POST", "/spawn", {"Sec-Purpose": "prefetch"}, Kind.PREFETCH),
+    "the API": ("POST", "/api/spawn", {}, None),
+    "the API from elsewhere": ("POST", "/api/spawn", ELSEWHERE, Kind.CROSS_SITE_HERE),
+    "a preflight": ("OPTIONS", "/api/spawn", ELSEWHERE, None),
+    "a session that ended": ("GET", f"/api/session/{DEAD}", {}, Kind.GONE),
+    "somebody else's session": ("GET", f"/api/session/{KEY}", {}, Kind.FOREIGN),
+    "a guest's session": ("GET", f"/api/session/{KEY}", GUEST, None),
+    "a guest who extends": ("POST", f"/api/session/{KEY}/extend", GUEST, None),
+    "a guest who ends": ("DELETE", f"/api/session/{KEY}", GUEST, Kind.NOT_OWNER),
+    "a guest who shares": ("POST", f"/api/session/{KEY}/share", GUEST, Kind.NOT_OWNER),
+    "a guest at the owner's page": ("GET", f"/session/{KEY}", GUEST, Kind.NOT_OWNER),
+    "a guest in another spelling": ("GET", f"/sess%69on/{KEY}", GUEST, Kind.NOT_OWNER),
+    "the owner's page": ("GET", f"/session/{KEY}", COOKIE, None),
+    "the owner's button elsewhere": ("POST", f"/session/{KEY}/end", COOKIE | ELSEWHERE, Kind.CROSS_SITE_HERE),
+    "the owner's program elsewhere": ("DELETE", f"/api/session/{KEY}", TOKEN | ELSEWHERE, None),
+}
+
+
+@pytest.mark.parametrize(("method", "target", "fields", "wanted"), LET_IN.values(), ids=LET_IN.keys())
+def test_our_own_addresses_are_answered_or_refused(
+    method: str, target: str, fields: dict[str, str], wanted: Kind | None
+) -> None:
+    verdict = judged(method, target, fields)
+    if wanted is not None:
+        assert kind(verdict) is wanted
+    else:
+        assert isinstance(verdict, Own)
+        assert (verdict.held is not None) is (KEY in target)
+
+
+def test_a_friend_may_use_the_api_and_nothing_else() -> None:
+    friend = {"Origin": "https://a.example", "Sec-Fetch-Site": "cross-site"}
+    assert judged("POST", "/api/spawn", friend, friend="https://a.example") == Own()
+    assert kind(judged("POST", "/spawn", friend, friend="*")) is Kind.CROSS_SITE_HERE
+    assert kind(judged("POST", f"{IN}/api/kernels", COOKIE | friend, friend="*")) is Kind.CROSS_SITE
+
+
+@pytest.mark.parametrize("target", ["/api/spawn", "/api/spawn/", "/%61pi/sp%61wn", "/api/spawn?token=right-token"])
+def test_programs_need_the_api_token_in_every_spelling(target: str) -> None:
+    rules = Rules(api_token="right-token")
+    assert kind(judged("POST", target, {}, rules)) is Kind.TOKEN
+    assert kind(judged("POST", target, {"Authorization": "token wrong"}, rules)) is Kind.TOKEN
+    assert judged("POST", target, {"Authorization": "Bearer right-token"}, rules) == Own()
+
+
+# Behind the lock
+
+LOCK = Lock("the-printed-secret", 8000)
+LOCKED = Rules(lock=LOCK)
+HERE = {"Host": "localhost:8000"}
+
+
+def locked(method: str, target: str, fields: dict[str, str]) -> Verdict:
+    return judged(method, target, HERE | fields, LOCKED)
+
+
+ADDRESSES = [
+    "/",
+    "/lab",
+    "/spawn",
+    "/api/spawn",
+    "/api/stats",
+    "/stats",
+    "/openapi.json",
+    "/nowhere",
+    "/health/",
+    "/user",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_everything_is_locked_but_what_tells_nothing(address: str) -> None:
+    for method in ("GET", "POST"):
+        assert kind(locked(method, address, {})) is Kind.LOCKED
+    for target in ("/health", "/robots.txt", "/static/style.css", "/he%61lth"):
+        assert locked("GET", target, {}) == Own()
+
+
+def test_the_secret_unlocks_and_leaves_the_address() -> None:
+    assert locked("GET", f"/lab?x=1&token={LOCK.secret}", {}) == Unlock("/lab?x=1")
+    assert locked("GET", f"/api/stats?token={LOCK.secret}", {}) == Own()
+    assert locked("POST", f"/api/spawn?token={LOCK.secret}", {}) == Own()
+    assert locked("GET", "/", {"Authorization": f"token {LOCK.secret}"}) == Own()
+    assert locked("GET", "/", {"Cookie": f"{LOCK.cookie}=wrong; {LOCK.cookie}={LOCK.value}"}) == Own()
+    assert kind(locked("GET", "/", {"Cookie": f"tmppool-8001={LOCK.value}"})) is Kind.LOCKED
+
+
+def test_a_foreign_name_that_leads_here_is_not_answered() -> None:
+    for target in ("/", "/health", f"{IN}/lab", f"/session/{KEY}"):
+        assert kind(locked("GET", target, {"Host": "evil.example"} | COOKIE)) is Kind.NOT_THIS_MACHINE
+    assert locked("GET", "/static/style.css", {"Host": "evil.example"}) == Own()
+
+
+# The operator's listener
+
+
+@pytest.mark.parametrize(
+    ("token", "fields", "wanted"),
+    [
+        (None, {"Host": "127.0.0.1:10000"}, None),
+        (None, {"Host": "evil.example"}, Kind.OPERATOR_HOST),
+        (None, {"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, Kind.OPERATOR_ORIGIN),
+        (None, {"Host": "localhost", "Sec-Fetch-Site": "same-origin", "Origin": "http://e"}, Kind.OPERATOR_ORIGIN),
+        ("t" * 16, {"Host": "evil.example"}, Kind.TOKEN),
+        ("t" * 16, {"Authorization": f"token {'t' * 16}"}, None),
+        ("t" * 16, {"Authorization": f"token {'t' * 16}", "Origin": "https://e"}, Kind.OPERATOR_ORIGIN),
+    ],
+)
+def test_the_operators_listener_is_the_operators(
+    token: str | None, fields: dict[str, str], wanted: Kind | None
+) -> None:
+    verdict = judge_admin(visit("/metrics", fields), token, "127.0.0.1")
+    assert verdict == Own() if wanted is None else kind(verdict) is wanted

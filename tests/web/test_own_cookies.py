@@ -1,0 +1,50 @@
+"""Our own cookies: out of reach of scripts and of other sites."""
+
+import pytest
+from aiohttp import web
+
+from tmppool.keys import id_of
+from tmppool.web import own_cookies
+
+KEY = "k" * 22
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_a_cookie_is_out_of_reach_of_scripts_and_other_sites(is_secure: bool) -> None:  # noqa: FBT001
+    response = web.Response()
+    own_cookies.put_visitor(response, "v" * 22, is_secure=is_secure)
+    morsel = response.cookies["__Host-tmppool" if is_secure else "tmppool"]
+    assert (morsel.value, morsel["path"], morsel["httponly"], morsel["samesite"], morsel["domain"]) == (
+        "v" * 22,
+        "/",
+        True,
+        "Lax",
+        "",
+    )
+    assert bool(morsel["secure"]) is is_secure
+    assert morsel["max-age"] == str(7 * 86400)
+
+
+def test_each_cookie_has_a_name_of_its_own_that_tells_no_key() -> None:
+    name = own_cookies.notebook_name(KEY, is_secure=False)
+    assert name == f"tmppool-{id_of(KEY)}"
+    assert own_cookies.notebook_name(KEY, is_secure=True) == f"__Host-{name}"
+    assert own_cookies.lock_name(8000) == "tmppool-8000"
+
+
+def test_no_two_visitors_are_the_same_and_none_is_their_cookie() -> None:
+    made = [own_cookies.new_visitor() for _ in range(100)]
+    assert len({visitor for _, visitor in made}) == len({cookie for cookie, _ in made}) == 100
+    assert all(len(cookie) == 22 and own_cookies.visitor_id(cookie) == visitor for cookie, visitor in made)
+
+
+def test_of_several_that_differ_none_counts() -> None:
+    assert own_cookies.visitor_in([f"tmppool={'a' * 22}"], is_secure=False) is not None
+    assert own_cookies.visitor_in([f"tmppool={'a' * 22}; tmppool={'b' * 22}"], is_secure=False) is None
+
+
+def test_a_cookie_is_taken_back_as_it_was_set() -> None:
+    response = web.Response()
+    own_cookies.forget(response, "__Host-tmppool-x", is_secure=True)
+    morsel = response.cookies["__Host-tmppool-x"]
+    assert (morsel.value, morsel["max-age"], morsel["path"], morsel["secure"]) == ("", "0", "/", True)
