@@ -46,6 +46,7 @@ async def test_notebooks_are_listed_without_their_keys(place: Place, operator: G
     assert mine["id"] == id_of(key)
     assert mine["since"] == pytest.approx(time.time(), abs=30)
     assert mine["idle_for"] == pytest.approx(0, abs=30)
+    assert [notebook["idle_for"] for notebook in found if notebook["state"] == "warm"] == [None] * 3
     assert not [known for known in place.backend.notebooks if known in answer.text]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +133,12 @@ async def test_stats_count_what_there_is(place: Place, path: str) -> None:
     }
 
 
+async def test_what_is_starting_is_not_available(open_place: Open) -> None:
+    place = await open_place(fake={"delay": 60.0}, pool_size=3)
+    found = (await place.program().get("/api/stats")).json
+    assert (found["available"], found["starting"], found["warm"], found["capacity"]) == (0, 3, 0, 3)
+
+
 # /api/session
 
 
@@ -237,6 +244,35 @@ async def test_a_failure_in_the_past_is_no_illness_while_notebooks_are_warm(open
     await place.program().post("/api/spawn")
     await place.program().ask("DELETE", "/api/session/" + next(iter(place.backend.notebooks)))
     assert (await place.program().get("/health")).status == 200
+
+
+async def test_a_backend_that_does_not_answer_is_ill_and_says_why(open_place: Open) -> None:
+    place = await open_place()
+    place.backend.is_ill = True
+    place.backend._dead.put_nowait(None)  # it missed something, so the pool asks it what runs
+    program = place.program()
+    async with asyncio.timeout(30):
+        while (answer := await program.get("/health")).status != 503:
+            await asyncio.sleep(0.01)
+    (ill,) = (check for check in answer.json["checks"] if not check["ok"])
+    assert ill["service"] == "backend of tmppool"
+    assert "ill" in ill["message"]
+    place.backend.is_ill = False
+    place.backend._dead.put_nowait(None)
+    async with asyncio.timeout(30):
+        while (answer := await program.get("/health")).status != 200:
+            await asyncio.sleep(0.01)
+    assert {check.get("message", "") for check in answer.json["checks"]} == {""}
+
+
+async def test_a_ledger_that_keeps_nothing_is_told_and_leaves_the_service_healthy(
+    open_place: Open, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("no directory")
+    answer = await (await open_place()).program().get("/health")
+    assert (answer.status, answer.json["ok"]) == (200, True)
+    ledger = {"service": "ledger", "ok": False, "_ignore_failure": True}
+    assert [check for check in answer.json["checks"] if not check["ok"]] == [ledger]
 
 
 # Other origins

@@ -192,5 +192,6 @@ async def test_both_listeners_serve_their_own_document(place: Place) -> None:
         answer = await guest.get("/api/openapi.json")
         assert (answer.status, answer.json) == (200, document)
         assert answer.headers["Content-Type"].startswith("application/json")
+        assert answer.headers["Cache-Control"] == "no-cache"
         assert answer.json["openapi"].startswith("3.1")
         assert answer.json["info"]["version"] == __version__

@@ -310,10 +310,14 @@ def test_without_a_workshop_code_a_code_means_nothing(now: Now) -> None:
 def test_a_proxy_that_was_not_named_is_hinted_at_once_and_no_address_is_logged(now: Now) -> None:
     limits = StartLimits(1, None, now)
     with capture_logs() as logs:
-        for address in ("8.8.8.8", "10.0.0.1", "10.0.0.2"):
+        started(limits, "8.8.8.8")
+        refused(limits, "8.8.8.8")
+        assert logs == []  # an address of its own, which no proxy of the operator has
+        for address in ("10.0.0.1", "10.0.0.2"):
             started(limits, address)
             refused(limits, address)
     (entry,) = logs
+    assert (entry["event"], entry["log_level"]) == ("start.refused", "warning")
     assert "--trusted-proxies" in entry["message"]
     assert "10.0.0" not in str(entry)
 

@@ -150,6 +150,13 @@ def test_what_is_signed_but_no_ticket_is_no_ticket(content: object) -> None:
     assert not Tickets(SECRET).redeem(signed, "anna")
 
 
+def test_a_ticket_for_one_purpose_is_no_good_for_another() -> None:
+    one, other = Tickets(SECRET), Tickets(SECRET, "other")
+    assert not one.redeem(other.issue("anna"), "anna")
+    assert not other.redeem(one.issue("anna"), "anna")
+    assert other.redeem(other.issue("anna"), "anna")
+
+
 def test_what_was_signed_for_another_purpose_is_no_ticket() -> None:
     signed = URLSafeTimedSerializer(SECRET, salt="another").dumps(["anna", "x"])
     assert not Tickets(SECRET).redeem(signed, "anna")

@@ -80,9 +80,8 @@ class RateLimiter:
 
     def give_back(self, key: bytes) -> None:
         """Undo one ``take``."""
-        arrival = self._arrivals.get(key, 0)
-        if arrival:
-            self._arrivals[key] = arrival - self._interval
+        # The cache forgets what is past, so that nothing is kept of a key that took no other.
+        self._arrivals[key] = self._arrivals.get(key, 0) - self._interval
 
     def _wait(self, arrival: int, now: int) -> int:
         return max(0, -(-(arrival - self._tolerance - now) // _SECOND))
