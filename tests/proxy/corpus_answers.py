@@ -304,7 +304,7 @@ FIELDS = {
     "Content-Security-Policy: sandbox allow-scripts": "Content-Security-Policy: sandbox allow-scripts", "Content-Security-Policy: frame-ancestors *": "Content-Security-Policy: frame-ancestors *", "X-Frame-Options: ALLOWALL": "X-Frame-Options: ALLOWALL",
     "Content-Type: text/html": "Content-Type: text/html", "Content-Disposition: attachment": "Content-Disposition: attachment", "Link: <x>; rel=preload": "Link: <x>; rel=preload", "Cross-Origin-Opener-Policy: unsafe-none": "Cross-Origin-Opener-Policy: unsafe-none", "X-Own: a": "X-Own: a",
 }  # fmt: skip
-"""A field of a notebook and how its visitor sees it; None where he does not."""
+"""A field of a notebook and how its visitor sees it; None where they do not."""
 
 COOKIES = (
     "a=b", "a=b; Path=/", "a=b; path=/user/", "a=b; Path={base}x; Path=/", "a=b; Path=/; PATH = {base}", "a=b; Path={base}../", 'a=b;Path="{base}"', "a=b; Path", "a=b; Path={base}" + "x" * 2000, "a=b; Domain=example.org", "a=b; domain", "a=b; DOMAIN = .org; Domain=", "a=b;\tDomain\t=\tx",

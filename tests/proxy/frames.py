@@ -367,7 +367,7 @@ def _closes() -> None:
 
 
 def _half_closes() -> None:
-    """Of our own: who has said his last word still hears the other's (TCP's half-close)."""
+    """Of our own: whoever has ended still hears the other's (TCP's half-close)."""
     hello = frame(TEXT, b"Hello World!")
     failed("half.1", closing(NORMAL, b"bye"), None, code=NORMAL)
     failed("half.2", hello, 1, closing(GOOD_CODES[-1]), None, code=GOOD_CODES[-1])

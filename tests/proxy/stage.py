@@ -221,14 +221,14 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class Stranger:
-    """A notebook's server: each connection is handed to ``script``. ``asked`` holds (number of the line, request).
+    """A notebook's server: each connection is handed to ``script``. ``asked`` holds (number of the connection, request).
 
     ``cuts`` holds how scripts ended whose visitor was not waited for: a CutError's ``got`` is what was left unread.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, Message]] = []
-        self.lines: list[Peer] = []
+        self.connections: list[Peer] = []
         self.script: Script = self._answer_all
         self.cuts: list[Exception] = []
         self.bugs: list[BaseException] = []
@@ -241,10 +241,10 @@ class Stranger:
         self._answers = list(answers)
         self.script = self._answer_all
 
-    async def request(self, line: Peer) -> Message:
+    async def request(self, connection: Peer) -> Message:
         """Read and record one request."""
-        found = await line.message()
-        self.asked.append((self.lines.index(line), found))
+        found = await connection.message()
+        self.asked.append((self.connections.index(connection), found))
         return found
 
     @property
@@ -264,33 +264,33 @@ class Stranger:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for line in self.lines:
-            line.close()
+        for connection in self.connections:
+            connection.close()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             sock, _ = await loop.sock_accept(self._sock)
             sock.setblocking(False)
-            line = Peer(sock)
-            self.lines.append(line)
-            self._start(self._serve(line))
+            connection = Peer(sock)
+            self.connections.append(connection)
+            self._start(self._serve(connection))
 
-    async def _serve(self, line: Peer) -> None:
+    async def _serve(self, connection: Peer) -> None:
         try:
-            await self.script(line)
+            await self.script(connection)
         except (CutError, ConnectionError, TimeoutError) as cut:
             self.cuts.append(cut)
         except Exception as bug:
             self.bugs.append(bug)
 
-    async def _answer_all(self, line: Peer) -> None:
+    async def _answer_all(self, connection: Peer) -> None:
         while True:
-            await self.request(line)
+            await self.request(connection)
             answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-            await line.send(answer)
+            await connection.send(answer)
             if b"Content-Length:" not in answer and b"chunked" not in answer and answer[9:12] not in (b"204", b"304"):
-                line.close()
+                connection.close()
                 return
 
     def _start(self, work: Any) -> None:

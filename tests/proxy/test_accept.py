@@ -57,11 +57,11 @@ async def test_others_come_in_while_one_address_has_too_many(hurried: Open) -> N
 async def test_who_leaves_makes_room_in_whatever_way(hurried: Open) -> None:
     house = await hurried({"connections_per_address": 3})
 
-    async def hold(line: Peer) -> None:
-        await shake(house, line)
+    async def hold(connection: Peer) -> None:
+        await shake(house, connection)
         with pytest.raises(CutError):
-            await line.until(b"never")
-        line.close()
+            await connection.until(b"never")
+        connection.close()
 
     for way in ("close", "reset", "tunnel", "refused"):
         visitors = await fill(house, 2)

@@ -77,7 +77,7 @@ async def test_what_is_no_request_is_refused_and_what_follows_is_never_read(hous
     assert answer.fields["Connection"] == "close"
     assert answer.fields["Content-Type"].startswith("text/plain")
     assert await visitor.is_closed()
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
     assert (await house.session())["state"] == "live"
 
 
@@ -100,7 +100,7 @@ async def test_a_head_has_limits(house: House, start: str, status: int, whole: b
         status = 431
     await visitor.send(head + (b"\r\n\r\n" if whole else b""))
     assert (await visitor.answer()).status == status
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 async def test_a_head_within_the_limits_passes(house: House) -> None:
@@ -116,7 +116,7 @@ async def test_only_the_origin_form_reaches_a_notebook(house: House, target: str
     method = "OPTIONS" if target == "*" else "GET"
     await visitor.send(f"{method} {target.replace('{base}', house.base)} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
     assert (await visitor.answer()).status >= 400
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
@@ -124,7 +124,7 @@ async def test_connect_and_trace_never_reach_a_notebook(house: House, method: st
     visitor = await house.visitor()
     await visitor.send(house.head(method, "x") + b"anything")
     assert (await visitor.answer()).status in (400, 404, 405)
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:22", "evil.example:443", "/health"])
@@ -270,7 +270,7 @@ async def test_a_bad_body_for_us_ends_the_connection(house: House, body: bytes) 
             answers += 1
     assert answers in (1, 2)
     assert visitor.held == b""
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 async def test_chunks_for_us_that_look_like_requests_are_none(house: House) -> None:
@@ -399,11 +399,11 @@ async def test_other_upgrades_are_ignored(house: House, path: str, upgrade: str)
 async def test_what_is_sent_ahead_waits_without_limit_only_in_the_visitors_own_buffers(house: House) -> None:
     go = asyncio.Event()
 
-    async def wait(line: Peer) -> None:
+    async def wait(connection: Peer) -> None:
         while True:
-            await house.stranger.request(line)
+            await house.stranger.request(connection)
             await go.wait()
-            await line.send(OK)
+            await connection.send(OK)
 
     house.stranger.script = wait
     visitor, sent = await house.visitor(), 0
@@ -447,7 +447,7 @@ async def test_a_head_that_takes_too_long_is_cut_off(hurried: Open) -> None:
 
     with pytest.raises((ConnectionError, CutError)):
         await trickle()
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 @pytest.mark.parametrize("path", ["x", "/health"])
@@ -473,14 +473,14 @@ async def test_a_slow_body_is_no_slow_head(hurried: Open, path: str) -> None:
 async def test_a_slow_notebook_is_waited_for(hurried: Open) -> None:
     house = await hurried(head=0.05, idle=0.05, body_start=0.05, unread=0.05, answer_head=0.05)
 
-    async def slow(line: Peer) -> None:
-        await house.stranger.request(line)
+    async def slow(connection: Peer) -> None:
+        await house.stranger.request(connection)
         await asyncio.sleep(0.15)
-        await line.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await asyncio.sleep(0.15)
-        await line.send(OK[:-2])
+        await connection.send(OK[:-2])
         await asyncio.sleep(0.15)
-        await line.send(OK[-2:])
+        await connection.send(OK[-2:])
 
     house.stranger.script = slow
     assert (await house.ask("PUT", "x", "Content-Length: 1", body=b"y")).body == b"ok"
@@ -490,10 +490,10 @@ async def test_a_slow_notebook_is_waited_for(hurried: Open) -> None:
 async def test_a_notebook_that_begins_a_head_and_does_not_end_it_becomes_502(hurried: Open, start: bytes) -> None:
     house = await hurried(answer_head=0.05)
 
-    async def slow(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(start)
-        assert await line.is_closed()
+    async def slow(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(start)
+        assert await connection.is_closed()
 
     house.stranger.script = slow
     assert (await house.ask("GET", "x")).status == 502
@@ -513,11 +513,11 @@ async def test_a_connection_that_is_not_used_any_more_is_closed(hurried: Open, p
 async def test_a_connection_that_has_not_ended_its_exchange_is_not_idle(hurried: Open) -> None:
     house = await hurried(idle=0.05)
 
-    async def slow(line: Peer) -> None:
+    async def slow(connection: Peer) -> None:
         while True:
-            await house.stranger.request(line)
+            await house.stranger.request(connection)
             await asyncio.sleep(0.1)
-            await line.send(OK)
+            await connection.send(OK)
 
     house.stranger.script = slow
     visitor = await house.visitor()
@@ -581,15 +581,15 @@ async def test_a_body_that_was_fast_may_pause_and_not_for_ever(hurried: Open) ->
     assert (await visitor.answer()).status == 408
 
 
-async def test_a_visitor_is_not_blamed_for_a_notebook_that_does_not_take_his_body(hurried: Open) -> None:
+async def test_a_visitor_is_not_blamed_for_a_notebook_that_does_not_take_their_body(hurried: Open) -> None:
     house = await hurried(body_start=0.1)
     size, go = 50_000_000, asyncio.Event()
 
-    async def take(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
+    async def take(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
         await go.wait()
-        await line.exactly(size)
-        await line.send(OK)
+        await connection.exactly(size)
+        await connection.send(OK)
 
     house.stranger.script = take
     visitor = await house.visitor()
@@ -617,7 +617,7 @@ async def test_a_body_beyond_the_limit_is_refused(hurried: Open, framing: str) -
     answer = await visitor.answer()
     assert (answer.status, answer.fields["Connection"]) == (413, "close")
     assert await visitor.is_closed()
-    await eventually(lambda: len(house.stranger.cuts) == len(house.stranger.lines))
+    await eventually(lambda: len(house.stranger.cuts) == len(house.stranger.connections))
     assert house.stranger.requests == []
 
 
@@ -638,7 +638,7 @@ async def test_without_a_limit_any_size_passes(hurried: Open) -> None:
     assert (await house.ask("PUT", "x", "Transfer-Encoding: chunked", body=body)).body == b"ok"
 
 
-async def test_a_visitor_who_goes_on_sending_can_read_why_he_is_refused(hurried: Open) -> None:
+async def test_a_visitor_who_goes_on_sending_can_read_why_they_are_refused(hurried: Open) -> None:
     house = await hurried({"upload_limit": 1000})
     visitor = await house.visitor()
     await visitor.send(house.head("PUT", "x", "Content-Length: 5000000"))
@@ -650,10 +650,10 @@ async def test_a_visitor_who_goes_on_sending_can_read_why_he_is_refused(hurried:
 async def test_a_body_beyond_the_limit_after_the_answer_began_is_broken_off(hurried: Open) -> None:
     house = await hurried({"upload_limit": 1000})
 
-    async def hasty(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-        await line.until(b"never")
+    async def hasty(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        await connection.until(b"never")
 
     house.stranger.script = hasty
     visitor = await house.visitor()
@@ -669,19 +669,19 @@ async def test_a_body_beyond_the_limit_after_the_answer_began_is_broken_off(hurr
 # Visitors who do not read
 
 
-async def flood(line: Peer) -> None:
+async def flood(connection: Peer) -> None:
     with contextlib.suppress(TimeoutError, asyncio.CancelledError):
         while True:
-            await line.send(bytes(1 << 20))
+            await connection.send(bytes(1 << 20))
 
 
 async def test_a_visitor_who_takes_nothing_is_cut_off(hurried: Open) -> None:
     house = await hurried(unread=0.2)
 
-    async def give(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
-        await flood(line)
+    async def give(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        await flood(connection)
 
     house.stranger.script = give
     visitor = await house.visitor(receive_buffer=8192)
@@ -695,9 +695,9 @@ async def test_a_visitor_who_takes_little_is_served(hurried: Open) -> None:
     house = await hurried(head=0.5, idle=0.5, unread=0.5)
     size = 5_000_000
 
-    async def give(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    async def give(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
 
     house.stranger.script = give
     visitor = await house.visitor(receive_buffer=8192)
@@ -710,7 +710,7 @@ async def test_a_visitor_who_takes_little_is_served(hurried: Open) -> None:
 
 
 @pytest.mark.parametrize("line", ["Connection: close", "Connection: keep-alive"])
-async def test_who_takes_his_answer_slowly_is_not_idle(hurried: Open, line: str) -> None:
+async def test_who_takes_their_answer_slowly_is_not_idle(hurried: Open, line: str) -> None:
     house = await hurried(head=0.5, idle=0.5, unread=0.5)
     size = 600_000
     house.stranger.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
@@ -726,10 +726,10 @@ async def test_who_takes_his_answer_slowly_is_not_idle(hurried: Open, line: str)
 
 
 async def test_a_visitor_who_goes_on_sending_can_read_an_early_answer(house: House) -> None:
-    async def hasty(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
-        await line.send(OK)
-        await line.until(b"never")
+    async def hasty(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
+        await connection.send(OK)
+        await connection.until(b"never")
 
     house.stranger.script = hasty
     visitor = await house.visitor()
@@ -739,13 +739,13 @@ async def test_a_visitor_who_goes_on_sending_can_read_an_early_answer(house: Hou
     assert (await visitor.answer()).body == b"ok"
 
 
-async def test_a_visitor_who_resets_while_his_notebook_takes_nothing_is_noticed(hurried: Open) -> None:
+async def test_a_visitor_who_resets_while_their_notebook_takes_nothing_is_noticed(hurried: Open) -> None:
     house = await hurried()
 
-    async def deaf(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
+    async def deaf(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
         await left.wait()
-        await line.until(b"never")
+        await connection.until(b"never")
 
     left, size = asyncio.Event(), 50_000_000
     house.stranger.script = deaf
@@ -785,11 +785,11 @@ async def test_open_connections_do_not_hold_up_the_end_of_the_service(
 ) -> None:
     async with opened(tmp_path, monkeypatch) as house:
 
-        async def answer_once(line: Peer) -> None:
-            await house.stranger.request(line)
-            await line.send(OK)
-            await house.stranger.request(line)
-            await line.more()
+        async def answer_once(connection: Peer) -> None:
+            await house.stranger.request(connection)
+            await connection.send(OK)
+            await house.stranger.request(connection)
+            await connection.more()
 
         house.stranger.script = answer_once
         waiting, asking = await house.visitor(), await house.visitor()
@@ -898,7 +898,7 @@ async def test_a_notebooks_small_chunks_arrive_whole_and_the_next_answer_behind_
     for size in (count, 2):
         await visitor.send(house.head("GET", "x"))
         assert len((await visitor.answer()).body) == size
-    assert len(house.stranger.lines) == 1
+    assert len(house.stranger.connections) == 1
 
 
 async def test_small_chunks_wait_for_a_visitor_who_does_not_read_and_go_on_when_they_do(house: House) -> None:
@@ -925,15 +925,15 @@ async def test_whoever_ends_while_small_chunks_wait_leaves_no_place_in_the_queue
 
     monkeypatch.setattr(TurnQueue, "enter", note)
 
-    async def script(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
+    async def script(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
         if sender == "stranger":
-            await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SMALL * 50_000)
+            await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SMALL * 50_000)
         await eventually(lambda: queues)
         if who == "stranger":
-            line.reset()
+            connection.reset()
         else:
-            await line.rest()
+            await connection.rest()
 
     house.stranger.script = script
     visitor = await EagerPeer.connect(house.port)
@@ -1060,10 +1060,10 @@ async def test_a_reap_while_an_answer_breaks_off_breaks_it_off_only_once(
         connection._cut()
         cuts.append(None)
 
-    async def script(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-        line.close()
+    async def script(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        connection.close()
 
     monkeypatch.setattr(Connection, "break_off", break_off_and_reap)
     house.stranger.script = script

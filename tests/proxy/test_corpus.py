@@ -26,26 +26,26 @@ class Recorder:
         self.raw: list[bytearray] = []
         self.unfinished: set[Peer] = set()  # where a request has begun
 
-    async def __call__(self, line: Peer) -> None:
+    async def __call__(self, connection: Peer) -> None:
         raw = bytearray()
         self.raw.append(raw)
         try:
-            await self._serve(line, raw)
+            await self._serve(connection, raw)
         finally:
-            self.unfinished.discard(line)
+            self.unfinished.discard(connection)
 
-    async def _serve(self, line: Peer, raw: bytearray) -> None:
+    async def _serve(self, connection: Peer, raw: bytearray) -> None:
         answered = 0
-        while data := await line.loop.sock_recv(line.sock, 1 << 18):
+        while data := await connection.loop.sock_recv(connection.sock, 1 << 18):
             raw += data
-            self.unfinished.add(line)
+            self.unfinished.add(connection)
             found, left = strict(bytes(raw[answered:]))
             answered = len(raw) - len(left)
             if not left:
-                self.unfinished.discard(line)
+                self.unfinished.discard(connection)
             for seen in found:
                 body = b"" if seen.method == "HEAD" else seen.target.encode()
-                await line.send(b"HTTP/1.1 299 Seen\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                await connection.send(b"HTTP/1.1 299 Seen\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
     def since(self, mark: list[int]) -> list[bytes]:
         """What came since ``mark``, by connection, where something came."""

@@ -21,29 +21,31 @@ class Liar:
     def __init__(self) -> None:
         self.raw: list[bytes] = []
         self.closes = False
-        self.lines: dict[str, Peer] = {}  # by the target that came on it
+        self.connections: dict[str, Peer] = {}  # by the target that came on it
         self.dropped: set[Peer] = set()
 
-    async def __call__(self, line: Peer) -> None:
+    async def __call__(self, connection: Peer) -> None:
         try:
-            while data := await line.loop.sock_recv(line.sock, 1 << 18):
+            while data := await connection.loop.sock_recv(connection.sock, 1 << 18):
                 target = data.split(b" ", 2)[1].decode()
-                self.lines[target] = line
+                self.connections[target] = connection
                 if "/lie/" in target:
-                    await self._lie(line)
+                    await self._lie(connection)
                     if self.closes:
-                        line.close()
+                        connection.close()
                         return
                 else:
-                    await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target.encode()))
+                    await connection.send(
+                        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target.encode())
+                    )
         except OSError:
             pass
         finally:
-            self.dropped.add(line)
+            self.dropped.add(connection)
 
-    async def _lie(self, line: Peer) -> None:
+    async def _lie(self, connection: Peer) -> None:
         for piece in self.raw:
-            await line.send(piece)
+            await connection.send(piece)
             await asyncio.sleep(0.002 if len(self.raw) > 1 else 0)
 
 
@@ -75,9 +77,9 @@ async def lied(stand: tuple[House, Liar], case: Answer, pieces: list[bytes]) -> 
         await hear(house, visitor, case, is_split=len(pieces) > 1)
     finally:
         await visitor.leave()
-    line = liar.lines[house.base + path]
+    connection = liar.connections[house.base + path]
     if case.expect != WHOLE or " behind " in case.id or "204 with" in case.id:
-        await eventually(lambda: line in liar.dropped)  # it has no second use
+        await eventually(lambda: connection in liar.dropped)  # it has no second use
 
 
 async def hear(house: House, visitor: EagerPeer, case: Answer, *, is_split: bool) -> None:
@@ -181,9 +183,9 @@ async def test_a_notebook_that_speaks_first_is_heard_by_nobody(stand: tuple[Hous
     house, liar = stand
     evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
 
-    async def first(line: Peer) -> None:
-        await line.send(evil)
-        await liar(line)
+    async def first(connection: Peer) -> None:
+        await connection.send(evil)
+        await liar(connection)
 
     house.stranger.script = first
     try:

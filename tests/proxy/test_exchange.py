@@ -126,7 +126,7 @@ async def test_a_chunked_body_that_comes_byte_by_byte_arrives(house: House) -> N
 async def test_a_bad_chunk_ends_the_request_at_both_ends(house: House, body: bytes) -> None:
     visitor = await house.visitor()
     await visitor.send(house.head("POST", "x", "Transfer-Encoding: chunked") + b"2\r\nok\r\n")
-    await eventually(lambda: house.stranger.lines)
+    await eventually(lambda: house.stranger.connections)
     await visitor.send(body)
     assert (await visitor.answer()).status == 400
     assert await visitor.is_closed()
@@ -135,10 +135,10 @@ async def test_a_bad_chunk_ends_the_request_at_both_ends(house: House, body: byt
 
 
 async def test_a_bad_chunk_after_the_answer_began_puts_nothing_of_ours_into_it(house: House) -> None:
-    async def early(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nbegun")
-        await line.rest()
+    async def early(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nbegun")
+        await connection.rest()
 
     house.stranger.script = early
     visitor = await house.visitor()
@@ -156,12 +156,12 @@ async def test_a_bad_chunk_after_the_answer_began_puts_nothing_of_ours_into_it(h
 async def test_a_body_begins_to_pass_before_it_is_complete(house: House) -> None:
     heard = asyncio.Event()
 
-    async def read(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
-        assert await line.exactly(5) == b"first"
+    async def read(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
+        assert await connection.exactly(5) == b"first"
         heard.set()
-        assert await line.exactly(5) == b"after"
-        await line.send(OK)
+        assert await connection.exactly(5) == b"after"
+        await connection.send(OK)
 
     house.stranger.script = read
     visitor = await house.visitor()
@@ -191,7 +191,7 @@ async def test_a_visitor_of_http_1_0_never_hears_100_continue(house: House) -> N
 
 async def test_other_expectations_are_refused(house: House) -> None:
     assert (await house.ask("PUT", "x", "Content-Length: 5", "Expect: a-miracle")).status == 417
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 async def test_interim_answers_are_swallowed(house: House) -> None:
@@ -292,15 +292,17 @@ async def test_what_a_notebook_may_not_say_to_a_browser_is_dropped(house: House)
 async def test_events_arrive_one_by_one(house: House) -> None:
     heard = asyncio.Event()
 
-    async def events(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    async def events(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         for number in range(3):
             await heard.wait()
             heard.clear()
-            await line.send(b"8\r\ndata: %d\n\r\n" % number)
+            await connection.send(b"8\r\ndata: %d\n\r\n" % number)
         await heard.wait()
-        await line.send(b"0\r\n\r\n")
+        await connection.send(b"0\r\n\r\n")
 
     house.stranger.script = events
     visitor = await house.visitor()
@@ -343,10 +345,10 @@ WRONG = {
 async def test_a_wrong_answer_becomes_502(house: House, answer: bytes) -> None:
     closed = asyncio.Event()
 
-    async def say(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(answer)
-        if await line.is_closed():
+    async def say(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(answer)
+        if await connection.is_closed():
             closed.set()
 
     house.stranger.script = say
@@ -357,9 +359,9 @@ async def test_a_wrong_answer_becomes_502(house: House, answer: bytes) -> None:
 
 
 async def test_a_close_before_the_answer_becomes_502(house: House) -> None:
-    async def close(line: Peer) -> None:
-        await house.stranger.request(line)
-        line.close()
+    async def close(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        connection.close()
 
     house.stranger.script = close
     assert (await house.ask("GET", "x")).status == 502
@@ -385,13 +387,13 @@ BROKEN_OFF = {
 async def test_an_answer_that_is_broken_off_does_not_look_complete(house: House, answer: bytes, version: str) -> None:
     begun = asyncio.Event()
 
-    async def break_off(line: Peer) -> None:
-        await house.stranger.request(line)
+    async def break_off(connection: Peer) -> None:
+        await house.stranger.request(connection)
         end = answer.index(b"hello") + 5
-        await line.send(answer[:end])
+        await connection.send(answer[:end])
         await begun.wait()
-        await line.send(answer[end:])
-        line.close()
+        await connection.send(answer[end:])
+        connection.close()
 
     house.stranger.script = break_off
     visitor = await house.visitor()
@@ -408,11 +410,11 @@ async def test_an_answer_that_is_broken_off_does_not_look_complete(house: House,
 async def test_a_reset_is_not_the_end_of_an_answer_that_ends_with_the_connection(house: House, version: str) -> None:
     begun = asyncio.Event()
 
-    async def reset(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+    async def reset(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
         await begun.wait()
-        line.reset()
+        connection.reset()
 
     house.stranger.script = reset
     visitor = await house.visitor()
@@ -434,10 +436,10 @@ async def test_a_reset_is_not_the_end_of_an_answer_that_ends_with_the_connection
     ids=["until close", "by length", "chunked"],
 )
 async def test_an_answer_that_a_reap_cuts_off_does_not_look_complete(house: House, head: bytes) -> None:
-    async def begin(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(head + b"hello")
-        await line.more()
+    async def begin(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(head + b"hello")
+        await connection.more()
 
     house.stranger.script = begin
     visitor = await house.visitor()
@@ -451,42 +453,42 @@ async def test_an_answer_that_a_reap_cuts_off_does_not_look_complete(house: Hous
 # Upstream are used again, never twice for one answer
 
 
-async def test_one_line_serves_one_exchange_after_another(house: House) -> None:
+async def test_one_connection_serves_one_exchange_after_another(house: House) -> None:
     visitor = await house.visitor()
     for _ in range(5):
         await visitor.send(house.head("GET", "x"))
         assert (await visitor.answer()).body == b"ok"
-    assert {line for line, _ in house.stranger.asked} == {0}
+    assert {number for number, _ in house.stranger.asked} == {0}
 
 
-async def test_a_line_is_used_by_the_next_visitor_of_the_same_notebook(house: House) -> None:
+async def test_a_connection_is_used_by_the_next_visitor_of_the_same_notebook(house: House) -> None:
     for _ in range(3):
         assert (await house.ask("GET", "x")).body == b"ok"
-    assert [line for line, _ in house.stranger.asked] == [0, 0, 0]
+    assert [number for number, _ in house.stranger.asked] == [0, 0, 0]
 
 
-async def test_a_line_is_never_used_for_two_notebooks(house: House) -> None:
+async def test_a_connection_is_never_used_for_two_notebooks(house: House) -> None:
     keys = [house.key, await house.spawn(), await house.spawn()]
     for _ in range(3):
         for key in keys:
             assert (await house.ask("GET", f"/user/{key}/x")).body == b"ok"
     notebooks_of: dict[int, set[str]] = {}
-    for line, request in house.stranger.asked:
-        notebooks_of.setdefault(line, set()).add(request.target.split("/")[2])
+    for number, request in house.stranger.asked:
+        notebooks_of.setdefault(number, set()).add(request.target.split("/")[2])
         assert request.fields["Authorization"] == f"token token-of-{request.target.split('/')[2]}"
     assert len(notebooks_of) == 3
     assert all(len(found) == 1 for found in notebooks_of.values())
 
 
-async def test_two_requests_at_once_have_a_line_each(house: House) -> None:
+async def test_two_requests_at_once_have_a_connection_each(house: House) -> None:
     both = asyncio.Event()
 
-    async def wait(line: Peer) -> None:
-        request = await house.stranger.request(line)
+    async def wait(connection: Peer) -> None:
+        request = await house.stranger.request(connection)
         if len(house.stranger.asked) == 2:
             both.set()
         await both.wait()
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + request.target[-1:].encode())
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + request.target[-1:].encode())
 
     house.stranger.script = wait
     one, other = await asyncio.gather(house.ask("GET", "1"), house.ask("GET", "2"))
@@ -505,18 +507,18 @@ async def test_two_requests_at_once_have_a_line_each(house: House) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nevil",
     ],
 )
-async def test_a_line_that_is_not_clean_is_not_used_again(house: House, answer: bytes) -> None:
+async def test_a_connection_that_is_not_clean_is_not_used_again(house: House, answer: bytes) -> None:
     house.stranger.says(answer, OK)
     first, second = await house.ask("GET", "1"), await house.ask("GET", "2")
     assert b"evil" not in first.body + second.body
     assert second.body == b"ok"
-    assert [line for line, _ in house.stranger.asked] == [0, 1]
+    assert [number for number, _ in house.stranger.asked] == [0, 1]
 
 
-async def test_what_comes_unasked_on_a_waiting_line_is_nobodys_answer(house: House) -> None:
+async def test_what_comes_unasked_on_an_idle_connection_is_nobodys_answer(house: House) -> None:
     await house.ask("GET", "1")
-    (line,) = house.stranger.lines
-    await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    (connection,) = house.stranger.connections
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
     assert (await house.ask("GET", "2")).body == b"ok"
     assert [number for number, _ in house.stranger.asked] == [0, 1]
 
@@ -531,18 +533,18 @@ async def test_an_answer_to_head_with_a_body_is_nobodys_answer(house: House) -> 
     assert (await visitor.answer()).body == b"ok"
 
 
-async def close_at_second(house: House, line: Peer) -> None:
-    """Answer the first request of the first line; take the second one and close. Other lines answer."""
+async def close_at_second(house: House, connection: Peer) -> None:
+    """Answer the first request of the first connection; take the second one and close. Other lines answer."""
     while True:
-        await house.stranger.request(line)
-        if line is house.stranger.lines[0] and len([n for n, _ in house.stranger.asked if n == 0]) == 2:
-            line.close()
+        await house.stranger.request(connection)
+        if connection is house.stranger.connections[0] and len([n for n, _ in house.stranger.asked if n == 0]) == 2:
+            connection.close()
             return
-        await line.send(OK)
+        await connection.send(OK)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-async def test_a_kept_line_that_closes_under_a_safe_request_is_replaced(house: House, method: str) -> None:
+async def test_a_kept_connection_that_closes_under_a_safe_request_is_replaced(house: House, method: str) -> None:
     house.stranger.script = lambda line: close_at_second(house, line)
     await house.ask("GET", "1")
     assert (await house.ask(method, "2")).status == 200
@@ -559,9 +561,9 @@ async def test_a_request_that_changes_something_is_never_sent_twice(house: House
     assert [request.method for request in house.stranger.requests].count(method) == 1
 
 
-async def test_a_line_that_was_closed_while_it_waited_costs_no_request(house: House) -> None:
+async def test_a_connection_that_was_closed_while_it_waited_costs_no_request(house: House) -> None:
     await house.ask("GET", "1")
-    house.stranger.lines[0].close()
+    house.stranger.connections[0].close()
     await asyncio.sleep(0.02)
     assert (await house.ask("POST", "2", "Content-Length: 3", body=b"abc")).status == 200
 
@@ -570,9 +572,9 @@ async def test_a_line_that_was_closed_while_it_waited_costs_no_request(house: Ho
 
 
 async def test_an_answer_before_the_requests_end_is_passed_and_ends_the_connection(house: House) -> None:
-    async def refuse(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
-        await line.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+    async def refuse(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
+        await connection.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
 
     house.stranger.script = refuse
     visitor = await house.visitor()
@@ -585,13 +587,13 @@ async def test_an_answer_before_the_requests_end_is_passed_and_ends_the_connecti
     assert house.stranger.asked[-1][0] == 1
 
 
-async def test_a_visitor_who_leaves_in_the_middle_of_an_answer_takes_the_line_along(house: House) -> None:
+async def test_a_visitor_who_leaves_in_the_middle_of_an_answer_takes_the_connection_along(house: House) -> None:
     closed = asyncio.Event()
 
-    async def endless(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        if await line.is_closed():
+    async def endless(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        if await connection.is_closed():
             closed.set()
 
     house.stranger.script = endless
@@ -602,12 +604,12 @@ async def test_a_visitor_who_leaves_in_the_middle_of_an_answer_takes_the_line_al
     await eventually(closed.is_set)
 
 
-async def test_a_visitor_who_leaves_before_the_answer_takes_the_line_along(house: House) -> None:
+async def test_a_visitor_who_leaves_before_the_answer_takes_the_connection_along(house: House) -> None:
     closed = asyncio.Event()
 
-    async def think(line: Peer) -> None:
-        await house.stranger.request(line)
-        if await line.is_closed():
+    async def think(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        if await connection.is_closed():
             closed.set()
 
     house.stranger.script = think
@@ -618,16 +620,16 @@ async def test_a_visitor_who_leaves_before_the_answer_takes_the_line_along(house
     await eventually(closed.is_set)
 
 
-async def test_a_visitor_who_leaves_in_the_middle_of_his_upload_takes_the_line_along(house: House) -> None:
+async def test_a_visitor_who_leaves_in_the_middle_of_their_upload_takes_the_connection_along(house: House) -> None:
     visitor = await house.visitor()
     await visitor.send(house.head("PUT", "x", "Content-Length: 100") + b"half")
-    await eventually(lambda: house.stranger.lines)
+    await eventually(lambda: house.stranger.connections)
     visitor.close()
     await eventually(lambda: house.stranger.cuts)
     assert house.stranger.requests == []
 
 
-async def test_a_visitor_who_leaves_during_the_dial_leaves_no_line(
+async def test_a_visitor_who_leaves_during_the_dial_leaves_no_connection(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let, began = asyncio.Event(), asyncio.Event()
@@ -745,10 +747,10 @@ async def test_a_page_that_is_too_long_passes_without_notice(house: House) -> No
 
 
 async def test_a_page_that_is_broken_off_becomes_502(house: House) -> None:
-    async def break_off(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(page()[:-5])
-        line.close()
+    async def break_off(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(page()[:-5])
+        connection.close()
 
     house.stranger.script = break_off
     assert (await house.ask("GET", "lab")).status == 502
@@ -761,12 +763,12 @@ async def test_200_megabytes_come_down_byte_for_byte(house: House) -> None:
     pieces = [random.Random(seed).randbytes(MEGABYTE) for seed in range(4)]
     sent, got, size = hashlib.blake2b(), hashlib.blake2b(), 200 * MEGABYTE
 
-    async def give(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+    async def give(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         for number in range(200):
             sent.update(pieces[number % 4])
-            await line.send(pieces[number % 4])
+            await connection.send(pieces[number % 4])
 
     house.stranger.script = give
     visitor = await house.visitor()
@@ -791,20 +793,20 @@ async def test_200_megabytes_go_up_byte_for_byte(house: House, is_chunked: bool)
     pieces = [random.Random(seed).randbytes(MEGABYTE) for seed in range(4)]
     sent, got, size = hashlib.blake2b(), hashlib.blake2b(), 200 * MEGABYTE
 
-    async def take(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
+    async def take(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
         have = 0
         while have < size:
             if is_chunked:
-                data = await line.exactly(int((await line.until(b"\r\n")), 16))
-                await line.exactly(2)
+                data = await connection.exactly(int((await connection.until(b"\r\n")), 16))
+                await connection.exactly(2)
             else:
-                data, line.held = line.held or await line.more(), b""
+                data, connection.held = connection.held or await connection.more(), b""
             got.update(data)
             have += len(data)
         if is_chunked:
-            assert await line.exactly(5) == b"0\r\n\r\n"
-        await line.send(OK)
+            assert await connection.exactly(5) == b"0\r\n\r\n"
+        await connection.send(OK)
 
     house.stranger.script = take
     visitor = await house.visitor()
@@ -833,11 +835,11 @@ async def settled(count: list[int]) -> int:
 async def test_a_visitor_who_stops_reading_stops_the_notebook(house: House) -> None:
     sent, piece, size = [0], bytes(MEGABYTE), 100 * MEGABYTE
 
-    async def give(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+    async def give(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         while sent[0] < size:
-            await line.send(piece)
+            await connection.send(piece)
             sent[0] += len(piece)
 
     house.stranger.script = give
@@ -858,13 +860,13 @@ async def test_a_notebook_that_stops_reading_stops_the_visitor(house: House) -> 
     go = asyncio.Event()
     size = 100 * MEGABYTE
 
-    async def take(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
+    async def take(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
         await go.wait()
-        have = len(line.held)
+        have = len(connection.held)
         while have < size:
-            have += len(await line.more())
-        await line.send(OK)
+            have += len(await connection.more())
+        await connection.send(OK)
 
     house.stranger.script = take
     visitor, sent = await house.visitor(), [0]
@@ -887,9 +889,11 @@ async def test_a_notebook_that_stops_reading_stops_the_visitor(house: House) -> 
 async def test_a_visitor_who_asks_on_and_on_without_reading_is_not_answered_into_memory(house: House) -> None:
     sent, size = [0], 100 * 1024
 
-    async def give(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    async def give(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+        )
         sent[0] += size
 
     house.stranger.script = give
@@ -898,31 +902,31 @@ async def test_a_visitor_who_asks_on_and_on_without_reading_is_not_answered_into
     assert await settled(sent) < 20 * MEGABYTE  # of 60
 
 
-async def test_a_line_whose_last_visitor_was_slow_serves_the_next(house: House) -> None:
+async def test_a_connection_whose_last_visitor_was_slow_serves_the_next(house: House) -> None:
     sizes = [size * 1024 for size in range(100, 6000, 230)]
     written = [0]
 
-    async def give(line: Peer) -> None:
+    async def give(connection: Peer) -> None:
         while True:
-            request = await house.stranger.request(line)
+            request = await house.stranger.request(connection)
             size = int(request.target.rpartition("/")[2])
-            await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+            await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
             written[0] += 1
 
     house.stranger.script = give
     for size in sizes:
         visitor = await house.visitor(receive_buffer=8192)
         await visitor.send(house.head("GET", str(size)))
-        await asyncio.sleep(0.01)  # he does something else before he reads
+        await asyncio.sleep(0.01)  # they do something else before they read
         assert len((await visitor.answer()).body) == size
         assert len((await house.ask("GET", "10")).body) == 10, f"after an answer of {size} bytes"
         visitor.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_line_that_is_reset_as_soon_as_it_is_dialled_becomes_502(house: House, method: str) -> None:
-    async def reset(line: Peer) -> None:
-        line.reset()
+async def test_a_connection_that_is_reset_as_soon_as_it_is_dialled_becomes_502(house: House, method: str) -> None:
+    async def reset(connection: Peer) -> None:
+        connection.reset()
 
     house.stranger.script = reset
     for _ in range(5):

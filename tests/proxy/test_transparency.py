@@ -1,4 +1,4 @@
-"""What a visitor sees of a WebSocket through the proxy is what he would see of it directly, whatever he sends."""
+"""What a visitor sees of a WebSocket through the proxy is what they would see of it directly, whatever they send."""
 
 import asyncio
 import contextlib
@@ -123,7 +123,7 @@ async def both(
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_a_visitor_sees_through_the_proxy_what_he_would_see_directly(both: Both, case: Case) -> None:
+async def test_a_visitor_sees_through_the_proxy_what_they_would_see_directly(both: Both, case: Case) -> None:
     directly, through = await both.play(case)
     assert through == directly
     assert through[-1] == DROP
@@ -175,13 +175,13 @@ TUNNELS = {
 async def test_a_right_switch_opens_the_stream_behind_its_head(
     house: House, answer: bytes, stream: bytes, cut: int | None
 ) -> None:
-    async def script(line: Peer) -> None:
-        await house.stranger.request(line)
+    async def script(connection: Peer) -> None:
+        await house.stranger.request(connection)
         head_end = answer.rfind(b"\r\n\r\n") + 4
-        line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in [*chopped(answer[:head_end], cut), answer[head_end:]] if cut else [answer]:
-            await line.send(piece)
-        await line.send(await line.exactly(len(PINGED)))
+            await connection.send(piece)
+        await connection.send(await connection.exactly(len(PINGED)))
 
     house.stranger.script = script
     visitor = await house.visitor()
@@ -240,10 +240,10 @@ FALSE = {
 
 @pytest.mark.parametrize("answer", FALSE.values(), ids=FALSE.keys())
 async def test_a_false_switch_becomes_502_and_shows_nothing_of_the_notebook(house: House, answer: bytes) -> None:
-    async def script(line: Peer) -> None:
-        await house.stranger.request(line)
-        await line.send(answer + b"secret")
-        line.close()
+    async def script(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(answer + b"secret")
+        connection.close()
 
     house.stranger.script = script
     protocols = "Sec-WebSocket-Protocol: a, b"
@@ -313,7 +313,7 @@ WRONG = {
 @pytest.mark.parametrize("lines", WRONG.values(), ids=WRONG.keys())
 async def test_a_wrong_handshake_is_refused_and_the_notebook_hears_nothing(house: House, lines: list[str]) -> None:
     assert (await house.ask("GET", CHANNELS, *lines)).status == 400
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 NO_HANDSHAKE = {
@@ -336,11 +336,11 @@ async def test_what_is_sent_before_the_switch_arrives_after_it_and_in_order(hous
     sent = [frame(BINARY, bytes([number % 256]) * number) for number in range(300)]
     got = asyncio.get_running_loop().create_future()
 
-    async def slow(line: Peer) -> None:
-        request = await line.message()
+    async def slow(connection: Peer) -> None:
+        request = await connection.message()
         await asyncio.sleep(0.05)
-        await line.send(switching(key=request.fields["Sec-WebSocket-Key"]))
-        got.set_result(await line.exactly(sum(map(len, sent))))
+        await connection.send(switching(key=request.fields["Sec-WebSocket-Key"]))
+        got.set_result(await connection.exactly(sum(map(len, sent))))
 
     house.stranger.script = slow
     visitor = await house.visitor()
@@ -435,10 +435,10 @@ async def test_a_visitor_who_ends_and_then_vanishes_ends_the_notebooks_side(hous
 async def test_a_reap_takes_the_notebooks_end_from_a_visitor_who_reads_nothing(house: House) -> None:
     visitor = await house.visitor(receive_buffer=4096)
 
-    async def flood(line: Peer) -> None:
-        await shake(house, line)
+    async def flood(connection: Peer) -> None:
+        await shake(house, connection)
         while True:
-            await line.send(bytes(KILO * 64))
+            await connection.send(bytes(KILO * 64))
 
     house.stranger.script = flood
     await visitor.send(house.head("GET", CHANNELS, *HANDSHAKE))
@@ -448,7 +448,7 @@ async def test_a_reap_takes_the_notebooks_end_from_a_visitor_who_reads_nothing(h
     await house.reap()
     await eventually(lambda: house.stranger.cuts)
     with contextlib.suppress(CutError):
-        await visitor.rest()  # once he reads, he comes to the end
+        await visitor.rest()  # once they read, they come to the end
 
 
 # What the watch for interactions makes of it

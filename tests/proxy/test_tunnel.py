@@ -61,9 +61,9 @@ def frame(
     return head + mask + bytes(byte ^ key for byte, key in zip(payload, itertools.cycle(mask)))
 
 
-async def shake(house: House, line: Peer, *lines: str) -> Message:
-    request = await house.stranger.request(line)
-    await line.send(switching(*lines, key=request.fields["Sec-WebSocket-Key"]))
+async def shake(house: House, connection: Peer, *lines: str) -> Message:
+    request = await house.stranger.request(connection)
+    await connection.send(switching(*lines, key=request.fields["Sec-WebSocket-Key"]))
     return request
 
 
@@ -71,9 +71,9 @@ async def tunnel(house: House, path: str = CHANNELS) -> tuple[Peer, Peer]:
     """Return both ends of an open tunnel."""
     ready = asyncio.get_running_loop().create_future()
 
-    async def wait(line: Peer) -> None:
-        await shake(house, line)
-        ready.set_result(line)
+    async def wait(connection: Peer) -> None:
+        await shake(house, connection)
+        ready.set_result(connection)
 
     house.stranger.script = wait
     visitor = await house.visitor()
@@ -176,7 +176,7 @@ async def test_the_notebook_chooses_the_subprotocol(
 
 
 async def test_the_handshake_reaches_the_notebook_with_its_token_and_without_ours(house: House) -> None:
-    house.stranger.script = lambda line: shake(house, line)
+    house.stranger.script = lambda connection: shake(house, connection)
     visitor = await house.visitor()
     lines = ("Sec-WebSocket-Extensions: permessage-deflate", "Authorization: token x", "Cookie: tmppool=mine; a=b")
     await visitor.send(house.head("GET", CHANNELS + "?session_id=1", *HANDSHAKE, *lines))
@@ -208,13 +208,13 @@ BAD_HANDSHAKES = {
 @pytest.mark.parametrize("lines", BAD_HANDSHAKES.values(), ids=BAD_HANDSHAKES.keys())
 async def test_a_bad_handshake_is_refused_before_the_notebook_hears_of_it(house: House, lines: tuple[str, ...]) -> None:
     assert (await house.ask("GET", CHANNELS, *lines, body=b"x")).status == 400
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 @pytest.mark.parametrize(("method", "version"), [("POST", "1.1"), ("GET", "1.0")])
 async def test_a_handshake_is_a_get_of_http_1_1(house: House, method: str, version: str) -> None:
     assert (await house.ask(method, CHANNELS, *HANDSHAKE, version=version)).status == 400
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 @pytest.mark.parametrize(
@@ -228,13 +228,13 @@ async def test_a_handshake_is_a_get_of_http_1_1(house: House, method: str, versi
 )
 async def test_a_page_of_another_origin_gets_no_websocket(house: House, lines: tuple[str, ...]) -> None:
     assert (await house.ask("GET", CHANNELS, *HANDSHAKE, *lines)).status == 403
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 async def test_our_own_pages_and_programs_get_a_websocket(house: House) -> None:
     own = f"Origin: http://127.0.0.1:{house.port}"
     for lines in ((own,), (own, "Sec-Fetch-Site: same-origin"), ()):
-        house.stranger.script = lambda line: shake(house, line)
+        house.stranger.script = lambda connection: shake(house, connection)
         visitor = await house.visitor()
         await visitor.send(house.head("GET", CHANNELS, *HANDSHAKE, *lines))
         assert (await visitor.head()).status == 101
@@ -276,22 +276,22 @@ async def test_a_notebook_that_cannot_be_reached_becomes_502(house: House) -> No
     assert (await house.ask("GET", CHANNELS, *HANDSHAKE)).status == 502
 
 
-async def test_a_handshake_never_uses_a_line_that_waited(house: House) -> None:
+async def test_a_handshake_never_uses_a_connection_that_waited(house: House) -> None:
     await house.ask("GET", "x")
-    house.stranger.script = lambda line: shake(house, line)
+    house.stranger.script = lambda connection: shake(house, connection)
     visitor = await house.visitor()
     await visitor.send(house.head("GET", CHANNELS, *HANDSHAKE))
     await visitor.head()
-    assert [line for line, _ in house.stranger.asked] == [0, 1]
+    assert [number for number, _ in house.stranger.asked] == [0, 1]
 
 
-async def test_the_line_of_a_handshake_that_was_not_taken_up_is_used_for_nothing_else(house: House) -> None:
+async def test_the_connection_of_a_handshake_that_was_not_taken_up_is_used_for_nothing_else(house: House) -> None:
     visitor = await house.visitor()
     await visitor.send(house.head("GET", CHANNELS, *HANDSHAKE))
     assert (await visitor.answer()).body == b"ok"
     await visitor.send(house.head("GET", "x"))
     assert (await visitor.answer()).body == b"ok"
-    assert [line for line, _ in house.stranger.asked] == [0, 1]
+    assert [number for number, _ in house.stranger.asked] == [0, 1]
     await eventually(lambda: house.stranger.cuts)
 
 
@@ -327,10 +327,10 @@ async def test_every_byte_passes_as_it_is_in_both_directions(house: House, path:
 async def test_frames_that_come_with_the_handshake_arrive_after_it(house: House) -> None:
     ready = asyncio.get_running_loop().create_future()
 
-    async def eager(line: Peer) -> None:
-        request = await house.stranger.request(line)
-        await line.send(switching(key=request.fields["Sec-WebSocket-Key"]) + frame(1, b"welcome", mask=None))
-        ready.set_result(line)
+    async def eager(connection: Peer) -> None:
+        request = await house.stranger.request(connection)
+        await connection.send(switching(key=request.fields["Sec-WebSocket-Key"]) + frame(1, b"welcome", mask=None))
+        ready.set_result(connection)
 
     house.stranger.script = eager
     visitor = await house.visitor()
@@ -345,11 +345,11 @@ async def test_frames_that_come_with_the_handshake_arrive_after_it(house: House)
 async def test_what_is_sent_during_the_handshake_arrives_after_it(house: House, size: int) -> None:
     shaken, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
 
-    async def late(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
+    async def late(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
         await shaken.wait()
-        await line.send(switching())
-        ready.set_result(line)
+        await connection.send(switching())
+        ready.set_result(connection)
 
     house.stranger.script = late
     visitor = await house.visitor()
@@ -370,9 +370,9 @@ async def test_a_tunnel_after_other_requests_on_the_same_connection_works(house:
     assert [(await visitor.answer()).status for _ in range(2)] == [200, 200]
     ready = asyncio.get_running_loop().create_future()
 
-    async def wait(line: Peer) -> None:
-        await shake(house, line)
-        ready.set_result(line)
+    async def wait(connection: Peer) -> None:
+        await shake(house, connection)
+        ready.set_result(connection)
 
     house.stranger.script = wait
     await visitor.send(house.head("GET", CHANNELS, *HANDSHAKE))
@@ -419,14 +419,14 @@ async def test_a_message_of_64_megabytes_is_never_held(house: House, direction: 
     assert got.digest() == whole.digest()
 
 
-async def flood(line: Peer, sent: list[int]) -> None:
+async def flood(connection: Peer, sent: list[int]) -> None:
     with contextlib.suppress(TimeoutError, ConnectionError):
         while True:
-            await line.send(bytes(MEGABYTE))
+            await connection.send(bytes(MEGABYTE))
             sent[0] += MEGABYTE
 
 
-async def test_a_visitor_who_takes_nothing_loses_his_websocket_and_it_never_fills_the_memory(hurried: Open) -> None:
+async def test_a_visitor_who_takes_nothing_loses_their_websocket_and_it_never_fills_the_memory(hurried: Open) -> None:
     house = await hurried(unread_tunnel=0.2)
     _visitor, notebook = await tunnel(house)
     before, sent = memory(), [0]
@@ -436,7 +436,7 @@ async def test_a_visitor_who_takes_nothing_loses_his_websocket_and_it_never_fill
     assert await notebook.is_closed()
 
 
-async def test_a_visitor_who_takes_little_keeps_his_websocket(hurried: Open) -> None:
+async def test_a_visitor_who_takes_little_keeps_their_websocket(hurried: Open) -> None:
     house = await hurried(unread_tunnel=0.5, unread=0.05)
     visitor, notebook = await tunnel(house)
     flooding = asyncio.get_running_loop().create_task(flood(notebook, [0]))
@@ -478,7 +478,7 @@ async def test_what_a_notebook_does_not_take_is_not_kept_for_ever_after_its_visi
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
     visitor.reset()
-    await eventually(lambda: descriptors_open() <= descriptors - 3)  # his two, and the line's end here
+    await eventually(lambda: descriptors_open() <= descriptors - 3)  # their two, and the connection's end here
 
 
 # What counts as use
@@ -555,12 +555,12 @@ async def test_a_reap_closes_its_tunnels_and_no_others(house: House) -> None:
 async def test_a_handshake_under_way_when_its_notebook_is_reaped_never_becomes_a_tunnel(house: House) -> None:
     asked, reaped = asyncio.Event(), asyncio.Event()
 
-    async def late(line: Peer) -> None:
-        await line.until(b"\r\n\r\n")
+    async def late(connection: Peer) -> None:
+        await connection.until(b"\r\n\r\n")
         asked.set()
         await reaped.wait()
-        await line.send(switching())
-        await line.until(b"never")
+        await connection.send(switching())
+        await connection.until(b"never")
 
     house.stranger.script = late
     visitor = await house.visitor()
@@ -579,7 +579,7 @@ async def test_a_handshake_under_way_when_its_notebook_is_reaped_never_becomes_a
 async def test_a_tunnel_of_a_reaped_notebook_cannot_be_opened(house: House) -> None:
     await house.reap()
     assert (await house.ask("GET", CHANNELS, *HANDSHAKE)).status == 424
-    assert house.stranger.lines == []
+    assert house.stranger.connections == []
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])
@@ -601,10 +601,10 @@ def descriptors_open() -> int:
 
 
 async def test_thousands_of_tunnels_leave_no_descriptor_and_no_task(house: House) -> None:
-    async def hold(line: Peer) -> None:
-        await shake(house, line)
-        await line.more()
-        line.close()
+    async def hold(connection: Peer) -> None:
+        await shake(house, connection)
+        await connection.more()
+        connection.close()
 
     async def cycle(number: int) -> None:
         visitor = await Peer.connect(house.port)
@@ -619,10 +619,10 @@ async def test_thousands_of_tunnels_leave_no_descriptor_and_no_task(house: House
 
     house.stranger.script = hold
     await batch(0)
-    await eventually(lambda: all(line.sock.fileno() == -1 for line in house.stranger.lines))
+    await eventually(lambda: all(connection.sock.fileno() == -1 for connection in house.stranger.connections))
     await asyncio.sleep(0.05)
     descriptors, tasks = descriptors_open(), len(asyncio.all_tasks())
     for first in range(0, 2000, 50):
         await batch(first)
-    await eventually(lambda: all(line.sock.fileno() == -1 for line in house.stranger.lines))
+    await eventually(lambda: all(connection.sock.fileno() == -1 for connection in house.stranger.connections))
     await eventually(lambda: descriptors_open() <= descriptors and len(asyncio.all_tasks()) <= tasks)

@@ -116,7 +116,7 @@ async def test_a_reader_for_whom_nothing_waits_has_all_the_time_there_is(pair: t
     assert not pair[0].is_closing()
 
 
-async def test_a_reader_who_takes_nothing_is_lost_at_his_deadline(pair: tuple[asyncio.Transport, Peer]) -> None:
+async def test_a_reader_who_takes_nothing_is_lost_at_their_deadline(pair: tuple[asyncio.Transport, Peer]) -> None:
     transport, peer = pair
     reader = ReaderWatch(transport, 60.0)
     transport.write(bytes(20_000_000))
@@ -131,7 +131,7 @@ async def test_a_reader_who_takes_nothing_is_lost_at_his_deadline(pair: tuple[as
 
 
 @pytest.mark.parametrize("knows_acknowledged", [True, False], ids=["acknowledged", "buffered"])
-async def test_a_reader_who_takes_a_little_has_all_his_time_again(
+async def test_a_reader_who_takes_a_little_has_all_their_time_again(
     pair: tuple[asyncio.Transport, Peer],
     monkeypatch: pytest.MonkeyPatch,
     knows_acknowledged: bool,  # noqa: FBT001
@@ -177,7 +177,7 @@ async def test_a_transport_that_is_gone_is_checked_without_harm(pair: tuple[asyn
     reader.check(200.0)
 
 
-async def test_who_resets_while_he_is_not_read_is_noticed(pair: tuple[asyncio.Transport, Peer]) -> None:
+async def test_who_resets_while_they_are_not_read_is_noticed(pair: tuple[asyncio.Transport, Peer]) -> None:
     transport, peer = pair
     reader = ReaderWatch(transport, 60.0)
     transport.pause_reading()
