@@ -251,6 +251,17 @@ def test_tasks_are_made_in_one_place() -> None:
     assert made_tasks(PACKAGE) == []
 
 
+def test_what_must_not_be_cut_short_is_completed() -> None:
+    """``tasks.completed`` is the one word for it; a bare shield lets go of work that nobody awaits any more."""
+    found = {
+        name
+        for name, tree in modules(PACKAGE).items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "shield"
+    }
+    assert found <= {"tasks", "web.site"}
+
+
 def test_no_function_is_long() -> None:
     assert long_functions(PACKAGE) == []
 

@@ -26,7 +26,10 @@ def spawn(work: Coroutine[Any, Any, T], name: str, *, awaited: bool = False) -> 
 
 
 async def completed(work: Coroutine[Any, Any, T], name: str) -> T:
-    """Await ``work`` to its end. A caller that is cancelled meanwhile is so only after that end."""
+    """Await ``work`` to its end, also when the caller is cancelled meanwhile; then that is raised after the end.
+
+    For work that would leave something half done. It must be bounded in time, since its caller cannot leave sooner.
+    """
     task = spawn(work, name, awaited=True)
     try:
         return await asyncio.shield(task)

@@ -25,7 +25,7 @@ from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, network_name
 from tmppool.errors import BackendError
-from tmppool.tasks import spawn
+from tmppool.tasks import completed
 
 RUN_TIMEOUT = 30.0  # seconds for the probes; usually one
 
@@ -148,7 +148,7 @@ async def _containers(backend: Auditable) -> AsyncIterator[Start]:
         yield start
     finally:
         removals = [engine.remove(backend.docker, name) for name in names]
-        await asyncio.shield(spawn(_all(removals), "remove canaries", awaited=True))
+        await completed(_all(removals), "remove canaries")
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -39,7 +39,7 @@ from tmppool.backends.netns import require_permission
 from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.running import Running
-from tmppool.tasks import spawn
+from tmppool.tasks import completed, spawn
 
 _LOG_LINES = 20
 _EXIT_GRACE = 10.0  # seconds in which a busy engine may notice an exit
@@ -103,8 +103,7 @@ class DockerBackend(Auditable):
             async with asyncio.timeout(self._spec.start_timeout):
                 return await self._start(key)
         except BaseException as error:
-            # Shielded: also a cancelled start leaves nothing behind.
-            await asyncio.shield(spawn(self._clean(key), "clean up a start"))
+            await completed(self._clean(key), "clean up a start")  # also a cancelled start leaves nothing behind
             if isinstance(error, TimeoutError):
                 limit = self._spec.start_timeout
                 raise StartError(f"a notebook of {self._spec.image} did not answer within {limit:.0f} s") from error

@@ -17,7 +17,7 @@ from tmppool.backends.container import (
     trial_config,
 )
 from tmppool.errors import BackendError, ImageError
-from tmppool.tasks import spawn
+from tmppool.tasks import completed
 
 _REFUSALS = (
     ("invalid mount config", "--host-directories"),  # first: it tells a path, which may hold any of the words
@@ -83,7 +83,7 @@ async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: E
     except BackendError as error:
         raise BackendError(_refusal(spec, error), transient=False) from error
     finally:
-        await asyncio.shield(spawn(engine.remove(docker, name), "remove a trial", awaited=True))
+        await completed(engine.remove(docker, name), "remove a trial")
 
 
 def _refusal(spec: Spec, error: BackendError) -> str:
