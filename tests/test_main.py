@@ -30,6 +30,20 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("words", [["audit"], ["audit", "--json"]])
+def test_an_audit_whose_reader_has_enough_ends_quietly(words: list[str]) -> None:
+    """As `tmppool audit | head -1` does, once the pipe is closed."""
+    there, here = os.pipe()
+    os.close(there)
+    environ = {**os.environ, "DOCKER_HOST": "unix:///nowhere/at.all"}
+    with os.fdopen(here, "wb") as closed:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tmppool", *words],
+            cwd=ROOT, env=environ, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=15, check=False,
+        )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 MISTAKES = [
     (["--bogus"], "--bogus is not an option"),
     (["serve", "--bogus"], "--bogus is not an option"),

@@ -5,6 +5,7 @@ import asyncio
 import difflib
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
     0: done. 2: a mistake of the caller's. 3: an audit's finding. 69, EX_UNAVAILABLE of sysexits.h: no engine came.
+    130 and 141: ended by Ctrl-C, or by the end of what read its output, as a shell numbers these signals.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and not words[0].startswith("-") else "serve"
@@ -44,12 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command not in commands:
             raise ConfigError(f"{command!r} is not a command: there are {', '.join(commands)}")
-        return commands[command](words)
+        return _flushed(commands[command](words))
     except TmppoolError as error:
         sys.stderr.write(f"tmppool: {error}\n")
         return os.EX_UNAVAILABLE if isinstance(error, EngineAwayError) else _USAGE_ERROR
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read has enough. Python would complain once more when it flushes at the end (signal documentation,
+        # "Note on SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _flushed(status: int) -> int:
+    """Return the status once all that was written has been taken. Raises BrokenPipeError."""
+    sys.stdout.flush()
+    return status
 
 
 def _serve_parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import resource
 import signal
 import stat
@@ -232,6 +233,32 @@ async def test_without_descriptors_every_verb_ends_or_raises_a_backenderror(site
         await backend.stop(KEY)
         await backend.close()
         assert await site.leftovers(KEY) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (
+            DEFAULT_COMMAND,
+            "there is no program 'jupyter' here: install Jupyter with pip install 'tmppool[notebook]', or",
+        ),
+        ("voila --port={port}", "there is no program 'voila' here: install it, or choose another command"),
+    ],
+)
+async def test_a_command_that_is_not_installed_is_told_before_any_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, hint: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    backend = ProcessBackend(Spec("one", "main", command=command), ProcessPaths(tmp_path))
+    with pytest.raises(BackendError, match=f"^--command: {re.escape(hint)}") as caught:
+        await backend.open()
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize("command", ["exec nothing-here", "A=1 nothing-here", "(true)", "/bin/sh -c x", "cd /; x"])
+async def test_what_only_a_shell_can_read_is_left_to_it(tmp_path: Path, command: str) -> None:
+    await ProcessBackend(Spec("one", "main", command=command), ProcessPaths(tmp_path)).open()
 
 
 async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
@@ -36,6 +38,7 @@ _GIVEN = "given"  # a file of this name: it was given away
 _LOG_TAIL = 4096  # bytes
 # No pop-up that asks about news (JupyterLab documentation, "Announcements"); our image has the same setting.
 _PAGE_CONFIG = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+_PROGRAM = re.compile(r"[\w./+-]+")
 _LANDING = "/notebooks/welcome.ipynb"
 # What a notebook may see of the service's environment: nothing that could be a secret.
 _ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -72,6 +75,7 @@ class ProcessBackend:
             raise BackendError(
                 f"notebooks cannot live in {self._root}: {error.strerror}; choose another --state-dir", transient=False
             ) from error
+        await asyncio.to_thread(_check_program, self._spec.command)
         template = self._paths.template
         with _refusals("the template of a home cannot be looked at"):
             has_template = template is not None and await asyncio.to_thread((template / "welcome.ipynb").exists)
@@ -95,7 +99,7 @@ class ProcessBackend:
             await completed(asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts)), "note a notebook")
             self._watch(key, child.pid)
         except BaseException as error:
-            await asyncio.shield(spawn(self.stop(key), "clean up a start"))
+            await completed(self.stop(key), "clean up a start")
             if isinstance(error, OSError):
                 raise StartError(f"a notebook process could not be started: {error}") from error
             raise
@@ -177,9 +181,8 @@ class ProcessBackend:
 
     def _environment(self, key: str, home: Path, token: str) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         mine = {
-            "PATH": path,
+            "PATH": _path(),
             "HOME": str(home / "home"),
             "TMPDIR": str(home / "tmp"),
             "JUPYTER_TOKEN": token,
@@ -231,6 +234,29 @@ class ProcessBackend:
             del self._watched[descriptor]
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
+
+
+def _path() -> str:
+    """Return where a notebook's commands are looked for: first beside the service's own Python."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def _check_program(command: str) -> None:
+    """Raise BackendError when the first word of a shell command is no program here. Blocks.
+
+    Without it every start would fail alike, for ever. A word that only a shell can read is left to the shell.
+    """
+    word = command.split(maxsplit=1)[0]
+    if not _PROGRAM.fullmatch(word):
+        return
+    look = ["/bin/sh", "-c", 'command -v "$0" >/dev/null 2>&1', word]
+    with _refusals("the notebook command could not be looked for"):
+        found = subprocess.run(look, env={"PATH": _path()}, check=False)  # noqa: S603 - the operator's own word
+    if found.returncode:
+        hint = "install Jupyter with pip install 'tmppool[notebook]'" if word == "jupyter" else "install it"
+        raise BackendError(
+            f"--command: there is no program {word!r} here: {hint}, or choose another command", transient=False
+        )
 
 
 @contextlib.contextmanager
