@@ -27,7 +27,7 @@ DOCKERFILES = [str(path.relative_to(ROOT)) for path in files("images", "tests") 
 
 
 def test_the_scripts_are_found() -> None:
-    assert {".ci/run", "start-tmpnb", "scripts/test", "images/debian/base", "images/debian/profile.sh"} <= set(SCRIPTS)
+    assert {".ci/run", "start-tmpnb", "scripts/test", "images/debian/base", "images/common/profile.sh"} <= set(SCRIPTS)
     assert {"images/debian/Dockerfile", "images/archlinux/Dockerfile"} <= set(DOCKERFILES)
 
 

@@ -25,9 +25,43 @@ def test_the_checkout_has_its_recipes() -> None:
         assert re.match(rb"ARG BASE(=\S+)?\nFROM \$\{BASE\} AS ", instructions)
 
 
-@pytest.mark.parametrize("script", ["base", "start-notebook.sh", "profile.sh"])
-def test_debians_scripts_are_posix_shell(script: str) -> None:
-    path = recipes.images_dir() / "debian" / script
+def test_no_file_of_the_images_has_two_homes() -> None:
+    """What images share is in ``common`` alone; a copy for a plain ``docker build`` is not the repository's."""
+    root = recipes.images_dir()
+    found: dict[bytes, list[str]] = {}
+    for path in (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        place = path.relative_to(root).as_posix()
+        if place.count("/common/") == 0 and path.stat().st_size:
+            found.setdefault(path.read_bytes(), []).append(place)
+    assert [places for places in found.values() if len(places) > 1] == []
+
+
+@pytest.mark.parametrize("name", ["debian", "archlinux"])
+def test_every_shared_file_is_copied_into_every_image(name: str) -> None:
+    files = Recipe.read(name).files
+    shared = [path for path in files if path.startswith("common/")]
+    assert len(shared) == 5
+    for path in shared:
+        assert f"COPY {path} ".encode() in files["Dockerfile"]
+
+
+def test_what_is_shared_is_part_of_the_name_and_an_old_copy_of_it_is_not(images: Path) -> None:
+    without = Recipe.read("toy").image(OPTIONS)
+    (images / "common").mkdir()
+    (images / "common" / "start.sh").write_text("#!/bin/sh\n")
+    first = Recipe.read("toy")
+    assert first.files["common/start.sh"] == b"#!/bin/sh\n"
+    (images / "toy" / "common").mkdir()
+    for old in ("start.sh", "other.sh"):
+        (images / "toy" / "common" / old).write_text("old")
+    assert Recipe.read("toy") == first
+    (images / "common" / "start.sh").write_text("#!/bin/sh\nexit\n")
+    assert len({without, first.image(OPTIONS), Recipe.read("toy").image(OPTIONS)}) == 3
+
+
+@pytest.mark.parametrize("script", ["debian/base", "common/start-notebook.sh", "common/profile.sh"])
+def test_the_images_scripts_are_posix_shell(script: str) -> None:
+    path = recipes.images_dir() / script
     assert subprocess.run(["sh", "-n", str(path)], check=False).returncode == 0
 
 

@@ -165,8 +165,8 @@ def _backend(parts: _Parts, spec: Spec) -> Backend:
     if parts.kind == "process":
         if "{port}" not in spec.command:
             raise ConfigError("--command: without containers it must hold {port}, since each notebook needs its own")
-        debian = recipes.images_dir() / "debian"
-        return ProcessBackend(spec, ProcessPaths(parts.state, debian / "home", debian))
+        images = recipes.images_dir()
+        return ProcessBackend(spec, ProcessPaths(parts.state, images / "debian" / "home", images / recipes.COMMON))
     module, _, name = BACKENDS[parts.kind].partition(":")
     made: Backend = getattr(importlib.import_module(module), name)(spec)
     return made

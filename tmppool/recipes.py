@@ -9,10 +9,11 @@ A recipe is a directory in ``images/`` that holds
     the last line it prints says why it failed. Tools of its own lie beside it, in files or directories whose names
     begin with ``mkimage``.
 ``Dockerfile``
-    Begins with ``ARG BASE`` (a default may follow) and ``FROM ${BASE}``. Its context is the recipe's directory and a
-    file ``ca-bundle.crt`` (certificates to trust while building; empty when there are none, never to be kept in the
-    image). A file that begins with ``#!`` is executable. ``PIP_INDEX_URL`` and the proxies are build arguments, and
-    whatever else it declares with ``ARG``. A stage labelled ``tmppool.stage=build`` is dropped after the build.
+    Begins with ``ARG BASE`` (a default may follow) and ``FROM ${BASE}``. Its context is the recipe's directory, the
+    directory ``common`` with what all images share (``images/common``), and a file ``ca-bundle.crt`` (certificates to
+    trust while building; empty when there are none, never to be kept in the image). A file that begins with ``#!`` is
+    executable. ``PIP_INDEX_URL`` and the proxies are build arguments, and whatever else it declares with ``ARG``. A
+    stage labelled ``tmppool.stage=build`` is dropped after the build.
 
 That makes two images, ``tmppool/NAME-base:HASH`` and ``tmppool/NAME:HASH`` (also ``:latest``). The hash is that of all
 that goes in, so an image that exists is an image that need not be built.
@@ -32,6 +33,7 @@ from tmppool.errors import ImageError
 
 CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+COMMON = "common"  # the directory beside the recipes, and its name in every context
 _GIVEN = ("BASE", "PIP_INDEX_URL")  # build arguments that have options of their own
 _ARGUMENT = re.compile(rb"^ARG +(\w+)", re.MULTILINE)
 
@@ -90,9 +92,11 @@ class Recipe:
         """Raise ``ImageError`` when there is no such recipe."""
         if name not in names():
             raise ImageError(f"there is no image '{name}' to build; there is: {', '.join(names()) or 'none at all'}")
-        root = images_dir() / name
-        paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
-        return cls(name, {path.relative_to(root).as_posix(): path.read_bytes() for path in paths})
+        own = _read(images_dir() / name)
+        # A copy that was made for a plain ``docker build`` may be an old one.
+        own = {path: data for path, data in own.items() if not path.startswith(f"{COMMON}/")}
+        shared = {f"{COMMON}/{path}": data for path, data in _read(images_dir() / COMMON).items()}
+        return cls(name, {**own, **shared})
 
     @property
     def base_files(self) -> dict[str, bytes]:
@@ -140,6 +144,12 @@ class Recipe:
                 entry.mode = 0o755 if data.startswith(b"#!") else 0o644
                 tar.addfile(entry, io.BytesIO(data))
         return packed.getvalue()
+
+
+def _read(root: Path) -> dict[str, bytes]:
+    """Return the files below a directory by their relative POSIX path; nothing where there is no directory."""
+    paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
 
 def _content(files: Mapping[str, bytes]) -> list[tuple[str, str]]:

@@ -16,14 +16,7 @@ from tmppool.recipes import BuildOptions, images_dir
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test has to build the images
 
-SHARED = ("start-notebook.sh", "jupyter_server_config.py", "ipython_kernel_config.py", "overrides.json", "profile.sh")
 IMAGES = images_dir()
-
-
-@pytest.mark.parametrize("name", SHARED)
-def test_what_both_images_have_is_the_same(name: str) -> None:
-    """Each image's directory can be built alone, so each has its own copy."""
-    assert (IMAGES / "archlinux" / name).read_bytes() == (IMAGES / "debian" / name).read_bytes()
 
 
 def verdicts(output: str) -> dict[str, str]:
