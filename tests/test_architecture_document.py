@@ -136,6 +136,18 @@ def faults(steps: list[Step], trace: Trace, returns: dict[str, int]) -> list[str
     return found
 
 
+def as_it_is(trace: Trace) -> list[str]:
+    """Return each room in order with its first function that is called once, else the first with its number of calls."""
+    lines = []
+    for room in trace.rooms:
+        functions = [function for module, function in trace.calls if module == room]
+        once = [function for function in functions if functions.count(function) == 1]
+        lines.append(
+            f"{room}  {once[0]}" if once else f"{room}  {functions[0]}  ({functions.count(functions[0])} times)"
+        )
+    return lines
+
+
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
     """A request for a notebook's page, by its owner and by a stranger."""
@@ -192,8 +204,8 @@ def test_every_room_is_drawn() -> None:
 
 @pytest.mark.parametrize("name", ["notebook", "refusal"])
 def test_a_request_passes_each_room_of_its_walk_once_and_in_order(name: str, traces: dict[str, Trace]) -> None:
-    steps = walk(block(f"walk-{name}"))
-    assert faults(steps, traces[name], RETURNS.get(name, {})) == []
+    found = faults(walk(block(f"walk-{name}")), traces[name], RETURNS.get(name, {}))
+    assert not found, "\n".join([*found, "", "The walk as it is now:", *as_it_is(traces[name])])
 
 
 def test_both_walks_are_the_same_until_the_gate(traces: dict[str, Trace]) -> None:
@@ -228,6 +240,11 @@ A, B, C = ("a", "f"), ("b", "g"), ("c", "h")
 )
 def test_a_wrong_missing_or_repeated_room_is_found(steps: list[Step], calls: list[Step], found: list[str]) -> None:
     assert faults(steps, trace_of(*calls), {}) == found
+
+
+def test_what_a_failure_shows_can_be_put_into_the_document() -> None:
+    calls = [("a", "f"), ("a", "f"), ("a", "g"), ("b", "h"), ("b", "h")]
+    assert as_it_is(trace_of(*calls)) == ["a  g", "b  h  (2 times)"]
 
 
 def test_an_arrow_that_follows_from_others_is_not_drawn(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from benchmarks import main, parsers, table
+from benchmarks import containers, main, parsers, table
 from benchmarks.counts import FULL, QUICK
 from benchmarks.main import Result
 from benchmarks.measures import MEASURES, Measure
@@ -87,6 +87,28 @@ async def test_a_measure_that_fails_leaves_a_sentence_and_the_rows_it_had(
     results = {"broken": Result()}
     await main._all(results, quick)
     assert (len(results["broken"].rows), results["broken"].failures) == (1, ["not finished: nginx is not installed"])
+
+
+# The container that is opened directly
+
+
+def test_a_twin_differs_in_address_and_token_alone() -> None:
+    command = ["/bin/sh", "-c", "launch", "jupyter lab --base_url=/user/KEY/ --ip=127.0.0.1"]
+    shown = {
+        "Config": {"User": "20000:100", "Cmd": command, "Env": ["A=b", "JUPYTER_TOKEN=old"], "Labels": {"a": "b"}},
+        "HostConfig": {"NetworkMode": "none", "Memory": 1},
+    }
+    assert containers._config(shown, "twin", "new") == {
+        "User": "20000:100",
+        "Cmd": ["/bin/sh", "-c", "launch", "jupyter lab --base_url=/user/twin/ --ip=0.0.0.0"],
+        "Env": ["A=b", "JUPYTER_TOKEN=new"],
+        "ExposedPorts": {"8888/tcp": {}},
+        "HostConfig": {
+            "NetworkMode": "bridge",
+            "Memory": 1,
+            "PortBindings": {"8888/tcp": [{"HostIp": "127.0.0.1"}]},
+        },
+    }
 
 
 # The table

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -10,15 +9,12 @@ from collections.abc import AsyncIterator
 from playwright.async_api import Browser, Page, async_playwright
 from playwright.async_api import Error as BrowserError
 
+from benchmarks import containers
+from benchmarks.containers import need_engine
 from benchmarks.options import Options
 from benchmarks.procs import BenchError
-from benchmarks.service import Service, need_engine, service
+from benchmarks.service import Service, service
 from benchmarks.table import OURS, Bar, Row
-from tmppool.backends import engine
-from tmppool.backends.base import Spec
-from tmppool.backends.container import container_config, container_name, image_facts
-from tmppool.jupyter import JupyterClient
-from tmppool.running import Dial, Running
 
 _FLAGS = [
     "--no-sandbox",
@@ -28,7 +24,6 @@ _FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-_USER = "29999:100"  # the last of the default UID range: the backend takes the first that is free
 _DOCUMENT = "welcome.ipynb"
 _CELL = ".jp-CodeCell"
 _BUSY = f"{_CELL} .jp-InputPrompt:has-text('[*]')"
@@ -54,7 +49,10 @@ async def first_output(options: Options) -> AsyncIterator[Row]:
     settle = options.counts.settle
     async with contextlib.AsyncExitStack() as stack:
         lone = await stack.enter_async_context(service(options.home, "docker", image, "--pool-size=1"))
-        busy = await stack.enter_async_context(service(options.home, "docker", image, "--pool-size=2", "--warm=1"))
+        if options.is_quick:
+            busy = lone  # one service is enough to see that both rows come
+        else:
+            busy = await stack.enter_async_context(service(options.home, "docker", image, "--pool-size=2", "--warm=1"))
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         stack.push_async_callback(browser.close)
@@ -62,7 +60,7 @@ async def first_output(options: Options) -> AsyncIterator[Row]:
             await _through(browser, lone, settle)  # the browser's own start is slow once
         for number in range(max(options.rounds, options.counts.least_rounds)):
             alone.add(OURS, await _through(browser, lone, settle))
-            alone.add("direct", await _directly(browser, options.image, settle))
+            alone.add("direct", await _directly(browser, lone, settle))
             beside.add(OURS, await _through(browser, busy, settle))
             latest = [alone.samples[OURS][-1], alone.samples["direct"][-1], beside.samples[OURS][-1]]
             shown = "tmppool {:.2f} s, direct {:.2f} s, tmppool while another starts {:.2f} s".format(*latest)
@@ -81,42 +79,16 @@ async def _through(browser: Browser, ours: Service, settle: float) -> float:
     return took
 
 
-async def _directly(browser: Browser, image: str, settle: float) -> float:
+async def _directly(browser: Browser, ours: Service, settle: float) -> float:
     """Return the seconds from opening the published port of a container that is warm for ``settle`` seconds."""
-    async with _container(image) as running:
+    await ours.until(warm=1, within=time.monotonic() - ours.born + 60)
+    async with containers.twin(ours.name) as notebook:
         await asyncio.sleep(settle)
-        async with JupyterClient(running) as jupyter:
-            kernel = asyncio.create_task(jupyter.start_kernel(_DOCUMENT))
-            page = f"http://127.0.0.1:{running.dial.port}{running.base_path}notebooks/{_DOCUMENT}"
-            try:
-                return await _until_output(browser, f"{page}?token={running.token}")
-            finally:
-                await kernel
-
-
-@contextlib.asynccontextmanager
-async def _container(image: str) -> AsyncIterator[Running]:
-    """Run a container exactly as the docker backend would, but on a bridge and published on loopback."""
-    spec = Spec(service="bench", pool="direct", image=image, network="bridge", user=_USER)
-    key, token = secrets.token_urlsafe(16), secrets.token_urlsafe(24)
-    docker = await engine.connect()
-    try:
-        config = container_config(spec, key, token, image_facts(await docker.images.inspect(image)))
-        port = f"{spec.port}/tcp"
-        config["ExposedPorts"] = {port: {}}
-        config["HostConfig"] |= {"NetworkMode": "bridge", "PortBindings": {port: [{"HostIp": "127.0.0.1"}]}}
-        container = await docker.containers.create(config, name=container_name(spec, key))
+        kernel = asyncio.create_task(notebook.start_kernel(_DOCUMENT))
         try:
-            await container.start()
-            published = (await container.show())["NetworkSettings"]["Ports"][port][0]["HostPort"]
-            running = Running(key, Dial("127.0.0.1", int(published)), token, time.time())
-            async with asyncio.timeout(_OUTPUT_TIMEOUT), JupyterClient(running) as jupyter:
-                await jupyter.wait_ready()
-            yield running
+            return await _until_output(browser, f"{notebook.url}notebooks/{_DOCUMENT}?token={notebook.token}")
         finally:
-            await engine.remove(docker, container.id)
-    finally:
-        await docker.close()
+            await kernel
 
 
 async def _until_output(browser: Browser, url: str) -> float:

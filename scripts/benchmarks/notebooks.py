@@ -10,9 +10,10 @@ from html import unescape
 
 import aiohttp
 
+from benchmarks.containers import need_engine
 from benchmarks.options import Options
 from benchmarks.procs import BenchError, cpu, resident
-from benchmarks.service import Service, need_engine, service
+from benchmarks.service import Service, service
 from benchmarks.table import OURS, Bar, Row
 
 _FIELD = re.compile(r'name="ticket"[^>]*value="([^"]+)"|value="([^"]+)"[^>]*name="ticket"')

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import aiohttp
 
+from benchmarks import containers
 from benchmarks.procs import BenchError, free_port, started, tail
-from tmppool.backends import engine
-from tmppool.backends.container import SERVICE_LABEL
-from tmppool.errors import BackendError
-from tmppool.web.own_cookies import notebook_name
 
 _POLL = 0.05  # seconds between two looks at the counts
 _SECRET = re.compile(r"^http://\S+\?token=(\S+)$", re.MULTILINE)
+_NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
 _STOPPING = 120  # seconds for a service to end its notebooks
 
 
@@ -27,6 +25,7 @@ _STOPPING = 120  # seconds for a service to end its notebooks
 class Service:
     """A running service. ``born`` is when its process was started (monotonic)."""
 
+    name: str
     pid: int
     port: int
     admin_port: int
@@ -63,16 +62,21 @@ class Service:
             return found
 
     async def spawn(self) -> tuple[str, str]:
-        """POST /api/spawn; returns the notebook's base path, and the cookie that a browser would have for it."""
-        async with (
-            aiohttp.ClientSession(headers=self.headers) as session,
-            session.post(f"{self.url}/api/spawn") as reply,
-        ):
-            if reply.status != 200:
-                raise BenchError(f"no notebook was given: {await reply.text()}")
-            given = await reply.json()
-            name = notebook_name(given["url"].split("/")[2], is_secure=False)
-            return str(given["url"]), f"{name}={given['token']}"
+        """POST /api/spawn; returns the notebook's base path, and the cookie that a browser has for it.
+
+        A browser gets that cookie with the 303 for its first GET, which carries the notebook's token.
+        """
+        async with aiohttp.ClientSession(headers=self.headers) as session:
+            async with session.post(f"{self.url}/api/spawn") as reply:
+                if reply.status != 200:
+                    raise BenchError(f"no notebook was given: {await reply.text()}")
+                given = await reply.json()
+            url = f"{self.url}{given['url']}?token={given['token']}"
+            async with session.get(url, headers=_NAVIGATION, allow_redirects=False) as reply:
+                cookies = [cookie for cookie in reply.cookies.values() if cookie.value == given["token"]]
+                if not cookies:
+                    raise BenchError(f"no cookie came with a notebook: {reply.status}")
+        return str(given["url"]), f"{cookies[0].key}={cookies[0].value}"
 
     async def end_sessions(self) -> None:
         """End every notebook that was given away; the pool starts others in their place."""
@@ -108,26 +112,7 @@ async def service(home: Path, backend: str, *options: str) -> AsyncIterator[Serv
     born = time.monotonic()
     try:
         async with started(command, log, patience=_STOPPING) as process:
-            yield Service(process.pid, port, admin_port, born, log, process)
+            yield Service(name, process.pid, port, admin_port, born, log, process)
     finally:
         if backend == "docker":
-            await _remove_containers(name)
-
-
-async def _remove_containers(name: str) -> None:
-    """Remove the containers that a killed service would have left."""
-    docker = await engine.connect()
-    try:
-        for container in await engine.containers(docker, [f"{SERVICE_LABEL}={name}"]):
-            with contextlib.suppress(BackendError):
-                await engine.remove(docker, container.id)
-    finally:
-        await docker.close()
-
-
-async def need_engine(image: str) -> None:
-    """Raise BenchError unless an engine answers and has the image."""
-    if not await engine.answers():
-        raise BenchError("no Docker Engine answers (scripts/engine starts one)")
-    if not await engine.has_image(image):
-        raise BenchError(f"image {image} is not on the engine (tmppool build-image debian makes it)")
+            await containers.remove_all(name)
