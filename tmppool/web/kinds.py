@@ -78,7 +78,7 @@ class Kind(Enum):
     LAUNCH = Form(200, page="launch")
     CRAWLER = Form(
         403,
-        "Notebooks here are for people, and your browser looks like a program."
+        "Notebooks here are for people, and your browser looks like an automated program."
         " If you are a person, please press the button.",
         page="launch",
     )

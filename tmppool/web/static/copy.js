@@ -14,7 +14,7 @@
       said.textContent = "Copied.";
     } catch {
       // Without TLS a page may not write to the clipboard by itself.
-      said.textContent = "The link is selected: copy it with Ctrl+C or ⌘C.";
+      said.textContent = "The link is selected. Copy it with Ctrl+C or ⌘C.";
     }
   });
 })();

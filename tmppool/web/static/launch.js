@@ -43,7 +43,7 @@
     if (root.dataset.state === "busy") return event.preventDefault();
     set("busy", "", auto === undefined ? "Trying again…" : "Starting your notebook…");
     // Still here: the request was stopped, or is slow. Give the button back.
-    timer = setTimeout(() => set("idle", "", "This takes longer than usual. You can try again."), 20000);
+    timer = setTimeout(() => set("idle", "", "This is taking longer than usual. You can try again."), 20000);
   });
 
   // Back from the notebook: show the button, do not start another one unasked.
@@ -66,7 +66,7 @@
     if (left <= 0) return whenSeen(submit);
     const [n, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
     // How long a long wait is, the page's text says already.
-    status.textContent = left > LONG ? "This page tries again then" : `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
+    status.textContent = left > LONG ? "This page will try again then" : `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
     timer = setTimeout(tick, 250);
   };
   set("wait");

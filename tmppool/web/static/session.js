@@ -171,7 +171,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   // --- The notebook has ended ----------------------------------------------------------------
 
   const titleOf = (answer) =>
-    answer.state === "foreign" ? "This notebook is no longer open to this browser" : "This notebook has ended";
+    answer.state === "foreign" ? "This browser no longer has access to this notebook" : "This notebook has ended";
 
   const drawEnd = (answer) => {
     const box = make("section", "box end");
@@ -190,8 +190,8 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (answer.explanation) text.append(make("p", "", String(answer.explanation)));
     text.append(
       make("p", "soft",
-        "It can no longer run or save anything. Unsaved work in this tab can still be copied or " +
-          "downloaded from the screen while the tab stays open."),
+        "Nothing can be run or saved any more. While this tab stays open, you can still copy " +
+          "or download unsaved work from the screen."),
     );
     const row = make("div", "row");
     const link = freshLink(answer.fresh_url, "Start a fresh notebook");
@@ -231,7 +231,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   const hintText = ({ idle, seconds }) => {
     const minutes = Math.ceil(seconds / 60);
     const when = seconds <= 0 ? "is about to end" : minutes > 1 ? `ends in ${minutes} min` : "ends in less than a minute";
-    return `This notebook ${when}${idle ? " unless you use it." : ". Download what you want to keep."}`;
+    return `This notebook ${when}${idle ? " unless you use it." : ". Download anything you want to keep."}`;
   };
 
   const showHint = () => {
@@ -258,7 +258,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
           extend().then((kept) => {
             keep.disabled = false;
             if (kept) return ask();
-            line.textContent = "That did not get through. Running a cell keeps it as well.";
+            line.textContent = "That did not work. Running a cell keeps the notebook too.";
           });
         });
         box.append(keep);
@@ -308,7 +308,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       return true;
     }
     if (body && body.state === "foreign" && answer.status === 403) {
-      end({ ...body, explanation: "Whoever shared it may have stopped sharing it." });
+      end({ ...body, explanation: "Its owner may have stopped sharing it." });
       return true;
     }
     if (answer && answer.ok && body && body.state === "live") {
