@@ -116,7 +116,7 @@ class DockerBackend(Auditable):
         is_first, self._given = key not in self._given, self._given | {key}
         was_renamed = await engine.rename(self.docker, self._named(key), given_name(self._spec, key))
         if is_first and not was_renamed:
-            raise TakenError("a container was given away by another service of this name")
+            raise TakenError("another service with this name has assigned this notebook")
 
     async def stop(self, key: str) -> None:
         self._let_go(key)
@@ -205,7 +205,7 @@ class DockerBackend(Auditable):
             if await uids.is_alone(self.docker, uid):
                 return container
             await engine.remove(self.docker, name)
-        raise StartError("another service on this engine took the same user numbers, again and again")
+        raise StartError("other services on this engine keep taking the same UIDs")
 
     async def _exit_error(self, container: Any) -> StartError:
         shown = await reach.show(self.docker, container.id)

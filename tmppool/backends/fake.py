@@ -44,7 +44,7 @@ class FakeBackend:
         self._dead: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def open(self) -> Traits:
-        return Traits(isolated=False, notes=("the fake backend: no notebook here runs any code",))
+        return Traits(isolated=False, notes=("the fake backend: notebooks do not run any code",))
 
     async def start(self, key: str) -> Running:
         self.started += 1

@@ -54,7 +54,7 @@ class NetworkNamespace:
             try:
                 _setns(self._here)
             except OSError as error:  # never seen; going on would serve from inside a visitor's namespace
-                sys.stderr.write(f"tmppool: could not leave a notebook's network namespace ({error}); ending\n")
+                sys.stderr.write(f"tmppool: could not leave a notebook's network namespace ({error}); exiting\n")
                 sys.stderr.flush()
                 os._exit(70)
 
@@ -75,5 +75,5 @@ def require_permission() -> None:
             os.close(own)
     except OSError as error:
         raise BackendError(
-            f"entering a container's network namespace is not allowed here ({error.strerror})", transient=False
+            f"no permission to enter a container's network namespace ({error.strerror})", transient=False
         ) from error

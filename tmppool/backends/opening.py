@@ -89,4 +89,4 @@ async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: E
 def _refusal(spec: Spec, error: BackendError) -> str:
     text = error.said if isinstance(error, engine.RefusedError) else str(error)
     setting = next((f"{option}: " for words, option in _REFUSALS if words in text.lower()), "")
-    return f"{setting}a container of {spec.image} with these settings cannot be started: {' '.join(text.split())}"
+    return f"{setting}a container of {spec.image} with these settings could not be started: {' '.join(text.split())}"

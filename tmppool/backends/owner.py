@@ -108,7 +108,9 @@ class Owner:
             if not self.is_lost:
                 self.is_lost = True
                 _log.error(
-                    "owner.lost", error=str(error), message="this service ends, and leaves what runs to that one"
+                    "owner.lost",
+                    error=str(error),
+                    message="exiting and leaving the running notebooks to the other service",
                 )
                 self._lost()
         except (BackendError, ImageError) as error:
@@ -144,7 +146,9 @@ class Owner:
             if holder is None or not await self._is_over(holder):
                 raise ConfigError(self._refusal(holder))
             await engine.remove(docker, container)  # by its id: it may be another one's by now
-        raise BackendError(f"the container {self._name} comes and goes: too many services of one name start at once")
+        raise BackendError(
+            f"the container {self._name} keeps changing hands: too many services with one name start at the same time"
+        )
 
     async def _find(self, docker: engine.Client) -> tuple[str, Holder | None] | None:
         """Return the id of the container that stands for it, and whose it is."""
@@ -184,6 +188,6 @@ class Owner:
     def _refusal(self, holder: Holder | None) -> str:
         who = "somebody else's" if holder is None else f"process {holder.pid} on {holder.host}, state in {holder.state}"
         return (
-            f"--pool-name: a service called {self._service!r} runs already on this engine ({who}): choose another name,"
-            f" or, if that service is no more, run `docker rm {self._name}`"
+            f"--pool-name: a service called {self._service!r} already runs on this engine ({who}): choose another name,"
+            f" or, if that service no longer exists, run `docker rm {self._name}`"
         )

@@ -82,7 +82,7 @@ class ProcessBackend:
         return Traits(
             isolated=False,
             landing=_LANDING if has_template else "/tree",
-            notes=("no containers: notebooks are processes of this machine and isolate nothing; loopback only",),
+            notes=("no containers: notebooks are ordinary processes without isolation; listening on loopback only",),
         )
 
     async def start(self, key: str) -> Running:
@@ -109,7 +109,7 @@ class ProcessBackend:
         try:
             await asyncio.to_thread((self._root / id_of(key) / _GIVEN).touch)
         except OSError as error:
-            raise BackendError(f"it could not be noted that a notebook was given away: {error.strerror}") from error
+            raise BackendError(f"could not record that a notebook is assigned: {error.strerror}") from error
 
     async def stop(self, key: str) -> None:
         self._unwatch(key)

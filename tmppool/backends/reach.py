@@ -12,7 +12,7 @@ from tmppool.backends.netns import NetworkNamespace
 from tmppool.errors import BackendError
 from tmppool.running import Dial
 
-ELSEWHERE = "the engine's containers are not processes of this host: use --network isolated"
+ELSEWHERE = "the engine's containers are not processes on this host; use --network isolated"
 _ENDED = "the container ended before it could be reached"
 # What /proc says of a process that is over; EINVAL while nobody has asked for its exit (its mounts are gone by then).
 _OVER = (errno.ENOENT, errno.ESRCH, errno.EINVAL)

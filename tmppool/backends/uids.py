@@ -29,7 +29,7 @@ async def take(docker: engine.Client, numbers: range, holder: str) -> int:
     number = pick(numbers, used)
     if number is None:
         raise StartError(
-            f"all {len(numbers)} user numbers {numbers[0]}-{numbers[-1]} (--container-uids) are in use on this engine"
+            f"all {len(numbers)} UIDs {numbers[0]}-{numbers[-1]} (--container-uids) are in use on this engine"
         )
     _taken[holder] = number
     return number

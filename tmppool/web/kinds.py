@@ -84,7 +84,7 @@ class Kind(Enum):
     )
     TICKET = Form(
         403,
-        "This page was open for a while, or cookies are off for it: please press the button once more.",
+        "This page was open for too long, or its cookies are blocked. Please press the button again.",
         page="launch",
     )
     WRONG_CODE = Form(403, page="limited", body=WrongCode, cors=Cors.SETTINGS)
