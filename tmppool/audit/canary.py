@@ -94,7 +94,7 @@ async def run(backend: Auditable, ports: Iterable[int] = ()) -> Canary:
             targets = await _targets(start, backend, (beacon, *ports))
             return await _probe(start, backend, targets)
     except TimeoutError:
-        return _failed(f"the probes did not end within {RUN_TIMEOUT:.0f} s")
+        return _failed(f"the probes did not finish within {RUN_TIMEOUT:.0f} s")
     except BackendError as error:
         return _failed(error.said if isinstance(error, engine.RefusedError) else str(error))
 
@@ -114,7 +114,7 @@ async def _probe(start: Start, backend: Auditable, targets: dict[str, tuple[Targ
     with engine.reading("inspect a container"):
         code = shown["State"]["ExitCode"]
     return _failed(
-        f"python3 in the image ended with code {code} ({other or 'nothing was said'})", *results, shown=shown
+        f"python3 in the image exited with code {code} ({other or 'no output'})", *results, shown=shown
     )
 
 

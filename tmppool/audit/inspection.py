@@ -27,7 +27,7 @@ _REMEDIES = {
     "host-socket": "Take it out of --host-directories.",
     CANARY: "Build the image with python3 in its PATH, and see that the engine is well.",
 }
-_BY_CHOICE = "It is open by the settings' choice: change --network or --seccomp."
+_BY_CHOICE = "It is allowed by the settings: change --network or --seccomp."
 
 
 async def inspect(

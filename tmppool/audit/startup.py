@@ -43,8 +43,8 @@ def check_risks(accepted: Iterable[str]) -> None:
     for name in accepted:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "`tmppool audit --json` names them"
-            raise ConfigError(f"--accept-risk: {name!r} is no start-up probe; {hint}")
+            hint = f"did you mean {close[0]}?" if close else "`tmppool audit --json` lists them"
+            raise ConfigError(f"--accept-risk: {name!r} is not a start-up probe; {hint}")
 
 
 async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> None:
@@ -73,7 +73,11 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
 
 def _check_sums(planned: Sequence[Planned], has: sums.Machine, accepted: Sequence[str]) -> None:
     found = {sums.PIDS: sums.pids(planned, has), sums.MEMORY: sums.memory_of_one(planned, has)}
-    _refuse({name: said for name, said in found.items() if said}, accepted, "limits sum past the machine")
+    _refuse(
+        {name: said for name, said in found.items() if said},
+        accepted,
+        "the limits add up to more than this machine has",
+    )
     if over := sums.memory_of_all(planned, has):
         _log.warning("memory.overcommitted", message=over)
 
@@ -85,12 +89,10 @@ async def _check_probes(pools: Sequence[PoolInForce], accepted: Sequence[str], p
             if result.held:
                 continue
             if expectations.is_choice(spec, result.name):
-                _log.warning(
-                    "probe.waived", probe=result.name, seen=result.seen, message="open by the settings' choice"
-                )
+                _log.warning("probe.waived", probe=result.name, seen=result.seen, message="allowed by the settings")
             else:
                 failed.setdefault(result.name, result.seen)
-    _refuse(failed, accepted, "start-up probes inside a container do not hold")
+    _refuse(failed, accepted, "start-up probes inside a container failed")
 
 
 async def canaries(pools: Sequence[PoolInForce], ports: Sequence[int]) -> list[tuple[Spec, Canary]]:
@@ -110,4 +112,6 @@ def _refuse(failed: dict[str, str], accepted: Sequence[str], what: str) -> None:
         return
     told = [f"{name} ({seen})" for name, seen in list(left.items())[:_DETAILS]]
     named = ", ".join([*told, *list(left)[_DETAILS:]])
-    raise ConfigError(f"{what}: {named}; `tmppool audit` says more, --accept-risk={','.join(left)} starts all the same")
+    raise ConfigError(
+        f"{what}: {named}; run `tmppool audit` for details, or start anyway with --accept-risk={','.join(left)}"
+    )

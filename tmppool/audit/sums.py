@@ -46,7 +46,7 @@ def pids(pools: Iterable[Planned], machine: Machine) -> str:
     if machine.processes is None or wanted <= machine.processes * PIDS_SHARE:
         return ""
     return (
-        f"{wanted} processes of all notebooks (--pool-size times --pids-limit) are more than"
+        f"{wanted} processes for all notebooks (--pool-size times --pids-limit) exceed"
         f" {PIDS_SHARE:.0%} of the {machine.processes} that the machine can have"
     )
 
@@ -70,7 +70,9 @@ def memory_of_all(pools: Iterable[Planned], machine: Machine) -> str:
     wanted = sum(pool.capacity * pool.spec.memory for pool in pools)
     if machine.memory is None or wanted <= machine.memory:
         return ""
-    return f"all notebooks may use {wanted // _MIB} MiB together, the machine has {machine.memory // _MIB} MiB"
+    return (
+        f"memory limits of all notebooks add up to {wanted // _MIB} MiB; the machine has {machine.memory // _MIB} MiB"
+    )
 
 
 def tmpfs_of_one(pools: Iterable[Planned]) -> str:
