@@ -362,7 +362,7 @@ class Connection(asyncio.Protocol):
         if exchange.has_begun:
             self.break_off()
         else:
-            self.exchange_failed(Fault.NO_ANSWER, "the notebook is closed to this visitor")
+            self.exchange_failed(Fault.NO_ANSWER, "the visitor no longer has access to this notebook")
 
     def _end_body(self, fault: Fault) -> None:
         """End a request whose body is not one that is waited for any longer."""

@@ -187,7 +187,7 @@ class Exchange:
         """Wait no longer for what answers: it is treated as lost."""
         if self._connection is not None:
             self._drop()
-            self._give_up("the answer's head came too slowly")
+            self._give_up("the response head arrived too slowly")
 
     def visitor_congestion_changed(self) -> None:
         self._pace()
@@ -222,7 +222,7 @@ class Exchange:
         if self._reader.is_done:
             self._finish(b"")
         else:
-            self._give_up("the notebook broke off its answer")
+            self._give_up("the notebook truncated its response")
 
     # Inside
 
@@ -241,7 +241,7 @@ class Exchange:
         if self.stage is Stage.OVER:
             connection.drop()
         elif connection.is_closing:  # and nobody would hear of it
-            self._give_up("the notebook closed before it was asked")
+            self._give_up("the notebook closed the connection before the request was sent")
         else:
             self._ask(connection)
             self._visitor.hold(False)
@@ -275,7 +275,7 @@ class Exchange:
             if self.stage is Stage.ASKED and reader.response is not None:
                 self._begin(reader.response)
         except wire.BadMessageError as error:
-            self._give_up(f"the answer is not valid HTTP: {error}", error.fault)
+            self._give_up(f"the notebook's response is not valid HTTP: {error}", error.fault)
             return
         if self.stage is Stage.PAGE:
             self._collect(content)
@@ -302,7 +302,7 @@ class Exchange:
 
     def _switch(self, answer: wire.Response) -> None:
         if not self._destination.is_websocket or not handshake.is_accepted(self._request, answer):
-            raise wire.BadMessageError("a switch of protocols that does not fit the handshake")
+            raise wire.BadMessageError("a 101 response that does not match the handshake")
         connection, self._connection = self._connection, None
         self._move(Stage.OVER)
         assert isinstance(connection, UpstreamConnection)

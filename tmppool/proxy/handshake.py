@@ -26,15 +26,15 @@ def check(request: Request) -> None:
     """Check the visitor's half (RFC 6455 section 4.2.1). Raises BadMessageError."""
     first = request.fields.first
     if request.method != b"GET" or request.minor != 1 or request.length:
-        raise BadMessageError("a WebSocket begins with a GET of HTTP/1.1")
+        raise BadMessageError("a WebSocket handshake is a GET of HTTP/1.1")
     if first.get(b"sec-websocket-version") != b"13":
-        raise BadMessageError("only version 13 of the WebSocket protocol is spoken here")
+        raise BadMessageError("Sec-WebSocket-Version must be 13")
     try:
         size = len(base64.b64decode(first.get(b"sec-websocket-key", b""), validate=True))
     except (binascii.Error, ValueError):
         size = 0
     if size != _KEY_SIZE:
-        raise BadMessageError("a WebSocket's key has 16 bytes")
+        raise BadMessageError("Sec-WebSocket-Key must be 16 bytes in base64")
 
 
 def is_accepted(request: Request, response: Response) -> bool:

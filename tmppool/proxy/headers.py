@@ -84,7 +84,7 @@ def refuse_worker(fields: Fields) -> None:
     Asked of every request that is for no notebook: a page inside one could put our own pages under a worker's rule.
     """
     if b"service-worker" in fields.first:
-        raise BadMessageError("no script here is a service worker", Fault.SERVICE_WORKER)
+        raise BadMessageError("no script of this service may be a service worker", Fault.SERVICE_WORKER)
 
 
 def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar) -> bytes:

@@ -5,27 +5,27 @@ from http import HTTPStatus
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.wire import date_line
 
-_NOT_TAKEN = "This request is not one that this service takes."
-_TOO_LONG = "This request's head is too long."
+_NOT_TAKEN = "This service does not accept this request."
+_TOO_LONG = "The headers of this request are too long."
 
 REFUSALS: dict[Fault, tuple[HTTPStatus, str]] = {
     Fault.MALFORMED_HEAD: (HTTPStatus.BAD_REQUEST, _NOT_TAKEN),
-    Fault.MALFORMED_BODY: (HTTPStatus.BAD_REQUEST, "This body is not valid HTTP."),
+    Fault.MALFORMED_BODY: (HTTPStatus.BAD_REQUEST, "The body of this request is not valid HTTP."),
     Fault.TARGET_TOO_LONG: (HTTPStatus.REQUEST_URI_TOO_LONG, _TOO_LONG),
     Fault.HEAD_TOO_LONG: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LONG),
-    Fault.BODY_TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This body is larger than this service takes."),
-    Fault.BODY_TOO_SLOW: (HTTPStatus.REQUEST_TIMEOUT, "This body comes too slowly."),
+    Fault.BODY_TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body of this request is too large."),
+    Fault.BODY_TOO_SLOW: (HTTPStatus.REQUEST_TIMEOUT, "The body of this request arrived too slowly."),
     Fault.UNKNOWN_EXPECTATION: (HTTPStatus.EXPECTATION_FAILED, _NOT_TAKEN),
     Fault.LOOP: (HTTPStatus.LOOP_DETECTED, _NOT_TAKEN),
     Fault.SERVICE_WORKER: (HTTPStatus.FORBIDDEN, _NOT_TAKEN),
-    Fault.NO_ANSWER: (HTTPStatus.BAD_GATEWAY, "The notebook does not answer."),
+    Fault.NO_ANSWER: (HTTPStatus.BAD_GATEWAY, "The notebook is not responding."),
     Fault.TOO_MANY_FROM_ADDRESS: (
         HTTPStatus.TOO_MANY_REQUESTS,
         "Too many connections from your address. Please try again in a minute.",
     ),
     Fault.TOO_MANY_CONNECTIONS: (
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Too many visitors at this moment. Please try again in a minute.",
+        "Too many visitors right now. Please try again in a minute.",
     ),
 }
 """The status and the sentence for each fault (RFC 9110 section 15; RFC 6585 for 429 and 431; RFC 5842 for 508)."""

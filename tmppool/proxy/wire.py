@@ -105,10 +105,10 @@ def parse_request(head: bytes) -> Request:
         raise BadMessageError("head too long", Fault.HEAD_TOO_LONG)
     host = first.get(b"host")
     if not targets.is_host(host or b"") and (minor, host) != (b"0", None):
-        raise BadMessageError("no Host, or one that is none")
+        raise BadMessageError("Host is missing or invalid")
     asked = target if (method, target) == (b"OPTIONS", b"*") else targets.origin_form(target, host)
     if asked is None or method == b"CONNECT":
-        raise BadMessageError("not a path of this host")
+        raise BadMessageError("the target is not a path")
     if b"expect" in first and first[b"expect"].lower() != b"100-continue":
         raise BadMessageError("unknown expectation", Fault.UNKNOWN_EXPECTATION)
     length = _length(fields, minor, 0)
@@ -163,7 +163,7 @@ def _length(fields: Fields, minor: bytes, otherwise: int) -> int:
     if length is None:
         return otherwise
     if not _LENGTH.fullmatch(length):
-        raise BadMessageError("Content-Length is no number")
+        raise BadMessageError("Content-Length is not a number")
     return int(length)
 
 
