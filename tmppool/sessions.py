@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _log = structlog.get_logger("tmppool.sessions")
 
-_UNMARKED = "no notebook can be given away now"
+_UNMARKED = "notebooks cannot be assigned right now"
 _UNMARKED_RETRY = 10  # seconds that a visitor is asked to wait while the backend is ill
 
 

@@ -45,7 +45,7 @@ class Admin:
             for notebook in pool.places:
                 if key_or_id in (notebook.key, notebook.id):
                     return pool, notebook
-        raise web.HTTPNotFound(text="There is no notebook of that key or id.")
+        raise web.HTTPNotFound(text="There is no notebook with this key or id.")
 
 
 def _described(pool: Pool, notebook: Place) -> models.Notebook:

@@ -24,7 +24,7 @@ from tmppool.web.tokens import Access, Role
 from tmppool.web.verdict import Answer, Enter, Held, Move, Own, Pass, Unlock, Verdict, Way
 from tmppool.web.visit import Origin, Visit
 
-_UNKNOWN = "There is no notebook at this address: it ended some time ago, or never was."
+_UNKNOWN = "There is no notebook at this URL: it ended some time ago, or never existed."
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NOT_PASSED = (b"CONNECT", b"TRACE")  # RFC 9110 sections 9.3.6 and 9.3.8 leave them to us
 _SPAWN_API = ("/api/spawn", "/api/spawn/")

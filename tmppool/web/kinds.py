@@ -42,38 +42,38 @@ class Kind(Enum):
     UNKNOWN = Form(404, page="gone", body=Gone, for_programs=424, cors=Cors.ANY)
     FOREIGN = Form(
         403,
-        "This notebook belongs to another browser. Its owner can share it; a program has to send its token.",
+        "This notebook belongs to another browser. Its owner can share it; programs must send its token.",
         page="foreign",
         body=Foreign,
     )
     UNREACHABLE = Form(
-        502, "The notebook does not answer. It may be starting again; try once more in a moment.", "No answer"
+        502, "The notebook is not responding. It may be restarting; please try again in a moment.", "No answer"
     )
-    NOT_OWNER = Form(403, "Only the owner of this notebook may do that.", "Not allowed")
+    NOT_OWNER = Form(403, "Only the owner of this notebook can do that.", "Not allowed")
     # From the wrong place
-    CROSS_SITE = Form(403, "A page of another origin may not talk to this notebook.", "Not allowed")
-    CROSS_SITE_HERE = Form(403, "This is asked for from this service's own pages only.", "Not allowed")
-    WRONG_HOST = Form(421, "A notebook is served at a host name of its own here.", "Not at this address")
-    PREFETCH = Form(503, "A prefetch is not answered: this link is opened when a person follows it.", "Not now")
+    CROSS_SITE = Form(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
+    CROSS_SITE_HERE = Form(403, "This request must come from one of this service's own pages.", "Not allowed")
+    WRONG_HOST = Form(421, "This notebook is served on its own host name.", "Wrong host name")
+    PREFETCH = Form(503, "A prefetch opens no notebook and starts none.", "Not now")
     # This machine's user only
     LOCKED = Form(
         403,
-        "This service is for whoever started it: open the URL that ./start-tmpnb printed, which ends in a token.",
+        "This service is for the person who started it: open the URL that it printed, which ends in a token.",
         "Open the printed URL",
         has_home=False,
     )
     NOT_THIS_MACHINE = Form(
         421,
-        "Notebooks here are processes of this machine, served at its own names only: localhost and 127.0.0.1.",
-        "Not at this address",
+        "Notebooks are processes on this machine, so they are served as localhost and 127.0.0.1 only.",
+        "Wrong host name",
         has_home=False,
     )
     # The operator's listener
-    TOKEN = Form(403, "This needs a token that you did not send.", "Not allowed")
+    TOKEN = Form(403, "The token is missing or wrong.", "Not allowed")
     OPERATOR_HOST = Form(
-        421, "Without a token this is answered at this machine's own name only.", "Not at this address"
+        421, "Without a token, the admin listener answers only to this machine's own host names.", "Wrong host name"
     )
-    OPERATOR_ORIGIN = Form(403, "This is not for pages of other origins.", "Not allowed")
+    OPERATOR_ORIGIN = Form(403, "Cross-origin requests are not allowed here.", "Not allowed")
     # A start: the page that offers one, and what refuses it
     LAUNCH = Form(200, page="launch")
     CRAWLER = Form(
@@ -91,13 +91,13 @@ class Kind(Enum):
     LIMITED = Form(429, page="limited", body=Limited, cors=Cors.SETTINGS)
     FULL = Form(429, page="full", body=Full, cors=Cors.SETTINGS)
     WARMING = Form(503, page="warming", body=Warming, cors=Cors.SETTINGS)
-    NO_POOL = Form(404, "This service has no pool of that name.", "Nothing here")
+    NO_POOL = Form(404, "This service has no pool with this name.", "Page not found")
     # Any request
-    BAD = Form(400, "This request is not one that this service takes.", "That request made no sense")
-    NOTHING = Form(404, "There is no page at this address.", "Nothing here")
-    METHOD = Form(405, "This address does not take that kind of request.", "Not this way")
-    TOO_LARGE = Form(413, "What was sent is larger than this service takes.", "Too large")
-    FAILED = Form(500, "Something failed here. It has been noted; please try again.", "Something failed")
+    BAD = Form(400, "This service does not accept this request.", "Bad request")
+    NOTHING = Form(404, "There is no page at this URL.", "Page not found")
+    METHOD = Form(405, "This URL does not accept this kind of request.", "Method not allowed")
+    TOO_LARGE = Form(413, "The body of this request is too large.", "Too large")
+    FAILED = Form(500, "Something went wrong on our side. It has been logged; please try again.", "Something went wrong")
 
     @property
     def form(self) -> Form:

@@ -25,7 +25,7 @@ _REMEMBERED = 16_000  # keys of a limiter: about 5 MB; and participants
 Cause = Literal["starts", "code", "guesses"]
 _MESSAGES: dict[Cause, str] = {
     "starts": "Many notebooks were started from your network address lately.",
-    "code": "That workshop code is not right.",
+    "code": "That workshop code is wrong.",
     "guesses": "Many wrong workshop codes came from your network address lately.",
 }
 
@@ -145,8 +145,8 @@ class StartLimits:
             self._has_warned = True
             _log.warning(
                 "start.refused",
-                message="the starts of one private address are used up for now: if that is a proxy in front of"
-                " this service, name it in --trusted-proxies; for a class behind one address use --workshop-code",
+                message="a private client address used up --starts-per-hour: if it is a reverse proxy in front of"
+                " this service, add it to --trusted-proxies; for a class behind one address set --workshop-code",
             )
         raise StartRefusedError("starts", wait)
 
