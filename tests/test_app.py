@@ -92,7 +92,7 @@ async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_
 async def test_a_port_in_use_is_one_sentence_and_touches_nothing(tmp_path: Path) -> None:
     async with app.service(settings(tmp_path / "a")) as url:
         port = int(url.rsplit(":", 1)[1].rstrip("/"))
-        with pytest.raises(ConfigError, match=f"^--port: {port} on 127.0.0.1 cannot be listened on"):
+        with pytest.raises(ConfigError, match=f"^--port: {port} on 127.0.0.1 cannot be bound"):
             async with app.service(settings(tmp_path / "b", port=port, pool_name="b")):
                 pass
     assert not (tmp_path / "b" / "ledger.sqlite").exists()
@@ -103,7 +103,7 @@ async def test_a_port_in_use_is_one_sentence_and_touches_nothing(tmp_path: Path)
 async def test_an_address_that_is_not_this_machines_is_not_blamed_on_the_port(
     tmp_path: Path, name: str, address: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"^--{name.replace('_', '-')}: '{address}' cannot be listened on: "):
+    with pytest.raises(ConfigError, match=f"^--{name.replace('_', '-')}: '{address}' cannot be bound: "):
         async with app.service(settings(tmp_path, admin_auth_token="t" * 16, **{name: address})):
             pass
 
@@ -126,12 +126,12 @@ async def test_a_start_that_waits_in_vain_leaves_no_ledger(tmp_path: Path, monke
 
 async def test_two_services_do_not_share_a_state_directory(tmp_path: Path) -> None:
     async with app.service(settings(tmp_path)):
-        with pytest.raises(ConfigError, match="runs already"):
+        with pytest.raises(ConfigError, match="already runs"):
             async with app.service(settings(tmp_path)):
                 pass
 
 
 async def test_without_a_port_in_the_command_processes_cannot_be_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--command: without containers it must hold \{port\}"):
+    with pytest.raises(ConfigError, match=r"^--command: it must contain \{port\}"):
         async with app.service(settings(tmp_path, backend="process", allow_root=True, command="server {base_path}")):
             pass

@@ -30,13 +30,13 @@ async def report(tmp_path: Path, shown: Console) -> AsyncIterator[Report]:
 
 
 async def test_an_unknown_name_lists_what_there_is(images: Path) -> None:
-    with pytest.raises(ImageError, match="there is no image 'teapot' to build; there is: toy"):
+    with pytest.raises(ImageError, match="unknown image 'teapot'; known: toy"):
         await build_image.build("teapot")
 
 
 @pytest.mark.parametrize("name", ["..", "../images/toy", "", "no-recipe"])
 async def test_a_path_is_no_name(images: Path, name: str) -> None:
-    with pytest.raises(ImageError, match="there is no image"):
+    with pytest.raises(ImageError, match="unknown image"):
         await build_image.build(name)
 
 
@@ -137,7 +137,7 @@ def runs(pid: int) -> bool:
 
 async def test_making_a_base_needs_root(images: Path, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(ImageError, match="needs root: run this with sudo"):
+    with pytest.raises(ImageError, match="requires root; run this with sudo"):
         await tools(report)._make_base("tmppool/toy-base:0")
 
 

@@ -97,8 +97,8 @@ def test_with_a_domain_of_this_machines_processes_are_served_only_where_they_are
 @pytest.mark.parametrize(
     ("kind", "sessions", "why"),
     [
-        ("docker", 1, "1 session in containers, as the ledger says"),
-        ("docker", 3, "3 sessions in containers, as the ledger says"),
+        ("docker", 1, "1 session in containers according to the ledger"),
+        ("docker", 3, "3 sessions in containers according to the ledger"),
         ("docker", 0, None),
         ("process", 3, None),
         ("fake", 3, None),
@@ -148,8 +148,8 @@ async def test_root_has_to_say_that_notebooks_may_be_roots(
             with pytest.raises(ConfigError) as caught:
                 await choosing.backend_kind(given(), tmp_path / "none")
             said.append(str(caught.value))
-    out = "notebooks would run as root, without any isolation: start a Docker Engine, run this as another user, or say --allow-root"  # fmt: skip
-    wanted = [f"--backend=process was asked for, and {out}", f"no Docker Engine answers ({AWAY}), and {out}"]
+    out = "notebooks would run as root without isolation: start a Docker Engine, run this as another user, or set --allow-root"  # fmt: skip
+    wanted = [f"--backend=process is set, so {out}", f"no Docker Engine answers ({AWAY}), so {out}"]
     assert said == (wanted if is_refused else [])
 
 

@@ -252,7 +252,7 @@ def test_all_of_the_pool_is_kept_warm_unless_fewer_are_wanted(words: list[str], 
 # Bad values: the option, the value, what is allowed
 
 
-NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no names below it"
+NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no subdomains"
 
 
 @pytest.mark.parametrize(
@@ -261,42 +261,42 @@ NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no nam
         ("--bogus=1", "--bogus is not an option; --help-all lists them"),
         ("--pool-sise=3", "--pool-sise is not an option; did you mean --pool-size? --help-all lists them"),
         ("--pool_sise=3", "--pool-sise is not an option; did you mean --pool-size? --help-all lists them"),
-        ("stray", "'stray' is not expected here: options are written --name=value"),
+        ("stray", "'stray' is unexpected; options are written as --name=value"),
         (
             "--mem-limit=1x",
-            "--mem-limit: '1x' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+            "--mem-limit: '1x' is not allowed: a size is a whole number followed by b, k, m or g, as in 512m or 1g",
         ),
         (
             "--home-size=1.5g",
-            "--home-size: '1.5g' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+            "--home-size: '1.5g' is not allowed: a size is a whole number followed by b, k, m or g, as in 512m or 1g",
         ),
         (
             "--tmp-size=",
-            "--tmp-size: '' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+            "--tmp-size: '' is not allowed: a size is a whole number followed by b, k, m or g, as in 512m or 1g",
         ),
         (
             "--mem-limit=-1g",
-            "--mem-limit: '-1g' is not allowed: a size is a whole number with b, k, m or g behind it, as in 512m or 1g",
+            "--mem-limit: '-1g' is not allowed: a size is a whole number followed by b, k, m or g, as in 512m or 1g",
         ),
         (
             "--command=jupyter lab",
-            "--command: 'jupyter lab' is not allowed: it must hold {base_path}, or no notebook can be told from another",
+            "--command: 'jupyter lab' is not allowed: it must contain {base_path}, the path that each notebook is served at",
         ),
         (
             "--command={base_path} {prot}",
-            "--command: '{base_path} {prot}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {prot}",
+            "--command: '{base_path} {prot}' is not allowed: placeholders are {base_path}, {port}, {ip}, {token}, not {prot}",
         ),
         (
             "--command={base_path} {}",
-            "--command: '{base_path} {}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {}",
+            "--command: '{base_path} {}' is not allowed: placeholders are {base_path}, {port}, {ip}, {token}, not {}",
         ),
         (
             "--command={base_path[0]}",
-            "--command: '{base_path[0]}' is not allowed: the placeholders are {base_path} {port} {ip} {token}, not {base_path[0]}",
+            "--command: '{base_path[0]}' is not allowed: placeholders are {base_path}, {port}, {ip}, {token}, not {base_path[0]}",
         ),
         (
             "--command={base_path} {",
-            "--command: '{base_path} {' is not allowed: braces must be doubled unless they name a placeholder (Single '{' encountered in format string)",
+            "--command: '{base_path} {' is not allowed: literal braces must be doubled (Single '{' encountered in format string)",
         ),
         ("--port=0", "--port: '0' is not allowed: input should be greater than or equal to 1"),
         ("--port=65536", "--port: '65536' is not allowed: input should be less than or equal to 65535"),
@@ -327,15 +327,15 @@ NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no nam
         ("--on-exit=explode", "--on-exit: 'explode' is not allowed: input should be 'keep' or 'stop'"),
         (
             "--pool-name=Bad Name",
-            "--pool-name: 'Bad Name' is not allowed: a name is 1 to 40 of a-z 0-9 _ . - and begins with a letter or digit",
+            "--pool-name: 'Bad Name' is not allowed: a name has 1 to 40 characters from a-z 0-9 _ . - and starts with a letter or digit",
         ),
         (
             "--redirect-uri=//evil.example",
-            "--redirect-uri: '//evil.example' is not allowed: it must be a path that begins with one slash, as in /lab",
+            "--redirect-uri: '//evil.example' is not allowed: it must be a path that starts with exactly one slash, as in /lab",
         ),
         (
             "--public-url=try.example.org",
-            "--public-url: 'try.example.org' is not allowed: it must be http:// or https:// with a host and nothing behind it",
+            "--public-url: 'try.example.org' is not allowed: it must be http:// or https:// and a host, without a path",
         ),
         (
             "--trusted-proxies=10.0.0.0/33",
@@ -360,17 +360,17 @@ def test_a_bad_flag_is_told_in_one_sentence(word: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("bogus = 1", "bogus is not a setting; `./start-tmpnb --help-all` lists them"),
+        ("bogus = 1", "bogus is not a setting; --help-all lists them"),
         ("port = 0", "--port: '0' is not allowed: input should be greater than or equal to 1"),
         ("pools = 3", "--pools: '3' is not allowed: input should be a valid dictionary"),
-        ("[pools.r]\nbogus = 1", "pools.r.bogus is not a setting; `./start-tmpnb --help-all` lists them"),
-        ("[pools.r]\nport = 8001", "pools.r.port is not a setting; `./start-tmpnb --help-all` lists them"),
+        ("[pools.r]\nbogus = 1", "pools.r.bogus is not a setting; --help-all lists them"),
+        ("[pools.r]\nport = 8001", "pools.r.port is not a setting; --help-all lists them"),
         (
             "[pools.r]\npool-size = 0",
             "pools.r.pool-size: '0' is not allowed: input should be greater than or equal to 1",
         ),
-        ("[pools.tmppool]", "pools.tmppool: a pool needs a name of its own, 1 to 40 of a-z 0-9 _ . -"),
-        ("[pools.'Bad Name']", "pools.Bad Name: a pool needs a name of its own, 1 to 40 of a-z 0-9 _ . -"),
+        ("[pools.tmppool]", "pools.tmppool: a pool needs a unique name of 1 to 40 characters from a-z 0-9 _ . -"),
+        ("[pools.'Bad Name']", "pools.Bad Name: a pool needs a unique name of 1 to 40 characters from a-z 0-9 _ . -"),
     ],
 )
 def test_a_bad_line_of_the_file_is_told_in_one_sentence(toml: Path, text: str, sentence: str) -> None:
@@ -466,7 +466,7 @@ def test_options_may_be_written_with_a_space() -> None:
 def test_a_retired_option_is_taken_with_a_warning(name: str, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = from_flags(form.format(name.replace("-", "_")), "--port=8001")
     assert found == load({"port": "8001"})
-    assert capsys.readouterr().err == f"tmppool: --{name} no longer means anything: {RETIRED[name]}\n"
+    assert capsys.readouterr().err == f"tmppool: --{name} has no effect any more: {RETIRED[name]}\n"
 
 
 TMPNB_OPTIONS = [

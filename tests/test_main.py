@@ -47,18 +47,18 @@ def test_an_audit_whose_reader_has_enough_ends_quietly(words: list[str]) -> None
 MISTAKES = [
     (["--bogus"], "--bogus is not an option"),
     (["serve", "--bogus"], "--bogus is not an option"),
-    (["dance"], "'dance' is not a command: there are serve, audit, build-image"),
+    (["dance"], "'dance' is not a command; the commands are serve, audit, build-image"),
     (["--port=0"], "--port: '0' is not allowed"),
     (["--port"], "--port: expected one argument"),
-    (["serve", "stray"], "'stray' is not expected here"),
+    (["serve", "stray"], "'stray' is unexpected"),
     (["--mem-limit=1x"], "--mem-limit: '1x' is not allowed"),
     (["--config=/nowhere/at.all"], "--config: /nowhere/at.all cannot be read"),
     (["audit", "--bogus"], "--bogus is not an option"),
     (["audit", "--mem-limit=1x", "--json"], "--mem-limit: '1x' is not allowed"),
-    (["audit", "--backend=fake"], "--backend: 'fake' has nothing to audit"),
+    (["audit", "--backend=fake"], "--backend: 'fake' cannot be audited"),
     (
         ["audit", "--accept-risk=reach-gatway"],
-        "--accept-risk: 'reach-gatway' is no start-up probe; did you mean reach-g",
+        "--accept-risk: 'reach-gatway' is not a start-up probe; did you mean reach-g",
     ),
     (["build-image"], "the following arguments are required: NAME"),
     (["build-image", "debian", "--bogus"], "unrecognized arguments: --bogus"),
@@ -115,7 +115,7 @@ def test_a_mistake_ends_the_process_with_2_one_line_and_no_traceback() -> None:
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr == (
         "tmppool: --mem-limit: '1x' is not allowed:"
-        " a size is a whole number with b, k, m or g behind it, as in 512m or 1g\n"
+        " a size is a whole number followed by b, k, m or g, as in 512m or 1g\n"
     )
 
 
@@ -131,7 +131,7 @@ def test_an_image_that_nobody_can_build_ends_with_1_and_one_line(capsys: pytest.
     assert main(["build-image", "nonsense"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("tmppool: there is no image 'nonsense' to build")
+    assert err.startswith("tmppool: unknown image 'nonsense'")
     assert err.count("\n") == 1
 
 
@@ -149,9 +149,7 @@ def test_help_fits_on_a_screen(words: list[str], capsys: pytest.CaptureFixture[s
 def test_the_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert capsys.readouterr().out.startswith(
-        "usage: ./start-tmpnb [serve | audit | build-image] [--OPTION=VALUE ...]\n"
-    )
+    assert capsys.readouterr().out.startswith("usage: tmppool [serve | audit | build-image] [--OPTION=VALUE ...]\n")
 
 
 def test_the_audits_help_tells_its_own_option_and_exit_statuses_before_the_settings(
@@ -162,8 +160,8 @@ def test_the_audits_help_tells_its_own_option_and_exit_statuses_before_the_setti
     assert caught.value.code == 0
     text = capsys.readouterr().out
     usage, _, options = text.partition("options:")
-    assert usage.startswith("usage: ./start-tmpnb audit [--json]")
-    assert [status for status in ("0: nothing serious", "3: findings", "2: a mistake") if status not in usage] == []
+    assert usage.startswith("usage: tmppool audit [--json]")
+    assert [status for status in ("0: nothing serious", "3: findings", "2: a bad option") if status not in usage] == []
     assert options.lstrip().startswith("--json ")
     assert "  --mem-limit VALUE" in options
     with pytest.raises(SystemExit):

@@ -157,23 +157,23 @@ def test_ranges_of_user_numbers_that_suffice(settings: Settings) -> None:
     [
         pytest.param(
             pools(main=("5-13", 10)),
-            "--container-uids: '5-13' is not allowed: there are 9 numbers for the 10 notebooks that may take one of them",
+            "--container-uids: '5-13' is not allowed: it has 9 UIDs for the 10 notebooks of the pools that share it",
             id="too few",
         ),
         pytest.param(
             pools(main=("5-14", 6), other=("5-14", 5)),
-            "--container-uids: '5-14' is not allowed: there are 10 numbers for the 11 notebooks that may take one of them",
+            "--container-uids: '5-14' is not allowed: it has 10 UIDs for the 11 notebooks of the pools that share it",
             id="too few for two",
         ),
         pytest.param(
             pools(main=("5-99", 6), other=("99-103", 5)),
-            "container_uids of pool other: '99-103' is not allowed: there are 5 numbers for the 11 notebooks that may take"
-            " one of them",
+            "container_uids of pool other: '99-103' is not allowed: it has 5 UIDs for the 11 notebooks of the pools"
+            " that share it",
             id="what another pool may take away",
         ),
         pytest.param(
             pools(main=("1-2147483648", 1)),
-            "--container-uids: '1-2147483648' is not allowed: engines know numbers up to 2147483647",
+            "--container-uids: '1-2147483648' is not allowed: the largest UID is 2147483647",
             id="too large",
         ),
     ],

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = {"serve": _serve, "audit": _audit, "build-image": _build_image}
     try:
         if command not in commands:
-            raise ConfigError(f"{command!r} is not a command: there are {', '.join(commands)}")
+            raise ConfigError(f"{command!r} is not a command; the commands are {', '.join(commands)}")
         return _flushed(commands[command](words))
     except TmppoolError as error:
         sys.stderr.write(f"tmppool: {error}\n")
@@ -67,10 +67,10 @@ def _flushed(status: int) -> int:
 
 def _serve_parser() -> argparse.ArgumentParser:
     return _Parser(
-        usage="./start-tmpnb [serve | audit | build-image] [--OPTION=VALUE ...]",
+        usage="tmppool [serve | audit | build-image] [--OPTION=VALUE ...]",
         description=(
-            "Serve temporary notebooks: a click gives a running one. audit checks what serve would rely on,"
-            " build-image makes a notebook image; each has a --help of its own."
+            "Serve temporary Jupyter notebooks from a warm pool. audit checks what serve depends on;"
+            " build-image builds a notebook image. Each command has its own --help."
         ),
         **_LOOKS,
     )
@@ -78,15 +78,15 @@ def _serve_parser() -> argparse.ArgumentParser:
 
 def _audit_parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        usage="./start-tmpnb audit [--json] [--OPTION=VALUE ...]",
+        usage="tmppool audit [--json] [--OPTION=VALUE ...]",
         description=(
-            "Check what serve with the same options would rely on: engine, kernel, limits, settings, image, probes."
-            " Exit status 0: nothing serious; 3: findings of severity high or critical; 2: a mistake in the options."
+            "With the same options as serve, check what it depends on: engine, kernel, limits, settings, image, probes."
+            " Exit status 0: nothing serious; 3: findings of severity high or critical; 2: a bad option."
         ),
         **_LOOKS,
     )
     parser.add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object with every check, for programs"
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print every check as one JSON object"
     )
     return parser
 
@@ -105,7 +105,9 @@ def _audit(words: list[str]) -> int:
     settings = config.load(parse_options([word for word in words if word != "--json"], _audit_parser))
     startup.check_risks(settings.accept_risk)
     if settings.backend not in ("auto", "docker"):
-        raise ConfigError(f"--backend: {settings.backend!r} has nothing to audit: only containers are isolated")
+        raise ConfigError(
+            f"--backend: {settings.backend!r} cannot be audited: only containers isolate; use auto or docker"
+        )
     slices.check_uids(settings)
     log.configure(level=settings.log_level)
     pools = [
@@ -135,14 +137,14 @@ def parse_options(
     given = vars(found)
     for name, advice in config.RETIRED.items():
         if given.pop(name.replace("-", "_"), None) is not None:
-            sys.stderr.write(f"tmppool: --{name} no longer means anything: {advice}\n")
+            sys.stderr.write(f"tmppool: --{name} has no effect any more: {advice}\n")
     return given
 
 
 def _with_options(parser: argparse.ArgumentParser, *, everything: bool) -> argparse.ArgumentParser:
     """Add every setting to ``parser``, or those only that are common."""
     if not everything:
-        parser.epilog = "--help-all lists every option; TMPPOOL_OPTION variables and --config work too."
+        parser.epilog = "--help-all lists every option. TMPPOOL_* variables and a TOML file (--config) work too."
     parser.add_argument("--version", action="version", version=f"tmppool {__version__}")
     for name, field in config.Settings.model_fields.items():
         extra = field.json_schema_extra
@@ -173,7 +175,7 @@ def _dashed(word: str) -> str:
 
 def _unknown(word: str) -> str:
     if not word.startswith("-"):
-        return f"{word!r} is not expected here: options are written --name=value"
+        return f"{word!r} is unexpected; options are written as --name=value"
     name = word.partition("=")[0]
     known = [f"--{field.replace('_', '-')}" for field in config.Settings.model_fields if field not in _SECRETS]
     close = difflib.get_close_matches(name, known, 1)
@@ -192,13 +194,13 @@ def _build_image(words: list[str]) -> int:
     parser = _Parser(prog="tmppool build-image", description="Build a notebook image; no registry is needed.")
     parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(recipes.names())}")
     parser.add_argument("--mirror", help="package mirror of the distribution")
-    parser.add_argument("--pip-index", help="index that pip installs from")
-    parser.add_argument("--ca-bundle", type=Path, help="extra certificates to trust while building")
-    parser.add_argument("--base", metavar="IMAGE", help="build on this image instead of making one")
+    parser.add_argument("--pip-index", help="package index for pip")
+    parser.add_argument("--ca-bundle", type=Path, help="CA certificates to trust during the build")
+    parser.add_argument("--base", metavar="IMAGE", help="base image to build on, instead of building one")
     parser.add_argument(
-        "--build-arg", metavar="NAME=VALUE", action="append", default=[], help="as in docker build; more than once"
+        "--build-arg", metavar="NAME=VALUE", action="append", default=[], help="as in docker build; can be repeated"
     )
-    parser.add_argument("--fresh", action="store_true", help="build though nothing changed, to take in newer packages")
+    parser.add_argument("--fresh", action="store_true", help="rebuild even if nothing changed, to get newer packages")
     found = parser.parse_args([_dashed(word) for word in words])
     options = recipes.BuildOptions(
         mirror=found.mirror,

@@ -164,7 +164,9 @@ class _Parts:
 def _backend(parts: _Parts, spec: Spec) -> Backend:
     if parts.kind == "process":
         if "{port}" not in spec.command:
-            raise ConfigError("--command: without containers it must hold {port}, since each notebook needs its own")
+            raise ConfigError(
+                "--command: it must contain {port} when notebooks are processes, since each needs a port of its own"
+            )
         images = recipes.images_dir()
         return ProcessBackend(spec, ProcessPaths(parts.state, images / "debian" / "home", images / recipes.COMMON))
     module, _, name = BACKENDS[parts.kind].partition(":")
@@ -268,11 +270,9 @@ def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) 
         except OSError as error:
             if error.errno in _ADDRESS_ERRORS:
                 name = "--ip" if option == "--port" else "--admin-ip"
-                raise ConfigError(f"{name}: {address!r} cannot be listened on: {error.strerror or error}") from error
+                raise ConfigError(f"{name}: {address!r} cannot be bound: {error.strerror or error}") from error
             where = address or "all addresses"
-            raise ConfigError(
-                f"{option}: {port} on {where} cannot be listened on: {error.strerror or error}"
-            ) from error
+            raise ConfigError(f"{option}: {port} on {where} cannot be bound: {error.strerror or error}") from error
         stack.callback(sock.close)
         sockets[option] = sock
     return sockets

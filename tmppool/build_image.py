@@ -96,7 +96,9 @@ class _Build:
     async def _make_base(self, base: str) -> None:
         """Run the recipe's script and make an image of what it made."""
         if os.geteuid() != 0:
-            raise ImageError(f"{self.report.job}: making its file system from packages needs root: run this with sudo")
+            raise ImageError(
+                f"{self.report.job}: building its file system from packages requires root; run this with sudo"
+            )
         cache = user_cache_path("tmppool")
         work = Path(await asyncio.to_thread(_work_dir, cache))
         rootfs = work / "rootfs"

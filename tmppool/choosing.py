@@ -28,7 +28,7 @@ def check(settings: Settings) -> None:
     """Raise ConfigError for what is wrong with the chosen backend's settings, before anything is asked or touched."""
     if settings.backend == "process":
         slices.check_processes(settings)
-        check_root("--backend=process was asked for", is_allowed=settings.allow_root)
+        check_root("--backend=process is set", is_allowed=settings.allow_root)
     elif settings.backend != "fake":
         slices.check_uids(settings)
 
@@ -48,7 +48,7 @@ async def backend_kind(settings: Settings, ledger_path: Path) -> str:
         await _await_engine(why, failure)
         return "docker"
     check_root(f"no Docker Engine answers ({failure})", is_allowed=settings.allow_root)
-    message = "no Docker Engine answers: notebooks run as processes, without isolation, for yourself alone"
+    message = "no Docker Engine answers: notebooks run as processes without isolation, for yourself only"
     _log.warning("backend.fell_back", error=failure, message=message)
     return "process"
 
@@ -65,7 +65,7 @@ def obstacle(settings: Settings, last_kind: str, sessions: int) -> str | None:
     if settings.domain_per_notebook is not None:
         return f"--domain-per-notebook={settings.domain_per_notebook}"
     if sessions and last_kind == "docker":
-        return f"{sessions} session{'s' * (sessions > 1)} in containers, as the ledger says"
+        return f"{sessions} session{'s' * (sessions > 1)} in containers according to the ledger"
     return None
 
 
@@ -74,8 +74,8 @@ def check_root(why: str, *, is_allowed: bool) -> None:
     if os.geteuid() != 0 or is_allowed:
         return
     raise ConfigError(
-        f"{why}, and notebooks would run as root, without any isolation: start a Docker Engine,"
-        " run this as another user, or say --allow-root"
+        f"{why}, so notebooks would run as root without isolation: start a Docker Engine,"
+        " run this as another user, or set --allow-root"
     )
 
 
@@ -93,7 +93,7 @@ async def end_processes(state: Path) -> None:
         finally:
             await backend.close()
         if running:
-            message = "an engine answers now: notebooks that were left running as processes have ended"
+            message = "an engine answers now: notebook processes left by an earlier service were stopped"
             _log.warning("processes.stopped", pool=pool, count=len(running), message=message)
 
 
@@ -109,7 +109,7 @@ async def _await_engine(why: str, failure: str) -> None:
         if now >= end:
             raise EngineAwayError(
                 f"no Docker Engine answered within {PATIENCE:.0f} s: {failure}; start it or set DOCKER_HOST to where"
-                f" it is: processes without isolation do not stand in for it ({why})"
+                f" it is; notebooks do not run as processes instead ({why})"
             )
         if now - said_at >= _SAY:
             message = "nothing is served until a Docker Engine answers"

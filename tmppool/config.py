@@ -30,14 +30,14 @@ _NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # taken for an IPv4 a
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
 
 RETIRED = {
-    "use-tokens": "every notebook has a token of its own, which the proxy holds",
+    "use-tokens": "every notebook has its own token, which the proxy adds",
     "max-dock-workers": "use --parallel-starts",
     "docker-version": "the API version is negotiated with the engine",
-    "static-files": "files are served by the notebooks themselves",
+    "static-files": "notebooks serve their own files",
     "host-network": "use --network",
     "docker-network": "use --network",
-    "assert-hostname": "set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for an engine behind TLS",
-    "container-ip": "notebooks are reached inside their own network namespace",
+    "assert-hostname": "set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for an engine with TLS",
+    "container-ip": "notebooks are reached through their own network namespace",
 }
 """tmpnb's options that no longer mean anything, and what to use: accepted with a warning."""
 
@@ -133,7 +133,7 @@ class Settings(PoolSettings, BaseSettings):
     @classmethod
     def _check_name(cls, value: str) -> str:
         if not _NAME.match(value):
-            raise ValueError("a name is 1 to 40 of a-z 0-9 _ . - and begins with a letter or digit")
+            raise ValueError("a name has 1 to 40 characters from a-z 0-9 _ . - and starts with a letter or digit")
         return value
 
     @field_validator("trusted_proxies")
@@ -147,23 +147,23 @@ class Settings(PoolSettings, BaseSettings):
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"^https?://[^/?#]+/?$", value):
-            raise ValueError("it must be http:// or https:// with a host and nothing behind it")
+            raise ValueError("it must be http:// or https:// and a host, without a path")
         return value.rstrip("/") if value else value
 
     @field_validator("domain_per_notebook")
     @classmethod
     def _check_domain(cls, value: str | None) -> str | None:
         if value is not None and not _HOST.match(value):
-            raise ValueError("it must be a host name in small letters, as in nb.example or nb.example:8443")
+            raise ValueError("it must be a lower-case host name, as in nb.example or nb.example:8443")
         if value is not None and _NUMERIC.search(value):
-            raise ValueError("it must be a host name, as in nb.example: an IP address has no names below it")
+            raise ValueError("it must be a host name, as in nb.example: an IP address has no subdomains")
         return value
 
     @validate_model(mode="after")
     def _check_pools(self) -> Self:
         for name in self.pools:
             if not _NAME.match(name) or name == self.pool_name:
-                raise ValueError(f"pools.{name}: a pool needs a name of its own, 1 to 40 of a-z 0-9 _ . -")
+                raise ValueError(f"pools.{name}: a pool needs a unique name of 1 to 40 characters from a-z 0-9 _ . -")
         return self
 
     @property
@@ -208,7 +208,7 @@ def _sentence(error: ValidationError) -> str:
         return f"{where[0]} cannot be used: {first['msg']}"
     label = f"--{name}" if len(where) <= 1 or name != "pools" else ".".join(where).replace("_", "-")
     if first["type"] == "extra_forbidden":
-        return f"{label.lstrip('-')} is not a setting; `./start-tmpnb --help-all` lists them"
+        return f"{label.lstrip('-')} is not a setting; --help-all lists them"
     message = str(first["msg"]).removeprefix("Value error, ")
     value = first["input"] if where else ""
     return f"{label}: {str(value)!r} is not allowed: {message[0].lower()}{message[1:]}" if where else message

@@ -85,7 +85,7 @@ class JupyterClient:
         """
         kernels = await self._ask("GET", "api/kernels?no_track_activity=1")
         if not isinstance(kernels, list):
-            raise BackendError("the notebook's list of kernels is no list")
+            raise BackendError("the notebook's list of kernels is not a list")
         ages = [_age(kernel) for kernel in kernels if isinstance(kernel, dict)]
         return min((age for age in ages if age is not None), default=None)
 
@@ -138,7 +138,7 @@ class JupyterClient:
                         raise BackendError(f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}")
                     return json.loads(text)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
-            raise BackendError(f"the notebook gave no usable answer: {type(error).__name__}") from error
+            raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error
 
     def _url(self, path: str) -> URL:
         return URL(f"{self.origin}{self.running.base_path}{path}", encoded=True)
@@ -174,7 +174,7 @@ async def _read_bounded(reply: aiohttp.ClientResponse, most: int) -> bytes:
     async for chunk in reply.content.iter_any():
         text += chunk
         if len(text) > most:
-            raise _TooLargeError(f"the notebook's answer has more than {most} bytes")
+            raise _TooLargeError(f"the notebook's response is longer than {most} bytes")
     return bytes(text)
 
 

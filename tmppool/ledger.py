@@ -99,7 +99,7 @@ class Ledger:
             if not any(word in str(error) for word in _DAMAGE):
                 raise
             await asyncio.to_thread(ledger_file.set_aside, path, "corrupt")
-            _log.error("ledger.set_aside", action="set aside, starting a new one", error=str(error))
+            _log.error("ledger.set_aside", action="renamed; a new ledger was started", error=str(error))
         await asyncio.to_thread(ledger_file.prepare, path)
         return await cls._connect(path, is_trusted=False)
 
@@ -108,7 +108,7 @@ class Ledger:
         assert self._path is not None
         await self._database.execute("UPDATE sessions SET shared = NULL")
         await asyncio.to_thread(ledger_file.missed(self._path).unlink, missing_ok=True)
-        _log.warning("ledger.resumed", action="sharing is ended, since the last service could not write here")
+        _log.warning("ledger.resumed", action="sharing has ended, since the previous service could not use this ledger")
 
     def begin(self) -> None:
         """Start writing what is heard."""
@@ -122,7 +122,9 @@ class Ledger:
             if not isinstance(version, int) or version < 0:
                 raise sqlite3.DatabaseError("malformed version")  # noqa: TRY301 - as below
             if version > _VERSION:
-                why = f"{path} was written by a newer tmppool (version {version}, this one knows {_VERSION})"
+                why = (
+                    f"{path} was written by a newer tmppool (schema version {version}, this one knows up to {_VERSION})"
+                )
                 raise ValueError(why)  # noqa: TRY301 - the connection is closed on the way
             await database.execute("PRAGMA journal_mode=WAL")
             await database.execute("PRAGMA synchronous=NORMAL")
@@ -243,7 +245,7 @@ class Ledger:
 
     async def _give_up(self, error: Exception) -> None:
         """A file that misses one fact would later be believed: set it aside and go on in memory."""
-        action = "set aside, going on without"
+        action = "renamed; continuing without a ledger on disk"
         if self._path is not None:
             try:
                 await asyncio.to_thread(ledger_file.set_aside, self._path, "incomplete")

@@ -49,8 +49,8 @@ def pass_over(path: Path) -> str:
         try:
             set_aside(path, "missed")
         except OSError as error:
-            return f"going on without; remove it before the next start, it cannot be set aside: {error.strerror}"
-    return "going on without"
+            return f"continuing without it; remove it before the next start, it could not be renamed: {error.strerror}"
+    return "continuing without a ledger on disk"
 
 
 def set_aside(path: Path, why: str) -> None:

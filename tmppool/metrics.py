@@ -19,18 +19,18 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(pools))
         self._transitions = Counter(
-            "tmppool_transitions", "Changes of a notebook's state", ["pool", "to", "reason"], registry=self._registry
+            "tmppool_transitions", "State transitions of notebooks", ["pool", "to", "reason"], registry=self._registry
         )
         self._starts = Histogram(
             "tmppool_start_seconds",
-            "From asking the backend to warm",
+            "Seconds from the start of a notebook until it was warm",
             ["pool"],
             buckets=_START_BUCKETS,
             registry=self._registry,
         )
         self._sessions = Histogram(
             "tmppool_session_seconds",
-            "From assignment to reap",
+            "Seconds from assignment to reap",
             ["pool", "reason"],
             buckets=_SESSION_BUCKETS,
             registry=self._registry,
@@ -56,7 +56,7 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterable[Metric]:
         notebooks = GaugeMetricFamily("tmppool_notebooks", "Notebooks by state", labels=["pool", "state"])
-        capacity = GaugeMetricFamily("tmppool_capacity", "Places for notebooks", labels=["pool"])
+        capacity = GaugeMetricFamily("tmppool_capacity", "Maximum number of notebooks", labels=["pool"])
         for pool in self._pools():
             for state in (State.STARTING, State.WARM, State.ASSIGNED, State.REAPING):
                 notebooks.add_metric([pool.name, state.value], pool.count(state))

@@ -53,8 +53,8 @@ REVOCABLE = frozenset({Reason.DIED, Reason.FAILED})
 """Ends that nobody decided: a notebook that runs all the same has not ended."""
 
 EXPLANATIONS: dict[Reason, str] = {
-    Reason.IDLE: "Nobody had used it for a while, so it was ended to make room for others.",
-    Reason.EXPIRED: "It had reached the longest time that a notebook may live here.",
+    Reason.IDLE: "It was idle, so it was ended to make room for others.",
+    Reason.EXPIRED: "It reached the maximum time that a notebook may run here.",
     Reason.ENDED: "It was ended from its own page.",
     Reason.DIED: "Its server stopped by itself, perhaps because it ran out of memory.",
     Reason.DRAINED: "The operator of this service ended it.",

@@ -24,7 +24,7 @@ def parse_size(value: object) -> int:
     """Return bytes for Docker's notation: a whole number with b, k, m or g behind it, powers of 1024."""
     found = _SIZE.match(str(value).strip())
     if found is None:
-        raise ValueError("a size is a whole number with b, k, m or g behind it, as in 512m or 1g")
+        raise ValueError("a size is a whole number followed by b, k, m or g, as in 512m or 1g")
     return int(found[1]) * _UNITS[found[2].lower()]
 
 
@@ -113,20 +113,20 @@ class PoolSettings(BaseModel):
         try:
             names = {name for _, name, _, _ in string.Formatter().parse(value) if name is not None}
         except ValueError as error:
-            raise ValueError(f"braces must be doubled unless they name a placeholder ({error})") from error
+            raise ValueError(f"literal braces must be doubled ({error})") from error
         if names - _PLACEHOLDERS:
             raise ValueError(
-                f"the placeholders are {{base_path}} {{port}} {{ip}} {{token}}, not {{{min(names - _PLACEHOLDERS)}}}"
+                f"placeholders are {{base_path}}, {{port}}, {{ip}}, {{token}}, not {{{min(names - _PLACEHOLDERS)}}}"
             )
         if "base_path" not in names:
-            raise ValueError("it must hold {base_path}, or no notebook can be told from another")
+            raise ValueError("it must contain {base_path}, the path that each notebook is served at")
         return value
 
     @field_validator("redirect_uri")
     @classmethod
     def _check_redirect(cls, value: str | None) -> str | None:
         if value is not None and (not value.startswith("/") or value.startswith("//")):
-            raise ValueError("it must be a path that begins with one slash, as in /lab")
+            raise ValueError("it must be a path that starts with exactly one slash, as in /lab")
         return value
 
     @field_validator("container_uids")
@@ -134,7 +134,7 @@ class PoolSettings(BaseModel):
     def _check_uids(cls, value: str) -> str:
         found = _UIDS.match(value)
         if found is None or not 0 < int(found[1]) <= int(found[2]) <= _MAX_UID:
-            raise ValueError("it must be FIRST-LAST, two user numbers above 0, as in 20000-29999")
+            raise ValueError("it must be FIRST-LAST, two UIDs above 0, as in 20000-29999")
         return value
 
     @property

@@ -49,7 +49,7 @@ class BuildOptions:
     base: str | None = None  # an image that the engine has, to build on instead of making one
     arguments: tuple[tuple[str, str], ...] = ()  # further build arguments: name and value
     log: Path | None = None  # else build-NAME.log in the user's cache directory
-    fresh: bool = False  # build though nothing changed, to take in newer packages
+    fresh: bool = False  # rebuild even if nothing changed, to get newer packages
 
     def resolved(self, environ: Mapping[str, str]) -> Self:
         """Fill in what ``environ`` knows."""
@@ -91,7 +91,7 @@ class Recipe:
     def read(cls, name: str) -> Self:
         """Raise ``ImageError`` when there is no such recipe."""
         if name not in names():
-            raise ImageError(f"there is no image '{name}' to build; there is: {', '.join(names()) or 'none at all'}")
+            raise ImageError(f"unknown image '{name}'; known: {', '.join(names()) or 'none'}")
         own = _read(images_dir() / name)
         # A copy that was made for a plain ``docker build`` may be an old one.
         own = {path: data for path, data in own.items() if not path.startswith(f"{COMMON}/")}
@@ -118,7 +118,7 @@ class Recipe:
         known = {name.decode() for name in _ARGUMENT.findall(self.files["Dockerfile"])}.difference(_GIVEN)
         for name, _ in options.arguments:
             if name == "PIP_INDEX_URL":
-                raise ImageError("the build argument 'PIP_INDEX_URL' has an option of its own: --pip-index")
+                raise ImageError("the build argument 'PIP_INDEX_URL' is set with --pip-index")
             if name not in known:
                 there = f"; there is: {', '.join(sorted(known))}" if known else ""
                 raise ImageError(f"the image '{self.name}' has no build argument '{name}'{there}")

@@ -95,10 +95,10 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
 def _tell(pool: Pool, outdated: Counter[State | None]) -> None:
     """Say what was made with other settings than the pool's."""
     if outdated[State.WARM]:
-        message = "warm notebooks that were made with other settings are replaced"
+        message = "warm notebooks started with other settings are being replaced"
         _log.info("warm.outdated", pool=pool.name, count=outdated[State.WARM], message=message)
     if outdated[State.ASSIGNED]:
-        message = "sessions that were made with other settings go on with these until they end"
+        message = "sessions started with other settings keep them until they end"
         _log.warning("sessions.outdated", pool=pool.name, count=outdated[State.ASSIGNED], message=message)
 
 

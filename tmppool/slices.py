@@ -34,16 +34,16 @@ def public_ip(settings: Settings, kind: str) -> str | None:
 def exposures(settings: Settings) -> Iterator[Exposure]:
     """Each setting that is for others than this machine's user."""
     if settings.ip is not None and not is_loopback(settings.ip):
-        yield Exposure("--ip", settings.ip, "only this machine's own address is, as in 127.0.0.1")
+        yield Exposure("--ip", settings.ip, "it must be a loopback address such as 127.0.0.1")
     if not is_loopback(settings.admin_ip):
-        yield Exposure("--admin-ip", settings.admin_ip, "only this machine's own address is, as in 127.0.0.1")
+        yield Exposure("--admin-ip", settings.admin_ip, "it must be a loopback address such as 127.0.0.1")
     if settings.public_url is not None:
-        yield Exposure("--public-url", settings.public_url, "no such address is")
+        yield Exposure("--public-url", settings.public_url, "it must be left out")
     if settings.trusted_proxies:
-        yield Exposure("--trusted-proxies", ",".join(settings.trusted_proxies), "no proxy may stand in front")
+        yield Exposure("--trusted-proxies", ",".join(settings.trusted_proxies), "it must be left out")
     domain = settings.domain_per_notebook
     if domain is not None and not _LOCAL_DOMAIN.search(domain):
-        yield Exposure("--domain-per-notebook", domain, "only one below localhost is, as in nb.localhost:8000")
+        yield Exposure("--domain-per-notebook", domain, "it must be below localhost, as in nb.localhost:8000")
 
 
 def check_processes(settings: Settings) -> None:
@@ -51,12 +51,12 @@ def check_processes(settings: Settings) -> None:
     for option, value, allowed in exposures(settings):
         raise ConfigError(
             f"{option}: {value!r} is not allowed: notebooks here are processes without isolation, for this machine's"
-            f" own user alone, so {allowed}; start a Docker Engine to serve others"
+            f" own user only, so {allowed}; start a Docker Engine to serve other people"
         )
     if settings.api_auth_token is not None and len(settings.api_auth_token.get_secret_value()) < _LEAST_TOKEN:
         raise ConfigError(
-            f"API_AUTH_TOKEN: it has fewer than {_LEAST_TOKEN} characters, which is not allowed where notebooks are"
-            " processes: it is all that keeps other users of this machine out"
+            f"API_AUTH_TOKEN: it has fewer than {_LEAST_TOKEN} characters, which is not allowed when notebooks are"
+            " processes: it is all that keeps out other users of this machine"
         )
 
 
@@ -74,7 +74,7 @@ def check_admin(settings: Settings) -> None:
         )
     if len(settings.admin_auth_token.get_secret_value()) < _LEAST_TOKEN:
         raise ConfigError(
-            f"ADMIN_AUTH_TOKEN: it has fewer than {_LEAST_TOKEN} characters, which is not allowed where others reach"
+            f"ADMIN_AUTH_TOKEN: it has fewer than {_LEAST_TOKEN} characters, which is not allowed when others can reach"
             f" the admin listener (--admin-ip {settings.admin_ip}); use a longer one, or 127.0.0.1"
         )
 
@@ -85,14 +85,12 @@ def check_uids(settings: Settings) -> None:
     for name, pool in unique.items():
         option = "--container-uids" if name == settings.pool_name else f"container_uids of pool {name}"
         if pool.uids[-1] > _MAX_UID:
-            raise ConfigError(
-                f"{option}: {pool.container_uids!r} is not allowed: engines know numbers up to {_MAX_UID}"
-            )
+            raise ConfigError(f"{option}: {pool.container_uids!r} is not allowed: the largest UID is {_MAX_UID}")
         needed = sum(other.pool_size for other in unique.values() if _overlap(pool.uids, other.uids))
         if needed > len(pool.uids):
             raise ConfigError(
-                f"{option}: {pool.container_uids!r} is not allowed: there are {len(pool.uids)} numbers for the"
-                f" {needed} notebooks that may take one of them"
+                f"{option}: {pool.container_uids!r} is not allowed: it has {len(pool.uids)} UIDs for the"
+                f" {needed} notebooks of the pools that share it"
             )
 
 

@@ -23,7 +23,7 @@ async def held(state: Path, name: str) -> AsyncIterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(
-                f"--pool-name: a service called {name!r} runs already with the state in {state}; choose another name"
+                f"--pool-name: a service called {name!r} already runs with its state in {state}; choose another name"
             ) from error
         yield
     finally:

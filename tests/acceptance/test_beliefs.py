@@ -229,7 +229,7 @@ async def test_a_second_service_of_one_name_on_one_engine_is_refused_and_follows
             status, said = await start(*other.options)
             assert status == 2
             sentence = one_sentence(said)
-            assert f"--pool-name: a service called '{one.name}' runs already on this engine" in sentence
+            assert f"--pool-name: a service called '{one.name}' already runs on this engine" in sentence
             assert str(tmp_path / one.name) in sentence
         assert await containers(one) == before
         assert await answers(taken) == 200
@@ -263,7 +263,7 @@ async def test_a_service_whose_ownership_is_cleared_away_takes_it_again_or_ends_
         await docker("create", f"--name={owner}", IMAGE)  # as another service that was quicker
         assert service.process is not None
         assert await asyncio.wait_for(service.process.wait(), 60) == 2
-        assert f"a service called '{service.name}' runs already on this engine" in service.log.splitlines()[-1]
+        assert f"a service called '{service.name}' already runs on this engine" in service.log.splitlines()[-1]
         assert await containers(service) == before
         await docker("rm", owner)
         service.options.append("--on-exit=keep")

@@ -143,12 +143,12 @@ async def test_the_link_of_a_programs_notebook_is_the_first_browsers(service: Se
 async def test_the_owner_may_end_it_from_its_page(service: Service, browser: Browser) -> None:
     owner = await start(browser, service)
     about, _ = await share(owner)
-    end = about.get_by_role("button", name="Really end it")
+    end = about.get_by_role("button", name="Yes, end it now")
     assert not await end.is_visible()
     await about.get_by_text("End this notebook", exact=True).click()
     await end.click()
     assert await about.inner_text("h1") == "This notebook has ended"
-    fresh = await about.get_by_role("link", name="Start a fresh one").get_attribute("href")
+    fresh = await about.get_by_role("link", name="Start a fresh notebook").get_attribute("href")
     assert (fresh or "").endswith("/lab/tree/day%201/plots.ipynb")
 
 

@@ -32,7 +32,7 @@ FOR_OTHERS = [
     "--ip=0.0.0.0",
 ]
 ASLEEP = str(20_000_000 + os.getpid())  # seconds that nobody else sleeps
-SESSIONS = "2 sessions in containers, as the ledger says"
+SESSIONS = "2 sessions in containers according to the ledger"
 
 
 async def until_said(service: Service, event: str, within: float = 30) -> dict[str, object]:

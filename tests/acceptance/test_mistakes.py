@@ -48,7 +48,7 @@ def one_sentence(said: str) -> str:
         ("--mem-limt=1g", "did you mean --mem-limit?"),
         ("--mem-limit=1x", "--mem-limit: '1x' is not allowed: a size is a whole number with b, k, m or g"),
         ("--command=jupyter lab", "it must hold {base_path}"),
-        ("--command={base_path} {pot}", "the placeholders are {base_path} {port} {ip} {token}, not {pot}"),
+        ("--command={base_path} {pot}", "placeholders are {base_path}, {port}, {ip}, {token}, not {pot}"),
         ("--pool-size=many", "--pool-size: 'many' is not allowed"),
         ("--pool-size=0", "--pool-size: '0' is not allowed"),
         ("--network=host", "--network: 'host' is not allowed"),
@@ -72,7 +72,7 @@ async def test_a_port_in_use_is_said_before_anything_is_touched(tmp_path: Path) 
         options = ("--backend=fake", "--ip=127.0.0.1", f"--port={port}", f"--admin-port={free_port()}")
         status, said = await start(*options, f"--state-dir={tmp_path}")
     assert status == 2
-    assert f"--port: {port} on 127.0.0.1 cannot be listened on" in one_sentence(said)
+    assert f"--port: {port} on 127.0.0.1 cannot be bound" in one_sentence(said)
 
 
 async def test_the_process_backend_refuses_a_public_address(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_a_second_service_of_the_same_name_is_refused(tmp_path: Path) -> N
         options = [option for option in service.options if "port" not in option]
         status, said = await start(*options, f"--port={free_port()}", f"--admin-port={free_port()}")
     assert status == 2
-    assert "runs already" in one_sentence(said)
+    assert "already runs" in one_sentence(said)
 
 
 async def test_an_unusable_state_directory_is_said_and_visitors_are_served(tmp_path: Path) -> None:

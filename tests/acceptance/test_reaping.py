@@ -45,7 +45,7 @@ async def test_an_untouched_tab_is_reaped_and_a_computing_one_lives_to_its_longe
             assert reason in await dialog.inner_text()
         await untouched.reload()
         assert "Nobody had used it for a while" in await untouched.inner_text("main")
-        fresh = untouched.get_by_role("link", name="Start a fresh one")
+        fresh = untouched.get_by_role("link", name="Start a fresh notebook")
         assert (await fresh.get_attribute("href") or "").endswith("/lab/tree/welcome.ipynb")
         await untouched.screenshot(path=str(tmp_path / "gone.png"))
 

@@ -57,11 +57,11 @@ async def test_a_class_behind_one_address_gets_in_with_the_code(browser: Browser
         limited = await (await browser.new_context()).new_page()
         await limited.goto(service.url + LINK)
         await code_of_page(limited)
-        assert "Many starts from your network" in await limited.inner_text("h1")
+        assert "Too many starts from your network" in await limited.inner_text("h1")
 
         await limited.get_by_label("Workshop code").fill("tuesday")
         await limited.keyboard.press("Enter")
-        await limited.get_by_text("That code is not right").first.wait_for()
+        await limited.get_by_text("Wrong workshop code").first.wait_for()
         assert await limited.evaluate("document.activeElement.name") == "code"
         await limited.keyboard.type("monday")
         await limited.get_by_role("button").click()
@@ -163,7 +163,7 @@ async def limited(browser: Browser, open_place: Any) -> tuple[Page, Place, list[
     await page.clock.install()
     asked: list[str] = []
     await page.goto(place.url + LINK)
-    await page.get_by_text("This page tries again then").wait_for()
+    await page.get_by_text("This page will try again then").wait_for()
     page.on("request", lambda request: request.is_navigation_request() and asked.append(request.method))
     return page, place, asked
 
@@ -179,7 +179,7 @@ async def test_a_limited_page_tries_again_by_itself_with_a_ticket_that_is_young(
     async with asyncio.timeout(10):
         while asked != ["GET", "POST"]:
             await asyncio.sleep(0.05)
-    await page.get_by_text("This page tries again then").wait_for()
+    await page.get_by_text("This page will try again then").wait_for()
     assert "open for a while" not in await page.inner_text("main")
 
 
@@ -217,12 +217,12 @@ class Watch:
 PAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "launch": ({}, "GET /", "Your notebook"),
     "launch of a document": ({}, f"GET {LINK}", "Your notebook"),
-    "launch after a bad ticket": ({}, "POST /spawn", "once more"),
+    "launch after a bad ticket": ({}, "POST /spawn", "button again"),
     "launch for a crawler": ({"user_agent": "Slackbot"}, "GET /", "for people"),
-    "limited": ({"starts_per_hour": 1, "used": 1}, "GET /", "Many starts"),
+    "limited": ({"starts_per_hour": 1, "used": 1}, "GET /", "Too many starts"),
     "limited with a field": ({"starts_per_hour": 1, "used": 1, "workshop_code": "monday"}, f"GET {LINK}", "Workshop code"),
-    "wrong code": ({"workshop_code": "monday"}, "GET /?code=tuesday", "not right"),
-    "full": ({"pool_size": 1, "used": 1}, "GET /", "Every seat is taken"),
+    "wrong code": ({"workshop_code": "monday"}, "GET /?code=tuesday", "Wrong workshop code"),
+    "full": ({"pool_size": 1, "used": 1}, "GET /", "All notebooks are in use"),
     "warming": ({"fake": {"delay": 60.0}}, "GET /", "Warming up"),
     "gone": ({}, f"GET /user/{'x' * 22}/lab/tree/a.ipynb", "has ended"),
     "error": ({}, "GET /nowhere", "Status 404"),

@@ -30,7 +30,7 @@ def test_every_kind_of_risk_can_be_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("reach-gatway", "did you mean reach-gateway?"), ("qqq", "`tmppool audit --json` names them")]
+    ("name", "hint"), [("reach-gatway", "did you mean reach-gateway?"), ("qqq", "`tmppool audit --json` lists them")]
 )
 def test_a_risk_of_no_name_is_a_mistake_with_a_hint(name: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=f"^--accept-risk: '{name}' is no start-up probe; ") as caught:
@@ -52,7 +52,7 @@ class TestSums:
 
     def test_too_many_processes_end_the_start(self) -> None:
         with pytest.raises(
-            ConfigError, match=r"limits sum past the machine: pids-sum .*--accept-risk=pids-sum"
+            ConfigError, match=r"the limits add up to more than this machine has: pids-sum .*--accept-risk=pids-sum"
         ) as caught:
             startup._check_sums(self.planned, self.has, ())
         assert "\n" not in str(caught.value)

@@ -458,7 +458,7 @@ async def test_one_that_is_gone_from_here_and_runs_is_elsewhere(
     monkeypatch.setattr(reach, "find", find)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.05)
     small.answers |= {f"containers/{CONTAINER}/wait": wait, "containers/json": lambda _request: said([])}
-    with pytest.raises(BackendError, match=r"are not processes of this host: use --network isolated$") as caught:
+    with pytest.raises(BackendError, match=r"are not processes on this host; use --network isolated$") as caught:
         await backend.start(KEY)
     assert not caught.value.transient
 

@@ -46,7 +46,7 @@ class TestFake(Contract):
 async def test_it_says_that_no_code_runs_here(backend: FakeBackend) -> None:
     traits = await backend.open()
     assert not traits.isolated
-    assert traits.notes == ("the fake backend: no notebook here runs any code",)
+    assert traits.notes == ("the fake backend: notebooks do not run any code",)
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "list", "ping"])

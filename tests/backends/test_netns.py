@@ -173,9 +173,7 @@ def test_who_may_not_is_told(pid: int) -> None:
         ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", sys.executable, "-c", program],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert found.stdout == (
-        "False entering a container's network namespace is not allowed here (Operation not permitted)\n"
-    )
+    assert found.stdout == ("False no permission to enter a container's network namespace (Operation not permitted)\n")
 
 
 def test_a_service_that_cannot_come_back_ends_at_once(pid: int) -> None:
@@ -193,5 +191,5 @@ def test_a_service_that_cannot_come_back_ends_at_once(pid: int) -> None:
     found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (70, "")
     assert found.stderr == (
-        "tmppool: could not leave a notebook's network namespace ([Errno 1] Operation not permitted); ending\n"
+        "tmppool: could not leave a notebook's network namespace ([Errno 1] Operation not permitted); exiting\n"
     )

@@ -91,7 +91,7 @@ async def kept(docker: aiodocker.Docker) -> bool:
 async def test_there_is_one_and_the_next_comes_when_it_has_gone(docker: aiodocker.Docker, me: Holder) -> None:
     one, other = owner(me), owner(replace(me, state="/other"))
     await one.take()
-    refused = rf"^--pool-name: a service called '{SERVICE}' runs already on this engine \(process {me.pid} on "
+    refused = rf"^--pool-name: a service called '{SERVICE}' already runs on this engine \(process {me.pid} on "
     with pytest.raises(ConfigError, match=refused) as caught:
         await other.take()
     assert f"state in {me.state}): choose another name" in str(caught.value)
@@ -150,7 +150,7 @@ async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodo
         await one.keep()
     assert [(line["event"], line["log_level"]) for line in logs] == [("owner.lost", "error")]
     assert ended == ["one"]
-    with pytest.raises(ConfigError, match="runs already on this engine"):
+    with pytest.raises(ConfigError, match="already runs on this engine"):
         await one.close()
     assert await kept(docker)  # it is the other one's
     await other.close()

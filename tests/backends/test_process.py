@@ -93,7 +93,7 @@ class TestProcess(CommandContract):
 async def test_it_says_that_nothing_is_isolated(site: ProcessSite) -> None:
     traits = await (await site.make()).open()
     assert (traits.isolated, traits.landing) == (False, "/tree")
-    assert "isolate nothing" in traits.notes[0]
+    assert "without isolation" in traits.notes[0]
 
 
 async def test_a_home_starts_as_a_copy_of_the_template(site: ProcessSite, tmp_path: Path) -> None:

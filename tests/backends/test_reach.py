@@ -59,7 +59,7 @@ async def test_on_a_bridge_it_is_reached_by_its_address(docker: aiodocker.Docker
 
 async def test_processes_of_another_machine_are_told(docker: aiodocker.Docker, show: Callable[..., Shown]) -> None:
     show(os.getpid())  # the number is in use here, by something else
-    with pytest.raises(BackendError, match=r"are not processes of this host: use --network isolated$") as caught:
+    with pytest.raises(BackendError, match=r"are not processes on this host; use --network isolated$") as caught:
         await reach.find(docker, CONTAINER, 8888)
     assert not caught.value.transient
     assert not isinstance(caught.value, GoneError)

@@ -65,7 +65,7 @@ async def test_when_all_are_in_use_it_is_said_with_the_setting(small: Labelled, 
     await uids.take(docker, NUMBERS, "a")
     with pytest.raises(StartError) as caught:
         await uids.take(docker, NUMBERS, "b")
-    assert str(caught.value) == "all 5 user numbers 500-504 (--container-uids) are in use on this engine"
+    assert str(caught.value) == "all 5 UIDs 500-504 (--container-uids) are in use on this engine"
     assert caught.value.transient
 
 

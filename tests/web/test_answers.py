@@ -52,7 +52,7 @@ async def test_a_person_at_an_address_that_never_was_is_told_so(place: Place, pe
     page = await person.get(f"/user/{NEVER}/tree")
     assert page.status == 404
     assert f'href="{launch(place, "/tree")}"' in page.text
-    assert "never was" in page.text
+    assert "never existed" in page.text
 
 
 async def test_a_fresh_start_keeps_the_query(place: Place, person: Guest, ended: str) -> None:

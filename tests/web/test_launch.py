@@ -196,7 +196,7 @@ async def test_a_press_without_ticket_gives_the_page_again_and_no_notebook(place
         answer = await person.post("/spawn", data, Sec_Fetch_Site="same-origin")
         assert answer.status == 403
         assert "data-auto" not in answer.text
-        assert "once more" in answer.text
+        assert "button again" in answer.text
     assert (await place.stats())["assigned"] == 0
 
 
@@ -429,7 +429,7 @@ async def test_a_pool_that_is_not_there_is_said(person: Guest, method: str) -> N
     path = "/?pool=none" if method == "GET" else "/spawn?pool=none"
     answer = await person.ask(method, path, {"Sec-Fetch-Site": "same-origin"})
     assert answer.status == 404
-    assert "no pool of that name" in answer.text
+    assert "no pool with this name" in answer.text
 
 
 # Behind a proxy that ends TLS

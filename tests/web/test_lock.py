@@ -26,7 +26,7 @@ OPEN = {
 """What is answered without the secret: it tells nothing, or asks for a notebook's own secret."""
 
 SERVED = served(application(routes.public))
-LOCKED = "This service is for whoever started it: open the URL that ./start-tmpnb printed, which ends in a token."
+LOCKED = "This service is for the person who started it: open the URL that it printed, which ends in a token."
 
 
 @pytest.fixture

@@ -236,10 +236,10 @@ async def test_no_page_of_a_start_reflects_anything_but_its_link(open_place: Any
         return answer
 
     assert (await page("", User_Agent="Slackbot z~q7")).status == 403
-    assert (await page("", f"&code={CODED}")).title == "That code is not right"
-    assert (await page(MARK)).title == "That code is not right"
+    assert (await page("", f"&code={CODED}")).title == "Wrong workshop code"
+    assert (await page(MARK)).title == "Wrong workshop code"
     assert (await page("")).status == 303
-    assert (await page("", f"&{CODED}")).title == "Many starts from your network"
+    assert (await page("", f"&{CODED}")).title == "Too many starts from your network"
     assert (await page("monday")).title == "All notebooks are in use"
     while (answer := await page(MARK)).status == 403:
         pass

@@ -199,7 +199,7 @@ def test_the_launch_page_submits_itself_only_when_told() -> None:
     assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, kind="TICKET", message="M").text)
 
 
-@pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without you, and after 4 hours"), (1, 0, "after 1 minute without you."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip
+@pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without activity, and after 4 hours"), (1, 0, "after 1 minute without activity."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip
 def test_limits_are_said_as_people_say_them(idle: int, life: int, sentence: str | None) -> None:
     text = str(
         Pages(isolated=True)

@@ -383,7 +383,7 @@ async def test_the_limited_page_says_why_and_when_and_asks_for_the_code(classroo
     assert page.status == 429
     assert 1190 < int(page.headers["Retry-After"]) <= 1200
     assert f'data-retry-after="{page.headers["Retry-After"]}"' in page.text
-    assert "Your network address has started many notebooks lately" in page.text
+    assert "Your network address has started many notebooks recently" in page.text
     assert "in 20 minutes" in page.text
     assert 'name="code"' in page.text
     assert page.headers["Cache-Control"] == "no-store"
@@ -432,7 +432,7 @@ async def test_a_pool_that_is_full_or_warming_costs_no_start(open_place: Open) -
     await first.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
     await place.until(warm=1)
     assert (await second.click()).status == 303
-    assert "Many starts" in (await place.person().click()).title
+    assert "Too many starts" in (await place.person().click()).title
 
 
 async def test_the_code_in_a_link_is_remembered_and_kept_from_the_notebook(classroom: Place) -> None:
@@ -462,7 +462,7 @@ async def test_without_a_workshop_code_the_codes_of_links_are_the_documents_own(
 async def test_a_wrong_code_is_said_and_the_field_wins_over_the_link(classroom: Place) -> None:
     person = behind(classroom, HERE)
     page = await person.click("/lab?code=tuesday&x")
-    assert (page.status, page.title) == (403, "That code is not right")
+    assert (page.status, page.title) == (403, "Wrong workshop code")
     assert "tuesday" not in page.text
     assert "data-retry-after" not in page.text
     assert page.form()["action"] == "/spawn/lab?x"
