@@ -92,7 +92,7 @@ class TestOnTheEngine:
     ) -> None:
         found = await fly(network=network)
         missed = failed(found)
-        # Page not found keeps a bridge from this machine's own addresses; the probe must not say otherwise.
+        # Nothing here keeps a bridge from this machine's own addresses; the probe must not say otherwise.
         assert set(missed) - {"reach-metadata"} == {"reach-gateway", "reach-host"}
         assert {result.name for result in found.results} == expectations.names(network)
 
