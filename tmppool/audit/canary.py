@@ -113,9 +113,7 @@ async def _probe(start: Start, backend: Auditable, targets: dict[str, tuple[Targ
         return Canary(results, shown)
     with engine.reading("inspect a container"):
         code = shown["State"]["ExitCode"]
-    return _failed(
-        f"python3 in the image exited with code {code} ({other or 'no output'})", *results, shown=shown
-    )
+    return _failed(f"python3 in the image exited with code {code} ({other or 'no output'})", *results, shown=shown)
 
 
 def parse(log: str) -> tuple[tuple[Result, ...], str]:

@@ -97,7 +97,9 @@ class Kind(Enum):
     NOTHING = Form(404, "There is no page at this URL.", "Page not found")
     METHOD = Form(405, "This URL does not accept this kind of request.", "Method not allowed")
     TOO_LARGE = Form(413, "The body of this request is too large.", "Too large")
-    FAILED = Form(500, "Something went wrong on our side. It has been logged; please try again.", "Something went wrong")
+    FAILED = Form(
+        500, "Something went wrong on our side. It has been logged; please try again.", "Something went wrong"
+    )
 
     @property
     def form(self) -> Form:
