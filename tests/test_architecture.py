@@ -27,6 +27,19 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """A room may import from the floors below it, and from itself where it is a package."""
 
+INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "proxy": (
+        ("faults", "target", "timeouts", "cookies", "forwarded", "activity", "watchdog", "upstream"),
+        ("wire", "connection_counts", "connection_timer", "linger"),
+        ("body", "head_readers", "headers", "handshake", "refusals"),
+        ("fairness", "answer", "route", "application"),
+        ("exchange", "tunnel", "connection_context"),
+        ("connection",),
+        ("accept",),
+    ),
+}
+"""The floors inside of a room: its modules import downwards too."""
+
 ONLY = {
     "config": {"app", "choosing", "slices", "__main__"},
     "pool_settings": {"config", "app", "slices"},
@@ -68,6 +81,12 @@ ASKING: frozenset[str] = frozenset({
 BRANCHING: frozenset[str] = frozenset()
 """Functions that may still have more ways through them. This list only shrinks."""
 
+INNER_FLOOR_OF = {
+    f"{room}.{module}": number
+    for room, floors in INNER_FLOORS.items()
+    for number, modules_there in enumerate(floors)
+    for module in modules_there
+}
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -121,7 +140,11 @@ def wrong_imports(package: Path) -> list[str]:
     found = []
     for name, other in sorted(arrows(package)):
         room, below = name.split(".")[0], other.split(".")[0]
-        if below == "__init__" or (room == below and "." in name):
+        if below == "__init__":
+            continue
+        if room == below and "." in name:
+            if name in INNER_FLOOR_OF and INNER_FLOOR_OF.get(other, -1) >= INNER_FLOOR_OF[name]:
+                found.append(f"{name} -> {other}: not downwards")
             continue
         if room not in FLOOR_OF or below not in FLOOR_OF:
             found.append(f"{name} -> {other}: no floor is known for it")
@@ -247,6 +270,12 @@ def test_no_room_asks_a_backend_which_one_it_is() -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("room", INNER_FLOORS)
+def test_every_module_of_a_room_with_inner_floors_has_one(room: str) -> None:
+    names = {name for name in modules(PACKAGE) if name.startswith(f"{room}.") and not name.endswith("__init__")}
+    assert names == {name for name in INNER_FLOOR_OF if name.startswith(f"{room}.")}
+
+
 def test_tasks_are_made_in_one_place() -> None:
     assert made_tasks(PACKAGE) == []
 
@@ -340,6 +369,16 @@ UPWARD = ["notebook -> pool: not downwards"]
             {"web/__init__.py": "", "web/a.py": "from tmppool.web.b import B", "web/b.py": ""},
             [],
             id="inside a package",
+        ),
+        pytest.param(
+            {"proxy/__init__.py": "", "proxy/wire.py": "import tmppool.proxy.faults", "proxy/faults.py": ""},
+            [],
+            id="down the stairs of a room",
+        ),
+        pytest.param(
+            {"proxy/__init__.py": "", "proxy/wire.py": "import tmppool.proxy.body", "proxy/body.py": ""},
+            ["proxy.wire -> proxy.body: not downwards"],
+            id="up the stairs of a room",
         ),
         pytest.param(
             {"notebook.py": "from tmppool.cellar import X", "cellar.py": ""},

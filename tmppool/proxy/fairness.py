@@ -42,7 +42,7 @@ class Turn(Allowance):
         """Give back what one second earns; called once a second."""
         self.remaining = min(BURST, self.remaining + _PER_SECOND)
 
-    def take(self, size: int) -> None:
+    def grant(self, size: int) -> None:
         """Go on with at least ``size`` small chunks."""
         self.is_awaited = False
         self.remaining = max(self.remaining, size)
@@ -75,4 +75,4 @@ class TurnQueue:
             turn, _ = self.queue.popitem(last=False)
             if self.queue:
                 self._timer = self._loop.call_later(_PAUSE, self._next)
-            turn.take(_SLICE)
+            turn.grant(_SLICE)
