@@ -116,7 +116,7 @@ async def test_the_ledger_says_what_ran_the_notebooks(tmp_path: Path) -> None:
 
 async def test_a_start_that_waits_in_vain_leaves_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later start would trust it, and end what it knows nothing of."""
-    monkeypatch.setattr("tmppool.choosing.PATIENCE", 0.05)
+    monkeypatch.setattr("tmppool.backend_choice.PATIENCE", 0.05)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
     with pytest.raises(EngineAwayError), capture_logs():
         async with app.service(settings(tmp_path, backend="auto", public_url="https://nb.example")):

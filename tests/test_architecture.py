@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("pools", "reconcile"),
     ("proxy", "ledger", "metrics", "log"),
     ("web", "timers", "recovery", "slices", "audit"),
-    ("choosing",),
+    ("backend_choice",),
     ("app",),
     ("__main__",),
 )
@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 
 INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "proxy": (
-        ("faults", "target", "timeouts", "cookies", "forwarded", "activity", "watchdog", "upstream"),
+        ("faults", "target", "timeouts", "cookies", "forwarded", "frame_watch", "watchdog", "upstream"),
         ("wire", "connection_counts", "connection_timer", "linger"),
         ("body", "head_readers", "headers", "handshake", "refusals"),
         ("fairness", "answer", "route", "application"),
@@ -41,7 +41,7 @@ INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
 """The floors inside of a room: its modules import downwards too."""
 
 ONLY = {
-    "config": {"app", "choosing", "slices", "__main__"},
+    "config": {"app", "backend_choice", "slices", "__main__"},
     "pool_settings": {"config", "app", "slices"},
     "recipes": {"build_image", "app", "__main__"},
     "build_image": {"app", "__main__"},
@@ -56,7 +56,7 @@ WITHOUT_TESTS = {
     "backends/base": "types only; contract.py tests what they promise",
     "pool_settings": "tested as part of test_config.py, whose settings these are",
     "backends/auditable": "types only; tests/audit/test_startup.py tests who offers it",
-    "audit/verdict": "types only",
+    "audit/rule": "types only",
     "audit/inside/outcome": "the words of the probes, tested with each of them",
     "proxy/connection_context": "types only",
     "proxy/faults": "types only; test_refusals.py knows the answer to each",
@@ -358,7 +358,7 @@ UPWARD = ["notebook -> pool: not downwards"]
         ),
         pytest.param(
             {"pools.py": "from tmppool.config import Settings"},
-            ["pools -> config: only __main__ and app and choosing and slices may"],
+            ["pools -> config: only __main__ and app and backend_choice and slices may"],
             id="the settings",
         ),
         pytest.param({"app.py": "from tmppool.config import Settings"}, [], id="the settings, by app"),

@@ -1,6 +1,5 @@
 """tmppool: a click gives a live notebook. The rooms, from the ground up.
 
-================  ====================================================================================
 ``errors``        what may go wrong, as types
 ``running``       where a started notebook is reached: a dial, a base path, a token
 ``jupyter``       what the service asks of a notebook: does it answer, what computes, start a kernel
@@ -19,6 +18,26 @@
 ``choosing``      containers or processes: waits for an engine, refuses what processes must not serve
 ``app``           builds all of it, opens it in order, closes it in reverse
 ================  ====================================================================================
+=======
+==================  ======================================================================================
+``errors``          what may go wrong, as types
+``running``         where a started notebook is reached: a dial, a base path, a token
+``jupyter``         what the service asks of a notebook: does it answer, what computes, start a kernel
+``notebook``        one notebook's life: states, reasons, the only mover
+``policy``          ``plan(notebooks, limits, now)``: what to start, reap and ask; pure
+``backends``        what runs notebooks: Docker Engine, processes, a fake; seven verbs each
+``marks``           what is given away is marked by its backend, so that no ledger has to be believed for that
+``pool``            the table of notebooks, which is the routing table too
+``reconcile``       what a backend says of a pool, doubted until a second word agrees
+``pools``           the named pools of one service
+``ledger``          who got which notebook, when, until when: the facts the engine does not hold
+``proxy``           a visitor's requests and WebSockets, to the notebook and back
+``web``             the pages, the APIs, the admin listener
+``audit``           probes from inside a container, checks of engine, host and limits; before serving, and on demand
+``slices``          what each room gets of the settings
+``backend_choice``  containers or processes: waits for an engine, refuses what processes must not serve
+``app``             builds all of it, opens it in order, closes it in reverse
+==================  ======================================================================================
 
 Imports go downwards only; ``tests/test_architecture.py`` holds the floors.
 """

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tmppool import __version__, app, build_image, config, log, recipes, slices
 from tmppool.audit import inspection, report, startup
-from tmppool.audit.sums import Planned
+from tmppool.audit.machine_sums import Planned
 from tmppool.errors import ConfigError, EngineAwayError, ImageError, TmppoolError
 
 _SECRETS = ("api_auth_token", "admin_auth_token", "pools")

@@ -18,11 +18,11 @@ import platformdirs
 import structlog
 import uvloop
 
-from tmppool import build_image, choosing, log, recipes, recovery, slices, state_lock, timers
+from tmppool import backend_choice, build_image, log, recipes, recovery, slices, state_lock, timers
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
-from tmppool.backends.owner import Owner, this_process
+from tmppool.backends.ownership import Owner, this_process
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.config import Settings
 from tmppool.errors import BackendError, ConfigError, ImageError
@@ -110,17 +110,17 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
     The URL is what its user opens: where notebooks are processes it holds the secret, unless they chose that one.
     """
     async with contextlib.AsyncExitStack() as stack:
-        choosing.check(settings)
+        backend_choice.check(settings)
         slices.check_admin(settings)
         startup.check_risks(settings.accept_risk)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_lock.held(state, settings.pool_name))
-        kind = await choosing.backend_kind(settings, state / "ledger.sqlite")
+        kind = await backend_choice.backend_kind(settings, state / "ledger.sqlite")
         ip = slices.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
         owner = None
         if kind == "docker":
-            await choosing.end_processes(state)
+            await backend_choice.end_processes(state)
             await _have_image(settings)
             owner = await _own(stack, settings, state)
         ledger = await Ledger.open(state / "ledger.sqlite")

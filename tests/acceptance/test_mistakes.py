@@ -106,9 +106,9 @@ async def test_an_unusable_state_directory_is_said_and_visitors_are_served(tmp_p
 
 IMPATIENT = """
 import sys
-from tmppool import choosing
+from tmppool import backend_choice
 from tmppool.__main__ import main
-choosing.PATIENCE, choosing._SAY = 3.0, 1.0
+backend_choice.PATIENCE, backend_choice._SAY = 3.0, 1.0
 sys.exit(main())
 """
 

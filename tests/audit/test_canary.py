@@ -237,9 +237,13 @@ def test_only_true_is_held() -> None:
 
 def test_pools_that_differ_in_name_and_command_alone_share_a_canary() -> None:
     one = Spec("service", "one", command="a {base_path}", start_timeout=1)
-    assert canary.profile(one) == canary.profile(Spec("service", "two", command="b {base_path}", start_timeout=2))
-    assert canary.profile(one) != canary.profile(Spec("service", "one", command="a {base_path}", memory=1))
-    assert canary.profile(one) != canary.profile(Spec("service", "one", command="a {base_path}", network="bridge"))
+    assert canary.probed_part(one) == canary.probed_part(
+        Spec("service", "two", command="b {base_path}", start_timeout=2)
+    )
+    assert canary.probed_part(one) != canary.probed_part(Spec("service", "one", command="a {base_path}", memory=1))
+    assert canary.probed_part(one) != canary.probed_part(
+        Spec("service", "one", command="a {base_path}", network="bridge")
+    )
 
 
 def test_its_name_is_no_notebooks() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tmppool.audit import cis
 from tmppool.audit.cis import Containers
-from tmppool.audit.verdict import Check, Status
+from tmppool.audit.rule import Check, Status
 from tmppool.backends.base import Spec
 from tmppool.backends.container import ImageFacts, container_config
 

@@ -4,7 +4,7 @@ import pytest
 
 from tmppool.audit import engine_rules
 from tmppool.audit.machine import Facts
-from tmppool.audit.verdict import Check, Status
+from tmppool.audit.rule import Check, Status
 
 RULES = {rule.id: rule for rule in engine_rules.RULES}
 INFO = {

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tmppool.audit import engine_rules, expectations, plan_rules, sums
+from tmppool.audit import engine_rules, expectations, machine_sums, settings_rules
 from tmppool.audit.inside import run
 from tmppool.backends.base import Spec
 
@@ -25,8 +25,8 @@ def test_the_facts_survive_json_and_name_each_probe_once() -> None:
 
 
 def test_a_name_means_one_thing_in_probes_and_rules() -> None:
-    rules = [rule.id for rule in (*engine_rules.RULES, *plan_rules.RULES)]
-    assert not expectations.names() & {*rules, *sums.RISKS}
+    rules = [rule.id for rule in (*engine_rules.RULES, *settings_rules.RULES)]
+    assert not expectations.names() & {*rules, *machine_sums.RISKS}
     assert len(rules) == len(set(rules))
 
 

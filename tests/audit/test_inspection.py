@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.harness import IMAGE, ROOT, running
 from tmppool.audit import expectations, inspection
 from tmppool.audit.canary import Canary, Result
-from tmppool.audit.verdict import Check, Severity, Status
+from tmppool.audit.rule import Check, Severity, Status
 from tmppool.backends.base import Spec
 
 SPEC = Spec("service", "main")

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tmppool.audit import report
-from tmppool.audit.verdict import Check, Severity, Status
+from tmppool.audit.rule import Check, Severity, Status
 
 
 def check(status: Status, severity: Severity = Severity.HIGH, name: str = "one", group: str = "engine") -> Check:

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 
 from tests.acceptance.harness import IMAGE, Service, running
 from tests.acceptance.test_mistakes import one_sentence, start
-from tmppool.audit import canary, startup, sums
+from tmppool.audit import canary, machine_sums, startup
 from tmppool.audit.canary import Canary, Result
+from tmppool.audit.machine_sums import Machine, Planned
 from tmppool.audit.startup import PoolInForce
-from tmppool.audit.sums import Machine, Planned
 from tmppool.backends.base import Spec
 from tmppool.backends.docker import DockerBackend
 from tmppool.backends.fake import FakeBackend
@@ -64,7 +64,7 @@ class TestSums:
             ("risk.accepted", "warning"),
             ("memory.overcommitted", "warning"),
         ]
-        assert logged[0]["risk"] == sums.PIDS
+        assert logged[0]["risk"] == machine_sums.PIDS
 
     def test_the_usual_sizes_are_said_nothing_about(self) -> None:
         with capture_logs() as logged:

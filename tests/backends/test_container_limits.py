@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tmppool.audit import expectations
-from tmppool.backends import opening
+from tmppool.backends import preflight
 from tmppool.backends.base import Spec
 from tmppool.backends.container import EngineFacts, ImageFacts, container_config
 from tmppool.backends.container_limits import LIMITS, ContainerLimit, Rlimit, probe_facts, refusals
@@ -86,4 +86,4 @@ def test_a_refusal_names_every_setting_that_it_may_be_about() -> None:
     assert dict(refusals())["rlimit"] == "--nofile-limit, --memlock-limit or --sigpending-limit"
     assert dict(refusals())["cpu"] == "--cpu-quota or --cpu-shares"
     assert dict(refusals())["memory limit"] == "--mem-limit"
-    assert set(refusals()) <= set(opening._REFUSALS)
+    assert set(refusals()) <= set(preflight._REFUSALS)

@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site
 from tests.backends.test_engine import SmallEngine, said, until
+from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
-from tmppool.backends import engine, reach, uids
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.container import GIVEN_LABEL, KEY_LABEL, container_name, given_name, network_name
+from tmppool.backends.container_dial import GoneError
 from tmppool.backends.docker import DockerBackend
-from tmppool.backends.reach import GoneError
 from tmppool.build_image import build
 from tmppool.errors import BackendError, ImageError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
@@ -426,7 +426,7 @@ async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
         backend._stopping.add(KEY)
         return Held()
 
-    monkeypatch.setattr(reach, "find", find)
+    monkeypatch.setattr(container_dial, "find", find)
     assert await backend.list() == []
     assert closed == ["closed"]
 
@@ -455,7 +455,7 @@ async def test_one_that_is_gone_from_here_and_runs_is_elsewhere(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(reach, "find", find)
+    monkeypatch.setattr(container_dial, "find", find)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.05)
     small.answers |= {f"containers/{CONTAINER}/wait": wait, "containers/json": lambda _request: said([])}
     with pytest.raises(BackendError, match=r"are not processes on this host; use --network isolated$") as caught:

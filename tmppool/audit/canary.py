@@ -72,7 +72,7 @@ class Canary:
     shown: dict[str, Any]
 
 
-def profile(spec: Spec) -> Spec:
+def probed_part(spec: Spec) -> Spec:
     """Return what makes two pools' containers differ as far as probes can see: pools that agree share a canary."""
     return replace(spec, pool="", command="", start_timeout=0.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tmppool.audit.verdict import Opinion, Rule, Severity, Status, fails, holds, passes, unknown
+from tmppool.audit.rule import Opinion, Rule, Severity, Status, fails, holds, passes, unknown
 
 _HOST_FOLDERS = (
     "/",

@@ -4,7 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from tmppool.audit.machine import KERNEL, Facts
-from tmppool.audit.verdict import Opinion, Rule, Severity, fails, holds, passes, unknown
+from tmppool.audit.rule import Opinion, Rule, Severity, fails, holds, passes, unknown
 
 _ENGINE_FLOORS = ((27, 1, 1), (26, 1, 5), (25, 0, 6))
 """CVE-2024-41110 (a plugin's permission is skipped) is repaired in these and later ones of the same line."""

@@ -4,15 +4,15 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tmppool.audit import cis, engine_rules, expectations, machine, plan_rules, startup
+from tmppool.audit import cis, engine_rules, expectations, machine, settings_rules, startup
 from tmppool.audit.canary import Canary
 from tmppool.audit.cis import Containers
 from tmppool.audit.expectations import CANARY
-from tmppool.audit.plan_rules import Plan
+from tmppool.audit.machine_sums import RISKS, Planned
+from tmppool.audit.rule import Check, Severity, Status
+from tmppool.audit.settings_rules import Deployment
 from tmppool.audit.startup import PoolInForce
-from tmppool.audit.sums import RISKS, Planned
-from tmppool.audit.verdict import Check, Severity, Status
-from tmppool.backends import container_limits, engine, reach
+from tmppool.backends import container_dial, container_limits, engine
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.backends.container import KEY_LABEL, labels
@@ -47,11 +47,11 @@ async def inspect(
         canaries = await startup.canaries(in_force, ports)
     shown = live or {f"canary of {spec.image}": canary.shown for spec, canary in canaries if canary.shown}
     current = frozenset(str(image.get("Id", "")) for image in facts.images.values())
-    plan = Plan(tuple(pool.planned for pool in in_force), facts, admin_ip)
+    deployment = Deployment(tuple(pool.planned for pool in in_force), facts, admin_ip)
     checks = [
         Check("engine-answers", "engine", Status.PASS, Severity.HIGH, facts.engine_at, ""),
         *(rule.check(facts) for rule in engine_rules.RULES),
-        *(rule.check(plan) for rule in plan_rules.RULES),
+        *(rule.check(deployment) for rule in settings_rules.RULES),
         *(rule.check(Containers(shown, current, facts.info)) for rule in cis.RULES),
         *probe_checks(canaries),
     ]
@@ -66,7 +66,7 @@ def _without_engine(pools: Sequence[Planned], admin_ip: str) -> list[Check]:
             "no Docker Engine answers: nothing about containers can be checked", "Start one; scripts/engine does.",
         ),
         *(rule.check(nothing) for rule in engine_rules.RULES),
-        *(rule.check(Plan(tuple(pools), nothing, admin_ip)) for rule in plan_rules.RULES),
+        *(rule.check(Deployment(tuple(pools), nothing, admin_ip)) for rule in settings_rules.RULES),
         *(rule.check(Containers()) for rule in cis.RULES),
         *(_unknown_probe(name) for name in sorted(expectations.names())),
     ]  # fmt: skip
@@ -89,8 +89,8 @@ async def _live(docker: engine.Client, pools: Iterable[Planned]) -> dict[str, di
         ours = [f"{name}={value}" for name, value in labels(pool.spec).items()]
         for container in await engine.containers(docker, [*ours, KEY_LABEL]):
             try:
-                shown = await reach.show(docker, container.id)
-            except reach.GoneError:  # ended meanwhile
+                shown = await container_dial.show(docker, container.id)
+            except container_dial.GoneError:  # ended meanwhile
                 continue
             with engine.reading("inspect a container"):
                 if shown["State"]["Running"]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from tmppool.audit import sums
+from tmppool.audit import machine_sums
 from tmppool.backends import engine
 
 KERNEL = {
@@ -43,9 +43,9 @@ class Facts:
     clock_skew: float | None = None
 
     @property
-    def sums(self) -> sums.Machine:
+    def sums(self) -> machine_sums.Machine:
         known = [int(self.kernel[name]) for name in ("pid_max", "threads_max") if name in self.kernel]
-        return sums.Machine(min(known, default=None), self.info.get("MemTotal") or None)
+        return machine_sums.Machine(min(known, default=None), self.info.get("MemTotal") or None)
 
 
 async def look(docker: engine.Client, images: Iterable[str] = ()) -> Facts:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tmppool.audit.verdict import Check, Severity, Status
+from tmppool.audit.rule import Check, Severity, Status
 
 HEALTHY, FINDINGS = 0, 3
 """Exit status: nothing of severity high or critical failed; something did. 2 is a mistake of the caller's."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from tmppool.audit import canary, expectations, machine, sums
+from tmppool.audit import canary, expectations, machine, machine_sums
 from tmppool.audit.canary import Canary
-from tmppool.audit.sums import Planned
+from tmppool.audit.machine_sums import Planned
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.errors import BackendError, ConfigError
@@ -39,7 +39,7 @@ class PoolInForce:
 
 def check_risks(accepted: Iterable[str]) -> None:
     """Raise ConfigError for a name that is none of a probe or sum."""
-    known = sorted({*expectations.names(), *sums.RISKS})
+    known = sorted({*expectations.names(), *machine_sums.RISKS})
     for name in accepted:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
@@ -71,14 +71,14 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
     _log.info("probes.finished", seconds=round(time.monotonic() - began, 2))
 
 
-def _check_sums(planned: Sequence[Planned], has: sums.Machine, accepted: Sequence[str]) -> None:
-    found = {sums.PIDS: sums.pids(planned, has), sums.MEMORY: sums.memory_of_one(planned, has)}
+def _check_sums(planned: Sequence[Planned], has: machine_sums.Machine, accepted: Sequence[str]) -> None:
+    found = {machine_sums.PIDS: machine_sums.pids(planned, has), machine_sums.MEMORY: machine_sums.memory_of_one(planned, has)}
     _refuse(
         {name: said for name, said in found.items() if said},
         accepted,
         "the limits add up to more than this machine has",
     )
-    if over := sums.memory_of_all(planned, has):
+    if over := machine_sums.memory_of_all(planned, has):
         _log.warning("memory.overcommitted", message=over)
 
 
@@ -97,7 +97,7 @@ async def _check_probes(pools: Sequence[PoolInForce], accepted: Sequence[str], p
 
 async def canaries(pools: Sequence[PoolInForce], ports: Sequence[int]) -> list[tuple[Spec, Canary]]:
     """Run one canary for each profile that there is; pools of the same image and limits share one."""
-    distinct = {canary.profile(pool.backend.spec): pool.backend for pool in pools}
+    distinct = {canary.probed_part(pool.backend.spec): pool.backend for pool in pools}
     return list(
         zip(distinct, await asyncio.gather(*(canary.run(backend, ports) for backend in distinct.values())), strict=True)
     )

@@ -1,6 +1,6 @@
 """Every limit of a notebook's container, once: the setting, what the engine is told, how it is proved and refused.
 
-``container`` makes the container's body from this table, ``audit`` what its probes compare with, ``opening`` the name
+``container`` makes the container's body from this table, ``audit`` what its probes compare with, ``preflight`` the name
 of the setting that a refusal is about. A new limit is a row here, a setting, and a probe in ``audit/inside`` unless it
 is an rlimit, whose probe is made from the row.
 """

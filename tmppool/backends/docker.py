@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from tmppool.backends import engine, opening, reach, uids
+from tmppool.backends import container_dial, engine, preflight, uids
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec, Traits
 from tmppool.backends.container import (
@@ -58,7 +58,7 @@ class DockerBackend(Auditable):
         self._image = ImageFacts()
         self._engine = EngineFacts()
         self._profile = ""
-        self._reached: dict[str, reach.Reach] = {}
+        self._reached: dict[str, container_dial.Reach] = {}
         self._ids: dict[str, str] = {}  # of the containers: a name may change
         self._given: frozenset[str] = frozenset()  # what this process has given, or tried to
         self._starting: set[str] = set()
@@ -82,8 +82,8 @@ class DockerBackend(Auditable):
 
     async def open(self) -> Traits:
         self._docker = await engine.connect()
-        self._image = await opening.inspect_image(self.docker, self._spec.image)
-        self._engine = await opening.engine_facts(self.docker, self._spec.seccomp)
+        self._image = await preflight.inspect_image(self.docker, self._spec.image)
+        self._engine = await preflight.engine_facts(self.docker, self._spec.seccomp)
         notes = []
         if self._spec.network == "none":
             try:
@@ -93,8 +93,8 @@ class DockerBackend(Auditable):
                 notes.append(f"{error}: using --network isolated, one internal bridge, instead of none")
         self._profile = profile(self._spec, self._image, self._engine)
         if self._spec.network != "none":
-            await opening.make_network(self.docker, self._spec)
-        await opening.try_out(self.docker, self._spec, self._image, self._engine)
+            await preflight.make_network(self.docker, self._spec)
+        await preflight.try_out(self.docker, self._spec, self._image, self._engine)
         return Traits(isolated=True, landing=self._image.landing, notes=tuple(notes))
 
     async def start(self, key: str) -> Running:
@@ -168,7 +168,7 @@ class DockerBackend(Auditable):
             raise StartError(f"the engine refused a container: {error.said}") from error
         exited = spawn(engine.wait(container), "watch a start", awaited=True)
         try:
-            self._reached[key] = await reach.find(self.docker, container.id, self._spec.port)
+            self._reached[key] = await container_dial.find(self.docker, container.id, self._spec.port)
             running = Running(key, self._reached[key].dial, token, time.time(), secret)
             async with JupyterClient(running) as jupyter:
                 ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
@@ -176,10 +176,10 @@ class DockerBackend(Auditable):
                     await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     ready.cancel()
-        except reach.GoneError as error:
+        except container_dial.GoneError as error:
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
             if not exited.done():  # it is gone from here, and runs
-                raise BackendError(reach.ELSEWHERE, transient=False) from error
+                raise BackendError(container_dial.ELSEWHERE, transient=False) from error
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled():
@@ -208,7 +208,7 @@ class DockerBackend(Auditable):
         raise StartError("other services on this engine keep taking the same UIDs")
 
     async def _exit_error(self, container: Any) -> StartError:
-        shown = await reach.show(self.docker, container.id)
+        shown = await container_dial.show(self.docker, container.id)
         tail = await engine.log(container, _LOG_LINES)
         with engine.reading("inspect a container"):
             state = shown["State"]
@@ -246,19 +246,19 @@ class DockerBackend(Auditable):
 
     async def _recover(self, key: str, container_id: str) -> Running | None:
         try:
-            shown = await reach.show(self.docker, container_id)
+            shown = await container_dial.show(self.docker, container_id)
             with engine.reading("inspect a container"):
                 is_anew = key in self._reached and self._reached[key].pid != shown["State"]["Pid"]
             if is_anew:
                 return None  # what was in it before is over
             if key not in self._reached:
-                found = await reach.find(self.docker, container_id, self._spec.port)
+                found = await container_dial.find(self.docker, container_id, self._spec.port)
                 if self._reached.setdefault(key, found) is not found:
                     found.close()  # another list was quicker
                 if key in self._stopping:
                     self._let_go(key)
                     return None
-        except reach.GoneError:
+        except container_dial.GoneError:
             return None  # anything else is the engine's illness, not the notebook's end
         self._ids[key] = container_id
         with engine.reading("inspect a container"):
@@ -276,8 +276,8 @@ class DockerBackend(Auditable):
         """Ask for one container by its names, where a list lacks it."""
         for name in (given_name(self._spec, key), container_name(self._spec, key)):
             try:
-                shown = await reach.show(self.docker, name)
-            except reach.GoneError:
+                shown = await container_dial.show(self.docker, name)
+            except container_dial.GoneError:
                 continue
             wanted = {**labels(self._spec), KEY_LABEL: key}.items()
             with engine.reading("inspect a container"):

@@ -22,9 +22,9 @@ from typing import Any
 
 import psutil
 
-from tmppool.backends import families
+from tmppool.backends import process_family
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
-from tmppool.backends.births import born
+from tmppool.backends.process_birth import born
 from tmppool.errors import BackendError, StartError
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
@@ -117,7 +117,7 @@ class ProcessBackend:
         child = self._children.pop(key, None)
         with _refusals("a notebook could not be ended"):
             leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
-            if not await asyncio.to_thread(families.end, id_of(key), leader):
+            if not await asyncio.to_thread(process_family.end, id_of(key), leader):
                 raise BackendError("a notebook's processes did not end")
             if child is not None:
                 await child.wait()
@@ -167,7 +167,7 @@ class ProcessBackend:
         log = await completed(asyncio.to_thread((home / _LOG).open, "wb"), "open a log")
         with log:
             return await asyncio.create_subprocess_exec(
-                *families.BEGIN,
+                *process_family.BEGIN,
                 "/bin/sh",
                 "-c",
                 command,
@@ -188,7 +188,7 @@ class ProcessBackend:
             "JUPYTER_TOKEN": token,
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
-            families.MARK: id_of(key),
+            process_family.MARK: id_of(key),
         }
         if self._paths.config is not None:
             mine["JUPYTER_CONFIG_PATH"] = str(self._paths.config)

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
-from tmppool import choosing
+from tmppool import backend_choice
 from tmppool.backends.base import Spec
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.config import Settings
@@ -63,9 +63,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     monkeypatch.setattr("tmppool.backends.engine.failure", failure)
-    monkeypatch.setattr(choosing, "PATIENCE", 0.3)
-    monkeypatch.setattr(choosing, "_LOOK", 0.01)
-    monkeypatch.setattr(choosing, "_SAY", 0.1)
+    monkeypatch.setattr(backend_choice, "PATIENCE", 0.3)
+    monkeypatch.setattr(backend_choice, "_LOOK", 0.01)
+    monkeypatch.setattr(backend_choice, "_SAY", 0.1)
     return answers
 
 
@@ -75,23 +75,23 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("why", FOR_OTHERS)
 def test_what_is_for_others_is_no_place_for_processes(why: str) -> None:
     settings = given(**FOR_OTHERS[why])
-    assert choosing.obstacle(settings, "process", 0) == why
+    assert backend_choice.obstacle(settings, "process", 0) == why
     with pytest.raises(ConfigError) as caught:
-        choosing.check(given(**FOR_OTHERS[why], backend="process", allow_root=True))
+        backend_choice.check(given(**FOR_OTHERS[why], backend="process", allow_root=True))
     option, _, value = why.partition("=")
     assert str(caught.value).startswith(f"{option}: {value!r} is not allowed: notebooks here are processes")
 
 
 @pytest.mark.parametrize("settings", FOR_ONESELF)
 def test_what_is_for_oneself_may_be_processes(settings: dict[str, object]) -> None:
-    assert choosing.obstacle(given(**settings), "docker", 0) is None
-    choosing.check(given(**settings, backend="process", allow_root=True))
+    assert backend_choice.obstacle(given(**settings), "docker", 0) is None
+    backend_choice.check(given(**settings, backend="process", allow_root=True))
 
 
 @pytest.mark.parametrize("domain", OWN_DOMAINS)
 def test_with_a_domain_of_this_machines_processes_are_served_only_where_they_are_asked_for(domain: str) -> None:
-    choosing.check(given(domain_per_notebook=domain, backend="process", allow_root=True))
-    assert choosing.obstacle(given(domain_per_notebook=domain), "docker", 0) == f"--domain-per-notebook={domain}"
+    backend_choice.check(given(domain_per_notebook=domain, backend="process", allow_root=True))
+    assert backend_choice.obstacle(given(domain_per_notebook=domain), "docker", 0) == f"--domain-per-notebook={domain}"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_with_a_domain_of_this_machines_processes_are_served_only_where_they_are
     ],
 )
 def test_sessions_in_containers_wait_for_their_engine(kind: str, sessions: int, why: str | None) -> None:
-    assert choosing.obstacle(given(), kind, sessions) == why
+    assert backend_choice.obstacle(given(), kind, sessions) == why
 
 
 @pytest.mark.parametrize(("token", "is_refused"), [("t" * 15, True), ("t" * 16, False)])
@@ -113,13 +113,13 @@ def test_a_short_token_does_not_guard_processes(token: str, is_refused: bool) ->
     settings = given(backend="process", allow_root=True, api_auth_token=token)
     if is_refused:
         with pytest.raises(ConfigError, match=r"^API_AUTH_TOKEN: it has fewer than 16 characters"):
-            choosing.check(settings)
+            backend_choice.check(settings)
     else:
-        choosing.check(settings)
+        backend_choice.check(settings)
 
 
 def test_who_asks_for_containers_gets_no_processes() -> None:
-    assert choosing.obstacle(given(backend="docker"), "process", 0) == "--backend=docker"
+    assert backend_choice.obstacle(given(backend="docker"), "process", 0) == "--backend=docker"
 
 
 # Root
@@ -140,13 +140,13 @@ async def test_root_has_to_say_that_notebooks_may_be_roots(
     said = []
     with capture_logs():
         try:
-            choosing.check(given(backend="process", allow_root=is_allowed))
-            assert await choosing.backend_kind(given(allow_root=is_allowed), tmp_path / "none") == "process"
+            backend_choice.check(given(backend="process", allow_root=is_allowed))
+            assert await backend_choice.backend_kind(given(allow_root=is_allowed), tmp_path / "none") == "process"
         except ConfigError as error:
             said.append(str(error))
         if is_refused:
             with pytest.raises(ConfigError) as caught:
-                await choosing.backend_kind(given(), tmp_path / "none")
+                await backend_choice.backend_kind(given(), tmp_path / "none")
             said.append(str(caught.value))
     out = "notebooks would run as root without isolation: start a Docker Engine, run this as another user, or set --allow-root"  # fmt: skip
     wanted = [f"--backend=process is set, so {out}", f"no Docker Engine answers ({AWAY}), so {out}"]
@@ -156,14 +156,14 @@ async def test_root_has_to_say_that_notebooks_may_be_roots(
 @pytest.mark.parametrize("backend", ["docker", "fake"])
 def test_root_serves_containers_unasked(user: Callable[[int], None], backend: str) -> None:
     user(0)
-    choosing.check(given(backend=backend))
+    backend_choice.check(given(backend=backend))
 
 
 def test_what_containers_would_refuse_is_said_before_an_engine_is_asked() -> None:
     for backend in ("docker", "auto"):
         with pytest.raises(ConfigError, match=r"^--container-uids"):
-            choosing.check(given(backend=backend, container_uids="5-5"))
-    choosing.check(given(backend="process", container_uids="5-5", allow_root=True))
+            backend_choice.check(given(backend=backend, container_uids="5-5"))
+    backend_choice.check(given(backend="process", container_uids="5-5", allow_root=True))
 
 
 # The engine that is away
@@ -172,19 +172,19 @@ def test_what_containers_would_refuse_is_said_before_an_engine_is_asked() -> Non
 async def test_an_engine_that_answers_serves_containers(engine: list[str], tmp_path: Path) -> None:
     engine[:] = [""]
     for backend in ("auto", "docker"):
-        assert await choosing.backend_kind(given(backend=backend), tmp_path / "none") == "docker"
+        assert await backend_choice.backend_kind(given(backend=backend), tmp_path / "none") == "docker"
 
 
 @pytest.mark.parametrize("backend", ["process", "fake"])
 async def test_who_needs_no_engine_asks_none(engine: list[str], tmp_path: Path, backend: str) -> None:
     engine[:] = ["first", "last"]
-    assert await choosing.backend_kind(given(backend=backend), tmp_path / "none") == backend
+    assert await backend_choice.backend_kind(given(backend=backend), tmp_path / "none") == backend
     assert engine == ["first", "last"]
 
 
 async def test_for_oneself_processes_stand_in_at_once_and_it_is_said(engine: list[str], tmp_path: Path) -> None:
     with capture_logs() as logs:
-        assert await choosing.backend_kind(given(allow_root=True), tmp_path / "none") == "process"
+        assert await backend_choice.backend_kind(given(allow_root=True), tmp_path / "none") == "process"
     assert [(line["event"], line["log_level"], line["error"]) for line in logs] == [
         ("backend.fell_back", "warning", AWAY)
     ]
@@ -196,7 +196,7 @@ async def test_an_engine_that_comes_late_serves_containers(
 ) -> None:
     engine[:] = [*[AWAY] * 5, ""]
     with capture_logs() as logs:
-        assert await choosing.backend_kind(given(**settings), tmp_path / "none") == "docker"
+        assert await backend_choice.backend_kind(given(**settings), tmp_path / "none") == "docker"
     assert [line["event"] for line in logs] == ["engine.awaited", "engine.answered"]
     assert logs[0]["error"] == AWAY
 
@@ -204,7 +204,7 @@ async def test_an_engine_that_comes_late_serves_containers(
 async def test_an_engine_that_does_not_come_ends_the_start_with_one_sentence(engine: list[str], tmp_path: Path) -> None:
     began = time.monotonic()
     with capture_logs() as logs, pytest.raises(EngineAwayError) as caught:
-        await choosing.backend_kind(given(public_url="https://nb.example"), tmp_path / "none")
+        await backend_choice.backend_kind(given(public_url="https://nb.example"), tmp_path / "none")
     assert 0.3 <= time.monotonic() - began < 3
     sentence = str(caught.value)
     assert sentence.startswith(f"no Docker Engine answered within 0 s: {AWAY}; start it or set DOCKER_HOST")
@@ -233,9 +233,9 @@ async def test_a_session_in_a_container_is_waited_for_with_the_ledger_of_its_ser
         with capture_logs():
             if is_waiting:
                 with pytest.raises(EngineAwayError, match="1 session in containers"):
-                    await choosing.backend_kind(given(allow_root=True), path)
+                    await backend_choice.backend_kind(given(allow_root=True), path)
             else:
-                assert await choosing.backend_kind(given(allow_root=True), path) == "process"
+                assert await backend_choice.backend_kind(given(allow_root=True), path) == "process"
 
 
 # What an earlier service left running
@@ -251,7 +251,7 @@ async def test_where_an_engine_answers_processes_that_were_left_are_ended(tmp_pa
         (child,) = backend._children.values()
         await backend.close()
         with capture_logs() as logs:
-            await choosing.end_processes(tmp_path)
+            await backend_choice.end_processes(tmp_path)
         assert await asyncio.wait_for(child.wait(), 10) == -signal.SIGKILL
         assert list((tmp_path / "notebooks" / "main").iterdir()) == []
         assert [(line["event"], line["pool"], line["count"]) for line in logs] == [("processes.stopped", "main", 1)]
@@ -261,5 +261,5 @@ async def test_where_an_engine_answers_processes_that_were_left_are_ended(tmp_pa
 
 async def test_where_nothing_was_left_nothing_is_said(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        await choosing.end_processes(tmp_path)
+        await backend_choice.end_processes(tmp_path)
     assert logs == []

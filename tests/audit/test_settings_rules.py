@@ -2,15 +2,15 @@
 
 import pytest
 
-from tmppool.audit import plan_rules
+from tmppool.audit import settings_rules
 from tmppool.audit.machine import Facts
-from tmppool.audit.plan_rules import Plan
-from tmppool.audit.sums import Planned
-from tmppool.audit.verdict import Status
+from tmppool.audit.machine_sums import Planned
+from tmppool.audit.rule import Status
+from tmppool.audit.settings_rules import Deployment
 from tmppool.backends.base import Spec
 
 GIB = 1 << 30
-RULES = {rule.id: rule for rule in plan_rules.RULES}
+RULES = {rule.id: rule for rule in settings_rules.RULES}
 
 
 def image(user: str = "1000:100", *env: str) -> dict[str, object]:
@@ -19,13 +19,13 @@ def image(user: str = "1000:100", *env: str) -> dict[str, object]:
 
 def plan(
     capacity: int = 10, admin_ip: str = "127.0.0.1", shown: dict[str, object] | None = None, **limits: object
-) -> Plan:
+) -> Deployment:
     machine = Facts(
         info={"MemTotal": 24 * GIB},
         kernel={"pid_max": "32768", "threads_max": "190000", "file_max": "20000000"},
         images={"workshop": image() if shown is None else shown},
     )
-    return Plan((Planned("main", capacity, Spec("service", "main", **limits)),), machine, admin_ip)
+    return Deployment((Planned("main", capacity, Spec("service", "main", **limits)),), machine, admin_ip)
 
 
 def test_the_defaults_pass() -> None:
@@ -33,7 +33,7 @@ def test_the_defaults_pass() -> None:
 
 
 def test_what_needs_a_machine_or_an_image_is_unknown_without() -> None:
-    nothing = Plan(plan().pools, Facts())
+    nothing = Deployment(plan().pools, Facts())
     unknown = {name for name, rule in RULES.items() if rule.check(nothing).status is Status.UNKNOWN}
     assert unknown == {"pids-sum", "memory-of-one", "memory-sum", "files-sum", "image-user", "image-secrets"}
 
@@ -56,7 +56,7 @@ FAILING = [
 
 
 @pytest.mark.parametrize(("name", "wrong", "seen"), FAILING, ids=[f"{name} {seen}" for name, _, seen in FAILING])
-def test_what_is_wrong_fails_and_says_what_was_seen(name: str, wrong: Plan, seen: str) -> None:
+def test_what_is_wrong_fails_and_says_what_was_seen(name: str, wrong: Deployment, seen: str) -> None:
     found = RULES[name].check(wrong)
     assert found.status is Status.FAIL
     assert seen in found.seen

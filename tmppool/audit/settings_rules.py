@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tmppool.audit import sums
+from tmppool.audit import machine_sums
 from tmppool.audit.machine import Facts
-from tmppool.audit.verdict import Opinion, Rule, Severity, fails, holds, passes, unknown
+from tmppool.audit.rule import Opinion, Rule, Severity, fails, holds, passes, unknown
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -18,67 +18,71 @@ _PUBLIC = ("GPG_KEY",)  # in Docker's python images: whose signature the source 
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Deployment:
     """The pools as they are to be, on this machine; ``admin_ip``: where the admin listener is."""
 
-    pools: tuple[sums.Planned, ...]
+    pools: tuple[machine_sums.Planned, ...]
     machine: Facts
     admin_ip: str = "127.0.0.1"
 
 
-def _pids(plan: Plan) -> Opinion:
-    if plan.machine.sums.processes is None:
+def _pids(deployment: Deployment) -> Opinion:
+    if deployment.machine.sums.processes is None:
         return unknown("how many processes the engine's machine can have is not readable here")
-    said = sums.pids(plan.pools, plan.machine.sums)
+    said = machine_sums.pids(deployment.pools, deployment.machine.sums)
     return fails(said) if said else passes("all processes of all notebooks have numbers")
 
 
-def _memory(judge: Callable[[tuple[sums.Planned, ...], sums.Machine], str], fine: str) -> Callable[[Plan], Opinion]:
-    def opinion(plan: Plan) -> Opinion:
-        if plan.machine.sums.memory is None:
+def _memory(
+    judge: Callable[[tuple[machine_sums.Planned, ...], machine_sums.Machine], str], fine: str
+) -> Callable[[Deployment], Opinion]:
+    def opinion(deployment: Deployment) -> Opinion:
+        if deployment.machine.sums.memory is None:
             return unknown("the engine does not tell its memory")
-        said = judge(plan.pools, plan.machine.sums)
+        said = judge(deployment.pools, deployment.machine.sums)
         return fails(said) if said else passes(fine)
 
     return opinion
 
 
-def _tmpfs(plan: Plan) -> Opinion:
-    said = sums.tmpfs_of_one(plan.pools)
+def _tmpfs(deployment: Deployment) -> Opinion:
+    said = machine_sums.tmpfs_of_one(deployment.pools)
     return fails(said) if said else passes("the home, /tmp and /dev/shm fit into a notebook's memory")
 
 
-def _files(plan: Plan) -> Opinion:
-    most = plan.machine.kernel.get("file_max", "")
+def _files(deployment: Deployment) -> Opinion:
+    most = deployment.machine.kernel.get("file_max", "")
     if not most.isdigit():
         return unknown("not readable here")
-    wanted = sum(pool.capacity * pool.spec.pids * pool.spec.nofile for pool in plan.pools)
+    wanted = sum(pool.capacity * pool.spec.pids * pool.spec.nofile for pool in deployment.pools)
     return holds(wanted <= int(most), f"all notebooks may open {wanted} files together, the machine has {most}")
 
 
-def _users(plan: Plan) -> Opinion:
-    shared = [pool.name for pool in plan.pools if pool.spec.user is not None]
+def _users(deployment: Deployment) -> Opinion:
+    shared = [pool.name for pool in deployment.pools if pool.spec.user is not None]
     if not shared:
         return passes("every notebook has a user number of its own")
     return fails(f"all notebooks of pool {shared[0]} are one user, whose limits of the kernel they share")
 
 
-def _network(plan: Plan) -> Opinion:
-    found = [f"{pool.name} is {pool.spec.network}" for pool in plan.pools if pool.spec.network != "none"]
+def _network(deployment: Deployment) -> Opinion:
+    found = [f"{pool.name} is {pool.spec.network}" for pool in deployment.pools if pool.spec.network != "none"]
     return holds(not found, "no notebook has a network", f"the network of pool {' and '.join(found)}")
 
 
-def _system_calls(plan: Plan) -> Opinion:
-    found = [f"{pool.name} has {pool.spec.seccomp}" for pool in plan.pools if pool.spec.seccomp != "tmppool"]
+def _system_calls(deployment: Deployment) -> Opinion:
+    found = [f"{pool.name} has {pool.spec.seccomp}" for pool in deployment.pools if pool.spec.seccomp != "tmppool"]
     return holds(not found, "tmppool's own rules", f"pool {' and '.join(found)} instead of tmppool's own rules")
 
 
-def _admin(plan: Plan) -> Opinion:
-    return holds(plan.admin_ip in LOOPBACK, f"the admin listener is at {plan.admin_ip}")
+def _admin(deployment: Deployment) -> Opinion:
+    return holds(deployment.admin_ip in LOOPBACK, f"the admin listener is at {deployment.admin_ip}")
 
 
-def _image_user(plan: Plan) -> Opinion:
-    users = {name: str((shown.get("Config") or {}).get("User") or "") for name, shown in plan.machine.images.items()}
+def _image_user(deployment: Deployment) -> Opinion:
+    users = {
+        name: str((shown.get("Config") or {}).get("User") or "") for name, shown in deployment.machine.images.items()
+    }
     if not users:
         return unknown("no image was looked at")
     found = [name for name, user in users.items() if user.partition(":")[0] in ("", "0", "root")]
@@ -89,12 +93,12 @@ def _is_secret(name: str, value: str) -> bool:
     return bool(value and _SECRET.search(name) and name not in _PUBLIC)
 
 
-def _image_secrets(plan: Plan) -> Opinion:
-    if not plan.machine.images:
+def _image_secrets(deployment: Deployment) -> Opinion:
+    if not deployment.machine.images:
         return unknown("no image was looked at")
     found = [
         f"{pair.partition('=')[0]} in {name}"
-        for name, shown in plan.machine.images.items()
+        for name, shown in deployment.machine.images.items()
         for pair in (shown.get("Config") or {}).get("Env") or ()
         if _is_secret(*pair.partition("=")[::2])
     ]
@@ -103,12 +107,12 @@ def _image_secrets(plan: Plan) -> Opinion:
 
 _LOW, _MEDIUM, _HIGH, _CRITICAL = Severity
 
-RULES: tuple[Rule[Plan], ...] = (
-    Rule(sums.PIDS, "limits", _HIGH, "Lower --pool-size or --pids-limit, or raise kernel.pid_max.", _pids),
-    Rule(sums.MEMORY, "limits", _HIGH, "Lower --mem-limit.",
-         _memory(sums.memory_of_one, "each notebook fits into the machine")),
+RULES: tuple[Rule[Deployment], ...] = (
+    Rule(machine_sums.PIDS, "limits", _HIGH, "Lower --pool-size or --pids-limit, or raise kernel.pid_max.", _pids),
+    Rule(machine_sums.MEMORY, "limits", _HIGH, "Lower --mem-limit.",
+         _memory(machine_sums.memory_of_one, "each notebook fits into the machine")),
     Rule("memory-sum", "limits", _MEDIUM, "Lower --pool-size or --mem-limit, or add memory.",
-         _memory(sums.memory_of_all, "all notebooks fit into the machine together")),
+         _memory(machine_sums.memory_of_all, "all notebooks fit into the machine together")),
     Rule("tmpfs-sum", "limits", _LOW, "Raise --mem-limit, or lower --home-size, --tmp-size or --shm-size.", _tmpfs),
     Rule("files-sum", "limits", _LOW, "Lower --nofile-limit, or raise fs.file-max.", _files),
     Rule("one-user-each", "settings", _MEDIUM, "Leave out --container-user.", _users),

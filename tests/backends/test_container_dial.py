@@ -9,8 +9,8 @@ import aiodocker
 import pytest
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import reach
-from tmppool.backends.reach import GoneError
+from tmppool.backends import container_dial
+from tmppool.backends.container_dial import GoneError
 from tmppool.errors import BackendError
 
 CONTAINER = "c" * 64
@@ -52,7 +52,7 @@ def ended() -> Iterator[int]:
 
 async def test_on_a_bridge_it_is_reached_by_its_address(docker: aiodocker.Docker, show: Callable[..., Shown]) -> None:
     show(1, network="bridge")
-    found = await reach.find(docker, CONTAINER, 8888)
+    found = await container_dial.find(docker, CONTAINER, 8888)
     assert (found.dial.host, found.dial.port, found.namespace) == ("10.9.8.7", 8888, None)
     found.close()
 
@@ -60,7 +60,7 @@ async def test_on_a_bridge_it_is_reached_by_its_address(docker: aiodocker.Docker
 async def test_processes_of_another_machine_are_told(docker: aiodocker.Docker, show: Callable[..., Shown]) -> None:
     show(os.getpid())  # the number is in use here, by something else
     with pytest.raises(BackendError, match=r"are not processes on this host; use --network isolated$") as caught:
-        await reach.find(docker, CONTAINER, 8888)
+        await container_dial.find(docker, CONTAINER, 8888)
     assert not caught.value.transient
     assert not isinstance(caught.value, GoneError)
 
@@ -71,7 +71,7 @@ async def test_a_process_whose_exit_the_engine_has_not_noticed_is_gone(
     """Its mounts cannot be read any more, and that is no illness of the engine."""
     show(ended)
     with pytest.raises(GoneError):
-        await reach.find(docker, CONTAINER, 8888)
+        await container_dial.find(docker, CONTAINER, 8888)
 
 
 @pytest.mark.parametrize(("pid", "running"), [(2**22 + 1, True), (0, True), (1, False)])
@@ -80,16 +80,16 @@ async def test_one_that_does_not_run_is_gone(
 ) -> None:
     show(pid, running=running)
     with pytest.raises(GoneError):
-        await reach.find(docker, CONTAINER, 8888)
+        await container_dial.find(docker, CONTAINER, 8888)
 
 
 async def test_one_that_the_engine_does_not_know_is_gone(docker: aiodocker.Docker) -> None:
     with pytest.raises(GoneError, match=r"^the container is gone: no such thing$"):
-        await reach.find(docker, CONTAINER, 8888)
+        await container_dial.find(docker, CONTAINER, 8888)
 
 
 async def test_an_engine_that_cannot_tell_does_not_make_it_gone(small: SmallEngine, docker: aiodocker.Docker) -> None:
     small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said({"message": "ill"}, 500)
     with pytest.raises(BackendError, match=r"ill$") as caught:
-        await reach.find(docker, CONTAINER, 8888)
+        await container_dial.find(docker, CONTAINER, 8888)
     assert not isinstance(caught.value, GoneError)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tmppool.backends import families
+from tmppool.backends import process_family
 
 WAYS = {
     "a child": "subprocess.Popen(SLEEP)",
@@ -60,8 +60,8 @@ def begin(number: str, *ways: str) -> subprocess.Popen[bytes]:
     """A leader that has begun a sleeper in each of these ways, and waits."""
     code = f"import os, subprocess, sys, time\nSLEEP = ['sleep', '{number}']\n" + "\n".join(WAYS[way] for way in ways)
     return subprocess.Popen(
-        [*families.BEGIN, "/bin/sh", "-c", f'{sys.executable} -c "$CODE"; sleep {number}'],
-        env={**os.environ, families.MARK: f"mark-{number}", "CODE": code},
+        [*process_family.BEGIN, "/bin/sh", "-c", f'{sys.executable} -c "$CODE"; sleep {number}'],
+        env={**os.environ, process_family.MARK: f"mark-{number}", "CODE": code},
         start_new_session=True,
     )
 
@@ -70,7 +70,7 @@ def begin(number: str, *ways: str) -> subprocess.Popen[bytes]:
 def test_whoever_leaves_ends_with_the_others(way: str, number: str) -> None:
     with begin(number, way) as leader:
         until(lambda: len(sleepers(number)) == 2)
-        assert families.end(f"mark-{number}", leader.pid)
+        assert process_family.end(f"mark-{number}", leader.pid)
         assert sleepers(number) == []
         leader.wait()
 
@@ -79,10 +79,10 @@ def test_all_of_them_together_and_nobody_else(number: str) -> None:
     with (
         begin(number, *WAYS) as leader,
         subprocess.Popen(["sleep", "600"]) as other,
-        subprocess.Popen(["sleep", "600"], env={families.MARK: "another"}, start_new_session=True) as stranger,
+        subprocess.Popen(["sleep", "600"], env={process_family.MARK: "another"}, start_new_session=True) as stranger,
     ):
         until(lambda: len(sleepers(number)) == len(WAYS) + 1)
-        assert families.end(f"mark-{number}", leader.pid)
+        assert process_family.end(f"mark-{number}", leader.pid)
         assert sleepers(number) == []
         assert (other.poll(), stranger.poll()) == (None, None)
         other.kill()
@@ -95,18 +95,18 @@ def test_of_a_leader_that_has_died_the_marks_and_sessions_are_left(number: str) 
         until(lambda: len(sleepers(number)) == 3)
         leader.kill()
         leader.wait()
-        assert families.end(f"mark-{number}", leader.pid)
+        assert process_family.end(f"mark-{number}", leader.pid)
         assert sleepers(number) == []
 
 
 def test_nobody_is_left_of_nobody() -> None:
-    assert families.end("no-such-mark", None)
-    assert families.members("no-such-mark", None) == {}
+    assert process_family.end("no-such-mark", None)
+    assert process_family.members("no-such-mark", None) == {}
 
 
 async def test_the_words_before_a_command_change_nothing_for_it(tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
-        *families.BEGIN, "/bin/sh", "-c", 'echo "$0 $HOME"; exit 3',
+        *process_family.BEGIN, "/bin/sh", "-c", 'echo "$0 $HOME"; exit 3',
         env={"HOME": "/somewhere"}, stdout=asyncio.subprocess.PIPE, cwd=tmp_path,
     )  # fmt: skip
     said, _ = await child.communicate()

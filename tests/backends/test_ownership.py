@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import births, engine
+from tmppool.backends import engine, process_birth
 from tmppool.backends.container import owner_name
-from tmppool.backends.owner import Holder, Owner, is_over, this_process
+from tmppool.backends.ownership import Holder, Owner, is_over, this_process
 from tmppool.errors import ConfigError
 from tmppool.pool_settings import DEFAULT_IMAGE
 
@@ -55,9 +55,9 @@ def test_this_process_says_who_it_is(tmp_path: Path) -> None:
     assert this_process(tmp_path).lock == ""
     (tmp_path / "lock").touch()
     me = this_process(tmp_path)
-    assert (me.pid, me.birth, me.boot) == (os.getpid(), births.born(os.getpid()), births.boot())
+    assert (me.pid, me.birth, me.boot) == (os.getpid(), process_birth.born(os.getpid()), process_birth.boot())
     assert me.lock == f"{(tmp_path / 'lock').stat().st_dev}:{(tmp_path / 'lock').stat().st_ino}"
-    assert not is_over(me, replace(me, state="/other"), births.born(os.getpid()), is_local=True)
+    assert not is_over(me, replace(me, state="/other"), process_birth.born(os.getpid()), is_local=True)
 
 
 # On the engine
@@ -116,7 +116,7 @@ async def test_of_many_that_come_at_once_one_is_the_owner(docker: aiodocker.Dock
 @pytest.mark.engine
 async def test_one_that_was_killed_is_followed_at_once_also_by_many(docker: aiodocker.Docker, me: Holder) -> None:
     with subprocess.Popen(["sleep", "60"]) as dead:
-        birth = await asyncio.to_thread(births.born, dead.pid)
+        birth = await asyncio.to_thread(process_birth.born, dead.pid)
         assert birth is not None
         killed = owner(replace(me, pid=dead.pid, birth=birth, state="/dead"))
         await killed.take()

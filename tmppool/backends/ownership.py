@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from tmppool.backends import births, engine, opening, reach
+from tmppool.backends import container_dial, engine, preflight, process_birth
 from tmppool.backends.container import OWNER_LABEL, SERVICE_LABEL, owner_name
 from tmppool.errors import BackendError, ConfigError, ImageError
 
@@ -28,7 +28,7 @@ _log = structlog.get_logger("tmppool.owner")
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who owns: process ``pid`` of the machine ``host``, with its PID namespace and its birth (``births.born``).
+    """Who owns: process ``pid`` of the machine ``host``, with its PID namespace and its birth (``process_birth.born``).
 
     ``state`` is the state directory, ``lock`` the file in it that is locked for as long as the owner lives, as
     device and inode; nothing where there is none.
@@ -55,7 +55,9 @@ def this_process(state: Path) -> Holder:
         lock = ""
     namespace = str(Path("/proc/self/ns/pid").readlink())
     pid = os.getpid()
-    return Holder(socket.gethostname(), births.boot(), namespace, pid, births.born(pid) or "", str(state), lock)
+    return Holder(
+        socket.gethostname(), process_birth.boot(), namespace, pid, process_birth.born(pid) or "", str(state), lock
+    )
 
 
 def is_over(holder: Holder, me: Holder, birth: str | None, *, is_local: bool) -> bool:
@@ -91,7 +93,7 @@ class Owner:
         """Become the owner. Raises ConfigError when another one lives, or the engine refuses."""
         try:
             self._docker = await engine.connect()
-            await opening.inspect_image(self._docker, self._image)
+            await preflight.inspect_image(self._docker, self._image)
             await self._take(self._docker)
         except (BackendError, ImageError) as error:
             raise ConfigError(str(error)) from error
@@ -153,8 +155,8 @@ class Owner:
     async def _find(self, docker: engine.Client) -> tuple[str, Holder | None] | None:
         """Return the id of the container that stands for it, and whose it is."""
         try:
-            shown = await reach.show(docker, self._name)
-        except reach.GoneError:
+            shown = await container_dial.show(docker, self._name)
+        except container_dial.GoneError:
             return None
         with engine.reading("inspect a container"):
             name, label = str(shown["Id"]), (shown["Config"].get("Labels") or {}).get(OWNER_LABEL, "")
@@ -182,7 +184,7 @@ class Owner:
 
     async def _is_over(self, holder: Holder) -> bool:
         assert self._docker is not None, "take() comes first"
-        birth = await asyncio.to_thread(births.born, holder.pid)
+        birth = await asyncio.to_thread(process_birth.born, holder.pid)
         return is_over(holder, self._me, birth, is_local=self._docker.address.is_local)
 
     def _refusal(self, holder: Holder | None) -> str:

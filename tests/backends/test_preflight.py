@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import opening, seccomp
+from tmppool.backends import preflight, seccomp
 from tmppool.backends.base import Spec
 from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts, ImageFacts
 from tmppool.errors import BackendError
@@ -66,17 +66,17 @@ async def test_only_the_older_control_groups_have_swappiness(
     has_swappiness: bool,  # noqa: FBT001
 ) -> None:
     small.info = info
-    assert await opening.engine_facts(docker, "tmppool") == EngineFacts(seccomp.PROFILE, has_swappiness)
+    assert await preflight.engine_facts(docker, "tmppool") == EngineFacts(seccomp.PROFILE, has_swappiness)
 
 
 async def test_the_rules_for_system_calls_are_read_once(docker: aiodocker.Docker, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
-    assert (await opening.engine_facts(docker, str(tmp_path / "p.json"))).seccomp == (
+    assert (await preflight.engine_facts(docker, str(tmp_path / "p.json"))).seccomp == (
         '{"defaultAction": "SCMP_ACT_ALLOW"}'
     )
-    assert (await opening.engine_facts(docker, "engine")).seccomp is None
+    assert (await preflight.engine_facts(docker, "engine")).seccomp is None
     with pytest.raises(BackendError, match=r"^--seccomp: "):
-        await opening.engine_facts(docker, str(tmp_path / "none"))
+        await preflight.engine_facts(docker, str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("status", [404, 500])
@@ -85,7 +85,7 @@ async def test_an_engine_that_does_not_tell_about_itself_is_a_backenderror(
 ) -> None:
     small.answers["info"] = lambda _request: said({"message": "ill"}, status)
     with pytest.raises(BackendError):
-        await opening.engine_facts(docker, "tmppool")
+        await preflight.engine_facts(docker, "tmppool")
 
 
 # The trial
@@ -94,7 +94,7 @@ async def test_an_engine_that_does_not_tell_about_itself_is_a_backenderror(
 async def test_the_trial_is_a_notebook_in_all_but_its_command_and_is_removed(
     small: Docile, docker: aiodocker.Docker
 ) -> None:
-    await opening.try_out(docker, SPEC, ImageFacts(), EngineFacts())
+    await preflight.try_out(docker, SPEC, ImageFacts(), EngineFacts())
     assert (small.made["Entrypoint"], small.made["Cmd"]) == (["/bin/sh", "-c", ":"], [])
     assert small.made["User"] == "29999:100"
     assert small.made["Labels"] == {SERVICE_LABEL: SPEC.service, CANARY_LABEL: "main"}
@@ -105,7 +105,7 @@ async def test_the_trial_is_a_notebook_in_all_but_its_command_and_is_removed(
 
 
 async def test_one_user_for_all_is_tried_as_it_is(small: Docile, docker: aiodocker.Docker) -> None:
-    await opening.try_out(docker, replace(SPEC, user="1000:100"), ImageFacts(), EngineFacts())
+    await preflight.try_out(docker, replace(SPEC, user="1000:100"), ImageFacts(), EngineFacts())
     assert small.made["User"] == "1000:100"
 
 
@@ -128,7 +128,7 @@ async def test_a_refusal_names_the_setting_where_it_can_be_told(
 ) -> None:
     small.start = said({"message": message}, 400)
     with pytest.raises(BackendError) as caught:
-        await opening.try_out(docker, SPEC, ImageFacts(), EngineFacts())
+        await preflight.try_out(docker, SPEC, ImageFacts(), EngineFacts())
     text = str(caught.value)
     assert text.startswith(f"{setting}a container of tmppool/debian:latest with these settings cannot be started: ")
     assert text.endswith(" ".join(message.split()))
@@ -158,14 +158,14 @@ class TestOnTheEngine:
     ) -> None:
         async with aiodocker.Docker() as docker:
             with pytest.raises(BackendError) as caught:
-                await opening.try_out(docker, replace(SPEC, **changed), ImageFacts(), EngineFacts(text))
+                await preflight.try_out(docker, replace(SPEC, **changed), ImageFacts(), EngineFacts(text))
             filters = {"label": [f"{SERVICE_LABEL}={SPEC.service}"]}
             assert await docker.containers.list(all=True, filters=filters) == []
         assert str(caught.value).startswith(f"{setting}a container of"), caught.value
 
     async def test_the_default_container_is_taken_and_nothing_is_left(self) -> None:
         async with aiodocker.Docker() as docker:
-            image = await opening.inspect_image(docker, DEFAULT_IMAGE)
-            await opening.try_out(docker, SPEC, image, await opening.engine_facts(docker, "tmppool"))
+            image = await preflight.inspect_image(docker, DEFAULT_IMAGE)
+            await preflight.try_out(docker, SPEC, image, await preflight.engine_facts(docker, "tmppool"))
             filters = {"label": [f"{SERVICE_LABEL}={SPEC.service}"]}
             assert await docker.containers.list(all=True, filters=filters) == []

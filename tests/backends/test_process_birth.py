@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tmppool.backends.births import boot, born
+from tmppool.backends.process_birth import boot, born
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
