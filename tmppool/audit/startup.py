@@ -72,7 +72,10 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
 
 
 def _check_sums(planned: Sequence[Planned], has: machine_sums.Machine, accepted: Sequence[str]) -> None:
-    found = {machine_sums.PIDS: machine_sums.pids(planned, has), machine_sums.MEMORY: machine_sums.memory_of_one(planned, has)}
+    found = {
+        machine_sums.PIDS: machine_sums.pids(planned, has),
+        machine_sums.MEMORY: machine_sums.memory_of_one(planned, has),
+    }
     _refuse(
         {name: said for name, said in found.items() if said},
         accepted,
