@@ -10,8 +10,8 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
-from tmppool.proxy.heads import Heads
 
+from tmppool.proxy.head_readers import RequestHeadReader
 from tmppool.proxy.wire import BadMessageError, parse_request
 
 ROOT = Path(__file__).parents[1]
@@ -115,7 +115,7 @@ async def test_the_libraries_read_a_head_as_the_table_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_our_reader_refuses_what_the_table_lists(name: str) -> None:
-    whole, _ = Heads().feed(HEADS[name])
+    whole, _ = RequestHeadReader().feed(HEADS[name])
     assert whole is not None
     with pytest.raises(BadMessageError):
         parse_request(whole)

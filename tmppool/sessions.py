@@ -3,10 +3,7 @@
 Pages, programs and the operator's listener all act through this. Each act is written down before it is answered.
 """
 
-import asyncio
 import secrets
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 import structlog
 
@@ -14,9 +11,7 @@ from tmppool.errors import BackendError, PoolEmptyError, TakenError
 from tmppool.ledger import Ledger
 from tmppool.notebook import Notebook, Reason
 from tmppool.pool import Pool
-from tmppool.tasks import spawn
-
-T = TypeVar("T")
+from tmppool.tasks import completed, spawn
 
 _log = structlog.get_logger("tmppool.sessions")
 
@@ -38,7 +33,7 @@ class Sessions:
         if pool.illness:
             raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
         notebook = pool.assign(visitor)
-        if not await _finished(self._is_marked(pool, notebook)):
+        if not await completed(self._is_marked(pool, notebook), f"mark {notebook.id}"):
             raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
         if document is not None:
             spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
@@ -49,7 +44,7 @@ class Sessions:
         if notebook.visitor is not None:
             return False
         notebook.visitor = visitor
-        await _finished(self._ledger.note_people(notebook))
+        await self._note(notebook)
         return True
 
     async def share(self, notebook: Notebook, *, is_shared: bool) -> None:
@@ -58,7 +53,7 @@ class Sessions:
             return
         if (notebook.shared is not None) != is_shared:
             notebook.share(secrets.token_urlsafe(9) if is_shared else None)
-        await _finished(self._ledger.note_people(notebook))
+        await self._note(notebook)
 
     def extend(self, pool: Pool, notebook: Notebook) -> None:
         """Note that a person uses it."""
@@ -67,6 +62,9 @@ class Sessions:
     def end(self, pool: Pool, notebook: Notebook) -> None:
         """End the session, as its owner wants."""
         pool.reap(notebook, Reason.ENDED)
+
+    async def _note(self, notebook: Notebook) -> None:
+        await completed(self._ledger.note_people(notebook), f"note {notebook.id}")
 
     async def _is_marked(self, pool: Pool, notebook: Notebook) -> bool:
         """Return True once the backend knows that this one is given away, for no ledger may be what that rests on."""
@@ -80,10 +78,6 @@ class Sessions:
         if not is_marked:
             pool.reap(notebook, Reason.FAILED)
         return is_marked
-
-
-async def _finished(work: Coroutine[Any, Any, T]) -> T:
-    return await asyncio.shield(spawn(work, "finish"))
 
 
 async def _start_kernel(notebook: Notebook, document: str) -> None:

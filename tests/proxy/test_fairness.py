@@ -95,12 +95,12 @@ async def test_a_queue_that_all_have_left_comes_to_rest(turns: TurnQueue) -> Non
 async def test_what_a_sender_may_send_at_once_comes_back_with_time(turns: TurnQueue) -> None:
     turn = Turn(turns, lambda: None)
     assert turn.remaining == BURST
-    turn.replenish()
+    turn.renew()
     assert turn.remaining == BURST
     turn.remaining = 0
     seen = []
     for _ in range(4):
-        turn.replenish()
+        turn.renew()
         seen.append(turn.remaining)
     assert seen == [100, 200, BURST, BURST]
 

@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from tests.web.guests import PERSON, Answer, Guest, Place
 from tmppool.web import edge, listener, middleware
-from tmppool.web.answers import Answers
+from tmppool.web.answers import AnswerError, Answers
+from tmppool.web.kinds import Kind
 from tmppool.web.pages import Pages
 
 SECRET = "a secret of the inside"
@@ -26,7 +27,7 @@ async def fail(request: web.Request) -> web.Response:
 
 
 async def refuse(request: web.Request) -> web.Response:
-    raise web.HTTPForbidden(text="Only <b>on Sundays</b>.")
+    raise AnswerError(Kind.NOT_OWNER, message="Only <b>on Sundays</b>.")
 
 
 async def redirect(request: web.Request) -> web.Response:

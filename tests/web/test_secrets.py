@@ -152,7 +152,7 @@ async def test_a_bug_that_holds_a_secret_is_logged_without_it(
     def fail(*_: object) -> None:
         raise RuntimeError(f"GET /user/{key}/lab?token={OTHERS[0]} Authorization: token {token}")
 
-    monkeypatch.setattr("tmppool.web.session.Session.tell", fail)
+    monkeypatch.setattr("tmppool.web.session.Session._live", fail)
     assert (await place.program().get(f"/api/session/{key}")).status == 500
     said = logged.getvalue()
     assert '"event": "request.failed"' in said

@@ -61,7 +61,8 @@ async def test_a_page_whose_notebook_has_ended_learns_where_its_document_opens_a
     place: Place, owner: Guest, key: str, path: str, link: str
 ) -> None:
     await owner.ask("DELETE", f"/api/session/{key}", OWN)
-    gone = await owner.ask("GET", f"/api/session/{key}?path={quote(path, safe='')}")
+    script = {"Accept": "application/json", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
+    gone = await owner.ask("GET", f"/api/session/{key}?path={quote(path, safe='')}", script)
     assert gone.status == 424
     assert gone.json["fresh_url"].removeprefix(place.url) == link
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.notebooks import notebook_of
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.web.wall_clock import Ends, ends, wall_time
@@ -15,7 +16,7 @@ Factory = Callable[..., Pool]
 def held(pool: Pool) -> Notebook:
     """A notebook that was assigned now, with an hour to live."""
     now = pool.clock()
-    notebook = Notebook("k" * 22, pool.name, now)
+    notebook = notebook_of("k" * 22, pool.name, now)
     notebook.move(State.WARM, Reason.READY, now)
     notebook.move(State.ASSIGNED, Reason.CLICK, now)
     notebook.active_at, notebook.expires_at = now, now + 3600

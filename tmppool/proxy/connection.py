@@ -126,8 +126,8 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """End what takes too long."""
-        self._request_turn.replenish()
-        self._answer_turn.replenish()
+        self._request_turn.renew()
+        self._answer_turn.renew()
         is_unread = self._reader_watch.check(now)
         if self.phase is Phase.HEAD:
             if is_unread:

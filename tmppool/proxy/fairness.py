@@ -38,7 +38,7 @@ class Turn(Allowance):
             self.is_awaited = False
             self._turns.queue.pop(self, None)
 
-    def replenish(self) -> None:
+    def renew(self) -> None:
         """Give back what one second earns; called once a second."""
         self.remaining = min(BURST, self.remaining + _PER_SECOND)
 
