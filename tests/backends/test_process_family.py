@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -101,7 +102,35 @@ def test_of_a_leader_that_has_died_the_marks_and_sessions_are_left(number: str) 
 
 def test_nobody_is_left_of_nobody() -> None:
     assert process_family.end("no-such-mark", None)
-    assert process_family.members("no-such-mark", None) == {}
+    assert process_family.Family("no-such-mark", None).members() == {}
+
+
+def test_a_stop_reads_each_environment_once(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    environment = process_family._environment
+
+    def noted(pid: int) -> tuple[bytes, ...]:
+        found = environment(pid)
+        read.extend([pid] if found else [])
+        return found
+
+    monkeypatch.setattr(process_family, "_environment", noted)
+    with begin(number, *WAYS) as leader:
+        until(lambda: len(sleepers(number)) == len(WAYS) + 1)
+        assert process_family.end(f"mark-{number}", leader.pid)
+        leader.wait()
+    assert len(read) == len(set(read))
+
+
+def test_a_later_process_of_a_number_is_not_signalled() -> None:
+    with subprocess.Popen(["sleep", "600"]) as later:
+        before = process_family.Member(later.pid, 1, 1, "1")
+        process_family._send({later.pid: before}, signal.SIGKILL)
+        assert later.poll() is None
+        now = process_family._read(later.pid)
+        assert now is not None
+        process_family._send({later.pid: now}, signal.SIGKILL)
+        assert later.wait() == -signal.SIGKILL
 
 
 async def test_the_words_before_a_command_change_nothing_for_it(tmp_path: Path) -> None:

@@ -20,8 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tmppool.backends import process_family
 from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
 from tmppool.backends.process_birth import born
@@ -264,7 +262,7 @@ def _refusals(what: str) -> Iterator[None]:
     """Turn what the kernel refuses into BackendError; ``what`` begins its sentence."""
     try:
         yield
-    except (OSError, psutil.Error) as error:
+    except OSError as error:
         raise BackendError(f"{what}: {error}") from error
 
 
