@@ -24,11 +24,12 @@ class Recorder:
 
     def __init__(self) -> None:
         self.raw: list[bytearray] = []
-        self.unfinished: set[Peer] = set()  # where a request has begun
+        self.unfinished: set[Peer] = set()  # where a request is awaited or has begun
 
     async def __call__(self, connection: Peer) -> None:
         raw = bytearray()
         self.raw.append(raw)
+        self.unfinished.add(connection)  # whoever connects is about to ask
         try:
             await self._serve(connection, raw)
         finally:
