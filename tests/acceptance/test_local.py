@@ -180,7 +180,7 @@ async def test_the_first_command_ends_in_a_running_notebook_by_opening_what_it_p
                 refused = await stranger.goto(service.url)
                 assert refused is not None
                 assert refused.status == 403
-                assert "open the URL that ./start-tmpnb printed" in await stranger.inner_text("main")
+                assert "open the URL that it printed" in await stranger.inner_text("main")
                 assert await stranger.get_by_role("link").count() == 0
                 assert await stranger.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page = await (await browser.new_context()).new_page()

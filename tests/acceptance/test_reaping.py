@@ -39,12 +39,12 @@ async def test_an_untouched_tab_is_reaped_and_a_computing_one_lives_to_its_longe
         assert IDLE <= float(str(ended["idle"]["after"])) < LIFETIME
         assert float(str(ended["expired"]["after"])) >= LIFETIME
 
-        for page, reason in ((untouched, "Nobody had used it"), (computing, "longest time")):
+        for page, reason in ((untouched, "It was idle"), (computing, "maximum time")):
             dialog = page.locator("tmppool-notice").get_by_role("alertdialog")
             await dialog.wait_for(timeout=45_000)
             assert reason in await dialog.inner_text()
         await untouched.reload()
-        assert "Nobody had used it for a while" in await untouched.inner_text("main")
+        assert "It was idle" in await untouched.inner_text("main")
         fresh = untouched.get_by_role("link", name="Start a fresh notebook")
         assert (await fresh.get_attribute("href") or "").endswith("/lab/tree/welcome.ipynb")
         await untouched.screenshot(path=str(tmp_path / "gone.png"))

@@ -180,7 +180,7 @@ async def test_a_limited_page_tries_again_by_itself_with_a_ticket_that_is_young(
         while asked != ["GET", "POST"]:
             await asyncio.sleep(0.05)
     await page.get_by_text("This page will try again then").wait_for()
-    assert "open for a while" not in await page.inner_text("main")
+    assert "open for too long" not in await page.inner_text("main")
 
 
 async def test_who_types_a_code_is_not_sent_off_in_the_middle_of_it(limited: tuple[Page, Place, list[str]]) -> None:

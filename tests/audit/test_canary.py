@@ -110,7 +110,7 @@ class TestOnTheEngine:
     async def test_an_image_without_python_is_told_as_one_probe(self, fly: Callable[..., Any]) -> None:
         missed = failed(await fly({"Env": ["PATH=/nowhere"], "Entrypoint": ["/usr/bin/env"]}))
         assert list(missed) == ["canary"]
-        assert "python3 in the image ended with code 127" in missed["canary"]
+        assert "python3 in the image exited with code 127" in missed["canary"]
 
     async def test_a_program_that_is_missing_altogether_is_told_as_one_probe(self, fly: Callable[..., Any]) -> None:
         missed = failed(await fly({"Entrypoint": ["/nothing/here"]}))
@@ -151,7 +151,7 @@ class TestOnTheEngine:
         self, fly: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(canary, "RUN_TIMEOUT", 0.05)
-        assert "did not end within" in failed(await fly())["canary"]
+        assert "did not finish within" in failed(await fly())["canary"]
 
 
 SOCKET = "/var/run/docker.sock"

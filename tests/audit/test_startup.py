@@ -33,7 +33,7 @@ def test_every_kind_of_risk_can_be_named(name: str) -> None:
     ("name", "hint"), [("reach-gatway", "did you mean reach-gateway?"), ("qqq", "`tmppool audit --json` lists them")]
 )
 def test_a_risk_of_no_name_is_a_mistake_with_a_hint(name: str, hint: str) -> None:
-    with pytest.raises(ConfigError, match=f"^--accept-risk: '{name}' is no start-up probe; ") as caught:
+    with pytest.raises(ConfigError, match=f"^--accept-risk: '{name}' is not a start-up probe; ") as caught:
         startup.check_risks(["not-root", name])
     assert hint in str(caught.value)
 
@@ -105,7 +105,7 @@ class TestProbes:
             await self.check("own-ipc")
         said = str(caught.value)
         assert "not-root (seen not-root)" in said
-        assert said.endswith("--accept-risk=not-root,call-bpf,call-ptrace,devices,own-cgroup starts all the same")
+        assert said.endswith("--accept-risk=not-root,call-bpf,call-ptrace,devices,own-cgroup")
         assert "own-ipc" not in said
 
     async def test_each_accepted_risk_is_logged_once(self, flown: list[Spec]) -> None:

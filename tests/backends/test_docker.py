@@ -590,7 +590,7 @@ async def test_a_number_that_is_taken_again_and_again_ends_the_start(
     backend: DockerBackend, small: SmallEngine
 ) -> None:
     users = contested(small, 99)
-    with pytest.raises(StartError, match=r"^another service on this engine took the same user numbers"):
+    with pytest.raises(StartError, match=r"^other services on this engine keep taking the same UIDs"):
         await backend.start(KEY)
     assert len(users) == 5
     assert uids._taken == {}

@@ -130,7 +130,7 @@ async def test_a_refusal_names_the_setting_where_it_can_be_told(
     with pytest.raises(BackendError) as caught:
         await preflight.try_out(docker, SPEC, ImageFacts(), EngineFacts())
     text = str(caught.value)
-    assert text.startswith(f"{setting}a container of tmppool/debian:latest with these settings cannot be started: ")
+    assert text.startswith(f"{setting}a container of tmppool/debian:latest with these settings could not be started: ")
     assert text.endswith(" ".join(message.split()))
     assert "\n" not in text
     assert not caught.value.transient
