@@ -65,7 +65,7 @@ async def test_only_an_assigned_notebook_is_found(pool: Factory) -> None:
     assert pools.find(notebook.key) is None
 
 
-async def test_a_visitor_finds_what_he_holds_in_that_pool(pool: Factory) -> None:
+async def test_a_visitor_finds_what_they_hold_in_that_pool(pool: Factory) -> None:
     one, two = await warmed(pool("one")), await warmed(pool("two"))
     pools = both(one, two)
     mine, other = one.assign("me"), one.assign("you")

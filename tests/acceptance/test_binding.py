@@ -75,7 +75,7 @@ async def share(owner: Page) -> tuple[Page, str]:
 
 
 @pytest.mark.browser
-async def test_another_browser_is_out_until_the_owner_shares_and_again_when_he_stops(
+async def test_another_browser_is_out_until_the_owner_shares_and_again_when_they_stop(
     service: Service, browser: Browser, tmp_path: Path
 ) -> None:
     owner, other = await start(browser, service), await profile(browser)

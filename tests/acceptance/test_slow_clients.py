@@ -1,4 +1,4 @@
-"""A thousand attackers who take their time cost a healthy visitor nothing that he would notice, and leave nothing.
+"""A thousand attackers who take their time cost a healthy visitor nothing that they would notice, and leave nothing.
 
 The attackers are slowhttptest's; the notebook is one that only takes and gives bytes.
 """

@@ -169,7 +169,7 @@ async def test_a_guest_is_no_owner(place: Place, owner: Guest, key: str) -> None
     assert place.held(key).visitor != visitor_id(guest.cookies().get("tmppool", ""))
 
 
-async def test_the_owner_who_opens_his_own_link_stays_the_owner(place: Place, owner: Guest, key: str) -> None:
+async def test_the_owner_who_opens_their_own_link_stays_the_owner(place: Place, owner: Guest, key: str) -> None:
     _, page = await owner.follow(await owner.get(await share(owner, key)))
     assert page.status == 200
     assert (await owner.get(f"/api/session/{key}")).json["role"] == "owner"
