@@ -94,7 +94,7 @@ def values_of(name: str) -> set[str]:
     return named - imported - macros - (stored - set(VALUES[name][0])) - OF_EVERY_PAGE
 
 
-def test_every_template_is_rendered_here() -> None:
+def test_every_template_is_tested() -> None:
     files = {path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*") if path.is_file()}
     assert files == {part for name in VALUES for part in with_its_parts(f"{name}.html")}
 

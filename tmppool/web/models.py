@@ -78,7 +78,7 @@ class Warming(Body):
 
 
 class WrongCode(Body):
-    """The workshop code is not the right one."""
+    """The workshop code is wrong."""
 
     status: Literal["wrong-code"] = "wrong-code"
     message: str
