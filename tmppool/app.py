@@ -41,8 +41,7 @@ from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
-from tmppool.web.edge import Edge
-from tmppool.web.edge import admin as admin_edge
+from tmppool.web.edge import Edge, admin_decide
 from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.judge import Rules
 from tmppool.web.launch import Launch
@@ -257,7 +256,7 @@ async def _listen(
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
     admin = routes.admin(Admin(pools, parts.metrics), answers, needs_token=token is not None)
-    await listener.serve(stack, admin, sockets["--admin-port"], admin_edge(token, settings.admin_ip))
+    await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(token, settings.admin_ip))
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:

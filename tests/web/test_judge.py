@@ -220,10 +220,10 @@ def test_at_a_notebooks_host_there_is_nothing_of_the_services_own() -> None:
 LET_IN: dict[str, tuple[str, str, dict[str, str], Kind | None]] = {
     "a page": ("GET", "/", ELSEWHERE, None),
     "the form": ("POST", "/spawn", {}, None),
-    "the form from elsewhere": ("POST", "/spawn", ELSEWHERE, Kind.CROSS_SITE_HERE),
+    "the form from elsewhere": ("POST", "/spawn", ELSEWHERE, Kind.CROSS_SITE_OWN),
     "a prefetched form": ("POST", "/spawn", {"Sec-Purpose": "prefetch"}, Kind.PREFETCH),
     "the API": ("POST", "/api/spawn", {}, None),
-    "the API from elsewhere": ("POST", "/api/spawn", ELSEWHERE, Kind.CROSS_SITE_HERE),
+    "the API from elsewhere": ("POST", "/api/spawn", ELSEWHERE, Kind.CROSS_SITE_OWN),
     "a preflight": ("OPTIONS", "/api/spawn", ELSEWHERE, None),
     "a session that ended": ("GET", f"/api/session/{DEAD}", {}, Kind.GONE),
     "somebody else's session": ("GET", f"/api/session/{KEY}", {}, Kind.FOREIGN),
@@ -234,7 +234,7 @@ LET_IN: dict[str, tuple[str, str, dict[str, str], Kind | None]] = {
     "a guest at the owner's page": ("GET", f"/session/{KEY}", GUEST, Kind.NOT_OWNER),
     "a guest in another spelling": ("GET", f"/sess%69on/{KEY}", GUEST, Kind.NOT_OWNER),
     "the owner's page": ("GET", f"/session/{KEY}", COOKIE, None),
-    "the owner's button elsewhere": ("POST", f"/session/{KEY}/end", COOKIE | ELSEWHERE, Kind.CROSS_SITE_HERE),
+    "the owner's button elsewhere": ("POST", f"/session/{KEY}/end", COOKIE | ELSEWHERE, Kind.CROSS_SITE_OWN),
     "the owner's program elsewhere": ("DELETE", f"/api/session/{KEY}", TOKEN | ELSEWHERE, None),
 }
 
@@ -254,7 +254,7 @@ def test_our_own_addresses_are_answered_or_refused(
 def test_a_friend_may_use_the_api_and_nothing_else() -> None:
     friend = {"Origin": "https://a.example", "Sec-Fetch-Site": "cross-site"}
     assert judged("POST", "/api/spawn", friend, friend="https://a.example") == Own()
-    assert kind(judged("POST", "/spawn", friend, friend="*")) is Kind.CROSS_SITE_HERE
+    assert kind(judged("POST", "/spawn", friend, friend="*")) is Kind.CROSS_SITE_OWN
     assert kind(judged("POST", f"{IN}/api/kernels", COOKIE | friend, friend="*")) is Kind.CROSS_SITE
 
 

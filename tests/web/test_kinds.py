@@ -3,7 +3,7 @@
 import pytest
 
 from tests.web.test_pages import VALUES
-from tmppool.web.kinds import Cors, Form, Kind
+from tmppool.web.kinds import Cors, Kind, Shape
 
 
 def test_every_kind_is_one_of_its_own() -> None:
@@ -12,19 +12,19 @@ def test_every_kind_is_one_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_a_page_and_a_sentence_or_facts_that_hold_one(kind: Kind) -> None:
-    form = kind.form
-    assert isinstance(form, Form)
-    assert form.page in VALUES
-    assert form.title if form.page == "error" else not form.title
-    assert form.message.endswith(".") if form.page == "error" else True
-    assert "message" in form.body.model_fields
+    shape = kind.shape
+    assert isinstance(shape, Shape)
+    assert shape.page in VALUES
+    assert shape.title if shape.page == "error" else not shape.title
+    assert shape.message.endswith(".") if shape.page == "error" else True
+    assert "message" in shape.body.model_fields
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.LAUNCH])
 def test_a_refusal_has_a_status_that_says_so(kind: Kind) -> None:
-    assert 400 <= kind.form.code < 600
-    assert kind.form.for_programs is None or 400 <= kind.form.for_programs < 600
+    assert 400 <= kind.shape.code < 600
+    assert kind.shape.for_programs is None or 400 <= kind.shape.for_programs < 600
 
 
 def test_what_any_page_may_read_tells_nothing_of_a_notebook_that_lives() -> None:
-    assert {kind for kind in Kind if kind.form.cors is Cors.ANY} == {Kind.GONE, Kind.UNKNOWN}
+    assert {kind for kind in Kind if kind.shape.cors is Cors.ANY} == {Kind.GONE, Kind.UNKNOWN}

@@ -47,7 +47,7 @@ async def guest() -> AsyncIterator[Guest]:
         app.router.add_get(f"/{name}/{{secret:.*}}", handler)
     async with contextlib.AsyncExitStack() as stack:
         sock = stack.enter_context(listener.bind("127.0.0.1", 0))
-        await listener.serve(stack, app, sock, edge.admin(None, "127.0.0.1"))
+        await listener.serve(stack, app, sock, edge.admin_decide(None, "127.0.0.1"))
         made = Guest(f"http://127.0.0.1:{sock.getsockname()[1]}", {})
         stack.push_async_callback(made.session.close)
         yield made

@@ -78,7 +78,7 @@ BODIES = [kind for kind in models.Body.__subclasses__() if kind is not models.La
 
 @pytest.mark.parametrize(("body", "wanted"), CASES, ids=[type(body).__name__ for body, _ in CASES])
 def test_a_body_is_byte_for_byte_this_json(body: models.Body, wanted: dict[str, Any]) -> None:
-    assert models.answer(body).body == json.dumps(wanted).encode()
+    assert models.to_response(body).body == json.dumps(wanted).encode()
 
 
 def test_every_body_is_among_these_cases() -> None:
@@ -99,8 +99,8 @@ def test_a_field_that_no_model_names_is_a_bug() -> None:
 
 
 def test_an_answer_is_json_that_is_not_kept_unless_it_says_so() -> None:
-    answer = models.answer(models.Error(message="m"), 429, {"Retry-After": "3"})
+    answer = models.to_response(models.Error(message="m"), 429, {"Retry-After": "3"})
     assert (answer.status, answer.content_type) == (429, "application/json")
     assert (answer.headers["Cache-Control"], answer.headers["Retry-After"]) == ("no-store", "3")
-    kept = models.answer(models.Error(message="m"), headers={"Cache-Control": "max-age=60"})
+    kept = models.to_response(models.Error(message="m"), headers={"Cache-Control": "max-age=60"})
     assert kept.headers["Cache-Control"] == "max-age=60"

@@ -27,8 +27,8 @@ SESSION = {
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
         LAUNCH | {"kind": "LAUNCH", "message": ""},
-        LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.form.message},
-        LAUNCH | {"kind": "CRAWLER", "message": Kind.CRAWLER.form.message},
+        LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.shape.message},
+        LAUNCH | {"kind": "CRAWLER", "message": Kind.CRAWLER.shape.message},
         LAUNCH | {"kind": "LAUNCH", "message": "", "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
     ],
     "full": [LAUNCH | {"retry_after": 30, "capacity": 1}, LAUNCH | {"retry_after": 30, "capacity": 40}],

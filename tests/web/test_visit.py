@@ -228,13 +228,13 @@ def test_a_link_may_be_followed_and_nothing_else_comes_from_elsewhere(
     fields: dict[str, str],
     is_elsewheres: bool,  # noqa: FBT001
 ) -> None:
-    assert visit("/", fields, method=method).is_sent_from_elsewhere is is_elsewheres
+    assert visit("/", fields, method=method).is_cross_site is is_elsewheres
 
 
 def test_a_websocket_is_no_link() -> None:
     upgrade = {"Connection": "upgrade", "Upgrade": "websocket", "Origin": "https://evil.example"}
-    assert visit("/", upgrade).is_sent_from_elsewhere
-    assert not visit("/", {**upgrade, "Origin": "http://nb.example"}).is_sent_from_elsewhere
+    assert visit("/", upgrade).is_cross_site
+    assert not visit("/", {**upgrade, "Origin": "http://nb.example"}).is_cross_site
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from multidict import MultiMapping
 
@@ -30,7 +31,7 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
     trusted; an entry that is no address ends the search at the peer before it.
     """
     host = headers.get("Host", "")
-    peer = str(parse(peer) or peer)
+    peer = plain(peer)
     if not trusted or not is_trusted(peer, trusted):
         return Client(peer, scheme, host)
     address = peer
@@ -44,6 +45,12 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
     forwarded_scheme = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
     known_scheme = forwarded_scheme if forwarded_scheme in ("http", "https") else scheme
     return Client(address, known_scheme, headers.get("X-Forwarded-Host", host))
+
+
+@lru_cache(4096)  # asked for every request
+def plain(address: str) -> str:
+    """Return an address in its usual spelling, one that IPv6 wraps as IPv4; any other text stays as it is."""
+    return str(parse(address) or address)
 
 
 def is_loopback(name: str) -> bool:

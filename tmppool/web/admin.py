@@ -7,7 +7,7 @@ from tmppool.notebook import Notebook, Place, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.web import models
-from tmppool.web.models import answer
+from tmppool.web.models import to_response
 from tmppool.web.wall_clock import wall_time
 
 
@@ -21,19 +21,19 @@ class Admin:
     async def drain(self, request: web.Request) -> web.Response:
         """DELETE /api/pool: replace every notebook that nobody holds."""
         del request
-        return answer(models.Drained(drained=sum(pool.drain() for pool in self._pools)))
+        return to_response(models.Drained(drained=sum(pool.drain() for pool in self._pools)))
 
     async def notebooks(self, request: web.Request) -> web.Response:
         """GET /api/notebooks: list all notebooks. Their keys are left out, for a key is half of the way in."""
         del request
         found = [_described(pool, notebook) for pool in self._pools for notebook in pool.places]
-        return answer(models.Notebooks(notebooks=found))
+        return to_response(models.Notebooks(notebooks=found))
 
     async def end(self, request: web.Request) -> web.Response:
         """DELETE /api/notebooks/<key or id>: end a notebook. Raises HTTPNotFound."""
         pool, notebook = self._find(request.match_info["key"])
         pool.reap(notebook, Reason.DRAINED)
-        return answer(_described(pool, notebook))
+        return to_response(_described(pool, notebook))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics: answer in Prometheus' text format."""

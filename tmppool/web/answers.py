@@ -1,4 +1,4 @@
-"""Render the service's own answers: a page for a person, JSON for a program, as the kind's form says."""
+"""Render the service's own answers: a page for a person, JSON for a program, as the shape of its kind says."""
 
 from collections.abc import Mapping
 
@@ -33,10 +33,10 @@ class Answers:
 
     def page(self, answer: Answer, visit: Visit) -> web.Response:
         """Return the page of an answer, for a person."""
-        form, facts = answer.kind.form, answer.facts
-        home_url = "/" if form.has_home else ""  # behind the lock the start would say the same
-        values = {"title": form.title, "message": form.message, "home_url": home_url, **facts}
-        response = self._pages.render(form.page, form.code, **values)
+        shape, facts = answer.kind.shape, answer.facts
+        home_url = "/" if shape.has_home else ""  # behind the lock the start would say the same
+        values = {"title": shape.title, "message": shape.message, "home_url": home_url, **facts}
+        response = self._pages.render(shape.page, shape.code, **values)
         response.headers.update(_headers(facts))
         if answer.kind in (Kind.GONE, Kind.UNKNOWN):
             _forget(response, visit)
@@ -44,13 +44,13 @@ class Answers:
 
     def refusal(self, answer: Answer) -> web.Response:
         """Return the JSON of an answer, for a program."""
-        form, facts = answer.kind.form, {"message": answer.kind.form.message, **answer.facts}
-        body = form.body.model_validate({name: facts[name] for name in form.body.model_fields if name in facts})
-        return models.answer(body, form.for_programs or form.code, {**self._cors[form.cors], **_headers(facts)})
+        shape, facts = answer.kind.shape, {"message": answer.kind.shape.message, **answer.facts}
+        body = shape.body.model_validate({name: facts[name] for name in shape.body.model_fields if name in facts})
+        return models.to_response(body, shape.for_programs or shape.code, {**self._cors[shape.cors], **_headers(facts)})
 
     def json(self, body: models.Body, status: int = 200) -> web.Response:
         """Return a body for programs, which the pages that the settings name may read too."""
-        return models.answer(body, status, self._cors[Cors.SETTINGS])
+        return models.to_response(body, status, self._cors[Cors.SETTINGS])
 
     def preflight(self) -> web.Response:
         """Answer OPTIONS with what the settings permit (Fetch, section 4.9)."""

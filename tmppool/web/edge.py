@@ -92,7 +92,7 @@ class Edge:
         return passage
 
 
-def admin(token: str | None, ip: str) -> Decide:
+def admin_decide(token: str | None, ip: str) -> Decide:
     """Return what decides on the admin listener at ``ip``: all is answered here, and to the operator only."""
 
     def decide(request: wire.Request, peer: str) -> Route:

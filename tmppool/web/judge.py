@@ -61,7 +61,7 @@ def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
         return verdict
     if visit.target.startswith("/user/"):
         return _to_notebook(visit, table)
-    return _to_ourselves(visit, table, rules)
+    return _to_own_address(visit, table, rules)
 
 
 # The host, and the lock
@@ -89,7 +89,7 @@ def _locked(visit: Visit, lock: Lock) -> Verdict | None:
     The Host has to be this machine's: a foreign name that leads to loopback would make a foreign page one of ours
     (DNS rebinding). The same static files are in every service, and the refusal's page needs them.
     """
-    if not visit.is_at_this_machine and not visit.address.startswith("/static/"):
+    if not visit.names_this_machine and not visit.address.startswith("/static/"):
         return Answer(Kind.NOT_THIS_MACHINE)
     if is_open(visit.address):
         return None
@@ -129,7 +129,7 @@ def _passing(visit: Visit, held: Held) -> Pass | Move | Answer:
         return Answer(Kind.METHOD, {"allow": _METHODS})
     if visit.is_websocket:
         handshake.check(visit.request)
-    if not held.access.is_explicit and visit.is_sent_from_elsewhere:
+    if not held.access.is_explicit and visit.is_cross_site:
         return Answer(Kind.CROSS_SITE)
     target = tokens.without_token(visit.target) if visit.tokens else visit.target
     return Pass(held, visit.path, target, visit.is_websocket)
@@ -165,7 +165,7 @@ def _is_owner(visit: Visit, notebook: Notebook) -> bool:
 # Our own addresses
 
 
-def _to_ourselves(visit: Visit, table: Table, rules: Rules) -> Verdict:
+def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
     if visit.key is not None:
         return _of_session(visit, table, visit.key)
     if visit.method == b"POST":
@@ -177,10 +177,10 @@ def _to_ourselves(visit: Visit, table: Table, rules: Rules) -> Verdict:
             return Answer(Kind.TOKEN)
         if visit.is_prefetch:
             return Answer(Kind.PREFETCH)
-    return Answer(Kind.CROSS_SITE_HERE) if _is_elsewheres(visit) else Own()
+    return Answer(Kind.CROSS_SITE_OWN) if _is_forbidden_cross_site(visit) else Own()
 
 
-def _is_elsewheres(visit: Visit) -> bool:
+def _is_forbidden_cross_site(visit: Visit) -> bool:
     """Return True if a page of another origin asks for a change that it may not ask for."""
     if visit.is_safe or visit.origin is Origin.SAME:
         return False
@@ -200,7 +200,7 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Own:
     if not (access.is_owner or is_guests):
         return Answer(Kind.NOT_OWNER)
     if not access.is_explicit and not visit.is_safe and visit.origin is not Origin.SAME:
-        return Answer(Kind.CROSS_SITE_HERE)
+        return Answer(Kind.CROSS_SITE_OWN)
     return Own(Held(pool, notebook, access))
 
 

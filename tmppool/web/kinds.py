@@ -18,7 +18,7 @@ class Cors(Enum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # each is one kind, also where two say the same
-class Form:
+class Shape:
     """How one kind is said.
 
     ``message`` is the sentence, unless the facts hold one. ``page`` is the template, ``title`` the heading of the plain
@@ -38,69 +38,69 @@ class Form:
 
 class Kind(Enum):
     # A notebook that cannot be had
-    GONE = Form(410, page="gone", body=Gone, for_programs=424, cors=Cors.ANY)
-    UNKNOWN = Form(404, page="gone", body=Gone, for_programs=424, cors=Cors.ANY)
-    FOREIGN = Form(
+    GONE = Shape(410, page="gone", body=Gone, for_programs=424, cors=Cors.ANY)
+    UNKNOWN = Shape(404, page="gone", body=Gone, for_programs=424, cors=Cors.ANY)
+    FOREIGN = Shape(
         403,
         "This notebook belongs to another browser. Its owner can share it; programs must send its token.",
         page="foreign",
         body=Foreign,
     )
-    UNREACHABLE = Form(
+    UNREACHABLE = Shape(
         502, "The notebook is not responding. It may be restarting; please try again in a moment.", "No answer"
     )
-    NOT_OWNER = Form(403, "Only the owner of this notebook can do that.", "Not allowed")
+    NOT_OWNER = Shape(403, "Only the owner of this notebook can do that.", "Not allowed")
     # From the wrong place
-    CROSS_SITE = Form(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
-    CROSS_SITE_HERE = Form(403, "This request must come from one of this service's own pages.", "Not allowed")
-    WRONG_HOST = Form(421, "This notebook is served on its own host name.", "Wrong host name")
-    PREFETCH = Form(503, "A prefetch opens no notebook and starts none.", "Not now")
+    CROSS_SITE = Shape(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
+    CROSS_SITE_OWN = Shape(403, "This request must come from one of this service's own pages.", "Not allowed")
+    WRONG_HOST = Shape(421, "This notebook is served on its own host name.", "Wrong host name")
+    PREFETCH = Shape(503, "A prefetch opens no notebook and starts none.", "Not now")
     # This machine's user only
-    LOCKED = Form(
+    LOCKED = Shape(
         403,
         "This service is for the person who started it: open the URL that it printed, which ends in a token.",
         "Open the printed URL",
         has_home=False,
     )
-    NOT_THIS_MACHINE = Form(
+    NOT_THIS_MACHINE = Shape(
         421,
         "Notebooks are processes on this machine, so they are served as localhost and 127.0.0.1 only.",
         "Wrong host name",
         has_home=False,
     )
     # The operator's listener
-    TOKEN = Form(403, "The token is missing or wrong.", "Not allowed")
-    OPERATOR_HOST = Form(
+    TOKEN = Shape(403, "The token is missing or wrong.", "Not allowed")
+    OPERATOR_HOST = Shape(
         421, "Without a token, the admin listener answers only to this machine's own host names.", "Wrong host name"
     )
-    OPERATOR_ORIGIN = Form(403, "Cross-origin requests are not allowed here.", "Not allowed")
+    OPERATOR_ORIGIN = Shape(403, "Cross-origin requests are not allowed here.", "Not allowed")
     # A start: the page that offers one, and what refuses it
-    LAUNCH = Form(200, page="launch")
-    CRAWLER = Form(
+    LAUNCH = Shape(200, page="launch")
+    CRAWLER = Shape(
         403,
         "Notebooks here are for people, and your browser looks like an automated program."
         " If you are a person, please press the button.",
         page="launch",
     )
-    TICKET = Form(
+    TICKET = Shape(
         403,
         "This page was open for too long, or its cookies are blocked. Please press the button again.",
         page="launch",
     )
-    WRONG_CODE = Form(403, page="limited", body=WrongCode, cors=Cors.SETTINGS)
-    LIMITED = Form(429, page="limited", body=Limited, cors=Cors.SETTINGS)
-    FULL = Form(429, page="full", body=Full, cors=Cors.SETTINGS)
-    WARMING = Form(503, page="warming", body=Warming, cors=Cors.SETTINGS)
-    NO_POOL = Form(404, "This service has no pool with this name.", "Page not found")
+    WRONG_CODE = Shape(403, page="limited", body=WrongCode, cors=Cors.SETTINGS)
+    LIMITED = Shape(429, page="limited", body=Limited, cors=Cors.SETTINGS)
+    FULL = Shape(429, page="full", body=Full, cors=Cors.SETTINGS)
+    WARMING = Shape(503, page="warming", body=Warming, cors=Cors.SETTINGS)
+    NO_POOL = Shape(404, "This service has no pool with this name.", "Page not found")
     # Any request
-    BAD = Form(400, "This service does not accept this request.", "Bad request")
-    NOTHING = Form(404, "There is no page at this URL.", "Page not found")
-    METHOD = Form(405, "This URL does not accept this kind of request.", "Method not allowed")
-    TOO_LARGE = Form(413, "The body of this request is too large.", "Too large")
-    FAILED = Form(
+    BAD = Shape(400, "This service does not accept this request.", "Bad request")
+    NOTHING = Shape(404, "There is no page at this URL.", "Page not found")
+    METHOD = Shape(405, "This URL does not accept this kind of request.", "Method not allowed")
+    TOO_LARGE = Shape(413, "The body of this request is too large.", "Too large")
+    FAILED = Shape(
         500, "Something went wrong on our side. It has been logged; please try again.", "Something went wrong"
     )
 
     @property
-    def form(self) -> Form:
+    def shape(self) -> Shape:
         return self.value

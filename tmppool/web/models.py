@@ -30,7 +30,7 @@ class Body(BaseModel):
     )
 
 
-def answer(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def to_response(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return ``body`` as an answer that no cache keeps, unless ``headers`` say otherwise."""
     return web.json_response(
         body.model_dump(mode="json"), status=status, headers={"Cache-Control": "no-store", **(headers or {})}

@@ -13,7 +13,7 @@ from yarl import URL
 
 from tmppool import keys
 from tmppool.proxy import handshake
-from tmppool.proxy.forwarded import Client, Network, identify
+from tmppool.proxy.forwarded import Client, Network, identify, plain
 from tmppool.proxy.wire import Fields, Request
 from tmppool.web import authorization, hosts, links, own_cookies, robots, tokens
 
@@ -46,7 +46,10 @@ class Names:
 
     def client(self, peer: str, fields: Fields) -> Client:
         """Return who sent these fields, and how their browser reached the service."""
-        found = identify(peer, fields.text(), self.trusted)
+        if self.trusted:
+            found = identify(peer, fields.text(), self.trusted)
+        else:
+            found = Client(plain(peer), "http", fields.first.get(b"host", b"").decode("latin-1"))
         if self.public_url is None:
             return found
         scheme, _, host = self.public_url.partition("://")
@@ -199,7 +202,7 @@ class Visit:
         return sender is not None and sender.decode("latin-1").partition("://")[2].lower() != self.client.host.lower()
 
     @property
-    def is_sent_from_elsewhere(self) -> bool:
+    def is_cross_site(self) -> bool:
         """True if a page of another origin made the browser send this, other than as a link that its reader follows.
 
         Without Fetch Metadata a safe request tells nothing of its page, which cannot read the answer either.
@@ -215,7 +218,7 @@ class Visit:
         return self.origin is not Origin.SAME
 
     @cached_property
-    def is_at_this_machine(self) -> bool:
+    def names_this_machine(self) -> bool:
         """True if the Host is one of this machine's own names."""
         return hosts.is_here(self.request.fields.first.get(b"host", b"").decode("latin-1"))
 
