@@ -1,5 +1,6 @@
-"""Containers or processes: which a start serves. Processes isolate nothing, so they never stand in for containers
-where others come, and never run as root unasked.
+"""The choice between containers and processes at a start.
+
+Processes isolate nothing, so they never stand in for containers where others come, and never run as root unasked.
 """
 
 import asyncio

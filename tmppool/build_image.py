@@ -49,7 +49,7 @@ async def build(
 
 
 async def _build(docker: engine.Client, recipe: Recipe, options: BuildOptions, console: Console | None) -> str:
-    """Raises ImageError; BackendError."""
+    """Build the image unless it exists; returns its full name. Raises ImageError; BackendError."""
     if options.base:
         options = replace(options, base=await _base_id(docker, options.base))
     image = recipe.image(options)
@@ -71,7 +71,7 @@ async def _base_id(docker: engine.Client, image: str) -> str:
 
 @dataclass(frozen=True)
 class _Build:
-    """One build that has to be done: the base image unless it exists, then the image."""
+    """A build that has to be done: first the base image unless it exists, then the image."""
 
     recipe: Recipe
     options: BuildOptions

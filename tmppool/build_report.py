@@ -1,4 +1,4 @@
-"""What a long job shows and keeps: a line for each step on stderr, every line that its tools print in a log file."""
+"""The report of a long job: a line for each step on stderr, every line that its tools print in a log file."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ _COMMAND_FAILED = re.compile(r"The command .* returned a non-zero code: \d+", re
 
 
 class StepError(Exception):
-    """A step's tool said no; the text is its reason. ``Report.step`` makes an ``ImageError`` of it."""
+    """A step's tool failed; the text is its reason. ``Report.step`` makes an ``ImageError`` of it."""
 
 
 class Report:

@@ -1,4 +1,4 @@
-"""What may go wrong, as types; what only a bug can do stays a builtin.
+"""The errors that tmppool raises on purpose; an error that only a bug can cause stays a builtin.
 
 The core and the backends raise these; ``web/`` alone turns them into status codes and ``__main__`` alone turns
 them into exit codes. Foreign errors (aiodocker, aiohttp, OSError) are translated where they arise, never passed on.
@@ -29,7 +29,7 @@ class BackendError(TmppoolError):
 
 
 class TakenError(BackendError):
-    """A notebook was given away by somebody else, who must be another service: it is not ours to give, nor to end."""
+    """A notebook was given away by another service: it is not ours to give, nor to end."""
 
 
 class StartError(BackendError):

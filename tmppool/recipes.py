@@ -1,4 +1,4 @@
-"""A recipe: what a notebook image is made of, and the names that follow from it.
+"""Recipes: the files that a notebook image is made of, and the names that follow from them.
 
 A recipe is a directory in ``images/`` that holds
 
@@ -40,7 +40,7 @@ _ARGUMENT = re.compile(rb"^ARG +(\w+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build; ``None`` leaves the choice to the environment and then to the recipe."""
+    """Options of a build; ``None`` leaves the choice to the environment and then to the recipe."""
 
     mirror: str | None = None  # URL of the distribution's packages
     pip_index: str | None = None  # URL; else PIP_INDEX_URL
@@ -100,7 +100,7 @@ class Recipe:
 
     @property
     def base_files(self) -> dict[str, bytes]:
-        """What the base image is made with."""
+        """Return the files that the base image is made with."""
         return {path: data for path, data in self.files.items() if path == "base" or path.startswith("mkimage")}
 
     def base(self, options: BuildOptions) -> str:

@@ -1,4 +1,4 @@
-"""One service for each state directory."""
+"""The lock that lets one service at a time use a state directory."""
 
 import asyncio
 import contextlib

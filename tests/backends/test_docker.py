@@ -286,7 +286,7 @@ class TestOnTheEngine:
         started = [one.start("a" * 22), two.start("b" * 22), one.start("c" * 22)]
         await asyncio.gather(*started)
         assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
-        with pytest.raises(StartError, match=r"^all 3 user numbers 23000-23002 \(--container-uids\) are in use"):
+        with pytest.raises(StartError, match=r"^all 3 UIDs 23000-23002 \(--container-uids\) are in use"):
             await two.start("d" * 22)
         await one.stop("a" * 22)
         await two.start("d" * 22)

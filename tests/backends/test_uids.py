@@ -20,7 +20,7 @@ NUMBERS = range(500, 505)
 
 
 class Labelled(SmallEngine):
-    """An engine with containers that carry user numbers."""
+    """An engine with containers that carry UIDs."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -1,1 +1,1 @@
-"""Does what is promised hold on this machine: probes from inside a container, and checks of engine, host and limits."""
+"""The checks that this machine holds what is promised: probes inside a container, rules on engine, host and limits."""

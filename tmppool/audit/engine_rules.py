@@ -22,7 +22,7 @@ def _version(text: str) -> tuple[int, int, int] | None:
 
 
 def _is_at_least(version: tuple[int, int, int], floors: tuple[tuple[int, int, int], ...]) -> bool:
-    """Whether a version is not below the floor of its line, or newer than every line."""
+    """Return True if a version is not below the floor of its line, or is newer than every line."""
     return version >= floors[0] or any(version[:2] == floor[:2] and version >= floor for floor in floors)
 
 
@@ -69,7 +69,7 @@ def _lsm(facts: Facts) -> Opinion:
 
 
 def _user_namespaces(facts: Facts) -> Opinion:
-    return _has_any(("userns", "rootless"), "a container's user numbers are the host's own", facts)
+    return _has_any(("userns", "rootless"), "a container's UIDs are the host's own", facts)
 
 
 def _controllers(facts: Facts) -> Opinion:

@@ -1,4 +1,4 @@
-"""What a notebook's profile promises, as the facts that the probes inside a container compare with.
+"""The promises of a notebook's container, as the facts that the probes inside one compare with.
 
 System calls are numbered as in Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 Their arguments are chosen so that an unfiltered kernel does nothing, or answers with another error.
@@ -158,7 +158,7 @@ def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]
 
 
 def _uids(spec: Spec) -> tuple[int, int]:
-    """The first and last user number that a notebook may have; with one user for all only the image may know it."""
+    """Return the first and last UID that a notebook may have; of one user for all only the image may know it."""
     if spec.user is None:
         return spec.uids[0], spec.uids[-1]
     number = spec.user.partition(":")[0]
@@ -176,7 +176,7 @@ _OPEN_BRIDGE = ("reach-host", "reach-gateway", "reach-metadata")
 
 
 def is_choice(spec: Spec, name: str) -> bool:
-    """Whether what the probe tries is open by an explicit setting: then it is said, but ends no start.
+    """Return True if an explicit setting opens what the probe tries: then it is said, but ends no start.
 
     A bridge leads wherever this machine does. Of the engine's own or an operator's own rules for system calls only
     the operator knows which they are to be; that there are any at all is asked of everyone.

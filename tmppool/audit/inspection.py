@@ -125,7 +125,7 @@ def _unknown_probe(name: str) -> Check:
 
 
 def _waived(check: Check) -> Check:
-    """What ``--accept-risk`` names is told, and waived; it names probes and sums only."""
+    """Return a failed check as waived where ``--accept-risk`` names it; it names probes and sums only."""
     if check.status is not Status.FAIL or (check.group != "probes" and check.id not in RISKS):
         return check
     seen = f"accepted by --accept-risk: {check.seen}"

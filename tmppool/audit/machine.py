@@ -1,4 +1,4 @@
-"""What the engine and its machine are, gathered for the judges; nothing is judged here."""
+"""Facts about the engine and its machine, gathered for the rules; nothing is judged here."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ async def look(docker: engine.Client, images: Iterable[str] = ()) -> Facts:
 
 
 def _is_here(info: dict[str, Any]) -> bool:
-    """Whether the engine's kernel is this one: the same release on as much memory, to the byte."""
+    """Return True if the engine's kernel is this one: the same release on as much memory, to the byte."""
     return info.get("KernelVersion") == os.uname().release and info.get("MemTotal") == psutil.virtual_memory().total
 
 

@@ -21,7 +21,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the engine's machine has; None is what could not be found out. ``memory``: bytes."""
+    """The size of the engine's machine; None for a figure that could not be found out. ``memory``: bytes."""
 
     processes: int | None = None
     memory: int | None = None

@@ -1,4 +1,4 @@
-"""What an audit says of one thing: how it stands, how much that matters, what was seen, what to do."""
+"""Rules and checks: the status of one thing, how much it matters, the observation and the remedy."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 
 class Status(StrEnum):
-    """What cannot be known is unknown, never a pass. Waived: it does not hold, for a reason that is told."""
+    """The states of a check. Unknown is never a pass. Waived: it does not hold, for a reason that is told."""
 
     PASS = "pass"  # noqa: S105 - no password
     WAIVED = "waived"

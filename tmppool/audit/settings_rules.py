@@ -1,4 +1,4 @@
-"""What the settings ask of the machine, and the images: each rule looks at the gathered facts and at nothing else."""
+"""Rules on the settings and the images: each rule looks at the gathered facts and at nothing else."""
 
 import re
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def _files(deployment: Deployment) -> Opinion:
 def _users(deployment: Deployment) -> Opinion:
     shared = [pool.name for pool in deployment.pools if pool.spec.user is not None]
     if not shared:
-        return passes("every notebook has a user number of its own")
+        return passes("every notebook has a UID of its own")
     return fails(f"all notebooks of pool {shared[0]} are one user, whose limits of the kernel they share")
 
 

@@ -1,4 +1,4 @@
-"""Before anything is served: the limits fit the machine, and what is promised holds inside a container. Else no start.
+"""The checks before anything is served: limits that fit the machine, and probes that hold inside a container.
 
 ``--accept-risk`` lets a start go on although something named there does not hold; each is logged at every start.
 """

@@ -1,4 +1,4 @@
-"""What runs notebooks. Siblings behind seven verbs; the core loads one by name and knows no other."""
+"""Backends run notebooks: siblings behind seven verbs; the core loads one by name and knows no other."""
 
 BACKENDS = {
     "docker": "tmppool.backends.docker:DockerBackend",

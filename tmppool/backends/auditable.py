@@ -1,4 +1,4 @@
-"""What a backend of containers offers to the audit, beside the verbs of the seam."""
+"""The interface that a backend of containers offers to the audit, beside the verbs of the seam."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a notebook's container is, as pure functions: settings in, the engine's JSON out.
+"""A notebook's container as pure functions: settings in, the engine's JSON out.
 
 Field names and meanings: Docker Engine API v1.41, ContainerCreate. What breaks when a limit is lowered is said in
 the README's table of settings.
@@ -56,7 +56,7 @@ _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tr
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What the service needs to know of an image: its id, the home to copy, and where a visitor lands."""
+    """Facts about an image: its id, the home to copy (``seed``), and the path where a visitor lands."""
 
     id: str = ""
     seed: str = "/home/jovyan"
@@ -66,7 +66,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What the engine is told beside the settings. ``seccomp``: a profile's JSON text; None leaves it the engine's."""
+    """Options that depend on the engine. ``seccomp``: a profile's JSON text; None leaves it the engine's."""
 
     seccomp: str | None = seccomp.PROFILE
     has_swappiness: bool = False
@@ -103,7 +103,7 @@ def given_name(spec: Spec, key: str) -> str:
 
 
 def is_given(spec: Spec, key: str, shown: dict[str, Any]) -> bool | None:
-    """Whether a container's notebook was given away (ContainerInspect's answer); None for one of an older version.
+    """Return True if a container's notebook was given away (ContainerInspect's answer); None for an older version's.
 
     Told by its name, which can be changed while it runs, as a label cannot; GIVEN_LABEL says that its maker does so.
     Any other name than the one it was made with counts: to rename it by hand makes nothing warm again.
@@ -188,7 +188,7 @@ def profile(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
 
 
 def has_profile(shown: dict[str, Any], wanted: str) -> bool:
-    """Whether a container of ours was made with these settings (ContainerInspect's answer)."""
+    """Return True if a container of ours was made with these settings (ContainerInspect's answer)."""
     return (shown["Config"].get("Labels") or {}).get(PROFILE_LABEL) == wanted
 
 
@@ -262,7 +262,7 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
 
 
 def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
-    """What a notebook may see and do at all. An AppArmor profile is the engine's to add where the host has it."""
+    """Return the parts of HostConfig that isolate. An AppArmor profile is the engine's to add where the host has it."""
     rules = [] if engine.seccomp is None else [f"seccomp={engine.seccomp}"]
     return {
         "NetworkMode": "none" if spec.network == "none" else network_name(spec),

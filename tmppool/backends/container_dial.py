@@ -1,4 +1,4 @@
-"""How the service reaches a container: from inside its network namespace, or at its address on a bridge."""
+"""The way to a container's port: from inside its network namespace, or at its address on a bridge."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class GoneError(BackendError):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What it takes to connect to a container; ``namespace`` is held open until this is closed.
+    """The means to connect to a container; ``namespace`` is held open until this is closed.
 
     ``pid`` is that of the container's first process: one that was started anew has another.
     """
@@ -49,7 +49,7 @@ async def show(docker: engine.Client, container_id: str) -> dict[str, Any]:
 
 
 async def find(docker: engine.Client, container_id: str, port: int) -> Reach:
-    """Find out how to reach ``port`` of a container that runs. Raises GoneError; BackendError."""
+    """Find the way to ``port`` of a container that runs. Raises GoneError; BackendError."""
     shown = await show(docker, container_id)
     with engine.reading("inspect a container"):
         network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the settings'

@@ -44,7 +44,7 @@ from tmppool.tasks import completed, spawn
 _LOG_LINES = 20
 _EXIT_GRACE = 10.0  # seconds in which a busy engine may notice an exit
 _RUNS = ("running", "paused")  # states of a container that has processes (Docker Engine API, ContainerList)
-_UID_TRIES = 5  # how often to look for another user number when another service took the same one
+_UID_TRIES = 5  # how often to look for another UID when another service took the same one
 
 _log = structlog.get_logger("tmppool.docker")
 
@@ -188,7 +188,7 @@ class DockerBackend(Auditable):
         return running
 
     async def _make(self, key: str, token: str, secret: str) -> Any:
-        """Make the container; where each has a user number of its own, with one that no other container has."""
+        """Make the container; where each has a UID of its own, with one that no other container has."""
         spec, name = self._spec, container_name(self._spec, key)
 
         def config(uid: int | None) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class DockerBackend(Auditable):
             _log.warning("start.cleanup_failed", error=str(error))
 
     async def _is_over(self, key: str, container_id: str, state: str) -> bool:
-        """Whether a container in this state has ended; remains of one that died while no service looked are removed."""
+        """Return True if a container in this state has ended; remains of one that died unwatched are removed."""
         if state in _RUNS or state == "removing":
             return state == "removing"
         try:

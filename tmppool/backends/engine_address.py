@@ -1,4 +1,4 @@
-"""Where the Docker Engine is, found as the ``docker`` command finds it.
+"""The address of the Docker Engine, found as the ``docker`` command finds it.
 
 In this order: ``DOCKER_HOST``, the context that ``DOCKER_CONTEXT`` names, the one that ``docker context use`` chose, a
 socket at one of the usual places (Docker documentation, "Docker contexts"). The context ``default`` is that socket.
@@ -40,7 +40,7 @@ class EngineAddress:
 
 
 def find(environ: Mapping[str, str] = os.environ) -> EngineAddress:
-    """Return where the engine is to be. Reads files: call it in a thread. Raises BackendError."""
+    """Return the address of the engine. Reads files: call it in a thread. Raises BackendError."""
     if environ.get("DOCKER_HOST"):
         return EngineAddress(environ["DOCKER_HOST"])
     home = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or Path.home()) / ".docker")

@@ -28,7 +28,7 @@ _log = structlog.get_logger("tmppool.owner")
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who owns: process ``pid`` of the machine ``host``, with its PID namespace and its birth (``process_birth.born``).
+    """An owner: process ``pid`` of the machine ``host``, with its PID namespace and its birth (``process_birth.born``).
 
     ``state`` is the state directory, ``lock`` the file in it that is locked for as long as the owner lives, as
     device and inode; nothing where there is none.
@@ -61,7 +61,7 @@ def this_process(state: Path) -> Holder:
 
 
 def is_over(holder: Holder, me: Holder, birth: str | None, *, is_local: bool) -> bool:
-    """Whether that owner lives no more, as far as ``me`` can tell; ``birth`` is that of its number here, by now.
+    """Return True if that owner lives no more, as far as ``me`` can tell; ``birth`` is that of its number here, by now.
 
     Its process is seen from the same PID namespace of the same boot. From another one its lock is: who holds that
     now knows that nobody else does. A boot that is over took all its processes along; but the boot of another
@@ -166,7 +166,7 @@ class Owner:
             return name, None
 
     async def _make(self, docker: engine.Client) -> bool:
-        """Returns whether it is ours: somebody else may have been quicker."""
+        """Return True if it was made; False when another service was quicker. Raises BackendError."""
         labels = {SERVICE_LABEL: self._service, OWNER_LABEL: json.dumps(asdict(self._me))}
         config = {
             "Image": self._image,

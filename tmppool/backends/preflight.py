@@ -1,5 +1,5 @@
-"""What is found out and made once, before a pool's first container: the image, the engine, the network, and whether
-the engine takes such a container at all.
+"""Preparations before a pool's first container: facts about image and engine, the network, and a container that is
+started to see that the engine takes it.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _REFUSALS = (
 
 
 async def inspect_image(docker: engine.Client, name: str) -> ImageFacts:
-    """Raises ImageError when the engine has no such image; BackendError."""
+    """Return the facts about an image. Raises ImageError when the engine has none of that name; BackendError."""
     try:
         shown = await engine.image(docker, name)
     except engine.RefusedError as error:
@@ -50,7 +50,7 @@ async def inspect_image(docker: engine.Client, name: str) -> ImageFacts:
 
 
 async def engine_facts(docker: engine.Client, wanted_seccomp: str) -> EngineFacts:
-    """Raises BackendError, also when the file of a seccomp profile is none."""
+    """Return what the engine is to be told. Raises BackendError, also for a file that is no seccomp profile."""
     text = await asyncio.to_thread(seccomp.load, wanted_seccomp)
     info = await engine.info(docker)
     # Version 2 has no such knob, and the engine would warn at every container.

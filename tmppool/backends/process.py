@@ -213,7 +213,7 @@ class ProcessBackend:
         raise StartError(f"the notebook did not answer within {self._spec.start_timeout:.0f} s", log_tail=tail)
 
     def _watch(self, key: str, pid: int) -> None:
-        """A process descriptor becomes readable when the process ends (pidfd_open(2)): no polling."""
+        """Notice the end of a process: its descriptor becomes readable then (pidfd_open(2)). Raises OSError."""
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:

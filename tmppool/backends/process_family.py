@@ -60,7 +60,7 @@ def end(mark: str, leader: int | None) -> bool:
 
 
 class Family:
-    """Who carries a mark or is in the leader's session, their sessions, their children.
+    """The processes that carry a mark or are in the leader's session, with their sessions and children.
 
     A leader is told by its session, whose number no other process gets while anybody is in it (credentials(7)).
     """

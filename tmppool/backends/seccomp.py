@@ -1,4 +1,4 @@
-"""Which system calls a notebook may make: a table with reasons, and the text that the engine takes.
+"""The system calls that a notebook may make: a table with reasons, and the text that the engine takes.
 
 What stands in no group is refused with EPERM. The table is an allow-list, as the engine's own profile is (Docker
 documentation, "Seccomp security profiles"), and narrower: four socket families, no asynchronous I/O of the kernel's

@@ -1,6 +1,6 @@
-"""One user number for each notebook: the kernel counts much by user, over all containers of a host alike.
+"""A UID for each notebook: the kernel counts much by user, over all containers of a host alike.
 
-Open inotify watches, pipes' pages, keys, waiting signals and processes are limits of a user, not of a container
+Open inotify watches, pipes' pages, keys, pending signals and processes are limits of a user, not of a container
 (inotify(7), pipe(7), keyrings(7), getrlimit(2)): of two notebooks with one number, one could starve the other.
 
 What is in use is asked of the engine, by a label that every container with a number of its own carries, whosever
@@ -36,7 +36,7 @@ async def take(docker: engine.Client, numbers: range, holder: str) -> int:
 
 
 async def is_alone(docker: engine.Client, number: int) -> bool:
-    """Whether one container at most has the number. Raises BackendError."""
+    """Return True if at most one container has the UID. Raises BackendError."""
     return len(await _in_use(docker, f"{UID_LABEL}={number}")) <= 1
 
 

@@ -1,4 +1,4 @@
-"""What can be written, what can be read of the host, and what was given in."""
+"""Probes of files: where one can write, how much of the host one can read, which mounts and devices there are."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _mounts() -> dict[str, list[str]]:
 
 
 def _has_flag(paths: list[str], flag: str) -> Outcome:
-    """Whether the mounts that these paths lie in have the flag; what is not there cannot be misused."""
+    """Hold if the mounts that these paths lie in have the flag; what is not there cannot be misused."""
     mounts = _mounts()
     without = [path for path in paths if os.path.exists(path) and flag not in mounts[_mount_of(path, mounts)]]
     return not without, f"{' '.join(without) or ' '.join(paths)}: {'not ' if without else ''}{flag}"
@@ -81,7 +81,7 @@ def _devices() -> Outcome:
 
 
 def _host_socket() -> Outcome:
-    """Nothing that was mounted is or holds a socket, the engine's first of all."""
+    """Hold if nothing that was mounted is or holds a socket, the engine's first of all."""
     places = [place for place in _mounts() if place != "/" and not place.startswith(("/proc", "/sys", "/dev"))]
     for place in [*places, "/run", "/var/run"]:
         for path in _walk(place):

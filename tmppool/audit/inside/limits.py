@@ -1,4 +1,4 @@
-"""What one notebook may use up, and what it sees of other processes."""
+"""Probes of limits: how much one notebook may use, and how little it sees of other processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _processes() -> Outcome:
 
 
 def _ipc() -> Outcome:
-    """Nobody else's shared memory, semaphores or messages (proc(5), sysvipc: a heading, then one line each)."""
+    """Hold if there are no IPC objects of others (proc(5), sysvipc: a heading, then one line each)."""
     seen = sum(len(read(f"/proc/sysvipc/{kind}").splitlines()) - 1 for kind in ("shm", "sem", "msg"))
     seen += len(os.listdir("/dev/shm"))
     return seen == 0, f"{seen} objects"

@@ -1,4 +1,4 @@
-"""Whom a notebook can reach: by connecting, not by reading tables alone."""
+"""Probes of the network: they connect, and do not read tables alone."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def _interfaces() -> Outcome:
 
 
 def _routes() -> Outcome:
-    """Nothing leads anywhere (proc(5), net/route: a heading, then one line each)."""
+    """Hold if no route leads anywhere (proc(5), net/route: a heading, then one line each)."""
     found = [line.split()[0] for line in read("/proc/net/route").splitlines()[1:]]
     return not found, " ".join(found) or "none"
 
 
 def _name_servers(attempts: _Attempts) -> Outcome:
-    """No name server passes a question on: names alone can carry data out."""
+    """Hold if no name server passes a question on: names alone can carry data out."""
     answered = attempts.made().answered
     return not answered, f"{' and '.join(answered)} answered" if answered else "no answer"
 
 
 def _reach(attempts: _Attempts, targets: list[list[object]]) -> Outcome:
-    """Whether none of the targets accepted a connection."""
+    """Hold if none of the targets accepted a connection."""
     reached = attempts.made().reached
     found = [f"{host} port {port}" for host, port in targets if (host, port) in reached]
     return not found, " and ".join(sorted(found)) or "nothing was reached"

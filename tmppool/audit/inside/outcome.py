@@ -1,4 +1,4 @@
-"""What a probe answers: whether it holds, and what was seen."""
+"""The outcome of a probe: True if it holds, and a few words on the observation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def error_name(number: int | None) -> str:
 
 
 def fails(action: Callable[..., Any], arguments: tuple[Any, ...], *allowed: str) -> Outcome:
-    """Whether the action fails, with one of these errors where some are named."""
+    """Hold if the action fails, with one of these errors where some are named."""
     try:
         action(*arguments)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Who the visitor's code is, and what it may become."""
+"""Probes of privileges: the user and capabilities of the visitor's code, now and by any way to more."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _capabilities(field: str) -> Outcome:
 
 
 def _without_zero(field: str) -> Outcome:
-    """Neither real, effective, saved nor file system number is 0, nor any of the other groups."""
+    """Hold if neither the real, effective, saved nor file system number is 0, nor any of the other groups."""
     numbers = {int(word) for word in _status(field).split()} | (set(os.getgroups()) if field == "Gid" else set())
     return 0 not in numbers, " ".join(map(str, sorted(numbers)))
 
@@ -63,7 +63,7 @@ def _own_user(uids: list[int]) -> Outcome:
 
 
 def _setuid_program() -> Outcome:
-    """A program that belongs to root and says so by its mode runs as the visitor all the same."""
+    """Hold if a setuid program of root's runs as the visitor all the same."""
     for path in (f"{folder}/{name}" for name in _SETUID for folder in ("/bin", "/usr/bin")):
         if not os.path.exists(path) or not os.stat(path).st_mode & stat.S_ISUID:
             continue
