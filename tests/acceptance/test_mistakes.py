@@ -120,7 +120,7 @@ async def test_no_engine_at_docker_host_is_waited_for_and_then_one_sentence(tmp_
     status, said = await start(*options, env=env, how=("-c", IMPATIENT))
     assert status == os.EX_UNAVAILABLE
     assert time.monotonic() - began >= 3
-    wanted = f"no Docker Engine answered within 3 s: the Docker Engine at {where} did not answer when asked to tell"
+    wanted = f"no Docker Engine answered within 3 s: the Docker Engine at {where} did not answer; start it"
     assert one_sentence(said).startswith(f"tmppool: {wanted}")
     waits = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert {(line["event"], line["why"]) for line in waits} == {("engine.awaited", "--backend=docker")}
