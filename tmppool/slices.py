@@ -80,7 +80,7 @@ def check_admin(settings: Settings) -> None:
 
 
 def check_uids(settings: Settings) -> None:
-    """Refuse a range of user numbers that is too small for all the pools that take theirs from it."""
+    """Raise ConfigError for a UID range that is too small for all the pools that share it."""
     unique = {name: pool for name, pool in wanted_pools(settings).items() if pool.container_user is None}
     for name, pool in unique.items():
         option = "--container-uids" if name == settings.pool_name else f"container_uids of pool {name}"

@@ -108,4 +108,4 @@ def test_where_the_host_has_apparmor_each_container_needs_a_profile(profile: str
 def test_only_a_few_of_many_containers_are_named() -> None:
     many = {f"number-{each}": {**shown(), "ExecIDs": ["1"]} for each in range(9)}
     found = next(rule for rule in cis.RULES if rule.id == "cis-5.23-privileged-exec").check(Containers(many))
-    assert found.seen == "commands from outside: number-0, number-1, number-2 and more"
+    assert found.seen == "commands run from outside: number-0, number-1, number-2 and more"

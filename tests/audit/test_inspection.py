@@ -88,7 +88,7 @@ async def test_a_live_service_passes_the_probes_and_the_benchmark_but_for_what_i
     group = {name: [check for check in told["checks"] if check["group"] == name] for name in ("cis", "probes")}
     assert {check["status"] for check in group["probes"]} == {"pass"}
     assert [check for check in group["cis"] if check["status"] not in ("pass", "waived")] == []
-    assert "(2 looked at)" in next(check["seen"] for check in group["cis"] if check["id"] == "cis-5.5-privileged")
+    assert "(2 inspected)" in next(check["seen"] for check in group["cis"] if check["id"] == "cis-5.5-privileged")
     serious = [c for c in told["checks"] if c["status"] == "fail" and c["severity"] in ("high", "critical")]
     assert code == (3 if serious else 0)
     assert told["summary"]["pass"] == sum(check["status"] == "pass" for check in told["checks"])
@@ -116,7 +116,7 @@ async def test_without_a_live_notebook_the_benchmark_is_judged_on_the_canary() -
     _, told = await audit("--backend=docker", f"--image={IMAGE}", "--pool-name=test-audit")
     found = [check for check in told["checks"] if check["group"] == "cis"]
     assert [check for check in found if check["status"] not in ("pass", "waived")] == []
-    assert "(1 looked at)" in next(check["seen"] for check in found if check["id"] == "cis-5.13-read-only-root")
+    assert "(1 inspected)" in next(check["seen"] for check in found if check["id"] == "cis-5.13-read-only-root")
 
 
 @pytest.mark.engine

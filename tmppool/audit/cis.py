@@ -44,10 +44,10 @@ def _each(is_right: Callable[[Shown], bool], fine: str, wrong: str) -> Callable[
 
     def opinion(facts: Containers) -> Opinion:
         if not facts.shown:
-            return unknown("no container could be looked at")
+            return unknown("no container could be inspected")
         found = [name for name, shown in facts.shown.items() if not is_right(shown)]
         if not found:
-            return passes(f"{fine} ({len(facts.shown)} looked at)")
+            return passes(f"{fine} ({len(facts.shown)} inspected)")
         return fails(f"{wrong}: {', '.join(found[:_FEW])}{' and more' if len(found) > _FEW else ''}")
 
     return opinion
@@ -98,7 +98,9 @@ def _mounts_no_socket(shown: Shown) -> bool:
 
 def _swarm(facts: Containers) -> Opinion:
     state = (facts.info.get("Swarm") or {}).get("LocalNodeState")
-    return unknown("the engine does not say") if state is None else holds(state == "inactive", f"swarm mode is {state}")
+    return (
+        unknown("not reported by the engine") if state is None else holds(state == "inactive", f"swarm mode is {state}")
+    )
 
 
 def _module(name: str, field_name: str) -> Callable[[Containers], Opinion]:
@@ -107,7 +109,7 @@ def _module(name: str, field_name: str) -> Callable[[Containers], Opinion]:
     def opinion(facts: Containers) -> Opinion:
         options = [str(option).partition(",")[0] for option in facts.info.get("SecurityOptions") or ()]
         if "SecurityOptions" not in facts.info:
-            return unknown("the engine does not say")
+            return unknown("not reported by the engine")
         if f"name={name}" not in options:
             return Status.WAIVED, f"the host has no {name}; see security-module"
         is_right = lambda shown: shown.get(field_name) not in (None, "", "unconfined")  # noqa: E731
@@ -128,7 +130,7 @@ def _health(facts: Containers) -> Opinion:
 
 def _image(facts: Containers) -> Opinion:
     if not facts.current:
-        return unknown("no image was looked at")
+        return unknown("no image was inspected")
     return _each(
         lambda shown: shown.get("Image") in facts.current, "of the image that is wanted now", "of an older image"
     )(facts)
@@ -184,9 +186,9 @@ RULES: tuple[Rule[Containers], ...] = (
           _each(lambda shown: not any("unconfined" in option[:20] for option in _options(shown)),
                 "filtered", "system calls are not filtered")),
     _rule(23, "privileged-exec", _HIGH, "Run no docker exec in visitors' containers.",
-          _each(lambda shown: not shown.get("ExecIDs"), "nothing was run from outside", "commands from outside")),
+          _each(lambda shown: not shown.get("ExecIDs"), "nothing was run from outside", "commands run from outside")),
     _rule(24, "root-exec", _HIGH, "Run no docker exec in visitors' containers.",
-          _each(lambda shown: not shown.get("ExecIDs"), "nothing was run from outside", "commands from outside")),
+          _each(lambda shown: not shown.get("ExecIDs"), "nothing was run from outside", "commands run from outside")),
     _rule(25, "control-group", _MEDIUM, _OURS,
           _each(lambda shown: not _host(shown).get("CgroupParent"), "the engine's", "another control group")),
     _rule(26, "new-privileges", _CRITICAL, _OURS, _each(_has_no_new_privileges, "none", "new privileges")),

@@ -29,7 +29,7 @@ def _is_at_least(version: tuple[int, int, int], floors: tuple[tuple[int, int, in
 def _judge_version(name: str, text: str, floors: tuple[tuple[int, int, int], ...]) -> Opinion:
     version = _version(text)
     if version is None:
-        return unknown(f"{name} does not tell its version")
+        return unknown(f"{name} does not report its version")
     wanted = " or ".join(".".join(map(str, floor)) for floor in floors)
     if _is_at_least(version, floors):
         return passes(f"{name} {text}")
@@ -53,13 +53,13 @@ def _options(facts: Facts) -> list[str]:
 
 def _seccomp(facts: Facts) -> Opinion:
     if "SecurityOptions" not in facts.info:
-        return unknown("the engine does not say")
+        return unknown("not reported by the engine")
     return holds("seccomp" in _options(facts), "system calls are filtered", "the engine cannot filter system calls")
 
 
 def _has_any(names: tuple[str, ...], otherwise: str, facts: Facts) -> Opinion:
     if "SecurityOptions" not in facts.info:
-        return unknown("the engine does not say")
+        return unknown("not reported by the engine")
     found = [name for name in names if name in _options(facts)]
     return holds(bool(found), " and ".join(found), otherwise)
 
@@ -69,30 +69,30 @@ def _lsm(facts: Facts) -> Opinion:
 
 
 def _user_namespaces(facts: Facts) -> Opinion:
-    return _has_any(("userns", "rootless"), "a container's UIDs are the host's own", facts)
+    return _has_any(("userns", "rootless"), "UIDs in containers are the host's own UIDs", facts)
 
 
 def _controllers(facts: Facts) -> Opinion:
     if not any(name in facts.info for name in _CONTROLLERS):
-        return unknown("the engine does not say")
+        return unknown("not reported by the engine")
     missing = [what for name, what in _CONTROLLERS.items() if not facts.info.get(name)]
     return holds(not missing, "memory, processes and CPU can be limited", f"{' and '.join(missing)} cannot be limited")
 
 
 def _cgroups(facts: Facts) -> Opinion:
     version = str(facts.info.get("CgroupVersion", ""))
-    return holds(version == "2", f"version {version}") if version else unknown("the engine does not say")
+    return holds(version == "2", f"version {version}") if version else unknown("not reported by the engine")
 
 
 def _swap(facts: Facts) -> Opinion:
     if "SwapLimit" not in facts.info:
-        return unknown("the engine does not say")
+        return unknown("not reported by the engine")
     return holds(bool(facts.info["SwapLimit"]), "swap is counted", "swap is not counted, so memory limits leak into it")
 
 
 def _live_restore(facts: Facts) -> Opinion:
     if "LiveRestoreEnabled" not in facts.info:
-        return unknown("the engine does not say")
+        return unknown("not reported by the engine")
     return holds(bool(facts.info["LiveRestoreEnabled"]), "on", "off: a restart of the engine ends every notebook")
 
 
@@ -118,7 +118,7 @@ def _socket_mode(facts: Facts) -> Opinion:
 
 def _clock(facts: Facts) -> Opinion:
     if facts.clock_skew is None:
-        return unknown("the engine does not tell its time")
+        return unknown("the engine does not report its time")
     return holds(facts.clock_skew <= _CLOCK, f"the engine's clock differs by {facts.clock_skew:.0f} s")
 
 
@@ -127,13 +127,13 @@ def _clock(facts: Facts) -> Opinion:
 
 def _at_least(name: str, least: int, facts: Facts) -> Opinion:
     value, label = facts.kernel.get(name, ""), KERNEL[name].replace("/", ".")
-    return holds(int(value) >= least, f"{label} is {value}") if value.isdigit() else unknown("not readable here")
+    return holds(int(value) >= least, f"{label} is {value}") if value.isdigit() else unknown("cannot be read here")
 
 
 def _core_pattern(facts: Facts) -> Opinion:
     value = facts.kernel.get("core_pattern")
     if value is None:
-        return unknown("not readable here")
+        return unknown("cannot be read here")
     return holds(not value.startswith("|"), f"{value or 'none'}", f"a program of the host is run for each: {value}")
 
 

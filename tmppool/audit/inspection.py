@@ -19,7 +19,7 @@ from tmppool.backends.container import KEY_LABEL, labels
 from tmppool.backends.docker import DockerBackend
 from tmppool.errors import BackendError, ConfigError, ImageError
 
-_REMEDY = "No notebook should be given to anyone until this holds; --accept-risk takes it as it is."
+_REMEDY = "Assign no notebook until this holds, or accept it with --accept-risk."
 _FIREWALL = "Let the host's firewall drop what the bridge sends, or serve as root with --network=none."
 _REMEDIES = {
     "reach-gateway": _FIREWALL,
@@ -63,7 +63,7 @@ def _without_engine(pools: Sequence[Planned], admin_ip: str) -> list[Check]:
     return [
         Check(
             "engine-answers", "engine", Status.FAIL, Severity.HIGH,
-            "no Docker Engine answers: nothing about containers can be checked", "Start one; scripts/engine does.",
+            "no Docker Engine answers: nothing about containers can be checked", "Start one, as scripts/engine does.",
         ),
         *(rule.check(nothing) for rule in engine_rules.RULES),
         *(rule.check(Deployment(tuple(pools), nothing, admin_ip)) for rule in settings_rules.RULES),
@@ -121,7 +121,7 @@ def _severity(name: str) -> Severity:
 
 
 def _unknown_probe(name: str) -> Check:
-    return Check(name, "probes", Status.UNKNOWN, _severity(name), "it could not be tried", _REMEDY)
+    return Check(name, "probes", Status.UNKNOWN, _severity(name), "the probe could not run", _REMEDY)
 
 
 def _waived(check: Check) -> Check:

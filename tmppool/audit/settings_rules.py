@@ -28,9 +28,9 @@ class Deployment:
 
 def _pids(deployment: Deployment) -> Opinion:
     if deployment.machine.sums.processes is None:
-        return unknown("how many processes the engine's machine can have is not readable here")
+        return unknown("the PID limit of the engine's machine cannot be read here")
     said = machine_sums.pids(deployment.pools, deployment.machine.sums)
-    return fails(said) if said else passes("all processes of all notebooks have numbers")
+    return fails(said) if said else passes("the machine has PIDs for all processes of all notebooks")
 
 
 def _memory(
@@ -38,7 +38,7 @@ def _memory(
 ) -> Callable[[Deployment], Opinion]:
     def opinion(deployment: Deployment) -> Opinion:
         if deployment.machine.sums.memory is None:
-            return unknown("the engine does not tell its memory")
+            return unknown("the engine does not report its memory")
         said = judge(deployment.pools, deployment.machine.sums)
         return fails(said) if said else passes(fine)
 
@@ -53,9 +53,9 @@ def _tmpfs(deployment: Deployment) -> Opinion:
 def _files(deployment: Deployment) -> Opinion:
     most = deployment.machine.kernel.get("file_max", "")
     if not most.isdigit():
-        return unknown("not readable here")
+        return unknown("cannot be read here")
     wanted = sum(pool.capacity * pool.spec.pids * pool.spec.nofile for pool in deployment.pools)
-    return holds(wanted <= int(most), f"all notebooks may open {wanted} files together, the machine has {most}")
+    return holds(wanted <= int(most), f"all notebooks together may open {wanted} files; the machine allows {most}")
 
 
 def _users(deployment: Deployment) -> Opinion:
@@ -72,7 +72,7 @@ def _network(deployment: Deployment) -> Opinion:
 
 def _system_calls(deployment: Deployment) -> Opinion:
     found = [f"{pool.name} has {pool.spec.seccomp}" for pool in deployment.pools if pool.spec.seccomp != "tmppool"]
-    return holds(not found, "tmppool's own rules", f"pool {' and '.join(found)} instead of tmppool's own rules")
+    return holds(not found, "tmppool's own profile", f"pool {' and '.join(found)} instead of tmppool's own profile")
 
 
 def _admin(deployment: Deployment) -> Opinion:
@@ -84,7 +84,7 @@ def _image_user(deployment: Deployment) -> Opinion:
         name: str((shown.get("Config") or {}).get("User") or "") for name, shown in deployment.machine.images.items()
     }
     if not users:
-        return unknown("no image was looked at")
+        return unknown("no image was inspected")
     found = [name for name, user in users.items() if user.partition(":")[0] in ("", "0", "root")]
     return holds(not found, "no image names root as its user", f"{' and '.join(found)} would run as root elsewhere")
 
@@ -95,7 +95,7 @@ def _is_secret(name: str, value: str) -> bool:
 
 def _image_secrets(deployment: Deployment) -> Opinion:
     if not deployment.machine.images:
-        return unknown("no image was looked at")
+        return unknown("no image was inspected")
     found = [
         f"{pair.partition('=')[0]} in {name}"
         for name, shown in deployment.machine.images.items()
@@ -119,6 +119,6 @@ RULES: tuple[Rule[Deployment], ...] = (
     Rule("network", "settings", _MEDIUM, "Use --network=none.", _network),
     Rule("system-calls", "settings", _LOW, "Leave out --seccomp.", _system_calls),
     Rule("admin-listener", "settings", _MEDIUM, "Leave --admin-ip at 127.0.0.1 and reach it by ssh.", _admin),
-    Rule("image-user", "image", _LOW, "Let the image end with USER and a number that is not 0.", _image_user),
+    Rule("image-user", "image", _LOW, "End the image's Dockerfile with USER and a UID other than 0.", _image_user),
     Rule("image-secrets", "image", _HIGH, "Build the image without them: ENV stays in it for good.", _image_secrets),
 )  # fmt: skip
