@@ -213,7 +213,7 @@ async def test_what_aiohttp_refuses_is_refused_in_our_words_and_nothing_is_refle
         async with opened() as place:
             visitor, answer = await place.ask(raw)
             assert answer.status == 400
-            assert answer.body == b"This request is not one that this service takes.\n"
+            assert answer.body == b"This service does not accept this request.\n"
             assert "aiohttp" not in str(answer)
             assert "secret" not in str(answer).lower()
             assert await visitor.is_closed()

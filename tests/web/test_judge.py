@@ -92,7 +92,7 @@ def kind(verdict: Verdict) -> Kind:
 REFUSED: dict[str, tuple[str, str, dict[str, str], Kind]] = {
     "no key": ("GET", "/user/short/x", {}, Kind.NOTHING),
     "one that ended": ("GET", f"/user/{DEAD}/lab", BROWSER, Kind.GONE),
-    "one that never was": ("GET", f"/user/{NONE}/lab", {}, Kind.UNKNOWN),
+    "one that never existed": ("GET", f"/user/{NONE}/lab", {}, Kind.UNKNOWN),
     "a WebSocket of one that ended": ("GET", f"/user/{DEAD}/api/kernels/1/channels", UPGRADE, Kind.GONE),
     "a program without a token": ("GET", f"{IN}/api", {}, Kind.FOREIGN),
     "a browser without a cookie": ("GET", f"{IN}/lab", BROWSER, Kind.FOREIGN),

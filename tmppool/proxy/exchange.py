@@ -215,7 +215,7 @@ class Exchange:
                 self._move(Stage.CONNECTING)
                 spawn(self._dial(), "dial again")  # it was closed while it waited
             else:
-                self._give_up("the notebook closed before it answered")
+                self._give_up("the notebook closed the connection before it responded")
             return
         if is_clean:
             self._reader.end_of_stream()
