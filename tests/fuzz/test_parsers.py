@@ -4,14 +4,12 @@ import ipaddress
 import re
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from tmppool.web.gate import TARGET
-from tmppool.web.site import Site
 
 from tests.fuzz.effort import examples
+from tests.web.heads import unparsed
 from tmppool import jupyter_urls
 from tmppool.keys import is_key
 from tmppool.proxy import headers
@@ -19,6 +17,7 @@ from tmppool.proxy.forwarded import identify, networks
 from tmppool.running import base_path
 from tmppool.web import links
 from tmppool.web.tickets import Tickets
+from tmppool.web.visit import Origin
 
 pytestmark = pytest.mark.corpus
 
@@ -43,7 +42,7 @@ def test_a_link_leads_below_one_slash(raw: str, landing: str) -> None:
     target = links.target_of(raw, landing)
     assert re.match(r"/(?![/\\])", target)
     location = base_path(KEY) + target.lstrip("/")
-    assert TARGET.match(location) is not None or re.search(r"\s", raw)
+    assert unparsed(location).key == KEY or re.search(r"\s", raw)
     document = jupyter_urls.document_of(target)
     assert document is None or document.endswith(".ipynb")
     assert jupyter_urls.document_of(raw) is None or isinstance(jupyter_urls.document_of(raw), str)
@@ -64,13 +63,13 @@ def test_the_form_posts_below_spawn_and_leads_where_the_link_did(raw: str) -> No
 @examples(400)
 def test_an_address_of_a_notebook_is_read_whole_or_not_at_all(suffix: str, key: str) -> None:
     raw = f"/user/{key}{suffix}"
-    found = TARGET.match(raw)
-    if found is None:
+    found = unparsed(raw)
+    if found.key is None:
         return
-    slash = "" if found[2] is None else "/"
-    assert f"/user/{found[1]}{slash}{found[2] or ''}{found[3] or ''}" == raw
-    assert is_key(found[1])
-    assert "?" not in (found[2] or "")
+    slash = "" if found.path is None else "/"
+    assert f"/user/{found.key}{slash}{found.path or ''}{found.query}" == raw
+    assert is_key(found.key)
+    assert "?" not in (found.path or "")
 
 
 @given(
@@ -80,10 +79,7 @@ def test_an_address_of_a_notebook_is_read_whole_or_not_at_all(suffix: str, key: 
 @example(cookies=["tmppool=" + "\udcff" * 22], mark="")
 @examples(400)
 def test_any_cookies_name_one_visitor_or_none(cookies: list[str], mark: str) -> None:
-    site = Site(pools=None, ledger=None, landing={}, images={})  # type: ignore[arg-type]
-    request = make_mocked_request("GET", "/")
-    request._headers = CIMultiDict({"Host": "h", "Cookie": mark.join(cookies)})  # it encodes what it is given otherwise
-    visitor = site.visitor(request)
+    visitor = unparsed("/", {"Host": "h", "Cookie": mark.join(cookies)}).visitor
     assert visitor is None or re.fullmatch(r"[0-9a-f]{32}", visitor)
 
 
@@ -134,7 +130,6 @@ def test_who_is_said_to_be_behind_a_proxy_has_an_address(peer: str, said: list[t
 @given(origin=sent, host=sent, site=st.none() | sent)
 @examples(300)
 def test_any_origin_is_ours_or_another(origin: str, host: str, site: str | None) -> None:
-    found = CIMultiDict({"Origin": origin, "Host": host} | ({} if site is None else {"Sec-Fetch-Site": site}))
-    is_cross = Site(pools=None, ledger=None, landing={}, images={}).is_cross_site("203.0.113.1", found)  # type: ignore[arg-type]
-    if site is None and not is_cross:
+    found = unparsed("/", {"Origin": origin, "Host": host} | ({} if site is None else {"Sec-Fetch-Site": site}))
+    if site is None and found.origin is Origin.SAME:
         assert origin.lower().endswith(host.lower())

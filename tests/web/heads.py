@@ -1,6 +1,6 @@
 """Visits made of a request's head alone, as the edge makes them of what arrives."""
 
-from tmppool.proxy.wire import parse_request
+from tmppool.proxy.wire import Fields, Request, parse_request
 from tmppool.web.visit import Names, Visit
 
 PEER = "203.0.113.1"
@@ -19,3 +19,10 @@ def visit(
     lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": HOST, **(fields or {})}.items())
     head = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
     return Visit(parse_request(head), peer, names or Names())
+
+
+def unparsed(target: str = "/", fields: dict[str, str] | None = None) -> Visit:
+    """Return the visit of a GET whose target and fields no parser has looked at."""
+    said = {name.lower().encode(): value.encode(errors="surrogateescape") for name, value in (fields or {}).items()}
+    lines = [(name, name + b":" + value) for name, value in said.items()]
+    return Visit(Request(b"", b"GET", target, 1, Fields(lines, said), 0, keeps_alive=True), PEER, Names())
