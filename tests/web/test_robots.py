@@ -54,15 +54,15 @@ PEOPLE = [
 
 @pytest.mark.parametrize(("name", "value"), AHEAD)
 def test_a_browser_that_fetches_ahead_says_so_in_one_of_these_ways(name: str, value: str) -> None:
-    assert robots.is_ahead(CIMultiDict({name: value}))
-    assert robots.is_ahead(CIMultiDict([(name, "other"), (name, value)]))
+    assert robots.is_prefetch(CIMultiDict({name: value}))
+    assert robots.is_prefetch(CIMultiDict([(name, "other"), (name, value)]))
 
 
 @pytest.mark.parametrize(
     "fields", [{}, {"Purpose": "learning"}, {"Sec-Purpose": "prefetched"}, {"X-Other": "prefetch"}]
 )
 def test_what_is_asked_for_now_is_not_ahead(fields: dict[str, str]) -> None:
-    assert not robots.is_ahead(CIMultiDict(fields))
+    assert not robots.is_prefetch(CIMultiDict(fields))
 
 
 @pytest.mark.parametrize("name", CRAWLERS)

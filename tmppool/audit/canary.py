@@ -66,7 +66,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """What came of it: the probes' results, and the engine's answer to ContainerInspect."""
+    """The outcome: the probes' results, and the engine's answer to ContainerInspect."""
 
     results: tuple[Result, ...]
     shown: dict[str, Any]

@@ -1,1 +1,1 @@
-"""What visitors, programs and operators reach over HTTP, besides the notebooks themselves."""
+"""The pages, the APIs and the public edge: all that is reached over HTTP, besides the notebooks themselves."""

@@ -1,4 +1,4 @@
-"""What the Authorization field says, and the comparison of secrets. Pure."""
+"""The Authorization field, and the comparison of secrets. Pure."""
 
 import hmac
 

@@ -1,4 +1,4 @@
-"""What a Host field names: a notebook, as ``<id>.<base>``, so that a browser keeps them apart; this machine. Pure."""
+"""The Host field: it names a notebook, as ``<id>.<base>``, or this machine. Pure."""
 
 import re
 from functools import lru_cache
@@ -25,7 +25,7 @@ def host_of(notebook_id: str, base: str) -> str:
 
 @lru_cache(64)  # asked of every request to a notebook, of a few names
 def is_here(host: str, ip: str = "localhost") -> bool:
-    """Whether a Host field, with or without a port, names this machine's loopback or ``ip``.
+    """Return True if a Host field, with or without a port, names this machine's loopback or ``ip``.
 
     A name below localhost never leads elsewhere (RFC 6761 section 6.3), and no other machine's page has one.
     """

@@ -10,7 +10,7 @@ from tmppool.web.models import Body, Error, Foreign, Full, Gone, Limited, Warmin
 
 
 class Cors(Enum):
-    """Which pages of other origins may read the JSON."""
+    """The pages of other origins that may read the JSON."""
 
     NONE = "none"
     SETTINGS = "settings"  # those of --allow-origin
@@ -19,7 +19,7 @@ class Cors(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)  # each is one kind, also where two say the same
 class Shape:
-    """How one kind is said.
+    """The shape of one kind: status, page and JSON.
 
     ``message`` is the sentence, unless the facts hold one. ``page`` is the template, ``title`` the heading of the plain
     one; ``has_home``: it leads back to the start. ``body`` is the JSON, filled from the message and the facts;

@@ -1,4 +1,4 @@
-"""Who asks without a person behind it: browsers that fetch ahead, and crawlers by the name that they give.
+"""Requests without a person behind them: prefetches of browsers, and crawlers by the name that they give.
 
 A courtesy, not the guard: a name costs nothing to change. What guards the pool is that a look takes nothing and that
 a start needs a ticket. So a person who is taken for a crawler gets through by pressing the button.
@@ -22,13 +22,13 @@ _LONGEST = 512  # characters of a name that are looked at
 _TOGETHER = 25  # patterns in one expression: more make it slow, as the list's own package found
 
 
-def is_ahead(fields: MultiMapping[str]) -> bool:
-    """Whether a browser asks before its person does (Fetch, ``Sec-Purpose``, and what came before it)."""
+def is_prefetch(fields: MultiMapping[str]) -> bool:
+    """Return True for a prefetch, which no person asked for (Fetch, ``Sec-Purpose``, and what came before it)."""
     return any(_AHEAD.search(value) for name in _AHEAD_FIELDS for value in fields.getall(name, ()))
 
 
 def is_crawler(fields: MultiMapping[str]) -> bool:
-    """Whether a crawler that says its name asks, and no press of a button made its browser do so (Fetch Metadata)."""
+    """Return True for a crawler that says its name, unless a person's gesture made it ask (Fetch Metadata)."""
     if fields.get("Sec-Fetch-User") == "?1":
         return False
     name = fields.get("User-Agent", "")[:_LONGEST]

@@ -108,7 +108,7 @@ def without_token(target: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """What opens one notebook. ``cookie`` is how its cookie begins, whatever prefix its name has."""
+    """The tokens that open one notebook. ``cookie`` is how its cookie begins, whatever prefix its name has."""
 
     cookie: bytes
     owner: bytes

@@ -38,7 +38,7 @@ class Answer:
 
 
 class Way(Enum):
-    """How a browser comes into a notebook."""
+    """The way by which a browser comes into a notebook."""
 
     KNOWN = auto()  # it is the owner's, or a guest's who has the token
     FIRST = auto()  # it has the session token of a notebook that belongs to no browser yet

@@ -154,7 +154,7 @@ class Visit:
     @cached_property
     def is_prefetch(self) -> bool:
         """True if a browser asks before its person does (Fetch, ``Sec-Purpose``)."""
-        return robots.is_ahead(self.request.fields.text())
+        return robots.is_prefetch(self.request.fields.text())
 
     @cached_property
     def is_crawler(self) -> bool:
