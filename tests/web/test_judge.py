@@ -234,6 +234,7 @@ LET_IN: dict[str, tuple[str, str, dict[str, str], Kind | None]] = {
     "a guest at the owner's page": ("GET", f"/session/{KEY}", GUEST, Kind.NOT_OWNER),
     "a guest in another spelling": ("GET", f"/sess%69on/{KEY}", GUEST, Kind.NOT_OWNER),
     "the owner's page": ("GET", f"/session/{KEY}", COOKIE, None),
+    "a session that ended, by TRACE": ("TRACE", f"/api/session/{DEAD}", {}, None),
     "the owner's button elsewhere": ("POST", f"/session/{KEY}/end", COOKIE | ELSEWHERE, Kind.CROSS_SITE_OWN),
     "the owner's program elsewhere": ("DELETE", f"/api/session/{KEY}", TOKEN | ELSEWHERE, None),
 }

@@ -24,7 +24,10 @@ _MOST_CLIENTS = 1000  # whose lines are kept for one notebook
 
 @dataclass(slots=True)
 class _Passage:
-    """The state that all requests to one notebook share. ``notice`` is the script that tells its pages when and why it ends."""
+    """The state that all requests to one notebook share.
+
+    ``notice`` is the script that tells its pages when and why it ends.
+    """
 
     running: Running
     upstream: Upstream

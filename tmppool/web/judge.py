@@ -27,6 +27,7 @@ from tmppool.web.visit import Origin, Visit
 _UNKNOWN = "There is no notebook at this URL: it ended some time ago, or never existed."
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NOT_PASSED = (b"CONNECT", b"TRACE")  # RFC 9110 sections 9.3.6 and 9.3.8 leave them to us
+_OF_SESSIONS = (b"GET", b"HEAD", b"POST", b"DELETE")  # the router refuses all others
 _SPAWN_API = ("/api/spawn", "/api/spawn/")
 _FRIENDS_MAY = (*_SPAWN_API, "/api/stats", "/stats")
 _FOR_PROGRAMS = ("/api/", "/stats")
@@ -166,7 +167,7 @@ def _is_owner(visit: Visit, notebook: Notebook) -> bool:
 
 
 def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
-    if visit.key is not None:
+    if visit.key is not None and visit.method in _OF_SESSIONS:
         return _of_session(visit, table, visit.key)
     if visit.method == b"POST":
         if (
