@@ -7,6 +7,7 @@ import pytest
 
 from tests.notebooks import notebook_of
 from tests.web.heads import HOST, visit
+from tests.web.test_openapi import application, served
 from tmppool.backends.base import Spec
 from tmppool.backends.fake import FakeBackend
 from tmppool.notebook import Notebook, Reason, State
@@ -14,8 +15,8 @@ from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Ended
 from tmppool.proxy.wire import BadMessageError
-from tmppool.web import tokens
-from tmppool.web.judge import Rules, judge, judge_admin
+from tmppool.web import routes, tokens
+from tmppool.web.judge import SESSION_RIGHTS, Rules, judge, judge_admin
 from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
 from tmppool.web.own_cookies import notebook_name, visitor_id
@@ -265,6 +266,13 @@ def test_programs_need_the_api_token_in_every_spelling(target: str) -> None:
     assert kind(judged("POST", target, {}, rules)) is Kind.TOKEN
     assert kind(judged("POST", target, {"Authorization": "token wrong"}, rules)) is Kind.TOKEN
     assert judged("POST", target, {"Authorization": "Bearer right-token"}, rules) == Own()
+
+
+def test_the_rights_in_a_session_are_those_of_its_routes() -> None:
+    found = {
+        path: methods - {"HEAD"} for path, methods in served(application(routes.public)).items() if "{key}" in path
+    }
+    assert found == {path: {method.decode() for method in rights} for path, rights in SESSION_RIGHTS.items()}
 
 
 # Behind the lock

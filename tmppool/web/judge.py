@@ -27,10 +27,21 @@ from tmppool.web.visit import Origin, Visit
 _UNKNOWN = "There is no notebook at this URL: it ended some time ago, or never existed."
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NOT_PASSED = (b"CONNECT", b"TRACE")  # RFC 9110 sections 9.3.6 and 9.3.8 leave them to us
-_OF_SESSIONS = (b"GET", b"HEAD", b"POST", b"DELETE")  # the router refuses all others
 _SPAWN_API = ("/api/spawn", "/api/spawn/")
 _FRIENDS_MAY = (*_SPAWN_API, "/api/stats", "/stats")
 _FOR_PROGRAMS = ("/api/", "/stats")
+
+SESSION_RIGHTS: dict[str, dict[bytes, Role]] = {
+    "/api/session/{key}": {b"GET": Role.GUEST, b"DELETE": Role.OWNER},
+    "/api/session/{key}/extend": {b"POST": Role.GUEST},
+    "/api/session/{key}/touch": {b"POST": Role.GUEST},
+    "/api/session/{key}/share": {b"POST": Role.OWNER, b"DELETE": Role.OWNER},
+    "/session/{key}": {b"GET": Role.OWNER},
+    "/session/{key}/share": {b"POST": Role.OWNER},
+    "/session/{key}/unshare": {b"POST": Role.OWNER},
+    "/session/{key}/end": {b"POST": Role.OWNER},
+}
+"""The least role that each request about a session needs. The router refuses what is not in here."""
 
 
 class Table(Protocol):
@@ -167,7 +178,7 @@ def _is_owner(visit: Visit, notebook: Notebook) -> bool:
 
 
 def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
-    if visit.key is not None and visit.method in _OF_SESSIONS:
+    if visit.key is not None:
         return _of_session(visit, table, visit.key)
     if visit.method == b"POST":
         if (
@@ -189,7 +200,11 @@ def _is_forbidden_cross_site(visit: Visit) -> bool:
 
 
 def _of_session(visit: Visit, table: Table, key: str) -> Answer | Own:
-    """Judge what is asked about a session: only its owner may end or share it, or see its page."""
+    """Judge a request about a session by the rights that it needs; one that there is not is left to the router."""
+    method = b"GET" if visit.method == b"HEAD" else visit.method
+    needed = SESSION_RIGHTS.get(visit.address.replace(key, "{key}", 1), {}).get(method)
+    if needed is None:
+        return Own()
     found = table.find(key)
     if found is None:
         return _gone(visit, table, key)
@@ -197,16 +212,11 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Own:
     access = tokens.admits(notebook, visit.cookies, visit.authorization, visit.query)
     if access is None:
         return _foreign(visit, table, pool)
-    is_guests = visit.method != b"DELETE" and visit.address in _guests_may(key)
-    if not (access.is_owner or is_guests):
+    if needed is Role.OWNER and not access.is_owner:
         return Answer(Kind.NOT_OWNER)
     if not access.is_explicit and not visit.is_safe and visit.origin is not Origin.SAME:
         return Answer(Kind.CROSS_SITE_OWN)
     return Own(Held(pool, notebook, access))
-
-
-def _guests_may(key: str) -> tuple[str, ...]:
-    return tuple(f"/api/session/{key}{verb}" for verb in ("", "/extend", "/touch"))
 
 
 # The facts of an answer
