@@ -146,7 +146,7 @@ async def pool(backend: FakeBackend, clock: Clock) -> AsyncIterator[Callable[...
 
     def make(name: str = "main", listeners: Iterable[Listener] = (), **limits: float) -> Pool:
         known = {"capacity": 4, "warm": 2, "idle": 600.0, "lifetime": 3600.0, "parallel_starts": 8}
-        made.append(Pool(name, backend, Limits(**(known | limits)), listeners, clock))
+        made.append(Pool(name, backend, [backend.edition], Limits(**(known | limits)), listeners, clock))
         made[-1].open()
         return made[-1]
 

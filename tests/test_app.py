@@ -75,7 +75,7 @@ async def test_each_pool_has_its_own_notebooks_and_limits(tmp_path: Path) -> Non
 async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_is_adopted(
     pool: Callable[..., Pool], backend: FakeBackend, *, is_open: bool
 ) -> None:
-    main = pool() if is_open else Pool("main", backend, pool("other").limits)
+    main = pool() if is_open else Pool("main", backend, [], pool("other").limits)
     backend.is_ill = True
     watching = asyncio.ensure_future(app._watch_deaths(main, Reconciler(main)))
     with capture_logs():

@@ -247,7 +247,7 @@ async def test_where_an_engine_answers_processes_that_were_left_are_ended(tmp_pa
     await backend.open()
     child = None
     try:
-        await backend.start("k" * 22)
+        await backend.start("k" * 22, backend.edition)
         (child,) = backend._children.values()
         await backend.close()
         with capture_logs() as logs:

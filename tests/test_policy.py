@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.notebooks import notebook_of
 from tmppool.notebook import Notebook, Reason, State
-from tmppool.policy import Limits, Plan, plan
+from tmppool.policy import Limits, Plan, plan, shares
 
 NOW = 10_000.0
+ONE = {"one": 1.0}
 LIMITS = Limits(capacity=10, warm=4, idle=600.0, lifetime=3600.0, parallel_starts=8)
 
 
@@ -33,7 +36,7 @@ class Facts:
 
 
 def notebook(state: State, key: str = "k", **facts: float) -> Notebook:
-    made = notebook_of(key, "main", NOW - 100)
+    made = notebook_of(key, "main", NOW - 100, edition="one")
     made.state, made.active_at = state, NOW
     for name, value in facts.items():
         setattr(made, name, value)
@@ -70,11 +73,11 @@ def limits(**changed: float) -> Limits:
     ],
 )
 def test_so_many_are_started(facts: Facts, changed: dict[str, float], start: int) -> None:
-    assert plan(facts.table(), limits(**changed), NOW, may_start=True).start == start
+    assert plan(facts.table(), limits(**changed), ONE, NOW, may_start=True).start == ("one",) * start
 
 
 def test_nothing_is_started_when_nothing_may() -> None:
-    assert plan([], LIMITS, NOW, may_start=False) == Plan(0, (), ())
+    assert plan([], LIMITS, ONE, NOW, may_start=False) == Plan((), (), ())
 
 
 def test_surplus_warm_ones_are_reaped_the_youngest_first() -> None:
@@ -82,36 +85,38 @@ def test_surplus_warm_ones_are_reaped_the_youngest_first() -> None:
     old = notebook(State.WARM, "old", moved_at=NOW - 50)
     middle = notebook(State.WARM, "middle", moved_at=NOW - 30)
 
-    decided = plan([young, old, middle], limits(warm=2), NOW, may_start=True)
+    decided = plan([young, old, middle], limits(warm=2), ONE, NOW, may_start=True)
 
-    assert decided == Plan(0, ((young, Reason.SURPLUS),), ())
+    assert decided == Plan((), ((young, Reason.SURPLUS),), ())
 
 
 def test_warm_ones_for_which_sessions_leave_no_place_are_surplus() -> None:
     """After a restart with a smaller capacity: what would be given away would exceed it."""
     table = Facts(assigned=3, warm=4).table()
 
-    decided = plan(table, limits(capacity=5, warm=5), NOW, may_start=True)
+    decided = plan(table, limits(capacity=5, warm=5), ONE, NOW, may_start=True)
 
     assert [(found.key, reason) for found, reason in decided.reap] == [
         ("warm-2", Reason.SURPLUS),
         ("warm-3", Reason.SURPLUS),
     ]
-    assert decided.start == 0
+    assert decided.start == ()
 
     for found, _ in decided.reap:
         found.state = State.REAPING
-    assert plan(table, limits(capacity=5, warm=5), NOW, may_start=True) == Plan(0, (), ())
+    assert plan(table, limits(capacity=5, warm=5), ONE, NOW, may_start=True) == Plan((), (), ())
 
 
 @pytest.mark.parametrize(("at", "is_over"), [(NOW - 1, True), (NOW, True), (NOW + 0.001, False)])
 def test_a_session_ends_at_its_expiry_however_busy_it_is(at: float, is_over: bool) -> None:  # noqa: FBT001
     found = notebook(State.ASSIGNED, expires_at=at)
-    assert plan([found], limits(warm=0), NOW, may_start=True).reap == (((found, Reason.EXPIRED),) if is_over else ())
+    assert plan([found], limits(warm=0), ONE, NOW, may_start=True).reap == (
+        ((found, Reason.EXPIRED),) if is_over else ()
+    )
 
 
 def test_a_session_without_expiry_goes_on() -> None:
-    assert plan([notebook(State.ASSIGNED)], limits(warm=0), NOW, may_start=True) == Plan(0, (), ())
+    assert plan([notebook(State.ASSIGNED)], limits(warm=0), ONE, NOW, may_start=True) == Plan((), (), ())
 
 
 IDLE, ASKED, WAITS = "reaped as idle", "asked", "left alone"
@@ -136,12 +141,12 @@ def test_a_silent_session_is_asked_before_it_is_reaped(silent: float, asked_ago:
     asked_at = None if asked_ago is None else NOW - asked_ago
     found = notebook(State.ASSIGNED, active_at=NOW - silent, asked_at=asked_at)
 
-    decided = plan([found], limits(warm=0), NOW, may_start=True)
+    decided = plan([found], limits(warm=0), ONE, NOW, may_start=True)
 
     expected = {
-        IDLE: Plan(0, ((found, Reason.IDLE),), ()),
-        ASKED: Plan(0, (), (found,)),
-        WAITS: Plan(0, (), ()),
+        IDLE: Plan((), ((found, Reason.IDLE),), ()),
+        ASKED: Plan((), (), (found,)),
+        WAITS: Plan((), (), ()),
     }
     assert decided == expected[outcome]
 
@@ -163,44 +168,124 @@ def test_no_answer_makes_it_be_asked_more_often_than_once_a_minute(
     idle: float, silent: float, asked_ago: float, outcome: str
 ) -> None:
     found = notebook(State.ASSIGNED, active_at=NOW - silent, asked_at=NOW - asked_ago)
-    decided = plan([found], limits(idle=idle, warm=0), NOW, may_start=True)
+    decided = plan([found], limits(idle=idle, warm=0), ONE, NOW, may_start=True)
     expected = {
-        IDLE: Plan(0, ((found, Reason.IDLE),), ()),
-        ASKED: Plan(0, (), (found,)),
-        WAITS: Plan(0, (), ()),
+        IDLE: Plan((), ((found, Reason.IDLE),), ()),
+        ASKED: Plan((), (), (found,)),
+        WAITS: Plan((), (), ()),
     }
     assert decided == expected[outcome]
 
 
 def test_a_kernel_that_computes_postpones_the_end_by_the_whole_idle_time() -> None:
     found = notebook(State.ASSIGNED, active_at=NOW - 600, asked_at=None)
-    assert plan([found], limits(warm=0), NOW, may_start=True).ask == (found,)
+    assert plan([found], limits(warm=0), ONE, NOW, may_start=True).ask == (found,)
 
     found.asked_at, found.active_at = NOW, NOW  # it answered: a kernel is busy now
 
-    assert plan([found], limits(warm=0), NOW + 599, may_start=True) == Plan(0, (), ())
-    assert plan([found], limits(warm=0), NOW + 600, may_start=True) == Plan(0, (), (found,))
+    assert plan([found], limits(warm=0), ONE, NOW + 599, may_start=True) == Plan((), (), ())
+    assert plan([found], limits(warm=0), ONE, NOW + 600, may_start=True) == Plan((), (), (found,))
 
 
 def test_no_idle_limit_means_no_asking_and_no_reaping() -> None:
     found = notebook(State.ASSIGNED, active_at=NOW - 1e9)
-    assert plan([found], limits(idle=0, warm=0), NOW, may_start=True) == Plan(0, (), ())
+    assert plan([found], limits(idle=0, warm=0), ONE, NOW, may_start=True) == Plan((), (), ())
 
 
 def test_expiry_comes_before_idleness() -> None:
     found = notebook(State.ASSIGNED, active_at=NOW - 900, expires_at=NOW)
-    assert plan([found], limits(warm=0), NOW, may_start=True) == Plan(0, ((found, Reason.EXPIRED),), ())
+    assert plan([found], limits(warm=0), ONE, NOW, may_start=True) == Plan((), ((found, Reason.EXPIRED),), ())
 
 
 @pytest.mark.parametrize("state", [State.STARTING, State.REAPING, State.GONE])
 def test_only_sessions_expire_or_are_idle(state: State) -> None:
     found = notebook(state, active_at=NOW - 1e6, expires_at=NOW - 1e6)
-    decided = plan([found], LIMITS, NOW, may_start=False)
+    decided = plan([found], LIMITS, ONE, NOW, may_start=False)
     assert (decided.reap, decided.ask) == ((), ())
+
+
+# Editions
+
+BOTH = {"one": 3.0, "two": 1.0}
+
+
+def warm_of(edition: str, count: int, since: float = 50.0) -> list[Notebook]:
+    made = [notebook(State.WARM, f"{edition}-{n}", moved_at=NOW - since + n) for n in range(count)]
+    for each in made:
+        each.edition = edition
+    return made
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "shared"),
+    [
+        (8, BOTH, {"one": 6, "two": 2}),
+        (4, BOTH, {"one": 3, "two": 1}),
+        (1, BOTH, {"one": 1, "two": 0}),
+        (0, BOTH, {"one": 0, "two": 0}),
+        (5, {"one": 1.0, "two": 1.0}, {"one": 3, "two": 2}),
+        (7, {"one": 1.0, "two": 1.0, "three": 1.0}, {"one": 3, "two": 2, "three": 2}),
+        (5, {"one": 0.1, "two": 0.0}, {"one": 5, "two": 0}),
+        (5, {"one": 0.0}, {"one": 0}),
+        (5, {}, {}),
+    ],
+)
+def test_shares_are_whole_and_add_up(total: int, weights: dict[str, float], shared: dict[str, int]) -> None:
+    assert shares(total, weights) == shared
+
+
+@given(st.integers(0, 200), st.dictionaries(st.text(max_size=2), st.floats(0.001, 1000), min_size=1, max_size=6))
+def test_no_share_is_one_away_from_its_weight(total: int, weights: dict[str, float]) -> None:
+    found, whole = shares(total, weights), sum(weights.values())
+    assert sum(found.values()) == total
+    assert all(abs(found[name] - total * weight / whole) < 1.001 for name, weight in weights.items())
+
+
+def test_each_edition_is_started_as_its_share_lacks_it() -> None:
+    decided = plan([], limits(warm=8), BOTH, NOW, may_start=True)
+    assert sorted(decided.start) == ["one"] * 6 + ["two"] * 2
+    assert decided.start[:4].count("two") == 1
+    decided = plan([*warm_of("one", 6), *warm_of("two", 1)], limits(warm=8), BOTH, NOW, may_start=True)
+    assert decided == Plan(("two",), (), ())
+
+
+def test_an_edition_beyond_its_share_gives_way_once_others_are_warm() -> None:
+    table = [*warm_of("one", 4), *warm_of("two", 4)]
+    assert plan(table, limits(warm=8, capacity=20), BOTH, NOW, may_start=True) == Plan(("one", "one"), (), ())
+    table += warm_of("one", 1, since=1.0)
+    decided = plan(table, limits(warm=8, capacity=20), BOTH, NOW, may_start=True)
+    assert [(place.key, reason) for place, reason in decided.reap] == [("two-3", Reason.SURPLUS)]
+
+
+def test_where_no_place_is_free_the_unwanted_yield_as_many_as_may_start() -> None:
+    table = warm_of("old", 4)
+    changed = {"warm": 4, "capacity": 4, "parallel_starts": 2}
+    decided = plan(table, limits(**changed), ONE, NOW, may_start=True)
+    assert [reason for _, reason in decided.reap] == [Reason.DRAINED] * 2
+    assert decided.start == ()
+    for place, _ in decided.reap:
+        place.state = State.REAPING
+    assert plan(table, limits(**changed), ONE, NOW, may_start=True) == Plan((), (), ())
+
+
+def test_nothing_yields_while_nothing_may_start() -> None:
+    assert plan(warm_of("old", 4), limits(warm=4, capacity=4), ONE, NOW, may_start=False) == Plan((), (), ())
+
+
+def test_a_start_of_an_unwanted_edition_is_given_up() -> None:
+    place = notebook(State.STARTING)
+    place.edition = "old"
+    decided = plan([place], limits(warm=0), ONE, NOW, may_start=True)
+    assert decided == Plan((), ((place, Reason.DRAINED),), ())
+
+
+def test_without_any_wanted_edition_nothing_is_started_and_the_warm_stay() -> None:
+    """As while a pool has nothing to put in their place."""
+    assert plan(warm_of("old", 3), limits(warm=4), {}, NOW, may_start=True) == Plan((), (), ())
 
 
 def test_a_plan_leaves_the_table_as_it_was() -> None:
     table = Facts(starting=1, warm=6, assigned=2, reaping=1).table()
     before = [(n.state, n.moved_at, n.active_at, n.asked_at) for n in table]
-    plan(table, LIMITS, NOW, may_start=True)
+    plan(table, LIMITS, ONE, NOW, may_start=True)
     assert [(n.state, n.moved_at, n.active_at, n.asked_at) for n in table] == before

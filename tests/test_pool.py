@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 
@@ -15,11 +16,12 @@ from structlog.testing import capture_logs
 
 from tmppool import pool as pool_module
 from tmppool import recovery
+from tmppool.backends.base import Edition, Spec
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
 from tmppool.ledger import Row
 from tmppool.notebook import Notebook, Reason, State, Transition
-from tmppool.policy import Limits
+from tmppool.policy import Limits, shares
 from tmppool.pool import PHASES, Phase, Pool, Trouble
 from tmppool.pools import Pools
 from tmppool.reconcile import Reconciler
@@ -75,7 +77,7 @@ async def test_a_pool_moves_along_the_table_alone(pool: Factory, was: Phase, to:
 async def test_a_pool_that_adopts_decides_nothing_until_it_is_open(
     backend: FakeBackend, clock: Callable[[], float]
 ) -> None:
-    main = Pool("main", backend, Limits(2, 2, 600.0, 3600.0, 2), clock=clock)
+    main = Pool("main", backend, [backend.edition], Limits(2, 2, 600.0, 3600.0, 2), clock=clock)
     assert main.phase is Phase.ADOPTING
     main.adopt_session(await backend.start("k" * 22), visitor=None, expires_in=-1.0)
     main.tick()
@@ -347,7 +349,7 @@ async def test_a_visitor_is_told_when_the_next_try_is(
 
 
 async def test_a_bug_in_the_backend_is_a_failed_start(pool: Factory, backend: FakeBackend) -> None:
-    async def broken(key: str) -> Running:
+    async def broken(key: str, _edition: Edition) -> Running:
         raise ZeroDivisionError(key)
 
     backend.start = broken
@@ -526,6 +528,97 @@ async def test_a_start_that_is_drained_at_any_moment_leaves_nothing(pool: Factor
         await at_rest(main)
         assert (steps, repr(main)) == (steps, "<Pool main [empty] of 1>")
         assert (steps, backend.notebooks) == (steps, {})
+
+
+# Editions
+
+
+async def both(backend: FakeBackend) -> tuple[Edition, Edition]:
+    other = await backend.prepare(replace(backend.spec, image="other"))
+    return replace(backend.edition, weight=3.0), other
+
+
+def warm_by_edition(main: Pool) -> dict[str, int]:
+    return dict(Counter(notebook.edition for notebook in main if notebook.state is State.WARM))
+
+
+async def test_two_editions_share_the_warm_ones_by_their_weights(pool: Factory, backend: FakeBackend) -> None:
+    one, other = await both(backend)
+    main = pool(capacity=12, warm=8, parallel_starts=2)
+    main.serve([one, other])
+    await warmed(main)
+    assert warm_by_edition(main) == {one.id: 6, other.id: 2}
+    assert {backend.notebooks[n.key].running.edition for n in main} == {one.id, other.id}
+    for _ in range(4):
+        main.assign(None)
+        await at_rest(main)
+        assert warm_by_edition(main) == {one.id: 6, other.id: 2}
+    main.serve([replace(one, weight=1.0), other])
+    await at_rest(main)
+    assert warm_by_edition(main) == {one.id: 4, other.id: 4}
+
+
+@pytest.mark.parametrize(("capacity", "least"), [(8, 6), (9, 7), (10, 8), (20, 8)])
+async def test_a_roll_out_never_leaves_fewer_warm_ones_than_the_plan_says(
+    pool: Factory, backend: FakeBackend, capacity: int, least: int
+) -> None:
+    one, other = await both(backend)
+    main = await warmed(pool(capacity=capacity, warm=8, parallel_starts=2))
+    seen, facts = [], []
+    main.listen(lambda _fact: seen.append(main.count(State.WARM)))
+    main.listen(facts.append)
+    main.serve([other])
+    await at_rest(main)
+    assert warm_by_edition(main) == {other.id: 8}
+    assert min(seen) >= least
+    assert {fact.reason for fact in facts if fact.to is State.REAPING} == {Reason.DRAINED}
+    assert {notebook.running.edition for notebook in backend.notebooks.values()} == {other.id}
+    assert one.id == backend.edition.id
+
+
+async def test_a_roll_out_leaves_sessions_alone_and_new_visitors_get_the_new_edition(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    _, other = await both(backend)
+    main = await warmed(pool(capacity=6, warm=2, parallel_starts=1))
+    held = main.assign("visitor")
+    await at_rest(main)
+    main.serve([other])
+    await until(lambda: other.id in warm_by_edition(main))
+    assert main.assign(None).edition == other.id
+    await at_rest(main)
+    assert (held.is_live, held.edition) == (True, backend.edition.id)
+    assert warm_by_edition(main) == {other.id: 2}
+
+
+async def test_a_roll_out_that_does_not_start_keeps_what_is_warm(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    _, other = await both(backend)
+    main = await warmed(pool(capacity=6, warm=4, parallel_starts=2))
+    backend.fail_next = 100
+    main.serve([other])
+    with capture_logs():
+        for _ in range(10):
+            await at_rest(main)
+            clock.now += 60
+            main.tick()
+    assert warm_by_edition(main) == {backend.edition.id: 4}
+    assert main.assign(None).edition == backend.edition.id
+
+
+async def test_a_start_of_an_edition_that_is_no_longer_wanted_is_given_up(pool: Factory, backend: FakeBackend) -> None:
+    _, other = await both(backend)
+    facts: list[Transition] = []
+    backend.delay = 1e6
+    main = pool(listeners=[facts.append], capacity=2, warm=1)
+    main.tick()
+    await until(lambda: backend.started == 1)
+    backend.delay = 0.0
+    main.serve([other])
+    await at_rest(main)
+    assert story(facts)[:2] == ["starting > reaping: drained", "reaping > gone: drained"]
+    assert warm_by_edition(main) == {other.id: 1}
 
 
 # Adopting
@@ -733,14 +826,14 @@ class Scripted:
             finally:
                 self.gates.remove(waiting)
 
-    async def start(self, key: str) -> Running:
+    async def start(self, key: str, edition: Edition) -> Running:
         assert key not in self.running
         await self.gate(self.starts_are_slow)
         await self.ping()
         if self.failures:
             self.failures -= 1
             raise StartError("unlucky")
-        self.running[key] = Running(key, Dial("127.0.0.1", 1), "", time.time())
+        self.running[key] = Running(key, Dial("127.0.0.1", 1), "", time.time(), edition=edition.id)
         return self.running[key]
 
     async def stop(self, key: str) -> None:
@@ -766,6 +859,9 @@ class Scripted:
         await asyncio.sleep(0)
         if self.is_ill:
             raise BackendError("ill")
+
+
+EDITIONS = [Edition(name, name, Spec("fake", name), weight=weight) for name, weight in (("one", 3.0), ("two", 1.0))]
 
 
 class ScriptedJupyter:
@@ -826,12 +922,15 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize(capacity=st.integers(1, 5), warm=st.integers(0, 5), parallel=st.integers(1, 3))
     def open(self, capacity: int, warm: int, parallel: int) -> None:
         self.limits = Limits(capacity, min(warm, capacity), 60.0, 300.0, parallel)
+        self.editions = EDITIONS[:1]
         self.pool = self.make()
         self.pool.open()
 
     def make(self) -> Pool:
         self.facts.clear()  # an adopted notebook begins anew
-        made = Pool("main", self.backend, self.limits, [self.hear], self.loop.time, connect=ScriptedJupyter)
+        made = Pool(
+            "main", self.backend, self.editions, self.limits, [self.hear], self.loop.time, connect=ScriptedJupyter
+        )
         made.backoff.jitter = random.Random(0)
         self.reconciler = Reconciler(made)
         return made
@@ -937,6 +1036,11 @@ class PoolMachine(RuleBasedStateMachine):
             assert all(n.is_live for n in sessions)
 
         self.call(drained)
+
+    @rule(editions=st.sampled_from([EDITIONS[:1], EDITIONS[1:], EDITIONS]))
+    def roll_out(self, editions: list[Edition]) -> None:
+        self.editions = editions
+        self.call(lambda: self.pool.serve(editions))
 
     @rule()
     def reconcile(self) -> None:
@@ -1098,6 +1202,9 @@ class PoolMachine(RuleBasedStateMachine):
         sessions = self.pool.count(State.ASSIGNED)
         ready = min(self.limits.warm, self.limits.capacity - sessions)
         assert (self.pool.count(State.WARM), len(self.pool.places)) == (ready, ready + sessions)
+        weights = {edition.id: edition.weight for edition in self.editions}
+        warm = Counter(place.edition for place in self.pool.places if place.state is State.WARM)
+        assert warm == {edition: share for edition, share in shares(ready, weights).items() if share}
         self.run(self.pool.close(stop=True))
         assert (self.pool.places, self.backend.running, self.pool._work) == ([], {}, set())
         self.no_illegal_move_was_tried()

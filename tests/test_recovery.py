@@ -30,7 +30,7 @@ class Service:
 
     def __init__(self, ledger: Ledger, backend: FakeBackend, limits: Limits) -> None:
         self.ledger, self.pools, self.facts = ledger, Pools(), []
-        self.pool = Pool("main", backend, limits, [self.hear])
+        self.pool = Pool("main", backend, [backend.edition], limits, [self.hear])
         self.pools.add(self.pool)
 
     def hear(self, fact: Transition) -> None:
@@ -203,7 +203,7 @@ async def test_what_becomes_of_notebooks_of_other_settings(
     for key in (KEY, "current"):
         await backend.start(key)
     fake = backend.notebooks[KEY]
-    fake.running = replace(fake.running, is_current=False)
+    fake.running = replace(fake.running, edition="other")
     async with service(adopt=False) as made:
         if row is not None:
             written(made.ledger, row)

@@ -204,7 +204,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     for note in traits.notes:
         _log.warning("backend.warned", pool=name, message=note)
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
-    pool = Pool(name, backend, slices.limits(wanted), listeners, key_bytes=settings.key_bytes)
+    pool = Pool(name, backend, [traits.edition], slices.limits(wanted), listeners, key_bytes=settings.key_bytes)
     progress = log.Progress()
     pool.listen(lambda fact: progress.hear(fact, pool.count(State.WARM), pool.limits.warm))
     parts.pools.add(pool)
@@ -234,7 +234,7 @@ async def _listen(
 ) -> None:
     settings, pools, secret = parts.settings, parts.pools, parts.ledger.secret
     wanted = slices.wanted_pools(settings)
-    landing = {name: pool.redirect_uri or traits[name].landing for name, pool in wanted.items()}
+    landing = {name: pool.redirect_uri or traits[name].edition.landing for name, pool in wanted.items()}
     images = {name: pool.image if parts.kind == "docker" else parts.kind for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     local_token = api_token or parts.made_token if parts.kind == "process" else None

@@ -98,11 +98,15 @@ class Closers(set[Callable[[], None]]):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Place:
-    """A place in a pool, held for a notebook that is being started. Times are seconds of the pool's monotonic clock."""
+    """A place in a pool, held for a notebook that is being started. Times are seconds of the pool's monotonic clock.
+
+    ``edition`` is the id of what is being started there.
+    """
 
     key: str
     pool: str
     created_at: float
+    edition: str = ""
     state: State = State.STARTING
     reason: Reason | None = None
     moved_at: float = field(default=0.0, init=False)
@@ -131,7 +135,10 @@ class Place:
 
     def filled(self, running: Running, jupyter: JupyterClient) -> "Notebook":
         """Return the notebook that this place holds from now on, its start being done."""
-        return Notebook(self.key, self.pool, self.created_at, self.state, self.reason, running=running, jupyter=jupyter)
+        return Notebook(
+            self.key, self.pool, self.created_at, running.edition, self.state, self.reason,
+            running=running, jupyter=jupyter,
+        )  # fmt: skip
 
     def _close(self) -> None:
         """Close what is open to anybody: nothing is where nothing runs."""

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from tmppool import keys
-from tmppool.backends.base import Backend
+from tmppool.backends.base import Backend, Edition
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
 from tmppool.jupyter import JupyterClient
@@ -59,7 +59,7 @@ class Trouble:
 
 
 class Pool:
-    """The notebooks of one image. ``clock`` returns monotonic seconds.
+    """The notebooks of one name, of one edition or several. ``clock`` returns monotonic seconds.
 
     Each of the ``listeners`` hears every move, after what follows from it is under way; it must not block. One that
     raises is logged, and changes nothing for the pool and the others.
@@ -69,6 +69,7 @@ class Pool:
         self,
         name: str,
         backend: Backend,
+        editions: Iterable[Edition],
         limits: Limits,
         listeners: Iterable[Listener] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -77,6 +78,7 @@ class Pool:
     ) -> None:
         self.name = name
         self.backend = backend
+        self.editions = {edition.id: edition for edition in editions}
         self.limits = limits
         self.clock = clock
         self.backoff = Backoff()
@@ -131,6 +133,11 @@ class Pool:
         task.add_done_callback(self._work.discard)
         return task
 
+    def serve(self, editions: Iterable[Edition]) -> None:
+        """Want these editions from now on, each by its weight: ticks replace what is warm, sessions go on."""
+        self.editions = {edition.id: edition for edition in editions}
+        self.wake()
+
     # Phases
 
     def open(self) -> None:
@@ -156,11 +163,11 @@ class Pool:
     # Moving
 
     def assign(self, visitor: str | None) -> Notebook:
-        """Give away the oldest warm notebook. Raises PoolFullError or PoolEmptyError."""
+        """Give away the oldest warm notebook, one of a wanted edition first. Raises PoolFullError or PoolEmptyError."""
         warm = [n for n in self if n.state is State.WARM and n.key not in self.doubted]
         if not warm:
             raise self._none_warm()
-        notebook = min(warm, key=lambda n: n.moved_at)
+        notebook = min(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
         now = self.clock()
         notebook.visitor = visitor
         notebook.active_at = now
@@ -206,17 +213,19 @@ class Pool:
             return
         now = self.clock()
         may_start = self.backoff.may_try(now)
-        decided = plan(self._places.values(), self.limits, now, may_start=may_start)
+        weights = {edition.id: edition.weight for edition in self.editions.values()}
+        decided = plan(self._places.values(), self.limits, weights, now, may_start=may_start)
         for notebook, reason in decided.reap:
             self.reap(notebook, reason)
         for notebook in decided.ask:
             if notebook.key not in self._asking:
                 self._asking.add(notebook.key)
                 self.run(self._ask(notebook), f"ask {notebook.id}")
-        for _ in range(decided.start):
-            place = Place(keys.new(self._key_bytes), self.name, self.clock())
+        for edition in decided.start:
+            place = Place(keys.new(self._key_bytes), self.name, now, edition)
             self._places[place.key] = place
-            task = self._starts[place.key] = self.run(self._start(place), f"start {place.id}")
+            work = self._start(place, self.editions[edition])
+            task = self._starts[place.key] = self.run(work, f"start {place.id}")
             task.add_done_callback(functools.partial(self._start_ended, place))
 
     def wake(self) -> None:
@@ -242,13 +251,14 @@ class Pool:
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
-        """Take over a notebook that nobody held; one of other settings, or that does not answer, is reaped."""
+        """Take over a notebook that nobody held; one of no wanted edition, or that does not answer, is reaped."""
         notebook = self._enter(running)
-        answers = running.is_current and await notebook.jupyter.answers()
+        is_wanted = running.edition in self.editions
+        answers = is_wanted and await notebook.jupyter.answers()
         if notebook.state is State.STARTING and answers:
             self._tell(self._move(notebook, State.WARM, Reason.ADOPTED))
         else:
-            self.reap(notebook, Reason.DIED if running.is_current else Reason.DRAINED)
+            self.reap(notebook, Reason.DIED if is_wanted else Reason.DRAINED)
 
     async def discard(self, key: str) -> None:
         """Stop a notebook that is ours by label but stands in no table."""
@@ -303,9 +313,9 @@ class Pool:
             except Exception:
                 _log.exception("listener.failed", pool=self.name, notebook=fact.notebook.id, to=fact.to)
 
-    async def _start(self, place: Place) -> None:
+    async def _start(self, place: Place, edition: Edition) -> None:
         try:
-            running = await self.backend.start(place.key)
+            running = await self.backend.start(place.key, edition)
         except BackendError as error:
             self._start_failed(place, error)
             return

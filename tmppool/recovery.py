@@ -33,7 +33,7 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
         outdated: Counter[State | None] = Counter()
         for item in running:
             was = await _adopt_one(pool, item, rows.get(item.key), is_trusted=ledger.is_trusted)
-            outdated[was] += not item.is_current
+            outdated[was] += item.edition not in pool.editions
         _tell(pool, outdated)
         found = {item.key for item in running}
         for key, row in mine.items():

@@ -49,7 +49,7 @@ class Running:
     ``created_at`` is wall time in epoch seconds. ``token`` is what the
     notebook asks for in ``Authorization``; the proxy says it. ``secret`` is
     known outside the notebook alone, where the backend can keep such a thing.
-    ``is_current``: it was made with the settings that its backend has now.
+    ``edition`` is the id of the Edition that it was started as; empty where that cannot be told.
     ``is_given``: its backend has noted that it was given away; None where that
     cannot be told, as of one that an older version made.
     """
@@ -59,7 +59,7 @@ class Running:
     token: str = field(repr=False)
     created_at: float
     secret: str = field(default="", repr=False)
-    is_current: bool = True
+    edition: str = ""
     is_given: bool | None = False
 
     @property

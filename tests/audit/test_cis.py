@@ -8,8 +8,8 @@ import pytest
 from tmppool.audit import cis
 from tmppool.audit.cis import Containers
 from tmppool.audit.rule import Check, Status
-from tmppool.backends.base import Spec
-from tmppool.backends.container import ImageFacts, container_config
+from tmppool.backends.base import ImageFacts, Spec
+from tmppool.backends.container import container_config
 
 INFO = {"Swarm": {"LocalNodeState": "inactive"}, "SecurityOptions": ["name=seccomp"]}
 IMAGE = "sha256:1"

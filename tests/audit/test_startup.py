@@ -40,7 +40,7 @@ def test_a_risk_of_no_name_is_a_mistake_with_a_hint(name: str, hint: str) -> Non
 
 async def test_notebooks_that_are_no_containers_have_nothing_to_prove() -> None:
     pools = Pools()
-    pools.add(Pool("main", FakeBackend(), Limits(9999, 1, 1, 1, 1)))
+    pools.add(Pool("main", FakeBackend(), [], Limits(9999, 1, 1, 1, 1)))
     with capture_logs() as logged:
         await startup.prove(pools, (), ())
     assert logged == []

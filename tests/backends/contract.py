@@ -4,6 +4,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -33,6 +34,8 @@ http.server.ThreadingHTTPServer(('{ip}', {port}), Handler).serve_forever()
 """
 """Quicker than Jupyter, and it leaves a process of its own beside itself."""
 
+OTHER_SERVER = SERVER.replace("b'ok'", "b'OK'")
+
 FAILING = "echo {base_path} >/dev/null; echo first words; echo last words >&2; exit 3"
 NEVER_READY = "echo {base_path} >/dev/null; sleep 86399"
 
@@ -58,6 +61,11 @@ async def status(running: Running, path: str) -> int:
         return reply.status
 
 
+async def started(backend: Backend, key: str = KEY) -> Running:
+    """Start one of the backend's own spec."""
+    return await backend.start(key, backend.edition)
+
+
 async def until(is_so: Callable[[], object], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not await is_so():
@@ -70,7 +78,7 @@ class Contract:
     async def test_a_started_notebook_answers_at_its_base_path(self, site: Site) -> None:
         backend = await site.make()
         before = time.time()
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         assert running.key == KEY
         assert running.base_path == f"/user/{KEY}/"
         assert len(running.token) >= 16
@@ -81,7 +89,7 @@ class Contract:
     async def test_the_list_shows_what_runs(self, site: Site) -> None:
         backend = await site.make()
         assert await backend.list() == []
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         (listed,) = await backend.list()
         assert (listed.key, listed.token, listed.secret) == (running.key, running.token, running.secret)
         assert (listed.dial.host, listed.dial.port) == (running.dial.host, running.dial.port)
@@ -90,7 +98,7 @@ class Contract:
 
     async def test_what_was_given_away_is_told_by_the_list_of_any_later_backend(self, site: Site) -> None:
         backend = await site.make()
-        await asyncio.gather(backend.start(KEY), backend.start(OTHER))
+        await asyncio.gather(backend.start(KEY, backend.edition), backend.start(OTHER, backend.edition))
         for _ in range(2):
             await backend.give(KEY)
             assert {item.key: item.is_given for item in await backend.list()} == {KEY: True, OTHER: False}
@@ -104,14 +112,14 @@ class Contract:
 
     async def test_what_is_gone_cannot_be_given_away(self, site: Site) -> None:
         backend = await site.make()
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
         await backend.stop(KEY)
         with pytest.raises(BackendError):
             await backend.give(KEY)
 
     async def test_several_start_at_once_and_are_apart(self, site: Site) -> None:
         backend = await site.make()
-        one, other = await asyncio.gather(backend.start(KEY), backend.start(OTHER))
+        one, other = await asyncio.gather(backend.start(KEY, backend.edition), backend.start(OTHER, backend.edition))
         assert one.token != other.token
         assert {running.key for running in await backend.list()} == {KEY, OTHER}
         await backend.stop(KEY)
@@ -120,7 +128,7 @@ class Contract:
 
     async def test_a_stop_removes_it_and_everything_of_it(self, site: Site) -> None:
         backend = await site.make()
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         await backend.stop(KEY)
         assert await backend.list() == []
         assert await site.leftovers(KEY) == []
@@ -130,7 +138,7 @@ class Contract:
     async def test_stopping_what_is_gone_or_never_was_is_success(self, site: Site) -> None:
         backend = await site.make()
         await backend.stop(KEY)
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
         await backend.stop(KEY)
         await backend.stop(KEY)
 
@@ -138,8 +146,8 @@ class Contract:
         backend = await site.make()
         deaths = backend.deaths()
         first = asyncio.ensure_future(anext(deaths))
-        await backend.start(KEY)
-        await backend.start(OTHER)
+        await backend.start(KEY, backend.edition)
+        await backend.start(OTHER, backend.edition)
         await site.kill(OTHER)
         async with asyncio.timeout(10):
             assert await first == OTHER
@@ -150,7 +158,7 @@ class Contract:
 
     async def test_one_that_died_is_not_listed(self, site: Site) -> None:
         backend = await site.make()
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
         await site.kill(KEY)
 
         async def is_gone() -> bool:
@@ -162,7 +170,7 @@ class Contract:
     async def test_a_command_that_fails_tells_its_last_words_and_leaves_nothing(self, site: Site) -> None:
         backend = await site.make(command=FAILING)
         with pytest.raises(StartError) as caught:
-            await backend.start(KEY)
+            await backend.start(KEY, backend.edition)
         assert "last words" in caught.value.log_tail
         assert "\n" not in str(caught.value)
         assert await backend.list() == []
@@ -171,7 +179,7 @@ class Contract:
     async def test_a_start_that_is_cancelled_leaves_nothing(self, site: Site) -> None:
         backend = await site.make()
         for delay in (0.0, 0.01, 0.03, 0.1, 0.2):
-            starting = asyncio.ensure_future(backend.start(KEY))
+            starting = asyncio.ensure_future(backend.start(KEY, backend.edition))
             await asyncio.sleep(delay)
             starting.cancel()
             await asyncio.wait({starting})
@@ -185,7 +193,7 @@ class Contract:
 
     async def test_close_keeps_notebooks_and_the_next_backend_finds_and_reaches_them(self, site: Site) -> None:
         backend = await site.make()
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         await backend.close()
 
         heir = await site.make()
@@ -205,7 +213,7 @@ class Contract:
 
     async def test_an_heir_can_stop_what_it_did_not_start(self, site: Site) -> None:
         backend = await site.make()
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
         await backend.close()
         heir = await site.make()
         await heir.list()
@@ -215,12 +223,33 @@ class Contract:
 
     async def test_two_services_do_not_see_each_other(self, site: Site) -> None:
         one, two = await site.make("one"), await site.make("two")
-        first, second = await one.start(KEY), await two.start(OTHER)
+        first, second = await one.start(KEY, one.edition), await two.start(OTHER, two.edition)
         assert [running.key for running in await one.list()] == [KEY]
         assert [running.key for running in await two.list()] == [OTHER]
         await two.stop(OTHER)
         assert await status(first, first.base_path) == 200
         assert second.token != first.token
+
+    async def test_an_edition_is_told_by_what_was_started_as_it_and_by_any_later_list(self, site: Site) -> None:
+        backend = await site.make()
+        other = await backend.prepare(replace(backend.edition.spec, start_timeout=19.0, command=OTHER_SERVER))
+        assert (other.spec.service, other.spec.pool) == (backend.edition.spec.service, backend.edition.spec.pool)
+        assert other.id not in ("", backend.edition.id)
+        one, two = await asyncio.gather(started(backend), backend.start(OTHER, other))
+        assert (one.edition, two.edition) == (backend.edition.id, other.id)
+        wanted = {KEY: one.edition, OTHER: two.edition}
+        assert {item.key: item.edition for item in await backend.list()} == wanted
+        await backend.close()
+        heir = await site.make()
+        assert heir.edition.id == backend.edition.id
+        assert {item.key: item.edition for item in await heir.list()} == wanted
+        for running in await heir.list():
+            assert await status(running, running.base_path) == 200
+
+    async def test_the_same_spec_is_the_same_edition_whatever_service_it_names(self, site: Site) -> None:
+        backend = await site.make()
+        foreign = await backend.prepare(replace(backend.edition.spec, service="another", pool="another"))
+        assert foreign == backend.edition
 
 
 class CommandContract(Contract):
@@ -229,6 +258,6 @@ class CommandContract(Contract):
     async def test_one_that_does_not_answer_in_time_is_given_up_and_leaves_nothing(self, site: Site) -> None:
         backend = await site.make(command=NEVER_READY, start_timeout=1.0)
         with pytest.raises(StartError, match=r"did not answer within 1 s$"):
-            await backend.start(KEY)
+            await backend.start(KEY, backend.edition)
         assert await backend.list() == []
         assert await site.leftovers(KEY) == []

@@ -5,16 +5,15 @@ from dataclasses import fields, replace
 import pytest
 
 from tmppool.backends import seccomp
-from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tmppool.backends.base import DEFAULT_COMMAND, ImageFacts, Spec
 from tmppool.backends.container import (
     PROFILE_LABEL,
     SECRET_LABEL,
     EngineFacts,
-    ImageFacts,
     canary_labels,
     container_config,
     container_name,
-    has_profile,
+    edition_of,
     image_facts,
     labels,
     mount,
@@ -382,9 +381,8 @@ def test_another_image_or_filter_is_another_profile(image: ImageFacts, engine: E
 
 def test_a_container_without_a_profile_or_with_another_was_made_with_other_settings() -> None:
     wanted = profile(SPEC, IMAGE, EngineFacts())
-    assert has_profile({"Config": {"Labels": {PROFILE_LABEL: wanted}}}, wanted)
-    assert not has_profile({"Config": {"Labels": {PROFILE_LABEL: "other"}}}, wanted)
-    assert not any(has_profile({"Config": config}, wanted) for config in ({}, {"Labels": None}, {"Labels": {}}))
+    assert edition_of({"Config": {"Labels": {PROFILE_LABEL: wanted}}}) == wanted
+    assert [edition_of({"Config": config}) for config in ({}, {"Labels": None}, {"Labels": {}})] == ["", "", ""]
 
 
 # Networks

@@ -8,8 +8,8 @@ import pytest
 
 from tmppool.audit import expectations
 from tmppool.backends import preflight
-from tmppool.backends.base import Spec
-from tmppool.backends.container import EngineFacts, ImageFacts, container_config
+from tmppool.backends.base import ImageFacts, Spec
+from tmppool.backends.container import EngineFacts, container_config
 from tmppool.backends.container_limits import LIMITS, ContainerLimit, Rlimit, probe_facts, refusals
 from tmppool.pool_settings import PoolSettings
 

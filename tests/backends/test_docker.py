@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site
+from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site, started
 from tests.backends.test_engine import SmallEngine, said, until
 from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
@@ -99,7 +99,7 @@ class TestDockerOnABridge:
     async def test_a_notebook_is_reached_by_its_address(self, site: DockerSite, network: str) -> None:
         site.network = network
         backend = await site.make()
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         assert running.dial.host != "127.0.0.1"
         async with JupyterClient(running) as jupyter:
             assert await jupyter.answers()
@@ -114,22 +114,23 @@ class TestOnTheEngine:
     pytestmark = on_an_engine
 
     async def test_what_was_made_with_other_settings_is_told_and_still_reached(self, site: DockerSite) -> None:
-        running = await (await site.make()).start(KEY)
-        for more, is_current in (
+        running = await started(await site.make())
+        for more, is_same in (
             ({}, True),
             ({"start_timeout": 9.0}, True),
             ({"memory": 1 << 29}, False),
             ({"seccomp": "engine"}, False),
             ({"network": "isolated"}, False),
         ):
-            (listed,) = await (await site.make(**more)).list()
-            assert (listed.is_current, listed.token) == (is_current, running.token), more
+            heir = await site.make(**more)
+            (listed,) = await heir.list()
+            assert (listed.edition == heir.edition.id, listed.token) == (is_same, running.token), more
             async with JupyterClient(listed) as jupyter:
                 assert await jupyter.answers()
 
     async def test_the_real_jupyter_starts_and_ends(self, site: DockerSite) -> None:
         backend = await site.make(command=DEFAULT_COMMAND, start_timeout=60.0)
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         async with JupyterClient(running) as jupyter:
             assert await jupyter.silent_for() is None
             await jupyter.start_kernel("welcome.ipynb")
@@ -139,12 +140,12 @@ class TestOnTheEngine:
 
     async def test_the_landing_page_is_what_the_image_says(self, site: DockerSite) -> None:
         await site.make()
-        assert (site.traits.isolated, site.traits.landing) == (True, "/notebooks/welcome.ipynb")
+        assert (site.traits.isolated, site.traits.edition.landing) == (True, "/notebooks/welcome.ipynb")
 
     async def test_a_command_that_fails_tells_its_exit_code(self, site: DockerSite) -> None:
         backend = await site.make(command=FAILING)
         with pytest.raises(StartError, match=r"exited with code 3 before it answered$") as caught:
-            await backend.start(KEY)
+            await backend.start(KEY, backend.edition)
         assert set(caught.value.log_tail.splitlines()) == {"first words", "last words"}
 
     async def test_a_container_that_is_not_ours_is_never_touched(self, site: DockerSite) -> None:
@@ -179,7 +180,7 @@ class TestOnTheEngine:
         self, site: DockerSite, name: str
     ) -> None:
         backend = await site.make()
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
         if name == "given":
             await backend.give(KEY)
         new = f"renamed-{os.getpid()}"
@@ -197,7 +198,7 @@ class TestOnTheEngine:
 
     async def test_a_paused_container_is_no_remains(self, site: DockerSite) -> None:
         backend = await site.make()
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         container = site.docker.containers.container(container_name(spec(), KEY))
         await container.pause()
         for asked in (backend, await site.make()):
@@ -211,7 +212,7 @@ class TestOnTheEngine:
         self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         backend = await site.make()
-        running = await backend.start(KEY)
+        running = await backend.start(KEY, backend.edition)
         genuine = engine.containers
 
         async def false(*about: object) -> list[object]:
@@ -229,8 +230,8 @@ class TestOnTheEngine:
         self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         backend = await site.make()
-        await backend.start(KEY)
-        await backend.start(OTHER)
+        await backend.start(KEY, backend.edition)
+        await backend.start(OTHER, backend.edition)
         await backend.give(OTHER)
 
         async def nothing(*_about: object) -> list[object]:
@@ -244,7 +245,7 @@ class TestOnTheEngine:
 
     async def test_one_that_was_started_anew_is_over(self, site: DockerSite) -> None:
         backend = await site.make()
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
         container = site.docker.containers.container(container_name(spec(), KEY))
         await container.restart(timeout=0)
         assert await backend.list([KEY]) == []
@@ -253,7 +254,7 @@ class TestOnTheEngine:
 
     async def test_of_two_services_one_gives_a_notebook_away(self, site: DockerSite) -> None:
         one, other = await site.make(), await site.make()
-        await one.start(KEY)
+        await one.start(KEY, one.edition)
         await other.list()
         await one.give(KEY)
         await one.give(KEY)
@@ -262,11 +263,11 @@ class TestOnTheEngine:
 
     async def test_a_stopped_notebook_holds_no_descriptor(self, site: DockerSite) -> None:
         backend = await site.make()
-        await backend.start(OTHER)
+        await backend.start(OTHER, backend.edition)
         await backend.stop(OTHER)
         before = namespaces()
         for _ in range(3):
-            await backend.start(KEY)
+            await backend.start(KEY, backend.edition)
             assert namespaces() == before + 2
             await backend.stop(KEY)
             assert namespaces() == before
@@ -275,7 +276,7 @@ class TestOnTheEngine:
         backend = await site.make(command=NEVER_READY, start_timeout=1.0)
         before = namespaces()
         with pytest.raises(StartError):
-            await backend.start(KEY)
+            await backend.start(KEY, backend.edition)
         assert namespaces() == before
 
     async def test_notebooks_of_all_services_have_different_users_and_no_more_than_the_range(
@@ -283,13 +284,13 @@ class TestOnTheEngine:
     ) -> None:
         numbers = range(23_000, 23_003)
         one, two = await site.make("one", uids=numbers), await site.make("two", uids=numbers)
-        started = [one.start("a" * 22), two.start("b" * 22), one.start("c" * 22)]
+        started = [one.start("a" * 22, one.edition), two.start("b" * 22, two.edition), one.start("c" * 22, one.edition)]
         await asyncio.gather(*started)
         assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
         with pytest.raises(StartError, match=r"^all 3 UIDs 23000-23002 \(--container-uids\) are in use"):
-            await two.start("d" * 22)
+            await two.start("d" * 22, two.edition)
         await one.stop("a" * 22)
-        await two.start("d" * 22)
+        await two.start("d" * 22, two.edition)
         assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
 
     async def test_an_image_that_is_not_there_is_told(self, site: DockerSite) -> None:
@@ -362,9 +363,9 @@ async def test_what_runs_is_listed_with_its_token_and_address(backend: DockerBac
     assert json.loads(query["filters"]) == {"label": [f"tmppool.service={spec().service}", "tmppool.pool=main"]}
 
 
-async def test_one_that_a_service_before_profiles_made_is_not_current(backend: DockerBackend) -> None:
+async def test_one_that_a_service_before_editions_made_is_of_none(backend: DockerBackend) -> None:
     (listed,) = await backend.list()
-    assert not listed.is_current
+    assert listed.edition == ""
 
 
 async def test_of_one_that_a_service_before_marks_made_nobody_can_tell(
@@ -459,7 +460,7 @@ async def test_one_that_is_gone_from_here_and_runs_is_elsewhere(
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.05)
     small.answers |= {f"containers/{CONTAINER}/wait": wait, "containers/json": lambda _request: said([])}
     with pytest.raises(BackendError, match=r"are not processes on this host; use --network isolated$") as caught:
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
     assert not caught.value.transient
 
 
@@ -494,8 +495,9 @@ async def test_an_engine_that_fails_is_a_passing_backenderror(backend: DockerBac
 @pytest.mark.parametrize("verb", ["list", "stop", "start", "give"])
 async def test_an_engine_that_is_gone_is_a_backenderror(backend: DockerBackend, small: SmallEngine, verb: str) -> None:
     await small.close()
+    words = {"stop": [KEY], "start": [KEY, backend.edition], "give": [KEY]}
     with capture_logs(), pytest.raises(BackendError):
-        await getattr(backend, verb)(*([KEY] if verb in ("stop", "start", "give") else []))
+        await getattr(backend, verb)(*words.get(verb, []))
 
 
 @pytest.mark.parametrize(
@@ -516,7 +518,7 @@ async def test_why_no_container_could_be_made(
 ) -> None:
     small.answers["containers/create"] = lambda _request: said({"message": message}, status)
     with pytest.raises(BackendError) as caught:
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
     assert (str(caught.value), caught.value.transient) == (sentence, transient)
 
 
@@ -544,7 +546,7 @@ async def test_a_start_that_is_cancelled_while_its_container_is_made_removes_tha
         return web.Response(status=204) if gone else said({"message": "no such container"}, 404)
 
     small.answers |= {"containers/create": create, f"containers/{name}": delete, f"containers/{CONTAINER}": delete}
-    starting = asyncio.ensure_future(backend.start(KEY))
+    starting = asyncio.ensure_future(backend.start(KEY, backend.edition))
     await received.wait()
     starting.cancel()
     await asyncio.wait({starting}, timeout=0.2)
@@ -578,7 +580,7 @@ async def test_a_number_that_another_service_took_meanwhile_is_left_to_it(
     users = contested(small, 2)
     small.answers[f"containers/{CONTAINER}/start"] = lambda _request: said({"message": "that will do"}, 500)
     with capture_logs(), pytest.raises(BackendError, match=r"that will do$"):
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
     assert len(users) == 3
     name = container_name(spec(), KEY)
     changes = [f"{method} {path.rpartition('/')[2]}" for method, path, _ in small.asked if method != "GET"]
@@ -591,7 +593,7 @@ async def test_a_number_that_is_taken_again_and_again_ends_the_start(
 ) -> None:
     users = contested(small, 99)
     with pytest.raises(StartError, match=r"^other services on this engine keep taking the same UIDs"):
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
     assert len(users) == 5
     assert uids._taken == {}
 

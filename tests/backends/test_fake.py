@@ -45,7 +45,7 @@ class TestFake(Contract):
 
 async def test_it_says_that_no_code_runs_here(backend: FakeBackend) -> None:
     traits = await backend.open()
-    assert not traits.isolated
+    assert (traits.isolated, traits.edition) == (False, backend.edition)
     assert traits.notes == ("the fake backend: notebooks do not run any code",)
 
 

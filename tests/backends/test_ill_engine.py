@@ -213,8 +213,8 @@ async def prepared(ill: OneContainer, verb: str, made: DockerBackend) -> Work:
     ill.reset(exists=verb not in ("start", "start that ends at once"), is_listed=verb != "look for")
     ill.runs = verb not in ("start that ends at once", "list remains")
     works: dict[str, Work] = {
-        "start": lambda: made.start(KEY),
-        "start that ends at once": lambda: made.start(KEY),
+        "start": lambda: made.start(KEY, made.edition),
+        "start that ends at once": lambda: made.start(KEY, made.edition),
         "give": lambda: made.give(KEY),
         "stop": lambda: made.stop(KEY),
         "list": made.list,
@@ -292,6 +292,6 @@ async def test_a_start_whose_watch_breaks_is_no_exit(ill: OneContainer) -> None:
     ill.reset()
     ill.faulty, ill.fault = "POST /containers/ID/wait", hang_up
     with capture_logs(), pytest.raises(BackendError, match=r"did not answer when asked to wait for a container$"):
-        await made.start(KEY)
+        await made.start(KEY, made.edition)
     assert json.dumps(ill.endpoints).count("DELETE") >= 1
     await made.close()

@@ -136,7 +136,7 @@ async def opened(site: DockerSite, **more: object) -> DockerBackend:
 
 async def test_all_that_a_kernel_can_see_of_the_default_container(site: DockerSite) -> None:
     backend = await opened(site)
-    one, other = await asyncio.gather(backend.start(KEY), backend.start(OTHER))
+    one, other = await asyncio.gather(backend.start(KEY, backend.edition), backend.start(OTHER, backend.edition))
     printed = await evaluate(one, f"{LOOK}\nimport json; print(json.dumps(look({MASKED!r})))")
     found = json.loads(printed)
     first, second = found.pop("uid"), int(await evaluate(other, "import os; print(os.getuid())"))
@@ -150,7 +150,7 @@ async def test_all_that_a_kernel_can_see_of_the_default_container(site: DockerSi
 
 async def test_one_user_for_all_as_in_other_images(site: DockerSite) -> None:
     backend = await opened(site, user="1000:100")
-    running = await backend.start(KEY)
+    running = await backend.start(KEY, backend.edition)
     code = (
         "import os; print(os.getuid(), os.getgid(), os.access('welcome.ipynb', os.W_OK), os.stat('.').st_mode & 0o7777)"
     )
@@ -173,7 +173,7 @@ for child in children: child.kill()
 
 async def test_when_memory_is_short_the_visitors_processes_end_and_the_server_stays(site: DockerSite) -> None:
     backend = await opened(site, memory=400 * MIB)
-    running = await backend.start(KEY)
+    running = await backend.start(KEY, backend.edition)
     printed = await evaluate(running, GREEDY)
     assert printed in ("{-9}\n", ""), "neither a child nor the kernel was killed"
     async with JupyterClient(running) as jupyter:

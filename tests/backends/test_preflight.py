@@ -11,8 +11,8 @@ from aiohttp import web
 
 from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import preflight, seccomp
-from tmppool.backends.base import Spec
-from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts, ImageFacts
+from tmppool.backends.base import ImageFacts, Spec
+from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts
 from tmppool.errors import BackendError
 from tmppool.pool_settings import DEFAULT_IMAGE
 

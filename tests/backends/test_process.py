@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, until
+from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, started, until
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.errors import BackendError, StartError
@@ -92,7 +93,7 @@ class TestProcess(CommandContract):
 
 async def test_it_says_that_nothing_is_isolated(site: ProcessSite) -> None:
     traits = await (await site.make()).open()
-    assert (traits.isolated, traits.landing) == (False, "/tree")
+    assert (traits.isolated, traits.edition.landing) == (False, "/tree")
     assert "without isolation" in traits.notes[0]
 
 
@@ -102,9 +103,9 @@ async def test_a_home_starts_as_a_copy_of_the_template(site: ProcessSite, tmp_pa
     (site.template / "welcome.ipynb").write_text("{{}}")
     (site.template / "talks" / "a.txt").write_text("hello")
     backend = await site.make()
-    assert (await backend.open()).landing == "/notebooks/welcome.ipynb"
-    await backend.start(KEY)
-    await backend.start(OTHER)
+    assert (await backend.open()).edition.landing == "/notebooks/welcome.ipynb"
+    await backend.start(KEY, backend.edition)
+    await backend.start(OTHER, backend.edition)
     (site.home(KEY) / "home" / "talks" / "a.txt").write_text("changed by a visitor")
     assert (site.home(OTHER) / "home" / "talks" / "a.txt").read_text() == "hello"
     assert (site.template / "talks" / "a.txt").read_text() == "hello"
@@ -114,7 +115,7 @@ async def test_a_notebook_sees_no_secret_of_the_service(site: ProcessSite, monke
     monkeypatch.setenv("ADMIN_AUTH_TOKEN", "very-secret")
     monkeypatch.setenv("LANG", "C.UTF-8")
     backend = await site.make()
-    running = await backend.start(KEY)
+    running = await backend.start(KEY, backend.edition)
     environ = psutil.Process(site.facts(KEY)["pid"]).environ()
     assert environ["JUPYTER_TOKEN"] == running.token
     assert (environ["LANG"], environ["HOME"]) == ("C.UTF-8", str(site.home(KEY) / "home"))
@@ -122,7 +123,7 @@ async def test_a_notebook_sees_no_secret_of_the_service(site: ProcessSite, monke
 
 
 async def test_what_is_written_about_a_notebook_is_for_its_owner_alone(site: ProcessSite) -> None:
-    await (await site.make()).start(KEY)
+    await started(await site.make())
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (site.home(KEY), site.home(KEY) / "notebook.json")]
     assert modes == [0o700, 0o600]
 
@@ -138,7 +139,7 @@ async def test_what_is_written_about_a_notebook_is_for_its_owner_alone(site: Pro
 async def test_a_stop_ends_processes_that_tried_to_get_away(site: ProcessSite, escape: str) -> None:
     before = sleepers()
     backend = await site.make(command=f"{escape} {SERVER}")
-    await backend.start(KEY)
+    await backend.start(KEY, backend.edition)
     assert len(sleepers() - before) >= 2
     await backend.stop(KEY)
     assert sleepers() - before == set()
@@ -154,7 +155,7 @@ def sleepers() -> set[int]:
 
 async def test_a_notebook_that_died_while_no_service_looked_is_cleared_away(site: ProcessSite) -> None:
     backend = await site.make()
-    await backend.start(KEY)
+    await backend.start(KEY, backend.edition)
     await backend.close()
     await site.kill(KEY)
     await until(lambda: is_over(site.facts(KEY)["pid"]))
@@ -172,7 +173,7 @@ async def is_over(pid: int) -> bool:
 
 async def test_a_process_number_that_was_used_again_is_not_taken_for_the_notebook(site: ProcessSite) -> None:
     backend = await site.make()
-    await backend.start(KEY)
+    await backend.start(KEY, backend.edition)
     await backend.close()
     facts = site.facts(KEY)
     await site.kill(KEY)
@@ -189,7 +190,7 @@ async def test_a_process_number_that_was_used_again_is_not_taken_for_the_noteboo
 
 async def test_facts_that_cannot_be_read_are_passed_over(site: ProcessSite) -> None:
     backend = await site.make()
-    await backend.start(KEY)
+    await backend.start(KEY, backend.edition)
     for name, text in (("half", '{"key": "x", "pi'), ("empty", ""), ("other", "[]"), ("short", '{"key": "x"}')):
         folder = site.home(KEY).parent / name
         folder.mkdir()
@@ -200,7 +201,7 @@ async def test_facts_that_cannot_be_read_are_passed_over(site: ProcessSite) -> N
 async def test_a_key_that_no_service_ever_gave_is_passed_over(site: ProcessSite) -> None:
     """A visitor can write it, and a lone surrogate is JSON and has no bytes."""
     backend = await site.make()
-    await backend.start(KEY)
+    await backend.start(KEY, backend.edition)
     forged = {**site.facts(KEY), "key": "\ud800"}
     folder = site.home(KEY).parent / "forged"
     folder.mkdir()
@@ -225,9 +226,14 @@ async def test_without_descriptors_every_verb_ends_or_raises_a_backenderror(site
     for spare in range(10):
         backend = await site.make()
         if verb != "start":
-            await backend.start(KEY)
+            await backend.start(KEY, backend.edition)
         fresh = ProcessBackend(Spec("one", "main"), ProcessPaths(site.state / "one"))
-        works = {"open": fresh.open, "list": backend.list, "close": backend.close}
+        works = {
+            "open": fresh.open,
+            "start": functools.partial(backend.start, KEY, backend.edition),
+            "list": backend.list,
+            "close": backend.close,
+        }
         with descriptors(spare), contextlib.suppress(BackendError):
             await (works[verb]() if verb in works else getattr(backend, verb)(KEY))
         await backend.stop(KEY)
@@ -273,13 +279,13 @@ async def test_a_state_directory_that_vanished_is_a_starterror(site: ProcessSite
     backend = await site.make()
     site.home(KEY).parent.rmdir()
     with pytest.raises(StartError):
-        await backend.start(KEY)
+        await backend.start(KEY, backend.edition)
 
 
 async def test_a_backend_that_is_forgotten_kills_nothing(site: ProcessSite) -> None:
     """asyncio kills a child whose transport is collected: a service that ends must not take its sessions along."""
     backend = await site.make()
-    running = await backend.start(KEY)
+    running = await backend.start(KEY, backend.edition)
     await backend.close()
     site.made.clear()
     del backend
@@ -303,7 +309,7 @@ async def test_a_start_that_is_cancelled_while_its_home_is_made_leaves_no_home(
         prepare(home)
 
     monkeypatch.setattr(backend, "_prepare", slowly)
-    starting = asyncio.ensure_future(backend.start(KEY))
+    starting = asyncio.ensure_future(backend.start(KEY, backend.edition))
     await asyncio.to_thread(begun.wait)
     starting.cancel()
     await asyncio.wait({starting})
@@ -321,7 +327,7 @@ from tmppool.backends.process import ProcessBackend, ProcessPaths
 async def main():
     backend = ProcessBackend(Spec("one", "main", command=sys.argv[2]), ProcessPaths(Path(sys.argv[1])))
     await backend.open()
-    await backend.start(sys.argv[3])
+    await backend.start(sys.argv[3], backend.edition)
     await backend.close()
 
 if sys.argv[4] == "uvloop":
@@ -345,7 +351,7 @@ async def test_a_notebook_outlives_the_service_that_started_it(site: ProcessSite
 
 async def test_the_real_jupyter_starts_and_ends(site: ProcessSite) -> None:
     backend = await site.make(command=DEFAULT_COMMAND, start_timeout=60.0)
-    running = await backend.start(KEY)
+    running = await backend.start(KEY, backend.edition)
     async with JupyterClient(running) as jupyter:
         assert await jupyter.answers()
         assert await jupyter.silent_for() is None

@@ -24,7 +24,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from multidict import CIMultiDict
 
 from tmppool.app import service
-from tmppool.backends.base import Traits
+from tmppool.backends.base import Edition, Spec, Traits, digest
 from tmppool.config import Settings
 from tmppool.proxy.timeouts import Timeouts
 from tmppool.running import Dial, Running, base_path
@@ -308,11 +308,14 @@ class StrangerBackend:
         self._running: dict[str, Running] = {}
 
     async def open(self) -> Traits:
-        return Traits(isolated=True)
+        return Traits(isolated=True, edition=await self.prepare(Spec("stranger", "main")))
 
-    async def start(self, key: str) -> Running:
+    async def prepare(self, spec: Spec) -> Edition:
+        return Edition(digest(spec), "stranger", spec)
+
+    async def start(self, key: str, edition: Edition) -> Running:
         dial = self._dial or Dial("127.0.0.1", self._stranger.port)
-        self._running[key] = Running(key, dial, f"token-of-{key}", time.time())
+        self._running[key] = Running(key, dial, f"token-of-{key}", time.time(), edition=edition.id)
         return self._running[key]
 
     async def stop(self, key: str) -> None:

@@ -1,5 +1,6 @@
-"""The seam: seven verbs, values in, values out, recovery included."""
+"""The seam: a few verbs, values in, values out, recovery included."""
 
+import hashlib
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -53,11 +54,42 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """Facts about an image: its id, the home to copy (``seed``), and the path where a visitor lands."""
+
+    id: str = ""
+    seed: str = "/home/jovyan"
+    landing: str = "/tree"
+    has_init: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One kind of notebook that a pool serves, as its backend has prepared it.
+
+    ``id`` is a digest of all that its notebooks have in common; ``Running.edition`` tells it, after a restart too.
+    ``name`` is for people. ``weight`` is its part of the warm notebooks, beside the weights of the pool's others.
+    """
+
+    id: str
+    name: str
+    spec: Spec
+    image: ImageFacts = ImageFacts()
+    landing: str = "/tree"
+    weight: float = 1.0
+
+
+def digest(*facts: object) -> str:
+    """Return the id of an edition that is made of these facts."""
+    return hashlib.blake2s(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
-    """What a backend promises. Pages and start-up messages say what is false here."""
+    """What a backend promises, and the edition of its own spec. Pages and the log say what is false here."""
 
     isolated: bool
-    landing: str = "/tree"
+    edition: Edition
     notes: tuple[str, ...] = field(default=())
 
 
@@ -68,9 +100,15 @@ class Backend(Protocol):
     """
 
     async def open(self) -> Traits:
-        """Check that notebooks can be run here; connect. Raises BackendError or ConfigError."""
+        """Check that notebooks can be run here; connect. Raises BackendError, ConfigError or ImageError."""
 
-    async def start(self, key: str) -> Running:
+    async def prepare(self, spec: Spec) -> Edition:
+        """Return the edition that notebooks of ``spec`` are, checked as far as it can be without starting one.
+
+        Service and pool are the backend's own, whatever the spec says. Raises BackendError, ConfigError or ImageError.
+        """
+
+    async def start(self, key: str, edition: Edition) -> Running:
         """Start one notebook; returns when it answers HTTP. Raises StartError with the tail of its log."""
 
     async def give(self, key: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmppool.backends import container_limits, seccomp
-from tmppool.backends.base import Spec
+from tmppool.backends.base import ImageFacts, Spec
 from tmppool.backends.container_limits import HOME, TMP
 from tmppool.backends.uids import UID_LABEL
 from tmppool.errors import BackendError
@@ -52,16 +52,6 @@ _MASKED = (
     "/sys/kernel/tracing",
 )
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """Facts about an image: its id, the home to copy (``seed``), and the path where a visitor lands."""
-
-    id: str = ""
-    seed: str = "/home/jovyan"
-    landing: str = "/tree"
-    has_init: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +177,9 @@ def profile(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
     return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
 
 
-def has_profile(shown: dict[str, Any], wanted: str) -> bool:
-    """Return True if a container of ours was made with these settings (ContainerInspect's answer)."""
-    return (shown["Config"].get("Labels") or {}).get(PROFILE_LABEL) == wanted
+def edition_of(shown: dict[str, Any]) -> str:
+    """Return the edition that a container of ours was made as (ContainerInspect's answer); empty when it says none."""
+    return str((shown["Config"].get("Labels") or {}).get(PROFILE_LABEL, ""))
 
 
 def mount(entry: str) -> dict[str, Any]:

@@ -16,18 +16,17 @@ import structlog
 
 from tmppool.backends import container_dial, engine, preflight, uids
 from tmppool.backends.auditable import Auditable
-from tmppool.backends.base import Spec, Traits
+from tmppool.backends.base import Edition, Spec, Traits
 from tmppool.backends.container import (
     GIVEN_LABEL,
     KEY_LABEL,
     PROFILE_LABEL,
     SECRET_LABEL,
     EngineFacts,
-    ImageFacts,
     container_config,
     container_name,
+    edition_of,
     given_name,
-    has_profile,
     is_given,
     labels,
     profile,
@@ -55,9 +54,8 @@ class DockerBackend(Auditable):
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._docker: engine.Client | None = None
-        self._image = ImageFacts()
-        self._engine = EngineFacts()
-        self._profile = ""
+        self._editions: dict[str, Edition] = {}
+        self._engines: dict[str, EngineFacts] = {}  # of each edition
         self._reached: dict[str, container_dial.Reach] = {}
         self._ids: dict[str, str] = {}  # of the containers: a name may change
         self._given: frozenset[str] = frozenset()  # what this process has given, or tried to
@@ -77,13 +75,17 @@ class DockerBackend(Auditable):
     def spec(self) -> Spec:
         return self._spec
 
+    @property
+    def edition(self) -> Edition:
+        """The edition of the backend's own spec, known since ``open``."""
+        return next(iter(self._editions.values()))
+
     def trial_config(self, name: str, command: Sequence[str]) -> dict[str, Any]:
-        return trial_config(self._spec, name, self._image, self._engine, command)
+        own = self.edition
+        return trial_config(own.spec, name, own.image, self._engines[own.id], command)
 
     async def open(self) -> Traits:
         self._docker = await engine.connect()
-        self._image = await preflight.inspect_image(self.docker, self._spec.image)
-        self._engine = await preflight.engine_facts(self.docker, self._spec.seccomp)
         notes = []
         if self._spec.network == "none":
             try:
@@ -91,22 +93,30 @@ class DockerBackend(Auditable):
             except BackendError as error:
                 self._spec = replace(self._spec, network="isolated")
                 notes.append(f"{error}: using --network isolated, one internal bridge, instead of none")
-        self._profile = profile(self._spec, self._image, self._engine)
-        if self._spec.network != "none":
-            await preflight.make_network(self.docker, self._spec)
-        await preflight.try_out(self.docker, self._spec, self._image, self._engine)
-        return Traits(isolated=True, landing=self._image.landing, notes=tuple(notes))
+        return Traits(isolated=True, edition=await self.prepare(self._spec), notes=tuple(notes))
 
-    async def start(self, key: str) -> Running:
+    async def prepare(self, spec: Spec) -> Edition:
+        network = self._spec.network if spec.network == "none" else spec.network
+        spec = replace(spec, service=self._spec.service, pool=self._spec.pool, network=network)
+        image = await preflight.inspect_image(self.docker, spec.image)
+        facts = await preflight.engine_facts(self.docker, spec.seccomp)
+        made = Edition(profile(spec, image, facts), spec.image, spec, image, image.landing)
+        if network != "none":
+            await preflight.make_network(self.docker, spec)
+        await preflight.try_out(self.docker, spec, image, facts)
+        self._editions[made.id], self._engines[made.id] = made, facts
+        return made
+
+    async def start(self, key: str, edition: Edition) -> Running:
         self._starting.add(key)
         try:
-            async with asyncio.timeout(self._spec.start_timeout):
-                return await self._start(key)
+            async with asyncio.timeout(edition.spec.start_timeout):
+                return await self._start(key, edition)
         except BaseException as error:
             await completed(self._clean(key), "clean up a start")  # also a cancelled start leaves nothing behind
             if isinstance(error, TimeoutError):
-                limit = self._spec.start_timeout
-                raise StartError(f"a notebook of {self._spec.image} did not answer within {limit:.0f} s") from error
+                limit = edition.spec.start_timeout
+                raise StartError(f"a notebook of {edition.name} did not answer within {limit:.0f} s") from error
             raise
         finally:
             self._starting.discard(key)
@@ -154,22 +164,22 @@ class DockerBackend(Auditable):
 
     # Starting
 
-    async def _start(self, key: str) -> Running:
+    async def _start(self, key: str, edition: Edition) -> Running:
         token, secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         try:
-            container = await self._make(key, token, secret)
+            container = await self._make(key, token, secret, edition)
             self._ids[key] = container.id
             await engine.start(container)
         except engine.RefusedError as error:
             if error.status == engine.NOT_FOUND and "image" in error.said.lower():
-                raise StartError(f"image {self._spec.image} is no longer on the engine", transient=False) from error
+                raise StartError(f"image {edition.name} is no longer on the engine", transient=False) from error
             if error.status not in (engine.NOT_FOUND, engine.CONFLICT):
                 raise
             raise StartError(f"the engine refused a container: {error.said}") from error
         exited = spawn(engine.wait(container), "watch a start", awaited=True)
         try:
-            self._reached[key] = await container_dial.find(self.docker, container.id, self._spec.port)
-            running = Running(key, self._reached[key].dial, token, time.time(), secret)
+            self._reached[key] = await container_dial.find(self.docker, container.id, edition.spec.port)
+            running = Running(key, self._reached[key].dial, token, time.time(), secret, edition=edition.id)
             async with JupyterClient(running) as jupyter:
                 ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
                 try:
@@ -184,17 +194,18 @@ class DockerBackend(Auditable):
             exited.cancel()
         if exited.done() and not exited.cancelled():
             exited.result()
-            raise await self._exit_error(container)
+            raise await self._exit_error(container, edition)
         return running
 
-    async def _make(self, key: str, token: str, secret: str) -> Any:
+    async def _make(self, key: str, token: str, secret: str, edition: Edition) -> Any:
         """Make the container; where each has a UID of its own, with one that no other container has."""
-        spec, name = self._spec, container_name(self._spec, key)
+        spec, name = edition.spec, container_name(self._spec, key)
 
         def config(uid: int | None) -> dict[str, Any]:
-            made = container_config(spec, key, token, self._image, self._engine, uid=uid)
+            facts = self._engines[edition.id]
+            made = container_config(spec, key, token, edition.image, facts, uid=uid)
             # None of them is seen from inside.
-            made["Labels"] |= {SECRET_LABEL: secret, PROFILE_LABEL: self._profile, GIVEN_LABEL: "name"}
+            made["Labels"] |= {SECRET_LABEL: secret, PROFILE_LABEL: edition.id, GIVEN_LABEL: "name"}
             return made
 
         if spec.user is not None:
@@ -207,13 +218,13 @@ class DockerBackend(Auditable):
             await engine.remove(self.docker, name)
         raise StartError("other services on this engine keep taking the same UIDs")
 
-    async def _exit_error(self, container: Any) -> StartError:
+    async def _exit_error(self, container: Any, edition: Edition) -> StartError:
         shown = await container_dial.show(self.docker, container.id)
         tail = await engine.log(container, _LOG_LINES)
         with engine.reading("inspect a container"):
             state = shown["State"]
             how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
-        return StartError(f"the notebook command of {self._spec.image} {how} before it answered", log_tail=tail)
+        return StartError(f"the notebook command of {edition.name} {how} before it answered", log_tail=tail)
 
     # Stopping
 
@@ -252,7 +263,7 @@ class DockerBackend(Auditable):
             if is_anew:
                 return None  # what was in it before is over
             if key not in self._reached:
-                found = await container_dial.find(self.docker, container_id, self._spec.port)
+                found = await container_dial.find(self.docker, container_id, self._port_of(shown))
                 if self._reached.setdefault(key, found) is not found:
                     found.close()  # another list was quicker
                 if key in self._stopping:
@@ -268,9 +279,15 @@ class DockerBackend(Auditable):
                 token_of(shown),
                 created_at=datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp(),
                 secret=secret_of(shown),
-                is_current=has_profile(shown, self._profile),
+                edition=edition_of(shown),
                 is_given=is_given(self._spec, key, shown),
             )
+
+    def _port_of(self, shown: dict[str, Any]) -> int:
+        """Return the port that a container was made to listen on: the spec's where its edition is not known."""
+        with engine.reading("inspect a container"):
+            edition = self._editions.get(edition_of(shown))
+        return self._spec.port if edition is None else edition.spec.port
 
     async def _look_for(self, key: str) -> Running | None:
         """Ask for one container by its names, where a list lacks it."""

@@ -1,6 +1,6 @@
 """Notebooks that are tiny servers in this process: for tests, and for work on the pages.
 
-The upstreams are real: HTTP and WebSockets over loopback. They answer what the service itself asks of a notebook
+The notebooks are real: HTTP and WebSockets over loopback. They answer what the service itself asks of a notebook
 and echo the rest. ``fail_next``, ``delay``, ``unlisted`` and ``kill`` make them misbehave.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from aiohttp import WSMsgType, web
 
-from tmppool.backends.base import Spec, Traits
+from tmppool.backends.base import Edition, Spec, Traits, digest
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running
 from tmppool.tasks import completed
@@ -32,6 +32,7 @@ class FakeNotebook:
 class FakeBackend:
     def __init__(self, spec: Spec | None = None) -> None:
         self.spec = spec or Spec(service="fake", pool="fake")
+        self.edition = Edition(digest(self.spec), "fake", self.spec)
         self.notebooks: dict[str, FakeNotebook] = {}
         self.delay = 0.0
         self.stop_delay = 0.0
@@ -44,9 +45,16 @@ class FakeBackend:
         self._dead: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def open(self) -> Traits:
-        return Traits(isolated=False, notes=("the fake backend: notebooks do not run any code",))
+        return Traits(isolated=False, edition=self.edition, notes=("the fake backend: notebooks do not run any code",))
 
-    async def start(self, key: str) -> Running:
+    async def prepare(self, spec: Spec) -> Edition:
+        await self.ping()
+        spec = replace(spec, service=self.spec.service, pool=self.spec.pool)
+        return Edition(digest(spec), "fake", spec)
+
+    async def start(self, key: str, edition: Edition | None = None) -> Running:
+        """Start one; ``edition`` is the backend's own where a test does not care."""
+        edition = edition or self.edition
         self.started += 1
         await asyncio.sleep(self.delay)
         await self.ping()
@@ -62,7 +70,8 @@ class FakeBackend:
             await runner.cleanup()
             raise
         port = runner.addresses[0][1]
-        running = Running(key, Dial("127.0.0.1", port), f"token-of-{key}", time.time(), f"secret-of-{key}")
+        dial = Dial("127.0.0.1", port)
+        running = Running(key, dial, f"token-of-{key}", time.time(), f"secret-of-{key}", edition=edition.id)
         self.notebooks[key] = FakeNotebook(running, runner)
         return running
 

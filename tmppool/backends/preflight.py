@@ -6,10 +6,9 @@ import asyncio
 import secrets
 
 from tmppool.backends import container_limits, engine, seccomp
-from tmppool.backends.base import Spec
+from tmppool.backends.base import ImageFacts, Spec
 from tmppool.backends.container import (
     EngineFacts,
-    ImageFacts,
     container_name,
     image_facts,
     network_config,

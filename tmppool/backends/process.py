@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tmppool.backends import process_family
-from tmppool.backends.base import DEFAULT_COMMAND, Spec, Traits
+from tmppool.backends.base import DEFAULT_COMMAND, Edition, Spec, Traits, digest
 from tmppool.backends.process_birth import born
 from tmppool.errors import BackendError, StartError
 from tmppool.jupyter import JupyterClient
@@ -55,8 +55,6 @@ class ProcessBackend:
     """One pool's notebooks as processes."""
 
     def __init__(self, spec: Spec, paths: ProcessPaths) -> None:
-        if spec.command == DEFAULT_COMMAND and os.geteuid() == 0:
-            spec = replace(spec, command=f"{spec.command} --allow-root")  # Jupyter asks root to say so
         self._spec = spec
         self._paths = paths
         self._root = paths.state / "notebooks" / spec.pool
@@ -73,27 +71,34 @@ class ProcessBackend:
             raise BackendError(
                 f"notebooks cannot live in {self._root}: {error.strerror}; choose another --state-dir", transient=False
             ) from error
-        await asyncio.to_thread(_check_program, self._spec.command)
+        self.edition = await self.prepare(self._spec)
+        note = "no containers: notebooks are ordinary processes without isolation; listening on loopback only"
+        return Traits(isolated=False, edition=self.edition, notes=(note,))
+
+    async def prepare(self, spec: Spec) -> Edition:
+        if spec.command == DEFAULT_COMMAND and os.geteuid() == 0:
+            spec = replace(spec, command=f"{spec.command} --allow-root")  # Jupyter asks root to say so
+        await asyncio.to_thread(_check_program, spec.command)
         template = self._paths.template
         with _refusals("the template of a home cannot be looked at"):
             has_template = template is not None and await asyncio.to_thread((template / "welcome.ipynb").exists)
-        return Traits(
-            isolated=False,
-            landing=_LANDING if has_template else "/tree",
-            notes=("no containers: notebooks are ordinary processes without isolation; listening on loopback only",),
-        )
+        landing = _LANDING if has_template else "/tree"
+        spec = replace(spec, service=self._spec.service, pool=self._spec.pool)
+        return Edition(digest(spec.command, template), "process", spec, landing=landing)
 
-    async def start(self, key: str) -> Running:
+    async def start(self, key: str, edition: Edition) -> Running:
         home = self._root / id_of(key)
         try:
             token, port = secrets.token_urlsafe(24), _free_port()
             await completed(asyncio.to_thread(self._prepare, home), "prepare a home")
-            child = await self._spawn(key, home, token, port)
+            command = edition.spec.render(key, ip="127.0.0.1", port=port, token=token)
+            child = await self._spawn(key, home, token, command)
             self._children[key] = child
-            running = Running(key, Dial("127.0.0.1", port), token, time.time())
-            await self._wait_ready(running, child, home)
+            running = Running(key, Dial("127.0.0.1", port), token, time.time(), edition=edition.id)
+            await self._wait_ready(running, child, home, edition.spec.start_timeout)
             birth = await asyncio.to_thread(born, child.pid)
             facts = dict(zip(_FACT_TYPES, (key, child.pid, birth, port, token, running.created_at), strict=True))
+            facts["edition"] = edition.id
             await completed(asyncio.to_thread(_write_private, home / _FACTS, json.dumps(facts)), "note a notebook")
             self._watch(key, child.pid)
         except BaseException as error:
@@ -136,8 +141,8 @@ class ProcessBackend:
             if all(watched != key for watched, _ in self._watched.values()):
                 with _refusals("a notebook's end could not be watched for"):
                     self._watch(key, facts["pid"])
-            dial = Dial("127.0.0.1", facts["port"])
-            running.append(Running(key, dial, facts["token"], facts["created_at"], is_given=is_given))
+            dial, edition = Dial("127.0.0.1", facts["port"]), str(facts.get("edition", ""))
+            running.append(Running(key, dial, facts["token"], facts["created_at"], edition=edition, is_given=is_given))
         return running
 
     async def deaths(self) -> AsyncIterator[str | None]:
@@ -160,8 +165,7 @@ class ProcessBackend:
         page_config.parent.mkdir(parents=True, exist_ok=True)
         page_config.write_text(json.dumps(_PAGE_CONFIG))
 
-    async def _spawn(self, key: str, home: Path, token: str, port: int) -> asyncio.subprocess.Process:
-        command = self._spec.render(key, ip="127.0.0.1", port=port, token=token)
+    async def _spawn(self, key: str, home: Path, token: str, command: str) -> asyncio.subprocess.Process:
         log = await completed(asyncio.to_thread((home / _LOG).open, "wb"), "open a log")
         with log:
             return await asyncio.create_subprocess_exec(
@@ -192,14 +196,14 @@ class ProcessBackend:
             mine["JUPYTER_CONFIG_PATH"] = str(self._paths.config)
         return kept | mine
 
-    async def _wait_ready(self, running: Running, child: asyncio.subprocess.Process, home: Path) -> None:
+    async def _wait_ready(
+        self, running: Running, child: asyncio.subprocess.Process, home: Path, patience: float
+    ) -> None:
         exited = spawn(child.wait(), "watch a start")
         async with JupyterClient(running) as jupyter:
             ready = spawn(jupyter.wait_ready(), "wait until ready")
             try:
-                await asyncio.wait(
-                    {ready, exited}, return_when=asyncio.FIRST_COMPLETED, timeout=self._spec.start_timeout
-                )
+                await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED, timeout=patience)
                 if ready.done():
                     return
             finally:
@@ -210,7 +214,7 @@ class ProcessBackend:
             raise StartError(
                 f"the notebook command exited with code {exited.result()} before it answered", log_tail=tail
             )
-        raise StartError(f"the notebook did not answer within {self._spec.start_timeout:.0f} s", log_tail=tail)
+        raise StartError(f"the notebook did not answer within {patience:.0f} s", log_tail=tail)
 
     def _watch(self, key: str, pid: int) -> None:
         """Notice the end of a process: its descriptor becomes readable then (pidfd_open(2)). Raises OSError."""
