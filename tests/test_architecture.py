@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("pools", "reconcile"),
     ("proxy", "ledger", "metrics", "log"),
     ("sessions",),
-    ("web", "timers", "recovery", "slices", "audit"),
+    ("web", "timers", "recovery", "from_settings", "audit"),
     ("backend_choice",),
     ("app",),
     ("__main__",),
@@ -55,8 +55,8 @@ INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
 """The floors inside of a room: its modules import downwards too."""
 
 ONLY = {
-    "config": {"app", "backend_choice", "slices", "__main__"},
-    "pool_settings": {"config", "app", "slices"},
+    "config": {"app", "backend_choice", "from_settings", "__main__"},
+    "pool_settings": {"config", "app", "from_settings"},
     "recipes": {"build_image", "app", "__main__"},
     "build_image": {"app", "__main__"},
 }
@@ -88,9 +88,9 @@ QUESTIONS = ("What", "Who", "Whether", "Which", "How")
 """Words that a docstring does not begin with: it states what a thing is or does."""
 
 ASKING: frozenset[str] = frozenset({
-    "__init__", "__main__", "app", "audit", "backends", "backoff", "build_image", "build_report", "choosing", "config",
+    "__init__", "__main__", "app", "audit", "backends", "backoff", "build_image", "build_report", "backend_choice", "config",
     "errors", "jupyter", "ledger", "ledger_file", "log", "marks", "metrics", "notebook", "policy", "pool", "pool_settings", "pools",
-    "recipes", "reconcile", "recovery", "running", "slices", "state_lock", "tasks", "timers", "web",
+    "recipes", "reconcile", "recovery", "running", "from_settings", "state_lock", "tasks", "timers", "web",
 })  # fmt: skip
 """Rooms whose docstrings may still begin so. This list only shrinks."""
 
@@ -374,7 +374,7 @@ UPWARD = ["notebook -> pool: not downwards"]
         ),
         pytest.param(
             {"pools.py": "from tmppool.config import Settings"},
-            ["pools -> config: only __main__ and app and backend_choice and slices may"],
+            ["pools -> config: only __main__ and app and backend_choice and from_settings may"],
             id="the settings",
         ),
         pytest.param({"app.py": "from tmppool.config import Settings"}, [], id="the settings, by app"),

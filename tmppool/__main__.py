@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from tmppool import __version__, app, build_image, config, log, recipes, slices
+from tmppool import __version__, app, build_image, config, from_settings, log, recipes
 from tmppool.audit import inspection, report, startup
 from tmppool.audit.machine_sums import Planned
 from tmppool.errors import ConfigError, EngineAwayError, ImageError, TmppoolError
@@ -108,11 +108,11 @@ def _audit(words: list[str]) -> int:
         raise ConfigError(
             f"--backend: {settings.backend!r} cannot be audited: only containers isolate; use auto or docker"
         )
-    slices.check_uids(settings)
+    from_settings.check_uids(settings)
     log.configure(level=settings.log_level)
     pools = [
-        Planned(name, wanted.pool_size, slices.spec(settings.pool_name, name, wanted))
-        for name, wanted in slices.wanted_pools(settings).items()
+        Planned(name, wanted.pool_size, from_settings.spec(settings.pool_name, name, wanted))
+        for name, wanted in from_settings.wanted_pools(settings).items()
     ]
     ports = (settings.port, settings.admin_port)
     checks = asyncio.run(inspection.inspect(pools, settings.accept_risk, ports, settings.admin_ip))

@@ -18,7 +18,7 @@ import platformdirs
 import structlog
 import uvloop
 
-from tmppool import backend_choice, build_image, log, recipes, recovery, slices, state_lock, timers
+from tmppool import backend_choice, build_image, from_settings, log, recipes, recovery, state_lock, timers
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, engine
 from tmppool.backends.base import Backend, Spec, Traits
@@ -110,12 +110,12 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
     """
     async with contextlib.AsyncExitStack() as stack:
         backend_choice.check(settings)
-        slices.check_admin(settings)
+        from_settings.check_admin(settings)
         startup.check_risks(settings.accept_risk)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_lock.held(state, settings.pool_name))
         kind = await backend_choice.backend_kind(settings, state / "ledger.sqlite")
-        ip = slices.public_ip(settings, kind)
+        ip = from_settings.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
         owner = None
         if kind == "docker":
@@ -129,7 +129,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         made_token = secrets.token_urlsafe(24) if kind == "process" and settings.api_auth_token is None else None
         parts = _Parts(settings, kind, state, ledger, pools, metrics, timeouts, made_token, owner)
         traits = {}
-        for name, wanted in slices.wanted_pools(settings).items():
+        for name, wanted in from_settings.wanted_pools(settings).items():
             traits[name] = await _open_pool(stack, parts, name, wanted)
         stack.push_async_callback(_close, parts)
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
@@ -137,8 +137,8 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         await ledger.note_backend(kind)
         await _listen(stack, parts, traits, sockets)
         _keep_time(stack, parts)
-        url = slices.url(settings, kind, ip)
-        on_exit = slices.on_exit(settings, kind)
+        url = from_settings.url(settings, kind, ip)
+        on_exit = from_settings.on_exit(settings, kind)
         _log.info("service.opened", url=url, backend=kind, capacity=pools.default.limits.capacity, on_exit=on_exit)
         yield f"{url}/?token={parts.made_token}" if parts.made_token else f"{url}/"
 
@@ -194,7 +194,7 @@ async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path
 
 async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings) -> Traits:
     settings = parts.settings
-    backend = _backend(parts, slices.spec(settings.pool_name, name, wanted))
+    backend = _backend(parts, from_settings.spec(settings.pool_name, name, wanted))
     try:
         traits = await backend.open()
     except (BackendError, ImageError) as error:
@@ -204,7 +204,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     for note in traits.notes:
         _log.warning("backend.warned", pool=name, message=note)
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
-    pool = Pool(name, backend, [traits.edition], slices.limits(wanted), listeners, key_bytes=settings.key_bytes)
+    pool = Pool(name, backend, [traits.edition], from_settings.limits(wanted), listeners, key_bytes=settings.key_bytes)
     progress = log.Progress()
     pool.listen(lambda fact: progress.hear(fact, pool.count(State.WARM), pool.limits.warm))
     parts.pools.add(pool)
@@ -218,7 +218,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
 async def _close(parts: _Parts) -> None:
     """Leave what runs, or stop it, as the settings say; what another service owns by now is always left."""
     is_ours = parts.owner is None or not parts.owner.is_lost
-    await parts.pools.close(stop=is_ours and slices.on_exit(parts.settings, parts.kind) == "stop")
+    await parts.pools.close(stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
 
 
 async def _watch_deaths(pool: Pool, reconciler: Reconciler) -> None:
@@ -233,13 +233,13 @@ async def _listen(
     stack: contextlib.AsyncExitStack, parts: _Parts, traits: dict[str, Traits], sockets: dict[str, socket.socket]
 ) -> None:
     settings, pools, secret = parts.settings, parts.pools, parts.ledger.secret
-    wanted = slices.wanted_pools(settings)
+    wanted = from_settings.wanted_pools(settings)
     landing = {name: pool.redirect_uri or traits[name].edition.landing for name, pool in wanted.items()}
     images = {name: pool.image if parts.kind == "docker" else parts.kind for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     local_token = api_token or parts.made_token if parts.kind == "process" else None
     lock = Lock(local_token, settings.port) if local_token else None
-    cors, trusted = slices.cors(settings), networks(settings.trusted_proxies)
+    cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
     friend = cors.get("Access-Control-Allow-Origin")
     names = Names(settings.public_url, settings.domain_per_notebook, trusted, friend)
     edge = Edge(pools, names, Rules(api_token, lock))

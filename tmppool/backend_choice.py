@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from tmppool import ledger_file, slices
+from tmppool import from_settings, ledger_file
 from tmppool.backends import engine
 from tmppool.backends.base import Spec
 from tmppool.backends.process import ProcessBackend, ProcessPaths
@@ -28,10 +28,10 @@ _log = structlog.get_logger("tmppool")
 def check(settings: Settings) -> None:
     """Raise ConfigError for what is wrong with the chosen backend's settings, before anything is asked or touched."""
     if settings.backend == "process":
-        slices.check_processes(settings)
+        from_settings.check_processes(settings)
         check_root("--backend=process is set", is_allowed=settings.allow_root)
     elif settings.backend != "fake":
-        slices.check_uids(settings)
+        from_settings.check_uids(settings)
 
 
 async def backend_kind(settings: Settings, ledger_path: Path) -> str:
@@ -61,7 +61,7 @@ def obstacle(settings: Settings, last_kind: str, sessions: int) -> str | None:
     """
     if settings.backend == "docker":
         return "--backend=docker"
-    for exposure in slices.exposures(settings):
+    for exposure in from_settings.exposures(settings):
         return f"{exposure.option}={exposure.value}"
     if settings.domain_per_notebook is not None:
         return f"--domain-per-notebook={settings.domain_per_notebook}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import NamedTuple
 
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
@@ -112,36 +113,24 @@ def limits(wanted: PoolSettings) -> Limits:
     )
 
 
+_SETTING_OF = {
+    "port": "container_port",
+    "user": "container_user",
+    "memory": "mem_limit",
+    "pids": "pids_limit",
+    "nofile": "nofile_limit",
+    "memlock": "memlock_limit",
+    "sigpending": "sigpending_limit",
+    "binds": "host_directories",
+}
+"""The setting of each field of Spec whose name it does not have: the settings keep tmpnb's and Docker's names."""
+
+
 def spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
-    return Spec(
-        service=service_name,
-        pool=pool_name,
-        image=wanted.image,
-        command=wanted.command or DEFAULT_COMMAND,
-        port=wanted.container_port,
-        user=wanted.container_user,
-        uids=wanted.uids,
-        network=wanted.network,
-        memory=wanted.mem_limit,
-        cpu_quota=wanted.cpu_quota,
-        cpu_shares=wanted.cpu_shares,
-        pids=wanted.pids_limit,
-        nofile=wanted.nofile_limit,
-        memlock=wanted.memlock_limit,
-        sigpending=wanted.sigpending_limit,
-        home_size=wanted.home_size,
-        home_inodes=wanted.home_inodes,
-        tmp_size=wanted.tmp_size,
-        tmp_inodes=wanted.tmp_inodes,
-        shm_size=wanted.shm_size,
-        log_size=wanted.log_size,
-        oom_score=wanted.oom_score,
-        seccomp=wanted.seccomp,
-        runtime=wanted.runtime,
-        start_timeout=wanted.start_timeout,
-        binds=wanted.host_directories,
-        extra_hosts=wanted.extra_hosts,
-    )
+    """Return what one pool's notebooks are: every field of Spec is a setting of the pool."""
+    names = [field.name for field in fields(Spec) if field.name not in ("service", "pool", "command")]
+    given = {name: getattr(wanted, _SETTING_OF.get(name, name)) for name in names}
+    return Spec(service=service_name, pool=pool_name, command=wanted.command or DEFAULT_COMMAND, **given)
 
 
 def cors(settings: Settings) -> dict[str, str]:

@@ -2,27 +2,28 @@
 
 import pytest
 
-from tmppool import slices
+from tmppool import from_settings
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.config import PoolSettings, Settings, load
 from tmppool.errors import ConfigError
 from tmppool.policy import Limits
+from tmppool.pool_settings import DEFAULT_IMAGE
 
 
 def test_the_limits_of_a_pool() -> None:
     wanted = load({"pool_size": "30", "cull_timeout": "60", "cull_max": "0", "parallel_starts": "3"})
 
-    assert slices.limits(wanted) == Limits(capacity=30, warm=30, idle=60.0, lifetime=0.0, parallel_starts=3)
+    assert from_settings.limits(wanted) == Limits(capacity=30, warm=30, idle=60.0, lifetime=0.0, parallel_starts=3)
 
 
 @pytest.mark.parametrize(("warm", "target"), [("1", 1), ("4", 4), ("99", 10)])
 def test_no_more_are_warm_than_there_is_room_for(warm: str, target: int) -> None:
-    assert slices.limits(load({"warm": warm})).warm == target
+    assert from_settings.limits(load({"warm": warm})).warm == target
 
 
 def test_the_spec_of_a_pool() -> None:
     wanted = load({"image": "x", "mem_limit": "2g", "cpu_quota": "50000", "home_size": "1m", "network": "bridge"})
-    spec = slices.spec("service", "pool", wanted)
+    spec = from_settings.spec("service", "pool", wanted)
 
     assert spec == Spec(
         service="service", pool="pool", image="x", command=DEFAULT_COMMAND, network="bridge",
@@ -30,26 +31,30 @@ def test_the_spec_of_a_pool() -> None:
     )  # fmt: skip
 
 
+def test_what_a_spec_is_by_default_is_what_the_settings_are_by_default() -> None:
+    assert from_settings.spec("service", "pool", PoolSettings()) == Spec("service", "pool", image=DEFAULT_IMAGE)
+
+
 def test_the_default_pool_comes_first() -> None:
     settings = Settings(pools={"other": PoolSettings(pool_size=2)})
 
-    assert list(slices.wanted_pools(settings)) == ["tmppool", "other"]
+    assert list(from_settings.wanted_pools(settings)) == ["tmppool", "other"]
 
 
 @pytest.mark.parametrize("kind", ["docker", "fake"])
 @pytest.mark.parametrize("ip", [None, "0.0.0.0", "127.0.0.1"])
 def test_with_isolation_any_address_may_be_listened_on(kind: str, ip: str | None) -> None:
-    assert slices.public_ip(Settings(ip=ip), kind) == ip
+    assert from_settings.public_ip(Settings(ip=ip), kind) == ip
 
 
 @pytest.mark.parametrize(("ip", "used"), [(None, "127.0.0.1"), ("::1", "::1"), ("localhost", "localhost")])
 def test_without_isolation_only_loopback(ip: str | None, used: str) -> None:
-    assert slices.public_ip(Settings(ip=ip), "process") == used
+    assert from_settings.public_ip(Settings(ip=ip), "process") == used
 
 
 def test_without_isolation_no_public_address() -> None:
     with pytest.raises(ConfigError, match=r"^--ip: '192.0.2.1' is not allowed"):
-        slices.public_ip(Settings(ip="192.0.2.1"), "process")
+        from_settings.public_ip(Settings(ip="192.0.2.1"), "process")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +67,7 @@ def test_without_isolation_no_public_address() -> None:
 def test_processes_end_with_the_service_unless_somebody_says_otherwise(
     chosen: str | None, kind: str, becomes: str
 ) -> None:
-    assert slices.on_exit(Settings(on_exit=chosen), kind) == becomes  # type: ignore[arg-type]
+    assert from_settings.on_exit(Settings(on_exit=chosen), kind) == becomes  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,7 @@ def test_processes_end_with_the_service_unless_somebody_says_otherwise(
     ],
 )
 def test_the_url_of_the_launch_pages(settings: dict[str, object], kind: str, ip: str | None, url: str) -> None:
-    assert slices.url(Settings(**settings), kind, ip) == url  # type: ignore[arg-type]
+    assert from_settings.url(Settings(**settings), kind, ip) == url  # type: ignore[arg-type]
 
 
 PUBLIC = ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host.example", "localhost.example", "127.0.0.1.example", "127.1", "", "1", "fe80::1%lo"]  # fmt: skip
@@ -85,26 +90,26 @@ PUBLIC = ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "0:0::1", "::ffff:127.0.0.1", "localhost", "LocalHost"])  # fmt: skip
 def test_on_loopback_the_admin_listener_needs_no_token(ip: str) -> None:
-    slices.check_admin(Settings(admin_ip=ip))
-    assert slices.public_ip(Settings(ip=ip), "process") == ip
+    from_settings.check_admin(Settings(admin_ip=ip))
+    assert from_settings.public_ip(Settings(ip=ip), "process") == ip
 
 
 @pytest.mark.parametrize("ip", PUBLIC)
 def test_a_public_admin_listener_needs_a_token(ip: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"^--admin-ip: .* is not allowed without a token: set ADMIN_AUTH_TOKEN"):
-        slices.check_admin(Settings(admin_ip=ip))
+        from_settings.check_admin(Settings(admin_ip=ip))
     with pytest.raises(ConfigError, match=r"^--ip: "):
-        slices.public_ip(Settings(ip=ip), "process")
+        from_settings.public_ip(Settings(ip=ip), "process")
     monkeypatch.setenv("ADMIN_AUTH_TOKEN", "x" * 16)
-    slices.check_admin(Settings(admin_ip=ip))
+    from_settings.check_admin(Settings(admin_ip=ip))
 
 
 def test_a_public_admin_listener_needs_a_token_that_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN_AUTH_TOKEN", "hunter2-hunter2")
     with pytest.raises(ConfigError, match=r"^ADMIN_AUTH_TOKEN: it has fewer than 16 characters") as caught:
-        slices.check_admin(Settings(admin_ip="0.0.0.0"))
+        from_settings.check_admin(Settings(admin_ip="0.0.0.0"))
     assert "hunter2" not in str(caught.value)
-    slices.check_admin(Settings(admin_ip="127.0.0.1"))
+    from_settings.check_admin(Settings(admin_ip="127.0.0.1"))
 
 
 def test_the_headers_of_the_api() -> None:
@@ -117,17 +122,17 @@ def test_the_headers_of_the_api() -> None:
         "max_age": "9",
     }
 
-    assert slices.cors(load(given)) == {
+    assert from_settings.cors(load(given)) == {
         "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Credentials": "true",
         "Access-Control-Allow-Methods": "GET", "Access-Control-Allow-Headers": "a",
         "Access-Control-Expose-Headers": "b", "Access-Control-Max-Age": "9",
     }  # fmt: skip
-    assert slices.cors(Settings()) == {}
+    assert from_settings.cors(Settings()) == {}
 
 
 @pytest.mark.parametrize(("ip", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
 def test_an_address_in_a_url(ip: str, shown: str) -> None:
-    assert slices.bracketed(ip) == shown
+    assert from_settings.bracketed(ip) == shown
 
 
 def pools(**ranges: tuple[str, int]) -> Settings:
@@ -149,7 +154,7 @@ def pools(**ranges: tuple[str, int]) -> Settings:
     ],
 )
 def test_ranges_of_user_numbers_that_suffice(settings: Settings) -> None:
-    slices.check_uids(settings)
+    from_settings.check_uids(settings)
 
 
 @pytest.mark.parametrize(
@@ -180,5 +185,5 @@ def test_ranges_of_user_numbers_that_suffice(settings: Settings) -> None:
 )
 def test_ranges_of_user_numbers_that_do_not_suffice_are_told_in_one_sentence(settings: Settings, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        slices.check_uids(settings)
+        from_settings.check_uids(settings)
     assert str(caught.value) == sentence
