@@ -70,7 +70,7 @@ def _masked(value: Any) -> Any:
 def hear(fact: Transition) -> None:
     """Listener: one line per transition, with its reason."""
     notebook = fact.notebook
-    level = _log.warning if fact.reason in (Reason.DIED, Reason.ORPHAN) else _log.info
+    level = _log.warning if fact.reason is Reason.DIED else _log.info
     event = _QUIET.get(fact.to, f"notebook.{fact.to}")
     level(event, pool=notebook.pool, notebook=notebook.id, reason=fact.reason.value, after=round(fact.waited, 2))
 

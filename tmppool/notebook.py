@@ -45,7 +45,6 @@ class Reason(StrEnum):
     FAILED = "failed"
     DRAINED = "drained"
     SURPLUS = "surplus"
-    ORPHAN = "orphan"
     SHUTDOWN = "shutdown"
 
 
