@@ -12,7 +12,7 @@ PACKAGE = ROOT / "tmppool"
 TESTS = ROOT / "tests"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "keys", "jupyter_urls", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
+    ("errors", "keys", "jupyter_urls", "clocks", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
     ("jupyter", "config", "build_report", "recipes", "state_lock"),
     ("notebook",),
     ("policy", "backends"),

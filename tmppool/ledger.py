@@ -18,6 +18,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from tmppool import ledger_file
+from tmppool.clocks import wall_of
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.tasks import spawn
 
@@ -169,7 +170,7 @@ class Ledger:
                 (notebook.key, notebook.pool, State.WARM, now),
             )
         elif isinstance(notebook, Notebook) and fact.to is State.ASSIGNED:
-            expires_at = None if notebook.expires_at is None else now + notebook.expires_at - fact.at
+            expires_at = None if notebook.expires_at is None else wall_of(notebook.expires_at, fact.at)
             self._put(
                 "INSERT INTO sessions (key, pool, state, visitor, assigned_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (key) DO UPDATE SET state = excluded.state, visitor = excluded.visitor,"

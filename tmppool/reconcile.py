@@ -6,11 +6,11 @@ open it is given to nobody.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
+from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError
 from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Phase, Pool
@@ -121,5 +121,5 @@ class Reconciler:
         if item.is_given is not False and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
             _log.warning("session.recovered", pool=self._pool.name)
             self._pool.adopt_session(item, visitor=None, expires_in=None)
-        elif time.time() - item.created_at > _GRACE:
+        elif seconds_until(item.created_at + _GRACE) < 0:
             await self._pool.discard(item.key)

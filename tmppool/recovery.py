@@ -6,6 +6,7 @@ from collections import Counter
 
 import structlog
 
+from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError, ConfigError
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import REVOCABLE, Reason, State
@@ -79,7 +80,7 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
     """Return as what it was taken over, if it was."""
     match becomes(row, is_given=item.is_given, is_trusted=is_trusted):
         case State.ASSIGNED if row is not None:
-            left = None if row.expires_at is None else row.expires_at - time.time()
+            left = None if row.expires_at is None else seconds_until(row.expires_at)
             pool.adopt_session(item, visitor=row.visitor, expires_in=left).shared = row.shared
             return State.ASSIGNED
         case State.ASSIGNED:

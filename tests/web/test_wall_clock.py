@@ -1,4 +1,4 @@
-"""A pool's own times as wall times."""
+"""The ends of a session as wall times."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from tests.notebooks import notebook_of
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
-from tmppool.web.wall_clock import Ends, ends, wall_time
+from tmppool.web.wall_clock import Ends, ends
 
 Factory = Callable[..., Pool]
 
@@ -21,12 +21,6 @@ def held(pool: Pool) -> Notebook:
     notebook.move(State.ASSIGNED, Reason.CLICK, now)
     notebook.active_at, notebook.expires_at = now, now + 3600
     return notebook
-
-
-def test_a_time_of_the_pool_is_so_many_seconds_from_now(pool: Factory) -> None:
-    one = pool("one")
-    for seconds in (-90.0, 0.0, 5.5):
-        assert wall_time(one, one.clock() + seconds) == pytest.approx(time.time() + seconds, abs=1)
 
 
 def test_a_session_ends_by_its_lifetime_and_by_its_idle_limit(pool: Factory) -> None:

@@ -2,13 +2,13 @@
 
 from aiohttp import web
 
+from tmppool.clocks import wall_of
 from tmppool.metrics import CONTENT_TYPE, Metrics
 from tmppool.notebook import Notebook, Place, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.web import models
 from tmppool.web.models import to_response
-from tmppool.web.wall_clock import wall_time
 
 
 class Admin:
@@ -49,13 +49,11 @@ class Admin:
 
 
 def _described(pool: Pool, notebook: Place) -> models.Notebook:
-    idle_for = (
-        round(pool.clock() - notebook.active_at, 1) if isinstance(notebook, Notebook) and notebook.is_live else None
-    )
+    now = pool.clock()
     return models.Notebook(
         id=notebook.id,
         pool=pool.name,
         state=notebook.state,
-        since=round(wall_time(pool, notebook.moved_at), 1),
-        idle_for=idle_for,
+        since=round(wall_of(notebook.moved_at, now), 1),
+        idle_for=round(now - notebook.active_at, 1) if isinstance(notebook, Notebook) and notebook.is_live else None,
     )

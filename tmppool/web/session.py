@@ -7,6 +7,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from tmppool import jupyter_urls
+from tmppool.clocks import seconds_until
 from tmppool.notebook import EXPLANATIONS, Reason
 from tmppool.running import base_path
 from tmppool.sessions import Sessions
@@ -58,9 +59,8 @@ class Session:
     async def page(self, request: web.Request) -> web.Response:
         """GET /session/<key>: the owner's page."""
         visit, held = visit_of(request), held_of(request)
-        now = time.time()
         left = {
-            name: None if at is None else (at - now) / 60
+            name: None if at is None else seconds_until(at) / 60
             for name, at in ends(held.pool, held.notebook)._asdict().items()
         }
         return self._pages.render(

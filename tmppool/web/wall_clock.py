@@ -1,8 +1,8 @@
-"""A pool's monotonic times as wall times, as JSON bodies and pages show them."""
+"""The ends of a session as wall times, as JSON bodies and pages show them."""
 
-import time
 from typing import NamedTuple
 
+from tmppool.clocks import wall_of
 from tmppool.notebook import Notebook
 from tmppool.pool import Pool
 
@@ -14,19 +14,10 @@ class Ends(NamedTuple):
     idle_expires_at: float | None
 
 
-def wall_time(pool: Pool, at: float) -> float:
-    """Return in seconds since 1970 what is ``at`` by the pool's own clock."""
-    return at + _offset(pool)
-
-
 def ends(pool: Pool, notebook: Notebook) -> Ends:
     """Return when a notebook's session reaches its lifetime, and its idle limit if nothing happens in it."""
-    offset, idle = _offset(pool), pool.limits.idle
+    now, idle = pool.clock(), pool.limits.idle
     return Ends(
-        expires_at=None if notebook.expires_at is None else notebook.expires_at + offset,
-        idle_expires_at=notebook.active_at + idle + offset if idle else None,
+        expires_at=None if notebook.expires_at is None else wall_of(notebook.expires_at, now),
+        idle_expires_at=wall_of(notebook.active_at + idle, now) if idle else None,
     )
-
-
-def _offset(pool: Pool) -> float:
-    return time.time() - pool.clock()
