@@ -1,7 +1,6 @@
 """The whole service in this process: what it opens, in which order, and what it leaves behind."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -10,12 +9,9 @@ from structlog.testing import capture_logs
 
 from tests.proxy.stage import free_ports
 from tmppool import app
-from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
 from tmppool.errors import ConfigError, EngineAwayError
 from tmppool.ledger_file import left_behind
-from tmppool.pool import Pool
-from tmppool.reconcile import Reconciler
 
 
 def settings(home: Path, **more: object) -> Settings:
@@ -69,24 +65,6 @@ async def test_each_pool_has_its_own_notebooks_and_limits(tmp_path: Path) -> Non
             async with session.post(f"{url}api/spawn?pool=none") as reply:
                 assert reply.status == 404
         assert (await stats(url))["warm"] == 2
-
-
-@pytest.mark.parametrize("is_open", [False, True])
-async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_is_adopted(
-    pool: Callable[..., Pool], backend: FakeBackend, *, is_open: bool
-) -> None:
-    main = pool() if is_open else Pool("main", backend, [], pool("other").limits)
-    backend.is_ill = True
-    watching = asyncio.ensure_future(app._watch_deaths(main, Reconciler(main)))
-    with capture_logs():
-        backend._dead.put_nowait(None)
-        backend._dead.put_nowait("nobody's")
-        async with asyncio.timeout(10):
-            while not backend._dead.empty():
-                await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    assert (main.illness is not None) is is_open
-    watching.cancel()
 
 
 async def test_a_port_in_use_is_one_sentence_and_touches_nothing(tmp_path: Path) -> None:

@@ -363,3 +363,24 @@ async def test_somebodys_whose_end_was_decided_is_stopped_for_good(pool: Factory
 
 def running(backend: FakeBackend, key: str) -> Running:
     return backend.notebooks[key].running
+
+
+# Watching
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_is_adopted(
+    pool: Factory, backend: FakeBackend, *, is_open: bool
+) -> None:
+    main = pool() if is_open else Pool("main", backend, [], pool("other").limits)
+    backend.is_ill = True
+    watching = asyncio.ensure_future(Reconciler(main).watch())
+    with capture_logs():
+        backend._dead.put_nowait(None)
+        backend._dead.put_nowait("nobody's")
+        async with asyncio.timeout(10):
+            while not backend._dead.empty():
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert (main.illness is not None) is is_open
+    watching.cancel()

@@ -29,7 +29,7 @@ from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
 from tmppool.notebook import State
-from tmppool.pool import Phase, Pool
+from tmppool.pool import Pool
 from tmppool.pool_settings import DEFAULT_IMAGE, PoolSettings
 from tmppool.pools import Pools
 from tmppool.proxy.forwarded import networks
@@ -210,7 +210,7 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     parts.pools.add(pool)
     reconciler = Reconciler(pool, parts.pools.reason)
     parts.reconcilers.append(reconciler)
-    watch = spawn(_watch_deaths(pool, reconciler), f"deaths in {name}")
+    watch = spawn(reconciler.watch(), f"deaths in {name}")
     stack.callback(watch.cancel)
     return traits
 
@@ -219,14 +219,6 @@ async def _close(parts: _Parts) -> None:
     """Leave what runs, or stop it, as the settings say; what another service owns by now is always left."""
     is_ours = parts.owner is None or not parts.owner.is_lost
     await parts.pools.close(stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
-
-
-async def _watch_deaths(pool: Pool, reconciler: Reconciler) -> None:
-    async for key in pool.backend.deaths():
-        if key is not None:
-            reconciler.doubt(key)
-        elif pool.phase is not Phase.ADOPTING:
-            await reconciler.look()
 
 
 async def _listen(

@@ -38,6 +38,17 @@ class Reconciler:
             self._doubt(key)
             self._begin()
 
+    async def watch(self) -> None:
+        """Doubt whoever the backend says has ended, for as long as it is open. Before the pool is open it only notes.
+
+        What a backend may have missed meanwhile a look finds out; what runs at a start is adopted first.
+        """
+        async for key in self._pool.backend.deaths():
+            if key is not None:
+                self.doubt(key)
+            elif self._pool.phase is not Phase.ADOPTING:
+                await self.look()
+
     async def look(self) -> None:
         """Compare the table with what the backend runs. Does nothing while the backend is ill."""
         known = {notebook.key for notebook in self._members()}
