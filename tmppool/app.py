@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -127,16 +127,18 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         pools = Pools()
         metrics = Metrics(lambda: pools)
         made_token = secrets.token_urlsafe(24) if kind == "process" and settings.api_auth_token is None else None
-        parts = _Parts(settings, kind, state, ledger, pools, metrics, timeouts, made_token, owner)
+        parts = _Parts(settings, kind, state, ledger, pools, metrics, timeouts, made_token)
         traits = {}
         for name, wanted in from_settings.wanted_pools(settings).items():
-            traits[name] = await _open_pool(stack, parts, name, wanted)
-        stack.push_async_callback(_close, parts)
+            backend, traits[name] = await _open_backend(stack, parts, name, wanted)
+            pools.add(_pool(parts, name, wanted, backend, traits[name]))
+        stack.push_async_callback(_close, parts, owner)
+        reconcilers = [_watch(stack, pool, pools) for pool in pools]
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
         await ledger.note_backend(kind)
         await _listen(stack, parts, traits, sockets)
-        _keep_time(stack, parts)
+        _keep_time(stack, settings, pools, reconcilers, owner)
         url = from_settings.url(settings, kind, ip)
         on_exit = from_settings.on_exit(settings, kind)
         _log.info("service.opened", url=url, backend=kind, capacity=pools.default.limits.capacity, on_exit=on_exit)
@@ -145,6 +147,12 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
+    """What the pools and the listeners are made of, each of it once.
+
+    ``kind`` is what runs notebooks: docker, process or fake. ``made_token`` is the secret of the only user, where
+    notebooks are processes and they chose none.
+    """
+
     settings: Settings
     kind: str
     state: Path
@@ -153,11 +161,9 @@ class _Parts:
     metrics: Metrics
     timeouts: Timeouts
     made_token: str | None
-    owner: Owner | None
-    reconcilers: list[Reconciler] = field(default_factory=list)
 
 
-# Choosing
+# Backends
 
 
 def _backend(parts: _Parts, spec: Spec) -> Backend:
@@ -181,9 +187,6 @@ async def _have_image(settings: Settings) -> None:
     await build_image.build("debian", recipes.BuildOptions())
 
 
-# Opening
-
-
 async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path) -> Owner:
     me = await asyncio.to_thread(this_process, state)
     owner = Owner(settings.pool_name, settings.image, me, lambda: signal.raise_signal(signal.SIGTERM))
@@ -192,9 +195,10 @@ async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path
     return owner
 
 
-async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings) -> Traits:
-    settings = parts.settings
-    backend = _backend(parts, from_settings.spec(settings.pool_name, name, wanted))
+async def _open_backend(
+    stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings
+) -> tuple[Backend, Traits]:
+    backend = _backend(parts, from_settings.spec(parts.settings.pool_name, name, wanted))
     try:
         traits = await backend.open()
     except (BackendError, ImageError) as error:
@@ -203,22 +207,70 @@ async def _open_pool(stack: contextlib.AsyncExitStack, parts: _Parts, name: str,
     stack.push_async_callback(backend.close)
     for note in traits.notes:
         _log.warning("backend.warned", pool=name, message=note)
+    return backend, traits
+
+
+# Pools
+
+
+def _pool(parts: _Parts, name: str, wanted: PoolSettings, backend: Backend, traits: Traits) -> Pool:
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
-    pool = Pool(name, backend, [traits.edition], from_settings.limits(wanted), listeners, key_bytes=settings.key_bytes)
+    limits, key_bytes = from_settings.limits(wanted), parts.settings.key_bytes
+    pool = Pool(name, backend, [traits.edition], limits, listeners, key_bytes=key_bytes)
     progress = log.Progress()
     pool.listen(lambda fact: progress.hear(fact, pool.count(State.WARM), pool.limits.warm))
-    parts.pools.add(pool)
-    reconciler = Reconciler(pool, parts.pools.reason)
-    parts.reconcilers.append(reconciler)
-    watch = spawn(reconciler.watch(), f"deaths in {name}")
-    stack.callback(watch.cancel)
-    return traits
+    return pool
 
 
-async def _close(parts: _Parts) -> None:
+def _watch(stack: contextlib.AsyncExitStack, pool: Pool, pools: Pools) -> Reconciler:
+    """Doubt whoever is said to have ended, until the pools are closed."""
+    reconciler = Reconciler(pool, pools.reason)
+    watching = spawn(reconciler.watch(), f"deaths in {pool.name}")
+    stack.callback(watching.cancel)
+    return reconciler
+
+
+async def _close(parts: _Parts, owner: Owner | None) -> None:
     """Leave what runs, or stop it, as the settings say; what another service owns by now is always left."""
-    is_ours = parts.owner is None or not parts.owner.is_lost
+    is_ours = owner is None or not owner.is_lost
     await parts.pools.close(stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
+
+
+def _keep_time(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    pools: Pools,
+    reconcilers: list[Reconciler],
+    owner: Owner | None,
+) -> None:
+    jobs: dict[str, tuple[Callable[[], object], float]] = {}
+    if owner is not None:
+        jobs["owner"] = (owner.keep, _OWN)
+    jobs |= {f"tick {pool.name}": (pool.tick, settings.cull_period) for pool in pools}
+    jobs |= {f"reconcile {reconciler.name}": (reconciler.look, _RECONCILE) for reconciler in reconcilers}
+    scheduler = timers.start(jobs)
+    stack.callback(scheduler.shutdown, wait=False)
+
+
+# Listeners
+
+
+def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:
+    """Take both ports before anything else is touched. Who connects already waits until sessions are adopted."""
+    wanted = {"--port": (ip, settings.port), "--admin-port": (settings.admin_ip, settings.admin_port)}
+    sockets = {}
+    for option, (address, port) in wanted.items():
+        try:
+            sock = listener.bind(address, port)
+        except OSError as error:
+            if error.errno in _ADDRESS_ERRORS:
+                name = "--ip" if option == "--port" else "--admin-ip"
+                raise ConfigError(f"{name}: {address!r} cannot be bound: {error.strerror or error}") from error
+            where = address or "all addresses"
+            raise ConfigError(f"{option}: {port} on {where} cannot be bound: {error.strerror or error}") from error
+        stack.callback(sock.close)
+        sockets[option] = sock
+    return sockets
 
 
 async def _listen(
@@ -249,33 +301,3 @@ async def _listen(
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
     admin = routes.admin(Admin(pools, parts.metrics), answers, needs_token=token is not None)
     await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(token, settings.admin_ip))
-
-
-def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:
-    """Take both ports before anything else is touched. Who connects already waits until sessions are adopted."""
-    wanted = {"--port": (ip, settings.port), "--admin-port": (settings.admin_ip, settings.admin_port)}
-    sockets = {}
-    for option, (address, port) in wanted.items():
-        try:
-            sock = listener.bind(address, port)
-        except OSError as error:
-            if error.errno in _ADDRESS_ERRORS:
-                name = "--ip" if option == "--port" else "--admin-ip"
-                raise ConfigError(f"{name}: {address!r} cannot be bound: {error.strerror or error}") from error
-            where = address or "all addresses"
-            raise ConfigError(f"{option}: {port} on {where} cannot be bound: {error.strerror or error}") from error
-        stack.callback(sock.close)
-        sockets[option] = sock
-    return sockets
-
-
-def _keep_time(stack: contextlib.AsyncExitStack, parts: _Parts) -> None:
-    jobs: dict[str, tuple[Callable[[], object], float]] = {}
-    if parts.owner is not None:
-        jobs["owner"] = (parts.owner.keep, _OWN)
-    for pool in parts.pools:
-        jobs[f"tick {pool.name}"] = (pool.tick, parts.settings.cull_period)
-    for reconciler in parts.reconcilers:
-        jobs[f"reconcile {reconciler.name}"] = (reconciler.look, _RECONCILE)
-    scheduler = timers.start(jobs)
-    stack.callback(scheduler.shutdown, wait=False)
