@@ -147,7 +147,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the pools and the listeners are made of, each of it once.
+    """The parts that pools and listeners share, each of them once.
 
     ``kind`` is what runs notebooks: docker, process or fake. ``made_token`` is the secret of the only user, where
     notebooks are processes and they chose none.

@@ -168,6 +168,7 @@ class Settings(PoolSettings, BaseSettings):
 
     @property
     def key_bytes(self) -> int:
+        """The random bytes of a key that has ``user_length`` characters, 16 at least."""
         return -(-max(self.user_length, _MIN_KEY) * 6 // 8) if self.user_length > _MIN_KEY else 16
 
 

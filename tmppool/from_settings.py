@@ -26,6 +26,7 @@ class Exposure(NamedTuple):
 
 
 def public_ip(settings: Settings, kind: str) -> str | None:
+    """Return the address of the public listener, None for all. Raises ConfigError, as ``check_processes`` does."""
     if kind != "process":
         return settings.ip
     check_processes(settings)
@@ -33,7 +34,7 @@ def public_ip(settings: Settings, kind: str) -> str | None:
 
 
 def exposures(settings: Settings) -> Iterator[Exposure]:
-    """Each setting that is for others than this machine's user."""
+    """Yield each setting that is for others than this machine's user."""
     if settings.ip is not None and not is_loopback(settings.ip):
         yield Exposure("--ip", settings.ip, "it must be a loopback address such as 127.0.0.1")
     if not is_loopback(settings.admin_ip):
@@ -67,6 +68,7 @@ def on_exit(settings: Settings, kind: str) -> str:
 
 
 def check_admin(settings: Settings) -> None:
+    """Raise ConfigError for an admin listener that others could reach without a good token."""
     if is_loopback(settings.admin_ip):
         return
     if settings.admin_auth_token is None:
@@ -100,10 +102,12 @@ def _overlap(one: range, other: range) -> bool:
 
 
 def wanted_pools(settings: Settings) -> dict[str, PoolSettings]:
+    """Return the settings of every pool by its name, the default pool first."""
     return {settings.pool_name: settings, **settings.pools}
 
 
 def limits(wanted: PoolSettings) -> Limits:
+    """Return how many notebooks a pool may have, and for how long."""
     return Limits(
         capacity=wanted.pool_size,
         warm=wanted.warm_target,
@@ -134,6 +138,7 @@ def spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
 
 
 def cors(settings: Settings) -> dict[str, str]:
+    """Return the headers that let pages of other origins read answers (Fetch Standard, CORS protocol)."""
     names = {
         "Origin": settings.allow_origin,
         "Credentials": settings.allow_credentials,
@@ -156,4 +161,5 @@ def url(settings: Settings, kind: str, ip: str | None) -> str:
 
 
 def bracketed(ip: str) -> str:
+    """Return an address as it stands in a URL, an IPv6 one in brackets (RFC 3986 section 3.2.2)."""
     return f"[{ip}]" if ":" in ip else ip

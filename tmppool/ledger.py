@@ -35,9 +35,9 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STR
 """
 
 _DAMAGE = ("not a database", "malformed", "decode to UTF-8")
-"""What SQLite's errors say of a file whose bytes are wrong."""
+"""Words in SQLite's errors of a file whose bytes are wrong."""
 _MIGRATIONS = {1: "ALTER TABLE sessions ADD COLUMN shared TEXT"}
-"""What makes the next version of a file of this one."""
+"""SQL that makes the next version of a file out of each."""
 
 _log = structlog.get_logger("tmppool.ledger")
 
@@ -73,6 +73,7 @@ class Ledger:
 
     @property
     def is_durable(self) -> bool:
+        """True while what is written stands in a file, False while it is in memory alone."""
         return self._path is not None
 
     @classmethod
@@ -213,6 +214,7 @@ class Ledger:
         await self.flush()
 
     async def close(self) -> None:
+        """Write what was heard, then close the file."""
         await self.flush()
         if self._writer is not None:
             self._writer.cancel()

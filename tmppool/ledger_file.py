@@ -54,6 +54,7 @@ def pass_over(path: Path) -> str:
 
 
 def set_aside(path: Path, why: str) -> None:
+    """Rename the ledger and its side files to names with ``why`` and the time. Raises OSError."""
     stamp = time.strftime("%Y%m%dT%H%M%S")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)

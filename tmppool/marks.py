@@ -35,7 +35,7 @@ class Marks:
         notebook.on_close.add(lambda: self._forget(key))
 
     async def is_set(self, notebook: Notebook) -> bool:
-        """Whether the first try has set the mark; waits for its end, at most five seconds.
+        """Return True if the first try has set the mark; waits for its end, at most five seconds.
 
         Raises TakenError when another service has given this notebook away.
         """
@@ -46,6 +46,7 @@ class Marks:
         return first.done() and not first.cancelled() and first.result()
 
     async def close(self) -> None:
+        """Give marks that are being set a second more, then leave them."""
         await finish({*self._tasks.values()}, _PARTING)
 
     async def _set(self, notebook: Notebook, first: asyncio.Future[bool]) -> None:

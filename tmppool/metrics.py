@@ -15,6 +15,8 @@ _SESSION_BUCKETS = (10, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
 
 
 class Metrics:
+    """The service's metrics of ``pools``, which are asked for at each scrape."""
+
     def __init__(self, pools: Callable[[], Iterable[Pool]]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(pools))
@@ -37,7 +39,7 @@ class Metrics:
         )
 
     def hear(self, fact: Transition) -> None:
-        """Listener."""
+        """Listener: count the move; observe how long a start or a session took."""
         pool = fact.notebook.pool
         self._transitions.labels(pool, fact.to.value, fact.reason.value).inc()
         if fact.reason is Reason.READY:
@@ -55,6 +57,7 @@ class _Gauges(Collector):
         self._pools = pools
 
     def collect(self) -> Iterable[Metric]:
+        """Return the gauges as they are now (prometheus_client, custom collectors)."""
         notebooks = GaugeMetricFamily("tmppool_notebooks", "Notebooks by state", labels=["pool", "state"])
         capacity = GaugeMetricFamily("tmppool_capacity", "Maximum number of notebooks", labels=["pool"])
         for pool in self._pools():

@@ -16,6 +16,8 @@ from tmppool.running import Running
 
 
 class State(StrEnum):
+    """The stages of a notebook's life, in order; the same words in log, metric, ledger and API."""
+
     STARTING = "starting"
     WARM = "warm"
     ASSIGNED = "assigned"
@@ -33,7 +35,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Reason(StrEnum):
-    """Why a move happened. The same word in log, metric, ledger and page."""
+    """The cause of a move; the same word in log, metric, ledger and page."""
 
     READY = "ready"
     CLICK = "click"
@@ -77,19 +79,21 @@ class Transition:
 
 
 class Closers(set[Callable[[], None]]):
-    """What is to be closed with something; what is added to it afterwards is closed at once."""
+    """A set of functions that close things, called once together; one that is added afterwards is called at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_closed = False
 
     def add(self, close: Callable[[], None], /) -> None:
+        """Add one; after ``close`` the loop calls it as soon as it is free."""
         if self.is_closed:
             asyncio.get_running_loop().call_soon(close)
         else:
             super().add(close)
 
     def close(self) -> None:
+        """Call all of them, each once."""
         self.is_closed = True
         while self:
             self.pop()()

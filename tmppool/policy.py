@@ -1,4 +1,4 @@
-"""What a tick decides. Pure: facts, limits, wanted editions and the time go in, a plan comes out."""
+"""The decisions of a tick. Pure: facts, limits, wanted editions and the time go in, a plan comes out."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The table of one pool's notebooks, which is the routing table too.
+"""The table of one pool's notebooks; it is the routing table too.
 
 Laws: state changes only in plain functions, with no ``await`` between the look and the move, so one loop needs no
 lock; slow work (start, stop, ask) runs outside, after the move. A notebook is in the table before its backend is
@@ -36,7 +36,7 @@ _log = structlog.get_logger("tmppool.pool")
 
 
 class Phase(StrEnum):
-    """Where a pool is in its own life."""
+    """The stages of a pool's own life."""
 
     ADOPTING = "adopting"  # what runs already is being taken over: no tick decides, so nothing is started or reaped
     OPEN = "open"
@@ -52,7 +52,7 @@ PHASES: dict[Phase, frozenset[Phase]] = {
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What a backend said last when it failed, and since when it has been failing, in the pool's seconds."""
+    """A backend's last failure, and the time since which it has been failing, in seconds of the pool's clock."""
 
     error: str
     since: float

@@ -14,7 +14,7 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What is kept of a session in memory, so that its old URL is answered without engine or disk.
+    """The end of a session, kept in memory so that its old URL is answered without engine or disk.
 
     ``at`` is wall time in epoch seconds.
     """
@@ -35,10 +35,12 @@ class Pools:
         return iter(self._pools.values())
 
     def add(self, pool: Pool) -> None:
+        """Add a pool under its name."""
         self._pools[pool.name] = pool
 
     @property
     def default(self) -> Pool:
+        """The first pool. Raises StopIteration while there is none."""
         return next(iter(self._pools.values()))
 
     def get(self, name: str | None) -> Pool | None:

@@ -1,4 +1,4 @@
-"""What a backend says of a pool's notebooks, compared with the table: no single word of it ends a session.
+"""Compares what a backend says of a pool's notebooks with the table: no single word of it ends a session.
 
 An engine may list nothing once, or tell of an end that was none. Whoever is said to have ended is asked, which takes
 no engine; only if no life is shown, and another look at what runs does not find it either, it is lost. While that is

@@ -1,4 +1,4 @@
-"""Where a started notebook is reached. Values only: a backend makes them, the proxy dials them."""
+"""A started notebook and the way to it. Values only: a backend makes them, the proxy dials them."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ def plain_socket() -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """How to open a connection to one notebook.
+    """The way to open a connection to one notebook.
 
     ``make_socket`` returns a non-blocking TCP socket that was made where the notebook can be reached, which may be
     another network namespace: a socket keeps the namespace in which it was made (network_namespaces(7)). The rest
@@ -64,4 +64,5 @@ class Running:
 
     @property
     def base_path(self) -> str:
+        """The path below which it is served, slashes at both ends."""
         return base_path(self.key)

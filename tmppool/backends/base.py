@@ -18,7 +18,7 @@ another port would never be found. The token comes by ``JUPYTER_TOKEN``, so it s
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What one notebook of a pool is: image, command and limits. Sizes are bytes, times seconds."""
+    """Image, command and limits of a pool's notebooks. Sizes are bytes, times seconds."""
 
     service: str
     pool: str
@@ -86,7 +86,7 @@ def digest(*facts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a backend promises, and the edition of its own spec. Pages and the log say what is false here."""
+    """The promises of a backend, and the edition of its own spec. Pages and the log say what is false here."""
 
     isolated: bool
     edition: Edition

@@ -30,6 +30,8 @@ class FakeNotebook:
 
 
 class FakeBackend:
+    """One pool's notebooks in this process; ``notebooks`` holds those that run, by key."""
+
     def __init__(self, spec: Spec | None = None) -> None:
         self.spec = spec or Spec(service="fake", pool="fake")
         self.edition = Edition(digest(self.spec), "fake", self.spec)
@@ -116,6 +118,7 @@ class FakeBackend:
         self._dead.put_nowait(key)
 
     async def end_all(self) -> None:
+        """End whatever runs, as at the end of a test."""
         for key in list(self.notebooks):
             await self._end(key)
 
