@@ -25,6 +25,8 @@ def scrubbed(value: object) -> object:
     [
         (f"GET /user/{KEY}/lab?reset", "GET /user/***/lab?reset"),
         (f"GET /user/{KEY}", "GET /user/***"),
+        (f"GET /user/eu-1.{KEY}/lab and /session/eu-1.{KEY}", "GET /user/***/lab and /session/***"),
+        (f"GET /user/{'k' * 200}/lab", "GET /user/***/lab"),
         (
             f"http://127.0.0.1:8888/user/{KEY}/tree and /user/{KEY}/lab",
             "http://127.0.0.1:8888/user/***/tree and /user/***/lab",
