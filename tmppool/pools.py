@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from cachetools import FIFOCache
 
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.pool import Pool
@@ -25,11 +26,11 @@ class Ended:
 
 
 class Pools:
-    """``default`` is the pool of a link that names none."""
+    """All pools of a service. The first that is added is the default: the pool of a link that names none."""
 
     def __init__(self) -> None:
         self._pools: dict[str, Pool] = {}
-        self._ended: OrderedDict[str, Ended] = OrderedDict()
+        self._ended: FIFOCache[str, Ended] = FIFOCache(_REMEMBERED)
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(self._pools.values())
@@ -56,7 +57,7 @@ class Pools:
         return None
 
     def has(self, notebook_id: str) -> bool:
-        """Whether an assigned notebook has this id."""
+        """Return True if an assigned notebook has this id."""
         return any(notebook.is_live and notebook.id == notebook_id for pool in self for notebook in pool)
 
     def held_by(self, visitor: str | None, pool: Pool) -> Notebook | None:
@@ -80,9 +81,8 @@ class Pools:
         return None if ended is None else ended.reason
 
     def remember(self, key: str, ended: Ended) -> None:
+        """Keep this as the end of the session of ``key``; the oldest beyond 10,000 is forgotten."""
         self._ended[key] = ended
-        while len(self._ended) > _REMEMBERED:
-            self._ended.popitem(last=False)
 
     def hear(self, fact: Transition) -> None:
         """Listener: a session that ends is remembered from its first moment of ending."""
