@@ -3,11 +3,14 @@
 import ast
 import re
 import sqlite3
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from tmppool import from_settings
 from tmppool.backends import BACKENDS
+from tmppool.backends.base import Spec
 from tmppool.config import Settings
 from tmppool.ledger import Ledger
 from tmppool.pool_settings import PoolSettings
@@ -50,11 +53,13 @@ def test_a_change_stands_once() -> None:
 @pytest.mark.parametrize("name", sorted(set(Settings.model_fields) | set(PoolSettings.model_fields)))
 def test_every_setting_is_read(name: str) -> None:
     """A setting that nobody reads is taken, documented and without effect."""
+    field = {from_settings._SETTING_OF.get(each.name, each.name): each.name for each in fields(Spec)}.get(name, name)
     declared = {ROOT / "tmppool/config.py", ROOT / "tmppool/pool_settings.py"}
     readers = [
         path
         for path in (ROOT / "tmppool").rglob("*.py")
-        if re.search(rf"\.{name}\b", path.read_text()) and path not in declared
+        if re.search(rf'\.({name}|{field})\b|Limit\(.*"{field}"|^ +"{field}",', path.read_text(), re.MULTILINE)
+        and path not in declared
     ]
     # A property of the settings may stand between: its readers read the setting.
     between = any(re.search(rf"\bself\.{name}\b", path.read_text()) for path in declared)

@@ -1,4 +1,4 @@
-"""What one pool may have of its own: the image, how many, for how long, and every limit of a notebook.
+"""The settings that a pool may have of its own: the image, how many, for how long, and every limit of a notebook.
 
 Flags and ``TMPPOOL_*`` variables set these for the default pool, ``[pools.NAME]`` in the TOML file for others.
 """
@@ -42,7 +42,7 @@ def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any
 
 
 class PoolSettings(BaseModel):
-    """What one pool may have of its own in the TOML file, as ``[pools.NAME]``."""
+    """The settings of one pool in the TOML file, as ``[pools.NAME]``."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
 

@@ -16,10 +16,10 @@ from tmppool.sessions import Sessions
 from tmppool.web import models
 from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
+from tmppool.web.session_ends import ends
 from tmppool.web.spawn_request import pool_of, read_form, refused, workshop_code
 from tmppool.web.start_limits import StartLimits, StartRefusedError
 from tmppool.web.tokens import session_token
-from tmppool.web.wall_clock import ends
 
 
 class Api:

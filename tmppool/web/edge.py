@@ -13,7 +13,6 @@ from tmppool.proxy import headers, wire
 from tmppool.proxy.cookies import Jar
 from tmppool.proxy.route import Decide, Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
-from tmppool.running import Running
 from tmppool.web.judge import Rules, judge, judge_admin
 from tmppool.web.kinds import Kind
 from tmppool.web.verdict import Answer, Pass, Verdict
@@ -29,7 +28,8 @@ class _Passage:
     ``notice`` is the script that tells its pages when and why it ends.
     """
 
-    running: Running
+    base_path: str
+    token: str = field(repr=False)
     upstream: Upstream
     notice: bytes
     jar: Jar = field(default_factory=Jar)
@@ -40,7 +40,7 @@ class _Passage:
         client = visit.client
         known = self.identities.get((client.address, client.scheme))
         if known is None:
-            known = headers.identity(client, self.running.token)
+            known = headers.identity(client, self.token)
             if len(self.identities) < _MOST_CLIENTS:
                 self.identities[client.address, client.scheme] = known
         return known
@@ -72,7 +72,7 @@ class Edge:
             touch()
         is_page = request.method == b"GET" and not is_websocket and jupyter_urls.is_page(path)
         return ToNotebook(
-            base_path=passage.running.base_path,
+            base_path=passage.base_path,
             upstream=passage.upstream,
             jar=passage.jar,
             identity=passage.identity(visit),
@@ -85,7 +85,9 @@ class Edge:
 
     def _open(self, notebook: Notebook) -> _Passage:
         running = notebook.running
-        passage = self._passages[notebook.key] = _Passage(running, Upstream(running.dial), _notice(notebook.key))
+        passage = self._passages[notebook.key] = _Passage(
+            running.base_path, running.token, Upstream(running.dial), _notice(notebook.key)
+        )
 
         def close() -> None:
             del self._passages[notebook.key]

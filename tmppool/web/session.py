@@ -16,9 +16,9 @@ from tmppool.web.answers import Answers
 from tmppool.web.context import held_of, visit_of
 from tmppool.web.enter import moved
 from tmppool.web.pages import Pages
+from tmppool.web.session_ends import ends
 from tmppool.web.verdict import Held
 from tmppool.web.visit import Visit
-from tmppool.web.wall_clock import ends
 
 
 class Session:

@@ -1,4 +1,4 @@
-"""The ends of a session as wall times, as JSON bodies and pages show them."""
+"""The ends of a session, as JSON bodies and pages show them."""
 
 from typing import NamedTuple
 

@@ -8,7 +8,7 @@ import pytest
 from tests.notebooks import notebook_of
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
-from tmppool.web.wall_clock import Ends, ends
+from tmppool.web.session_ends import Ends, ends
 
 Factory = Callable[..., Pool]
 
