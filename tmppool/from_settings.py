@@ -117,7 +117,7 @@ def limits(wanted: PoolSettings) -> Limits:
     )
 
 
-_SETTING_OF = {
+SETTING_OF = {
     "port": "container_port",
     "user": "container_user",
     "memory": "mem_limit",
@@ -133,7 +133,7 @@ _SETTING_OF = {
 def spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
     """Return what one pool's notebooks are: every field of Spec is a setting of the pool."""
     names = [field.name for field in fields(Spec) if field.name not in ("service", "pool", "command")]
-    given = {name: getattr(wanted, _SETTING_OF.get(name, name)) for name in names}
+    given = {name: getattr(wanted, SETTING_OF.get(name, name)) for name in names}
     return Spec(service=service_name, pool=pool_name, command=wanted.command or DEFAULT_COMMAND, **given)
 
 
