@@ -7,19 +7,19 @@ import pytest
 from tmppool.backends import seccomp
 from tmppool.backends.base import DEFAULT_COMMAND, ImageFacts, Spec
 from tmppool.backends.container import (
-    PROFILE_LABEL,
+    EDITION_LABEL,
     SECRET_LABEL,
     EngineFacts,
     canary_labels,
     container_config,
     container_name,
+    edition_id,
     edition_of,
     image_facts,
     labels,
     mount,
     network_config,
     network_name,
-    profile,
     secret_of,
     token_of,
     trial_config,
@@ -349,8 +349,8 @@ def test_an_entry_that_names_no_two_paths_is_one_sentence(entry: str) -> None:
 
 
 def test_two_containers_of_the_same_settings_have_one_profile_whatever_else_they_have() -> None:
-    assert profile(SPEC, IMAGE, EngineFacts()) == profile(replace(SPEC), replace(IMAGE), EngineFacts())
-    assert profile(SPEC, IMAGE, EngineFacts()) == profile(replace(SPEC, start_timeout=7.0), IMAGE, EngineFacts())
+    assert edition_id(SPEC, IMAGE, EngineFacts()) == edition_id(replace(SPEC), replace(IMAGE), EngineFacts())
+    assert edition_id(SPEC, IMAGE, EngineFacts()) == edition_id(replace(SPEC, start_timeout=7.0), IMAGE, EngineFacts())
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_two_containers_of_the_same_settings_have_one_profile_whatever_else_they
     ids=str,
 )  # fmt: skip
 def test_another_setting_is_another_profile(changed: dict[str, object]) -> None:
-    assert profile(replace(SPEC, **changed), IMAGE, EngineFacts()) != profile(SPEC, IMAGE, EngineFacts())
+    assert edition_id(replace(SPEC, **changed), IMAGE, EngineFacts()) != edition_id(SPEC, IMAGE, EngineFacts())
 
 
 @pytest.mark.parametrize(
@@ -376,12 +376,12 @@ def test_another_setting_is_another_profile(changed: dict[str, object]) -> None:
     ],
 )
 def test_another_image_or_filter_is_another_profile(image: ImageFacts, engine: EngineFacts) -> None:
-    assert profile(SPEC, image, engine) != profile(SPEC, IMAGE, EngineFacts())
+    assert edition_id(SPEC, image, engine) != edition_id(SPEC, IMAGE, EngineFacts())
 
 
 def test_a_container_without_a_profile_or_with_another_was_made_with_other_settings() -> None:
-    wanted = profile(SPEC, IMAGE, EngineFacts())
-    assert edition_of({"Config": {"Labels": {PROFILE_LABEL: wanted}}}) == wanted
+    wanted = edition_id(SPEC, IMAGE, EngineFacts())
+    assert edition_of({"Config": {"Labels": {EDITION_LABEL: wanted}}}) == wanted
     assert [edition_of({"Config": config}) for config in ({}, {"Labels": None}, {"Labels": {}})] == ["", "", ""]
 
 

@@ -66,8 +66,8 @@ def test_a_long_secret_is_as_good() -> None:
 
 def test_a_notebook_that_is_not_shared_has_no_share_token() -> None:
     assert tokens.share_token(notebook()) is None
-    assert tokens.token_of(notebook(), Role.OWNER) == tokens.session_token(notebook())
-    assert tokens.token_of(notebook(shared="1"), Role.GUEST) == tokens.share_token(notebook(shared="1"))
+    assert tokens.role_token(notebook(), Role.OWNER) == tokens.session_token(notebook())
+    assert tokens.role_token(notebook(shared="1"), Role.GUEST) == tokens.share_token(notebook(shared="1"))
 
 
 # Carriers

@@ -22,7 +22,7 @@ POOL_LABEL = "tmppool.pool"
 KEY_LABEL = "tmppool.key"
 CANARY_LABEL = "tmppool.canary"
 LANDING_LABEL = "tmppool.landing"
-PROFILE_LABEL = "tmppool.profile"
+EDITION_LABEL = "tmppool.profile"
 SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
 GIVEN_LABEL = "tmppool.given"
 OWNER_LABEL = "tmppool.owner"
@@ -166,7 +166,7 @@ def trial_config(
     return {**made, "Cmd": list(command), "Labels": canary_labels(spec)}
 
 
-def profile(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
+def edition_id(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
     """Return a digest of all that a pool's containers have in common: one of another digest had other settings.
 
     Raises BackendError, as ``mount`` does.
@@ -179,7 +179,7 @@ def profile(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
 
 def edition_of(shown: dict[str, Any]) -> str:
     """Return the edition that a container of ours was made as (ContainerInspect's answer); empty when it says none."""
-    return str((shown["Config"].get("Labels") or {}).get(PROFILE_LABEL, ""))
+    return str((shown["Config"].get("Labels") or {}).get(EDITION_LABEL, ""))
 
 
 def mount(entry: str) -> dict[str, Any]:

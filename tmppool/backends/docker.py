@@ -18,18 +18,18 @@ from tmppool.backends import container_dial, engine, preflight, uids
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Edition, Spec, Traits
 from tmppool.backends.container import (
+    EDITION_LABEL,
     GIVEN_LABEL,
     KEY_LABEL,
-    PROFILE_LABEL,
     SECRET_LABEL,
     EngineFacts,
     container_config,
     container_name,
+    edition_id,
     edition_of,
     given_name,
     is_given,
     labels,
-    profile,
     secret_of,
     token_of,
     trial_config,
@@ -100,7 +100,7 @@ class DockerBackend(Auditable):
         spec = replace(spec, service=self._spec.service, pool=self._spec.pool, network=network)
         image = await preflight.inspect_image(self.docker, spec.image)
         facts = await preflight.engine_facts(self.docker, spec.seccomp)
-        made = Edition(profile(spec, image, facts), spec.image, spec, image, image.landing)
+        made = Edition(edition_id(spec, image, facts), spec.image, spec, image, image.landing)
         if network != "none":
             await preflight.make_network(self.docker, spec)
         await preflight.try_out(self.docker, spec, image, facts)
@@ -205,7 +205,7 @@ class DockerBackend(Auditable):
             facts = self._engines[edition.id]
             made = container_config(spec, key, token, edition.image, facts, uid=uid)
             # None of them is seen from inside.
-            made["Labels"] |= {SECRET_LABEL: secret, PROFILE_LABEL: edition.id, GIVEN_LABEL: "name"}
+            made["Labels"] |= {SECRET_LABEL: secret, EDITION_LABEL: edition.id, GIVEN_LABEL: "name"}
             return made
 
         if spec.user is not None:

@@ -52,7 +52,7 @@ class Entrance:
             return self._answers.render(verdict.otherwise, visit)
         name = own_cookies.notebook_name(notebook.key, is_secure=visit.is_secure)
         age = None if notebook.expires_at is None else math.ceil(notebook.expires_at - verdict.pool.clock())
-        token = tokens.token_of(notebook, verdict.role)
+        token = tokens.role_token(notebook, verdict.role)
         own_cookies.put(response, name, token, age, is_secure=visit.is_secure)
         return response
 

@@ -82,7 +82,7 @@ def share_token(notebook: Notebook) -> str | None:
     return None if notebook.shared is None else _derived(_secret(notebook), f"share {notebook.shared}").decode()
 
 
-def token_of(notebook: Notebook, role: Role) -> str:
+def role_token(notebook: Notebook, role: Role) -> str:
     """Return the token of someone who was admitted as ``role``."""
     shared = share_token(notebook)
     return shared if role is Role.GUEST and shared is not None else session_token(notebook)
