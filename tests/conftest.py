@@ -19,6 +19,7 @@ import structlog
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from tests.specs import spec_of
 from tmppool import recipes
 from tmppool.backends import engine
 from tmppool.backends.fake import FakeBackend
@@ -134,7 +135,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def backend() -> AsyncIterator[FakeBackend]:
-    made = FakeBackend()
+    made = FakeBackend(spec_of())
     yield made
     await made.end_all()
 

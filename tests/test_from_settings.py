@@ -2,12 +2,12 @@
 
 import pytest
 
+from tests.specs import spec_of
 from tmppool import from_settings
-from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tmppool.backends.base import DEFAULT_COMMAND
 from tmppool.config import PoolSettings, Settings, load
 from tmppool.errors import ConfigError
 from tmppool.policy import Limits
-from tmppool.pool_settings import DEFAULT_IMAGE
 
 
 def test_the_limits_of_a_pool() -> None:
@@ -25,14 +25,10 @@ def test_the_spec_of_a_pool() -> None:
     wanted = load({"image": "x", "mem_limit": "2g", "cpu_quota": "50000", "home_size": "1m", "network": "bridge"})
     spec = from_settings.spec("service", "pool", wanted)
 
-    assert spec == Spec(
-        service="service", pool="pool", image="x", command=DEFAULT_COMMAND, network="bridge",
+    assert spec == spec_of(
+        "service", "pool", image="x", command=DEFAULT_COMMAND, network="bridge",
         memory=2 << 30, cpu_quota=50_000, home_size=1 << 20,
     )  # fmt: skip
-
-
-def test_what_a_spec_is_by_default_is_what_the_settings_are_by_default() -> None:
-    assert from_settings.spec("service", "pool", PoolSettings()) == Spec("service", "pool", image=DEFAULT_IMAGE)
 
 
 def test_the_default_pool_comes_first() -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from structlog.testing import capture_logs
 
+from tests.specs import spec_of
 from tmppool import pool as pool_module
 from tmppool import recovery
-from tmppool.backends.base import Edition, Spec
+from tmppool.backends.base import Edition
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
 from tmppool.ledger import Row
@@ -861,7 +862,7 @@ class Scripted:
             raise BackendError("ill")
 
 
-EDITIONS = [Edition(name, name, Spec("fake", name), weight=weight) for name, weight in (("one", 3.0), ("two", 1.0))]
+EDITIONS = [Edition(name, name, spec_of("fake", name), weight=weight) for name, weight in (("one", 3.0), ("two", 1.0))]
 
 
 class ScriptedJupyter:

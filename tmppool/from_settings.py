@@ -137,6 +137,11 @@ def spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
     return Spec(service=service_name, pool=pool_name, command=wanted.command or DEFAULT_COMMAND, **given)
 
 
+def default_spec(pool_name: str) -> Spec:
+    """Return the spec of a pool for which nothing is set, of no service."""
+    return spec("", pool_name, PoolSettings())
+
+
 def cors(settings: Settings) -> dict[str, str]:
     """Return the headers that let pages of other origins read answers (Fetch Standard, CORS protocol)."""
     names = {

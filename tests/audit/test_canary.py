@@ -9,6 +9,7 @@ from typing import Any
 import aiodocker
 import pytest
 
+from tests.specs import spec_of
 from tmppool.audit import canary, expectations
 from tmppool.audit.canary import Canary
 from tmppool.backends import engine
@@ -63,7 +64,7 @@ async def fly(docker: aiodocker.Docker) -> AsyncIterator[Callable[..., Any]]:
         ports: tuple[int, ...] = (),
         **spec: Any,
     ) -> Canary:
-        backend = Weakened(Spec(SERVICE, "main", image=DEFAULT_IMAGE, **spec), config or {}, host or {})
+        backend = Weakened(spec_of(SERVICE, "main", image=DEFAULT_IMAGE, **spec), config or {}, host or {})
         opened.append(backend)
         await backend.open()
         return await canary.run(backend, ports)
@@ -120,7 +121,7 @@ class TestOnTheEngine:
     async def test_it_is_never_listed_as_a_notebook_and_a_crashed_services_is_swept(
         self, docker: aiodocker.Docker
     ) -> None:
-        backend = DockerBackend(Spec(SERVICE, "main", image=DEFAULT_IMAGE))
+        backend = DockerBackend(spec_of(SERVICE, "main", image=DEFAULT_IMAGE))
         await backend.open()
         try:
             async with canary._containers(backend) as start:
@@ -135,7 +136,7 @@ class TestOnTheEngine:
             await backend.close()
 
     async def test_a_canary_that_is_cancelled_leaves_nothing(self, docker: aiodocker.Docker) -> None:
-        backend = DockerBackend(Spec(SERVICE, "main", image=DEFAULT_IMAGE, network="isolated"))
+        backend = DockerBackend(spec_of(SERVICE, "main", image=DEFAULT_IMAGE, network="isolated"))
         await backend.open()
         running = asyncio.ensure_future(canary.run(backend))
         while not await ours(docker):
@@ -236,18 +237,18 @@ def test_only_true_is_held() -> None:
 
 
 def test_pools_that_differ_in_name_and_command_alone_share_a_canary() -> None:
-    one = Spec("service", "one", command="a {base_path}", start_timeout=1)
+    one = spec_of("service", "one", command="a {base_path}", start_timeout=1)
     assert canary.probed_part(one) == canary.probed_part(
-        Spec("service", "two", command="b {base_path}", start_timeout=2)
+        spec_of("service", "two", command="b {base_path}", start_timeout=2)
     )
-    assert canary.probed_part(one) != canary.probed_part(Spec("service", "one", command="a {base_path}", memory=1))
+    assert canary.probed_part(one) != canary.probed_part(spec_of("service", "one", command="a {base_path}", memory=1))
     assert canary.probed_part(one) != canary.probed_part(
-        Spec("service", "one", command="a {base_path}", network="bridge")
+        spec_of("service", "one", command="a {base_path}", network="bridge")
     )
 
 
 def test_its_name_is_no_notebooks() -> None:
-    assert not container_name(Spec("service", "main"), "key").startswith("tmppool-service-canary-")
+    assert not container_name(spec_of("service", "main"), "key").startswith("tmppool-service-canary-")
 
 
 async def test_what_a_notebook_must_not_reach_really_listens() -> None:

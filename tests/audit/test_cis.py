@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from tests.specs import spec_of
 from tmppool.audit import cis
 from tmppool.audit.cis import Containers
 from tmppool.audit.rule import Check, Status
-from tmppool.backends.base import ImageFacts, Spec
+from tmppool.backends.base import ImageFacts
 from tmppool.backends.container import container_config
 
 INFO = {"Swarm": {"LocalNodeState": "inactive"}, "SecurityOptions": ["name=seccomp"]}
@@ -17,7 +18,7 @@ IMAGE = "sha256:1"
 
 def shown() -> dict[str, Any]:
     """What an engine shows of a container that is made as ours are."""
-    body = container_config(Spec("service", "main"), "key", "token", ImageFacts(id=IMAGE), uid=20_000)
+    body = container_config(spec_of("service", "main"), "key", "token", ImageFacts(id=IMAGE), uid=20_000)
     return {"Image": IMAGE, "Config": body, "HostConfig": body["HostConfig"], "Mounts": [], "ExecIDs": None}
 
 

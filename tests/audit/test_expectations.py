@@ -5,11 +5,12 @@ import re
 
 import pytest
 
+from tests.specs import spec_of
 from tmppool.audit import engine_rules, expectations, machine_sums, settings_rules
 from tmppool.audit.inside import run
 from tmppool.backends.base import Spec
 
-SPEC = Spec("service", "main")
+SPEC = spec_of("service", "main")
 
 
 def probes(spec: Spec) -> list[str]:
@@ -42,13 +43,13 @@ def test_each_network_has_its_own_probes_and_together_they_are_all() -> None:
     ("spec", "name", "is_choice"),
     [
         (SPEC, "reach-metadata", False),
-        (Spec("", "", network="isolated"), "reach-gateway", False),
-        (Spec("", "", network="bridge"), "reach-gateway", True),
-        (Spec("", "", network="bridge"), "reach-metadata", True),
-        (Spec("", "", network="bridge"), "reach-neighbour", False),
-        (Spec("", "", seccomp="engine"), "call-ptrace", True),
-        (Spec("", "", seccomp="engine"), "socket-alg", True),
-        (Spec("", "", seccomp="engine"), "seccomp-filter", False),
+        (spec_of("", "", network="isolated"), "reach-gateway", False),
+        (spec_of("", "", network="bridge"), "reach-gateway", True),
+        (spec_of("", "", network="bridge"), "reach-metadata", True),
+        (spec_of("", "", network="bridge"), "reach-neighbour", False),
+        (spec_of("", "", seccomp="engine"), "call-ptrace", True),
+        (spec_of("", "", seccomp="engine"), "socket-alg", True),
+        (spec_of("", "", seccomp="engine"), "seccomp-filter", False),
         (SPEC, "call-ptrace", False),
     ],
 )
@@ -61,4 +62,4 @@ def test_only_what_a_setting_opens_is_a_choice(spec: Spec, name: str, *, is_choi
     ("user", "wanted"), [(None, [20_000, 29_999]), ("1000:100", [1000, 1000]), ("jovyan", [1, 2**32 - 2])]
 )
 def test_the_user_numbers_that_a_notebook_may_have(user: str | None, wanted: list[int]) -> None:
-    assert expectations.facts(Spec("", "", user=user), {})["uids"] == wanted
+    assert expectations.facts(spec_of("", "", user=user), {})["uids"] == wanted

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import IMAGE, ROOT, running
+from tests.specs import spec_of
 from tmppool.audit import expectations, inspection
 from tmppool.audit.canary import Canary, Result
 from tmppool.audit.rule import Check, Severity, Status
-from tmppool.backends.base import Spec
 
-SPEC = Spec("service", "main")
+SPEC = spec_of("service", "main")
 ALL = tuple(Result(name, True, "fine") for name in expectations.names("none"))
 
 
@@ -45,7 +45,7 @@ def test_what_was_not_tried_is_unknown() -> None:
 
 
 def test_what_a_setting_opens_weighs_less_but_the_clouds_credentials() -> None:
-    spec = Spec("service", "main", network="bridge")
+    spec = spec_of("service", "main", network="bridge")
     results = tuple(Result(name, False, "seen") for name in ("reach-gateway", "reach-metadata", "reach-neighbour"))
     weights = {check.id: check.severity for check in inspection.probe_checks([(spec, Canary(results, {}))])}
     assert weights == {

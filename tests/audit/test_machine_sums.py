@@ -2,16 +2,16 @@
 
 import pytest
 
+from tests.specs import spec_of
 from tmppool.audit import machine_sums
 from tmppool.audit.machine_sums import Machine, Planned
-from tmppool.backends.base import Spec
 
 GIB = 1 << 30
 USUAL = Machine(processes=32_768, memory=24 * GIB)
 
 
 def pool(capacity: int = 10, name: str = "main", **limits: int) -> Planned:
-    return Planned(name, capacity, Spec("service", name, **limits))
+    return Planned(name, capacity, spec_of("service", name, **limits))
 
 
 @pytest.mark.parametrize(

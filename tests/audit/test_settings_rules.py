@@ -2,12 +2,12 @@
 
 import pytest
 
+from tests.specs import spec_of
 from tmppool.audit import settings_rules
 from tmppool.audit.machine import Facts
 from tmppool.audit.machine_sums import Planned
 from tmppool.audit.rule import Status
 from tmppool.audit.settings_rules import Deployment
-from tmppool.backends.base import Spec
 
 GIB = 1 << 30
 RULES = {rule.id: rule for rule in settings_rules.RULES}
@@ -25,7 +25,7 @@ def plan(
         kernel={"pid_max": "32768", "threads_max": "190000", "file_max": "20000000"},
         images={"workshop": image() if shown is None else shown},
     )
-    return Deployment((Planned("main", capacity, Spec("service", "main", **limits)),), machine, admin_ip)
+    return Deployment((Planned("main", capacity, spec_of("service", "main", **limits)),), machine, admin_ip)
 
 
 def test_the_defaults_pass() -> None:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.acceptance.harness import IMAGE, Service, running
 from tests.acceptance.test_mistakes import one_sentence, start
+from tests.specs import spec_of
 from tmppool.audit import canary, machine_sums, startup
 from tmppool.audit.canary import Canary, Result
 from tmppool.audit.machine_sums import Machine, Planned
@@ -40,14 +41,14 @@ def test_a_risk_of_no_name_is_a_mistake_with_a_hint(name: str, hint: str) -> Non
 
 async def test_notebooks_that_are_no_containers_have_nothing_to_prove() -> None:
     pools = Pools()
-    pools.add(Pool("main", FakeBackend(), [], Limits(9999, 1, 1, 1, 1)))
+    pools.add(Pool("main", FakeBackend(spec_of()), [], Limits(9999, 1, 1, 1, 1)))
     with capture_logs() as logged:
         await startup.prove(pools, (), ())
     assert logged == []
 
 
 class TestSums:
-    planned = (Planned("main", 300, Spec("service", "main")),)
+    planned = (Planned("main", 300, spec_of("service", "main")),)
     has = Machine(processes=32_768, memory=24 << 30)
 
     def test_too_many_processes_end_the_start(self) -> None:
@@ -68,7 +69,7 @@ class TestSums:
 
     def test_the_usual_sizes_are_said_nothing_about(self) -> None:
         with capture_logs() as logged:
-            startup._check_sums((Planned("main", 10, Spec("service", "main")),), self.has, ())
+            startup._check_sums((Planned("main", 10, spec_of("service", "main")),), self.has, ())
         assert logged == []
 
 
@@ -90,7 +91,7 @@ class TestProbes:
     def miss(self, *names: str) -> None:
         self.missed = tuple(Result(name, False, f"seen {name}") for name in names)
 
-    async def check(self, *accepted: str, pools: tuple[Spec, ...] = (Spec("service", "main"),)) -> list[Any]:
+    async def check(self, *accepted: str, pools: tuple[Spec, ...] = (spec_of("service", "main"),)) -> list[Any]:
         in_force = [PoolInForce(spec.pool, 1, DockerBackend(spec)) for spec in pools]
         with capture_logs() as logged:
             await startup._check_probes(in_force, accepted, ())
@@ -110,7 +111,7 @@ class TestProbes:
 
     async def test_each_accepted_risk_is_logged_once(self, flown: list[Spec]) -> None:
         self.miss("not-root", "devices")
-        pools = (Spec("service", "one"), Spec("service", "two", memory=1 << 29))
+        pools = (spec_of("service", "one"), spec_of("service", "two", memory=1 << 29))
         assert await self.check("not-root", "devices", "routes", pools=pools) == [
             ("risk.accepted", "devices"),
             ("risk.accepted", "not-root"),
@@ -118,15 +119,15 @@ class TestProbes:
 
     async def test_what_a_network_opens_by_choice_is_logged_and_ends_nothing(self, flown: list[Spec]) -> None:
         self.miss("reach-metadata")
-        assert await self.check(pools=(Spec("service", "main", network="bridge"),)) == [
+        assert await self.check(pools=(spec_of("service", "main", network="bridge"),)) == [
             ("probe.waived", "reach-metadata")
         ]
         with pytest.raises(ConfigError, match="reach-metadata"):
-            await self.check(pools=(Spec("service", "main", network="isolated"),))
+            await self.check(pools=(spec_of("service", "main", network="isolated"),))
 
     async def test_pools_of_the_same_image_and_limits_share_one_canary(self, flown: list[Spec]) -> None:
-        one, two = Spec("service", "one", image="a"), Spec("service", "two", image="a")
-        await self.check(pools=(one, two, Spec("service", "three", image="b")))
+        one, two = spec_of("service", "one", image="a"), spec_of("service", "two", image="a")
+        await self.check(pools=(one, two, spec_of("service", "three", image="b")))
         assert [spec.image for spec in flown] == ["a", "b"]
 
 

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from tests.specs import spec_of
 from tmppool.backends import seccomp
 from tmppool.backends.base import DEFAULT_COMMAND, ImageFacts, Spec
 from tmppool.backends.container import (
@@ -29,7 +30,7 @@ from tmppool.keys import id_of
 
 KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
 MIB = 1 << 20
-SPEC = Spec(service="talks", pool="main", image="tmppool/debian:latest")
+SPEC = spec_of(service="talks", pool="main", image="tmppool/debian:latest")
 IMAGE = ImageFacts(id="sha256:abc", seed="/home/jovyan", landing="/tree", has_init=False)
 
 LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'

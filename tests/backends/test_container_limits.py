@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.specs import spec_of
 from tmppool.audit import expectations
 from tmppool.backends import preflight
 from tmppool.backends.base import ImageFacts, Spec
@@ -14,7 +15,7 @@ from tmppool.backends.container_limits import LIMITS, ContainerLimit, Rlimit, pr
 from tmppool.pool_settings import PoolSettings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-SPEC = Spec("service", "main")
+SPEC = spec_of("service", "main")
 SET = [limit for limit in LIMITS if limit.field is not None]
 
 

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site, started
 from tests.backends.test_engine import SmallEngine, said, until
+from tests.specs import spec_of
 from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
@@ -28,7 +29,7 @@ on_an_engine = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test
 
 
 def spec(service: str = "one", **more: object) -> Spec:
-    return Spec(service=f"test-{os.getpid()}-{service}", pool="main", image=DEFAULT_IMAGE, **more)
+    return spec_of(service=f"test-{os.getpid()}-{service}", pool="main", image=DEFAULT_IMAGE, **more)
 
 
 class DockerSite(Site):
@@ -294,7 +295,7 @@ class TestOnTheEngine:
         assert sorted(await site.users()) == [f"{number}:100" for number in numbers]
 
     async def test_an_image_that_is_not_there_is_told(self, site: DockerSite) -> None:
-        backend = DockerBackend(Spec("one", "main", image="nobody/has:this"))
+        backend = DockerBackend(spec_of("one", "main", image="nobody/has:this"))
         site.made.append(backend)
         with pytest.raises(ImageError, match=r"^image nobody/has:this is not on the engine: build it or run"):
             await backend.open()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.backends.contract import FAILING, KEY, SERVER, Contract, Site
+from tests.specs import spec_of
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
 from tmppool.jupyter import JupyterClient
@@ -19,7 +20,7 @@ class FakeSite(Site):
 
     async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> FakeBackend:
         del start_timeout
-        backend = self.services.setdefault(service, FakeBackend())
+        backend = self.services.setdefault(service, FakeBackend(spec_of()))
         backend.fail_next = command is FAILING
         await backend.open()
         return backend

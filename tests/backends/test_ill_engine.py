@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,16 @@ from structlog.testing import capture_logs
 
 from tests.backends.contract import KEY
 from tests.backends.test_engine import SmallEngine, said
+from tests.specs import spec_of
 from tmppool.backends import docker as docker_module
 from tmppool.backends import engine
-from tmppool.backends.base import Spec
 from tmppool.backends.container import container_name, labels, network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, ImageError
 
 CONTAINER = "c" * 64
-SPEC = Spec(service="ill", pool="main", image="some:image", network="bridge", start_timeout=1.0)
+SPEC = spec_of(service="ill", pool="main", image="some:image", network="bridge", start_timeout=1.0)
 # aiodocker leaves a response whose body it cannot read to the collector, which closes its connection.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Connection.__del__:pytest.PytestUnraisableExceptionWarning")
 
@@ -237,7 +238,7 @@ VERBS = (
 async def attempt(ill: OneContainer, verb: str, faulty: str = "", fault: str = "500", skipped: int = 0) -> set[str]:
     """Run a verb with one endpoint ill; returns what it asked. Any error but the promised ones is the test's."""
     port = 1 if verb == "start that ends at once" else ill.port
-    made = DockerBackend(Spec(**{name: getattr(SPEC, name) for name in SPEC.__slots__} | {"port": port}))
+    made = DockerBackend(replace(SPEC, port=port))
     try:
         work = await prepared(ill, verb, made)
         ill.faulty, ill.fault, ill.skipped = faulty, FAULTS[fault], skipped
@@ -287,7 +288,7 @@ async def test_the_verbs_ask_what_the_faults_are_tried_on(ill: OneContainer, ver
 
 async def test_a_start_whose_watch_breaks_is_no_exit(ill: OneContainer) -> None:
     """The container runs: that the engine hung up says nothing about it."""
-    made = DockerBackend(Spec(**{name: getattr(SPEC, name) for name in SPEC.__slots__} | {"port": 1}))
+    made = DockerBackend(replace(SPEC, port=1))
     await made.open()
     ill.reset()
     ill.faulty, ill.fault = "POST /containers/ID/wait", hang_up

@@ -13,7 +13,7 @@ import pytest
 from tests.backends.contract import KEY, OTHER
 from tests.backends.test_docker import DockerSite, docker  # noqa: F401 - a fixture
 from tests.backends.test_docker import spec as default_spec
-from tmppool.backends.base import Spec
+from tests.specs import spec_of
 from tmppool.backends.docker import DockerBackend
 from tmppool.build_image import build
 from tmppool.jupyter import JupyterClient
@@ -128,7 +128,7 @@ async def site(docker: aiodocker.Docker) -> AsyncIterator[DockerSite]:  # noqa: 
 
 async def opened(site: DockerSite, **more: object) -> DockerBackend:
     image = await build("debian")
-    made = DockerBackend(Spec(default_spec().service, "main", image=image, **more))
+    made = DockerBackend(spec_of(default_spec().service, "main", image=image, **more))
     site.made.append(made)
     await made.open()
     return made

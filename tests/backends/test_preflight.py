@@ -10,13 +10,14 @@ import pytest
 from aiohttp import web
 
 from tests.backends.test_engine import SmallEngine, said
+from tests.specs import spec_of
 from tmppool.backends import preflight, seccomp
-from tmppool.backends.base import ImageFacts, Spec
+from tmppool.backends.base import ImageFacts
 from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts
 from tmppool.errors import BackendError
 from tmppool.pool_settings import DEFAULT_IMAGE
 
-SPEC = Spec(service=f"opening-{os.getpid()}", pool="main", image=DEFAULT_IMAGE)
+SPEC = spec_of(service=f"opening-{os.getpid()}", pool="main", image=DEFAULT_IMAGE)
 
 
 class Docile(SmallEngine):

@@ -21,7 +21,8 @@ import psutil
 import pytest
 
 from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, started, until
-from tmppool.backends.base import DEFAULT_COMMAND, Spec
+from tests.specs import spec_of
+from tmppool.backends.base import DEFAULT_COMMAND
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.errors import BackendError, StartError
 from tmppool.jupyter import JupyterClient
@@ -39,7 +40,7 @@ class ProcessSite(Site):
         self.template: Path | None = None
 
     async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> ProcessBackend:
-        spec = Spec(service=service, pool="main", command=command, start_timeout=start_timeout)
+        spec = spec_of(service=service, pool="main", command=command, start_timeout=start_timeout)
         backend = ProcessBackend(spec, ProcessPaths(self.state / service, self.template))
         self.made.append(backend)
         await backend.open()
@@ -227,7 +228,7 @@ async def test_without_descriptors_every_verb_ends_or_raises_a_backenderror(site
         backend = await site.make()
         if verb != "start":
             await backend.start(KEY, backend.edition)
-        fresh = ProcessBackend(Spec("one", "main"), ProcessPaths(site.state / "one"))
+        fresh = ProcessBackend(spec_of("one", "main"), ProcessPaths(site.state / "one"))
         works = {
             "open": fresh.open,
             "start": functools.partial(backend.start, KEY, backend.edition),
@@ -256,7 +257,7 @@ async def test_a_command_that_is_not_installed_is_told_before_any_start(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    backend = ProcessBackend(Spec("one", "main", command=command), ProcessPaths(tmp_path))
+    backend = ProcessBackend(spec_of("one", "main", command=command), ProcessPaths(tmp_path))
     with pytest.raises(BackendError, match=f"^--command: {re.escape(hint)}") as caught:
         await backend.open()
     assert not caught.value.transient
@@ -264,12 +265,12 @@ async def test_a_command_that_is_not_installed_is_told_before_any_start(
 
 @pytest.mark.parametrize("command", ["exec nothing-here", "A=1 nothing-here", "(true)", "/bin/sh -c x", "cd /; x"])
 async def test_what_only_a_shell_can_read_is_left_to_it(tmp_path: Path, command: str) -> None:
-    await ProcessBackend(Spec("one", "main", command=command), ProcessPaths(tmp_path)).open()
+    await ProcessBackend(spec_of("one", "main", command=command), ProcessPaths(tmp_path)).open()
 
 
 async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    backend = ProcessBackend(Spec("one", "main"), ProcessPaths(tmp_path / "file"))
+    backend = ProcessBackend(spec_of("one", "main"), ProcessPaths(tmp_path / "file"))
     with pytest.raises(BackendError, match=r"choose another --state-dir$") as caught:
         await backend.open()
     assert not caught.value.transient
@@ -321,11 +322,11 @@ async def test_a_start_that_is_cancelled_while_its_home_is_made_leaves_no_home(
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from tmppool.backends.base import Spec
+
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 
 async def main():
-    backend = ProcessBackend(Spec("one", "main", command=sys.argv[2]), ProcessPaths(Path(sys.argv[1])))
+    backend = ProcessBackend(spec_of("one", "main", command=sys.argv[2]), ProcessPaths(Path(sys.argv[1])))
     await backend.open()
     await backend.start(sys.argv[3], backend.edition)
     await backend.close()

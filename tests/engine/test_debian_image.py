@@ -12,8 +12,8 @@ import pytest
 from aiodocker.containers import DockerContainer
 from rich.console import Console
 
+from tests.specs import spec_of
 from tmppool.backends import engine
-from tmppool.backends.base import Spec
 from tmppool.backends.container_limits import HOME
 from tmppool.build_image import build
 from tmppool.recipes import BuildOptions
@@ -147,7 +147,7 @@ async def test_the_home_is_for_everyone_to_copy(image: str, docker: aiodocker.Do
 async def test_each_user_number_that_a_notebook_may_get_has_a_name_and_a_home(
     image: str, docker: aiodocker.Docker
 ) -> None:
-    numbers = Spec("one", "main").uids
+    numbers = spec_of("one", "main").uids
     async with running(docker, image, "sleep", "600") as container:
         for number in (numbers[0], numbers[len(numbers) // 2], numbers[-1]):
             entry = f"jovyan:x:{number}:100:Visitor:{HOME}:/bin/bash\n"

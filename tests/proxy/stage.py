@@ -23,6 +23,7 @@ from jinja2 import Environment
 from jinja2.bccache import Bucket, BytecodeCache
 from multidict import CIMultiDict
 
+from tests.specs import spec_of
 from tmppool.app import service
 from tmppool.backends.base import Edition, Spec, Traits, digest
 from tmppool.config import Settings
@@ -308,7 +309,7 @@ class StrangerBackend:
         self._running: dict[str, Running] = {}
 
     async def open(self) -> Traits:
-        return Traits(isolated=True, edition=await self.prepare(Spec("stranger", "main")))
+        return Traits(isolated=True, edition=await self.prepare(spec_of("stranger", "main")))
 
     async def prepare(self, spec: Spec) -> Edition:
         return Edition(digest(spec), "stranger", spec)

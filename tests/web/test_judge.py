@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.notebooks import notebook_of
+from tests.specs import spec_of
 from tests.web.heads import HOST, visit
 from tests.web.test_openapi import application, served
-from tmppool.backends.base import Spec
 from tmppool.backends.fake import FakeBackend
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.policy import Limits
@@ -35,7 +35,7 @@ class Table:
 
     notebook: Notebook
     default: Pool = field(
-        default_factory=lambda: Pool("main", FakeBackend(Spec("service", "main")), Limits(1, 1, 0, 0, 1))
+        default_factory=lambda: Pool("main", FakeBackend(spec_of("service", "main")), Limits(1, 1, 0, 0, 1))
     )
 
     def find(self, key: str) -> tuple[Pool, Notebook] | None:

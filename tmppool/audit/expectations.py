@@ -138,8 +138,14 @@ CANARY = "canary"
 
 def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]:
     """Return what a container of this profile must show. ``targets``: whom it must not reach, by the probe's name."""
+    return _facts(spec.network, targets, _uids(spec), container_limits.probe_facts(spec))
+
+
+def _facts(
+    network: str, targets: Mapping[str, Iterable[Target]], uids: tuple[int, int], limits: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
-        "uids": list(_uids(spec)),
+        "uids": list(uids),
         "secrets": _SECRETS,
         "calls": [
             (name, {"x86_64": intel} if arm is None else {"x86_64": intel, "aarch64": arm}, arguments, errors)
@@ -151,8 +157,8 @@ def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]
         "unwritable": list(_UNWRITABLE.items()),
         "masked": list(_MASKED.items()),
         "home": HOME,
-        **container_limits.probe_facts(spec),
-        "network": spec.network,
+        **limits,
+        "network": network,
         "targets": [(name, list(places)) for name, places in targets.items()],
     }  # fmt: skip
 
@@ -189,6 +195,7 @@ def names(*networks: str) -> frozenset[str]:
     """Return every probe that there is in these networks, in all when none is given."""
     found = {CANARY}
     for network in networks or TARGETS:
-        wanted = facts(Spec("", "", network=network), dict.fromkeys(TARGETS[network], ()))
+        targets: dict[str, Iterable[Target]] = dict.fromkeys(TARGETS[network], ())
+        wanted = _facts(network, targets, (0, 0), container_limits.NO_FACTS)
         found |= {name for name, _ in run.probes(wanted)}
     return frozenset(found)

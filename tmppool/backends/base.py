@@ -18,35 +18,38 @@ another port would never be found. The token comes by ``JUPYTER_TOKEN``, so it s
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Image, command and limits of a pool's notebooks. Sizes are bytes, times seconds."""
+    """Image, command and limits of a pool's notebooks. Sizes are bytes, times seconds.
+
+    Its defaults are those of the settings.
+    """
 
     service: str
     pool: str
-    image: str = ""
-    command: str = DEFAULT_COMMAND
-    port: int = 8888
-    user: str | None = None
-    uids: range = range(20_000, 30_000)
-    network: str = "none"
-    memory: int = 1 << 30
-    cpu_quota: int | None = 100_000
-    cpu_shares: int | None = 64
-    pids: int = 256
-    nofile: int = 4096
-    memlock: int = 64 << 10
-    sigpending: int = 4096
-    home_size: int = 256 << 20
-    home_inodes: int = 32_768
-    tmp_size: int = 128 << 20
-    tmp_inodes: int = 16_384
-    shm_size: int = 64 << 20
-    log_size: int = 1 << 20
-    oom_score: int = 500
-    seccomp: str = "tmppool"
-    runtime: str | None = None
-    start_timeout: float = 60.0
-    binds: tuple[str, ...] = ()
-    extra_hosts: tuple[str, ...] = ()
+    image: str
+    command: str
+    port: int
+    user: str | None
+    uids: range
+    network: str
+    memory: int
+    cpu_quota: int | None
+    cpu_shares: int | None
+    pids: int
+    nofile: int
+    memlock: int
+    sigpending: int
+    home_size: int
+    home_inodes: int
+    tmp_size: int
+    tmp_inodes: int
+    shm_size: int
+    log_size: int
+    oom_score: int
+    seccomp: str
+    runtime: str | None
+    start_timeout: float
+    binds: tuple[str, ...]
+    extra_hosts: tuple[str, ...]
 
     def render(self, key: str, *, ip: str, port: int, token: str) -> str:
         """Return the shell command with tmpnb's placeholders filled in."""

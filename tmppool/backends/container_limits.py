@@ -5,6 +5,7 @@ of the setting that a refusal is about. A new limit is a row here, a setting, an
 is an rlimit, whose probe is made from the row.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,9 +128,17 @@ def tmpfs_options(spec: Spec, path: str) -> str:
 
 def probe_facts(spec: Spec) -> dict[str, Any]:
     """Return what the probes inside compare with: values by Spec's field, and each rlimit by name, number and value."""
-    values = {limit.field: limit.value(spec) for limit in LIMITS if limit.field is not None}
-    rlimits = [(limit.rlimit.name, limit.rlimit.number, limit.value(spec)) for limit in LIMITS if limit.rlimit]
+    return _facts(lambda limit: limit.value(spec))
+
+
+def _facts(value_of: Callable[[ContainerLimit], int | None]) -> dict[str, Any]:
+    values = {limit.field: value_of(limit) for limit in LIMITS if limit.field is not None}
+    rlimits = [(limit.rlimit.name, limit.rlimit.number, value_of(limit)) for limit in LIMITS if limit.rlimit]
     return {**values, "rlimits": rlimits}
+
+
+NO_FACTS = _facts(lambda _limit: None)
+"""The facts of the probes without their values, by which the probes can be named but not run."""
 
 
 def refusals() -> tuple[tuple[str, str], ...]:

@@ -32,8 +32,8 @@ class FakeNotebook:
 class FakeBackend:
     """One pool's notebooks in this process; ``notebooks`` holds those that run, by key."""
 
-    def __init__(self, spec: Spec | None = None) -> None:
-        self.spec = spec or Spec(service="fake", pool="fake")
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
         self.edition = Edition(digest(self.spec), "fake", self.spec)
         self.notebooks: dict[str, FakeNotebook] = {}
         self.delay = 0.0
