@@ -50,7 +50,7 @@ from tmppool.web.pages import Pages
 from tmppool.web.session import Session
 from tmppool.web.start_limits import StartLimits
 from tmppool.web.tickets import Tickets
-from tmppool.web.visit import Names
+from tmppool.web.visit import PublicAddress
 
 _RECONCILE = 30.0  # seconds between two looks at what the backend really runs
 _OWN = 3.0  # seconds between two looks at whether the engine still knows this service for the owner
@@ -284,8 +284,8 @@ async def _listen(
     local_token = api_token or parts.made_token if parts.kind == "process" else None
     lock = Lock(local_token, settings.port) if local_token else None
     cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
-    friend = cors.get("Access-Control-Allow-Origin")
-    names = Names(settings.public_url, settings.domain_per_notebook, trusted, friend)
+    allowed_origin = cors.get("Access-Control-Allow-Origin")
+    names = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, allowed_origin)
     edge = Edge(pools, names, Rules(api_token, lock))
     isolated = traits[settings.pool_name].isolated
     pages = await asyncio.to_thread(Pages, isolated=isolated, domain=names.domain)

@@ -425,7 +425,7 @@ async def opened(
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Open the service; its notebooks are the stranger, or what ``dial`` reaches. Every visitor may use them all."""
-    monkeypatch.setattr("tmppool.web.tokens.admits", lambda _notebook, *_sent: Access(Role.OWNER, is_explicit=False))
+    monkeypatch.setattr("tmppool.web.tokens.access", lambda *_request: Access(by_cookie=Role.OWNER))
     stranger = Stranger()
     backend = StrangerBackend(stranger, dial)
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend", lambda _spec: backend)

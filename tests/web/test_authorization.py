@@ -2,7 +2,7 @@
 
 import pytest
 
-from tmppool.web.authorization import is_same, said_token
+from tmppool.web.authorization import bearer_token, is_same
 
 TOKEN = b"right-token"
 
@@ -10,12 +10,12 @@ TOKEN = b"right-token"
 @pytest.mark.parametrize("scheme", [b"token", b"Token", b"TOKEN", b"bearer", b"Bearer"])
 def test_the_token_may_come_under_either_scheme(scheme: bytes) -> None:
     for field in (scheme + b" " + TOKEN, scheme + b"  " + TOKEN + b" "):
-        assert said_token(field) == TOKEN
+        assert bearer_token(field) == TOKEN
 
 
 @pytest.mark.parametrize("field", [b"", b"token", TOKEN, b"Basic " + TOKEN, b"token\t" + TOKEN, b"tokens " + TOKEN])
 def test_anything_else_says_none(field: bytes) -> None:
-    assert said_token(field) == b""
+    assert bearer_token(field) == b""
 
 
 @pytest.mark.parametrize(("one", "other"), [("a", "b"), ("", "a"), ("a", "aa"), ("?", "\udcff"), ("é", "e")])

@@ -9,10 +9,13 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from tests.web.guests import MODES, PATIENCE, Place, eventually
+from tests.web.heads import visit
 from tmppool.keys import id_of
-from tmppool.web import enter
+from tmppool.web import enter, tokens
+from tmppool.web.judge import Rules, judge
 from tmppool.web.own_cookies import visitor_id
 from tmppool.web.tokens import session_token
+from tmppool.web.verdict import Claim, Enter
 
 Open = Any
 
@@ -348,3 +351,36 @@ async def test_of_many_tokens_the_first_few_are_looked_at(place: Place) -> None:
     assert (
         await place.stranger().get(f"{taken['url']}api?" + "token=a&" * 8 + f"token={taken['token']}")
     ).status == 403
+
+
+async def test_a_guest_who_was_judged_before_the_sharing_ended_gets_a_cookie_that_opens_nothing(
+    open_place: Any,
+) -> None:
+    place = await open_place()
+    key = await place.person().start()
+    (notebook,) = (each for each in place.pools.default if each.key == key)
+    notebook.share("once")
+    shared = str(tokens.share_token(notebook))
+    entry = judge(visit(f"/user/{key}/lab?token={shared}", {"Sec-Fetch-Mode": "navigate"}), place.pools, Rules())
+    assert isinstance(entry, Enter)
+    notebook.share(None)
+    response = await place.entrances[0].enter(visit("/"), entry)
+    (morsel,) = response.cookies.values()
+    assert morsel.value == shared != tokens.session_token(notebook)
+    assert tokens.access(notebook, [f"{morsel.key}={morsel.value}".encode()]).role is None
+
+
+async def test_of_two_first_browsers_that_were_judged_at_once_one_becomes_the_owner(open_place: Any) -> None:
+    place = await open_place()
+    given = (await place.program().post("/api/spawn")).json
+    target = f"{given['url']}lab?token={given['token']}"
+    first, second = (
+        (asked, judge(asked, place.pools, Rules()))
+        for asked in (visit(target, {"Sec-Fetch-Mode": "navigate"}) for _ in range(2))
+    )
+    assert isinstance(first[1], Claim)
+    assert isinstance(second[1], Claim)
+    answers = await asyncio.gather(*(place.entrances[0].enter(*each) for each in (first, second)))
+    assert sorted(answer.status for answer in answers) == [303, 403]
+    (refused,) = (answer for answer in answers if answer.status == 403)
+    assert not refused.cookies

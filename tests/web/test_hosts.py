@@ -8,7 +8,7 @@ import pytest
 from tests.web.guests import MODES, Place
 from tmppool import jupyter_urls
 from tmppool.keys import id_of
-from tmppool.web.hosts import host_of, is_here, label_of
+from tmppool.web.hosts import host_of, is_this_machine, label_of
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_a_host_that_is_made_is_read_again() -> None:
     ],
 )  # fmt: skip
 def test_what_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT001
-    assert is_here(host) is is_ours
+    assert is_this_machine(host) is is_ours
 
 
 @pytest.mark.parametrize(("host", "ip", "is_ours"), [("192.0.2.1:80", "192.0.2.1", True), ("192.0.2.2", "192.0.2.1", False), ("[2001:DB8::1]", "2001:db8::1", True), ("", "", False)])  # fmt: skip
 def test_the_address_that_is_listened_on_names_it_too(host: str, ip: str, is_ours: bool) -> None:  # noqa: FBT001
-    assert is_here(host, ip) is is_ours
+    assert is_this_machine(host, ip) is is_ours
 
 
 # At a host of its own

@@ -8,21 +8,20 @@ import pytest
 from tests.notebooks import notebook_of
 from tests.specs import spec_of
 from tests.web.heads import HOST, visit
-from tests.web.test_openapi import application, served
 from tmppool.backends.fake import FakeBackend
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Ended
 from tmppool.proxy.wire import BadMessageError
-from tmppool.web import routes, tokens
-from tmppool.web.judge import SESSION_RIGHTS, Rules, judge, judge_admin
+from tmppool.web import tokens
+from tmppool.web.judge import Rules, judge, judge_admin
 from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
 from tmppool.web.own_cookies import notebook_name, visitor_id
 from tmppool.web.tokens import Role
-from tmppool.web.verdict import Answer, Enter, Move, Own, Pass, Unlock, Verdict, Way
-from tmppool.web.visit import Names
+from tmppool.web.verdict import Answer, Claim, Enter, HandOff, Pass, Redeem, Redirect, Serve, Unlock, Verdict
+from tmppool.web.visit import PublicAddress
 
 KEY, DEAD, NONE = "live" * 5, "dead" * 5, "none" * 5
 OWNER = "o" * 22
@@ -34,9 +33,7 @@ class Table:
     """One notebook of the default pool that lives, and one of another pool that has ended."""
 
     notebook: Notebook
-    default: Pool = field(
-        default_factory=lambda: Pool("main", FakeBackend(spec_of("service", "main")), Limits(1, 1, 0, 0, 1))
-    )
+    default: Pool = field(default_factory=lambda: Pool("main", FakeBackend(spec_of()), [], Limits(1, 1, 0, 0, 1)))
 
     def find(self, key: str) -> tuple[Pool, Notebook] | None:
         return (self.default, self.notebook) if key == self.notebook.key else None
@@ -79,7 +76,7 @@ def judged(
     notebook: Notebook = NOTEBOOK,
     **names: Any,
 ) -> Verdict:
-    made = visit(target, fields, method=method, names=Names(**names))
+    made = visit(target, fields, method=method, names=PublicAddress(**names))
     return judge(made, Table(notebook), rules or Rules())
 
 
@@ -130,7 +127,7 @@ def test_who_may_passes_and_the_target_stays_as_it_is(
 ) -> None:
     verdict = judged(method, target, fields)
     assert isinstance(verdict, Pass)
-    assert (verdict.held.access.role, verdict.target) == (role, target)
+    assert (verdict.held.role, verdict.target) == (role, target)
     assert verdict.path == target.removeprefix(f"{IN}/")
     assert verdict.is_websocket is ("Upgrade" in fields)
 
@@ -138,7 +135,7 @@ def test_who_may_passes_and_the_target_stays_as_it_is(
 def test_a_token_in_the_query_is_kept_from_the_notebook() -> None:
     verdict = judged("GET", f"{IN}/api?a=1&token={OWNS}", {})
     assert isinstance(verdict, Pass)
-    assert (verdict.target, verdict.held.access.is_explicit) == (f"{IN}/api?a=1", True)
+    assert (verdict.target, verdict.held.is_explicit) == (f"{IN}/api?a=1", True)
 
 
 def test_a_broken_handshake_is_no_request() -> None:
@@ -147,26 +144,30 @@ def test_a_broken_handshake_is_no_request() -> None:
 
 
 def test_the_slash_behind_the_key_is_added() -> None:
-    assert judged("GET", f"{IN}?x=1", COOKIE) == Move(f"{IN}/?x=1", 302)
+    assert judged("GET", f"{IN}?x=1", COOKIE) == Redirect(f"{IN}/?x=1", 302)
 
 
-ENTERED: dict[str, tuple[str, dict[str, str], Notebook, Role, Way]] = {
-    "the owner with a token in the address": (f"lab?x=1&token={OWNS}", COOKIE, NOTEBOOK, Role.OWNER, Way.KNOWN),
-    "the owner whose cookie for it was lost": ("lab?x=1", VISITOR, NOTEBOOK, Role.OWNER, Way.KNOWN),
-    "a guest who comes again": (f"lab?x=1&token={SHARES}", GUEST, NOTEBOOK, Role.GUEST, Way.KNOWN),
-    "a guest": (f"lab?x=1&token={SHARES}", {}, NOTEBOOK, Role.GUEST, Way.KNOWN),
-    "the first browser": (f"lab?x=1&token={OWNS}", {}, live(visitor=None), Role.OWNER, Way.FIRST),
+ENTERED: dict[str, tuple[str, dict[str, str], str | None]] = {
+    "the owner with a token in the address": (f"lab?x=1&token={OWNS}", COOKIE, OWNS),
+    "the owner whose cookie for it was lost": ("lab?x=1", VISITOR, OWNS),
+    "a guest who comes again": (f"lab?x=1&token={SHARES}", GUEST, SHARES),
+    "a guest": (f"lab?x=1&token={SHARES}", {}, SHARES),
 }
 
 
-@pytest.mark.parametrize(("path", "fields", "notebook", "role", "way"), ENTERED.values(), ids=ENTERED.keys())
+@pytest.mark.parametrize(("path", "fields", "token"), ENTERED.values(), ids=ENTERED.keys())
 def test_a_browser_enters_and_the_token_leaves_the_address(
-    path: str, fields: dict[str, str], notebook: Notebook, role: Role, way: Way
+    path: str, fields: dict[str, str], token: str | None
 ) -> None:
-    verdict = judged("GET", f"{IN}/{path}", BROWSER | fields, notebook=notebook)
+    verdict = judged("GET", f"{IN}/{path}", BROWSER | fields)
     assert isinstance(verdict, Enter)
-    assert (verdict.path, verdict.role, verdict.way) == ("lab?x=1", role, way)
-    assert (verdict.otherwise is None) is (way is Way.KNOWN)
+    assert (verdict.path, verdict.token) == ("lab?x=1", token)
+
+
+def test_the_first_browser_with_the_session_token_may_claim_a_notebook_without_an_owner() -> None:
+    verdict = judged("GET", f"{IN}/lab?x=1&token={OWNS}", BROWSER, notebook=live(visitor=None))
+    assert isinstance(verdict, Claim)
+    assert (verdict.entry.path, verdict.entry.token, verdict.refusal.kind) == ("lab?x=1", OWNS, Kind.FOREIGN)
 
 
 def test_a_refusal_offers_the_same_document_in_the_same_pool() -> None:
@@ -197,22 +198,19 @@ def test_a_notebook_is_at_its_own_host_alone() -> None:
 
 
 def test_the_owner_is_sent_on_from_the_main_host_and_proves_it_by_a_ticket() -> None:
-    sent = at(f"{IN}/lab?x=1", BROWSER | VISITOR)
-    assert isinstance(sent, Enter)
-    assert (sent.way, sent.path) == (Way.OWN_HOST, "lab?x=1")
+    assert at(f"{IN}/lab?x=1", BROWSER | VISITOR) == HandOff(NOTEBOOK, "lab?x=1")
     handed = at(f"{IN}/lab?token=t&token=u", AT_HOME | BROWSER)
-    assert isinstance(handed, Enter)
-    assert (handed.way, handed.tickets) == (Way.HANDOFF, ("t", "u"))
-    assert handed.otherwise is not None
-    assert handed.otherwise.facts["fresh_url"] == f"http://{HOST}/lab"
+    assert isinstance(handed, Redeem)
+    assert (handed.tickets, handed.entry.token, handed.entry.path) == (("t", "u"), OWNS, "lab")
+    assert handed.refusal.facts["fresh_url"] == f"http://{HOST}/lab"
     assert kind(at(f"{IN}/lab", BROWSER)) is Kind.WRONG_HOST
 
 
 def test_at_a_notebooks_host_there_is_nothing_of_the_services_own() -> None:
-    assert at("/lab?x=1", AT_HOME) == Move(f"http://{HOST}/lab?x=1")
+    assert at("/lab?x=1", AT_HOME) == Redirect(f"http://{HOST}/lab?x=1")
     for target, method in (("/health", "GET"), ("/api/stats", "GET"), ("/spawn", "POST"), ("/l%61bs", "GET")):
         assert kind(at(target, AT_HOME, method)) is Kind.NOTHING
-    assert at("/static/style.css", AT_HOME) == at("/robots.txt", AT_HOME) == Own()
+    assert at("/static/style.css", AT_HOME) == at("/robots.txt", AT_HOME) == Serve()
     assert kind(at("/", AWAY)) is Kind.UNKNOWN
 
 
@@ -249,15 +247,15 @@ def test_our_own_addresses_are_answered_or_refused(
     if wanted is not None:
         assert kind(verdict) is wanted
     else:
-        assert isinstance(verdict, Own)
+        assert isinstance(verdict, Serve)
         assert (verdict.held is not None) is (KEY in target)
 
 
 def test_a_friend_may_use_the_api_and_nothing_else() -> None:
     friend = {"Origin": "https://a.example", "Sec-Fetch-Site": "cross-site"}
-    assert judged("POST", "/api/spawn", friend, friend="https://a.example") == Own()
-    assert kind(judged("POST", "/spawn", friend, friend="*")) is Kind.CROSS_SITE_OWN
-    assert kind(judged("POST", f"{IN}/api/kernels", COOKIE | friend, friend="*")) is Kind.CROSS_SITE
+    assert judged("POST", "/api/spawn", friend, allowed_origin="https://a.example") == Serve()
+    assert kind(judged("POST", "/spawn", friend, allowed_origin="*")) is Kind.CROSS_SITE_OWN
+    assert kind(judged("POST", f"{IN}/api/kernels", COOKIE | friend, allowed_origin="*")) is Kind.CROSS_SITE
 
 
 @pytest.mark.parametrize("target", ["/api/spawn", "/api/spawn/", "/%61pi/sp%61wn", "/api/spawn?token=right-token"])
@@ -265,14 +263,7 @@ def test_programs_need_the_api_token_in_every_spelling(target: str) -> None:
     rules = Rules(api_token="right-token")
     assert kind(judged("POST", target, {}, rules)) is Kind.TOKEN
     assert kind(judged("POST", target, {"Authorization": "token wrong"}, rules)) is Kind.TOKEN
-    assert judged("POST", target, {"Authorization": "Bearer right-token"}, rules) == Own()
-
-
-def test_the_rights_in_a_session_are_those_of_its_routes() -> None:
-    found = {
-        path: methods - {"HEAD"} for path, methods in served(application(routes.public)).items() if "{key}" in path
-    }
-    assert found == {path: {method.decode() for method in rights} for path, rights in SESSION_RIGHTS.items()}
+    assert judged("POST", target, {"Authorization": "Bearer right-token"}, rules) == Serve()
 
 
 # Behind the lock
@@ -305,22 +296,22 @@ def test_everything_is_locked_but_what_tells_nothing(address: str) -> None:
     for method in ("GET", "POST"):
         assert kind(locked(method, address, {})) is Kind.LOCKED
     for target in ("/health", "/robots.txt", "/static/style.css", "/he%61lth"):
-        assert locked("GET", target, {}) == Own()
+        assert locked("GET", target, {}) == Serve()
 
 
 def test_the_secret_unlocks_and_leaves_the_address() -> None:
     assert locked("GET", f"/lab?x=1&token={LOCK.secret}", {}) == Unlock("/lab?x=1")
-    assert locked("GET", f"/api/stats?token={LOCK.secret}", {}) == Own()
-    assert locked("POST", f"/api/spawn?token={LOCK.secret}", {}) == Own()
-    assert locked("GET", "/", {"Authorization": f"token {LOCK.secret}"}) == Own()
-    assert locked("GET", "/", {"Cookie": f"{LOCK.cookie}=wrong; {LOCK.cookie}={LOCK.value}"}) == Own()
+    assert locked("GET", f"/api/stats?token={LOCK.secret}", {}) == Serve()
+    assert locked("POST", f"/api/spawn?token={LOCK.secret}", {}) == Serve()
+    assert locked("GET", "/", {"Authorization": f"token {LOCK.secret}"}) == Serve()
+    assert locked("GET", "/", {"Cookie": f"{LOCK.cookie}=wrong; {LOCK.cookie}={LOCK.value}"}) == Serve()
     assert kind(locked("GET", "/", {"Cookie": f"tmppool-8001={LOCK.value}"})) is Kind.LOCKED
 
 
 def test_a_foreign_name_that_leads_here_is_not_answered() -> None:
     for target in ("/", "/health", f"{IN}/lab", f"/session/{KEY}"):
         assert kind(locked("GET", target, {"Host": "evil.example"} | COOKIE)) is Kind.NOT_THIS_MACHINE
-    assert locked("GET", "/static/style.css", {"Host": "evil.example"}) == Own()
+    assert locked("GET", "/static/style.css", {"Host": "evil.example"}) == Serve()
 
 
 # The operator's listener
@@ -342,4 +333,4 @@ def test_the_operators_listener_is_the_operators(
     token: str | None, fields: dict[str, str], wanted: Kind | None
 ) -> None:
     verdict = judge_admin(visit("/metrics", fields), token, "127.0.0.1")
-    assert verdict == Own() if wanted is None else kind(verdict) is wanted
+    assert verdict == Serve() if wanted is None else kind(verdict) is wanted

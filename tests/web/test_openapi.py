@@ -13,7 +13,7 @@ from tests.web.guests import Place
 from tests.web.test_models import CASES
 from tmppool import __version__, jupyter_urls
 from tmppool.web import models, openapi, routes
-from tmppool.web.lock import is_open
+from tmppool.web.addresses import ADDRESSES
 
 ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
 """Other spellings of what is described, as tmpnb had them."""
@@ -164,8 +164,8 @@ def test_where_notebooks_are_processes_all_but_what_is_open_needs_the_secret() -
     for path, item in paths.items():
         for operation in item.values():
             assert "421" in operation["responses"]
-            assert (operation.get("security") == [{"token": []}]) is not is_open(path)
-            assert is_open(path) or "403" in operation["responses"]
+            assert (operation.get("security") == [{"token": []}]) is not ADDRESSES[path].is_open
+            assert ADDRESSES[path].is_open or "403" in operation["responses"]
 
 
 def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() -> None:

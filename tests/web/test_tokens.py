@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.notebooks import notebook_of
 from tmppool.notebook import Notebook
 from tmppool.web import tokens
+from tmppool.web.authorization import bearer_token
 from tmppool.web.own_cookies import notebook_name
 from tmppool.web.tokens import Access, Role
 
@@ -27,11 +28,13 @@ def cookie(made: Notebook, value: str | None = None, *, is_secure: bool = False)
 
 
 def admits(made: Notebook, *cookies: bytes, authorization: bytes = b"", query: str = "") -> Access | None:
-    return tokens.admits(made, cookies, authorization, query)
+    """What such a request may do; None when it may do nothing."""
+    found = tokens.access(made, cookies, bearer_token(authorization), tokens.tokens_in(query))
+    return None if found.role is None else found
 
 
-OWNER = Access(Role.OWNER, is_explicit=False)
-SAYS_OWNER = Access(Role.OWNER, is_explicit=True)
+OWNER = Access(by_cookie=Role.OWNER)
+SAYS_OWNER = Access(by_token=Role.OWNER)
 
 
 # Tokens
@@ -68,6 +71,8 @@ def test_a_notebook_that_is_not_shared_has_no_share_token() -> None:
     assert tokens.share_token(notebook()) is None
     assert tokens.role_token(notebook(), Role.OWNER) == tokens.session_token(notebook())
     assert tokens.role_token(notebook(shared="1"), Role.GUEST) == tokens.share_token(notebook(shared="1"))
+    with pytest.raises(ValueError, match="no guests"):
+        tokens.role_token(notebook(), Role.GUEST)
 
 
 # Carriers
@@ -147,8 +152,8 @@ def test_a_wrong_word_beside_the_cookie_changes_nothing() -> None:
 def test_a_share_token_admits_a_guest_while_that_sharing_is_on() -> None:
     made = notebook(shared="1")
     token = tokens.share_token(made)
-    assert admits(made, cookie(made, token)) == Access(Role.GUEST, is_explicit=False)
-    assert admits(made, query=f"?token={token}") == Access(Role.GUEST, is_explicit=True)
+    assert admits(made, cookie(made, token)) == Access(by_cookie=Role.GUEST)
+    assert admits(made, query=f"?token={token}") == Access(by_token=Role.GUEST)
     assert admits(made, cookie(made)) == OWNER
     for later in (None, "2"):
         assert admits(notebook(shared=later), cookie(made, token), query=f"?token={token}") is None

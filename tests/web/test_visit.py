@@ -6,7 +6,7 @@ from tests.web.heads import PEER, visit
 from tmppool.proxy.forwarded import Client, networks
 from tmppool.proxy.wire import Fields
 from tmppool.web.own_cookies import new_visitor, visitor_id
-from tmppool.web.visit import Names, Origin, Visit
+from tmppool.web.visit import Origin, PublicAddress, Visit
 
 KEY = "0123456789abcdefghijk_"
 
@@ -58,7 +58,7 @@ def test_a_sessions_address_names_its_notebook_however_it_is_spelled(target: str
     ],
 )
 def test_an_address_is_what_the_router_reads(target: str, address: str) -> None:
-    assert visit(target).address == address
+    assert visit(target).routed_path == address
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_query_of_however_many_parts_is_read() -> None:
     assert visit(f"/session/{KEY}?" + "a=b&" * 1500 + "path=x").open_path == "x"
 
 
-DOMAIN = Names(domain="nb.example")
+DOMAIN = PublicAddress(domain="nb.example")
 
 
 def test_with_a_domain_the_host_names_the_notebook_and_the_launch_pages_are_elsewhere() -> None:
@@ -96,7 +96,7 @@ def test_with_a_domain_the_host_names_the_notebook_and_the_launch_pages_are_else
 
 
 def test_with_a_public_url_the_launch_pages_are_there() -> None:
-    names = Names(public_url="https://nb.example", domain="nb.example")
+    names = PublicAddress(public_url="https://nb.example", domain="nb.example")
     apart = visit("/", {"Host": "abc.nb.example"}, names=names)
     assert (apart.label, apart.main_origin, apart.origin_of("xyz")) == (
         "abc",
@@ -118,7 +118,7 @@ def test_with_a_public_url_the_launch_pages_are_there() -> None:
     ],
 )
 def test_the_public_url_says_how_a_visitor_came(url: str, client: Client) -> None:
-    assert visit("/", {"Host": "inside:8000"}, names=Names(public_url=url)).client == client
+    assert visit("/", {"Host": "inside:8000"}, names=PublicAddress(public_url=url)).client == client
 
 
 def test_only_a_trusted_proxy_says_how_a_visitor_came() -> None:
@@ -129,7 +129,9 @@ def test_only_a_trusted_proxy_says_how_a_visitor_came() -> None:
         "X-Forwarded-Host": "nb.example",
     }
     assert visit("/", said).client == Client(PEER, "http", "inside")
-    assert visit("/", said, names=Names(trusted=networks([PEER]))).client == Client("1.2.3.4", "https", "nb.example")
+    assert visit("/", said, names=PublicAddress(trusted=networks([PEER]))).client == Client(
+        "1.2.3.4", "https", "nb.example"
+    )
 
 
 def test_a_visitor_is_a_digest_of_their_cookie() -> None:
@@ -152,7 +154,7 @@ def test_a_page_cannot_put_a_visitor_into_anothers_place_with_a_name_that_looks_
 
 
 def test_with_tls_only_the_cookie_that_is_bound_to_the_host_counts() -> None:
-    names = Names(public_url="https://nb.example")
+    names = PublicAddress(public_url="https://nb.example")
     assert visit("/", {"Cookie": "tmppool=" + "x" * 22}, names=names).visitor is None
     assert visit("/", {"Cookie": "__Host-tmppool=" + "x" * 22}, names=names).visitor is not None
 
@@ -206,7 +208,7 @@ def test_a_page_elsewhere_is_told_apart(fields: dict[str, str], origin: Origin) 
     ],
 )
 def test_a_page_that_the_settings_allow_is_a_friend(friend: str, fields: dict[str, str], origin: Origin) -> None:
-    assert visit("/", fields, names=Names(friend=friend)).origin is origin
+    assert visit("/", fields, names=PublicAddress(allowed_origin=friend)).origin is origin
 
 
 @pytest.mark.parametrize(
@@ -262,19 +264,19 @@ def test_tokens_and_cookies_are_found() -> None:
     made = visit(f"/user/{KEY}/x?token=a&token=b", {"Cookie": "a=b", "Authorization": "Bearer  c "})
     assert made.tokens == ["a", "b"]
     assert [value.strip() for value in made.cookies] == [b"a=b"]
-    assert made.said_token == b"c"
-    assert (visit().tokens, visit().cookies, visit().said_token) == ([], [], b"")
+    assert made.bearer_token == b"c"
+    assert (visit().tokens, visit().cookies, visit().bearer_token) == ([], [], b"")
 
 
 def test_no_fact_is_worked_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def client(_names: Names, peer: str, _fields: Fields) -> Client:
+    def client(_names: PublicAddress, peer: str, _fields: Fields) -> Client:
         asked.append(peer)
         return Client(peer, "http", "x.nb.example")
 
-    monkeypatch.setattr(Names, "client", client)
-    made = Visit(visit().request, PEER, Names(domain="nb.example"))
+    monkeypatch.setattr(PublicAddress, "client", client)
+    made = Visit(visit().request, PEER, PublicAddress(domain="nb.example"))
     for _ in range(3):
         assert (made.label, made.client.host, made.origin, made.is_secure) == ("x", "x.nb.example", Origin.SAME, False)
     assert asked == [PEER]

@@ -2,7 +2,7 @@
 
 What stands in no group is refused with EPERM. The table is an allow-list, as the engine's own profile is (Docker
 documentation, "Seccomp security profiles"), and narrower: four socket families, no asynchronous I/O of the kernel's
-own, no keys, no BPF, no tracing, no new namespaces, and the machine's native ABI alone. Names that the engine's
+own, no keys, no BPF, no tracing, no new namespaces, and the machine's native ABI alone. PublicAddress that the engine's
 library does not know are passed over by it, so one table serves old and new engines.
 """
 

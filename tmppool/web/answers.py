@@ -38,7 +38,7 @@ class Answers:
         values = {"title": shape.title, "message": shape.message, "home_url": home_url, **facts}
         response = self._pages.render(shape.page, shape.code, **values)
         response.headers.update(_headers(facts))
-        if answer.kind in (Kind.GONE, Kind.UNKNOWN):
+        if shape.forgets_cookie:
             _forget(response, visit)
         return response
 

@@ -57,9 +57,8 @@ class Api:
                 notebook = await self._sessions.assign(pool, visitor=None)
         except (StartRefusedError, PoolEmptyError) as error:
             return self._answers.refusal(refused(error))
-        origin = "" if visit.names.domain is None else visit.origin_of(notebook.id)
         body = models.Spawned(
-            url=origin + base_path(notebook.key),
+            url=visit.spawn_origin(notebook.id) + base_path(notebook.key),
             token=session_token(notebook),
             pool=pool.name,
             **ends(pool, notebook)._asdict(),

@@ -3,7 +3,7 @@
 import hmac
 
 
-def said_token(field: bytes) -> bytes:
+def bearer_token(field: bytes) -> bytes:
     """Return the token in ``token …`` or ``Bearer …`` (RFC 6750 section 2.1; Jupyter Server); empty without one."""
     scheme, _, given = field.partition(b" ")
     return given.strip() if scheme.lower() in (b"token", b"bearer") else b""

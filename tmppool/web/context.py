@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from tmppool.web.verdict import Held, Own, Verdict
+from tmppool.web.verdict import Admitted, Serve, Verdict
 from tmppool.web.visit import Visit
 
 
@@ -19,9 +19,9 @@ def verdict_of(request: web.BaseRequest) -> Verdict:
     return verdict
 
 
-def held_of(request: web.BaseRequest) -> Held:
+def admitted_of(request: web.BaseRequest) -> Admitted:
     """Return the notebook that this request is about. Raises HTTPNotFound where it was not judged to be about one."""
     verdict = verdict_of(request)
-    if not isinstance(verdict, Own) or verdict.held is None:
+    if not isinstance(verdict, Serve) or verdict.held is None:
         raise web.HTTPNotFound
     return verdict.held

@@ -15,8 +15,9 @@ from tmppool.proxy.route import Decide, Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
 from tmppool.web.judge import Rules, judge, judge_admin
 from tmppool.web.kinds import Kind
+from tmppool.web.tokens import Role
 from tmppool.web.verdict import Answer, Pass, Verdict
-from tmppool.web.visit import Names, Visit
+from tmppool.web.visit import PublicAddress, Visit
 
 _MOST_CLIENTS = 1000  # whose lines are kept for one notebook
 
@@ -47,7 +48,7 @@ class _Passage:
 
 
 class Edge:
-    def __init__(self, pools: Pools, names: Names, rules: Rules) -> None:
+    def __init__(self, pools: Pools, names: PublicAddress, rules: Rules) -> None:
         self._pools = pools
         self._names = names
         self._rules = rules
@@ -60,7 +61,7 @@ class Edge:
         return self._to_notebook(visit, verdict) if isinstance(verdict, Pass) else _to_application(visit, verdict)
 
     def _to_notebook(self, visit: Visit, verdict: Pass) -> ToNotebook:
-        pool, notebook, access = verdict.held.pool, verdict.held.notebook, verdict.held.access
+        pool, notebook = verdict.held.pool, verdict.held.notebook
         passage = self._passages.get(notebook.key) or self._open(notebook)
         request, path, is_websocket = visit.request, verdict.path, verdict.is_websocket
         request.target = verdict.target
@@ -79,7 +80,7 @@ class Edge:
             notice=passage.notice if is_page else None,
             is_websocket=is_websocket,
             touch=touch if is_websocket and jupyter_urls.talks_to_visitor(path) else None,
-            on_close=notebook.on_close if access.is_owner else notebook.on_unshare,
+            on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
             unreachable=_to_application(visit, _UNREACHABLE),
         )
 
@@ -101,7 +102,7 @@ def admin_decide(token: str | None, ip: str) -> Decide:
     """Return what decides on the admin listener at ``ip``: all is answered here, and to the operator only."""
 
     def decide(request: wire.Request, peer: str) -> Route:
-        visit = Visit(request, peer, Names())
+        visit = Visit(request, peer, PublicAddress())
         return _to_application(visit, judge_admin(visit, token, ip))
 
     return decide

@@ -15,13 +15,12 @@ from tmppool.web import links, own_cookies, tokens
 from tmppool.web.answers import Answers
 from tmppool.web.lock import Lock
 from tmppool.web.tickets import Tickets
-from tmppool.web.tokens import Role
-from tmppool.web.verdict import Enter, Move, Unlock, Way
+from tmppool.web.verdict import Claim, Enter, Entry, HandOff, Redeem, Unlock
 from tmppool.web.visit import Visit
 
 HANDOFF_LIFETIME = 60  # seconds from the main host to the notebook's own
 
-_MOVED_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+_REDIRECT_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 class Entrance:
@@ -33,28 +32,22 @@ class Entrance:
         self._handoffs = handoffs
         self._lock = lock
 
-    async def enter(self, visit: Visit, verdict: Enter) -> web.Response:
-        """Do what the verdict says. Of a token that is good once, only the first to act is let in."""
-        notebook = verdict.notebook
-        location = base_path(notebook.key) + verdict.path.lstrip("/")
-        response = moved(location)
-        match verdict.way:
-            case Way.OWN_HOST:
+    async def enter(self, visit: Visit, entry: Entry) -> web.Response:
+        """Do what the verdict says. With a token or ticket that is good once, only the first to act is let in."""
+        match entry:
+            case Enter():
+                return _let_in(visit, entry, _redirect_to(entry))
+            case HandOff(notebook, path):
                 ticket = self._handoffs.issue(notebook.key)
-                return moved(visit.origin_of(notebook.id) + links.with_query(location, f"token={ticket}"))
-            case Way.HANDOFF:
-                is_in = any(self._handoffs.redeem(ticket, notebook.key) for ticket in verdict.tickets)
-            case Way.FIRST:
-                is_in = await self._bind(visit, response, notebook)
-            case Way.KNOWN:
-                is_in = True
-        if not is_in and verdict.otherwise is not None:
-            return self._answers.render(verdict.otherwise, visit)
-        name = own_cookies.notebook_name(notebook.key, is_secure=visit.is_secure)
-        age = None if notebook.expires_at is None else math.ceil(notebook.expires_at - verdict.pool.clock())
-        token = tokens.role_token(notebook, verdict.role)
-        own_cookies.put(response, name, token, age, is_secure=visit.is_secure)
-        return response
+                location = links.with_query(_location(notebook, path), f"token={ticket}")
+                return redirect(visit.origin_of(notebook.id) + location)
+            case Redeem(inner, tickets, refusal):
+                is_good = any(self._handoffs.redeem(ticket, inner.notebook.key) for ticket in tickets)
+                return _let_in(visit, inner, _redirect_to(inner)) if is_good else self._answers.render(refusal, visit)
+            case Claim(inner, refusal):
+                response = _redirect_to(inner)
+                is_owner = await self._bind(visit, response, inner.notebook)
+                return _let_in(visit, inner, response) if is_owner else self._answers.render(refusal, visit)
 
     async def _bind(self, visit: Visit, response: web.Response, notebook: Notebook) -> bool:
         if visit.visitor is not None:
@@ -65,21 +58,35 @@ class Entrance:
 
     def unlock(self, visit: Visit, verdict: Unlock) -> web.Response:
         assert self._lock is not None, "without a lock nothing is judged to be locked"
-        response = moved(verdict.location)
+        response = redirect(verdict.location)
         own_cookies.put(response, self._lock.cookie, self._lock.value, None, is_secure=visit.is_secure)
         return response
 
 
-def as_owner(visit: Visit, pool: Pool, notebook: Notebook, path: str) -> Enter:
+def as_owner(visit: Visit, pool: Pool, notebook: Notebook, path: str) -> Enter | HandOff:
     """Return how the notebook's owner comes to ``path`` below it from any page of ours."""
-    is_there = visit.names.domain is None or visit.label == notebook.id
-    return Enter(pool, notebook, Role.OWNER, path, Way.KNOWN if is_there else Way.OWN_HOST)
+    if visit.is_at_host_of(notebook.id):
+        return Enter(pool, notebook, tokens.session_token(notebook), path)
+    return HandOff(notebook, path)
 
 
-def move(verdict: Move) -> web.Response:
-    return moved(verdict.location, verdict.code)
+def redirect(location: str, code: int = 303) -> web.Response:
+    """Return a redirect that is not cached and sends no referrer."""
+    return web.Response(status=code, headers={"Location": location, **_REDIRECT_HEADERS})
 
 
-def moved(location: str, code: int = 303) -> web.Response:
-    """Return a redirect that nothing keeps and that tells no other site where it came from."""
-    return web.Response(status=code, headers={"Location": location, **_MOVED_HEADERS})
+def _location(notebook: Notebook, path: str) -> str:
+    return base_path(notebook.key) + path.lstrip("/")
+
+
+def _redirect_to(entry: Enter) -> web.Response:
+    return redirect(_location(entry.notebook, entry.path))
+
+
+def _let_in(visit: Visit, entry: Enter, response: web.Response) -> web.Response:
+    """Give the browser the notebook's cookie, which lasts as long as the session may."""
+    notebook = entry.notebook
+    name = own_cookies.notebook_name(notebook.key, is_secure=visit.is_secure)
+    max_age = None if notebook.expires_at is None else math.ceil(notebook.expires_at - entry.pool.clock())
+    own_cookies.put(response, name, entry.token, max_age, is_secure=visit.is_secure)
+    return response

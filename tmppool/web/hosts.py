@@ -24,7 +24,7 @@ def host_of(notebook_id: str, base: str) -> str:
 
 
 @lru_cache(64)  # asked of every request to a notebook, of a few names
-def is_here(host: str, ip: str = "localhost") -> bool:
+def is_this_machine(host: str, ip: str = "localhost") -> bool:
     """Return True if a Host field, with or without a port, names this machine's loopback or ``ip``.
 
     A name below localhost never leads elsewhere (RFC 6761 section 6.3), and no other machine's page has one.

@@ -19,29 +19,27 @@ from tmppool.running import base_path
 from tmppool.web import hosts, links, tokens
 from tmppool.web.authorization import is_same
 from tmppool.web.kinds import Kind
-from tmppool.web.lock import Lock, is_open
+from tmppool.web.lock import Lock
 from tmppool.web.tokens import Access, Role
-from tmppool.web.verdict import Answer, Enter, Held, Move, Own, Pass, Unlock, Verdict, Way
+from tmppool.web.verdict import (
+    Admitted,
+    Answer,
+    Claim,
+    Enter,
+    Entry,
+    HandOff,
+    Pass,
+    Redeem,
+    Redirect,
+    Serve,
+    Unlock,
+    Verdict,
+)  # fmt: skip
 from tmppool.web.visit import Origin, Visit
 
 _UNKNOWN = "There is no notebook at this URL: it ended some time ago, or never existed."
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NOT_PASSED = (b"CONNECT", b"TRACE")  # RFC 9110 sections 9.3.6 and 9.3.8 leave them to us
-_SPAWN_API = ("/api/spawn", "/api/spawn/")
-_FRIENDS_MAY = (*_SPAWN_API, "/api/stats", "/stats")
-_FOR_PROGRAMS = ("/api/", "/stats")
-
-SESSION_RIGHTS: dict[str, dict[bytes, Role]] = {
-    "/api/session/{key}": {b"GET": Role.GUEST, b"DELETE": Role.OWNER},
-    "/api/session/{key}/extend": {b"POST": Role.GUEST},
-    "/api/session/{key}/touch": {b"POST": Role.GUEST},
-    "/api/session/{key}/share": {b"POST": Role.OWNER, b"DELETE": Role.OWNER},
-    "/session/{key}": {b"GET": Role.OWNER},
-    "/session/{key}/share": {b"POST": Role.OWNER},
-    "/session/{key}/unshare": {b"POST": Role.OWNER},
-    "/session/{key}/end": {b"POST": Role.OWNER},
-}
-"""The least role that each request about a session needs. The router refuses what is not in here."""
 
 
 class Table(Protocol):
@@ -71,7 +69,7 @@ def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
         verdict = _locked(visit, rules.lock)
     if verdict is not None:
         return verdict
-    if visit.target.startswith("/user/"):
+    if visit.is_for_notebook:
         return _to_notebook(visit, table)
     return _to_own_address(visit, table, rules)
 
@@ -86,12 +84,12 @@ def _at_notebooks_host(visit: Visit, label: str, table: Table) -> Verdict | None
     """
     if visit.key is not None and id_of(visit.key) == label:
         return None
-    if visit.address.startswith("/static/") or visit.address == "/robots.txt":
+    if visit.address.is_everywhere:
         return None
     if not table.has(label):
         return _gone(visit, table, "")
-    if visit.method in (b"GET", b"HEAD") and links.is_launch(visit.address):
-        return Move(visit.main_origin + visit.target)
+    if visit.method in (b"GET", b"HEAD") and visit.address.is_launch:
+        return Redirect(visit.main_origin + visit.target)
     return Answer(Kind.NOTHING)
 
 
@@ -101,14 +99,14 @@ def _locked(visit: Visit, lock: Lock) -> Verdict | None:
     The Host has to be this machine's: a foreign name that leads to loopback would make a foreign page one of ours
     (DNS rebinding). The same static files are in every service, and the refusal's page needs them.
     """
-    if not visit.names_this_machine and not visit.address.startswith("/static/"):
+    if not visit.names_this_machine and not visit.address.needs_no_name:
         return Answer(Kind.NOT_THIS_MACHINE)
-    if is_open(visit.address):
+    if visit.address.is_open or visit.is_for_notebook:
         return None
     has_secret = any(lock.fits(token) for token in visit.tokens)
-    if has_secret and visit.method in (b"GET", b"HEAD") and not visit.address.startswith(_FOR_PROGRAMS):
+    if has_secret and visit.method in (b"GET", b"HEAD") and not visit.address.is_api:
         return Unlock(tokens.without_token(visit.target))
-    if has_secret or lock.fits(visit.said_token) or lock.knows(visit.cookies):
+    if has_secret or lock.fits(visit.bearer_token) or lock.knows(visit.cookies):
         return None
     return Answer(Kind.LOCKED)
 
@@ -125,49 +123,58 @@ def _to_notebook(visit: Visit, table: Table) -> Verdict:
     pool, notebook = found
     is_browser = visit.method == b"GET" and visit.wants_page
     if visit.names.domain is not None and visit.label is None:
-        is_owner = is_browser and _is_owner(visit, notebook)
-        return Enter(pool, notebook, Role.OWNER, visit.open_path, Way.OWN_HOST) if is_owner else Answer(Kind.WRONG_HOST)
-    access = tokens.admits(notebook, visit.cookies, visit.authorization, visit.query)
-    if is_browser and (access is None or visit.tokens):
+        if is_browser and _is_owner(visit, notebook):
+            return HandOff(notebook, visit.open_path)
+        return Answer(Kind.WRONG_HOST)
+    access = _access(visit, notebook)
+    if is_browser and (access.role is None or visit.tokens):
         return _entering(visit, table, pool, notebook, access)
-    return _foreign(visit, table, pool) if access is None else _passing(visit, Held(pool, notebook, access))
+    if access.role is None:
+        return _foreign(visit, table, pool)
+    return _passing(visit, Admitted(pool, notebook, access.role, access.is_explicit))
 
 
-def _passing(visit: Visit, held: Held) -> Pass | Move | Answer:
+def _access(visit: Visit, notebook: Notebook) -> Access:
+    return tokens.access(notebook, visit.cookies, visit.bearer_token, visit.tokens)
+
+
+def _passing(visit: Visit, held: Admitted) -> Pass | Redirect | Answer:
     """Judge a request of somebody who may use the notebook. Raises BadMessageError for a broken handshake."""
     if visit.path is None:
-        return Move(f"{base_path(held.notebook.key)}{visit.query}", 302)
+        return Redirect(f"{base_path(held.notebook.key)}{visit.query}", 302)
     if visit.method in _NOT_PASSED:
         return Answer(Kind.METHOD, {"allow": _METHODS})
     if visit.is_websocket:
         handshake.check(visit.request)
-    if not held.access.is_explicit and visit.is_cross_site:
+    if not held.is_explicit and visit.is_cross_site:
         return Answer(Kind.CROSS_SITE)
     target = tokens.without_token(visit.target) if visit.tokens else visit.target
     return Pass(held, visit.path, target, visit.is_websocket)
 
 
-def _entering(visit: Visit, table: Table, pool: Pool, notebook: Notebook, access: Access | None) -> Enter | Answer:
+def _entering(visit: Visit, table: Table, pool: Pool, notebook: Notebook, access: Access) -> Entry | Answer:
     """Judge a browser that comes into a notebook without its cookie, or with a token in the address.
 
     A session token makes the first browser that opens it the owner, and no other; a share token lets everyone in as a
-    guest. What comes in by its cookie stays what it is.
+    guest. Whoever comes in by a cookie stays what they are.
     """
-    known = tokens.admits(notebook, visit.cookies)
-    if _is_owner(visit, notebook) or (known is not None and known.is_owner):
-        return Enter(pool, notebook, Role.OWNER, visit.open_path)
+    known = Role.OWNER if _is_owner(visit, notebook) else access.by_cookie
     if known is not None:
-        return Enter(pool, notebook, known.role, visit.open_path)
+        return _entry(visit, pool, notebook, known)
     if visit.is_prefetch or visit.is_crawler:
         return Answer(Kind.PREFETCH)
+    if access.by_token is Role.GUEST:
+        return _entry(visit, pool, notebook, Role.GUEST)
     foreign = _foreign(visit, table, pool)
-    if access is not None and not access.is_owner:
-        return Enter(pool, notebook, Role.GUEST, visit.open_path)
-    if access is not None and notebook.visitor is None:
-        return Enter(pool, notebook, Role.OWNER, visit.open_path, Way.FIRST, otherwise=foreign)
-    if access is None and visit.label is not None and visit.tokens:
-        return Enter(pool, notebook, Role.OWNER, visit.open_path, Way.HANDOFF, tuple(visit.tokens), foreign)
+    if access.by_token is Role.OWNER and notebook.visitor is None:
+        return Claim(_entry(visit, pool, notebook, Role.OWNER), foreign)
+    if access.by_token is None and visit.label is not None and visit.tokens:
+        return Redeem(_entry(visit, pool, notebook, Role.OWNER), tuple(visit.tokens), foreign)
     return foreign
+
+
+def _entry(visit: Visit, pool: Pool, notebook: Notebook, role: Role) -> Enter:
+    return Enter(pool, notebook, tokens.role_token(notebook, role), visit.open_path)
 
 
 def _is_owner(visit: Visit, notebook: Notebook) -> bool:
@@ -181,42 +188,38 @@ def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
     if visit.key is not None:
         return _of_session(visit, table, visit.key)
     if visit.method == b"POST":
-        if (
-            visit.address in _SPAWN_API
-            and rules.api_token is not None
-            and not is_same(visit.said_token, rules.api_token)
-        ):
+        if visit.address.starts and rules.api_token is not None and not is_same(visit.bearer_token, rules.api_token):
             return Answer(Kind.TOKEN)
         if visit.is_prefetch:
             return Answer(Kind.PREFETCH)
-    return Answer(Kind.CROSS_SITE_OWN) if _is_forbidden_cross_site(visit) else Own()
+    return Answer(Kind.CROSS_SITE_OWN) if _is_forbidden_cross_site(visit) else Serve()
 
 
 def _is_forbidden_cross_site(visit: Visit) -> bool:
     """Return True if a page of another origin asks for a change that it may not ask for."""
     if visit.is_safe or visit.origin is Origin.SAME:
         return False
-    return not (visit.origin is Origin.FRIEND and visit.address in _FRIENDS_MAY)
+    return not (visit.origin is Origin.FRIEND and visit.address.is_api)
 
 
-def _of_session(visit: Visit, table: Table, key: str) -> Answer | Own:
+def _of_session(visit: Visit, table: Table, key: str) -> Answer | Serve:
     """Judge a request about a session by the rights that it needs; one that there is not is left to the router."""
     method = b"GET" if visit.method == b"HEAD" else visit.method
-    needed = SESSION_RIGHTS.get(visit.address.replace(key, "{key}", 1), {}).get(method)
+    needed = visit.address.rights.get(method)
     if needed is None:
-        return Own()
+        return Serve()
     found = table.find(key)
     if found is None:
         return _gone(visit, table, key)
     pool, notebook = found
-    access = tokens.admits(notebook, visit.cookies, visit.authorization, visit.query)
-    if access is None:
+    access = _access(visit, notebook)
+    if access.role is None:
         return _foreign(visit, table, pool)
     if needed is Role.OWNER and not access.is_owner:
         return Answer(Kind.NOT_OWNER)
     if not access.is_explicit and not visit.is_safe and visit.origin is not Origin.SAME:
         return Answer(Kind.CROSS_SITE_OWN)
-    return Own(Held(pool, notebook, access))
+    return Serve(Admitted(pool, notebook, access.role, access.is_explicit))
 
 
 # The facts of an answer
@@ -251,7 +254,7 @@ def _fresh(visit: Visit, table: Table, pool: str | None) -> Mapping[str, str]:
 # The operator's listener
 
 
-def judge_admin(visit: Visit, token: str | None, ip: str) -> Answer | Own:
+def judge_admin(visit: Visit, token: str | None, ip: str) -> Answer | Serve:
     """Return what answers this request on the admin listener at ``ip``, which asks everything for ``token``.
 
     A browser on the operator's machine reaches loopback for any page that it shows, so what a page of another origin
@@ -259,10 +262,10 @@ def judge_admin(visit: Visit, token: str | None, ip: str) -> Answer | Own:
     machine's: a foreign name that leads to loopback would make a foreign page one of ours (DNS rebinding).
     """
     host = visit.request.fields.first.get(b"host", b"").decode("latin-1")
-    if token is None and not hosts.is_here(host, ip):
+    if token is None and not hosts.is_this_machine(host, ip):
         return Answer(Kind.OPERATOR_HOST)
     if visit.origin is not Origin.SAME or visit.names_other_origin:
         return Answer(Kind.OPERATOR_ORIGIN)
-    if token is not None and not is_same(visit.said_token, token):
+    if token is not None and not is_same(visit.bearer_token, token):
         return Answer(Kind.TOKEN)
-    return Own()
+    return Serve()

@@ -21,9 +21,10 @@ class Cors(Enum):
 class Shape:
     """The shape of one kind: status, page and JSON.
 
-    ``message`` is the sentence, unless the facts hold one. ``page`` is the template, ``title`` the heading of the plain
-    one; ``has_home``: it leads back to the start. ``body`` is the JSON, filled from the message and the facts;
-    ``for_programs`` is its HTTP status where that differs, ``cors`` says whose pages may read it.
+    ``message`` is the sentence, unless the facts hold one. ``page`` is the template, ``title`` the heading of the
+    generic one. ``has_home``: the page links back to the start. ``forgets_cookie``: it deletes the notebook's cookie.
+    ``body`` is the model of the JSON, filled from the message and the facts; ``for_programs`` is its HTTP status where
+    that differs from the page's ``code``; ``cors`` says which pages of other origins may read it.
     """
 
     code: int
@@ -31,6 +32,7 @@ class Shape:
     title: str = ""
     page: str = "error"
     has_home: bool = True
+    forgets_cookie: bool = False
     body: type[Body] = Error
     for_programs: int | None = None
     cors: Cors = Cors.NONE
@@ -38,8 +40,8 @@ class Shape:
 
 class Kind(Enum):
     # A notebook that cannot be had
-    GONE = Shape(410, page="gone", body=Gone, for_programs=424, cors=Cors.ANY)
-    UNKNOWN = Shape(404, page="gone", body=Gone, for_programs=424, cors=Cors.ANY)
+    GONE = Shape(410, page="gone", forgets_cookie=True, body=Gone, for_programs=424, cors=Cors.ANY)
+    UNKNOWN = Shape(404, page="gone", forgets_cookie=True, body=Gone, for_programs=424, cors=Cors.ANY)
     FOREIGN = Shape(
         403,
         "This notebook belongs to another browser. Its owner can share it; programs must send its token.",
@@ -68,7 +70,7 @@ class Kind(Enum):
         "Wrong host name",
         has_home=False,
     )
-    # The operator's listener
+    # Programs and the operator
     TOKEN = Shape(403, "The token is missing or wrong.", "Not allowed")
     OPERATOR_HOST = Shape(
         421, "Without a token, the admin listener answers only to this machine's own host names.", "Wrong host name"

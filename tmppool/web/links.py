@@ -13,11 +13,6 @@ _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 _CODE = re.compile(r"(^|&)code=([^&]*)")
 
 
-def is_launch(path: str) -> bool:
-    """Return True if a path, without query, is that of a launch page."""
-    return path.partition("/")[2].partition("/")[0] in ("", "spawn", *jupyter_urls.DEEP_LINKS)
-
-
 def target_of(raw: str, landing: str) -> str:
     """Return the path and query below the notebook for a launch link's raw path and query.
 

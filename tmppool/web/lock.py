@@ -12,9 +12,6 @@ from tmppool.proxy import cookies
 from tmppool.web import own_cookies
 from tmppool.web.authorization import is_same
 
-_OPEN = ("/health", "/robots.txt")
-_OPEN_BELOW = ("/static/", "/user/", "/session/", "/api/session/")
-
 
 @dataclass(frozen=True, slots=True)
 class Lock:
@@ -44,11 +41,3 @@ class Lock:
         """
         lines = (value.decode("utf-8", "surrogateescape") for value in values)
         return any(is_same(value, self.value) for value in cookies.own_values(lines, self.cookie))
-
-
-def is_open(address: str) -> bool:
-    """Return True if what is at this address, or below this route, is answered without the secret.
-
-    Either it tells nothing, or it asks for a notebook's own secret, which only who had this one was given.
-    """
-    return address in _OPEN or address.startswith(_OPEN_BELOW)

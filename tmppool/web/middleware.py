@@ -7,12 +7,11 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from tmppool.web import enter
 from tmppool.web.answers import AnswerError, Answers
 from tmppool.web.context import verdict_of, visit_of
-from tmppool.web.enter import Entrance
+from tmppool.web.enter import Entrance, redirect
 from tmppool.web.kinds import Kind
-from tmppool.web.verdict import Answer, Enter, Move, Unlock
+from tmppool.web.verdict import Answer, Claim, Enter, HandOff, Redeem, Redirect, Serve, Unlock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,24 +22,26 @@ _log = structlog.get_logger("tmppool.web")
 
 
 def carry_out(answers: Answers, entrance: Entrance | None = None) -> Middleware:
-    """Return the middleware that does what was judged; what is our own to answer goes to its handler.
+    """Return the middleware that does what was judged; the service's own addresses go on to their handlers.
 
-    Without an ``entrance`` nobody is let into a notebook by this listener.
+    Without an ``entrance`` the listener's judge lets nobody into a notebook.
     """
 
     @web.middleware
     async def act(request: web.Request, handler: Handler) -> web.StreamResponse:
         visit, verdict = visit_of(request), verdict_of(request)
         match verdict:
+            case Serve():
+                return await handler(request)
             case Answer():
                 return answers.render(verdict, visit)
-            case Move():
-                return enter.move(verdict)
-            case Enter() if entrance is not None:
-                return await entrance.enter(visit, verdict)
+            case Redirect(location, code):
+                return redirect(location, code)
             case Unlock() if entrance is not None:
                 return entrance.unlock(visit, verdict)
-        return await handler(request)
+            case Enter() | Claim() | Redeem() | HandOff() if entrance is not None:
+                return await entrance.enter(visit, verdict)
+        raise RuntimeError(f"this listener cannot carry out {type(verdict).__name__}")
 
     return act
 
@@ -71,8 +72,8 @@ def errors(answers: Answers) -> Middleware:
     return answer
 
 
-async def say_little(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal: an answer of ours is what it says it is, and does not tell what it was made with."""
+async def set_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal: forbid content sniffing, and hide which server software answers."""
     del request
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "tmppool"

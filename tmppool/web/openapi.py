@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from tmppool import __version__, keys
 from tmppool.web import models
-from tmppool.web.lock import is_open
+from tmppool.web.addresses import ADDRESSES
 from tmppool.web.models import Body
 
 Json = dict[str, Any]
@@ -98,7 +98,7 @@ def serve(document: Json) -> Callable[[web.Request], Awaitable[web.Response]]:
 def _guarded(operation: Operation) -> Operation:
     """Return what an operation asks where notebooks are processes: this machine's name, and for most the secret."""
     responses = {**operation.responses, 421: _MISDIRECTED}
-    if is_open(operation.path):
+    if ADDRESSES[operation.path].is_open:
         return replace(operation, responses=responses)
     return replace(operation, responses={403: _LOCKED, **responses}, security=_TOKEN_AUTH)
 

@@ -64,7 +64,7 @@ def admin(handlers: Admin, answers: Answers, *, needs_token: bool) -> web.Applic
 def _application(answers: Answers, entrance: Entrance | None = None) -> web.Application:
     middlewares = [middleware.errors(answers), middleware.carry_out(answers, entrance)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
-    app.on_response_prepare.append(middleware.say_little)
+    app.on_response_prepare.append(middleware.set_safety_headers)
     return app
 
 

@@ -13,11 +13,11 @@ from tmppool.running import base_path
 from tmppool.sessions import Sessions
 from tmppool.web import links, models, tokens
 from tmppool.web.answers import Answers
-from tmppool.web.context import held_of, visit_of
-from tmppool.web.enter import moved
+from tmppool.web.context import admitted_of, visit_of
+from tmppool.web.enter import redirect
 from tmppool.web.pages import Pages
 from tmppool.web.session_ends import ends
-from tmppool.web.verdict import Held
+from tmppool.web.verdict import Admitted
 from tmppool.web.visit import Visit
 
 
@@ -34,23 +34,23 @@ class Session:
 
     async def tell(self, request: web.Request) -> web.Response:
         """GET /api/session/<key>: when it ends."""
-        return self._live(held_of(request))
+        return self._live(admitted_of(request))
 
     async def extend(self, request: web.Request) -> web.Response:
         """POST /api/session/<key>/extend or …/touch: a person uses it."""
-        held = held_of(request)
+        held = admitted_of(request)
         self._sessions.extend(held.pool, held.notebook)
         return self._live(held)
 
     async def end(self, request: web.Request) -> web.Response:
         """DELETE /api/session/<key>: it ends now."""
-        held = held_of(request)
+        held = admitted_of(request)
         self._sessions.end(held.pool, held.notebook)
         return self._answers.json(models.Ended(explanation=EXPLANATIONS[Reason.ENDED]))
 
     async def share(self, request: web.Request) -> web.Response:
         """POST …/share: the link that lets others in. DELETE: they are out, and that link never works again."""
-        held = held_of(request)
+        held = admitted_of(request)
         await self._sessions.share(held.notebook, is_shared=request.method == "POST")
         return self._answers.json(models.Shared(url=self._share_url(visit_of(request), held)))
 
@@ -58,7 +58,7 @@ class Session:
 
     async def page(self, request: web.Request) -> web.Response:
         """GET /session/<key>: the owner's page."""
-        visit, held = visit_of(request), held_of(request)
+        visit, held = visit_of(request), admitted_of(request)
         left = {
             name: None if at is None else seconds_until(at) / 60
             for name, at in ends(held.pool, held.notebook)._asdict().items()
@@ -77,24 +77,24 @@ class Session:
 
     async def press(self, request: web.Request) -> web.Response:
         """POST /session/<key>/…: the buttons of the owner's page."""
-        visit, held = visit_of(request), held_of(request)
+        visit, held = visit_of(request), admitted_of(request)
         if request.match_info["verb"] == "end":
             self._sessions.end(held.pool, held.notebook)
-            return moved(base_path(held.notebook.key) + visit.open_path)
+            return redirect(base_path(held.notebook.key) + visit.open_path)
         await self._sessions.share(held.notebook, is_shared=request.match_info["verb"] == "share")
         query = f"?path={quote(visit.open_path, safe='/')}" if visit.open_path else ""
-        return moved(f"/session/{held.notebook.key}{query}")
+        return redirect(f"/session/{held.notebook.key}{query}")
 
     # Inside
 
-    def _live(self, held: Held) -> web.Response:
-        live = models.Session(now=time.time(), role=held.access.role, **ends(held.pool, held.notebook)._asdict())
+    def _live(self, held: Admitted) -> web.Response:
+        live = models.Session(now=time.time(), role=held.role, **ends(held.pool, held.notebook)._asdict())
         return self._answers.json(live)
 
-    def _open_path(self, visit: Visit, held: Held) -> str:
+    def _open_path(self, visit: Visit, held: Admitted) -> str:
         return visit.open_path or self._landing[held.pool.name].lstrip("/")
 
-    def _share_url(self, visit: Visit, held: Held) -> str | None:
+    def _share_url(self, visit: Visit, held: Admitted) -> str | None:
         token = tokens.share_token(held.notebook)
         if token is None:
             return None

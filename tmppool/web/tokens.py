@@ -15,7 +15,6 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tmppool.notebook import Notebook
-from tmppool.web.authorization import said_token
 from tmppool.web.own_cookies import notebook_name
 
 _SIZE = 16  # bytes of a token
@@ -31,37 +30,51 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """``is_explicit``: said by whoever knows the token, which no page of another origin can make a browser do."""
+    """The roles that a request has in one notebook, by the token that it says and by the cookie that it carries.
 
-    role: Role
-    is_explicit: bool
+    A token is said by whoever knows it; no page of another origin can make a browser do that.
+    """
+
+    by_token: Role | None = None
+    by_cookie: Role | None = None
+
+    @property
+    def role(self) -> Role | None:
+        """The role that counts; None: it may do nothing."""
+        return self.by_token or self.by_cookie
+
+    @property
+    def is_explicit(self) -> bool:
+        return self.by_token is not None
 
     @property
     def is_owner(self) -> bool:
         return self.role is Role.OWNER
 
 
-_OWNER, _GUEST = Access(Role.OWNER, is_explicit=False), Access(Role.GUEST, is_explicit=False)
-_OWNER_SAYS, _GUEST_SAYS = Access(Role.OWNER, is_explicit=True), Access(Role.GUEST, is_explicit=True)
+_ROLES = (None, Role.OWNER, Role.GUEST)
+_ACCESS = {(token, cookie): Access(token, cookie) for token in _ROLES for cookie in _ROLES}
 
 
-def admits(
-    notebook: Notebook, cookies: Iterable[bytes] = (), authorization: bytes = b"", query: str = ""
-) -> Access | None:
-    """Return what a request may do in this notebook; None when it may do nothing.
+def access(
+    notebook: Notebook, cookies: Iterable[bytes] = (), bearer_token: bytes = b"", tokens: Iterable[str] = ()
+) -> Access:
+    """Return what a request may do in this notebook.
 
-    ``cookies`` are the values of its Cookie fields, ``query`` has its question mark. Of several cookies of one name
-    any that is right counts: another page may have set the others (cookie tossing).
+    ``cookies`` are the values of its Cookie fields, ``bearer_token`` is that of its Authorization, ``tokens`` are
+    those of its query. Of several cookies of one name any that is right counts: another page may have set the others
+    (cookie tossing).
     """
     keys = _keys(notebook.key, _secret(notebook), notebook.shared)
-    if authorization:
-        role = keys.role(said_token(authorization))
-        if role is not None:
-            return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
-    for said in tokens_in(query) if query else ():
-        role = keys.role(said.encode("ascii", "replace"))
-        if role is not None:
-            return _OWNER_SAYS if role is Role.OWNER else _GUEST_SAYS
+    by_token = keys.role(bearer_token) if bearer_token else None
+    for token in () if by_token is not None else tokens:
+        by_token = keys.role(token.encode("ascii", "replace"))
+        if by_token is not None:
+            break
+    return _ACCESS[by_token, _by_cookie(keys, cookies)]
+
+
+def _by_cookie(keys: "_Keys", cookies: Iterable[bytes]) -> Role | None:
     for line in cookies:
         start = 0
         while start := line.find(keys.cookie, start) + 1:
@@ -69,7 +82,7 @@ def admits(
             end = line.find(b";", start)
             role = keys.role(line[start : end if end >= 0 else None].rstrip())
             if role is not None:
-                return _OWNER if role is Role.OWNER else _GUEST
+                return role
     return None
 
 
@@ -83,9 +96,13 @@ def share_token(notebook: Notebook) -> str | None:
 
 
 def role_token(notebook: Notebook, role: Role) -> str:
-    """Return the token of someone who was admitted as ``role``."""
-    shared = share_token(notebook)
-    return shared if role is Role.GUEST and shared is not None else session_token(notebook)
+    """Return the token that gives this role now. Raises ValueError for a guest of a notebook that is not shared."""
+    if role is Role.OWNER:
+        return session_token(notebook)
+    token = share_token(notebook)
+    if token is None:
+        raise ValueError("a notebook that is not shared has no guests")
+    return token
 
 
 def tokens_in(query: str) -> list[str]:
@@ -122,7 +139,7 @@ class _Keys:
 
 @lru_cache(_KNOWN)
 def _keys(key: str, secret: str, shared: str | None) -> _Keys:
-    """Held ready, which saves the derivation for every request."""
+    """Admitted ready, which saves the derivation for every request."""
     guest = None if shared is None else _derived(secret, f"share {shared}")
     return _Keys(f"{notebook_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
 

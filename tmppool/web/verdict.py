@@ -2,28 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from tmppool.notebook import Notebook
 from tmppool.pool import Pool
 from tmppool.web.kinds import Kind
-from tmppool.web.tokens import Access, Role
+from tmppool.web.tokens import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A notebook that lives, its pool, and what this request may do in it."""
+class Admitted:
+    """A notebook that lives, its pool, and the role that this request has in it.
+
+    ``is_explicit``: by a token that was said, not by a cookie.
+    """
 
     pool: Pool
     notebook: Notebook
-    access: Access
+    role: Role
+    is_explicit: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """The notebook answers. ``path`` is what is asked for below it, ``target`` the request target to send there."""
 
-    held: Held
+    held: Admitted
     path: str
     target: str
     is_websocket: bool
@@ -37,33 +40,43 @@ class Answer:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-class Way(Enum):
-    """The way by which a browser comes into a notebook."""
-
-    KNOWN = auto()  # it is the owner's, or a guest's who has the token
-    FIRST = auto()  # it has the session token of a notebook that belongs to no browser yet
-    HANDOFF = auto()  # it says that the main host sent it; ``tickets`` have to prove that
-    OWN_HOST = auto()  # it is the owner's, at the main host: sent on to the notebook's own
-
-
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """The browser is let into the notebook, with a cookie in place of any token, and sent to ``path`` below it.
-
-    ``otherwise`` answers a browser that came too late with what is good once.
-    """
+    """The browser gets the notebook's cookie, which holds ``token``, and is sent to ``path`` below the notebook."""
 
     pool: Pool
     notebook: Notebook
-    role: Role
+    token: str
     path: str
-    way: Way = Way.KNOWN
-    tickets: tuple[str, ...] = ()
-    otherwise: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Claim:
+    """The browser has the session token of a notebook without an owner: the first one to act becomes the owner."""
+
+    entry: Enter
+    refusal: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Redeem:
+    """The browser says that the main host sent it: one of its ``tickets`` has to be a good one."""
+
+    entry: Enter
+    tickets: tuple[str, ...]
+    refusal: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class HandOff:
+    """The owner's browser is at the main host: it is sent to the notebook's own with a ticket."""
+
+    notebook: Notebook
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
     """The browser is sent to ``location``."""
 
     location: str
@@ -78,10 +91,11 @@ class Unlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class Serve:
     """One of the service's own addresses answers. ``held`` is the notebook that it is about, if it is about one."""
 
-    held: Held | None = None
+    held: Admitted | None = None
 
 
-Verdict = Pass | Answer | Enter | Move | Unlock | Own
+Entry = Enter | Claim | Redeem | HandOff
+Verdict = Pass | Answer | Entry | Redirect | Unlock | Serve

@@ -15,7 +15,8 @@ from tmppool import keys
 from tmppool.proxy import handshake
 from tmppool.proxy.forwarded import Client, Network, identify, plain
 from tmppool.proxy.wire import Fields, Request
-from tmppool.web import authorization, hosts, links, own_cookies, robots, tokens
+from tmppool.web import addresses, authorization, hosts, links, own_cookies, robots, tokens
+from tmppool.web.addresses import Address
 
 _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
@@ -32,17 +33,17 @@ class Origin(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class PublicAddress:
     """The names under which the service is reached, the proxies that it believes, and the origins that it allows.
 
     With a ``domain`` every notebook has a host name of its own below it, and the launch pages are elsewhere.
-    ``friend`` is the settings' ``--allow-origin``: an origin, ``*`` for all, or None.
+    ``allowed_origin`` is the settings' ``--allow-origin``: an origin, ``*`` for all, or None.
     """
 
     public_url: str | None = None
     domain: str | None = None
     trusted: tuple[Network, ...] = ()
-    friend: str | None = None
+    allowed_origin: str | None = None
 
     def client(self, peer: str, fields: Fields) -> Client:
         """Return who sent these fields, and how their browser reached the service."""
@@ -60,11 +61,11 @@ class Names:
 class Visit:
     """One ``request`` of ``peer``, an IP address, to a service of these ``names``."""
 
-    def __init__(self, request: Request, peer: str, names: Names) -> None:
+    def __init__(self, request: Request, peer: str, names: PublicAddress) -> None:
         self.request = request
         self.names = names
         self._peer = peer
-        self._below_user = _BELOW_USER.match(request.target) if request.target.startswith("/user/") else None
+        self._below_user = _BELOW_USER.match(request.target) if self.is_for_notebook else None
 
     # Where it goes
 
@@ -77,9 +78,19 @@ class Visit:
         """The raw request target: path and query, nothing decoded."""
         return self.request.target
 
+    @property
+    def is_for_notebook(self) -> bool:
+        """True if the path is below ``/user/``, where notebooks are."""
+        return self.request.target.startswith("/user/")
+
     @cached_property
-    def address(self) -> str:
-        """The path as aiohttp's router reads it, percent-decoded but for ``%2F`` and ``%25``: what would answer."""
+    def address(self) -> Address:
+        """The rules of the service's own address that the path names."""
+        return addresses.find(self.routed_path, self.key)
+
+    @cached_property
+    def routed_path(self) -> str:
+        """The path as aiohttp's router reads it, percent-decoded but for ``%2F`` and ``%25``."""
         return URL.build(path=self.target.partition("?")[0], encoded=True).path_safe
 
     @cached_property
@@ -87,7 +98,7 @@ class Visit:
         """The key of the notebook that the path names, below ``/user/``, ``/session/`` or ``/api/session/``."""
         if self._below_user is not None:
             return self._below_user[1]
-        found = _OF_SESSION.match(self.address)
+        found = _OF_SESSION.match(self.routed_path)
         return None if found is None else found[1]
 
     @property
@@ -128,6 +139,14 @@ class Visit:
         domain = self.names.domain
         host = self.client.host if domain is None else hosts.host_of(notebook_id, domain)
         return f"{self.client.scheme}://{host}"
+
+    def is_at_host_of(self, notebook_id: str) -> bool:
+        """Return True if this host serves that notebook: its own, or any where notebooks have none."""
+        return self.names.domain is None or self.label == notebook_id
+
+    def spawn_origin(self, notebook_id: str) -> str:
+        """Return what a program puts before a notebook's base path: nothing where this host serves it."""
+        return "" if self.names.domain is None else self.origin_of(notebook_id)
 
     @cached_property
     def is_websocket(self) -> bool:
@@ -191,8 +210,8 @@ class Visit:
         site = self.request.fields.first.get(b"sec-fetch-site")
         if site in (b"same-origin", b"none") if site is not None else not self.names_other_origin:
             return Origin.SAME
-        friend, sender = self.names.friend, self.request.fields.first.get(b"origin")
-        is_friend = friend == "*" or (friend is not None and sender == friend.encode())
+        allowed, sender = self.names.allowed_origin, self.request.fields.first.get(b"origin")
+        is_friend = allowed == "*" or (allowed is not None and sender == allowed.encode())
         return Origin.FRIEND if is_friend else Origin.FOREIGN
 
     @property
@@ -220,7 +239,7 @@ class Visit:
     @cached_property
     def names_this_machine(self) -> bool:
         """True if the Host is one of this machine's own names."""
-        return hosts.is_here(self.request.fields.first.get(b"host", b"").decode("latin-1"))
+        return hosts.is_this_machine(self.request.fields.first.get(b"host", b"").decode("latin-1"))
 
     # What it carries
 
@@ -239,6 +258,6 @@ class Visit:
         return tokens.tokens_in(self.query)
 
     @property
-    def said_token(self) -> bytes:
+    def bearer_token(self) -> bytes:
         """The token in ``Authorization: token …`` or ``Bearer …``; empty without one."""
-        return authorization.said_token(self.authorization)
+        return authorization.bearer_token(self.authorization)

@@ -1,0 +1,74 @@
+"""The service's own addresses on the public listener: who may ask what of each. Pure data; ``routes`` has the handlers.
+
+What stands in no row is locked, closed to other origins, and no place for programs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tmppool import jupyter_urls
+from tmppool.web.tokens import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The rules of one address.
+
+    ``is_launch``: a launch page. ``is_api``: for programs, and for pages of the origins that the settings allow.
+    ``is_open``: answered without the lock's secret, since it tells nothing or needs a notebook's own token.
+    ``is_everywhere``: also served at the notebooks' own hosts. ``needs_no_name``: served under any Host.
+    ``starts``: programs start notebooks here. ``rights``: for an address about one session, the least role by method.
+    """
+
+    is_launch: bool = False
+    is_api: bool = False
+    is_open: bool = False
+    is_everywhere: bool = False
+    needs_no_name: bool = False
+    starts: bool = False
+    rights: Mapping[bytes, Role] = field(default_factory=dict)
+
+
+_LAUNCH = Address(is_launch=True)
+_SPAWN = Address(is_api=True, starts=True)
+_STATS = Address(is_api=True)
+_OWNER_POSTS = Address(is_open=True, rights={b"POST": Role.OWNER})
+_GUEST_POSTS = Address(is_open=True, rights={b"POST": Role.GUEST})
+
+ADDRESSES: dict[str, Address] = {
+    "/": _LAUNCH,
+    "/spawn": _LAUNCH,
+    "/spawn/{rest}": _LAUNCH,
+    **{f"/{prefix}{rest}": _LAUNCH for prefix in jupyter_urls.DEEP_LINKS for rest in ("", "/{rest}")},
+    "/api/spawn": _SPAWN,
+    "/api/spawn/": _SPAWN,
+    "/api/stats": _STATS,
+    "/stats": _STATS,
+    "/api/openapi.json": Address(is_api=True),
+    "/api/session/{key}": Address(is_open=True, rights={b"GET": Role.GUEST, b"DELETE": Role.OWNER}),
+    "/api/session/{key}/extend": _GUEST_POSTS,
+    "/api/session/{key}/touch": _GUEST_POSTS,
+    "/api/session/{key}/share": Address(is_open=True, rights={b"POST": Role.OWNER, b"DELETE": Role.OWNER}),
+    "/session/{key}": Address(is_open=True, rights={b"GET": Role.OWNER}),
+    "/session/{key}/share": _OWNER_POSTS,
+    "/session/{key}/unshare": _OWNER_POSTS,
+    "/session/{key}/end": _OWNER_POSTS,
+    "/health": Address(is_open=True),
+    "/robots.txt": Address(is_open=True, is_everywhere=True),
+    "/static/{name}": Address(is_open=True, is_everywhere=True, needs_no_name=True),
+}
+"""By route, as in ``/session/{key}``."""
+
+_UNKNOWN = Address()
+
+
+def find(path: str, key: str | None = None) -> Address:
+    """Return the rules for a path as the router reads it; ``key`` is the notebook's that it names."""
+    if key is not None:
+        return ADDRESSES.get(path.replace(key, "{key}", 1), _UNKNOWN)
+    known = ADDRESSES.get(path)
+    if known is not None:
+        return known
+    first, slash, _ = path[1:].partition("/")
+    rest = "name" if first == "static" else "rest"
+    return ADDRESSES.get(f"/{first}/{{{rest}}}", _UNKNOWN) if slash else _UNKNOWN
