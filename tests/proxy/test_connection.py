@@ -17,9 +17,11 @@ from tmppool.proxy.application import MAX_BODY, Application
 from tmppool.proxy.connection import PHASES, Connection, Phase
 from tmppool.proxy.connection_context import ConnectionContext
 from tmppool.proxy.fairness import Turn, TurnQueue
-from tmppool.proxy.route import ToApplication
+from tmppool.proxy.route import ToApplication, ToNotebook
 from tmppool.proxy.timeouts import Timeouts
+from tmppool.proxy.upstream import Upstream
 from tmppool.proxy.watchdog import Watchdog
+from tmppool.running import Dial
 
 
 async def is_quiet(visitor: Peer) -> bool:
@@ -1070,3 +1072,33 @@ async def test_a_reap_while_an_answer_breaks_off_breaks_it_off_only_once(
     with pytest.raises(CutError):
         await house.ask("GET", "x")
     assert cuts == [None]
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [("/user/k/tree?a=1", b"/user/k/tree?a=1"), (None, b"/said?token=t")])
+async def test_a_route_is_taken_once_and_says_what_the_notebook_is_asked_for(wanted: str | None, asked: bytes) -> None:
+    heads: list[bytes] = []
+    taken: list[None] = []
+
+    async def notebook(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        writer.close()
+
+    loop = asyncio.get_running_loop()
+    async with await asyncio.start_server(notebook, "127.0.0.1", 0) as upstream:
+        dial = Dial("127.0.0.1", upstream.sockets[0].getsockname()[1])
+        route = ToNotebook("/user/k/", Upstream(dial), b"", target=wanted, on_taken=lambda: taken.append(None))
+        watchdog = Watchdog(loop, 1.0)
+        context = ConnectionContext(
+            Application(web.Application(), 0.0), lambda *_: route, watchdog, TurnQueue(loop), Timeouts(), 0
+        )
+        async with await loop.create_server(
+            lambda: Connection(context, "192.0.2.1", lambda: None), "127.0.0.1", 0
+        ) as public:
+            visitor = await Peer.connect(public.sockets[0].getsockname()[1])
+            await visitor.send(b"GET /said?token=t HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert (await visitor.answer()).body == b"ok"
+            visitor.close()
+        watchdog.close()
+    assert [head.split()[1] for head in heads] == [asked]
+    assert taken == [None]

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tmppool.proxy.route import ToNotebook
+from tmppool.proxy.route import ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
 from tmppool.running import Dial
 
@@ -12,6 +12,7 @@ from tmppool.running import Dial
 def test_a_route_is_for_plain_requests_without_notice_unless_told() -> None:
     made = ToNotebook("/user/k/", Upstream(Dial("h", 1)), b"")
     assert (made.notice, made.is_websocket, made.touch, made.on_close) == (None, False, None, set())
+    assert (made.target, made.on_taken, made.unreachable()) == (None, None, ToApplication())
 
 
 def test_a_route_does_not_change() -> None:

@@ -95,6 +95,7 @@ class CollectedBody:
 class ApplicationRequest:
     """One request to the application, complete when it is asked."""
 
+    target = None
     is_websocket = False
 
     def __init__(self, server: web.Server, extra: Mapping[str, object]) -> None:

@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
         if exchange is not None and exchange.had_body:
             self._refuse(Fault.NO_ANSWER)
         else:
-            self._ask_application(self._request, self._route.unreachable)
+            self._ask_application(self._request, self._route.unreachable())
 
     def break_off(self) -> None:
         """End with a reset: an orderly close may be what ends the body (RFC 9112 section 6.3)."""
@@ -263,6 +263,8 @@ class Connection(asyncio.Protocol):
         self._let_go(Hold.AHEAD)
 
     def _ask_notebook(self, request: wire.Request, route: ToNotebook) -> None:
+        if route.on_taken is not None:
+            route.on_taken()
         limit = self._context.upload_limit
         if 0 < limit < request.length:
             self._refuse(Fault.BODY_TOO_LARGE)

@@ -51,6 +51,10 @@ class Destination(Protocol):
     """Where a request goes: ``tmppool.proxy.route.ToNotebook``, or an ``ApplicationRequest``."""
 
     @property
+    def target(self) -> str | None:
+        """The target to ask for; None for the request's own."""
+
+    @property
     def is_websocket(self) -> bool: ...
 
     def take(self, *, may_repeat: bool) -> "DestinationConnection | None": ...
@@ -250,8 +254,9 @@ class Exchange:
         self._connection, connection.consumer = connection, self
         self._move(Stage.ASKED)
         request = self._request
+        target = (self._destination.target or request.target).encode()
         lines = self._destination.request_lines(request.fields)
-        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, request.target.encode(), lines, self._framing())
+        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, target, lines, self._framing())
         if self.wants_body and request.minor == 1 and b"expect" in request.fields.first:
             self._visitor.send(_CONTINUE)
         unsent, self._unsent = self._unsent, []

@@ -18,23 +18,26 @@ class ToApplication:
 
 @dataclass(frozen=True, slots=True)
 class ToNotebook:
-    """A notebook answers; ``unreachable`` is where the request goes when it does not.
+    """A notebook answers; ``unreachable`` returns where the request goes when it does not.
 
-    ``identity`` holds the header lines by which the proxy tells the notebook who asks. ``jar`` knows which cookies the
-    notebook has set. ``notice`` goes into the head of Jupyter's own pages. ``touch`` notes an interaction for data
-    frames of this WebSocket; None where these are none. ``on_close`` holds what is called when the notebook is no
-    longer this visitor's.
+    ``target`` is what the notebook is asked for; None for the request's own target. ``identity`` holds the header lines
+    by which the proxy tells the notebook who asks. ``jar`` knows which cookies the notebook has set. ``notice`` goes
+    into the head of Jupyter's own pages. ``on_taken`` is called once, when the connection takes this route; so a route
+    that is decided and not taken has no effects. ``touch`` notes an interaction for data frames of this WebSocket; None
+    where these are none. ``on_close`` holds what is called when the notebook is no longer this visitor's.
     """
 
     base_path: str
     upstream: Upstream
     identity: bytes
+    target: str | None = None
     jar: Jar = field(default_factory=Jar)
     notice: bytes | None = None
     is_websocket: bool = False
+    on_taken: Callable[[], None] | None = None
     touch: Callable[[], None] | None = None
     on_close: set[Callable[[], None]] = field(default_factory=set)
-    unreachable: ToApplication = field(default_factory=ToApplication)
+    unreachable: Callable[[], ToApplication] = ToApplication
 
     def take(self, *, may_repeat: bool) -> UpstreamConnection | None:
         """Return an idle connection for a request that may be repeated, or None.

@@ -81,7 +81,7 @@ class Edge:
             is_websocket=is_websocket,
             touch=touch if is_websocket and jupyter_urls.talks_to_visitor(path) else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
-            unreachable=_to_application(visit, _UNREACHABLE),
+            unreachable=lambda: _to_application(visit, _UNREACHABLE),
         )
 
     def _open(self, notebook: Notebook) -> _Passage:
