@@ -35,7 +35,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 @pytest.fixture
 async def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
     """Open the service with these timeouts and none else; ``settings`` are the service's."""
-    never = dict.fromkeys(("head", "idle", "body_start", "unread", "unread_tunnel", "answer_head", "linger"), 3600.0)
+    never = dict.fromkeys(("head", "idle", "body_start", "unread", "unread_tunnel", "response_head", "linger"), 3600.0)
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(settings: dict[str, Any] | None = None, **timeouts: float) -> House:

@@ -232,7 +232,7 @@ async def test_a_handlers_own_refusal_is_passed_and_the_connection_goes_on(path:
 # Streams
 
 
-HURRIED = dataclasses.replace(NEVER, answer_head=0.1, idle=0.1, head=0.1, body_start=0.1, unread=0.3)
+HURRIED = dataclasses.replace(NEVER, response_head=0.1, idle=0.1, head=0.1, body_start=0.1, unread=0.3)
 
 
 async def test_a_stream_of_events_lives_as_long_as_it_is_read() -> None:

@@ -473,7 +473,7 @@ async def test_a_slow_body_is_no_slow_head(hurried: Open, path: str) -> None:
 
 
 async def test_a_slow_notebook_is_waited_for(hurried: Open) -> None:
-    house = await hurried(head=0.05, idle=0.05, body_start=0.05, unread=0.05, answer_head=0.05)
+    house = await hurried(head=0.05, idle=0.05, body_start=0.05, unread=0.05, response_head=0.05)
 
     async def slow(connection: Peer) -> None:
         await house.stranger.request(connection)
@@ -490,7 +490,7 @@ async def test_a_slow_notebook_is_waited_for(hurried: Open) -> None:
 
 @pytest.mark.parametrize("start", [b"H", b"HTTP/1.1 200 OK\r\nA: b", b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200"])
 async def test_a_notebook_that_begins_a_head_and_does_not_end_it_becomes_502(hurried: Open, start: bytes) -> None:
-    house = await hurried(answer_head=0.05)
+    house = await hurried(response_head=0.05)
 
     async def slow(connection: Peer) -> None:
         await house.stranger.request(connection)
@@ -870,7 +870,7 @@ async def test_an_answer_of_ours_that_does_not_come_is_not_waited_for(
         await asyncio.Event().wait()
 
     monkeypatch.setattr("tmppool.web.api.Api.health", never)
-    house = await hurried(answer_head=0.05)
+    house = await hurried(response_head=0.05)
     visitor = await house.visitor()
     await visitor.send(house.head("GET", "/health"))
     assert await visitor.is_closed()

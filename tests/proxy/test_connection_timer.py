@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tmppool.proxy.connection_timer import ConnectionTimer
 from tmppool.proxy.timeouts import Timeouts
 
-DEADLINES = Timeouts(head=10, idle=75, body_start=10, body_pause=30, body_rate=1000, answer_head=5)
+DEADLINES = Timeouts(head=10, idle=75, body_start=10, body_pause=30, body_rate=1000, response_head=5)
 BODY = object()
 
 
@@ -45,7 +45,7 @@ def test_after_an_answer_there_is_time_until_the_next_head_begins(timer: Connect
 
 def test_who_still_takes_their_last_answer_is_not_late(timer: ConnectionTimer) -> None:
     timer.await_request(200.0)
-    timer.answer_is_unread(270.0)
+    timer.response_is_unread(270.0)
     assert not timer.is_head_late(345.0)
     assert timer.is_head_late(345.1)
 
@@ -97,16 +97,16 @@ def test_the_bytes_of_the_request_before_are_forgotten(timer: ConnectionTimer) -
 
 
 def test_an_answer_may_take_for_ever_to_begin_and_not_to_end_its_head(timer: ConnectionTimer) -> None:
-    assert not timer.is_answer_head_late(200.0, has_begun=False)
-    assert not timer.is_answer_head_late(90_000.0, has_begun=True)
-    assert not timer.is_answer_head_late(90_005.0, has_begun=True)
-    assert timer.is_answer_head_late(90_005.1, has_begun=True)
+    assert not timer.is_response_head_late(200.0, has_begun=False)
+    assert not timer.is_response_head_late(90_000.0, has_begun=True)
+    assert not timer.is_response_head_late(90_005.0, has_begun=True)
+    assert timer.is_response_head_late(90_005.1, has_begun=True)
 
 
 def test_each_head_of_an_answer_has_its_own_seconds(timer: ConnectionTimer) -> None:
-    timer.is_answer_head_late(200.0, has_begun=True)
-    timer.is_answer_head_late(204.0, has_begun=False)
-    assert not timer.is_answer_head_late(208.0, has_begun=True)
+    timer.is_response_head_late(200.0, has_begun=True)
+    timer.is_response_head_late(204.0, has_begun=False)
+    assert not timer.is_response_head_late(208.0, has_begun=True)
 
 
 @given(looks=st.lists(st.tuples(st.floats(0.01, 5), st.integers(0, 3000)), min_size=1))

@@ -936,18 +936,18 @@ async def test_a_connection_that_is_reset_as_soon_as_it_is_dialled_becomes_502(h
 # Stages
 
 
-CONNECTING, ASKED, PAGE, ANSWERING, OVER = Stage
+CONNECTING, ASKED, PAGE, RESPONDING, OVER = Stage
 
 ALLOWED = {
     (CONNECTING, ASKED),
     (CONNECTING, OVER),
     (ASKED, CONNECTING),
     (ASKED, PAGE),
-    (ASKED, ANSWERING),
+    (ASKED, RESPONDING),
     (ASKED, OVER),
-    (PAGE, ANSWERING),
+    (PAGE, RESPONDING),
     (PAGE, OVER),
-    (ANSWERING, OVER),
+    (RESPONDING, OVER),
 }
 FORBIDDEN = set(product(Stage, Stage)) - ALLOWED
 
@@ -958,7 +958,7 @@ async def at_stage(stage: Stage) -> Exchange:
     visitor: Any = types.SimpleNamespace(send=None)
     route = ToNotebook("/user/k/", Upstream(Dial("127.0.0.1", 9)), b"")
     turn = Turn(turns, lambda: None)
-    made = Exchange(visitor, request, route, request_turn=turn, answer_turn=turn)
+    made = Exchange(visitor, request, route, request_turn=turn, response_turn=turn)
     made.stage = stage
     return made
 

@@ -1,4 +1,4 @@
-"""RequestHeadReader while they arrive: wherever they are cut, the same; however they are cut, cheap."""
+"""Heads while they arrive: wherever they are cut, the same; however they are cut, cheap."""
 
 import itertools
 import time
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tmppool.proxy import head_readers
 from tmppool.proxy.faults import Fault
-from tmppool.proxy.head_readers import MAX_OWN_COOKIES, AnswerHeadReader, RequestHeadReader
+from tmppool.proxy.head_readers import MAX_OWN_COOKIES, RequestHeadReader, ResponseHeadReader
 from tmppool.proxy.wire import MAX_REQUEST_HEAD, BadMessageError, parse_request
 
 START = b"GET /x HTTP/1.1\r\nHost: h\r\n"
@@ -202,7 +202,7 @@ def test_an_answer_is_found_behind_its_interim_ones_wherever_it_is_cut(
     interim: int, behind: bytes, places: list[int]
 ) -> None:
     whole = INTERIM * interim + ANSWER + behind
-    reader, rest = AnswerHeadReader(), None
+    reader, rest = ResponseHeadReader(), None
     for piece in cut(whole, places):
         if rest is not None:
             rest += piece
@@ -218,18 +218,18 @@ def test_an_answer_is_found_behind_its_interim_ones_wherever_it_is_cut(
 @pytest.mark.parametrize("step", [1, 1000, 10**6])
 @pytest.mark.parametrize("answer", [INTERIM * 9 + ANSWER, b"HTTP/1.1 200 OK\r\nA: " + b"b" * 70_000, b"A" * 70_000])
 def test_an_answer_that_does_not_begin_is_refused(answer: bytes, step: int) -> None:
-    reader = AnswerHeadReader()
+    reader = ResponseHeadReader()
     with pytest.raises(BadMessageError):
         all(reader.feed(answer[at : at + step]) for at in range(0, len(answer), step))
 
 
 def test_a_switch_of_protocols_is_an_answer() -> None:
-    answer, rest = AnswerHeadReader().feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x00")
+    answer, rest = ResponseHeadReader().feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x00")
     assert answer is not None
     assert (answer.status, rest) == (101, b"\x81\x00")
 
 
 def test_a_head_that_comes_byte_by_byte_costs_what_its_bytes_cost() -> None:
     data = b"HTTP/1.1 200 OK\r\nA: " + b"b" * 64_000
-    reader = AnswerHeadReader()
+    reader = ResponseHeadReader()
     assert seconds(lambda: [reader.feed(data[at : at + 1]) for at in range(len(data))]) < 1

@@ -24,7 +24,7 @@ def test_every_fault_has_its_answer() -> None:
         (Fault.UNKNOWN_EXPECTATION, 417),
         (Fault.LOOP, 508),
         (Fault.SERVICE_WORKER, 403),
-        (Fault.NO_ANSWER, 502),
+        (Fault.NO_RESPONSE, 502),
         (Fault.TOO_MANY_FROM_ADDRESS, 429),
         (Fault.TOO_MANY_CONNECTIONS, 503),
     ],

@@ -51,7 +51,7 @@ _CONFIG: dict[str, Any] = {
 
 
 class Application:
-    """``app`` on a loop, without a socket of its own. ``close`` gives answers under way ``grace`` seconds."""
+    """``app`` on a loop, without a socket of its own. ``close`` gives responses under way ``grace`` seconds."""
 
     def __init__(self, app: web.Application, grace: float) -> None:
         self._runner = web.AppRunner(app, shutdown_timeout=grace, **_CONFIG)
@@ -110,7 +110,7 @@ class ApplicationRequest:
         return ApplicationConnection(self._server, self._extra)
 
     def request_lines(self, fields: wire.Fields) -> bytes:
-        """Return a visitor's fields, on a connection that ends with the answer.
+        """Return a visitor's fields, on a connection that ends with the response.
 
         A request of HTTP/1.0 may name no host; one of 1.1, as aiohttp is sent, then has an empty field (RFC 9112
         section 3.2).
@@ -120,18 +120,18 @@ class ApplicationRequest:
             lines.append(b"Host:")
         return b"".join(line + b"\r\n" for line in [*lines, b"Connection: close"])
 
-    def answer_lines(self, answer: wire.Response) -> list[bytes]:
-        """Return the lines of the answer's head. Raises BadMessageError where aiohttp refused the request itself."""
-        if answer.status == _BAD_REQUEST and answer.fields.first.get(b"server") != SERVER:
+    def response_lines(self, response: wire.Response) -> list[bytes]:
+        """Return the lines of the response's head. Raises BadMessageError where aiohttp refused the request itself."""
+        if response.status == _BAD_REQUEST and response.fields.first.get(b"server") != SERVER:
             raise wire.BadMessageError("not a request to aiohttp")
-        return [line for name, line in answer.fields.lines if name not in HOP_BY_HOP]
+        return [line for name, line in response.fields.lines if name not in HOP_BY_HOP]
 
-    def switching_lines(self, answer: wire.Response) -> list[bytes]:
-        return self.answer_lines(answer)
+    def switching_lines(self, response: wire.Response) -> list[bytes]:
+        return self.response_lines(response)
 
-    def notice_for(self, answer: wire.Response) -> None:
+    def notice_for(self, response: wire.Response) -> None:
         """Return None: our own pages need no notice."""
-        del answer
+        del response
 
 
 class _Link(Enum):
@@ -143,7 +143,7 @@ class _Link(Enum):
 
 
 class ApplicationConnection:
-    """One request's server protocol of aiohttp's; whatever it answers goes to the ``consumer``."""
+    """One request's server protocol of aiohttp's; whatever it sends goes to the ``consumer``."""
 
     was_used = False
 
@@ -173,7 +173,7 @@ class ApplicationConnection:
             self._protocol.resume_writing()
 
     def release(self, *, is_reusable: bool) -> None:
-        """The answer is complete; its handler may still have something to do, and ends by itself."""
+        """The response is complete; its handler may still have something to do, and ends by itself."""
         del is_reusable
         self.consumer = None
         self.resume_reading()

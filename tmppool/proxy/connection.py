@@ -1,4 +1,4 @@
-"""A visitor's connection: reads one request after the other, and has each answered where it belongs.
+"""A visitor's connection: reads one request after the other, and hands each to what responds to it.
 
 Every head is parsed strictly, and its route is decided once, on its raw bytes: to a notebook, or to the service's own
 application.
@@ -32,12 +32,12 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Phase(StrEnum):
-    """The part of a request, or of its answer, that a connection is at."""
+    """The part of a request, or of its response, that a connection is at."""
 
     HEAD = auto()  # the next request's head is awaited, or being read
     BODY = auto()  # the body of a request to the application is collected
-    APPLICATION = auto()  # the application answers
-    NOTEBOOK = auto()  # a notebook answers
+    APPLICATION = auto()  # the application responds
+    NOTEBOOK = auto()  # a notebook responds
     TUNNEL = auto()  # the bytes of a WebSocket pass by
     LINGER = auto()  # the last words are sent, and nothing more is read
     CLOSED = auto()
@@ -60,7 +60,7 @@ class Hold(StrEnum):
 
     AHEAD = auto()  # enough of later requests is here
     TURN = auto()  # what is here waits for its turn
-    EXCHANGE = auto()  # what answers does not take the body now
+    EXCHANGE = auto()  # what responds does not take the body now
 
 
 class Connection(asyncio.Protocol):
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._body: CollectedBody | None = None  # in the phase BODY
         self._exchange: Exchange | None = None
         self._request_turn = Turn(context.turns, self._go_on)
-        self._answer_turn = Turn(context.turns, self._answer_goes_on)
+        self._response_turn = Turn(context.turns, self._response_goes_on)
         self._holds: set[Hold] = set()
         self._timer = ConnectionTimer(context.timeouts, context.watchdog.time())
 
@@ -127,11 +127,11 @@ class Connection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """End what takes too long."""
         self._request_turn.renew()
-        self._answer_turn.renew()
+        self._response_turn.renew()
         is_unread = self._reader_watch.check(now)
         if self.phase is Phase.HEAD:
             if is_unread:
-                self._timer.answer_is_unread(now)
+                self._timer.response_is_unread(now)
             elif self._timer.is_head_late(now):
                 self._transport.abort()
         elif self.phase is not Phase.LINGER:
@@ -146,17 +146,17 @@ class Connection(asyncio.Protocol):
         is_wanted = self._body is not None or (exchange is not None and exchange.wants_body)
         if self._timer.is_body_late(body, now, is_wanted=is_wanted, is_held=bool(self._holds)):
             self._end_body(Fault.BODY_TOO_SLOW)
-        elif self._timer.is_answer_head_late(now, has_begun=self._awaits_answer_head and not is_unread):
+        elif self._timer.is_response_head_late(now, has_begun=self._awaits_response_head and not is_unread):
             assert exchange is not None
-            exchange.drop_answer()
+            exchange.drop_response()
 
     @property
-    def _awaits_answer_head(self) -> bool:
-        """True if an answer's head should be complete before long: a notebook may take for ever to begin it."""
+    def _awaits_response_head(self) -> bool:
+        """True if a response's head should be complete before long: a notebook may take for ever to begin it."""
         exchange = self._exchange
         if exchange is None:
             return False
-        return exchange.is_in_head if self.phase is Phase.NOTEBOOK else not exchange.is_answered
+        return exchange.is_in_head if self.phase is Phase.NOTEBOOK else not exchange.has_response_head
 
     # The exchange's events
 
@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def exchange_failed(self, fault: Fault, why: str) -> None:
-        """Answer in the place of what did not: where there was no body, the application, which knows our pages."""
+        """Respond in place of what did not: where there was no body, the application does, which knows our pages."""
         exchange = self._leave()
         if self.phase is Phase.APPLICATION:
             if fault is Fault.MALFORMED_HEAD:
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
         assert self._request is not None
         assert isinstance(self._route, ToNotebook)
         if exchange is not None and exchange.had_body:
-            self._refuse(Fault.NO_ANSWER)
+            self._refuse(Fault.NO_RESPONSE)
         else:
             self._ask_application(self._request, self._route.unreachable())
 
@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
         """Read on in what is here, as far as it may be read now."""
         while self._unread and not (self._transport.is_closing() or self._request_turn.is_awaited):
             if self.phase is Phase.HEAD:
-                if self.is_congested or not self._take_head():  # who does not read answers gets no more of them
+                if self.is_congested or not self._take_head():  # who does not read responses gets no more of them
                     return
             elif self._body is not None:
                 self._collect(self._body)
@@ -311,7 +311,7 @@ class Connection(asyncio.Protocol):
             request,
             destination,
             request_turn=self._request_turn,
-            answer_turn=self._answer_turn,
+            response_turn=self._response_turn,
             upload_limit=upload_limit,
         )
         if body:
@@ -340,7 +340,7 @@ class Connection(asyncio.Protocol):
         if not self._request_turn.is_awaited:
             self._let_go(Hold.TURN)
 
-    def _answer_goes_on(self) -> None:
+    def _response_goes_on(self) -> None:
         if self._exchange is not None:
             self._exchange.go_on()
 
@@ -351,7 +351,7 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             if isinstance(self._route, ToNotebook):
                 self._route.on_close.discard(self._cut)
-            self._answer_turn.leave()
+            self._response_turn.leave()
             self._let_go(Hold.EXCHANGE)
         return exchange
 
@@ -364,7 +364,7 @@ class Connection(asyncio.Protocol):
         if exchange.has_begun:
             self.break_off()
         else:
-            self.exchange_failed(Fault.NO_ANSWER, "the visitor no longer has access to this notebook")
+            self.exchange_failed(Fault.NO_RESPONSE, "the visitor no longer has access to this notebook")
 
     def _end_body(self, fault: Fault) -> None:
         """End a request whose body is not one that is waited for any longer."""
@@ -377,7 +377,7 @@ class Connection(asyncio.Protocol):
             self._refuse(fault)
 
     def _refuse(self, fault: Fault) -> None:
-        """Answer what is no request, and close: what follows on this connection cannot be told apart any more."""
+        """Refuse what is no request, and close: where the next one would begin cannot be told any more."""
         self._unread = b""
         self._linger(refusal(fault))
 

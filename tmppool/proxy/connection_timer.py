@@ -15,14 +15,14 @@ class ConnectionTimer:
         self.awaits_head = True
         self._since = now
         self._checked_at = now
-        self._answer_since: float | None = None
+        self._response_since: float | None = None
         self._body: object = None
         self._remaining = 0.0
         self.body_size = 0
         self._was_held = False
 
     def await_request(self, now: float) -> None:
-        """A request and its answer are complete."""
+        """A request and its response are complete."""
         self.awaits_head = False
         self.body_size = 0
         self._since = now
@@ -31,8 +31,8 @@ class ConnectionTimer:
         self.awaits_head = True
         self._since = now
 
-    def answer_is_unread(self, now: float) -> None:
-        """The visitor has not taken the last answer yet."""
+    def response_is_unread(self, now: float) -> None:
+        """The visitor has not taken the last response yet."""
         self._since = now
 
     def is_head_late(self, now: float) -> bool:
@@ -51,17 +51,17 @@ class ConnectionTimer:
         was_held, self._was_held = self._was_held or is_held, is_held
         is_new, self._body = self._body is not body, body
         if is_new:
-            self._remaining, self._answer_since = timeouts.body_start, None
+            self._remaining, self._response_since = timeouts.body_start, None
         if is_new or was_held or not is_wanted:
             passed = 0.0
         most = max(timeouts.body_start, timeouts.body_pause)
         self._remaining = min(most, self._remaining + size / timeouts.body_rate - passed)
         return self._remaining < 0
 
-    def is_answer_head_late(self, now: float, *, has_begun: bool) -> bool:
-        """Return True if the head of an answer, once it has begun, should be complete by now."""
+    def is_response_head_late(self, now: float, *, has_begun: bool) -> bool:
+        """Return True if the head of a response, once it has begun, should be complete by now."""
         if not has_begun:
-            self._answer_since = None
-        elif self._answer_since is None:
-            self._answer_since = now
-        return self._answer_since is not None and now - self._answer_since > self._timeouts.answer_head
+            self._response_since = None
+        elif self._response_since is None:
+            self._response_since = now
+        return self._response_since is not None and now - self._response_since > self._timeouts.response_head

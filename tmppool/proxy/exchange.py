@@ -1,6 +1,6 @@
-"""One request and its answer, between a visitor and what answers: a notebook, or the service's own application.
+"""One request and its response, between a visitor and what responds: a notebook, or the service's own application.
 
-Nothing is held but what cannot be sent on yet: each side is read no faster than the other takes it. An answer that
+Nothing is held but what cannot be sent on yet: each side is read no faster than the other takes it. A response that
 is broken off must not look complete to the visitor.
 """
 
@@ -8,11 +8,11 @@ from enum import StrEnum, auto
 from typing import Protocol
 
 from tmppool.proxy import handshake, wire
-from tmppool.proxy.answer import AnswerReader, AnswerWriter
 from tmppool.proxy.body import LAST_CHUNK, Body, chunk
 from tmppool.proxy.fairness import Turn
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.head_readers import SWITCHING
+from tmppool.proxy.response import ResponseReader, ResponseWriter
 from tmppool.proxy.upstream import Consumer, UpstreamConnection
 from tmppool.tasks import spawn
 
@@ -35,13 +35,13 @@ class Visitor(Protocol):
         """Stop reading the request's body, or go on."""
 
     def exchange_done(self, *, keeps_alive: bool) -> None:
-        """The answer is complete."""
+        """The response is complete."""
 
     def exchange_failed(self, fault: Fault, why: str) -> None:
-        """There is no answer, and none of it was sent."""
+        """There is no response, and none of it was sent."""
 
     def break_off(self) -> None:
-        """The answer ends in the middle."""
+        """The response ends in the middle."""
 
     def join(self, connection: UpstreamConnection, first: bytes) -> None:
         """The two connections are one WebSocket's from now on."""
@@ -63,15 +63,15 @@ class Destination(Protocol):
 
     def request_lines(self, fields: wire.Fields) -> bytes: ...
 
-    def answer_lines(self, answer: wire.Response) -> list[bytes]: ...
+    def response_lines(self, response: wire.Response) -> list[bytes]: ...
 
-    def switching_lines(self, answer: wire.Response) -> list[bytes]: ...
+    def switching_lines(self, response: wire.Response) -> list[bytes]: ...
 
-    def notice_for(self, answer: wire.Response) -> bytes | None: ...
+    def notice_for(self, response: wire.Response) -> bytes | None: ...
 
 
 class DestinationConnection(Protocol):
-    """One connection to what answers; whatever comes on it goes to its ``consumer``."""
+    """One connection to what responds; whatever comes on it goes to its ``consumer``."""
 
     consumer: Consumer | None
     was_used: bool
@@ -94,26 +94,26 @@ class Stage(StrEnum):
     """The progress of an exchange."""
 
     CONNECTING = auto()
-    ASKED = auto()  # the answer's head is awaited, or being read
+    ASKED = auto()  # the response's head is awaited, or being read
     PAGE = auto()  # a page is collected, to put the notice in
-    ANSWERING = auto()  # the content is passed on
+    RESPONDING = auto()  # the content is passed on
     OVER = auto()
 
 
 STAGES: dict[Stage, frozenset[Stage]] = {
     Stage.CONNECTING: frozenset({Stage.ASKED, Stage.OVER}),
-    Stage.ASKED: frozenset({Stage.CONNECTING, Stage.PAGE, Stage.ANSWERING, Stage.OVER}),
-    Stage.PAGE: frozenset({Stage.ANSWERING, Stage.OVER}),
-    Stage.ANSWERING: frozenset({Stage.OVER}),
+    Stage.ASKED: frozenset({Stage.CONNECTING, Stage.PAGE, Stage.RESPONDING, Stage.OVER}),
+    Stage.PAGE: frozenset({Stage.RESPONDING, Stage.OVER}),
+    Stage.RESPONDING: frozenset({Stage.OVER}),
     Stage.OVER: frozenset(),
 }
 """The stages that may follow each. From ASKED back to CONNECTING: the connection was closed while it lay idle."""
 
 
 class Exchange:
-    """``feed`` takes the request's body; the answer goes to ``visitor``, which hears one of its four endings.
+    """``feed`` takes the request's body; the response goes to ``visitor``, which hears one of its four endings.
 
-    ``request_turn`` and ``answer_turn`` are for small chunks; ``go_on`` is to be called when the second comes.
+    ``request_turn`` and ``response_turn`` are for small chunks; ``go_on`` is to be called when the second comes.
     ``upload_limit``: bytes of the request's body, 0 for any number.
     """
 
@@ -124,7 +124,7 @@ class Exchange:
         destination: Destination,
         *,
         request_turn: Turn,
-        answer_turn: Turn,
+        response_turn: Turn,
         upload_limit: int = 0,
     ) -> None:
         self.stage = Stage.CONNECTING
@@ -134,9 +134,9 @@ class Exchange:
         self._body = Body(request.length, upload_limit, request_turn)
         self._unsent: list[bytes] = []  # of the request's body, until there is a connection
         self._connection: DestinationConnection | None = None
-        self._reader = AnswerReader(request.method, answer_turn)
-        self._writer = AnswerWriter(request, visitor.send)
-        self._turn = answer_turn
+        self._reader = ResponseReader(request.method, response_turn)
+        self._writer = ResponseWriter(request, visitor.send)
+        self._turn = response_turn
         self._page = bytearray()
 
     @property
@@ -149,17 +149,17 @@ class Exchange:
 
     @property
     def has_begun(self) -> bool:
-        """True once the visitor has a part of the answer."""
+        """True once the visitor has a part of the response."""
         return self._writer.has_begun
 
     @property
     def is_in_head(self) -> bool:
-        """True while a part of the answer's head is here, and not all of it."""
+        """True while a part of the response's head is here, and not all of it."""
         return self._reader.is_in_head
 
     @property
-    def is_answered(self) -> bool:
-        """True once the head of the answer has come."""
+    def has_response_head(self) -> bool:
+        """True once the head of the response has come."""
         return self._reader.response is not None
 
     def start(self) -> None:
@@ -187,8 +187,8 @@ class Exchange:
             self._move(Stage.OVER)
             self._drop()
 
-    def drop_answer(self) -> None:
-        """Wait no longer for what answers: it is treated as lost."""
+    def drop_response(self) -> None:
+        """Wait no longer for a response: it is treated as lost."""
         if self._connection is not None:
             self._drop()
             self._give_up("the response head arrived too slowly")
@@ -197,7 +197,7 @@ class Exchange:
         self._pace()
 
     def go_on(self) -> None:
-        """Read on, since it is this answer's turn; a visitor who takes nothing now has another."""
+        """Read on, since it is this response's turn; a visitor who takes nothing now has another."""
         if not self._visitor.is_congested and self.stage is not Stage.OVER:
             self._read(b"", is_turn=True)
             self._pace()
@@ -284,34 +284,34 @@ class Exchange:
             return
         if self.stage is Stage.PAGE:
             self._collect(content)
-        elif self.stage is Stage.ANSWERING:
+        elif self.stage is Stage.RESPONDING:
             self._pass_on(content)
         if reader.is_waiting:
             self._pace()
 
-    def _begin(self, answer: wire.Response) -> None:
+    def _begin(self, response: wire.Response) -> None:
         """Make the head, unless the page takes the notice and its length is not known yet; or switch protocols."""
-        if answer.status == SWITCHING:
-            self._switch(answer)
-        elif self._reader.has_body and self._destination.notice_for(answer) is not None:
+        if response.status == SWITCHING:
+            self._switch(response)
+        elif self._reader.has_body and self._destination.notice_for(response) is not None:
             self._move(Stage.PAGE)
         else:
-            self._begin_answer(answer, answer.length)
+            self._begin_response(response, response.length)
 
-    def _begin_answer(self, answer: wire.Response, length: int) -> None:
+    def _begin_response(self, response: wire.Response, length: int) -> None:
         if self.wants_body:
-            self._writer.keeps_alive = False  # an answer before the end of the request
-        lines = self._destination.answer_lines(answer)
-        self._move(Stage.ANSWERING)
-        self._writer.begin(answer, lines, length, has_body=self._reader.has_body)
+            self._writer.keeps_alive = False  # a response before the end of the request
+        lines = self._destination.response_lines(response)
+        self._move(Stage.RESPONDING)
+        self._writer.begin(response, lines, length, has_body=self._reader.has_body)
 
-    def _switch(self, answer: wire.Response) -> None:
-        if not self._destination.is_websocket or not handshake.is_accepted(self._request, answer):
+    def _switch(self, response: wire.Response) -> None:
+        if not self._destination.is_websocket or not handshake.is_accepted(self._request, response):
             raise wire.BadMessageError("a 101 response that does not match the handshake")
         connection, self._connection = self._connection, None
         self._move(Stage.OVER)
         assert isinstance(connection, UpstreamConnection)
-        lines = self._destination.switching_lines(answer)
+        lines = self._destination.switching_lines(response)
         self._visitor.join(connection, handshake.switching(lines) + self._reader.behind)
 
     def _collect(self, content: bytes) -> None:
@@ -320,15 +320,15 @@ class Exchange:
         if self._reader.is_done:
             self._finish(b"")
         elif len(self._page) > _MAX_PAGE:
-            answer, page, self._page = self._reader.response, self._page, bytearray()
-            assert answer is not None
-            self._begin_answer(answer, answer.length)
+            response, page, self._page = self._reader.response, self._page, bytearray()
+            assert response is not None
+            self._begin_response(response, response.length)
             self._writer.write(bytes(page))
 
-    def _page_with_notice(self, answer: wire.Response) -> bytes:
-        notice = self._destination.notice_for(answer) or b""
+    def _page_with_notice(self, response: wire.Response) -> bytes:
+        notice = self._destination.notice_for(response) or b""
         page = bytes(self._page).replace(b"</head>", notice + b"</head>", 1)
-        self._begin_answer(answer, len(page))
+        self._begin_response(response, len(page))
         return page
 
     def _pass_on(self, content: bytes) -> None:
@@ -338,21 +338,21 @@ class Exchange:
             self._writer.write(content)
 
     def _finish(self, content: bytes) -> None:
-        answer = self._reader.response
-        assert answer is not None
+        response = self._reader.response
+        assert response is not None
         if self.stage is Stage.PAGE:
-            content = self._page_with_notice(answer)
+            content = self._page_with_notice(response)
         self._writer.end(content)
         self._move(Stage.OVER)
         connection, self._connection = self._connection, None
         if connection is not None:
-            is_whole = answer.keeps_alive and self._body.is_done and not self._reader.behind
+            is_whole = response.keeps_alive and self._body.is_done and not self._reader.behind
             # Behind a handshake, also one that was not taken up, some servers read no more requests.
             connection.release(is_reusable=is_whole and not self._destination.is_websocket)
         self._visitor.exchange_done(keeps_alive=self._writer.keeps_alive and self._body.is_done)
 
     def _pace(self) -> None:
-        """Read the answer as fast as its visitor takes it and its turns come."""
+        """Read the response as fast as its visitor takes it and its turns come."""
         is_congested, is_waiting = self._visitor.is_congested, self._reader.is_waiting
         if is_waiting and not is_congested and self.stage is not Stage.OVER:
             self._turn.wait()
@@ -363,7 +363,7 @@ class Exchange:
         else:
             self._connection.resume_reading()
 
-    def _give_up(self, why: str, fault: Fault = Fault.NO_ANSWER) -> None:
+    def _give_up(self, why: str, fault: Fault = Fault.NO_RESPONSE) -> None:
         if self.stage is Stage.OVER:
             return
         self._move(Stage.OVER)

@@ -4,7 +4,7 @@ from enum import Enum, auto
 
 
 class Fault(Enum):
-    """One kind of fault, of a visitor's message, of the notebook's answer, or of the moment."""
+    """One kind of fault, of a visitor's message, of the notebook's response, or of the moment."""
 
     MALFORMED_HEAD = auto()  # or ambiguous
     MALFORMED_BODY = auto()
@@ -15,6 +15,6 @@ class Fault(Enum):
     UNKNOWN_EXPECTATION = auto()
     LOOP = auto()  # the request has been here before
     SERVICE_WORKER = auto()  # asked for where none may be
-    NO_ANSWER = auto()  # of the notebook
+    NO_RESPONSE = auto()  # of the notebook
     TOO_MANY_FROM_ADDRESS = auto()
     TOO_MANY_CONNECTIONS = auto()

@@ -21,7 +21,7 @@ MAX_WITH_COOKIES = 2**20  # bytes of a head as it comes: a browser's whole jar f
 MAX_OWN_COOKIES = 32 * 1024  # bytes of those that look like ours; a page can set some 360 of 60 bytes, in two jars
 MAX_EMPTY_LINES = 4  # before a request; RFC 9112 section 2.2 asks for one at least
 SWITCHING = 101
-_MAX_INTERIM = 8  # 1xx responses before an answer
+_MAX_INTERIM = 8  # 1xx responses before the final one
 
 _END = b"\r\n\r\n"
 _MARK = re.compile(rb"\r\n(?:\r\n|cookie:)", re.IGNORECASE)
@@ -170,7 +170,7 @@ class _CookieFilter:
             self._field_has_ours = True
 
 
-class AnswerHeadReader:
+class ResponseHeadReader:
     """Takes the head of the final response out of a stream, and drops the interim (1xx) ones before it.
 
     101 is final: it ends HTTP on the connection (RFC 9110 section 15.2.2).
@@ -186,7 +186,7 @@ class AnswerHeadReader:
         return bool(self._held)
 
     def feed(self, data: bytes) -> tuple[Response | None, bytes]:
-        """Take what came next; return the answer and what is behind its head. Raises BadMessageError."""
+        """Take what came next; return the response and what is behind its head. Raises BadMessageError."""
         new = 0
         if self._held:
             new = max(0, len(self._held) - len(_END) + 1)

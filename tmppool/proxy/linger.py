@@ -1,6 +1,6 @@
 """The end of a connection whose visitor may still be sending.
 
-To close while something is unread resets the connection, and a reset may take the last answer away before it is
+To close while something is unread resets the connection, and a reset may take the last response away before it is
 read (RFC 9112 section 9.6). So the last words are sent, and whatever still comes is dropped until the visitor closes.
 """
 

@@ -18,7 +18,7 @@ REFUSALS: dict[Fault, tuple[HTTPStatus, str]] = {
     Fault.UNKNOWN_EXPECTATION: (HTTPStatus.EXPECTATION_FAILED, _NOT_TAKEN),
     Fault.LOOP: (HTTPStatus.LOOP_DETECTED, _NOT_TAKEN),
     Fault.SERVICE_WORKER: (HTTPStatus.FORBIDDEN, _NOT_TAKEN),
-    Fault.NO_ANSWER: (HTTPStatus.BAD_GATEWAY, "The notebook is not responding."),
+    Fault.NO_RESPONSE: (HTTPStatus.BAD_GATEWAY, "The notebook is not responding."),
     Fault.TOO_MANY_FROM_ADDRESS: (
         HTTPStatus.TOO_MANY_REQUESTS,
         "Too many connections from your address. Please try again in a minute.",

@@ -11,14 +11,14 @@ from tmppool.proxy.wire import Fields, Request, Response
 
 @dataclass(frozen=True, slots=True)
 class ToApplication:
-    """The service's application answers. ``extra`` is what ``request.get_extra_info`` knows in its handlers."""
+    """The service's application responds. ``extra`` is what ``request.get_extra_info`` knows in its handlers."""
 
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ToNotebook:
-    """A notebook answers; ``unreachable`` returns where the request goes when it does not.
+    """A notebook responds; ``unreachable`` returns where the request goes when it does not.
 
     ``target`` is what the notebook is asked for; None for the request's own target. ``identity`` holds the header lines
     by which the proxy tells the notebook who asks. ``jar`` knows which cookies the notebook has set. ``notice`` goes
@@ -54,19 +54,19 @@ class ToNotebook:
         """Return the lines to send to the notebook for a visitor's fields."""
         return headers.to_notebook(fields, self.identity, self.jar)
 
-    def answer_lines(self, answer: Response) -> list[bytes]:
-        """Return the lines, without CRLF, to send to the visitor for a notebook's answer."""
-        return [*headers.to_visitor(answer.fields, self.base_path, self.jar), *headers.PAGE_POLICY]
+    def response_lines(self, response: Response) -> list[bytes]:
+        """Return the lines, without CRLF, to send to the visitor for a notebook's response."""
+        return [*headers.to_visitor(response.fields, self.base_path, self.jar), *headers.PAGE_POLICY]
 
-    def switching_lines(self, answer: Response) -> list[bytes]:
+    def switching_lines(self, response: Response) -> list[bytes]:
         """Return the same for the head that switches to the WebSocket protocol."""
-        return headers.to_visitor(answer.fields, self.base_path, self.jar)
+        return headers.to_visitor(response.fields, self.base_path, self.jar)
 
-    def notice_for(self, answer: Response) -> bytes | None:
-        """Return the notice for an answer that is a page which it goes into."""
-        first = answer.fields.first
+    def notice_for(self, response: Response) -> bytes | None:
+        """Return the notice for a response that is a page which it goes into."""
+        first = response.fields.first
         is_page = (
-            answer.status == 200  # noqa: PLR2004 - OK
+            response.status == 200  # noqa: PLR2004 - OK
             and first.get(b"content-type", b"").lower().startswith(b"text/html")
             and b"content-encoding" not in first
         )

@@ -17,7 +17,7 @@ class Timeouts:
     unread          in which a visitor takes nothing of what waits for them (nginx ``send_timeout``)
     unread_tunnel   the same of a WebSocket: a page that does not read cannot answer Jupyter Server's ping either,
                     which ends a WebSocket after 90 (``ws_ping_timeout``); one on which nothing waits is never ended
-    answer_head     of a notebook's answer, from its first byte to its last; to begin it may take for ever
+    response_head   of a notebook's response, from its first byte to its last; to begin it may take for ever
     linger          for what is still on its way after the last words (nginx ``lingering_timeout``)
     """
 
@@ -28,6 +28,6 @@ class Timeouts:
     body_rate: float = 1024.0
     unread: float = 60.0
     unread_tunnel: float = 90.0
-    answer_head: float = 30.0
+    response_head: float = 30.0
     linger: float = 5.0
     check_interval: float = 1.0

@@ -45,7 +45,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.consumer is not None:
             self.consumer.upstream_sent(data)
-        else:  # nobody asked: what a notebook says unasked is no answer to the next visitor
+        else:  # nobody asked: what a notebook says unasked is no response to the next visitor
             self.transport.abort()
 
     def eof_received(self) -> bool:

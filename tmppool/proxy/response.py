@@ -1,26 +1,26 @@
-"""One answer on its way: read as strictly as a request, and framed anew for the visitor. Pure but for ``send``."""
+"""One response on its way: read as strictly as a request, and framed anew for the visitor. Pure but for ``send``."""
 
 from collections.abc import Callable
 
 from tmppool.proxy import wire
 from tmppool.proxy.body import LAST_CHUNK, Allowance, Body, chunk
-from tmppool.proxy.head_readers import SWITCHING, AnswerHeadReader
+from tmppool.proxy.head_readers import SWITCHING, ResponseHeadReader
 
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 
 
-class AnswerReader:
-    """Takes one answer to a request of this ``method`` out of a stream.
+class ResponseReader:
+    """Takes one response to a request of this ``method`` out of a stream.
 
-    ``response`` is its head once that is complete. ``behind`` holds the bytes behind the answer's end, or behind the
+    ``response`` is its head once that is complete. ``behind`` holds the bytes behind the response's end, or behind the
     head of a switch of protocols. Small chunks are counted against ``allowance``; while none may be taken, bytes wait.
     """
 
     def __init__(self, method: bytes, allowance: Allowance) -> None:
         self._method = method
         self._allowance = allowance
-        self._head = AnswerHeadReader()
+        self._head = ResponseHeadReader()
         self._body: Body | None = None
         self._waiting = b""
         self.response: wire.Response | None = None
@@ -38,12 +38,12 @@ class AnswerReader:
 
     @property
     def is_done(self) -> bool:
-        """True once the answer is complete."""
+        """True once the response is complete."""
         return self._body is not None and self._body.is_done
 
     @property
     def has_body(self) -> bool:
-        """True if this answer has content, even if none of it (RFC 9110 section 6.4.1)."""
+        """True if this response has content, even if none of it (RFC 9110 section 6.4.1)."""
         if self.response is None or self._method == b"HEAD":
             return False
         return self.response.status not in (_NO_CONTENT, _NOT_MODIFIED)
@@ -74,16 +74,16 @@ class AnswerReader:
         return self.feed(data)
 
     def end_of_stream(self) -> None:
-        """Take note that the stream ended in order, which completes an answer that has no other end."""
+        """Take note that the stream ended in order, which completes a response that has no other end."""
         if self._body is not None:
             self._body.end_of_stream()
 
 
-class AnswerWriter:
-    """Writes one answer for ``request`` with ``send``, framed for the visitor's version of HTTP.
+class ResponseWriter:
+    """Writes one response for ``request`` with ``send``, framed for the visitor's version of HTTP.
 
     The head goes out with the first content. ``keeps_alive``: another request may follow on this connection.
-    ``has_begun``: the visitor has a part of the answer, so no other can take its place.
+    ``has_begun``: the visitor has a part of the response, so no other can take its place.
     """
 
     def __init__(self, request: wire.Request, send: Callable[[bytes], None]) -> None:
@@ -94,16 +94,16 @@ class AnswerWriter:
         self.keeps_alive = request.keeps_alive
         self.has_begun = False
 
-    def begin(self, answer: wire.Response, lines: list[bytes], length: int, *, has_body: bool) -> None:
+    def begin(self, response: wire.Response, lines: list[bytes], length: int, *, has_body: bool) -> None:
         """Make the head of ``lines``; ``length`` is the content's in bytes, negative when it is not known yet."""
-        framing = self._framing(answer.status, length, has_body=has_body)
-        lines = lines if b"date" in answer.fields.first else [*lines, wire.date_line()]
+        framing = self._framing(response.status, length, has_body=has_body)
+        lines = lines if b"date" in response.fields.first else [*lines, wire.date_line()]
         if not self.keeps_alive:
             lines = [*lines, b"Connection: close"]
         elif self._minor == 0:
             lines = [*lines, b"Connection: keep-alive"]
         block = b"\r\n".join([*lines, framing])
-        self._unsent_head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (answer.status, answer.reason, block)
+        self._unsent_head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, response.reason, block)
 
     def write(self, content: bytes) -> None:
         """Send the next piece of the content, which may be empty."""

@@ -1,4 +1,4 @@
-"""Answers on their way: every framing in, every framing out, and nothing that is broken off is complete."""
+"""Responses on their way: every framing in, every framing out, and nothing that is broken off is complete."""
 
 import re
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmppool.proxy.answer import AnswerReader, AnswerWriter
 from tmppool.proxy.body import UNLIMITED, Allowance
 from tmppool.proxy.faults import Fault
+from tmppool.proxy.response import ResponseReader, ResponseWriter
 from tmppool.proxy.wire import (
     CHUNKED,
     MAX_RESPONSE_HEAD,
@@ -33,7 +33,7 @@ def request(method: str = "GET", version: str = "1.1", *lines: str) -> Request:
     return parse_request("\r\n".join([f"{method} / HTTP/{version}", "Host: h", *lines, "", ""]).encode())
 
 
-def read(reader: AnswerReader, *pieces: bytes) -> bytes:
+def read(reader: ResponseReader, *pieces: bytes) -> bytes:
     return b"".join([reader.feed(piece) for piece in pieces])
 
 
@@ -47,8 +47,8 @@ UNTIL_THE_END = head(200) + b"hello"
 
 @pytest.mark.parametrize("raw", [BY_LENGTH, IN_CHUNKS])
 @pytest.mark.parametrize("step", [1, 3, 1000])
-def test_an_answer_is_read_whole_in_pieces_of_any_size(raw: bytes, step: int) -> None:
-    reader = AnswerReader(b"GET", UNLIMITED)
+def test_a_response_is_read_whole_in_pieces_of_any_size(raw: bytes, step: int) -> None:
+    reader = ResponseReader(b"GET", UNLIMITED)
     pieces = [raw[at : at + step] for at in range(0, len(raw), step)]
     assert read(reader, *pieces) == b"hello"
     assert (reader.is_done, reader.is_waiting, reader.is_in_head, reader.behind) == (True, False, False, b"")
@@ -56,22 +56,22 @@ def test_an_answer_is_read_whole_in_pieces_of_any_size(raw: bytes, step: int) ->
 
 @pytest.mark.parametrize("raw", [BY_LENGTH, IN_CHUNKS])
 def test_what_comes_behind_an_answer_is_none_of_it(raw: bytes) -> None:
-    reader = AnswerReader(b"GET", UNLIMITED)
+    reader = ResponseReader(b"GET", UNLIMITED)
     assert read(reader, raw + b"HTTP/1.1 200 OK\r\n") == b"hello"
     assert reader.behind == b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.mark.parametrize("raw", [BY_LENGTH, IN_CHUNKS])
-def test_an_answer_that_is_broken_off_is_never_complete(raw: bytes) -> None:
+def test_a_response_that_is_broken_off_is_never_complete(raw: bytes) -> None:
     for end in range(len(raw)):
-        reader = AnswerReader(b"GET", UNLIMITED)
+        reader = ResponseReader(b"GET", UNLIMITED)
         reader.feed(raw[:end])
         reader.end_of_stream()
         assert not reader.is_done, end
 
 
-def test_an_answer_without_a_length_is_complete_at_the_end_of_the_stream() -> None:
-    reader = AnswerReader(b"GET", UNLIMITED)
+def test_a_response_without_a_length_is_complete_at_the_end_of_the_stream() -> None:
+    reader = ResponseReader(b"GET", UNLIMITED)
     assert read(reader, UNTIL_THE_END, b" you") == b"hello you"
     assert not reader.is_done
     reader.end_of_stream()
@@ -80,33 +80,33 @@ def test_an_answer_without_a_length_is_complete_at_the_end_of_the_stream() -> No
 
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304), (b"HEAD", 404)])
 @pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked", "X: none"])
-def test_an_answer_without_content_ends_with_its_head_whatever_that_says(
+def test_a_response_without_content_ends_with_its_head_whatever_that_says(
     method: bytes, status: int, framing: str
 ) -> None:
-    reader = AnswerReader(method, UNLIMITED)
+    reader = ResponseReader(method, UNLIMITED)
     assert reader.feed(head(status, framing) + b"hello") == b""
     assert (reader.is_done, reader.has_body, reader.behind) == (True, False, b"hello")
 
 
 def test_an_empty_answer_has_content_of_no_bytes() -> None:
-    reader = AnswerReader(b"GET", UNLIMITED)
+    reader = ResponseReader(b"GET", UNLIMITED)
     reader.feed(head(200, "Content-Length: 0"))
     assert (reader.is_done, reader.has_body) == (True, True)
 
 
 def test_interim_answers_are_dropped_and_a_switch_is_final() -> None:
-    reader = AnswerReader(b"GET", UNLIMITED)
+    reader = ResponseReader(b"GET", UNLIMITED)
     assert read(reader, head(100), head(103, "Link: </x>") + BY_LENGTH[:20], BY_LENGTH[20:]) == b"hello"
     assert reader.response is not None
     assert reader.response.status == 200
-    switched = AnswerReader(b"GET", UNLIMITED)
+    switched = ResponseReader(b"GET", UNLIMITED)
     assert switched.feed(head(101, "Upgrade: websocket") + b"\x81\x00") == b""
     assert switched.response is not None
     assert (switched.response.status, switched.behind, switched.is_done) == (101, b"\x81\x00", False)
 
 
 def test_a_part_of_a_head_is_told_from_none_and_from_all_of_it() -> None:
-    reader = AnswerReader(b"GET", UNLIMITED)
+    reader = ResponseReader(b"GET", UNLIMITED)
     seen = [reader.is_in_head]
     for piece in (b"H", BY_LENGTH[1:20], BY_LENGTH[20:]):
         reader.feed(piece)
@@ -129,13 +129,13 @@ def test_a_part_of_a_head_is_told_from_none_and_from_all_of_it() -> None:
         pytest.param(head(100) * 9 + BY_LENGTH, id="interim answers without end"),
     ],
 )
-def test_an_answer_that_is_not_one_is_refused(raw: bytes) -> None:
+def test_a_response_that_is_not_one_is_refused(raw: bytes) -> None:
     with pytest.raises(BadMessageError):
-        AnswerReader(b"GET", UNLIMITED).feed(raw)
+        ResponseReader(b"GET", UNLIMITED).feed(raw)
 
 
 def test_a_fault_in_a_body_is_told_from_one_in_a_head() -> None:
-    reader = AnswerReader(b"GET", UNLIMITED)
+    reader = ResponseReader(b"GET", UNLIMITED)
     reader.feed(head(200, "Transfer-Encoding: chunked"))
     with pytest.raises(BadMessageError) as error:
         reader.feed(b"x\r\n")
@@ -144,7 +144,7 @@ def test_a_fault_in_a_body_is_told_from_one_in_a_head() -> None:
 
 def test_small_chunks_beyond_the_allowance_wait_and_what_comes_then_waits_behind_them() -> None:
     allowance = Allowance(2)
-    reader = AnswerReader(b"GET", allowance)
+    reader = ResponseReader(b"GET", allowance)
     chunks = b"".join(b"1\r\n%c\r\n" % letter for letter in b"abcdef")
     assert reader.feed(head(200, "Transfer-Encoding: chunked") + chunks) == b"ab"
     assert reader.is_waiting
@@ -161,9 +161,9 @@ def test_small_chunks_beyond_the_allowance_wait_and_what_comes_then_waits_behind
 
 def written(
     asked: Request, answer: Response, pieces: list[bytes], length: int, *, has_body: bool = True
-) -> tuple[bytes, AnswerWriter]:
+) -> tuple[bytes, ResponseWriter]:
     sent: list[bytes] = []
-    writer = AnswerWriter(asked, sent.append)
+    writer = ResponseWriter(asked, sent.append)
     writer.begin(answer, [b"A: b"], length, has_body=has_body)
     assert not writer.has_begun
     for piece in pieces[:-1]:
@@ -250,7 +250,7 @@ def test_a_date_is_added_where_the_answer_has_none() -> None:
 
 def test_the_head_goes_with_the_first_content_and_nothing_goes_twice() -> None:
     sent: list[bytes] = []
-    writer = AnswerWriter(request(), sent.append)
+    writer = ResponseWriter(request(), sent.append)
     writer.begin(response(), [b"A: b"], 2, has_body=True)
     assert sent == []
     writer.write(b"a")
@@ -265,6 +265,6 @@ def test_what_is_written_in_any_framing_reads_the_same(pieces: list[bytes], step
     whole = b"".join(pieces)
     for length in (len(whole), UNTIL_CLOSE):
         raw, _ = written(request(), response(), pieces, length)
-        reader = AnswerReader(b"GET", UNLIMITED)
+        reader = ResponseReader(b"GET", UNLIMITED)
         assert read(reader, *[raw[at : at + step] for at in range(0, len(raw), step)]) == whole
         assert (reader.is_done, reader.behind) == (True, b"")
