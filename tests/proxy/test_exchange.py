@@ -955,10 +955,10 @@ FORBIDDEN = set(product(Stage, Stage)) - ALLOWED
 async def at_stage(stage: Stage) -> Exchange:
     turns = TurnQueue(asyncio.get_running_loop())
     request = parse_request(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-    visitor: Any = types.SimpleNamespace(send=None)
+    connection: Any = types.SimpleNamespace(send=None)
     route = ToNotebook("/user/k/", Upstream(Dial("127.0.0.1", 9)), b"")
     turn = Turn(turns, lambda: None)
-    made = Exchange(visitor, request, route, request_turn=turn, response_turn=turn)
+    made = Exchange(connection, request, route, request_turn=turn, response_turn=turn)
     made.stage = stage
     return made
 

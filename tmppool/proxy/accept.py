@@ -69,9 +69,9 @@ class Acceptor(asyncio.Protocol):
         if acceptance is not Acceptance.ADMITTED:
             self._turn_away(transport, acceptance)
             return
-        visitor = self._gate.make(address, lambda: counts.leave(address))
-        transport.set_protocol(visitor)
-        visitor.connection_made(transport)
+        connection = self._gate.make(address, lambda: counts.leave(address))
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
 
     def _turn_away(self, transport: asyncio.Transport, acceptance: Acceptance) -> None:
         gate, now = self._gate, self._gate.watchdog.time()

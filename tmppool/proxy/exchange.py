@@ -22,7 +22,7 @@ _SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110 section 9.2.1
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")  # a length is expected of these, if only of zero (RFC 9110 section 8.6)
 
 
-class Visitor(Protocol):
+class VisitorConnection(Protocol):
     """The connection that the request came on."""
 
     @property
@@ -111,7 +111,7 @@ STAGES: dict[Stage, frozenset[Stage]] = {
 
 
 class Exchange:
-    """``feed`` takes the request's body; the response goes to ``visitor``, which hears one of its four endings.
+    """``feed`` takes the request's body. The response goes to ``visitor_connection``, with one of its four endings.
 
     ``request_turn`` and ``response_turn`` are for small chunks; ``go_on`` is to be called when the second comes.
     ``upload_limit``: bytes of the request's body, 0 for any number.
@@ -119,7 +119,7 @@ class Exchange:
 
     def __init__(
         self,
-        visitor: Visitor,
+        visitor_connection: VisitorConnection,
         request: wire.Request,
         destination: Destination,
         *,
@@ -128,14 +128,14 @@ class Exchange:
         upload_limit: int = 0,
     ) -> None:
         self.stage = Stage.CONNECTING
-        self._visitor = visitor
+        self._visitor_connection = visitor_connection
         self._request = request
         self._destination = destination
         self._body = Body(request.length, upload_limit, request_turn)
         self._unsent: list[bytes] = []  # of the request's body, until there is a connection
         self._connection: DestinationConnection | None = None
         self._reader = ResponseReader(request.method, response_turn)
-        self._writer = ResponseWriter(request, visitor.send)
+        self._writer = ResponseWriter(request, visitor_connection.send)
         self._turn = response_turn
         self._page = bytearray()
 
@@ -168,7 +168,7 @@ class Exchange:
         if connection is not None:
             self._ask(connection)
         else:
-            self._visitor.hold(True)
+            self._visitor_connection.hold(True)
             spawn(self._dial(), "dial")
 
     def feed(self, data: bytes) -> bytes:
@@ -198,14 +198,14 @@ class Exchange:
 
     def go_on(self) -> None:
         """Read on, since it is this response's turn; a visitor who takes nothing now has another."""
-        if not self._visitor.is_congested and self.stage is not Stage.OVER:
+        if not self._visitor_connection.is_congested and self.stage is not Stage.OVER:
             self._read(b"", is_turn=True)
             self._pace()
 
     # The connection's events
 
     def upstream_congested(self, is_congested: bool) -> None:  # noqa: FBT001 - one fact, two words
-        self._visitor.hold(is_congested)
+        self._visitor_connection.hold(is_congested)
 
     def upstream_sent(self, data: bytes) -> None:
         self._read(data)
@@ -248,7 +248,7 @@ class Exchange:
             self._give_up("the notebook closed the connection before the request was sent")
         else:
             self._ask(connection)
-            self._visitor.hold(False)
+            self._visitor_connection.hold(False)
 
     def _ask(self, connection: DestinationConnection) -> None:
         self._connection, connection.consumer = connection, self
@@ -258,7 +258,7 @@ class Exchange:
         lines = self._destination.request_lines(request.fields)
         head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, target, lines, self._framing())
         if self.wants_body and request.minor == 1 and b"expect" in request.fields.first:
-            self._visitor.send(_CONTINUE)
+            self._visitor_connection.send(_CONTINUE)
         unsent, self._unsent = self._unsent, []
         connection.write(b"".join([head, *unsent]))
 
@@ -312,7 +312,7 @@ class Exchange:
         self._move(Stage.OVER)
         assert isinstance(connection, UpstreamConnection)
         lines = self._destination.switching_lines(response)
-        self._visitor.join(connection, handshake.switching(lines) + self._reader.behind)
+        self._visitor_connection.join(connection, handshake.switching(lines) + self._reader.behind)
 
     def _collect(self, content: bytes) -> None:
         """Collect a page; it goes on with the notice once it is whole, or without when it is too long for that."""
@@ -349,11 +349,11 @@ class Exchange:
             is_whole = response.keeps_alive and self._body.is_done and not self._reader.behind
             # Behind a handshake, also one that was not taken up, some servers read no more requests.
             connection.release(is_reusable=is_whole and not self._destination.is_websocket)
-        self._visitor.exchange_done(keeps_alive=self._writer.keeps_alive and self._body.is_done)
+        self._visitor_connection.exchange_done(keeps_alive=self._writer.keeps_alive and self._body.is_done)
 
     def _pace(self) -> None:
         """Read the response as fast as its visitor takes it and its turns come."""
-        is_congested, is_waiting = self._visitor.is_congested, self._reader.is_waiting
+        is_congested, is_waiting = self._visitor_connection.is_congested, self._reader.is_waiting
         if is_waiting and not is_congested and self.stage is not Stage.OVER:
             self._turn.wait()
         if self._connection is None or self._connection.is_closing:
@@ -369,9 +369,9 @@ class Exchange:
         self._move(Stage.OVER)
         self._drop()
         if self.has_begun:
-            self._visitor.break_off()
+            self._visitor_connection.break_off()
         else:
-            self._visitor.exchange_failed(fault, why)
+            self._visitor_connection.exchange_failed(fault, why)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -108,7 +108,7 @@ class _WatchedEnd(_End):
 
 
 def join(
-    visitor: asyncio.Transport,
+    visitor_transport: asyncio.Transport,
     connection: UpstreamConnection,
     first: bytes,
     early: bytes,
@@ -116,39 +116,45 @@ def join(
     limit: UnreadLimit,
     on_lost: Callable[[Exception | None], None],
 ) -> None:
-    """Send ``first`` to the visitor, ``early`` to the notebook, and join them. ``on_lost`` tells the visitor's loss."""
-    notebook = connection.transport
+    """Send ``first`` to the visitor, ``early`` to the notebook, and join them.
+
+    ``on_lost`` is called when the visitor's end is lost.
+    """
+    notebook_transport = connection.transport
     connection.leave()
-    to_visitor, to_notebook = ReaderWatch(visitor, limit.deadline), ReaderWatch(notebook, limit.deadline)
+    to_visitor = ReaderWatch(visitor_transport, limit.deadline)
+    to_notebook = ReaderWatch(notebook_transport, limit.deadline)
 
     def close() -> None:
-        visitor.close()
-        notebook.abort()
+        visitor_transport.close()
+        notebook_transport.abort()
 
     def visitor_lost(error: Exception | None) -> None:
         route.on_close.discard(close)
         limit.watchdog.discard(to_visitor)
-        if isinstance(end, _WatchedEnd):
-            limit.watchdog.discard(end)
-        if notebook.get_write_buffer_size():  # while there is a visitor, a notebook may take as long as it likes
+        if isinstance(visitor_end, _WatchedEnd):
+            limit.watchdog.discard(visitor_end)
+        # While there is a visitor, a notebook may take as long as it likes.
+        if notebook_transport.get_write_buffer_size():
             limit.watchdog.add(to_notebook)
         on_lost(error)
 
     if route.touch:
-        watched = _WatchedEnd(visitor, notebook, visitor_lost, route.touch)
+        watched = _WatchedEnd(visitor_transport, notebook_transport, visitor_lost, route.touch)
         limit.watchdog.add(watched)
-        end: _End = watched
+        visitor_end: _End = watched
     else:
-        end = _End(visitor, notebook, visitor_lost)
+        visitor_end = _End(visitor_transport, notebook_transport, visitor_lost)
     route.on_close.add(close)
     limit.watchdog.add(to_visitor)
-    visitor.set_write_buffer_limits(high=HIGH_WATER)
-    visitor.set_protocol(end)
-    notebook.set_protocol(_End(notebook, visitor, lambda _error: limit.watchdog.discard(to_notebook)))
-    visitor.write(first)
-    visitor.resume_reading()
+    visitor_transport.set_write_buffer_limits(high=HIGH_WATER)
+    visitor_transport.set_protocol(visitor_end)
+    notebook_end = _End(notebook_transport, visitor_transport, lambda _error: limit.watchdog.discard(to_notebook))
+    notebook_transport.set_protocol(notebook_end)
+    visitor_transport.write(first)
+    visitor_transport.resume_reading()
     if early:
-        end.data_received(early)
+        visitor_end.data_received(early)
 
 
 def _unread(lost: asyncio.Transport) -> bytes:
