@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
         self._on_lost()
         exchange = self._leave()
         if exchange is not None:
-            exchange.visitor_lost()
+            exchange.abandon()
 
     def pause_writing(self) -> None:
         self.is_congested = True
@@ -360,7 +360,7 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None:
             return
-        exchange.visitor_lost()
+        exchange.abandon()
         if exchange.has_begun:
             self.break_off()
         else:
@@ -370,7 +370,7 @@ class Connection(asyncio.Protocol):
         """End a request whose body is not one that is waited for any longer."""
         exchange, self._body = self._leave(), None
         if exchange is not None:
-            exchange.visitor_lost()
+            exchange.abandon()
         if exchange is not None and exchange.has_begun:
             self.break_off()
         else:

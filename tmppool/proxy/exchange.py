@@ -182,7 +182,8 @@ class Exchange:
             self._connection.write(framed)
         return rest
 
-    def visitor_lost(self) -> None:
+    def abandon(self) -> None:
+        """End without a word to the visitor's connection, which has lost its visitor or ends the request itself."""
         if self.stage is not Stage.OVER:
             self._move(Stage.OVER)
             self._drop()
