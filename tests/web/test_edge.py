@@ -181,6 +181,6 @@ async def test_a_reaped_notebook_leaves_nothing_behind_at_the_edge(
     program = place.program()
     key = (await program.post("/api/spawn")).json["url"].split("/")[2]
     await program.get(f"/user/{key}/tree")
-    assert edges[0]._passages[key].identities
+    assert edges[0]._relays[key].identities
     await program.ask("DELETE", f"/api/session/{key}")
-    await eventually(lambda: not edges[0]._passages)
+    await eventually(lambda: not edges[0]._relays)

@@ -129,7 +129,6 @@ def test_who_may_passes_and_the_target_stays_as_it_is(
     assert isinstance(verdict, Pass)
     assert (verdict.held.role, verdict.target) == (role, target)
     assert verdict.path == target.removeprefix(f"{IN}/")
-    assert verdict.is_websocket is ("Upgrade" in fields)
 
 
 def test_a_token_in_the_query_is_kept_from_the_notebook() -> None:

@@ -1,10 +1,10 @@
 """The public edge: each request's visit and verdict, and from there the route to a notebook or to our own application.
 
-Here is kept what belongs to a notebook's passage for as long as it lives: its connections, its cookies, and the lines
-that tell it who asks.
+For each notebook, as long as it lives, it keeps the connections, the cookies, and the header lines that say who asks.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from tmppool import __version__, jupyter_urls
 from tmppool.notebook import Notebook
@@ -23,8 +23,8 @@ _MOST_CLIENTS = 1000  # whose lines are kept for one notebook
 
 
 @dataclass(slots=True)
-class _Passage:
-    """The state that all requests to one notebook share.
+class _Relay:
+    """The connections, cookies and header lines kept for one notebook, as long as it lives.
 
     ``notice`` is the script that tells its pages when and why it ends.
     """
@@ -52,7 +52,7 @@ class Edge:
         self._pools = pools
         self._names = names
         self._rules = rules
-        self._passages: dict[str, _Passage] = {}
+        self._relays: dict[str, _Relay] = {}
 
     def decide(self, request: wire.Request, peer: str) -> Route:
         """Return where the request goes. Raises BadMessageError."""
@@ -61,41 +61,38 @@ class Edge:
         return self._to_notebook(visit, verdict) if isinstance(verdict, Pass) else _to_application(visit, verdict)
 
     def _to_notebook(self, visit: Visit, verdict: Pass) -> ToNotebook:
-        pool, notebook = verdict.held.pool, verdict.held.notebook
-        passage = self._passages.get(notebook.key) or self._open(notebook)
-        request, path, is_websocket = visit.request, verdict.path, verdict.is_websocket
-        request.target = verdict.target
-
-        def touch() -> None:
-            pool.touch(notebook)
-
-        if not is_websocket and jupyter_urls.is_interaction(request.method.decode(), path):
-            touch()
-        is_page = request.method == b"GET" and not is_websocket and jupyter_urls.is_page(path)
+        notebook, path = verdict.held.notebook, verdict.path
+        relay = self._relays.get(notebook.key) or self._open(notebook)
+        touch = partial(verdict.held.pool.touch, notebook)
+        is_request = not visit.is_websocket
+        is_page = is_request and visit.method == b"GET" and jupyter_urls.is_page(path)
+        is_touching = is_request and jupyter_urls.is_interaction(visit.method.decode(), path)
         return ToNotebook(
-            base_path=passage.base_path,
-            upstream=passage.upstream,
-            jar=passage.jar,
-            identity=passage.identity(visit),
-            notice=passage.notice if is_page else None,
-            is_websocket=is_websocket,
-            touch=touch if is_websocket and jupyter_urls.talks_to_visitor(path) else None,
+            target=verdict.target,
+            base_path=relay.base_path,
+            upstream=relay.upstream,
+            jar=relay.jar,
+            identity=relay.identity(visit),
+            notice=relay.notice if is_page else None,
+            is_websocket=visit.is_websocket,
+            on_taken=touch if is_touching else None,
+            touch=touch if visit.is_websocket and jupyter_urls.talks_to_visitor(path) else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
             unreachable=lambda: _to_application(visit, _UNREACHABLE),
         )
 
-    def _open(self, notebook: Notebook) -> _Passage:
+    def _open(self, notebook: Notebook) -> _Relay:
         running = notebook.running
-        passage = self._passages[notebook.key] = _Passage(
+        relay = self._relays[notebook.key] = _Relay(
             running.base_path, running.token, Upstream(running.dial), _notice(notebook.key)
         )
 
         def close() -> None:
-            del self._passages[notebook.key]
-            passage.upstream.close()
+            del self._relays[notebook.key]
+            relay.upstream.close()
 
         notebook.on_close.add(close)
-        return passage
+        return relay
 
 
 def admin_decide(token: str | None, ip: str) -> Decide:

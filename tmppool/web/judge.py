@@ -149,7 +149,7 @@ def _passing(visit: Visit, held: Admitted) -> Pass | Redirect | Answer:
     if not held.is_explicit and visit.is_cross_site:
         return Answer(Kind.CROSS_SITE)
     target = tokens.without_token(visit.target) if visit.tokens else visit.target
-    return Pass(held, visit.path, target, visit.is_websocket)
+    return Pass(held, visit.path, target)
 
 
 def _entering(visit: Visit, table: Table, pool: Pool, notebook: Notebook, access: Access) -> Entry | Answer:

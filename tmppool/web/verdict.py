@@ -29,7 +29,6 @@ class Pass:
     held: Admitted
     path: str
     target: str
-    is_websocket: bool
 
 
 @dataclass(frozen=True, slots=True)
