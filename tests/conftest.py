@@ -20,7 +20,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 from tests.specs import spec_of
-from tmppool import recipes
+from tmppool import log, recipes
 from tmppool.backends import engine
 from tmppool.backends.fake import FakeBackend
 from tmppool.policy import Limits
@@ -147,7 +147,8 @@ async def pool(backend: FakeBackend, clock: Clock) -> AsyncIterator[Callable[...
 
     def make(name: str = "main", listeners: Iterable[Listener] = (), **limits: float) -> Pool:
         known = {"capacity": 4, "warm": 2, "idle": 600.0, "lifetime": 3600.0, "parallel_starts": 8}
-        made.append(Pool(name, backend, [backend.edition], Limits(**(known | limits)), listeners, clock))
+        bounds, told = Limits(**(known | limits)), [log.hear_incident]
+        made.append(Pool(name, backend, [backend.edition], bounds, listeners, clock, incident_listeners=told))
         made[-1].open()
         return made[-1]
 

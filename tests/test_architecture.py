@@ -12,7 +12,18 @@ PACKAGE = ROOT / "tmppool"
 TESTS = ROOT / "tests"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "keys", "jupyter_urls", "clocks", "backoff", "tasks", "running", "pool_settings", "ledger_file"),
+    (
+        "errors",
+        "keys",
+        "jupyter_urls",
+        "clocks",
+        "backoff",
+        "tasks",
+        "running",
+        "pool_settings",
+        "ledger_file",
+        "incidents",
+    ),
     ("jupyter", "config", "build_report", "recipes", "state_lock"),
     ("notebook",),
     ("policy", "backends"),
@@ -66,6 +77,7 @@ FOREIGN = {"aiodocker": {"backends.engine"}}
 
 WITHOUT_TESTS = {
     "errors": "types only",
+    "incidents": "types only; test_log.py logs each of them",
     "backends/base": "types only; contract.py tests what they promise",
     "pool_settings": "tested as part of test_config.py, whose settings these are",
     "backends/auditable": "types only; tests/audit/test_startup.py tests who offers it",
@@ -282,6 +294,22 @@ def test_no_room_asks_a_backend_which_one_it_is() -> None:
 def test_every_module_of_a_room_with_inner_floors_has_one(room: str) -> None:
     names = {name for name in modules(PACKAGE) if name.startswith(f"{room}.") and not name.endswith("__init__")}
     assert names == {name for name in INNER_FLOOR_OF if name.startswith(f"{room}.")}
+
+
+CORE = {"notebook", "policy", "marks", "pool", "pools", "reconcile"}
+
+
+def test_the_core_does_not_log() -> None:
+    """It states transitions and incidents, of which listeners make lines."""
+    found = {
+        name
+        for name, tree in modules(PACKAGE).items()
+        for node in ast.walk(tree)
+        if name in CORE and isinstance(node, ast.Import | ast.ImportFrom)
+        if {(getattr(node, "module", None) or alias.name).partition(".")[0] for alias in node.names}
+        & {"structlog", "logging"}
+    }
+    assert found == set()
 
 
 def test_tasks_are_made_in_one_place() -> None:

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
-from tmppool import log
+from tmppool import incidents, log
+from tmppool.incidents import Incident
 from tmppool.notebook import Reason, State
 
 ROOT = Path(__file__).parent.parent
@@ -99,6 +101,46 @@ def test_the_key_is_not_in_the_line() -> None:
     assert KEY not in str(moved(State.REAPING, Reason.IDLE))
 
 
+# Incidents
+
+CAUSE = ZeroDivisionError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("incident", "line"),
+    [
+        (
+            incidents.StartFailed("main", "it broke", ("last", "words"), 1.5),
+            {"event": "start.failed", "error": "it broke", "log_tail": ("last", "words"), "next_try_in": 1.5},
+        ),
+        (incidents.StartCrashed("main", CAUSE), {"event": "start.crashed", "exc_info": CAUSE}),
+        (
+            incidents.ListenerFailed("main", "0a1b", "warm", CAUSE),
+            {"event": "listener.failed", "notebook": "0a1b", "to": "warm", "exc_info": CAUSE},
+        ),
+        (
+            incidents.StopFailed("main", "0a1b", "it broke"),
+            {"event": "stop.failed", "notebook": "0a1b", "error": "it broke"},
+        ),
+        (
+            incidents.DeathDisproved("main", "0a1b"),
+            {"event": "death.disproved", "notebook": "0a1b", "message": "it answers"},
+        ),
+        (incidents.BackendRecovered("main"), {"event": "backend.recovered"}),
+    ],
+)
+def test_an_incident_is_one_line_with_its_fields(incident: Incident, line: dict[str, object]) -> None:
+    with capture_logs() as logs:
+        log.hear_incident(incident)
+    level = log.INCIDENTS[type(incident)][1]
+    assert logs == [{**line, "pool": "main", "log_level": level}]
+
+
+def test_every_incident_has_an_event_of_its_own() -> None:
+    assert set(log.INCIDENTS) == set(get_args(Incident))
+    assert len({event for event, _ in log.INCIDENTS.values()}) == len(log.INCIDENTS)
+
+
 # Progress of the first filling
 
 
@@ -127,7 +169,8 @@ def test_other_moves_are_no_progress() -> None:
 
 PROGRAM = f"""
 import logging, structlog, sys
-from tmppool import log
+from tmppool import incidents, log
+from tmppool.incidents import Incident
 log.configure(level="info", json={{json}})
 structlog.get_logger("a").info("hello", path="/user/{KEY}/lab")
 structlog.get_logger("a").debug("not this")

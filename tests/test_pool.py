@@ -20,6 +20,7 @@ from tmppool import recovery
 from tmppool.backends.base import Edition
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.incidents import BackendFailed, BackendRecovered, Incident
 from tmppool.ledger import Row
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits, shares
@@ -255,6 +256,24 @@ async def test_a_listener_that_raises_at_every_move_leaves_no_notebook_behind(
     assert (main.places, backend.notebooks) == ([], {})
 
 
+async def test_a_listener_to_incidents_that_raises_is_the_loops_error_and_the_others_hear(
+    backend: FakeBackend,
+) -> None:
+    def deaf(_incident: Incident) -> None:
+        raise DeafError
+
+    errors: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context["exception"]))
+    heard: list[Incident] = []
+    limits = Limits(1, 1, 0.0, 0.0, 1)
+    main = Pool("main", backend, [backend.edition], limits, incident_listeners=[deaf, heard.append])
+    main.note_illness(BackendError("away"))
+    main.note_illness(None)
+    assert heard == [BackendFailed("main", "away"), BackendRecovered("main")]
+    assert [type(error) for error in errors] == [DeafError, DeafError]
+    await main.close(stop=True)
+
+
 async def test_a_listener_hears_when_what_follows_is_under_way(pool: Factory, backend: FakeBackend) -> None:
     heard: list[tuple[State, int]] = []
     main = pool(capacity=1, warm=1)
@@ -311,7 +330,7 @@ async def test_a_failed_start_backs_off_says_why_and_holds_no_place(
     assert story(facts) == ["starting > gone: failed"]
     assert repr(main) == "<Pool main [empty] of 1>"
     (line,) = [line for line in logs if line["event"] == "start.failed"]
-    assert (line["error"], line["log_tail"]) == ("the fake was told to fail", ["last words"])
+    assert (line["error"], line["log_tail"]) == ("the fake was told to fail", ("last words",))
 
     main.tick()
     assert main.count(State.STARTING) == 0

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
-from tmppool import recovery
+from tmppool import log, recovery
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import ConfigError
 from tmppool.ledger import Ledger, Row
@@ -30,7 +30,9 @@ class Service:
 
     def __init__(self, ledger: Ledger, backend: FakeBackend, limits: Limits) -> None:
         self.ledger, self.pools, self.facts = ledger, Pools(), []
-        self.pool = Pool("main", backend, [backend.edition], limits, [self.hear])
+        self.pool = Pool(
+            "main", backend, [backend.edition], limits, [self.hear], incident_listeners=[log.hear_incident]
+        )
         self.pools.add(self.pool)
 
     def hear(self, fact: Transition) -> None:

@@ -216,7 +216,9 @@ async def _open_backend(
 def _pool(parts: _Parts, name: str, wanted: PoolSettings, backend: Backend, traits: Traits) -> Pool:
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
     limits, key_bytes = from_settings.limits(wanted), parts.settings.key_bytes
-    pool = Pool(name, backend, [traits.edition], limits, listeners, key_bytes=key_bytes)
+    pool = Pool(
+        name, backend, [traits.edition], limits, listeners, key_bytes=key_bytes, incident_listeners=[log.hear_incident]
+    )
     progress = log.Progress()
     pool.listen(lambda fact: progress.hear(fact, pool.count(State.WARM), pool.limits.warm))
     return pool

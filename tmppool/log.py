@@ -1,14 +1,16 @@
-"""structlog set-up, the listener that logs each transition, and what may never be logged."""
+"""structlog set-up, the listeners that log each transition and each incident, and what may never be logged."""
 
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from dataclasses import fields
 from typing import Any
 
 import structlog
 
-from tmppool import keys
+from tmppool import incidents, keys
+from tmppool.incidents import Incident
 from tmppool.notebook import Reason, State, Transition
 
 _SECRET = re.compile(
@@ -16,6 +18,21 @@ _SECRET = re.compile(
     r"|((?:token|code|ticket|tmppool(?:-\w+)?)=|(?:token|[Bb]earer) )[^\s\"'&,;]{8,}"
 )
 _QUIET = {State.REAPING: "notebook.reaping", State.GONE: "notebook.gone"}
+INCIDENTS: dict[type[Incident], tuple[str, str]] = {
+    incidents.StartFailed: ("start.failed", "error"),
+    incidents.StartCrashed: ("start.crashed", "error"),
+    incidents.StopFailed: ("stop.failed", "warning"),
+    incidents.MarkFailed: ("mark.failed", "warning"),
+    incidents.KernelsQueryFailed: ("kernels.query_failed", "info"),
+    incidents.BackendFailed: ("backend.failed", "warning"),
+    incidents.BackendRecovered: ("backend.recovered", "info"),
+    incidents.DeathDisproved: ("death.disproved", "warning"),
+    incidents.SessionRecovered: ("session.recovered", "warning"),
+    incidents.OrphanStopped: ("orphan.stopped", "warning"),
+    incidents.OrphanStopFailed: ("orphan.stop_failed", "warning"),
+    incidents.ListenerFailed: ("listener.failed", "error"),
+}
+"""Event and level of each incident; its fields are the event's, but for ``cause``, of which the traceback is logged."""
 
 _log = structlog.get_logger("tmppool.notebook")
 
@@ -73,6 +90,15 @@ def hear(fact: Transition) -> None:
     level = _log.warning if fact.reason is Reason.DIED else _log.info
     event = _QUIET.get(fact.to, f"notebook.{fact.to}")
     level(event, pool=notebook.pool, notebook=notebook.id, reason=fact.reason.value, after=round(fact.waited, 2))
+
+
+def hear_incident(incident: Incident) -> None:
+    """Listener: one line per incident."""
+    event, level = INCIDENTS[type(incident)]
+    given = {field.name: getattr(incident, field.name) for field in fields(incident)}
+    if "cause" in given:
+        given["exc_info"] = given.pop("cause")
+    getattr(_log, level)(event, **given)
 
 
 class Progress:

@@ -1,11 +1,11 @@
 """The mark of a notebook that was given away, which its backend keeps: no loss or restore of a ledger undoes it."""
 
 import asyncio
-
-import structlog
+from collections.abc import Callable
 
 from tmppool.backends.base import Backend
 from tmppool.errors import BackendError, TakenError
+from tmppool.incidents import MarkFailed
 from tmppool.notebook import Notebook
 from tmppool.tasks import finish, spawn
 
@@ -13,13 +13,15 @@ _PATIENCE = 5.0  # seconds for the first try: no longer is a click kept waiting 
 _PARTING = 1.0  # seconds for those under way when the service ends
 _RETRY = 5.0  # seconds between two tries
 
-_log = structlog.get_logger("tmppool.marks")
-
 
 class Marks:
-    """The marks of one pool. What cannot be set at once is tried again for as long as the notebook lives."""
+    """The marks of one pool. What cannot be set at once is tried again for as long as the notebook lives.
 
-    def __init__(self, backend: Backend) -> None:
+    ``report`` is told of the first try that fails, for each notebook.
+    """
+
+    def __init__(self, backend: Backend, report: Callable[[MarkFailed], None]) -> None:
+        self._report = report
         self._backend = backend
         self._first: dict[str, asyncio.Future[bool]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -60,8 +62,8 @@ class Marks:
                 return
             except BackendError as error:
                 if not first.done():
-                    _log.warning("mark.failed", pool=notebook.pool, notebook=notebook.id, error=str(error))
                     first.set_result(False)
+                    self._report(MarkFailed(notebook.pool, notebook.id, str(error)))
                 await asyncio.sleep(_RETRY)
             else:
                 if not first.done():

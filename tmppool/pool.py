@@ -14,12 +14,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import structlog
-
 from tmppool import keys
 from tmppool.backends.base import Backend, Edition
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.incidents import (
+    BackendFailed,
+    BackendRecovered,
+    Incident,
+    KernelsQueryFailed,
+    ListenerFailed,
+    OrphanStopFailed,
+    OrphanStopped,
+    StartCrashed,
+    StartFailed,
+    StopFailed,
+)
 from tmppool.jupyter import JupyterClient
 from tmppool.marks import Marks
 from tmppool.notebook import Notebook, Place, Reason, State, Transition
@@ -28,11 +38,11 @@ from tmppool.running import Running
 from tmppool.tasks import finish, spawn
 
 Listener = Callable[[Transition], None]
+IncidentListener = Callable[[Incident], None]
 
 _STOP_RETRY = 5.0  # seconds between two tries to stop a notebook that its backend could not stop
+_TAIL = 8  # lines of a failed start's log in its incident
 _FULL_RETRY = 30  # seconds that a visitor of a full pool is asked to wait
-
-_log = structlog.get_logger("tmppool.pool")
 
 
 class Phase(StrEnum):
@@ -61,8 +71,9 @@ class Trouble:
 class Pool:
     """The notebooks of one name, of one edition or several. ``clock`` returns monotonic seconds.
 
-    Each of the ``listeners`` hears every move, after what follows from it is under way; it must not block. One that
-    raises is logged, and changes nothing for the pool and the others.
+    Each of the ``listeners`` hears every move, after what follows from it is under way; each of the
+    ``incident_listeners`` hears every incident. They must not block. One that raises changes nothing for the pool and
+    the others: it is itself an incident, or if it listens to incidents, an error of the event loop.
     """
 
     def __init__(
@@ -75,6 +86,7 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
         key_bytes: int = 16,
         connect: Callable[[Running], JupyterClient] = JupyterClient,
+        incident_listeners: Iterable[IncidentListener] = (),
     ) -> None:
         self.name = name
         self.backend = backend
@@ -85,10 +97,11 @@ class Pool:
         self.phase = Phase.ADOPTING
         self.failed_start: Trouble | None = None  # of the last start, while none has succeeded since
         self.illness: Trouble | None = None  # of a backend that cannot say what runs
-        self.marks = Marks(backend)
+        self.marks = Marks(backend, self.report)
         self.doubted: set[str] = set()  # keys of those that are said to have ended: given to nobody until it is known
         self._places: dict[str, Place] = {}
         self._listeners = list(listeners)
+        self._incident_listeners = list(incident_listeners)
         self._key_bytes = key_bytes
         self._connect = connect
         self._work: set[asyncio.Task[None]] = set()
@@ -126,6 +139,15 @@ class Pool:
         """Let one more hear every move from now on."""
         self._listeners.append(listener)
 
+    def report(self, incident: Incident) -> None:
+        """Tell an incident to everything that listens to incidents."""
+        for hear in self._incident_listeners:
+            try:
+                hear(incident)
+            except Exception as error:
+                context = {"message": f"a listener failed to hear {incident!r}", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
     def run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Do this beside everything else; ``close`` waits for it."""
         task = spawn(work, name)
@@ -150,15 +172,15 @@ class Pool:
         self.phase = phase
 
     def note_illness(self, error: BackendError | None) -> None:
-        """Note how the backend answered when it was asked what runs; None: well. Said in the log when it changes."""
+        """Note how the backend answered when it was asked what runs; None: well. A change is an incident."""
         if error is None:
-            if self.illness is not None:
-                _log.info("backend.recovered", pool=self.name)
-            self.illness = None
+            was, self.illness = self.illness, None
+            if was is not None:
+                self.report(BackendRecovered(self.name))
             return
-        if self.illness is None or self.illness.error != str(error):
-            _log.warning("backend.failed", pool=self.name, error=str(error))
-        self.illness = Trouble(str(error), self.clock() if self.illness is None else self.illness.since)
+        was, self.illness = self.illness, Trouble(str(error), self.illness.since if self.illness else self.clock())
+        if was is None or was.error != str(error):
+            self.report(BackendFailed(self.name, str(error)))
 
     # Moving
 
@@ -262,11 +284,11 @@ class Pool:
 
     async def discard(self, key: str) -> None:
         """Stop a notebook that is ours by label but stands in no table."""
-        _log.warning("orphan.stopped", pool=self.name)
+        self.report(OrphanStopped(self.name))
         try:
             await self.backend.stop(key)
         except BackendError as error:
-            _log.warning("orphan.stop_failed", pool=self.name, error=str(error))
+            self.report(OrphanStopFailed(self.name, str(error)))
 
     # Ending
 
@@ -310,8 +332,8 @@ class Pool:
         for hear in self._listeners:
             try:
                 hear(fact)
-            except Exception:
-                _log.exception("listener.failed", pool=self.name, notebook=fact.notebook.id, to=fact.to)
+            except Exception as error:
+                self.report(ListenerFailed(self.name, fact.notebook.id, fact.to, error))
 
     async def _start(self, place: Place, edition: Edition) -> None:
         try:
@@ -320,7 +342,7 @@ class Pool:
             self._start_failed(place, error)
             return
         except Exception as error:
-            _log.exception("start.crashed", pool=self.name)
+            self.report(StartCrashed(self.name, error))
             self._start_failed(place, BackendError(f"{type(error).__name__} in the backend"))
             return
         self._starts.pop(place.key, None)
@@ -342,11 +364,12 @@ class Pool:
         now = self.clock()
         delay = self.backoff.failed(now)
         self.failed_start = Trouble(str(error), now if self.failed_start is None else self.failed_start.since)
-        tail = error.log_tail.strip().splitlines()[-8:] if isinstance(error, StartError) else []
-        _log.error("start.failed", pool=self.name, error=str(error), log_tail=tail, next_try_in=round(delay, 1))
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
         # One that was being reaped already keeps that reason.
-        self._tell(self._move(place, State.GONE, place.reason or Reason.FAILED))
+        fact = self._move(place, State.GONE, place.reason or Reason.FAILED)
+        tail = error.log_tail.strip().splitlines()[-_TAIL:] if isinstance(error, StartError) else ()
+        self.report(StartFailed(self.name, str(error), tuple(tail), round(delay, 1)))
+        self._tell(fact)
 
     async def _stop(self, place: Place) -> None:
         if isinstance(place, Notebook):
@@ -356,7 +379,7 @@ class Pool:
                 await self.backend.stop(place.key)
                 break
             except BackendError as error:
-                _log.warning("stop.failed", pool=self.name, notebook=place.id, error=str(error))
+                self.report(StopFailed(self.name, place.id, str(error)))
                 await asyncio.sleep(_STOP_RETRY)
         self._tell(self._move(place, State.GONE, place.reason or Reason.ENDED))
 
@@ -367,7 +390,7 @@ class Pool:
             if silent is not None:
                 notebook.active_at = max(notebook.active_at, self.clock() - silent)
         except BackendError as error:
-            _log.info("kernels.query_failed", pool=self.name, notebook=notebook.id, error=str(error))
+            self.report(KernelsQueryFailed(self.name, notebook.id, str(error)))
         finally:
             self._asking.discard(notebook.key)
             notebook.asked_at = began

@@ -8,18 +8,15 @@ open it is given to nobody.
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
-import structlog
-
 from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError
+from tmppool.incidents import DeathDisproved, SessionRecovered
 from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Phase, Pool
 from tmppool.running import Running
 
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each look for one that is silent: an engine tells of an end before it is
 _GRACE = 120.0  # seconds for which one that nobody knows is spared: its start may be under way
-
-_log = structlog.get_logger("tmppool.reconcile")
 
 
 class Reconciler:
@@ -107,7 +104,7 @@ class Reconciler:
         silent = [notebook for notebook, is_alive in zip(doubted, lives, strict=True) if not is_alive]
         for notebook in doubted:
             if notebook not in silent and notebook.key not in self._again:
-                _log.warning("death.disproved", pool=self._pool.name, notebook=notebook.id, message="it answers")
+                self._pool.report(DeathDisproved(self._pool.name, notebook.id))
                 self._pool.doubted.discard(notebook.key)
         for pause in _LOOKS:
             if not silent:
@@ -130,7 +127,7 @@ class Reconciler:
     async def _meet(self, item: Running) -> None:
         """One runs that stands in no table: somebody's is taken back, nobody's is stopped once no start can be its."""
         if item.is_given is not False and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
-            _log.warning("session.recovered", pool=self._pool.name)
+            self._pool.report(SessionRecovered(self._pool.name))
             self._pool.adopt_session(item, visitor=None, expires_in=None)
         elif seconds_until(item.created_at + _GRACE) < 0:
             await self._pool.discard(item.key)

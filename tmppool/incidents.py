@@ -1,0 +1,124 @@
+"""Incidents: facts that a pool states beside its transitions, as values. Listeners log them; the core does not log.
+
+``pool`` is the pool's name, ``notebook`` a notebook's id, ``error`` one sentence, ``cause`` an exception that only a
+bug can cause.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """A notebook did not start. ``log_tail`` has its last lines; ``next_try_in`` is in seconds."""
+
+    pool: str
+    error: str
+    log_tail: tuple[str, ...]
+    next_try_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartCrashed:
+    """A start raised an exception other than BackendError."""
+
+    pool: str
+    cause: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class StopFailed:
+    """The backend could not stop a notebook; it is tried again."""
+
+    pool: str
+    notebook: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkFailed:
+    """The backend could not record that a notebook is assigned; it is tried again."""
+
+    pool: str
+    notebook: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelsQueryFailed:
+    """A notebook did not say whether a kernel is busy."""
+
+    pool: str
+    notebook: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendFailed:
+    """The backend cannot say what runs."""
+
+    pool: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendRecovered:
+    """The backend answers again."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeathDisproved:
+    """A notebook that was reported dead shows life."""
+
+    pool: str
+    notebook: str
+    message: str = "it answers"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecovered:
+    """A running notebook that was assigned but in no table was adopted."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanStopped:
+    """A running notebook of this service that was in no table is being stopped."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanStopFailed:
+    """The backend could not stop an orphan."""
+
+    pool: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFailed:
+    """A listener to transitions raised when a notebook moved to state ``to``."""
+
+    pool: str
+    notebook: str
+    to: str
+    cause: Exception
+
+
+Incident = (
+    StartFailed
+    | StartCrashed
+    | StopFailed
+    | MarkFailed
+    | KernelsQueryFailed
+    | BackendFailed
+    | BackendRecovered
+    | DeathDisproved
+    | SessionRecovered
+    | OrphanStopped
+    | OrphanStopFailed
+    | ListenerFailed
+)
