@@ -284,6 +284,33 @@ async def test_a_listener_hears_when_what_follows_is_under_way(pool: Factory, ba
     await at_rest(main)
 
 
+# Doubt
+
+
+async def test_a_doubted_one_is_given_to_nobody_until_it_is_trusted(pool: Factory) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (notebook,) = main
+    main.doubt(notebook.key)
+    assert main.doubted == {notebook.key}
+    with pytest.raises(PoolEmptyError):
+        main.assign(None)
+    main.trust(notebook.key)
+    assert main.assign(None) is notebook
+
+
+async def test_only_what_is_warm_or_assigned_is_doubted_and_no_longer_than_that(pool: Factory) -> None:
+    main = pool(capacity=1, warm=1)
+    main.tick()
+    for key in (main.places[0].key, "nobody's"):
+        main.doubt(key)
+    assert main.doubted == set()
+    await at_rest(main)
+    (notebook,) = main
+    main.doubt(notebook.key)
+    main.reap(notebook, Reason.DIED)
+    assert main.doubted == set()
+
+
 # No notebook now
 
 

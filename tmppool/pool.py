@@ -98,8 +98,8 @@ class Pool:
         self.failed_start: Trouble | None = None  # of the last start, while none has succeeded since
         self.illness: Trouble | None = None  # of a backend that cannot say what runs
         self.marks = Marks(backend, self.report)
-        self.doubted: set[str] = set()  # keys of those that are said to have ended: given to nobody until it is known
         self._places: dict[str, Place] = {}
+        self._doubted: set[str] = set()  # keys of warm and assigned notebooks that were reported dead
         self._listeners = list(listeners)
         self._incident_listeners = list(incident_listeners)
         self._key_bytes = key_bytes
@@ -182,11 +182,28 @@ class Pool:
         if was is None or was.error != str(error):
             self.report(BackendFailed(self.name, str(error)))
 
+    # Doubt
+
+    @property
+    def doubted(self) -> frozenset[str]:
+        """The keys of notebooks that were reported dead while it is open whether they are; none is assigned."""
+        return frozenset(self._doubted)
+
+    def doubt(self, key: str) -> None:
+        """Assign this notebook to nobody until ``trust``. No effect on one that is neither warm nor assigned."""
+        place = self._places.get(key)
+        if place is not None and place.state in (State.WARM, State.ASSIGNED):
+            self._doubted.add(key)
+
+    def trust(self, key: str) -> None:
+        """End the doubt of a notebook that is not dead."""
+        self._doubted.discard(key)
+
     # Moving
 
     def assign(self, visitor: str | None) -> Notebook:
         """Give away the oldest warm notebook, one of a wanted edition first. Raises PoolFullError or PoolEmptyError."""
-        warm = [n for n in self if n.state is State.WARM and n.key not in self.doubted]
+        warm = [n for n in self if n.state is State.WARM and n.key not in self._doubted]
         if not warm:
             raise self._none_warm()
         notebook = min(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
@@ -323,6 +340,8 @@ class Pool:
     def _move(self, place: Place, to: State, reason: Reason) -> Transition:
         """Change a place's state; the caller begins what follows from that, and then tells."""
         fact = place.move(to, reason, self.clock())
+        if to in (State.REAPING, State.GONE):
+            self._doubted.discard(place.key)
         if to is State.GONE:
             self._places.pop(place.key, None)
         self.wake()

@@ -67,7 +67,7 @@ class Reconciler:
     def _doubt(self, key: str) -> None:
         """Note one more word against this notebook: what was found out before it came says nothing of it."""
         self._again.add(key)
-        self._pool.doubted.add(key)
+        self._pool.doubt(key)
 
     def _begin(self) -> asyncio.Task[None]:
         """Return the one task that finds out."""
@@ -96,7 +96,6 @@ class Reconciler:
             is_first = False
             self._again.clear()
             await self._find_out([notebook for notebook in self._members() if notebook.key in self._pool.doubted])
-            self._pool.doubted &= {notebook.key for notebook in self._members()}
             self._again &= self._pool.doubted
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
@@ -105,7 +104,7 @@ class Reconciler:
         for notebook in doubted:
             if notebook not in silent and notebook.key not in self._again:
                 self._pool.report(DeathDisproved(self._pool.name, notebook.id))
-                self._pool.doubted.discard(notebook.key)
+                self._pool.trust(notebook.key)
         for pause in _LOOKS:
             if not silent:
                 return
@@ -117,11 +116,12 @@ class Reconciler:
             silent = [notebook for notebook in silent if notebook.key in running]
         # Silent, but not over: somebody's is theirs to end, for nobody's there are better ones.
         self._end(notebook for notebook in silent if notebook.state is State.WARM)
-        self._pool.doubted -= {notebook.key for notebook in silent} - self._again
+        for notebook in silent:
+            if notebook.key not in self._again:
+                self._pool.trust(notebook.key)
 
     def _end(self, lost: Iterable[Notebook]) -> None:
         for notebook in list(lost):
-            self._pool.doubted.discard(notebook.key)
             self._pool.reap(notebook, Reason.DIED)
 
     async def _meet(self, item: Running) -> None:
