@@ -22,6 +22,11 @@ def test_the_delay_doubles_from_first_to_cap() -> None:
     assert [backoff.failed(0.0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def test_what_is_not_transient_waits_the_longest_at_once() -> None:
+    backoff = Backoff(first=1.0, cap=60.0, jitter=NoJitter())
+    assert (backoff.failed(100.0, is_transient=False), backoff.until) == (60, 160)
+
+
 def test_nothing_may_be_tried_until_the_delay_is_over() -> None:
     backoff = Backoff(first=2.0, jitter=NoJitter())
     backoff.failed(100.0)

@@ -395,6 +395,38 @@ async def test_a_visitor_is_told_when_the_next_try_is(
     assert caught.value.retry_after == 12
 
 
+async def test_a_start_that_cannot_succeed_soon_is_put_off_the_longest_and_said_so(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    async def refuse(key: str, _edition: Edition) -> Running:
+        raise StartError(f"no image for {key}", transient=False)
+
+    backend.start = refuse
+    main = pool(capacity=1, warm=1)
+    with capture_logs() as logs:
+        await warmed(main)
+    (line,) = [line for line in logs if line["event"] == "start.failed"]
+    assert not line["transient"]
+    assert main.backoff.until - clock.now == pytest.approx(57, abs=3.1)
+    clock.now += 53
+    main.tick()
+    assert main.count(State.STARTING) == 0
+
+
+async def test_many_failures_leave_one_timer(pool: Factory, backend: FakeBackend, clock: Callable[[], float]) -> None:
+    """Each next try supersedes the last one."""
+    backend.fail_next = 9
+    main = pool(capacity=1, warm=1)
+    with capture_logs():
+        await warmed(main)
+        first = main._sleeper
+        assert first is not None
+        clock.now += 60
+        await warmed(main)
+    assert main._sleeper is not first
+    assert first.cancelled()
+
+
 async def test_a_bug_in_the_backend_is_a_failed_start(pool: Factory, backend: FakeBackend) -> None:
     async def broken(key: str, _edition: Edition) -> Running:
         raise ZeroDivisionError(key)

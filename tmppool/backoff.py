@@ -14,9 +14,9 @@ class Backoff:
     until: float = 0.0
     jitter: random.Random = field(default_factory=random.Random, repr=False)
 
-    def failed(self, now: float) -> float:
-        """Note one more failure; returns the delay in seconds before the next try."""
-        delay = min(self.cap, self.first * 2.0 ** min(self.failures, 32))
+    def failed(self, now: float, *, is_transient: bool = True) -> float:
+        """Note one more failure; returns the delay in seconds before the next try, the longest unless transient."""
+        delay = min(self.cap, self.first * 2.0 ** min(self.failures, 32)) if is_transient else self.cap
         delay *= 1 + self.jitter.uniform(-0.1, 0.0)
         self.failures += 1
         self.until = now + delay

@@ -20,7 +20,7 @@ class EngineAwayError(TmppoolError):
 class BackendError(TmppoolError):
     """The backend could not do what it was asked.
 
-    ``transient`` says whether trying again may help.
+    ``transient`` is False where trying again soon cannot help: a start that fails so is put off for as long as any.
     """
 
     def __init__(self, message: str, *, transient: bool = True) -> None:

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StartFailed:
-    """A notebook did not start. ``log_tail`` has its last lines; ``next_try_in`` is in seconds."""
+    """A notebook did not start. ``log_tail`` has its last lines; ``next_try_in`` is in seconds.
+
+    ``transient``: False where trying again soon cannot help.
+    """
 
     pool: str
     error: str
+    transient: bool
     log_tail: tuple[str, ...]
     next_try_in: float
 

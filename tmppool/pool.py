@@ -381,13 +381,15 @@ class Pool:
 
     def _start_failed(self, place: Place, error: BackendError) -> None:
         now = self.clock()
-        delay = self.backoff.failed(now)
+        delay = self.backoff.failed(now, is_transient=error.transient)
         self.failed_start = Trouble(str(error), now if self.failed_start is None else self.failed_start.since)
+        if self._sleeper is not None:
+            self._sleeper.cancel()
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
         # One that was being reaped already keeps that reason.
         fact = self._move(place, State.GONE, place.reason or Reason.FAILED)
         tail = error.log_tail.strip().splitlines()[-_TAIL:] if isinstance(error, StartError) else ()
-        self.report(StartFailed(self.name, str(error), tuple(tail), round(delay, 1)))
+        self.report(StartFailed(self.name, str(error), error.transient, tuple(tail), round(delay, 1)))
         self._tell(fact)
 
     async def _stop(self, place: Place) -> None:
