@@ -19,7 +19,7 @@ from tmppool import pool as pool_module
 from tmppool import recovery
 from tmppool.backends.base import Edition
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
 from tmppool.incidents import BackendFailed, BackendRecovered, Incident
 from tmppool.ledger import Row
 from tmppool.notebook import Notebook, Reason, State, Transition
@@ -317,25 +317,25 @@ async def test_only_what_is_warm_or_assigned_is_doubted_and_no_longer_than_that(
 async def test_a_cold_pool_asks_to_come_back_in_a_second(pool: Factory) -> None:
     main = pool()
     main.tick()
-    with pytest.raises(PoolEmptyError, match=r"^notebooks are being started$") as caught:
+    with pytest.raises(NoNotebookError, match=r"^notebooks are being started$") as caught:
         main.assign(None)
-    assert not isinstance(caught.value, PoolFullError)
+    assert caught.value.cause is Shortage.WARMING
     assert caught.value.retry_after == 1
 
 
 async def test_a_full_pool_says_so(pool: Factory) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     main.assign(None)
-    with pytest.raises(PoolFullError, match=r"^all 1 notebooks are in use$") as caught:
+    with pytest.raises(NoNotebookError, match=r"^all 1 notebooks are in use$") as caught:
         main.assign(None)
-    assert caught.value.retry_after == 30
+    assert (caught.value.cause, caught.value.retry_after) == (Shortage.FULL, 30)
 
 
 async def test_one_that_is_being_reaped_still_fills_the_pool(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     backend.is_ill = True
     main.reap(main.assign(None), Reason.ENDED)
-    with pytest.raises(PoolFullError):
+    with pytest.raises(NoNotebookError, match=r"^all 1 notebooks are in use$"):
         main.assign(None)
 
 
@@ -390,7 +390,7 @@ async def test_a_visitor_is_told_when_the_next_try_is(
         await warmed(main)
         clock.now += 60
     clock.now = main.backoff.until - 11.8
-    with pytest.raises(PoolEmptyError) as caught:
+    with pytest.raises(NoNotebookError) as caught:
         main.assign(None)
     assert caught.value.retry_after == 12
 
@@ -1071,9 +1071,9 @@ class PoolMachine(RuleBasedStateMachine):
         has_warm = any(n.state is State.WARM and n.key not in self.pool.doubted for n in self.pool)
         try:
             notebook = self.pool.assign(str(self.visitors))
-        except PoolEmptyError as error:
+        except NoNotebookError as error:
             assert not has_warm
-            assert isinstance(error, PoolFullError) == (in_use >= self.limits.capacity)  # noqa: PT017
+            assert (error.cause is Shortage.FULL) == (in_use >= self.limits.capacity)  # noqa: PT017
             assert error.retry_after >= 1  # noqa: PT017
         else:
             assert has_warm

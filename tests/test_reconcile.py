@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from tests.test_pool import at_rest, story, until, warmed
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import PoolEmptyError
+from tmppool.errors import NoNotebookError
 from tmppool.jupyter import JupyterClient
 from tmppool.notebook import Reason, State, Transition
 from tmppool.pool import Pool, Trouble
@@ -35,7 +35,7 @@ async def test_one_that_died_while_warm_is_never_given_away(pool: Factory, backe
     Reconciler(main).doubt(first.key)
 
     assert main.assign(None) is second
-    with pytest.raises(PoolEmptyError):
+    with pytest.raises(NoNotebookError):
         main.assign(None)
     await at_rest(main)
     assert (first.state, first.reason) == (State.GONE, Reason.DIED)
@@ -158,7 +158,7 @@ async def test_while_the_backend_is_ill_nobody_is_lost_and_nobody_gets_a_doubtfu
         reconciler.doubt(warm.key)
         await at_rest(main)
     assert (held.state, warm.state) == (State.ASSIGNED, State.WARM)
-    with pytest.raises(PoolEmptyError):
+    with pytest.raises(NoNotebookError):
         main.assign("another")
 
     backend.is_ill = False

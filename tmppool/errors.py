@@ -4,6 +4,8 @@ The core and the backends raise these; ``web/`` alone turns them into status cod
 them into exit codes. Foreign errors (aiodocker, aiohttp, OSError) are translated where they arise, never passed on.
 """
 
+from enum import StrEnum
+
 
 class TmppoolError(Exception):
     """Root of everything that tmppool raises on purpose; its text is one sentence for a person."""
@@ -44,13 +46,18 @@ class ImageError(TmppoolError):
     """An image is missing or could not be built; names the step and where its log is kept."""
 
 
-class PoolEmptyError(TmppoolError):
-    """No warm notebook now, but more are on their way: ask again in ``retry_after`` seconds."""
+class Shortage(StrEnum):
+    """The reasons for which a pool gives no notebook now."""
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
+    WARMING = "warming"  # none is warm, but more are being started
+    FULL = "full"  # every place is taken: one must end before another can be given
+    BACKEND_ILL = "backend ill"  # the backend fails, or could not note that the notebook was given away
+
+
+class NoNotebookError(TmppoolError):
+    """No notebook can be assigned now, for this ``cause``: ask again in ``retry_after`` seconds."""
+
+    def __init__(self, cause: Shortage, message: str, *, retry_after: int) -> None:
         super().__init__(message)
+        self.cause = cause
         self.retry_after = retry_after
-
-
-class PoolFullError(PoolEmptyError):
-    """Every place is taken: one must end before another can be given."""

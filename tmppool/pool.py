@@ -17,7 +17,7 @@ from typing import Any
 from tmppool import keys
 from tmppool.backends.base import Backend, Edition
 from tmppool.backoff import Backoff
-from tmppool.errors import BackendError, PoolEmptyError, PoolFullError, StartError
+from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
 from tmppool.incidents import (
     BackendFailed,
     BackendRecovered,
@@ -202,7 +202,7 @@ class Pool:
     # Moving
 
     def assign(self, visitor: str | None) -> Notebook:
-        """Give away the oldest warm notebook, one of a wanted edition first. Raises PoolFullError or PoolEmptyError."""
+        """Give away the oldest warm notebook, one of a wanted edition first. Raises NoNotebookError."""
         warm = [n for n in self if n.state is State.WARM and n.key not in self._doubted]
         if not warm:
             raise self._none_warm()
@@ -330,12 +330,13 @@ class Pool:
         self._places[running.key] = notebook
         return notebook
 
-    def _none_warm(self) -> PoolEmptyError:
+    def _none_warm(self) -> NoNotebookError:
         busy = self.count(State.ASSIGNED) + self.count(State.REAPING)
         if busy >= self.limits.capacity:
-            return PoolFullError(f"all {self.limits.capacity} notebooks are in use", retry_after=_FULL_RETRY)
+            message = f"all {self.limits.capacity} notebooks are in use"
+            return NoNotebookError(Shortage.FULL, message, retry_after=_FULL_RETRY)
         wait = max(1, round(self.backoff.until - self.clock())) if self.backoff.failures else 1
-        return PoolEmptyError("notebooks are being started", retry_after=wait)
+        return NoNotebookError(Shortage.WARMING, "notebooks are being started", retry_after=wait)
 
     def _move(self, place: Place, to: State, reason: Reason) -> Transition:
         """Change a place's state; the caller begins what follows from that, and then tells."""

@@ -7,7 +7,7 @@ import secrets
 
 import structlog
 
-from tmppool.errors import BackendError, PoolEmptyError, TakenError
+from tmppool.errors import BackendError, NoNotebookError, Shortage, TakenError
 from tmppool.ledger import Ledger
 from tmppool.notebook import Notebook, Reason
 from tmppool.pool import Pool
@@ -28,13 +28,13 @@ class Sessions:
     async def assign(self, pool: Pool, visitor: str | None, document: str | None = None) -> Notebook:
         """Give a notebook away, and start the kernel of ``document``, a path in its home, beside it.
 
-        Raises PoolEmptyError, of which PoolFullError is one.
+        Raises NoNotebookError.
         """
         if pool.illness:
-            raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
+            raise NoNotebookError(Shortage.BACKEND_ILL, _UNMARKED, retry_after=_UNMARKED_RETRY)
         notebook = pool.assign(visitor)
         if not await completed(self._is_marked(pool, notebook), f"mark {notebook.id}"):
-            raise PoolEmptyError(_UNMARKED, retry_after=_UNMARKED_RETRY)
+            raise NoNotebookError(Shortage.BACKEND_ILL, _UNMARKED, retry_after=_UNMARKED_RETRY)
         if document is not None:
             spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
         return notebook

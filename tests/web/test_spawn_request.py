@@ -9,7 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.web.heads import visit
-from tmppool.web.spawn_request import read_form, workshop_code
+from tmppool.errors import NoNotebookError, Shortage
+from tmppool.web.kinds import Kind
+from tmppool.web.spawn_request import read_form, refused, workshop_code
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -58,6 +60,15 @@ async def test_a_body_that_does_not_decode_holds_no_field() -> None:
 
 async def test_a_form_that_is_too_large_is_refused() -> None:
     assert await read(b"code=" + b"a" * 100_000) == (413, None)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [(Shortage.FULL, Kind.FULL), (Shortage.WARMING, Kind.WARMING), (Shortage.BACKEND_ILL, Kind.WARMING)],
+)
+def test_a_shortage_is_answered_with_its_own_words(cause: Shortage, kind: Kind) -> None:
+    answer = refused(NoNotebookError(cause, "none now", retry_after=7))
+    assert (answer.kind, answer.facts) == (kind, {"message": "none now", "retry_after": 7})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.web.guests import Answer, Guest, Place
-from tmppool.errors import PoolEmptyError
+from tmppool.errors import NoNotebookError, Shortage
 from tmppool.web import start_limits as start_limits_module
 from tmppool.web.start_limits import WRONG_CODES_PER_HOUR, RateLimiter, StartLimits, StartRefusedError, network_of
 
@@ -232,8 +232,8 @@ def test_0_is_no_limit(now: Now) -> None:
 def test_what_the_pool_could_not_give_costs_nothing(now: Now) -> None:
     limits = StartLimits(1, None, now)
     for _ in range(10):
-        with pytest.raises(PoolEmptyError), limits.count_start(HERE):
-            raise PoolEmptyError("none", retry_after=1)
+        with pytest.raises(NoNotebookError), limits.count_start(HERE):
+            raise NoNotebookError(Shortage.WARMING, "none", retry_after=1)
     assert started(limits) is None
     assert refused(limits)[0] == "starts"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from tmppool import __version__
-from tmppool.errors import PoolEmptyError
+from tmppool.errors import NoNotebookError
 from tmppool.ledger import Ledger
 from tmppool.notebook import State
 from tmppool.pool import Pool
@@ -55,7 +55,7 @@ class Api:
                 else self._limits.count_start(visit.client.address, code=code)
             ):
                 notebook = await self._sessions.assign(pool, visitor=None)
-        except (StartRefusedError, PoolEmptyError) as error:
+        except (StartRefusedError, NoNotebookError) as error:
             return self._answers.refusal(refused(error))
         body = models.Spawned(
             url=visit.spawn_origin(notebook.id) + base_path(notebook.key),

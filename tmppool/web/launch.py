@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from tmppool import jupyter_urls
-from tmppool.errors import PoolEmptyError
+from tmppool.errors import NoNotebookError
 from tmppool.notebook import Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Pools
@@ -65,7 +65,7 @@ class Launch:
         try:
             with self._limits.count_start(visit.client.address, visit.visitor, workshop_code(visit, form)):
                 notebook = await self._sessions.assign(pool, visit.visitor, jupyter_urls.document_of(target))
-        except (StartRefusedError, PoolEmptyError) as error:
+        except (StartRefusedError, NoNotebookError) as error:
             self._tickets.give_back(ticket, visit.visitor)
             refusal = refused(error)
             return self._page(visit, pool, refusal.kind, refusal.facts)

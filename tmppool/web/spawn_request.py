@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from tmppool.errors import PoolEmptyError, PoolFullError
+from tmppool.errors import NoNotebookError, Shortage
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.web import links
@@ -16,14 +16,19 @@ from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
 _MAX_FIELDS = 1000
+_SHORTAGES = {
+    Shortage.FULL: Kind.FULL,
+    Shortage.WARMING: Kind.WARMING,
+    Shortage.BACKEND_ILL: Kind.WARMING,  # with a sentence of its own: a client's part is the same, to ask again
+}
 
 
-def refused(error: StartRefusedError | PoolEmptyError) -> Answer:
+def refused(error: StartRefusedError | NoNotebookError) -> Answer:
     """Return the answer to a start that the limits refused, or for which there is no notebook now."""
     facts = {"message": str(error), "retry_after": error.retry_after or None}
     if isinstance(error, StartRefusedError):
         return Answer(Kind.LIMITED if error.retry_after else Kind.WRONG_CODE, {**facts, "cause": error.cause})
-    return Answer(Kind.FULL if isinstance(error, PoolFullError) else Kind.WARMING, facts)
+    return Answer(_SHORTAGES[error.cause], facts)
 
 
 def pool_of(visit: Visit, pools: Pools) -> Pool:

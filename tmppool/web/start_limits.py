@@ -11,7 +11,7 @@ from typing import Literal
 import structlog
 from cachetools import LRUCache, TLRUCache
 
-from tmppool.errors import PoolEmptyError, TmppoolError
+from tmppool.errors import NoNotebookError, TmppoolError
 from tmppool.proxy.forwarded import parse
 from tmppool.web.authorization import is_same
 
@@ -106,7 +106,7 @@ class StartLimits:
 
     @contextlib.contextmanager
     def count_start(self, address: str, visitor: str | None = None, code: str = "") -> Iterator[None]:
-        """Count the start inside, unless it raises PoolEmptyError. Raises StartRefusedError instead of starting.
+        """Count the start inside, unless it raises NoNotebookError. Raises StartRefusedError instead of starting.
 
         A right ``code`` lifts the limit for this start and for every later one of the same ``visitor``; None, as
         programs are, is not remembered.
@@ -117,7 +117,7 @@ class StartLimits:
             self._take(limiter, network, address)
         try:
             yield
-        except PoolEmptyError:
+        except NoNotebookError:
             if limiter is not None:
                 limiter.give_back(network)
             raise
