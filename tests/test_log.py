@@ -111,7 +111,13 @@ CAUSE = ZeroDivisionError("a bug")
     [
         (
             incidents.StartFailed("main", "it broke", True, ("last", "words"), 1.5),
-            {"event": "start.failed", "error": "it broke", "transient": True, "log_tail": ("last", "words"), "next_try_in": 1.5},
+            {
+                "event": "start.failed",
+                "error": "it broke",
+                "transient": True,
+                "log_tail": ("last", "words"),
+                "next_try_in": 1.5,
+            },
         ),
         (incidents.StartCrashed("main", CAUSE), {"event": "start.crashed", "exc_info": CAUSE}),
         (

@@ -292,7 +292,7 @@ async def test_a_doubted_one_is_given_to_nobody_until_it_is_trusted(pool: Factor
     (notebook,) = main
     main.doubt(notebook.key)
     assert main.doubted == {notebook.key}
-    with pytest.raises(PoolEmptyError):
+    with pytest.raises(NoNotebookError):
         main.assign(None)
     main.trust(notebook.key)
     assert main.assign(None) is notebook
