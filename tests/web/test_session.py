@@ -12,6 +12,7 @@ from tests.proxy.stage import eventually
 from tests.web.guests import MODES, PATIENCE, Guest, Place
 from tmppool.tasks import spawn
 from tmppool.web.own_cookies import visitor_id
+from tmppool.web.tokens import session_token
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -157,6 +158,24 @@ async def test_a_later_sharing_has_another_link(place: Place, owner: Guest, key:
     assert (await guest.get(first)).status == 403
     assert (await guest.get(f"/user/{key}/lab")).status == 403
     assert (await joined(place, second)).cookies() != guest.cookies()
+
+
+async def test_a_guest_who_comes_in_while_the_sharing_ends_is_let_in_nowhere(
+    place: Place, owner: Guest, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entrance, guest = place.entrances[0], place.person()
+    enter = entrance.enter
+
+    async def enter_too_late(*what: Any) -> Any:
+        place.held(key).share(None)
+        return await enter(*what)
+
+    url = await share(owner, key)
+    monkeypatch.setattr(entrance, "enter", enter_too_late)
+    _, page = await guest.follow(await guest.get(url))
+    assert page.status == 403
+    assert session_token(place.held(key)) not in guest.cookies().values()
+    assert (await guest.ask("DELETE", f"/api/session/{key}", OWN)).status == 403
 
 
 async def test_a_guest_is_no_owner(place: Place, owner: Guest, key: str) -> None:

@@ -45,7 +45,7 @@ class Enter:
 
     pool: Pool
     notebook: Notebook
-    token: str
+    token: str = field(repr=False)
     path: str
 
 
