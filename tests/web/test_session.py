@@ -178,6 +178,26 @@ async def test_a_guest_who_comes_in_while_the_sharing_ends_is_let_in_nowhere(
     assert (await guest.ask("DELETE", f"/api/session/{key}", OWN)).status == 403
 
 
+@pytest.mark.parametrize("end", ["share", ""])
+async def test_a_request_whose_body_is_complete_after_the_right_ended_does_nothing(
+    place: Place, owner: Guest, key: str, end: str
+) -> None:
+    token = (await share(owner, key)).rpartition("token=")[2]
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+    host = place.origin(key).removeprefix("http://")
+    head = f"POST /api/session/{key}/extend HTTP/1.1\r\nHost: {host}\r\nAuthorization: token {token}\r\n"
+    writer.write(f"{head}Connection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    notebook = place.held(key)
+    used = notebook.active_at
+    assert (await owner.ask("DELETE", f"/api/session/{key}/{end}".rstrip("/"), OWN)).status == 200
+    writer.write(b"{}")
+    answer = await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 403 " if end else b"HTTP/1.1 424 ")
+    assert notebook.active_at == used
+
+
 async def test_a_guest_is_no_owner(place: Place, owner: Guest, key: str) -> None:
     guest = await joined(place, await share(owner, key))
     for method, path in (("DELETE", ""), ("POST", "/share"), ("DELETE", "/share")):

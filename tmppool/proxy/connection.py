@@ -285,18 +285,20 @@ class Connection(asyncio.Protocol):
                 self.send(_CONTINUE)
 
     def _collect(self, body: CollectedBody) -> None:
+        request, route = self._request, self._route
+        assert request is not None
+        assert isinstance(route, ToApplication)
         try:
             self._unread = body.feed(self._unread)
+            # Once it is complete: its sender's rights may have ended since the head.
+            again = self._context.decide(request, self._peer) if body.is_done else route
         except wire.BadMessageError as error:
             self._end_body(error.fault)
             return
         if body.is_done:
             self._body = None
-            request, route = self._request, self._route
-            assert request is not None
-            assert isinstance(route, ToApplication)
             request.length = len(body.content)
-            self._ask_application(request, route, body.content)
+            self._ask_application(request, again if isinstance(again, ToApplication) else route, body.content)
 
     def _ask_application(self, request: wire.Request, route: ToApplication, body: bytes = b"") -> None:
         self._move(Phase.APPLICATION)
