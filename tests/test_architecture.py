@@ -41,9 +41,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 
 INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "proxy": (
-        ("faults", "target", "timeouts", "cookies", "forwarded", "frame_watch", "watchdog", "upstream"),
-        ("wire", "connection_counts", "connection_timer", "linger"),
-        ("body", "head_readers", "headers", "handshake", "refusals"),
+        ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "upstream"),
+        ("wire", "forwarded", "connection_timer", "linger"),
+        ("connection_counts", "body", "head_readers", "headers", "handshake", "refusals"),
         ("fairness", "response", "route", "application"),
         ("exchange", "tunnel", "connection_context"),
         ("connection",),

@@ -89,6 +89,13 @@ def test_the_scheme_is_http_or_https_and_nothing_else(said: list[tuple[str, str]
     assert client(PROXY, *said).scheme == scheme
 
 
+@pytest.mark.parametrize(
+    "said", ["", "\udcff", "h\u00e9.example", "a b", "a.example, b.example", "evil.example/x?", "x@y", "<b>", "h:x"]
+)
+def test_what_is_no_host_is_not_taken_for_one(said: str) -> None:
+    assert client(PROXY, ("X-Forwarded-Host", said)).host == "nb.example"
+
+
 def test_a_peer_that_is_no_address_is_kept_as_it_is() -> None:
     assert identify("", CIMultiDict(), TRUSTED) == Client("", "http", "")
     assert identify("unix", CIMultiDict({"X-Forwarded-For": "1.1.1.1"}), TRUSTED).address == "unix"

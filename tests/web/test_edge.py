@@ -57,6 +57,24 @@ async def test_no_address_that_a_proxy_passes_on_makes_the_service_fail(open_pla
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("said", ["\xff\xfe", "\xed\xa0\x80", "evil.example/<b>", "a b"])
+async def test_no_host_that_a_proxy_passes_on_is_in_a_link_or_makes_the_service_fail(
+    open_place: Any, said: str
+) -> None:
+    place = await open_place(trusted_proxies=("127.0.0.1",))
+    key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
+    await place.owner().ask("POST", f"/api/session/{key}/share", {"Sec-Fetch-Site": "same-origin"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+    writer.write(
+        f"GET /session/{key}?token={place.tokens[key]} HTTP/1.1\r\nHost: here.example\r\nConnection: close\r\n"
+        f"X-Forwarded-Host: {said}\r\n\r\n".encode("latin-1")
+    )
+    answer = await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert f"http://here.example/user/{key}/".encode() in answer
+
+
 async def test_a_change_by_a_person_is_use_and_a_look_is_none(place: Place, key: str) -> None:
     program = place.program()
 

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from multidict import MultiMapping
 
+from tmppool.proxy import target
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -28,7 +30,8 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
     """Return the client of a request.
 
     Only a trusted peer is believed. The client is the right-most address of X-Forwarded-For that is not itself
-    trusted; an entry that is no address ends the search at the peer before it.
+    trusted; an entry that is no address ends the search at the peer before it. An X-Forwarded-Host that is no host is
+    passed over.
     """
     host = headers.get("Host", "")
     peer = plain(peer)
@@ -44,7 +47,13 @@ def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], 
             break
     forwarded_scheme = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
     known_scheme = forwarded_scheme if forwarded_scheme in ("http", "https") else scheme
-    return Client(address, known_scheme, headers.get("X-Forwarded-Host", host))
+    forwarded_host = headers.get("X-Forwarded-Host", "")
+    return Client(address, known_scheme, forwarded_host if _is_host(forwarded_host) else host)
+
+
+def _is_host(text: str) -> bool:
+    """Return True if this can be a Host: many a proxy passes on what the visitor has sent, and links are made of it."""
+    return target.is_host(text.encode(errors="replace"))
 
 
 @lru_cache(4096)  # asked for every request
