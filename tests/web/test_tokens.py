@@ -97,6 +97,14 @@ def test_of_several_cookies_of_the_name_any_right_one_counts() -> None:
         assert admits(made, *sent) == OWNER
 
 
+def test_a_guests_cookie_that_was_tossed_in_makes_no_guest_of_the_owner() -> None:
+    made = notebook(shared="1")
+    guests = cookie(made, tokens.share_token(made))
+    for sent in ([guests + b"; " + cookie(made)], [cookie(made) + b"; " + guests], [guests, cookie(made)]):
+        assert admits(made, *sent) == OWNER
+    assert admits(made, guests + b"; " + cookie(made, "x")) == Access(Role.GUEST, is_explicit=False)
+
+
 WRONG = ["", "x", "x" * 22, "\u00e9", '"', "=", tokens.session_token(notebook(secret="of another"))]
 
 

@@ -62,8 +62,8 @@ def access(
     """Return what a request may do in this notebook.
 
     ``cookies`` are the values of its Cookie fields, ``bearer_token`` is that of its Authorization, ``tokens`` are
-    those of its query. Of several cookies of one name any that is right counts: another page may have set the others
-    (cookie tossing).
+    those of its query. Of several cookies of one name any that is right counts, and the owner's before a guest's:
+    another page may have set the others (cookie tossing).
     """
     keys = _keys(notebook.key, _secret(notebook), notebook.shared)
     by_token = keys.role(bearer_token) if bearer_token else None
@@ -75,15 +75,17 @@ def access(
 
 
 def _by_cookie(keys: "_Keys", cookies: Iterable[bytes]) -> Role | None:
+    found = None
     for line in cookies:
         start = 0
         while start := line.find(keys.cookie, start) + 1:
             start += len(keys.cookie) - 1
             end = line.find(b";", start)
             role = keys.role(line[start : end if end >= 0 else None].rstrip())
-            if role is not None:
+            if role is Role.OWNER:
                 return role
-    return None
+            found = role or found
+    return found
 
 
 def session_token(notebook: Notebook) -> str:
