@@ -235,7 +235,11 @@ LET_IN: dict[str, tuple[str, str, dict[str, str], Kind | None]] = {
     "a session that ended, by TRACE": ("TRACE", f"/api/session/{DEAD}", {}, None),
     "the owner's button elsewhere": ("POST", f"/session/{KEY}/end", COOKIE | ELSEWHERE, Kind.CROSS_SITE_OWN),
     "the owner's program elsewhere": ("DELETE", f"/api/session/{KEY}", TOKEN | ELSEWHERE, None),
-}
+    "a page elsewhere that reads the owner's session": ("GET", f"/api/session/{KEY}", COOKIE | ELSEWHERE | {"Sec-Fetch-Mode": "cors"}, Kind.CROSS_SITE_OWN),
+    "a page elsewhere that frames the owner's page": ("GET", f"/session/{KEY}", COOKIE | ELSEWHERE | BROWSER | {"Sec-Fetch-Dest": "iframe"}, Kind.CROSS_SITE_OWN),
+    "a link elsewhere to the owner's page": ("GET", f"/session/{KEY}", COOKIE | ELSEWHERE | BROWSER, None),
+    "the owner's program that reads elsewhere": ("GET", f"/api/session/{KEY}", TOKEN | ELSEWHERE | {"Sec-Fetch-Mode": "cors"}, None),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "target", "fields", "wanted"), LET_IN.values(), ids=LET_IN.keys())

@@ -217,7 +217,7 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Serve:
         return _foreign(visit, table, pool)
     if needed is Role.OWNER and not access.is_owner:
         return Answer(Kind.NOT_OWNER)
-    if not access.is_explicit and not visit.is_safe and visit.origin is not Origin.SAME:
+    if not access.is_explicit and visit.is_cross_site:
         return Answer(Kind.CROSS_SITE_OWN)
     return Serve(Admitted(pool, notebook, access.role, access.is_explicit))
 
