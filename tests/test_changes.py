@@ -77,9 +77,8 @@ def test_every_backend_keeps_the_contract(name: str) -> None:
     assert held, f"no test of {cls} derives from the contract (tests/backends/contract.py)"
 
 
-COLUMNS = {
-    2: (["key", "pool", "state", "visitor", "warm_at", "assigned_at", "expires_at", "ended_at", "reason", "shared"]),
-}
+_FIRST = ["key", "pool", "state", "visitor", "warm_at", "assigned_at", "expires_at", "ended_at", "reason"]
+COLUMNS = {1: _FIRST, 2: [*_FIRST, "shared"]}
 """What a row of the ledger holds, by the version of the file. A version that was released stays as it is."""
 
 

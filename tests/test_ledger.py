@@ -14,11 +14,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
+from tests.test_changes import COLUMNS
 from tmppool.ledger import Ledger, Row
 from tmppool.ledger_file import left_behind
 from tmppool.notebook import Notebook, Reason, State
 
 KEY = "k" * 22
+VERSION = max(COLUMNS)
 
 
 @pytest.fixture
@@ -253,16 +255,32 @@ async def test_whose_it_is_and_whether_it_is_shared_is_written_down(path: Path) 
         assert (await ledger.rows())[KEY].shared is None
 
 
-async def test_a_file_of_the_first_version_is_taken_over(path: Path) -> None:
+async def test_each_column_is_written_in_the_course_of_a_session(path: Path) -> None:
+    made = notebook()
+    for name in COLUMNS[VERSION]:
+        if getattr(made, name, "") is None:  # whatever a notebook may be, this one is
+            setattr(made, name, f"its {name}")
+    async with opened(path) as ledger:
+        live(ledger, made, WARM, ASSIGNED)
+        await ledger.note_people(made)
+        live(ledger, made, REAPING)
+        await ledger.flush()
+        (written,) = raw(path, f"SELECT {', '.join(COLUMNS[VERSION])} FROM sessions")
+    assert [name for name, value in zip(COLUMNS[VERSION], written, strict=True) if value is None] == []
+
+
+@pytest.mark.parametrize("version", sorted(COLUMNS)[:-1])
+async def test_a_file_of_each_older_version_is_taken_over(path: Path, version: int) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
-    raw(path, "ALTER TABLE sessions DROP COLUMN shared")
-    raw(path, "PRAGMA user_version = 1")
+    for name in set(COLUMNS[VERSION]) - set(COLUMNS[version]):
+        raw(path, f"ALTER TABLE sessions DROP COLUMN {name}")
+    raw(path, f"PRAGMA user_version = {version}")
     for _ in range(2):
         async with opened(path) as ledger:
             row = (await ledger.rows())[KEY]
             assert (row.visitor, row.shared, ledger.is_trusted, ledger.is_durable) == ("visitor", None, True, True)
-    assert raw(path, "PRAGMA user_version") == [(2,)]
+    assert raw(path, "PRAGMA user_version") == [(VERSION,)]
 
 
 # Files that can't be used
@@ -370,7 +388,7 @@ async def test_a_file_that_was_passed_over_is_not_trusted_at_the_next_start_and_
         await ledger.note_people(made)
     versions(path, 99)
     await goes_on_in_memory(path)
-    versions(path, 2)
+    versions(path, VERSION)
 
     with capture_logs() as logs:
         async with opened(path) as ledger:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import aiosqlite
@@ -12,11 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
+from tests.test_changes import COLUMNS
 from tmppool import log, recovery
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import ConfigError
 from tmppool.ledger import Ledger, Row
-from tmppool.notebook import Reason, State, Transition
+from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
@@ -420,7 +421,7 @@ async def test_a_ledger_that_was_passed_over_for_one_run_costs_no_session_and_en
         during = made.pool.assign("late")
         await made.at_rest()
     async with aiosqlite.connect(path) as database:
-        await database.execute("PRAGMA user_version=2")
+        await database.execute(f"PRAGMA user_version={max(COLUMNS)}")
 
     for _ in range(2):
         async with service() as made:
@@ -430,6 +431,20 @@ async def test_a_ledger_that_was_passed_over_for_one_run_costs_no_session_and_en
             }
             assert backend.stopped == []
             await made.ledger.flush()
+
+
+async def test_each_fact_that_the_ledger_has_of_a_session_is_taken_over(service: Start) -> None:
+    shown_elsewhere = {"key", "pool", "state", "reason", "expires_at"}
+    facts = {field.name for field in fields(Notebook)}.intersection(COLUMNS[max(COLUMNS)]) - shown_elsewhere
+    async with service() as made:
+        await made.warmed()
+        held = made.pool.assign("visitor")
+        for name in facts:
+            setattr(held, name, f"its {name}")
+        await made.ledger.note_people(held)
+    async with service() as made:
+        found = made.pool.find(held.key)
+        assert {name: getattr(found, name) for name in facts} == {name: f"its {name}" for name in facts}
 
 
 async def test_what_was_shared_stays_shared_and_a_lost_ledger_ends_that(
