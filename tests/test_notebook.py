@@ -2,11 +2,14 @@
 
 import asyncio
 import functools
+import re
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from tests.notebooks import notebook_of
+from tmppool import notebook as notebook_module
 from tmppool.keys import id_of
 from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Closers, Notebook, Place, Reason, State, Transition
 
@@ -105,6 +108,13 @@ def test_every_reason_that_a_visitor_may_meet_has_a_sentence() -> None:
     never_met = {Reason.READY, Reason.CLICK, Reason.ADOPTED, Reason.FAILED, Reason.SURPLUS}
     assert set(EXPLANATIONS) == set(Reason) - never_met
     assert all(sentence.endswith(".") for sentence in EXPLANATIONS.values())
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_given_by_somebody(reason: Reason) -> None:
+    package = Path(notebook_module.__file__).parent
+    texts = [path.read_text() for path in package.rglob("*.py") if path.name != "notebook.py"]
+    assert any(re.search(rf"\bReason\.{reason.name}\b", text) for text in texts)
 
 
 def test_a_place_that_is_filled_is_the_same_life_with_something_that_runs() -> None:
