@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import jsonschema_rs
 import pytest
@@ -32,7 +32,12 @@ PAGES = {
 
 
 class Handlers:
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
     def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+
         async def handle(request: web.Request) -> web.Response:
             raise NotImplementedError
 
@@ -65,6 +70,21 @@ def described(document: dict[str, Any]) -> dict[str, set[str]]:
 def without_head(methods: set[str]) -> set[str]:
     """HEAD goes with every GET (RFC 9110 section 9.3.2) and is not described."""
     return methods - {"HEAD"}
+
+
+@pytest.mark.parametrize("make", [routes.public, routes.admin])
+def test_every_handler_has_an_address(make: Callable[..., web.Application]) -> None:
+    rooms = [cls for hint in get_type_hints(make).values() for cls in (get_args(hint) or (hint,)) if vars(cls)]
+    handlers = {
+        name: method
+        for room in rooms
+        for name, method in vars(room).items()
+        if inspect.iscoroutinefunction(method) and list(inspect.signature(method).parameters) == ["self", "request"]
+    }
+    assert len(handlers) > 3
+    asked = Handlers()
+    application(make, **dict.fromkeys(inspect.signature(make).parameters, asked))
+    assert {name for name in handlers if not name.startswith("_")} == asked.names & handlers.keys()
 
 
 @pytest.mark.parametrize("with_pages", [True, False], ids=["with pages", "API only"])
