@@ -77,14 +77,15 @@ def test_a_limit_that_is_left_out_is_not_told_to_the_engine() -> None:
     assert not {"CpuQuota", "CpuShares"} & found.keys()
 
 
-@pytest.mark.parametrize("name", ["nofile", "core", "memlock", "msgqueue"])
-def test_the_kernels_numbers_are_those_of_the_standard_library(name: str) -> None:
-    (rlimit,) = [limit.rlimit for limit in LIMITS if limit.rlimit is not None and limit.rlimit.name == name]
-    assert rlimit.number == getattr(resource, f"RLIMIT_{name.upper()}", 12)
+@pytest.mark.parametrize("rlimit", [limit.rlimit for limit in LIMITS if limit.rlimit], ids=lambda rlimit: rlimit.name)
+def test_the_kernels_numbers_are_those_of_the_standard_library(rlimit: Rlimit) -> None:
+    assert rlimit.number == getattr(resource, f"RLIMIT_{rlimit.name.upper()}")
 
 
 def test_a_refusal_names_every_setting_that_it_may_be_about() -> None:
-    assert dict(refusals())["rlimit"] == "--nofile-limit, --memlock-limit or --sigpending-limit"
+    rlimits = [limit.option for limit in SET if limit.rlimit]
+    assert [option for option in rlimits if option not in dict(refusals())["rlimit"]] == []
+    assert dict(refusals())["rlimit"].startswith("--nofile-limit, --memlock-limit")
     assert dict(refusals())["cpu"] == "--cpu-quota or --cpu-shares"
     assert dict(refusals())["memory limit"] == "--mem-limit"
     assert set(refusals()) <= set(preflight._REFUSALS)
