@@ -12,6 +12,7 @@ import pytest
 
 from tmppool import __version__
 from tmppool.config import Settings
+from tmppool.web import openapi
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,6 +42,22 @@ def test_the_readme_tells_the_default(name: str) -> None:
 def test_the_readme_tells_what_each_setting_is() -> None:
     for name, field in Settings.model_fields.items():
         assert str(field.description).partition(": ")[2 if name.endswith("auth_token") else 0] in README, name
+
+
+ADDRESSES = {
+    path: {method.upper() for method in item}
+    for document in (openapi.public(with_pages=False), openapi.admin(needs_token=True))
+    for path, item in document["paths"].items()
+}
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_the_readme_names_each_address_for_programs(path: str) -> None:
+    shown = path.replace("/notebooks/{key}", "/notebooks/<id>").replace("{key}", "<key>")
+    lines = [line for line in README.splitlines() if f"{shown}`" in line]
+    methods = ADDRESSES[path] - {"OPTIONS"} if path != openapi.PATH else set()
+    assert lines
+    assert [method for method in methods if not any(method in line for line in lines)] == []
 
 
 def test_the_readmes_two_commands_exist() -> None:
