@@ -135,6 +135,37 @@ def test_a_start_that_is_given_up_ends_with_a_reason_too() -> None:
         place.move(W, Reason.READY, 103.0)
 
 
+# The facts of a session
+
+
+def test_a_session_has_the_facts_that_it_begins_with() -> None:
+    notebook = notebook_of()
+    notebook.begin("visitor", 100.0, 700.0, "1")
+    assert (notebook.visitor, notebook.active_at, notebook.expires_at, notebook.shared) == (
+        "visitor",
+        100.0,
+        700.0,
+        "1",
+    )
+    notebook.begin(None, 200.0, None)
+    assert (notebook.visitor, notebook.active_at, notebook.expires_at, notebook.shared) == (None, 200.0, None, None)
+
+
+def test_an_owner_is_bound_once() -> None:
+    notebook = notebook_of()
+    assert notebook.bind("first")
+    assert not notebook.bind("second")
+    assert not notebook.bind("first")
+    assert notebook.visitor == "first"
+
+
+def test_activity_only_moves_forward() -> None:
+    notebook = notebook_of()
+    notebook.touch(5.0)
+    notebook.touch(3.0)
+    assert notebook.active_at == 5.0
+
+
 # Closers
 
 

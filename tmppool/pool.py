@@ -208,9 +208,7 @@ class Pool:
             raise self._none_warm()
         notebook = min(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
         now = self.clock()
-        notebook.visitor = visitor
-        notebook.active_at = now
-        notebook.expires_at = now + self.limits.lifetime if self.limits.lifetime else None
+        notebook.begin(visitor, now, now + self.limits.lifetime if self.limits.lifetime else None)
         fact = self._move(notebook, State.ASSIGNED, Reason.CLICK)
         self.marks.set(notebook)
         self._tell(fact)
@@ -218,7 +216,7 @@ class Pool:
 
     def touch(self, notebook: Notebook) -> None:
         """Note an interaction by the visitor."""
-        notebook.active_at = self.clock()
+        notebook.touch(self.clock())
 
     def reap(self, place: Place, reason: Reason) -> None:
         """End a notebook, or give its start up. No effect on one that is ending already."""
@@ -275,14 +273,17 @@ class Pool:
 
     # Recovery
 
-    def adopt_session(self, running: Running, *, visitor: str | None, expires_in: float | None) -> Notebook:
-        """Take over a notebook that was given away before a restart; its idle clock starts afresh."""
+    def adopt_session(
+        self, running: Running, *, visitor: str | None, expires_in: float | None, shared: str | None = None
+    ) -> Notebook:
+        """Take over a notebook that was assigned before a restart; its idle time starts afresh.
+
+        ``expires_in``: seconds, None for a whole lifetime. ``shared``: the number of the sharing that goes on.
+        """
         notebook = self._enter(running)
         now = self.clock()
-        notebook.visitor = visitor
-        notebook.active_at = now
         left = self.limits.lifetime if expires_in is None else expires_in
-        notebook.expires_at = now + left if self.limits.lifetime else None
+        notebook.begin(visitor, now, now + left if self.limits.lifetime else None, shared)
         fact = self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
         if not running.is_given:
             self.marks.set(notebook)
@@ -410,7 +411,7 @@ class Pool:
         try:
             silent = await notebook.jupyter.silent_for()
             if silent is not None:
-                notebook.active_at = max(notebook.active_at, self.clock() - silent)
+                notebook.touch(self.clock() - silent)
         except BackendError as error:
             self.report(KernelsQueryFailed(self.name, notebook.id, str(error)))
         finally:

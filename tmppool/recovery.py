@@ -81,7 +81,7 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
     match becomes(row, is_given=item.is_given, is_trusted=is_trusted):
         case State.ASSIGNED if row is not None:
             left = None if row.expires_at is None else seconds_until(row.expires_at)
-            pool.adopt_session(item, visitor=row.visitor, expires_in=left).shared = row.shared
+            pool.adopt_session(item, visitor=row.visitor, expires_in=left, shared=row.shared)
             return State.ASSIGNED
         case State.ASSIGNED:
             pool.adopt_session(item, visitor=None, expires_in=None)

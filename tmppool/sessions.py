@@ -41,9 +41,8 @@ class Sessions:
 
     async def bind(self, notebook: Notebook, visitor: str) -> bool:
         """Make this visitor the owner of a notebook that has none; returns False if it has one."""
-        if notebook.visitor is not None:
+        if not notebook.bind(visitor):
             return False
-        notebook.visitor = visitor
         await self._note(notebook)
         return True
 
