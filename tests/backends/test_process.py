@@ -323,6 +323,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 
+from tests.specs import spec_of
 from tmppool.backends.process import ProcessBackend, ProcessPaths
 
 async def main():
