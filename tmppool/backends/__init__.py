@@ -1,4 +1,4 @@
-"""Backends run notebooks: siblings behind seven verbs; the core loads one by name and knows no other."""
+"""Backends run notebooks: siblings behind one protocol, ``base.Backend``; the core knows none of them by name."""
 
 BACKENDS = {
     "docker": "tmppool.backends.docker:DockerBackend",

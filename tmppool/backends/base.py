@@ -102,6 +102,10 @@ class Backend(Protocol):
     A start that fails, is cancelled or runs late leaves nothing behind.
     """
 
+    @property
+    def edition(self) -> Edition:
+        """The edition of the backend's own spec, known since ``open``."""
+
     async def open(self) -> Traits:
         """Check that notebooks can be run here; connect. Raises BackendError, ConfigError or ImageError."""
 

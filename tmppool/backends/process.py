@@ -61,6 +61,12 @@ class ProcessBackend:
         self._watched: dict[int, tuple[str, int]] = {}
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._dead: asyncio.Queue[str] = asyncio.Queue()
+        self._edition: Edition | None = None
+
+    @property
+    def edition(self) -> Edition:
+        assert self._edition is not None, "open() comes first"
+        return self._edition
 
     async def open(self) -> Traits:
         if not hasattr(os, "pidfd_open"):
@@ -71,9 +77,9 @@ class ProcessBackend:
             raise BackendError(
                 f"notebooks cannot live in {self._root}: {error.strerror}; choose another --state-dir", transient=False
             ) from error
-        self.edition = await self.prepare(self._spec)
+        self._edition = await self.prepare(self._spec)
         note = "no containers: notebooks are ordinary processes without isolation; listening on loopback only"
-        return Traits(isolated=False, edition=self.edition, notes=(note,))
+        return Traits(isolated=False, edition=self._edition, notes=(note,))
 
     async def prepare(self, spec: Spec) -> Edition:
         if spec.command == DEFAULT_COMMAND and os.geteuid() == 0:
