@@ -25,4 +25,4 @@ def unparsed(target: str = "/", fields: dict[str, str] | None = None) -> Visit:
     """Return the visit of a GET whose target and fields no parser has looked at."""
     said = {name.lower().encode(): value.encode(errors="surrogateescape") for name, value in (fields or {}).items()}
     lines = [(name, name + b":" + value) for name, value in said.items()]
-    return Visit(Request(b"", b"GET", target, 1, Fields(lines, said), 0, keeps_alive=True), PEER, PublicAddress())
+    return Visit(Request(b"GET", target, 1, Fields(lines, said), 0, keeps_alive=True), PEER, PublicAddress())

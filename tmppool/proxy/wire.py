@@ -65,10 +65,9 @@ class Fields:
 class Request:
     """A parsed request head. ``length``: bytes of the body, CHUNKED, or 0. ``keeps_alive``: the visitor asked for it.
 
-    ``target`` is path and query, or ``*``; ``head`` all of it as it came, but for a target in absolute form.
+    ``target`` is path and query, or ``*``.
     """
 
-    head: bytes
     method: bytes
     target: str
     minor: int
@@ -112,9 +111,7 @@ def parse_request(head: bytes) -> Request:
     if b"expect" in first and first[b"expect"].lower() != b"100-continue":
         raise BadMessageError("unknown expectation", Fault.UNKNOWN_EXPECTATION)
     length = _length(fields, minor, 0)
-    if asked != target:
-        head = b"%b %b%b" % (method, asked, head[found.end(2) :])
-    return Request(head, method, asked.decode("ascii"), int(minor), fields, length, _keeps_alive(fields, minor))
+    return Request(method, asked.decode("ascii"), int(minor), fields, length, _keeps_alive(fields, minor))
 
 
 def _size_of_cookies(fields: Fields) -> int:
