@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from tmppool.errors import BackendError, ImageError
+from tmppool.errors import BackendError, ImageError, TmppoolError
 
 TAIL = 8  # lines shown of a step that failed
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -23,7 +23,7 @@ _CHATTER = ("Removing intermediate container", " ---> ")  # the engine's, never 
 _COMMAND_FAILED = re.compile(r"The command .* returned a non-zero code: \d+", re.DOTALL)
 
 
-class StepError(Exception):
+class StepError(TmppoolError):
     """A step's tool failed; the text is its reason. ``Report.step`` makes an ``ImageError`` of it."""
 
 

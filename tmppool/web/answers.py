@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from tmppool.errors import TmppoolError
 from tmppool.web import models, own_cookies
 from tmppool.web.kinds import Cors, Kind
 from tmppool.web.pages import Pages
@@ -13,11 +14,11 @@ from tmppool.web.visit import Visit
 _HEADERS = {"allow": "Allow", "retry_after": "Retry-After"}
 
 
-class AnswerError(Exception):
+class AnswerError(TmppoolError):
     """Raised by a handler that is answered with a kind instead."""
 
     def __init__(self, kind: Kind, **facts: object) -> None:
-        super().__init__(kind.name)
+        super().__init__(str(facts.get("message", kind.shape.message)))
         self.answer = Answer(kind, facts)
 
 
