@@ -4,6 +4,7 @@ import re
 from urllib.parse import quote, unquote, unquote_plus
 
 from tmppool import jupyter_urls
+from tmppool.proxy import target
 
 _SPAWN = re.compile(r"^/spawn(?=/|$)")
 _POOL = re.compile(r"(^|&)pool=([^&]*)")
@@ -35,10 +36,13 @@ def pool_of(raw: str) -> str | None:
 
 
 def path_of(raw: str) -> str:
-    """Return the path below a notebook that the link names in its query; empty without one, and for one too long."""
+    """Return the path below a notebook that the link names in its query; empty without one, and for one too long.
+
+    Also for one that would lead out of there, or be refused there.
+    """
     found = _PATH.search(raw.partition("?")[2])
     path = quote(unquote_plus(found[2]).lstrip("/"), safe=_KEPT_IN_PATHS) if found else ""
-    return path if len(path) <= _LONGEST_PATH else ""
+    return path if len(path) <= _LONGEST_PATH and target.origin_form(f"/{path}".encode(), None) is not None else ""
 
 
 def code_of(raw: str) -> str:
