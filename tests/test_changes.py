@@ -13,6 +13,7 @@ from tmppool.backends.base import Spec
 from tmppool.config import Settings
 from tmppool.from_settings import SETTING_OF
 from tmppool.ledger import Ledger
+from tmppool.policy import Limits
 from tmppool.pool_settings import PoolSettings
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,13 @@ def test_every_setting_is_read(name: str) -> None:
     # The limits of a container are read by the names in their table.
     is_limit = field in {limit.field for limit in container_limits.LIMITS}
     assert readers or between or is_limit or name in WITHOUT_READER
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+def test_every_limit_of_a_pool_is_read(name: str) -> None:
+    """The setting of one is read where the limits are made, whether or not the pool keeps it then."""
+    core = [(ROOT / "tmppool" / module).read_text() for module in ("policy.py", "pool.py")]
+    assert any(re.search(rf"\blimits\.{name}\b", text) for text in core)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
