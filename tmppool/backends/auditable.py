@@ -1,4 +1,4 @@
-"""The interface that a backend of containers offers to the audit, beside the verbs of the seam."""
+"""The interface that a container backend offers to the audit, in addition to ``base.Backend``."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from tmppool.backends.base import Spec
 
 
 class Auditable(ABC):
-    """A backend whose notebooks are containers of an engine, so that their isolation can be looked at and tried.
+    """A backend whose notebooks are containers of an engine, so that their isolation can be inspected and tested.
 
-    All of it is valid from ``open`` to ``close``. A backend that does not inherit from this has nothing to audit.
+    All members are valid from ``open`` to ``close``. A backend that does not inherit from this is not audited.
     """
 
     @property
     @abstractmethod
     def spec(self) -> Spec:
-        """The pool's specification, with the network that is really in force since ``open``."""
+        """The pool's specification, with the network mode that ``open`` chose."""
 
     @property
     @abstractmethod
     def docker(self) -> engine.Client:
-        """The client of the engine on which the notebooks run; whoever uses it leaves it open."""
+        """The client of the engine on which the notebooks run; the caller must not close it."""
 
     @abstractmethod
     def trial_config(self, name: str, command: Sequence[str]) -> dict[str, Any]:
-        """Return ContainerCreate's body for a container like a notebook's in all but its command and its labels.
+        """Return the ContainerCreate body for a notebook's container with another command and other labels.
 
-        ``command`` is what the image's entrypoint is given. By its labels it belongs to the service and is no notebook.
+        ``command`` is passed to the image's entrypoint. The labels name the service, but do not make it a notebook.
         """

@@ -1,4 +1,4 @@
-"""The seam: a few verbs, values in, values out, recovery included."""
+"""The interface of every backend, and the values that it takes and returns."""
 
 import hashlib
 from collections.abc import AsyncIterator, Collection
@@ -12,16 +12,13 @@ DEFAULT_COMMAND = (
     " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
     " --ServerApp.quit_button=False"
 )
-"""Option names: Jupyter Server 2, ``jupyter server --help-all``. ``port_retries=0``: a server that silently moves to
-another port would never be found. The token comes by ``JUPYTER_TOKEN``, so it stands in no argument list."""
+"""Option names: Jupyter Server 2, ``jupyter server --help-all``. ``port_retries=0``: the service could not find a
+server that moved to another port. The token is passed in ``JUPYTER_TOKEN``, to keep it out of the argument list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Image, command and limits of a pool's notebooks. Sizes are bytes, times seconds.
-
-    Its defaults are those of the settings.
-    """
+    """Image, command and limits of a pool's notebooks. Sizes are in bytes, times in seconds."""
 
     service: str
     pool: str
@@ -58,7 +55,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """Facts about an image: its id, the home to copy (``seed``), and the path where a visitor lands."""
+    """Facts about an image: its id, the home directory to copy (``seed``), and the path that ``/`` opens."""
 
     id: str = ""
     seed: str = "/home/jovyan"
@@ -68,10 +65,10 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """One kind of notebook that a pool serves, as its backend has prepared it.
+    """One kind of notebook that a pool serves, as prepared by its backend.
 
-    ``id`` is a digest of all that its notebooks have in common; ``Running.edition`` tells it, after a restart too.
-    ``name`` is for people. ``weight`` is its part of the warm notebooks, beside the weights of the pool's others.
+    ``id`` is a digest of everything that its notebooks have in common; ``Running.edition`` holds it, also after a
+    restart. ``name`` is for people. ``weight`` is its share of the warm notebooks, relative to the other editions.
     """
 
     id: str
@@ -83,13 +80,13 @@ class Edition:
 
 
 def digest(*facts: object) -> str:
-    """Return the id of an edition that is made of these facts."""
+    """Return the id of an edition with these facts."""
     return hashlib.blake2s(repr(facts).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The promises of a backend, and the edition of its own spec. Pages and the log say what is false here."""
+    """A backend's properties, and the edition of its own spec. Pages and the log warn if it is not ``isolated``."""
 
     isolated: bool
     edition: Edition
@@ -97,9 +94,10 @@ class Traits:
 
 
 class Backend(Protocol):
-    """Runs the notebooks of one pool. Every verb is bounded in time and raises BackendError, nothing else.
+    """Runs the notebooks of one pool. Every call but ``deaths`` is bounded in time.
 
-    A start that fails, is cancelled or runs late leaves nothing behind.
+    Errors: BackendError; ``open`` and ``prepare`` also raise ConfigError and ImageError. A start that fails, is
+    cancelled or times out leaves nothing behind.
     """
 
     @property
@@ -107,39 +105,38 @@ class Backend(Protocol):
         """The edition of the backend's own spec, known since ``open``."""
 
     async def open(self) -> Traits:
-        """Check that notebooks can be run here; connect. Raises BackendError, ConfigError or ImageError."""
+        """Connect, and check that notebooks can run here. Raises BackendError, ConfigError or ImageError."""
 
     async def prepare(self, spec: Spec) -> Edition:
-        """Return the edition that notebooks of ``spec`` are, checked as far as it can be without starting one.
+        """Return the edition for ``spec``, checked as far as possible without starting a notebook.
 
-        Service and pool are the backend's own, whatever the spec says. Raises BackendError, ConfigError or ImageError.
+        The spec's service and pool are replaced by the backend's own. Raises BackendError, ConfigError or ImageError.
         """
 
     async def start(self, key: str, edition: Edition) -> Running:
-        """Start one notebook; returns when it answers HTTP. Raises StartError with the tail of its log."""
+        """Start one notebook; return when it answers HTTP. Raises StartError with the tail of its log; BackendError."""
 
     async def give(self, key: str) -> None:
-        """Note where the notebook itself lives that it was given away; ``Running.is_given`` tells it from then on.
+        """Record in the backend that the notebook was assigned; ``Running.is_given`` is True from then on. Idempotent.
 
-        The ledger says so too, and more. But a ledger can be lost, or an older one restored, and a notebook that was
-        given away must not look like a warm one then. To note it twice is to note it. Raises TakenError when another
-        service was first.
+        The ledger records it too. But the ledger can be lost, or an older one restored, and an assigned notebook must
+        not look warm then. Raises TakenError if another service assigned it first; BackendError.
         """
 
     async def stop(self, key: str) -> None:
-        """End it and all it left: processes, files, descriptors. Gone already is success."""
+        """End the notebook and remove its processes, files and descriptors. Idempotent. Raises BackendError."""
 
     async def list(self, known: Collection[str] = ()) -> list[Running]:
-        """Return what runs and is ours by label: the ground truth.
+        """Return the running notebooks of this pool. Raises BackendError.
 
-        ``known``: keys that are looked for one by one where the list lacks them, for it may be false.
+        ``known``: keys to look up one by one if the backend's listing lacks them, as it may be incomplete.
         """
 
     def deaths(self) -> AsyncIterator[str | None]:
         """Yield the keys of notebooks that ended by themselves, for as long as the backend is open.
 
-        None: the backend did not hear for a while, so only ``list`` can tell.
+        None means that events may have been missed: call ``list``.
         """
 
     async def close(self) -> None:
-        """Let go of connections and descriptors; notebooks keep running."""
+        """Close connections and file descriptors; notebooks keep running."""

@@ -1,7 +1,7 @@
-"""A notebook's container as pure functions: settings in, the engine's JSON out.
+"""Pure functions between a pool's settings and the engine's JSON for a notebook's container.
 
-Field names and meanings: Docker Engine API v1.41, ContainerCreate. What breaks when a limit is lowered is said in
-the README's table of settings.
+Field names and meanings: Docker Engine API v1.41, ContainerCreate. The README's table of settings says what breaks
+when a limit is lowered.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ OWNER_LABEL = "tmppool.owner"
 _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server documentation, security)
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
 _GROUP = 100  # "users", as in Debian's base and in the Jupyter Docker Stacks
-# Times are not kept: to the visitor these files are new.
+# cp does not preserve times: to the visitor these files are new.
 _LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
 
-# Each list replaces the engine's own, which on an old engine lacks what was found since; a path that a kernel does
-# not have is passed over.
+# Each list replaces the engine's default, which on an old engine lacks paths found unsafe since. The engine ignores
+# paths that the kernel does not have.
 _MASKED = (
     "/proc/acpi",
     "/proc/asound",
@@ -56,14 +56,14 @@ _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tr
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """Options that depend on the engine. ``seccomp``: a profile's JSON text; None leaves it the engine's."""
+    """Options that depend on the engine. ``seccomp``: a profile's JSON text, or None for the engine's own profile."""
 
     seccomp: str | None = seccomp.PROFILE
     has_swappiness: bool = False
 
 
 def image_facts(shown: dict[str, Any]) -> ImageFacts:
-    """Read the engine's answer to ImageInspect."""
+    """Read the facts from the engine's answer to ImageInspect."""
     config = shown.get("Config") or {}
     env = dict(pair.split("=", 1) for pair in config.get("Env") or () if "=" in pair)
     working_dir = config.get("WorkingDir") or "/"
@@ -74,12 +74,12 @@ def image_facts(shown: dict[str, Any]) -> ImageFacts:
 
 
 def labels(spec: Spec) -> dict[str, str]:
-    """Return what makes a container ours; nothing without all of these is ever touched."""
+    """Return the labels of the pool's containers. The service never touches a container that lacks one of them."""
     return {SERVICE_LABEL: spec.service, POOL_LABEL: spec.pool}
 
 
 def canary_labels(spec: Spec) -> dict[str, str]:
-    """Return what tells a container that is tried and then removed: a service never takes it for a notebook."""
+    """Return the labels of a trial container; without the pool's label the service never treats it as a notebook."""
     return {SERVICE_LABEL: spec.service, CANARY_LABEL: spec.pool}
 
 
@@ -88,15 +88,15 @@ def container_name(spec: Spec, key: str) -> str:
 
 
 def given_name(spec: Spec, key: str) -> str:
-    """Return the name of a container from the moment on at which its notebook is given away."""
+    """Return the name that a container gets when its notebook is assigned."""
     return f"{container_name(spec, key)}-given"
 
 
 def is_given(spec: Spec, key: str, shown: dict[str, Any]) -> bool | None:
-    """Return True if a container's notebook was given away (ContainerInspect's answer); None for an older version's.
+    """Return True if the notebook was assigned (``shown``: ContainerInspect); None if an older version made it.
 
-    Told by its name, which can be changed while it runs, as a label cannot; GIVEN_LABEL says that its maker does so.
-    Any other name than the one it was made with counts: to rename it by hand makes nothing warm again.
+    The mark is the name: unlike a label, it can be changed while the container runs. GIVEN_LABEL says that the version
+    that made the container renames it. Any other name than the original counts, also one given by hand.
     """
     if GIVEN_LABEL not in (shown["Config"].get("Labels") or {}):
         return None
@@ -104,7 +104,7 @@ def is_given(spec: Spec, key: str, shown: dict[str, Any]) -> bool | None:
 
 
 def owner_name(service: str) -> str:
-    """Return the name of the container that stands for the ownership of a service's pools; it never runs."""
+    """Return the name of the container that records the ownership of a service's pools; it is never started."""
     return f"tmppool-{service}-owner"
 
 
@@ -113,7 +113,7 @@ def network_name(spec: Spec) -> str:
 
 
 def network_config(spec: Spec) -> dict[str, Any]:
-    """Return NetworkCreate's body: one bridge, no traffic between containers, no way out when isolated."""
+    """Return the NetworkCreate body: a bridge without traffic between containers; if isolated, without egress."""
     return {
         "Name": network_name(spec),
         "CheckDuplicate": True,
@@ -128,9 +128,9 @@ def network_config(spec: Spec) -> dict[str, Any]:
 def container_config(
     spec: Spec, key: str, token: str, image: ImageFacts, engine: EngineFacts | None = None, *, uid: int | None = None
 ) -> dict[str, Any]:
-    """Return ContainerCreate's body for one notebook.
+    """Return the ContainerCreate body for one notebook.
 
-    ``uid``: its own number where the spec names no user for all. Without ``engine`` the profile is ours.
+    ``uid``: its own UID, if the spec has no ``user``. Without ``engine`` the seccomp profile is tmppool's.
     """
     assert (uid is None) != (spec.user is None), "a number of its own, or one user for all"
     user = spec.user or f"{uid}:{_GROUP}"
@@ -141,7 +141,7 @@ def container_config(
         "Image": image.id or spec.image,
         "User": user,
         "Hostname": "notebook",
-        # Not the home: the engine would make that directory below the mount, whose mode old runtimes then take over.
+        # Not the home: the engine would create it below the mount, and old runtimes copy the mode of that directory.
         "WorkingDir": "/",
         "Cmd": ["/bin/sh", "-c", _LAUNCH, command],
         "Tty": False,
@@ -157,9 +157,9 @@ def container_config(
 def trial_config(
     spec: Spec, name: str, image: ImageFacts, engine: EngineFacts, command: Sequence[str]
 ) -> dict[str, Any]:
-    """Return ContainerCreate's body for a container like a notebook's in all but its command and its labels.
+    """Return the ContainerCreate body for a notebook's container with another command and other labels.
 
-    Where each notebook has a UID of its own it gets the last one: the one that is refused if any is.
+    If each notebook has its own UID, it gets the last of the range: if any is refused, that one is.
     """
     uid = spec.uids[-1] if spec.user is None else None
     made = container_config(spec, name, "", image, engine, uid=uid)
@@ -167,7 +167,7 @@ def trial_config(
 
 
 def edition_id(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
-    """Return a digest of all that a pool's containers have in common: one of another digest had other settings.
+    """Return a digest of everything that containers of one edition share; other settings give another digest.
 
     Raises BackendError, as ``mount`` does.
     """
@@ -178,14 +178,14 @@ def edition_id(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
 
 
 def edition_of(shown: dict[str, Any]) -> str:
-    """Return the edition that a container of ours was made as (ContainerInspect's answer); empty when it says none."""
+    """Return the edition id in a container's label (``shown``: ContainerInspect); empty if it has none."""
     return str((shown["Config"].get("Labels") or {}).get(EDITION_LABEL, ""))
 
 
 def mount(entry: str) -> dict[str, Any]:
-    """Return the engine's Mount for ``/host:/container``, with ``:ro`` or ``:rw`` (as without) behind it.
+    """Return the engine's Mount for ``/host:/container[:ro|:rw]``; the default is ``:rw``.
 
-    Unlike an entry of Binds it makes no directory on the host where there is none: the engine refuses it.
+    Unlike an entry of Binds, it does not create a missing directory on the host: the engine refuses the container.
     Raises BackendError.
     """
     source, target, mode = [*entry.split(":"), "rw"][:3] if entry.count(":") in (1, 2) else ("", "", "")
@@ -199,14 +199,14 @@ def mount(entry: str) -> dict[str, Any]:
 
 
 def token_of(shown: dict[str, Any]) -> str:
-    """Return the token that a container of ours was made with (ContainerInspect's answer)."""
+    """Return a container's notebook token (``shown``: ContainerInspect)."""
     prefix = f"{_TOKEN}="
     env = shown["Config"].get("Env") or ()
     return next((pair.removeprefix(prefix) for pair in env if pair.startswith(prefix)), "")
 
 
 def secret_of(shown: dict[str, Any]) -> str:
-    """Return what only the service knows of a container of ours; nothing for one that an older service made."""
+    """Return a container's secret, which is unknown inside it; empty if an older version made it."""
     return str((shown["Config"].get("Labels") or {}).get(SECRET_LABEL, ""))
 
 
@@ -219,7 +219,7 @@ def _environment(token: str, image: ImageFacts) -> list[str]:
         "SHELL=/bin/bash",
         f"TMPPOOL_SEED={image.seed}",
         f"{_TOKEN}={token}",
-        # Numerical libraries start a thread per core of the host, which the quota then throttles.
+        # Numerical libraries start a thread per core of the host, which the CPU quota then throttles.
         "OMP_NUM_THREADS=1",
         "OPENBLAS_NUM_THREADS=1",
     ]
@@ -242,7 +242,7 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
     if spec.runtime:
         config["Runtime"] = spec.runtime
     if spec.network != "bridge":
-        # Nobody answers there: neither a name nor what is asked about it gets out, and no look-up waits.
+        # Nothing listens there: a look-up fails at once, and no DNS query leaves the container.
         config["Dns"] = ["127.0.0.1"]
     if spec.binds:
         config["Mounts"] = [mount(entry) for entry in spec.binds]
@@ -252,7 +252,7 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
 
 
 def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
-    """Return the parts of HostConfig that isolate. An AppArmor profile is the engine's to add where the host has it."""
+    """Return the isolation part of HostConfig. The engine adds its AppArmor profile if the host supports AppArmor."""
     rules = [] if engine.seccomp is None else [f"seccomp={engine.seccomp}"]
     return {
         "NetworkMode": "none" if spec.network == "none" else network_name(spec),
@@ -270,6 +270,6 @@ def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
 
 def _tmpfs(spec: Spec, path: str, user: str = "") -> str:
     uid, _, gid = user.partition(":")
-    # Of a user by name only the image knows the number.
+    # Only the image can resolve a user name to a UID.
     owner = f"uid={uid},gid={gid},mode=0700" if uid.isdigit() and gid.isdigit() else "mode=1777"
     return f"rw,exec,nosuid,nodev,{container_limits.tmpfs_options(spec, path)},{owner}"

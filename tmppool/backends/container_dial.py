@@ -1,4 +1,4 @@
-"""The way to a container's port: from inside its network namespace, or at its address on a bridge."""
+"""Find how to reach a container's port: inside its network namespace, or at its address on a bridge."""
 
 import asyncio
 import contextlib
@@ -14,19 +14,19 @@ from tmppool.running import Dial
 
 ELSEWHERE = "the engine's containers are not processes on this host; use --network isolated"
 _ENDED = "the container ended before it could be reached"
-# What /proc says of a process that is over; EINVAL while nobody has asked for its exit (its mounts are gone by then).
+# Errors of /proc for an ended process; EINVAL for a zombie, which has no mounts any more.
 _OVER = (errno.ENOENT, errno.ESRCH, errno.EINVAL)
 
 
 class GoneError(BackendError):
-    """The container does not exist, or does not run, any more."""
+    """The container no longer exists or no longer runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The means to connect to a container; ``namespace`` is held open until this is closed.
+    """The means to connect to a container; ``namespace`` is held open until ``close``.
 
-    ``pid`` is that of the container's first process: one that was started anew has another.
+    ``pid`` is that of the container's first process; it changes when the container is restarted.
     """
 
     dial: Dial
@@ -49,10 +49,10 @@ async def show(docker: engine.Client, container_id: str) -> dict[str, Any]:
 
 
 async def find(docker: engine.Client, container_id: str, port: int) -> Reach:
-    """Find the way to ``port`` of a container that runs. Raises GoneError; BackendError."""
+    """Find how to reach ``port`` of a running container. Raises GoneError; BackendError."""
     shown = await show(docker, container_id)
     with engine.reading("inspect a container"):
-        network = shown["HostConfig"]["NetworkMode"]  # of one that is adopted, maybe not the settings'
+        network = shown["HostConfig"]["NetworkMode"]  # an adopted container may have other settings
         pid = int(shown["State"]["Pid"])
         if network != "none":
             return Reach(Dial(str(shown["NetworkSettings"]["Networks"][network]["IPAddress"]), port), pid=pid)
@@ -72,7 +72,7 @@ async def _namespace(docker: engine.Client, pid: int, container_id: str) -> Netw
         if isinstance(error, OSError) and error.errno in _OVER:
             raise GoneError(_ENDED) from error
         raise BackendError(f"the container's network namespace could not be opened: {error}") from error
-    # A process number may be used again: only if it is still the container's was the right one opened.
+    # PID reuse: the namespace is the container's only if the container still has this PID.
     with contextlib.ExitStack() as stack:
         stack.callback(namespace.close)
         again = await show(docker, container_id)

@@ -1,8 +1,8 @@
-"""Every limit of a notebook's container, once: the setting, what the engine is told, how it is proved and refused.
+"""One table of a container's limits: the setting, the engine's field, the probe, and the engine's refusal.
 
-``container`` makes the container's body from this table, ``audit`` what its probes compare with, ``preflight`` the name
-of the setting that a refusal is about. A new limit is a row here, a setting, and a probe in ``audit/inside`` unless it
-is an rlimit, whose probe is made from the row.
+``container`` builds the ContainerCreate body from this table, ``audit`` the values that its probes expect, and
+``preflight`` the name of the setting that caused a refusal. A new limit needs a row here, a setting, and a probe in
+``audit/inside``; the probe of an rlimit is generated from its row.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 from tmppool.backends.base import Spec
 
 HOME = "/home/notebook"
-"""Where the writable home is mounted: beside the image's own home, so that this one can be copied from."""
+"""Mount point of the writable home. It differs from the image's own home, which is copied into it."""
 
 TMP = "/tmp"  # noqa: S108 - the container's own
 
@@ -35,11 +35,11 @@ class Tmpfs:
 
 @dataclass(frozen=True, slots=True)
 class ContainerLimit:
-    """One limit: where its value comes from and where it goes.
+    """One limit: the source of its value, and its place in the container's configuration.
 
-    ``field``: of ``Spec``; None where the value is ``fixed``. ``option``: the setting. ``keys``: of HostConfig, for a
-    limit that is neither an rlimit nor a mount's. ``probes``: what proves it inside; without any, ``unproven`` says
-    why. ``refusals``: words by which an engine's refusal is known to be about it, in lower case.
+    ``field``: the field of ``Spec``; None if the value is ``fixed``. ``option``: the setting. ``keys``: the HostConfig
+    keys, unless it is an rlimit or a mount option. ``probes``: the probes that check it in the container; without any,
+    ``unproven`` says why. ``refusals``: lower-case phrases that identify an engine's refusal of this limit.
     """
 
     field: str | None
@@ -53,12 +53,12 @@ class ContainerLimit:
     refusals: tuple[str, ...] = ()
 
     def value(self, spec: Spec) -> int | None:
-        """Return the limit in bytes, or in whatever it counts; None where the settings leave it out."""
+        """Return the limit in bytes, or in its own unit; None if the settings do not set it."""
         return self.fixed if self.field is None else getattr(spec, self.field)
 
     @property
     def proofs(self) -> tuple[str, ...]:
-        """The probes' names; an rlimit has one of its own."""
+        """The names of its probes, for an rlimit including the generated one."""
         return (*self.probes, f"limit-{self.rlimit.name}") if self.rlimit else self.probes
 
 
@@ -75,7 +75,7 @@ LIMITS = (
     ContainerLimit(
         "memory",
         "--mem-limit",
-        ("Memory", "MemorySwap"),  # MemorySwap is both together: equal to Memory means no swap
+        ("Memory", "MemorySwap"),  # MemorySwap is memory plus swap: equal to Memory, it allows no swap
         probes=("memory-limit", "swap-limit"),
         refusals=("memory limit",),
     ),
@@ -92,7 +92,7 @@ LIMITS = (
         "tmp_inodes", "--tmp-inodes", tmpfs=Tmpfs(TMP, "nr_inodes"), probes=("tmp-inodes",), refusals=_TMPFS
     ),
     ContainerLimit("shm_size", "--shm-size", ("ShmSize",), probes=("shm-size",), refusals=("shm",)),
-    # Not RLIMIT_NPROC: that is counted over all containers of one UID, PidsLimit in each.
+    # Not RLIMIT_NPROC, which counts all processes of a UID; PidsLimit counts those of the container.
     ContainerLimit("pids", "--pids-limit", ("PidsLimit",), probes=("pids-limit",), refusals=("pids",)),
     ContainerLimit(
         "oom_score", "--oom-score", ("OomScoreAdj",), probes=("oom-score",), refusals=("oom_score", "oom score")
@@ -101,11 +101,11 @@ LIMITS = (
 )
 
 PROBES = frozenset(name for limit in LIMITS for name in limit.proofs)
-"""Every probe that proves a limit."""
+"""All probes that check a limit."""
 
 
 def host_config(spec: Spec) -> dict[str, Any]:
-    """Return the parts of HostConfig that limit; mounts are in ``tmpfs_options``."""
+    """Return the limits in HostConfig, except mount options, which ``tmpfs_options`` returns."""
     found: dict[str, Any] = {}
     for limit in LIMITS:
         value = limit.value(spec)
@@ -127,7 +127,7 @@ def tmpfs_options(spec: Spec, path: str) -> str:
 
 
 def probe_facts(spec: Spec) -> dict[str, Any]:
-    """Return what the probes inside compare with: values by Spec's field, and each rlimit by name, number and value."""
+    """Return the values that the probes expect, by field of ``Spec``, and each rlimit as name, number and value."""
     return _facts(lambda limit: limit.value(spec))
 
 
@@ -138,11 +138,11 @@ def _facts(value_of: Callable[[ContainerLimit], int | None]) -> dict[str, Any]:
 
 
 NO_FACTS = _facts(lambda _limit: None)
-"""The facts of the probes without their values, by which the probes can be named but not run."""
+"""The probes' facts without values: enough to name the probes, not to run them."""
 
 
 def refusals() -> tuple[tuple[str, str], ...]:
-    """Return words of an engine's refusal with the settings that it is then about, as part of a sentence."""
+    """Return pairs of a phrase in an engine's refusal and the settings that caused it, as part of a sentence."""
     options: dict[str, list[str]] = {}
     for limit in LIMITS:
         for words in limit.refusals:

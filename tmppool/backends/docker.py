@@ -1,7 +1,7 @@
 """Notebooks as containers of a Docker Engine.
 
-What is ours is told by label alone. A container is made, started, and reached in its own network namespace or by
-its address; after it has been given away the service never execs, copies or attaches.
+A pool's containers are identified by their labels alone. A container is created, started, and reached in its network
+namespace or at its address. Once its notebook is assigned, the service never execs, copies or attaches.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ from tmppool.running import Running
 from tmppool.tasks import completed, spawn
 
 _LOG_LINES = 20
-_EXIT_GRACE = 10.0  # seconds in which a busy engine may notice an exit
+_EXIT_GRACE = 10.0  # seconds that a busy engine may take to report an exit
 _RUNS = ("running", "paused")  # states of a container that has processes (Docker Engine API, ContainerList)
-_UID_TRIES = 5  # how often to look for another UID when another service took the same one
+_UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
 _log = structlog.get_logger("tmppool.docker")
 
@@ -55,10 +55,10 @@ class DockerBackend(Auditable):
         self._spec = spec
         self._docker: engine.Client | None = None
         self._editions: dict[str, Edition] = {}
-        self._engines: dict[str, EngineFacts] = {}  # of each edition
+        self._engines: dict[str, EngineFacts] = {}  # by edition id
         self._reached: dict[str, container_dial.Reach] = {}
-        self._ids: dict[str, str] = {}  # of the containers: a name may change
-        self._given: frozenset[str] = frozenset()  # what this process has given, or tried to
+        self._ids: dict[str, str] = {}  # container ids by key: a name may change
+        self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
 
@@ -77,7 +77,7 @@ class DockerBackend(Auditable):
 
     @property
     def edition(self) -> Edition:
-        """The edition of the backend's own spec, known since ``open``."""
+        """The edition of the backend's own spec; valid after ``open``."""
         return next(iter(self._editions.values()))
 
     def trial_config(self, name: str, command: Sequence[str]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class DockerBackend(Auditable):
             async with asyncio.timeout(edition.spec.start_timeout):
                 return await self._start(key, edition)
         except BaseException as error:
-            await completed(self._clean(key), "clean up a start")  # also a cancelled start leaves nothing behind
+            await completed(self._clean(key), "clean up a start")  # so that a cancelled start leaves nothing
             if isinstance(error, TimeoutError):
                 limit = edition.spec.start_timeout
                 raise StartError(f"a notebook of {edition.name} did not answer within {limit:.0f} s") from error
@@ -139,7 +139,7 @@ class DockerBackend(Auditable):
             self._stopping.discard(key)
 
     async def list(self, known: Collection[str] = ()) -> list[Running]:
-        busy = self._busy  # what the engine says of these may be over before it is read
+        busy = self._busy  # the engine's answer about these may be outdated when it is read
         found = await engine.containers(self.docker, _ours(self._spec))
         entries: list[Running | None] = []
         for container in found:
@@ -188,7 +188,7 @@ class DockerBackend(Auditable):
                     ready.cancel()
         except container_dial.GoneError as error:
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
-            if not exited.done():  # it is gone from here, and runs
+            if not exited.done():  # it runs, but not on this host
                 raise BackendError(container_dial.ELSEWHERE, transient=False) from error
         finally:
             exited.cancel()
@@ -198,13 +198,13 @@ class DockerBackend(Auditable):
         return running
 
     async def _make(self, key: str, token: str, secret: str, edition: Edition) -> Any:
-        """Make the container; where each has a UID of its own, with one that no other container has."""
+        """Create the container; if each has its own UID, with one that no other container uses."""
         spec, name = edition.spec, container_name(self._spec, key)
 
         def config(uid: int | None) -> dict[str, Any]:
             facts = self._engines[edition.id]
             made = container_config(spec, key, token, edition.image, facts, uid=uid)
-            # None of them is seen from inside.
+            # Labels are invisible inside the container.
             made["Labels"] |= {SECRET_LABEL: secret, EDITION_LABEL: edition.id, GIVEN_LABEL: "name"}
             return made
 
@@ -235,7 +235,7 @@ class DockerBackend(Auditable):
             _log.warning("start.cleanup_failed", error=str(error))
 
     async def _is_over(self, key: str, container_id: str, state: str) -> bool:
-        """Return True if a container in this state has ended; remains of one that died unwatched are removed."""
+        """Return True if a container in this state has ended; remove an ended one that is still there."""
         if state in _RUNS or state == "removing":
             return state == "removing"
         try:
@@ -261,16 +261,16 @@ class DockerBackend(Auditable):
             with engine.reading("inspect a container"):
                 is_anew = key in self._reached and self._reached[key].pid != shown["State"]["Pid"]
             if is_anew:
-                return None  # what was in it before is over
+                return None  # restarted: its notebook has ended
             if key not in self._reached:
                 found = await container_dial.find(self.docker, container_id, self._port_of(shown))
                 if self._reached.setdefault(key, found) is not found:
-                    found.close()  # another list was quicker
+                    found.close()  # a concurrent list() was quicker
                 if key in self._stopping:
                     self._let_go(key)
                     return None
         except container_dial.GoneError:
-            return None  # anything else is the engine's illness, not the notebook's end
+            return None  # any other error is the engine's, and does not mean that the notebook ended
         self._ids[key] = container_id
         with engine.reading("inspect a container"):
             return Running(
@@ -284,13 +284,13 @@ class DockerBackend(Auditable):
             )
 
     def _port_of(self, shown: dict[str, Any]) -> int:
-        """Return the port that a container was made to listen on: the spec's where its edition is not known."""
+        """Return the port of a container's edition; the spec's if the edition is unknown."""
         with engine.reading("inspect a container"):
             edition = self._editions.get(edition_of(shown))
         return self._spec.port if edition is None else edition.spec.port
 
     async def _look_for(self, key: str) -> Running | None:
-        """Ask for one container by its names, where a list lacks it."""
+        """Look up one container by its two names, if the list lacks it."""
         for name in (given_name(self._spec, key), container_name(self._spec, key)):
             try:
                 shown = await container_dial.show(self.docker, name)
@@ -305,7 +305,7 @@ class DockerBackend(Auditable):
         return None
 
     def _named(self, key: str) -> str:
-        """Return what the engine knows the container by; before its id is known, the name that it was made with."""
+        """Return the container's id, or its original name while the id is unknown."""
         return self._ids.get(key) or container_name(self._spec, key)
 
 

@@ -1,4 +1,4 @@
-"""The client of a Docker Engine: every call bounded in time, every error a BackendError, events without end.
+"""Client of a Docker Engine: calls have timeouts and raise only BackendError; the event stream reconnects.
 
 No other module imports aiodocker. Calls and answers: Docker Engine API v1.41.
 """
@@ -26,7 +26,7 @@ from tmppool.tasks import completed, spawn
 T = TypeVar("T")
 Container = DockerContainer
 
-PING_TIMEOUT = 5.0  # seconds, as for the next five
+PING_TIMEOUT = 5.0  # seconds, like the next five
 RENAME_TIMEOUT = 5.0
 LIST_TIMEOUT = 10.0
 CREATE_TIMEOUT = 20.0
@@ -37,16 +37,16 @@ NOT_FOUND = 404
 CONFLICT = 409
 _BAD_PARAMETER = 400
 _SERVER_ERROR = 500
-_NO_CONNECTION = 900  # aiodocker's own, when nothing answers
+_NO_CONNECTION = 900  # aiodocker's own status for a failed connection
 
-# What reading an answer raises that is not of the documented shape.
+# Errors of reading an answer that does not have the documented shape.
 _MISSHAPEN = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 _log = structlog.get_logger("tmppool.engine")
 
 
 class RefusedError(BackendError):
-    """The engine answered with an HTTP status of 400 or above; ``said`` is its own message on one line."""
+    """The engine answered with an HTTP status of 400 or above; ``said`` is its message on one line."""
 
     def __init__(self, what: str, status: int, said: str) -> None:
         super().__init__(f"the engine could not {what}: {_one_line(said)}")
@@ -55,7 +55,7 @@ class RefusedError(BackendError):
 
 
 class Client(aiodocker.Docker):
-    """A client that knows in words where its engine is."""
+    """An aiodocker client that keeps the address of its engine."""
 
     def __init__(self, address: EngineAddress) -> None:
         super().__init__(address.url, ssl_context=address.tls)
@@ -63,14 +63,14 @@ class Client(aiodocker.Docker):
 
 
 async def connect(url: str | None = None) -> Client:
-    """Return a client of an engine that answers: the one at ``url``, else the one that ``engine_address`` finds.
+    """Return a client of the engine at ``url``, else of the one that ``engine_address`` finds, after it has answered.
 
-    Raises BackendError, whose one sentence says where no engine was found.
+    Raises BackendError, whose message says where no engine was found.
     """
     address = EngineAddress(url) if url else await asyncio.to_thread(engine_address.find)
     try:
         docker = Client(address)
-    except (ValueError, AssertionError, OSError, ImportError) as error:  # ImportError: ssh:// needs a further library
+    except (ValueError, AssertionError, OSError, ImportError) as error:  # ImportError: ssh:// needs another library
         raise BackendError(f"{address} is not the address of a Docker Engine: {_one_line(error)}") from error
     try:
         await version(docker)
@@ -85,10 +85,10 @@ async def connect(url: str | None = None) -> Client:
 
 
 async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
-    """Await one engine call for at most so many seconds; None sets no limit.
+    """Await one engine call for at most ``seconds``; None sets no limit.
 
-    Raises RefusedError for an error status, BackendError for everything else that an engine may do: no connection, no
-    answer in time, a connection that breaks, an answer that is no JSON or lacks what is documented.
+    Raises RefusedError for an error status; BackendError if there is no connection, it breaks, the call times out, or
+    the answer is not JSON or lacks documented fields.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -107,7 +107,7 @@ async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
 
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn the error of reading an answer that lacks what the engine's documentation promises into BackendError."""
+    """Translate the errors of reading an answer that lacks documented fields into BackendError."""
     try:
         yield
     except _MISSHAPEN as error:
@@ -123,7 +123,7 @@ async def answers() -> bool:
 
 
 async def failure() -> str:
-    """Return why no Docker Engine answers now, and where it was looked for; empty when one does."""
+    """Return why no Docker Engine answers, and at which address; empty if one answers."""
     try:
         docker = await connect()
     except BackendError as error:
@@ -155,7 +155,7 @@ async def has_image(name: str) -> bool:
 
 
 async def image_id(docker: Client, name: str) -> str | None:
-    """Return what names this very image, whatever its tag may name later; None when there is none.
+    """Return the id of the image that ``name`` refers to now; None if there is none.
 
     Raises BackendError.
     """
@@ -170,10 +170,10 @@ async def image_id(docker: Client, name: str) -> str | None:
 async def build(
     docker: Client, context: BinaryIO | mmap.mmap, image: str, arguments: dict[str, str], *, fresh: bool, silence: float
 ) -> AsyncGenerator[str]:
-    """Build ``image`` from a tar; yields what the engine prints, which may be silent for so many seconds.
+    """Build ``image`` from a tar; yield the engine's output, which may pause for at most ``silence`` seconds.
 
-    The engine drops its own containers, also when this is given up. Raises RefusedError for a step of the Dockerfile
-    that fails; BackendError.
+    The engine removes its build containers, also if the build is cancelled. Raises RefusedError if a step of the
+    Dockerfile fails; BackendError.
     """
     stream = docker.images.build(
         fileobj=context,
@@ -192,12 +192,12 @@ async def build(
 
 
 async def tag(docker: Client, image: str, name: str, label: str) -> None:
-    """Give an image another name with a tag. Raises BackendError."""
+    """Tag an image as ``name:label``. Raises BackendError."""
     await call("tag an image", docker.images.tag(image, name, tag=label), LIST_TIMEOUT)
 
 
 async def prune_images(docker: Client, label: str) -> None:
-    """Remove images without a name that carry this label. Raises BackendError."""
+    """Remove dangling images with this label. Raises BackendError."""
     await call("prune images", docker.images.prune(filters={"dangling": ["true"], "label": [label]}), PRUNE_TIMEOUT)
 
 
@@ -212,7 +212,7 @@ async def network(docker: Client, name: str) -> dict[str, Any]:
 
 
 async def create_network(docker: Client, config: dict[str, Any]) -> None:
-    """Make a network (NetworkCreate's body). Raises BackendError."""
+    """Create a network; ``config`` is the NetworkCreate body. Raises BackendError."""
     await call("create a network", docker.networks.create(config), CREATE_TIMEOUT)
 
 
@@ -220,13 +220,13 @@ async def create_network(docker: Client, config: dict[str, Any]) -> None:
 
 
 async def containers(docker: Client, labels: Iterable[str]) -> list[Container]:
-    """Return all containers that carry all of these labels (``name`` or ``name=value``). Raises BackendError."""
+    """Return all containers with all of these labels (``name`` or ``name=value``). Raises BackendError."""
     listing = docker.containers.list(all=True, filters={"label": list(labels)})
     return await call("list containers", listing, LIST_TIMEOUT)
 
 
 async def create(docker: Client, name: str, config: dict[str, Any]) -> Container:
-    """Make a container; a caller that is cancelled meanwhile waits for it, or nobody would remove it.
+    """Create a container. Cancellation takes effect only afterwards, so that the caller can remove the container.
 
     Raises RefusedError; BackendError.
     """
@@ -240,7 +240,7 @@ async def start(container: Container) -> None:
 
 
 async def wait(container: Container) -> None:
-    """Return when a container has ended; the caller bounds the time. Raises BackendError."""
+    """Wait until a container has ended; the caller sets the timeout. Raises BackendError."""
     await call("wait for a container", container.wait(), None)
 
 
@@ -250,19 +250,19 @@ async def inspect(docker: Client, name: str) -> dict[str, Any]:
 
 
 async def log(container: Container, lines: int | str = "all") -> str:
-    """Return the last lines that a container wrote, both streams in order. Raises BackendError."""
+    """Return the last lines of a container's output, stdout and stderr in order. Raises BackendError."""
     found = await call("read a log", container.log(stdout=True, stderr=True, tail=lines), LIST_TIMEOUT)
     with reading("read a log"):
         return "".join(found)
 
 
 async def rename(docker: Client, name: str, new: str) -> bool:
-    """Give a container another name; returns False when it had that already. Raises BackendError."""
+    """Rename a container; return False if it had the name already. Raises BackendError."""
     container = docker.containers.container(name)
     try:
         await call("rename a container", container.rename(new), RENAME_TIMEOUT)
     except RefusedError as error:
-        # An engine says 409 to the name that a container has, an old one 400.
+        # If the container has this name already, the engine answers 409, an old one 400.
         if error.status in (CONFLICT, _BAD_PARAMETER) and await _is_called(docker, name, new):
             return False
         raise
@@ -280,9 +280,9 @@ async def _is_called(docker: Client, name: str, wanted: str) -> bool:
 
 
 async def remove_ended(docker: Client, name: str) -> bool:
-    """Remove a container that does not run; returns False for one that does, paused ones among them.
+    """Remove a container that does not run; return False if it runs or is paused.
 
-    The engine itself looks once more (ContainerDelete without force). Raises BackendError.
+    The engine itself checks that it does not run (ContainerDelete without force). Raises BackendError.
     """
     container = docker.containers.container(name)
     try:
@@ -295,10 +295,10 @@ async def remove_ended(docker: Client, name: str) -> bool:
 
 
 async def remove(docker: Client, name: str) -> None:
-    """Remove a container, running or not, with its volumes; returns when it is gone, which it may be already.
+    """Remove a container, running or not, with its volumes; return when it is gone. Idempotent.
 
-    A refused removal is tried again: another removal may be under way (409), the container may have ended
-    while it was to be killed, or something may still hold its file system (both 500). Raises BackendError.
+    A refused removal is retried: another removal may be under way (409), the container may have ended while the
+    engine killed it, or its file system may still be in use (both 500). Raises BackendError.
     """
     container = docker.containers.container(name)
     backoff = Backoff(first=0.1, cap=0.5)
@@ -323,10 +323,10 @@ async def remove(docker: Client, name: str) -> None:
 
 
 async def deaths(docker: Client, labels: Iterable[str], key_label: str) -> AsyncIterator[str | None]:
-    """Yield the keys of our containers that die, for ever.
+    """Yield the keys of containers with these labels that die; never ends.
 
-    The engine's stream ends when the engine ends or the connection breaks. None is yielded then, and before each try
-    for another stream: whoever looks at what runs each time misses nothing, as a stream begins a second before.
+    The event stream ends when the engine stops or the connection breaks. None is yielded then, and before each retry:
+    a caller that lists the containers each time misses nothing, since the next stream starts one second earlier.
     """
     backoff = Backoff(first=0.5, cap=10.0)
     filters = json.dumps({"type": ["container"], "event": ["die"], "label": list(labels)})
@@ -366,7 +366,7 @@ async def _events(docker: Client, filters: str, since: float) -> AsyncIterator[d
 
 
 async def _object(what: str, work: Awaitable[Any], seconds: float) -> dict[str, Any]:
-    """Await a call whose answer is a JSON object. Raises RefusedError; BackendError."""
+    """Await a call that answers with a JSON object. Raises RefusedError; BackendError."""
     found = await call(what, work, seconds)
     if not isinstance(found, dict):
         raise _nonsense(what, TypeError(f"{type(found).__name__} instead of an object"))

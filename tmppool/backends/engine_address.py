@@ -1,7 +1,7 @@
-"""The address of the Docker Engine, found as the ``docker`` command finds it.
+"""Find the address of the Docker Engine as the ``docker`` command does.
 
-In this order: ``DOCKER_HOST``, the context that ``DOCKER_CONTEXT`` names, the one that ``docker context use`` chose, a
-socket at one of the usual places (Docker documentation, "Docker contexts"). The context ``default`` is that socket.
+In this order: ``DOCKER_HOST``, the context that ``DOCKER_CONTEXT`` names, the one set with ``docker context use``, a
+socket at one of the usual paths (Docker documentation, "Docker contexts"). The context ``default`` is that socket.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ _USER_SOCKET = "run/docker.sock"  # below ~/.docker, where Docker Desktop puts i
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """A URL (``unix://``, ``tcp://``, ``https://``, ``ssh://``); ``context``: the Docker context that names it, if any.
+    """A URL (``unix://``, ``tcp://``, ``https://``, ``ssh://``); ``context``: the Docker context it came from, if any.
 
-    ``tls``: the context's certificates; those of ``DOCKER_CERT_PATH`` go with ``DOCKER_HOST`` alone.
+    ``tls``: the context's certificates; ``DOCKER_CERT_PATH`` applies to ``DOCKER_HOST`` only.
     """
 
     url: str
@@ -35,12 +35,12 @@ class EngineAddress:
 
     @property
     def is_local(self) -> bool:
-        """Return True for a socket of this machine."""
+        """True for a Unix socket of this machine."""
         return self.url.startswith("unix:")
 
 
 def find(environ: Mapping[str, str] = os.environ) -> EngineAddress:
-    """Return the address of the engine. Reads files: call it in a thread. Raises BackendError."""
+    """Return the engine's address. Does blocking I/O: call it in a thread. Raises BackendError."""
     if environ.get("DOCKER_HOST"):
         return EngineAddress(environ["DOCKER_HOST"])
     home = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or Path.home()) / ".docker")
@@ -64,7 +64,7 @@ def _current_context(home: Path) -> str:
 
 
 def _of_context(home: Path, name: str) -> EngineAddress:
-    """Read a context's files: each folder is called by the SHA-256 of its name."""
+    """Read a context's files, in directories named after the SHA-256 of the context's name."""
     folder = hashlib.sha256(name.encode()).hexdigest()
     path = home / "contexts" / "meta" / folder / "meta.json"
     try:

@@ -1,7 +1,7 @@
-"""Notebooks that are tiny servers in this process: for tests, and for work on the pages.
+"""Notebooks as small HTTP servers in this process, for tests and for work on the pages.
 
-The notebooks are real: HTTP and WebSockets over loopback. They answer what the service itself asks of a notebook
-and echo the rest. ``fail_next``, ``delay``, ``unlisted`` and ``kill`` make them misbehave.
+They speak HTTP and WebSocket over loopback, answer the service's own requests and echo the rest. ``fail_next``,
+``delay``, ``unlisted`` and ``kill`` make them misbehave.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tmppool.tasks import completed
 
 @dataclass(slots=True)
 class FakeNotebook:
-    """``kernels`` is what ``GET api/kernels`` answers; ``requests`` what was asked, oldest first."""
+    """``kernels`` is the answer to ``GET api/kernels``; ``requests`` the requests so far, oldest first."""
 
     running: Running
     runner: web.AppRunner
@@ -30,7 +30,7 @@ class FakeNotebook:
 
 
 class FakeBackend:
-    """One pool's notebooks in this process; ``notebooks`` holds those that run, by key."""
+    """One pool's notebooks in this process; ``notebooks`` holds the running ones by key."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -55,7 +55,7 @@ class FakeBackend:
         return Edition(digest(spec), "fake", spec)
 
     async def start(self, key: str, edition: Edition | None = None) -> Running:
-        """Start one; ``edition`` is the backend's own where a test does not care."""
+        """Start a notebook; ``edition`` defaults to the backend's own."""
         edition = edition or self.edition
         self.started += 1
         await asyncio.sleep(self.delay)
@@ -90,8 +90,8 @@ class FakeBackend:
         await self._end(key)
 
     async def list(self, known: Collection[str] = ()) -> list[Running]:
-        """Return what runs; the next ``unlisted`` times nothing, as an engine that is wrong."""
-        del known  # that the fake finds those is no help to who tests what a false list does
+        """Return the running notebooks, but an empty list the next ``unlisted`` times, like a faulty engine."""
+        del known  # not looked up, so that tests can simulate a faulty listing
         await self.ping()
         if self.unlisted:
             self.unlisted -= 1
@@ -110,15 +110,15 @@ class FakeBackend:
             raise BackendError("the fake was told to be ill")
 
     async def close(self) -> None:
-        """Keep what runs, as a real engine does; ``end_all`` is for the end of a test."""
+        """Keep the notebooks running, as an engine does; tests end with ``end_all``."""
 
     async def kill(self, key: str) -> None:
-        """Let a notebook end by itself."""
+        """Make a notebook end by itself."""
         await self._end(key)
         self._dead.put_nowait(key)
 
     async def end_all(self) -> None:
-        """End whatever runs, as at the end of a test."""
+        """End all notebooks, at the end of a test."""
         for key in list(self.notebooks):
             await self._end(key)
 

@@ -1,11 +1,11 @@
-"""Sockets made inside another network namespace.
+"""Create sockets inside another network namespace.
 
-A container with ``NetworkMode: none`` has a loopback of its own and nothing else. The service reaches it by making
-the socket there: one synchronous block enters the namespace, makes the socket and returns; a socket stays in the
-namespace in which it was made (network_namespaces(7), setns(2)). Needs CAP_SYS_ADMIN.
+A container with ``NetworkMode: none`` has only its own loopback interface. To reach it, one synchronous block enters
+its namespace, creates a socket and returns; a socket stays in the namespace in which it was created
+(network_namespaces(7), setns(2)). Needs CAP_SYS_ADMIN.
 
-There is no ``await`` inside the block, and the process ends at once if it cannot return: a service that went on in
-a visitor's namespace would serve from there.
+The block contains no ``await``, and the process exits at once if it cannot return to its own namespace: it must not
+go on serving from a visitor's namespace.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ def _setns(descriptor: int) -> None:
 
 
 class NetworkNamespace:
-    """A descriptor of one process's network namespace; holds the namespace alive until closed."""
+    """A file descriptor of one process's network namespace, which it keeps alive until ``close``."""
 
     def __init__(self, descriptor: int) -> None:
         self._there: int | None = descriptor
@@ -35,7 +35,7 @@ class NetworkNamespace:
 
     @classmethod
     def of(cls, pid: int) -> "NetworkNamespace":
-        """Open the namespace of ``pid``. Raises OSError; ValueError when it is this process's own."""
+        """Open the namespace of ``pid``. Raises OSError; ValueError if it is this process's own namespace."""
         namespace = cls(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         assert namespace._there is not None
         if os.fstat(namespace._there).st_ino == os.fstat(namespace._here).st_ino:
@@ -44,7 +44,7 @@ class NetworkNamespace:
         return namespace
 
     def socket(self) -> socket.socket:
-        """Return a non-blocking TCP socket that was made in the namespace. Raises OSError."""
+        """Return a non-blocking TCP socket created in the namespace. Raises OSError."""
         if self._there is None:
             raise ConnectionRefusedError("the notebook is gone")
         _setns(self._there)
@@ -53,7 +53,7 @@ class NetworkNamespace:
         finally:
             try:
                 _setns(self._here)
-            except OSError as error:  # never seen; going on would serve from inside a visitor's namespace
+            except OSError as error:  # never seen; must not serve from a visitor's namespace
                 sys.stderr.write(f"tmppool: could not leave a notebook's network namespace ({error}); exiting\n")
                 sys.stderr.flush()
                 os._exit(70)
@@ -66,7 +66,7 @@ class NetworkNamespace:
 
 
 def require_permission() -> None:
-    """Raise BackendError when this process may not enter other network namespaces."""
+    """Raise BackendError if this process may not enter network namespaces."""
     try:
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -1,8 +1,8 @@
-"""One owner for each service name on an engine: two would adopt, give away and reap each other's notebooks.
+"""One owner per service name on an engine: two would adopt, assign and reap each other's notebooks.
 
-The engine keeps what stands for the ownership: a container that never runs, of a name that there can be once only.
-Its label says who the owner is, so that the next one can tell whether that one lives. A lock of this machine would
-not do: services in containers of their own share an engine and nothing else.
+The lock is a container with a unique name that is never started. Its label identifies the owner, so that another
+service can check whether the owner is alive. A lock file would not do: services that run in containers may share an
+engine and nothing else.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from tmppool.backends import container_dial, engine, preflight, process_birth
 from tmppool.backends.container import OWNER_LABEL, SERVICE_LABEL, owner_name
 from tmppool.errors import BackendError, ConfigError, ImageError
 
-_TRIES = 50  # how often another one may come and go between two questions
-_PAUSE = 0.1  # seconds between them: a container that is being made has a name already and cannot be shown yet
+_TRIES = 50  # retries while other services create and remove the container
+_PAUSE = 0.1  # seconds between them: a container being created has its name but cannot be inspected yet
 
 _log = structlog.get_logger("tmppool.owner")
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """An owner: process ``pid`` of the machine ``host``, with its PID namespace and its birth (``process_birth.born``).
+    """An owner: process ``pid`` on the machine ``host``, its PID namespace and start (``process_birth.born``).
 
-    ``state`` is the state directory, ``lock`` the file in it that is locked for as long as the owner lives, as
-    device and inode; nothing where there is none.
+    ``state`` is the state directory, ``lock`` its lock file, held while the owner lives, as ``device:inode``; empty if
+    there is none.
     """
 
     host: str
@@ -47,7 +47,7 @@ _HOLDER = TypeAdapter(Holder)
 
 
 def this_process(state: Path) -> Holder:
-    """Return this process as an owner; it holds the lock in ``state`` where that can be had."""
+    """Describe this process as an owner. It holds the lock in ``state`` already, if there is one."""
     try:
         found = (state / "lock").stat()
         lock = f"{found.st_dev}:{found.st_ino}"
@@ -61,11 +61,11 @@ def this_process(state: Path) -> Holder:
 
 
 def is_over(holder: Holder, me: Holder, birth: str | None, *, is_local: bool) -> bool:
-    """Return True if that owner lives no more, as far as ``me`` can tell; ``birth`` is that of its number here, by now.
+    """Return True if ``holder`` is certainly dead. ``birth``: the start of the process that has its PID here now.
 
-    Its process is seen from the same PID namespace of the same boot. From another one its lock is: who holds that
-    now knows that nobody else does. A boot that is over took all its processes along; but the boot of another
-    machine, which uses this engine from afar, is not over.
+    Same boot and PID namespace: compare the process starts. Same boot, other namespace: it is dead if ``me`` has
+    locked its lock file. Another boot: it is dead if it ran on this machine, that is, if the engine is local or the
+    host name is the same; a service on another machine may share the engine.
     """
     if holder.boot != me.boot:
         return is_local or holder.host == me.host
@@ -75,9 +75,9 @@ def is_over(holder: Holder, me: Holder, birth: str | None, *, is_local: bool) ->
 
 
 class Owner:
-    """The ownership of all pools of one service. ``lost`` is called when it has become another's.
+    """The ownership of all pools of one service. ``lost`` is called when another service has taken it.
 
-    ``image`` is any that the engine has: no container is without.
+    ``image`` is any image on the engine, since a container needs one.
     """
 
     def __init__(self, service: str, image: str, me: Holder, lost: Callable[[], None] = lambda: None) -> None:
@@ -90,7 +90,7 @@ class Owner:
         self._docker: engine.Client | None = None
 
     async def take(self) -> None:
-        """Become the owner. Raises ConfigError when another one lives, or the engine refuses."""
+        """Become the owner. Raises ConfigError if another owner is alive or the engine fails."""
         try:
             self._docker = await engine.connect()
             await preflight.inspect_image(self._docker, self._image)
@@ -99,9 +99,9 @@ class Owner:
             raise ConfigError(str(error)) from error
 
     async def keep(self) -> None:
-        """Take it again if it is gone: whoever clears containers away that do not run takes it along.
+        """Create the container again if it is gone, for example after ``docker container prune``.
 
-        If another service was quicker, it is lost, and that service has taken over what runs.
+        If another service was quicker, the ownership is lost: that service has adopted the notebooks.
         """
         assert self._docker is not None, "take() comes first"
         try:
@@ -119,7 +119,7 @@ class Owner:
             _log.warning("owner.check_failed", error=str(error))
 
     async def close(self) -> None:
-        """Let go of it. Raises ConfigError when it was lost."""
+        """Release the ownership. Raises ConfigError if it was lost."""
         if self._docker is None:
             return
         if self.is_lost:
@@ -147,13 +147,13 @@ class Owner:
                 return
             if holder is None or not await self._is_over(holder):
                 raise ConfigError(self._refusal(holder))
-            await engine.remove(docker, container)  # by its id: it may be another one's by now
+            await engine.remove(docker, container)  # by id: the name may be another owner's by now
         raise BackendError(
             f"the container {self._name} keeps changing hands: too many services with one name start at the same time"
         )
 
     async def _find(self, docker: engine.Client) -> tuple[str, Holder | None] | None:
-        """Return the id of the container that stands for it, and whose it is."""
+        """Return the id of the owner's container, and the owner, None if its label is unreadable."""
         try:
             shown = await container_dial.show(docker, self._name)
         except container_dial.GoneError:
@@ -166,11 +166,11 @@ class Owner:
             return name, None
 
     async def _make(self, docker: engine.Client) -> bool:
-        """Return True if it was made; False when another service was quicker. Raises BackendError."""
+        """Create the container; return False if another service was quicker. Raises BackendError."""
         labels = {SERVICE_LABEL: self._service, OWNER_LABEL: json.dumps(asdict(self._me))}
         config = {
             "Image": self._image,
-            "Entrypoint": ["/bin/false"],  # it is never started
+            "Entrypoint": ["/bin/false"],  # never started
             "Labels": labels,
             "HostConfig": {"NetworkMode": "none"},
         }

@@ -1,5 +1,5 @@
-"""Preparations before a pool's first container: facts about image and engine, the network, and a container that is
-started to see that the engine takes it.
+"""Preparations before a pool's first container: inspect image and engine, create the network, and start a trial
+container.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tmppool.errors import BackendError, ImageError
 from tmppool.tasks import completed
 
 _REFUSALS = (
-    ("invalid mount config", "--host-directories"),  # first: it tells a path, which may hold any of the words
+    ("invalid mount config", "--host-directories"),  # first: it quotes a path, which may contain any other phrase
     ("duplicate mount point", "--host-directories"),
     ("seccomp", "--seccomp"),
     ("unknown runtime", "--runtime"),
@@ -33,11 +33,11 @@ _REFUSALS = (
     ("extra host", "--extra-hosts"),
     ("add-host", "--extra-hosts"),
 )
-"""Words of an engine's refusal and the setting that it is about; the first that are found decide."""
+"""Phrases in an engine's refusal and the settings that cause them; the first match decides."""
 
 
 async def inspect_image(docker: engine.Client, name: str) -> ImageFacts:
-    """Return the facts about an image. Raises ImageError when the engine has none of that name; BackendError."""
+    """Return the facts about an image. Raises ImageError if the engine does not have it; BackendError."""
     try:
         shown = await engine.image(docker, name)
     except engine.RefusedError as error:
@@ -49,15 +49,15 @@ async def inspect_image(docker: engine.Client, name: str) -> ImageFacts:
 
 
 async def engine_facts(docker: engine.Client, wanted_seccomp: str) -> EngineFacts:
-    """Return what the engine is to be told. Raises BackendError, also for a file that is no seccomp profile."""
+    """Return the engine-dependent options. Raises BackendError, also for a file that is not a seccomp profile."""
     text = await asyncio.to_thread(seccomp.load, wanted_seccomp)
     info = await engine.info(docker)
-    # Version 2 has no such knob, and the engine would warn at every container.
+    # cgroup v2 has no swappiness, and the engine would warn for every container.
     return EngineFacts(text, has_swappiness=info.get("CgroupVersion") == "1" and bool(info.get("MemoryLimit")))
 
 
 async def make_network(docker: engine.Client, spec: Spec) -> None:
-    """Make the service's bridge unless it is there. Raises BackendError."""
+    """Create the service's bridge network unless it exists. Raises BackendError."""
     name = network_name(spec)
     try:
         await engine.network(docker, name)
@@ -68,10 +68,10 @@ async def make_network(docker: engine.Client, spec: Spec) -> None:
 
 
 async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: EngineFacts) -> None:
-    """Start a container that is like a notebook in all but its command, and remove it.
+    """Start and remove a container that differs from a notebook's only in its command and labels.
 
-    Much of what an engine or its runtime refuses (a seccomp profile, a limit, a user) it refuses at the start only.
-    Raises BackendError that names the setting where it can be told.
+    An engine or its runtime refuses many settings (a seccomp profile, a limit, a user) only at the start. Raises
+    BackendError, which names the setting if it is known.
     """
     key = secrets.token_urlsafe()
     name = container_name(spec, key)

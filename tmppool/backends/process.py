@@ -1,7 +1,7 @@
-"""Notebooks as ordinary processes of this machine: the embedded default where no engine answers.
+"""Notebooks as ordinary processes of this machine: the default if no engine answers.
 
-This isolates nothing: a visitor's code runs as the service's own user. Hence loopback only, and every page says so.
-Each notebook has a private directory (home, temporary files, log), and its processes are a family, which ends as one.
+There is no isolation: a visitor's code runs as the service's user. So the service listens on loopback only, and every
+page warns. Each notebook has a private directory (home, temporary files, log); its process tree is killed as a whole.
 """
 
 import asyncio
@@ -32,19 +32,19 @@ from tmppool.tasks import completed, spawn
 _FACTS = "notebook.json"
 _FACT_TYPES = {"key": str, "pid": int, "born": str, "port": int, "token": str, "created_at": float}
 _LOG = "notebook.log"
-_GIVEN = "given"  # a file of this name: it was given away
+_GIVEN = "given"  # a file of this name means: it was assigned
 _LOG_TAIL = 4096  # bytes
-# No pop-up that asks about news (JupyterLab documentation, "Announcements"); our image has the same setting.
+# Disables the pop-up that asks about news (JupyterLab documentation, "Announcements"), as in our image.
 _PAGE_CONFIG = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 _PROGRAM = re.compile(r"[\w./+-]+")
 _LANDING = "/notebooks/welcome.ipynb"
-# What a notebook may see of the service's environment: nothing that could be a secret.
+# The variables of the service's environment that a notebook gets: none that could be a secret.
 _ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessPaths:
-    """``state``: where notebooks live; ``template``: the home that each starts with; ``config``: Jupyter's, or None."""
+    """``state``: the state directory; ``template``: the home to copy for each; ``config``: JUPYTER_CONFIG_PATH."""
 
     state: Path
     template: Path | None = None
@@ -83,7 +83,7 @@ class ProcessBackend:
 
     async def prepare(self, spec: Spec) -> Edition:
         if spec.command == DEFAULT_COMMAND and os.geteuid() == 0:
-            spec = replace(spec, command=f"{spec.command} --allow-root")  # Jupyter asks root to say so
+            spec = replace(spec, command=f"{spec.command} --allow-root")  # Jupyter refuses root without it
         await asyncio.to_thread(_check_program, spec.command)
         template = self._paths.template
         with _refusals("the template of a home cannot be looked at"):
@@ -135,14 +135,14 @@ class ProcessBackend:
                 raise BackendError(f"{home} could not be removed")
 
     async def list(self, known: Collection[str] = ()) -> list[Running]:
-        del known  # nobody but the kernel is asked
+        del known  # the kernel's answer is complete
         running = []
         with _refusals("notebooks could not be listed"):
             found = await asyncio.to_thread(_read_facts, self._root)
         for facts, is_alive, is_given in found:
             key = facts["key"]
             if not is_alive:
-                await self.stop(key)  # died while no service looked: only its remains are left
+                await self.stop(key)  # it died while no service ran: remove what is left
                 continue
             if all(watched != key for watched, _ in self._watched.values()):
                 with _refusals("a notebook's end could not be watched for"):
@@ -223,7 +223,7 @@ class ProcessBackend:
         raise StartError(f"the notebook did not answer within {patience:.0f} s", log_tail=tail)
 
     def _watch(self, key: str, pid: int) -> None:
-        """Notice the end of a process: its descriptor becomes readable then (pidfd_open(2)). Raises OSError."""
+        """Report the end of a process, at which its pidfd becomes readable (pidfd_open(2)). Raises OSError."""
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -245,14 +245,14 @@ class ProcessBackend:
 
 
 def _path() -> str:
-    """Return where a notebook's commands are looked for: first beside the service's own Python."""
+    """Return the PATH of a notebook: first the directory of the service's own Python."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def _check_program(command: str) -> None:
-    """Raise BackendError when the first word of a shell command is no program here. Blocks.
+    """Raise BackendError if the first word of a shell command is not a program here. Blocks.
 
-    Without it every start would fail alike, for ever. A word that only a shell can read is left to the shell.
+    Without the program every start would fail. A word with shell syntax is not checked.
     """
     word = command.split(maxsplit=1)[0]
     if not _PROGRAM.fullmatch(word):
@@ -269,7 +269,7 @@ def _check_program(command: str) -> None:
 
 @contextlib.contextmanager
 def _refusals(what: str) -> Iterator[None]:
-    """Turn what the kernel refuses into BackendError; ``what`` begins its sentence."""
+    """Translate OSError into BackendError; ``what`` begins its message."""
     try:
         yield
     except OSError as error:
@@ -277,7 +277,7 @@ def _refusals(what: str) -> Iterator[None]:
 
 
 def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
-    """Return what is known of each notebook, checked, for a visitor can write it; if it lives; if it was given away."""
+    """Return each notebook's facts, validated since a visitor can write them; if it is alive; if it was assigned."""
     found = []
     for path in root.glob(f"*/{_FACTS}"):
         try:
@@ -297,7 +297,7 @@ def _free_port() -> int:
 
 
 def _leader(home: Path) -> int | None:
-    """Return the process that a notebook was started as, unless its number belongs to another one by now."""
+    """Return the PID of a notebook's first process; None if it has ended (PID reuse is detected)."""
     alive = (facts for facts, is_alive, _ in _read_facts(home.parent) if is_alive)
     return next((int(facts["pid"]) for facts in alive if id_of(facts["key"]) == home.name), None)
 

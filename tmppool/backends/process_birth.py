@@ -1,15 +1,15 @@
-"""Telling one process from a later one of the same number."""
+"""Detect PID reuse: tell a process from a later one with the same PID."""
 
 from pathlib import Path
 
 
 def born(pid: int) -> str | None:
-    """Return the boot and its clock's tick at which a process began that lives; None when none lives.
+    """Return the boot id and the start time, in clock ticks since boot, of a live process; None if it has ended.
 
-    No later process of that number has both.
+    No later process with the same PID has both.
     """
     try:
-        # From the third field on; the twenty-second is the tick (proc(5)), which no setting of a clock changes.
+        # From the third field on; the 22nd is the start time (proc(5)), which clock changes do not affect.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
@@ -17,7 +17,7 @@ def born(pid: int) -> str | None:
 
 
 def boot() -> str:
-    """Return the id of this boot of the machine, which containers on it see too (random(4)); nothing without one."""
+    """Return the id of this boot, the same in all containers of the machine (random(4)); empty if unreadable."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

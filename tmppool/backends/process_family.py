@@ -1,9 +1,9 @@
-"""All processes that descend from one: found, and ended together.
+"""Find and kill all descendants of a process.
 
-A process may clear its environment, leave its session and outlive its parent. But its parent's end hands it to the
-nearest ancestor that is a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER), so that it stays a descendant of that
-one for as long as that lives. ``BEGIN`` makes a leader such an ancestor; a mark in the environment and the sessions
-find what is left of a family whose leader has died.
+A process may clear its environment, leave its session and outlive its parent. But an orphan's parent becomes the
+nearest ancestor that is a child subreaper (prctl(2), PR_SET_CHILD_SUBREAPER), so it stays a descendant of that one
+while that one lives. ``BEGIN`` makes the leader a subreaper. If the leader has died, its descendants are found by a
+mark in their environment and by their sessions.
 """
 
 import os
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARK = "TMPPOOL_NOTEBOOK"
-_ROUNDS = 250  # looks until no process is left
-# Of a process that is over, or hidden (proc(5), hidepid); any other error must not look like nobody is left.
+_ROUNDS = 250  # scans until no process is left
+# Errors for an ended or hidden process (proc(5), hidepid); any other error must not look like an ended process.
 _UNSEEN = (FileNotFoundError, ProcessLookupError, PermissionError)
-_PAUSE = 0.02  # seconds between two looks
+_PAUSE = 0.02  # seconds between two scans
 
 BEGIN = (
     sys.executable,
@@ -26,12 +26,12 @@ BEGIN = (
     "-c",
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])",
 )
-"""The words before a command by which the leader of a family begins; the attribute survives the exec."""
+"""Command prefix that makes the leader a child subreaper; the attribute survives the exec."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A process that lives: its ``birth`` is the boot's tick at which it began, so a later one of its PID differs."""
+    """A live process; ``birth`` is its start in ticks since boot, which differs after PID reuse."""
 
     pid: int
     parent: int
@@ -40,13 +40,13 @@ class Member:
 
 
 def end(mark: str, leader: int | None) -> bool:
-    """Kill every process of a family, until none is left; returns whether that was reached. Blocks.
+    """Kill every process of a family; return True if none is left. Blocks.
 
-    Raises OSError when /proc cannot be read.
+    Raises OSError if /proc cannot be read.
     """
     family = Family(mark, leader)
     for _ in range(_ROUNDS):
-        # Stopped first: whoever is killed while others run hands what these begin to somebody else.
+        # SIGSTOP all first: if some were killed while others run, new children could escape to another parent.
         stopped: set[int] = set()
         while (found := family.members()) and not found.keys() <= stopped:
             stopped |= found.keys()
@@ -54,15 +54,15 @@ def end(mark: str, leader: int | None) -> bool:
         if not found:
             return True
         _send(found, signal.SIGKILL)
-        # Not psutil.wait_procs: it would take the exit status that the event loop waits for.
+        # Not psutil.wait_procs: it would reap the exit status that the event loop waits for.
         time.sleep(_PAUSE)  # noqa: TID251 - in a thread
     return False
 
 
 class Family:
-    """The processes that carry a mark or are in the leader's session, with their sessions and children.
+    """The processes that carry a mark or are in the leader's session, and all others in their sessions or below them.
 
-    A leader is told by its session, whose number no other process gets while anybody is in it (credentials(7)).
+    The leader's session id is its PID, which no new process gets while the session has members (credentials(7)).
     """
 
     def __init__(self, mark: str, leader: int | None) -> None:
@@ -71,10 +71,10 @@ class Family:
         self._environments: dict[Member, tuple[bytes, ...]] = {}
 
     def members(self) -> dict[int, Member]:
-        """Return who lives of it, by PID. Raises OSError.
+        """Return the live members by PID. Raises OSError.
 
-        Each look reads one line of each process of the machine. The environment, which is long, is read when a process
-        is first seen: a mark comes with a process, as its parent's had it, or not at all.
+        Each scan reads one line per process of the machine. The environment, which is long, is read once per process:
+        a process inherits the mark from its parent and cannot get it later.
         """
         alive = _alive()
         self._environments = {each: self._environments.get(each) or _environment(each.pid) for each in alive}
@@ -90,7 +90,7 @@ class Family:
 
 
 def _environment(pid: int) -> tuple[bytes, ...]:
-    """Return what a process began with; nothing where it is over, another user's or the kernel's, or in an exec."""
+    """Return the initial environment; empty if it ended, is in an exec, or is another user's or the kernel's."""
     try:
         return tuple(pair for pair in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pair)
     except _UNSEEN:
@@ -103,9 +103,9 @@ def _alive() -> list[Member]:
 
 
 def _read(pid: int) -> Member | None:
-    """Return a process that lives; None for one that is over, or a zombie."""
+    """Return a live process; None if it has ended or is a zombie."""
     try:
-        # From the third field on: state, parent, group, session; the twenty-second is the tick (proc(5), stat).
+        # From the third field on: state, parent, group, session; the 22nd is the start time (proc(5), stat).
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except _UNSEEN:
         return None
@@ -115,7 +115,7 @@ def _read(pid: int) -> Member | None:
 
 
 def _send(family: dict[int, Member], number: signal.Signals) -> None:
-    """Signal each process, unless its PID is a later one's by now: a descriptor stays with one (pidfd_open(2)).
+    """Signal each process unless its PID was reused; a pidfd always refers to the same process (pidfd_open(2)).
 
     Raises OSError.
     """

@@ -1,9 +1,9 @@
-"""The system calls that a notebook may make: a table with reasons, and the text that the engine takes.
+"""The system calls that a notebook may make: a table with reasons, and the seccomp profile made from it.
 
-What stands in no group is refused with EPERM. The table is an allow-list, as the engine's own profile is (Docker
-documentation, "Seccomp security profiles"), and narrower: four socket families, no asynchronous I/O of the kernel's
-own, no keys, no BPF, no tracing, no new namespaces, and the machine's native ABI alone. PublicAddress that the engine's
-library does not know are passed over by it, so one table serves old and new engines.
+Calls in no group are refused with EPERM. The table is an allow-list, like the engine's own profile (Docker
+documentation, "Seccomp security profiles"), but narrower: four socket families, no kernel AIO or io_uring, no keys,
+no BPF, no tracing, no new namespaces, and the machine's native ABI only. The engine's library ignores names that it
+does not know, so one table serves old and new engines.
 """
 
 import errno
@@ -76,7 +76,7 @@ ALLOWED = {
     """,
     "the kernel's own return from a probe that the host's operator has set": "uretprobe",
 }
-"""Calls that are allowed whatever their arguments, as words, by what they are for."""
+"""Calls that are allowed with any arguments: names separated by whitespace, by purpose."""
 
 REFUSED = {
     "a ring of its own beside every rule made here, and a large part of all kernel exploits": """
@@ -98,7 +98,7 @@ REFUSED = {
     """,
     "old interfaces of one architecture": "ioperm iopl modify_ldt uselib ustat sysfs _sysctl socketcall ipc",
 }
-"""Calls that are refused with EPERM by name: a runtime answers ENOSYS to those that are newer than all it is told."""
+"""Calls refused with EPERM by name: a runtime answers ENOSYS to calls newer than any in the profile."""
 
 MISSING = {
     "its flags are in memory, where no filter can read them; the C library then uses clone": "clone3",
@@ -107,12 +107,12 @@ MISSING = {
         mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr
     """,
 }
-"""Calls that answer ENOSYS, so that programs do without."""
+"""Calls that fail with ENOSYS, so that programs use a fallback."""
 
 IDLE = {"it would make the whole host write to its disks, and nothing of a notebook is on one": "sync"}
-"""Calls that answer success and do nothing."""
+"""Calls that return success without doing anything."""
 
-_NETLINK_ROUTE = 0  # linux/netlink.h; getifaddrs(3) asks by it
+_NETLINK_ROUTE = 0  # linux/netlink.h; getifaddrs(3) uses it
 _SOCKETS = (
     (socket.AF_UNIX, None),
     (socket.AF_INET, None),
@@ -120,12 +120,12 @@ _SOCKETS = (
     (socket.AF_NETLINK, _NETLINK_ROUTE),
 )
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* of clone(2), linux/sched.h
-_PERSONALITIES = (0x0, 0x20000, 0xFFFFFFFF)  # PER_LINUX, UNAME26, "which one is it": personality(2)
+_PERSONALITIES = (0x0, 0x20000, 0xFFFFFFFF)  # PER_LINUX, UNAME26, and the query: personality(2)
 _ARCHITECTURES = ("SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64")
 
 
 def profile() -> str:
-    """Return our profile as the JSON text that follows ``seccomp=`` in HostConfig.SecurityOpt."""
+    """Return tmppool's profile as the JSON text for ``seccomp=`` in HostConfig.SecurityOpt."""
     rules = [
         _rule(_names(ALLOWED)),
         _rule(_names(REFUSED), error=errno.EPERM),
@@ -138,15 +138,15 @@ def profile() -> str:
         also = () if protocol is None else (_is(2, protocol),)
         rules.append(_rule(["socket"], _is(0, family), *also))
     rules += [_rule(["personality"], _is(0, persona)) for persona in _PERSONALITIES]
-    # Of these the engine takes the machine's own; without its sub-architectures no 32-bit call gets in.
+    # The engine picks the machine's architecture; without sub-architectures no 32-bit call is allowed.
     natives = [{"architecture": name, "subArchitectures": []} for name in _ARCHITECTURES]
     return json.dumps({"defaultAction": "SCMP_ACT_ERRNO", "archMap": natives, "syscalls": rules})
 
 
 def load(wanted: str) -> str | None:
-    """Return the profile for a setting: ``tmppool``, ``engine`` (None: its own rules) or a file's path.
+    """Return the profile for a setting: ``tmppool``, ``engine`` (returns None) or the path of a file.
 
-    Reads a file: call it in a thread. Raises BackendError.
+    Does blocking I/O: call it in a thread. Raises BackendError.
     """
     if wanted == "engine":
         return None
@@ -180,7 +180,7 @@ def _rule(names: list[str], *conditions: dict[str, Any], error: int | None = Non
 
 
 def _is(index: int, value: int, second: int = 0, *, op: str = "SCMP_CMP_EQ") -> dict[str, Any]:
-    """A condition on one argument; of a masked one ``value`` is the mask, ``second`` what must be left."""
+    """Return a condition on one argument; for MASKED_EQ, ``value`` is the mask and ``second`` the wanted result."""
     return {"index": index, "value": value, "valueTwo": second, "op": op}
 
 

@@ -1,12 +1,11 @@
-"""A UID for each notebook: the kernel counts much by user, over all containers of a host alike.
+"""A UID for each notebook, since the kernel enforces many limits per user across all containers of a host.
 
-Open inotify watches, pipes' pages, keys, pending signals and processes are limits of a user, not of a container
-(inotify(7), pipe(7), keyrings(7), getrlimit(2)): of two notebooks with one number, one could starve the other.
+Inotify watches, pipe pages, keys, pending signals and processes are limited per user, not per container (inotify(7),
+pipe(7), keyrings(7), getrlimit(2)): of two notebooks with the same UID, one could starve the other.
 
-What is in use is asked of the engine, by a label that every container with a number of its own carries, whosever
-service it is. What this process has taken and not yet given back counts too. Another process may take the same number
-between that question and its container; so each looks again once its own is made, and whoever then sees two steps
-back. Of two, the one whose container came later sees both.
+The UIDs in use are read from a label of the engine's containers, of all services; UIDs that this process has taken
+and not given back count too. Another process may take the same UID before this one's container exists. To detect that
+race, each checks again after creating its container and backs off if it sees two: the later of the two always does.
 """
 
 import secrets
@@ -17,13 +16,13 @@ from tmppool.errors import StartError
 
 UID_LABEL = "tmppool.uid"
 
-_taken: dict[str, int] = {}  # by the container's name; of all pools of this process, which may share a range
+_taken: dict[str, int] = {}  # by container name, for all pools of this process, which may share a range
 
 
 async def take(docker: engine.Client, numbers: range, holder: str) -> int:
-    """Take a number that no container of this engine has, for the container named ``holder``.
+    """Take a UID that no container of this engine has, for the container named ``holder``.
 
-    Raises StartError when all are in use; BackendError.
+    Raises StartError if all are in use; BackendError.
     """
     used = set(await _in_use(docker, UID_LABEL)) | set(_taken.values())
     number = pick(numbers, used)
@@ -36,17 +35,17 @@ async def take(docker: engine.Client, numbers: range, holder: str) -> int:
 
 
 async def is_alone(docker: engine.Client, number: int) -> bool:
-    """Return True if at most one container has the UID. Raises BackendError."""
+    """Return True if at most one container has this UID. Raises BackendError."""
     return len(await _in_use(docker, f"{UID_LABEL}={number}")) <= 1
 
 
 def give_back(holder: str) -> None:
-    """Let the number be taken again; only after the container is gone."""
+    """Release the UID of ``holder``; it stays in use while a container with its label exists."""
     _taken.pop(holder, None)
 
 
 def pick(numbers: range, used: Collection[int]) -> int | None:
-    """Return one of ``numbers`` that is not used: from a random one on, so that two services seldom meet."""
+    """Return an unused one of ``numbers``, searching from a random start so that two services rarely collide."""
     first = secrets.randbelow(len(numbers))
     for step in range(min(len(numbers), len(used) + 1)):
         number = numbers[(first + step) % len(numbers)]
