@@ -1,9 +1,9 @@
-"""Session facts in SQLite: who holds which notebook, since when, until when, and why the past ones ended.
+"""Sessions in SQLite: who owns which notebook, since when, until when, and why past sessions ended.
 
-The engine is the truth about what exists; this file holds what the engine can't. A ledger that can't be trusted is
-not used: one that is unreadable or from a newer version is left alone, one that is corrupt or stops taking writes
-is set aside, and the service goes on with a ledger in memory. A file that is left alone misses what happens
-meanwhile: a note beside it tells the next service, which believes what it says and nothing that it does not.
+The engine decides what exists; this file holds what the engine cannot. A ledger that is unreadable or from a newer
+version is not touched; one that is corrupt or fails a write is renamed. The service then goes on with a ledger in
+memory. A file that is not touched misses what happens meanwhile: a ``.missed`` file beside it tells the next service,
+which uses what the ledger contains but concludes nothing from what it lacks.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.tasks import spawn
 
 _VERSION = 2
-_KEPT = 7 * 86400.0  # seconds for which ended sessions stay in the ledger
+_KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -35,16 +35,16 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STR
 """
 
 _DAMAGE = ("not a database", "malformed", "decode to UTF-8")
-"""Words in SQLite's errors of a file whose bytes are wrong."""
+"""Phrases in SQLite's errors for a corrupt file."""
 _MIGRATIONS = {1: "ALTER TABLE sessions ADD COLUMN shared TEXT"}
-"""SQL that makes the next version of a file out of each."""
+"""SQL that migrates a file from each version to the next."""
 
 _log = structlog.get_logger("tmppool.ledger")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One notebook as the ledger knows it. Times are wall times in epoch seconds."""
+    """One notebook's row in the ledger. Times are wall times in epoch seconds."""
 
     key: str
     pool: str
@@ -61,7 +61,7 @@ _ROW = TypeAdapter(Row)
 
 
 class Ledger:
-    """``is_trusted``: an earlier service wrote this file, and none went on without it since."""
+    """``is_trusted``: an earlier service wrote this file, and none has run without it since."""
 
     def __init__(self, database: aiosqlite.Connection, path: Path | None, secret: bytes, *, is_trusted: bool) -> None:
         self._database = database
@@ -73,12 +73,12 @@ class Ledger:
 
     @property
     def is_durable(self) -> bool:
-        """True while what is written stands in a file, False while it is in memory alone."""
+        """True if writes go to a file, False if the ledger is in memory only."""
         return self._path is not None
 
     @classmethod
     async def open(cls, path: Path) -> "Ledger":
-        """Open or make the ledger at ``path``; never fails, says in the log what it could not do."""
+        """Open or create the ledger at ``path``. Falls back to memory and logs why, instead of raising."""
         try:
             ledger = await cls._open_file(path)
         except (sqlite3.Error, OSError, ValueError) as error:
@@ -106,14 +106,14 @@ class Ledger:
         return await cls._connect(path, is_trusted=False)
 
     async def catch_up(self) -> None:
-        """A service went on without this file: what was shared then may have been ended since."""
+        """End all sharing, since an owner may have ended it while a service ran without this file."""
         assert self._path is not None
         await self._database.execute("UPDATE sessions SET shared = NULL")
         await asyncio.to_thread(ledger_file.missed(self._path).unlink, missing_ok=True)
         _log.warning("ledger.resumed", action="sharing has ended, since the previous service could not use this ledger")
 
     def begin(self) -> None:
-        """Start writing what is heard."""
+        """Start the task that writes queued changes."""
         self._writer = spawn(self._write_all(), "ledger writer")
 
     @classmethod
@@ -141,19 +141,19 @@ class Ledger:
             if not isinstance(secret, bytes) or len(secret) != len(fresh):
                 raise sqlite3.DatabaseError("malformed secret")  # noqa: TRY301 - the connection is closed on the way
             ledger = cls(database, path, secret, is_trusted=is_trusted)
-            await ledger.rows()  # damage far from the head of the file shows only when it is read
+            await ledger.rows()  # read everything: damage beyond the file's head shows only then
         except BaseException:
             await database.close()
             raise
         return ledger
 
     async def rows(self) -> dict[str, Row]:
-        """Return every notebook that the ledger knows, by key. Raises sqlite3.DatabaseError for a damaged row."""
+        """Return all rows by key. Raises sqlite3.DatabaseError for a damaged row."""
         cursor = await self._database.execute(f"SELECT {', '.join(_FACTS)} FROM sessions")  # noqa: S608 - ours
         found = {}
         async for values in cursor:
             facts = dict(zip(_FACTS, values, strict=True))
-            if facts["reason"] not in set(Reason):  # a later version's
+            if facts["reason"] not in set(Reason):  # from a later version
                 facts["reason"] = None
             try:
                 row = _ROW.validate_python(facts)
@@ -163,7 +163,7 @@ class Ledger:
         return found
 
     def hear(self, fact: Transition) -> None:
-        """Listener: queue the row's change; ``flush`` waits for it."""
+        """Listener: queue the change of the row; ``flush`` waits until it is written."""
         notebook, now = fact.notebook, time.time()
         if fact.to is State.WARM:
             self._put(
@@ -189,7 +189,7 @@ class Ledger:
             self._put("DELETE FROM sessions WHERE key = ? AND assigned_at IS NULL", (notebook.key,))
 
     async def note_people(self, notebook: Notebook) -> None:
-        """Write down whose notebook this is and whether it is shared; returns when that is in the file."""
+        """Record the notebook's owner and its sharing; return when they are written."""
         self._put(
             "UPDATE sessions SET visitor = ?, shared = ? WHERE key = ?",
             (notebook.visitor, notebook.shared, notebook.key),
@@ -197,16 +197,16 @@ class Ledger:
         await self.flush()
 
     async def note_backend(self, kind: str) -> None:
-        """Write down what runs the notebooks, for ``ledger_file.left_behind``; returns when that is in the file."""
+        """Record the backend's kind, for ``ledger_file.left_behind``; return when it is written."""
         self._put("INSERT OR REPLACE INTO meta VALUES ('backend', ?)", (kind.encode(),))
         await self.flush()
 
     async def flush(self) -> None:
-        """Return when everything heard so far is in the file: a visitor is sent on only after that."""
+        """Return when all queued changes are written. A visitor is redirected only after that."""
         await self._writes.join()
 
     async def end_row(self, key: str, reason: Reason) -> None:
-        """A session whose notebook vanished while no service ran."""
+        """Record the end of a session whose notebook vanished while no service ran."""
         self._put(
             "UPDATE sessions SET state = ?, ended_at = ?, reason = ? WHERE key = ?",
             (State.GONE, time.time(), reason, key),
@@ -214,7 +214,7 @@ class Ledger:
         await self.flush()
 
     async def close(self) -> None:
-        """Write what was heard, then close the file."""
+        """Write the queued changes, then close the file."""
         await self.flush()
         if self._writer is not None:
             self._writer.cancel()
@@ -247,7 +247,7 @@ class Ledger:
             raise
 
     async def _give_up(self, error: Exception) -> None:
-        """A file that misses one fact would later be believed: set it aside and go on in memory."""
+        """Rename the file, as a later service would trust it though it is incomplete, and go on in memory."""
         action = "renamed; continuing without a ledger on disk"
         if self._path is not None:
             try:

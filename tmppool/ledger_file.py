@@ -1,4 +1,4 @@
-"""The file of a ledger: made, looked into, passed over, set aside. All of it blocks."""
+"""Create, inspect, mark and rename a ledger's file. Every function here does blocking I/O."""
 
 import contextlib
 import os
@@ -11,9 +11,9 @@ BUSY = 2.0  # seconds to wait for another process's lock
 
 
 def left_behind(path: Path) -> tuple[str, int]:
-    """Return what ran the last service's notebooks, and how many of its sessions may go on. Blocks; only reads.
+    """Return the last service's backend, and the number of its sessions that may still run. Only reads.
 
-    A file that does not say so is from when only containers could be left; one that cannot be read tells of nothing.
+    A file without a backend predates other backends than ``docker``. For an unreadable file: ``docker`` and 0.
     """
     live = "SELECT count(*) FROM sessions WHERE state = 'assigned' AND ended_at IS NULL AND coalesce(expires_at > ?, 1)"
     try:
@@ -27,7 +27,7 @@ def left_behind(path: Path) -> tuple[str, int]:
 
 
 def prepare(path: Path) -> bool:
-    """Make the file, readable for its owner alone; returns whether there was one with something in it."""
+    """Create the file with mode 0600; return True if there was a non-empty one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -37,12 +37,12 @@ def prepare(path: Path) -> bool:
 
 
 def missed(path: Path) -> Path:
-    """Return where it stands that a service went on without the ledger at ``path``."""
+    """Return the path of the file that says that a service ran without the ledger at ``path``."""
     return path.with_name(f"{path.name}.missed")
 
 
 def pass_over(path: Path) -> str:
-    """Note that the file misses what comes, or move it out of the way; returns what was done, for the log."""
+    """Mark the ledger as incomplete from now on, else rename it; return what was done, for the log."""
     try:
         missed(path).touch(mode=0o600)
     except OSError:
@@ -54,7 +54,7 @@ def pass_over(path: Path) -> str:
 
 
 def set_aside(path: Path, why: str) -> None:
-    """Rename the ledger and its side files to names with ``why`` and the time. Raises OSError."""
+    """Rename the ledger and its ``-wal`` and ``-shm`` files, adding ``why`` and the time. Raises OSError."""
     stamp = time.strftime("%Y%m%dT%H%M%S")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)

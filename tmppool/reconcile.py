@@ -1,8 +1,8 @@
-"""Compares what a backend says of a pool's notebooks with the table: no single word of it ends a session.
+"""Compare a pool's table with the notebooks that its backend reports. One false report never ends a session.
 
-An engine may list nothing once, or tell of an end that was none. Whoever is said to have ended is asked, which takes
-no engine; only if no life is shown, and another look at what runs does not find it either, it is lost. While that is
-open it is given to nobody.
+An engine may return an incomplete list, or report a death that did not happen. A notebook that is reported dead is
+first probed over HTTP, without the engine. It is reaped only if it does not respond and the next listings lack it too.
+Until that is decided it is not assigned.
 """
 
 import asyncio
@@ -15,30 +15,30 @@ from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Phase, Pool
 from tmppool.running import Running
 
-_LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each look for one that is silent: an engine tells of an end before it is
-_GRACE = 120.0  # seconds for which one that nobody knows is spared: its start may be under way
+_LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each listing, for a silent one: an engine reports a death early
+_GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
 
 
 class Reconciler:
-    """``ended`` tells why a session of that key ended, as far as that is remembered."""
+    """``ended`` returns the reason for which the session of a key ended, None if it is unknown."""
 
     def __init__(self, pool: Pool, ended: Callable[[str], Reason | None] = lambda _key: None) -> None:
         self._pool = pool
         self._ended = ended
-        self._again: set[str] = set()  # who is said to have ended since one last began to find out
+        self._again: set[str] = set()  # keys reported dead since the last check began
         self._settling: asyncio.Task[None] | None = None
         self.name = pool.name
 
     def doubt(self, key: str) -> None:
-        """The backend says that this notebook ended by itself: find out whether that is so."""
+        """Check a notebook that the backend has reported dead."""
         if key in {notebook.key for notebook in self._members()}:
             self._doubt(key)
             self._begin()
 
     async def watch(self) -> None:
-        """Doubt whoever the backend says has ended, for as long as it is open. Before the pool is open it only notes.
+        """Check each notebook that the backend reports dead, for as long as the backend is open.
 
-        What a backend may have missed meanwhile a look finds out; what runs at a start is adopted first.
+        If events may have been missed, call ``look``; but not while adopting, which lists the notebooks itself.
         """
         async for key in self._pool.backend.deaths():
             if key is not None:
@@ -47,7 +47,7 @@ class Reconciler:
                 await self.look()
 
     async def look(self) -> None:
-        """Compare the table with what the backend runs. Does nothing while the backend is ill."""
+        """Compare the table with the running notebooks. Does nothing while the backend fails."""
         known = {notebook.key for notebook in self._members()}
         running = await self._running(())
         if running is None:
@@ -57,7 +57,7 @@ class Reconciler:
         await asyncio.wait({self._begin()})
         for notebook in self._members():
             if notebook.is_live and notebook.key in running and running[notebook.key].is_given is False:
-                self._pool.marks.set(notebook)  # somebody has renamed it
+                self._pool.marks.set(notebook)  # its container was renamed by hand
         for key, item in running.items():
             if key not in self._pool:
                 await self._meet(item)
@@ -65,12 +65,12 @@ class Reconciler:
     # Inside
 
     def _doubt(self, key: str) -> None:
-        """Note one more word against this notebook: what was found out before it came says nothing of it."""
+        """Note a report that the notebook is dead. A check that began earlier does not settle it."""
         self._again.add(key)
         self._pool.doubt(key)
 
     def _begin(self) -> asyncio.Task[None]:
-        """Return the one task that finds out."""
+        """Return the one task that checks; start it if none runs."""
         if self._settling is None or self._settling.done():
             self._settling = self._pool.run(self._settle(), "find out what ended")
         return self._settling
@@ -79,7 +79,7 @@ class Reconciler:
         return (notebook for notebook in self._pool if notebook.state in (State.WARM, State.ASSIGNED))
 
     async def _running(self, known: Collection[str]) -> dict[str, Running] | None:
-        """Return what the backend runs, by key, the ``known`` looked for; None while it is ill, which is said once."""
+        """Return the running notebooks by key (``known``: see ``Backend.list``); None if the backend fails."""
         pool = self._pool
         try:
             running = {item.key: item for item in await pool.backend.list(known)}
@@ -90,7 +90,7 @@ class Reconciler:
         return running
 
     async def _settle(self) -> None:
-        """Go on while there are new words; whom the backend cannot tell of now waits for the next look."""
+        """Check until there are no new reports. Those that the backend cannot answer for wait for the next ``look``."""
         is_first = True
         while is_first or self._again:
             is_first = False
@@ -111,10 +111,10 @@ class Reconciler:
             await asyncio.sleep(pause)
             running = await self._running([notebook.key for notebook in silent])
             if running is None or self._pool.phase is Phase.CLOSING:
-                return  # the next look, or the next service, finds out
+                return  # the next look(), or the next service, decides
             self._end(notebook for notebook in silent if notebook.key not in running)
             silent = [notebook for notebook in silent if notebook.key in running]
-        # Silent, but not over: somebody's is theirs to end, for nobody's there are better ones.
+        # Running but silent: only the owner ends a session; a warm one is replaced.
         self._end(notebook for notebook in silent if notebook.state is State.WARM)
         for notebook in silent:
             if notebook.key not in self._again:
@@ -125,7 +125,10 @@ class Reconciler:
             self._pool.reap(notebook, Reason.DIED)
 
     async def _meet(self, item: Running) -> None:
-        """One runs that stands in no table: somebody's is taken back, nobody's is stopped once no start can be its."""
+        """Handle a running notebook that the pool does not know.
+
+        Adopt it if it was assigned and no one ended it; else stop it after the start grace.
+        """
         if item.is_given is not False and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
             self._pool.report(SessionRecovered(self._pool.name))
             self._pool.adopt_session(item, visitor=None, expires_in=None)

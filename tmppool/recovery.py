@@ -1,4 +1,4 @@
-"""After a restart: take over what runs, by what the ledger says of it. No session ends because the service did."""
+"""After a restart: adopt the running notebooks, as the ledger records them, so that sessions survive the restart."""
 
 import asyncio
 import time
@@ -14,15 +14,15 @@ from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 from tmppool.running import Running
 
-_SECOND_LOOK = 1.0  # seconds until a list that shows less than the ledger is asked for again
+_SECOND_LOOK = 1.0  # seconds before the list is repeated, if it lacks a notebook of the ledger
 
 _log = structlog.get_logger("tmppool.recovery")
 
 
 async def adopt(pools: Pools, ledger: Ledger) -> None:
-    """Fill the pools' tables from what their backends run, then open the pools.
+    """Adopt the notebooks that the backends run, then open the pools.
 
-    Raises ConfigError when a backend cannot tell; no pool is open then.
+    Raises ConfigError if a backend fails; no pool is open then.
     """
     rows = await ledger.rows()
     for key, row in rows.items():
@@ -46,9 +46,9 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
 
 
 async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
-    """Return what the backend runs. Where it shows less than is known it is asked again: one list may be false.
+    """Return the running notebooks. If the list lacks a ``known`` key, ask once more, as one list may be incomplete.
 
-    Raises ConfigError when it cannot tell.
+    Raises ConfigError if the backend fails.
     """
     try:
         running = {item.key: item for item in await pool.backend.list(known)}
@@ -61,12 +61,11 @@ async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
 
 
 def becomes(row: Row | None, *, is_given: bool | None, is_trusted: bool) -> State:
-    """Return as what a running notebook is taken over: ASSIGNED, WARM, or GONE for one whose end was decided before.
+    """Return the state to adopt a running notebook in: ASSIGNED, WARM, or GONE if it was to end already.
 
-    ``row`` is what the ledger says of it. A notebook that may have been given away is kept as a session, whoever's,
-    and never handed out: its backend's word is enough for that, against the ledger's too, of which an older one may
-    have been restored. Where the backend cannot tell, only a ledger that missed nothing can say that it is warm.
-    Nothing ends because nobody knows it.
+    ``row`` is its row in the ledger. A notebook that may have been assigned is kept as a session and never assigned
+    again. The backend's mark overrides the ledger, which may be an older one that was restored. If the backend cannot
+    tell, the notebook is warm only if a trusted ledger says so. An unknown notebook is not ended.
     """
     if row is not None and row.ended_at is not None and row.reason not in REVOCABLE:
         return State.GONE
@@ -77,7 +76,7 @@ def becomes(row: Row | None, *, is_given: bool | None, is_trusted: bool) -> Stat
 
 
 async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: bool) -> State | None:
-    """Return as what it was taken over, if it was."""
+    """Return the state it was adopted in, or None if it was stopped."""
     match becomes(row, is_given=item.is_given, is_trusted=is_trusted):
         case State.ASSIGNED if row is not None:
             left = None if row.expires_at is None else seconds_until(row.expires_at)
@@ -94,7 +93,7 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
 
 
 def _tell(pool: Pool, outdated: Counter[State | None]) -> None:
-    """Say what was made with other settings than the pool's."""
+    """Log how many notebooks have other settings than the pool's."""
     if outdated[State.WARM]:
         message = "warm notebooks started with other settings are being replaced"
         _log.info("warm.outdated", pool=pool.name, count=outdated[State.WARM], message=message)
@@ -104,7 +103,7 @@ def _tell(pool: Pool, outdated: Counter[State | None]) -> None:
 
 
 async def _close_row(pools: Pools, ledger: Ledger, row: Row) -> None:
-    """Its notebook vanished while no service ran."""
+    """End a session whose notebook vanished while no service ran."""
     if row.state is State.ASSIGNED:
         pools.remember(row.key, Ended(Reason.DIED, time.time(), row.pool))
     await ledger.end_row(row.key, Reason.DIED)

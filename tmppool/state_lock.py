@@ -1,4 +1,4 @@
-"""The lock that lets one service at a time use a state directory."""
+"""The lock that allows one service at a time to use a state directory."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,10 @@ from tmppool.errors import ConfigError
 
 @contextlib.asynccontextmanager
 async def held(state: Path, name: str) -> AsyncIterator[None]:
-    """Hold the state directory's lock; without a usable directory there is none, and the ledger says so."""
+    """Hold the state directory's lock. If the directory is unusable, hold none: the ledger logs that error.
+
+    Raises ConfigError if another service holds it.
+    """
     try:
         descriptor = await asyncio.to_thread(_open_lock, state)
     except OSError:

@@ -1,4 +1,4 @@
-"""The only place where a task is made: it is kept, named, and its death is logged."""
+"""The only place where asyncio tasks are created: each is referenced and named, and its failure is logged."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,10 @@ _alive: set[asyncio.Task[Any]] = set()
 
 
 def spawn(work: Coroutine[Any, Any, T], name: str, *, awaited: bool = False) -> asyncio.Task[T]:
-    """Run ``work`` beside the caller. ``awaited``: the caller awaits its end and so hears of its failure itself.
+    """Run ``work`` concurrently. ``awaited``: the caller awaits the task, so its failure is not logged here.
 
-    The loop itself keeps only a weak reference to a task (Python documentation, asyncio.create_task), so a task
-    that nobody holds may vanish in the middle of its work; this module holds it until it is done.
+    The event loop keeps only a weak reference to a task (Python documentation, asyncio.create_task), so that an
+    unreferenced task may be garbage-collected before it ends; this module references it until it is done.
     """
     task = asyncio.get_running_loop().create_task(work, name=name)
     _alive.add(task)
@@ -26,9 +26,9 @@ def spawn(work: Coroutine[Any, Any, T], name: str, *, awaited: bool = False) -> 
 
 
 async def completed(work: Coroutine[Any, Any, T], name: str) -> T:
-    """Await ``work`` to its end, also when the caller is cancelled meanwhile; then that is raised after the end.
+    """Await ``work`` to its end even if the caller is cancelled; CancelledError is raised afterwards.
 
-    For work that would leave something half done. It must be bounded in time, since its caller cannot leave sooner.
+    For work that must not be interrupted. It must be bounded in time, since cancellation waits for it.
     """
     task = spawn(work, name, awaited=True)
     try:
@@ -41,7 +41,7 @@ async def completed(work: Coroutine[Any, Any, T], name: str) -> T:
 
 
 async def finish(tasks: set[asyncio.Task[Any]], grace: float) -> None:
-    """Wait up to ``grace`` seconds for ``tasks``, then cancel what is left and wait for that to end."""
+    """Wait up to ``grace`` seconds for ``tasks``, then cancel the rest and wait for them to end."""
     if not tasks:
         return
     _, late = await asyncio.wait(tasks, timeout=grace)
@@ -51,7 +51,7 @@ async def finish(tasks: set[asyncio.Task[Any]], grace: float) -> None:
 
 
 def _done_awaited(task: asyncio.Task[Any]) -> BaseException | None:
-    """Asks for the failure, so that the loop does not call it unretrieved where the caller was cancelled meanwhile."""
+    """Retrieve the exception, so that asyncio does not log it as never retrieved if the caller was cancelled."""
     _alive.discard(task)
     return None if task.cancelled() else task.exception()
 

@@ -1,8 +1,8 @@
-"""APScheduler: when the pools tick and compare themselves with the engine.
+"""Periodic jobs with APScheduler: the pools' ticks and their comparison with the engine.
 
-A job only calls: work that takes time belongs to the pool's own tasks, because shutting the scheduler down cancels
-coroutine jobs. Plain functions it would run in a thread, so each is wrapped in a coroutine function. APScheduler 3
-drops a job that is more than one second late unless ``misfire_grace_time`` is None.
+A job must return quickly: slow work runs in the pool's own tasks, because shutting down the scheduler cancels
+coroutine jobs. APScheduler would run a plain function in a thread, so each is wrapped in a coroutine function.
+APScheduler 3 drops a job that is more than one second late unless ``misfire_grace_time`` is None.
 """
 
 import inspect
@@ -16,7 +16,7 @@ _OPTIONS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 
 
 def start(jobs: dict[str, tuple[Callable[[], object], float]]) -> AsyncIOScheduler:
-    """Call each job every so many seconds; returns the running scheduler."""
+    """Call each job at its interval in seconds; return the running scheduler."""
     scheduler = AsyncIOScheduler(timezone=UTC)
     for name, (job, seconds) in jobs.items():
         scheduler.add_job(
