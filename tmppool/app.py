@@ -287,10 +287,10 @@ async def _listen(
     lock = Lock(local_token, settings.port) if local_token else None
     cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
     allowed_origin = cors.get("Access-Control-Allow-Origin")
-    names = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, allowed_origin)
-    edge = Edge(pools, names, Rules(api_token, lock))
+    reached_at = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, allowed_origin)
+    edge = Edge(pools, reached_at, Rules(api_token, lock))
     isolated = traits[settings.pool_name].isolated
-    pages = await asyncio.to_thread(Pages, isolated=isolated, domain=names.domain)
+    pages = await asyncio.to_thread(Pages, isolated=isolated, domain=reached_at.domain)
     sessions, answers = Sessions(parts.ledger), Answers(pages, cors)
     entrance = Entrance(sessions, answers, Tickets(secret, "handoff", HANDOFF_LIFETIME), lock)
     limits = StartLimits(settings.starts_per_hour, settings.workshop_code)
@@ -298,7 +298,7 @@ async def _listen(
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing)
     public = await asyncio.to_thread(routes.public, launch, api, session, answers, entrance, is_locked=lock is not None)
-    terms = listener.Terms(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
+    terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
     admin = routes.admin(Admin(pools, parts.metrics), answers, needs_token=token is not None)

@@ -12,13 +12,13 @@ def visit(
     fields: dict[str, str] | None = None,
     *,
     method: str = "GET",
-    names: PublicAddress | None = None,
+    public: PublicAddress | None = None,
     peer: str = PEER,
 ) -> Visit:
     """Return the visit of a request to nb.example, unless ``fields`` hold another Host."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in {"Host": HOST, **(fields or {})}.items())
     head = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
-    return Visit(parse_request(head), peer, names or PublicAddress())
+    return Visit(parse_request(head), peer, public or PublicAddress())
 
 
 def unparsed(target: str = "/", fields: dict[str, str] | None = None) -> Visit:

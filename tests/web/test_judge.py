@@ -76,7 +76,7 @@ def judged(
     notebook: Notebook = NOTEBOOK,
     **names: Any,
 ) -> Verdict:
-    made = visit(target, fields, method=method, names=PublicAddress(**names))
+    made = visit(target, fields, method=method, public=PublicAddress(**names))
     return judge(made, Table(notebook), rules or Rules())
 
 

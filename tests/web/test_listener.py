@@ -154,9 +154,9 @@ def test_a_process_opens_as_many_descriptors_as_it_may() -> None:
         "from tmppool.web import listener\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))\n"
-        "before = listener.room()\n"
+        "before = listener.connection_capacity()\n"
         "listener.raise_descriptors()\n"
-        "print(before, listener.room(), hard)\n"
+        "print(before, listener.connection_capacity(), hard)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     before, after, hard = (int(word) for word in done.stdout.split())

@@ -91,18 +91,18 @@ DOMAIN = PublicAddress(domain="nb.example")
 
 
 def test_with_a_domain_the_host_names_the_notebook_and_the_launch_pages_are_elsewhere() -> None:
-    apart = visit("/", {"Host": "ABC.nb.example"}, names=DOMAIN)
+    apart = visit("/", {"Host": "ABC.nb.example"}, public=DOMAIN)
     assert (apart.label, apart.main_origin) == ("abc", "http://nb.example")
     assert apart.origin_of("xyz") == "http://xyz.nb.example"
-    main = visit("/", names=DOMAIN)
+    main = visit("/", public=DOMAIN)
     assert (main.label, main.main_origin, main.origin_of("xyz")) == (None, "", "http://xyz.nb.example")
     plain = visit("/", {"Host": "abc.nb.example"})
     assert (plain.label, plain.main_origin, plain.origin_of("xyz")) == (None, "", "http://abc.nb.example")
 
 
 def test_with_a_public_url_the_launch_pages_are_there() -> None:
-    names = PublicAddress(public_url="https://nb.example", domain="nb.example")
-    apart = visit("/", {"Host": "abc.nb.example"}, names=names)
+    public = PublicAddress(public_url="https://nb.example", domain="nb.example")
+    apart = visit("/", {"Host": "abc.nb.example"}, public=public)
     assert (apart.label, apart.main_origin, apart.origin_of("xyz")) == (
         "abc",
         "https://nb.example",
@@ -123,7 +123,7 @@ def test_with_a_public_url_the_launch_pages_are_there() -> None:
     ],
 )
 def test_the_public_url_says_how_a_visitor_came(url: str, client: Client) -> None:
-    assert visit("/", {"Host": "inside:8000"}, names=PublicAddress(public_url=url)).client == client
+    assert visit("/", {"Host": "inside:8000"}, public=PublicAddress(public_url=url)).client == client
 
 
 def test_only_a_trusted_proxy_says_how_a_visitor_came() -> None:
@@ -134,7 +134,7 @@ def test_only_a_trusted_proxy_says_how_a_visitor_came() -> None:
         "X-Forwarded-Host": "nb.example",
     }
     assert visit("/", said).client == Client(PEER, "http", "inside")
-    assert visit("/", said, names=PublicAddress(trusted=networks([PEER]))).client == Client(
+    assert visit("/", said, public=PublicAddress(trusted=networks([PEER]))).client == Client(
         "1.2.3.4", "https", "nb.example"
     )
 
@@ -159,9 +159,9 @@ def test_a_page_cannot_put_a_visitor_into_anothers_place_with_a_name_that_looks_
 
 
 def test_with_tls_only_the_cookie_that_is_bound_to_the_host_counts() -> None:
-    names = PublicAddress(public_url="https://nb.example")
-    assert visit("/", {"Cookie": "tmppool=" + "x" * 22}, names=names).visitor is None
-    assert visit("/", {"Cookie": "__Host-tmppool=" + "x" * 22}, names=names).visitor is not None
+    public = PublicAddress(public_url="https://nb.example")
+    assert visit("/", {"Cookie": "tmppool=" + "x" * 22}, public=public).visitor is None
+    assert visit("/", {"Cookie": "__Host-tmppool=" + "x" * 22}, public=public).visitor is not None
 
 
 def test_a_prefetch_and_a_crawler_are_known_by_what_they_say() -> None:
@@ -213,7 +213,7 @@ def test_a_page_elsewhere_is_told_apart(fields: dict[str, str], origin: Origin) 
     ],
 )
 def test_a_page_that_the_settings_allow_is_a_friend(friend: str, fields: dict[str, str], origin: Origin) -> None:
-    assert visit("/", fields, names=PublicAddress(allowed_origin=friend)).origin is origin
+    assert visit("/", fields, public=PublicAddress(allowed_origin=friend)).origin is origin
 
 
 @pytest.mark.parametrize(

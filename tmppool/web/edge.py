@@ -48,15 +48,15 @@ class _Relay:
 
 
 class Edge:
-    def __init__(self, pools: Pools, names: PublicAddress, rules: Rules) -> None:
+    def __init__(self, pools: Pools, public: PublicAddress, rules: Rules) -> None:
         self._pools = pools
-        self._names = names
+        self._public = public
         self._rules = rules
         self._relays: dict[str, _Relay] = {}
 
     def decide(self, request: wire.Request, peer: str) -> Route:
         """Return where the request goes. Raises BadMessageError."""
-        visit = Visit(request, peer, self._names)
+        visit = Visit(request, peer, self._public)
         verdict = judge(visit, self._pools, self._rules)
         return self._to_notebook(visit, verdict) if isinstance(verdict, Pass) else _to_application(visit, verdict)
 

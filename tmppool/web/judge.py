@@ -103,10 +103,10 @@ def _locked(visit: Visit, lock: Lock) -> Verdict | None:
         return Answer(Kind.NOT_THIS_MACHINE)
     if visit.address.is_open or visit.is_for_notebook:
         return None
-    has_secret = any(lock.fits(token) for token in visit.tokens)
+    has_secret = any(lock.matches_secret(token) for token in visit.tokens)
     if has_secret and visit.method in (b"GET", b"HEAD") and not visit.address.is_api:
         return Unlock(tokens.without_token(visit.target))
-    if has_secret or lock.fits(visit.bearer_token) or lock.knows(visit.cookies):
+    if has_secret or lock.matches_secret(visit.bearer_token) or lock.has_cookie(visit.cookies):
         return None
     return Answer(Kind.LOCKED)
 
@@ -122,7 +122,7 @@ def _to_notebook(visit: Visit, table: Table) -> Verdict:
         return _gone(visit, table, visit.key)
     pool, notebook = found
     is_browser = visit.method == b"GET" and visit.wants_page
-    if visit.names.domain is not None and visit.label is None:
+    if visit.is_at_main_host:
         if is_browser and _is_owner(visit, notebook):
             return HandOff(notebook, visit.open_path)
         return Answer(Kind.WRONG_HOST)

@@ -40,7 +40,7 @@ _RESERVE = 0.1  # of all descriptors: for admin, health, the ledger and the engi
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ListenerLimits:
     """On which visitors are served. ``connections_per_address`` and ``upload_limit`` (bytes): 0 for any number.
 
     ``trusted``: the proxies in front, for each of which many visitors stand.
@@ -60,7 +60,7 @@ def raise_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def room() -> int:
+def connection_capacity() -> int:
     """Return how many visitors' connections there are descriptors for, each with one to a notebook."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return int((_ENOUGH if soft == resource.RLIM_INFINITY else soft) * (1 - _RESERVE) / 2)
@@ -83,7 +83,7 @@ async def serve(
     app: web.Application,
     sock: socket.socket,
     decide: Decide,
-    terms: Terms = Terms(),
+    terms: ListenerLimits = ListenerLimits(),
 ) -> None:
     """Serve ``app``, and the notebooks to which ``decide`` sends a request, until ``stack`` is left."""
     loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ async def serve(
     await application.open()
     stack.push_async_callback(application.close)
     context = ConnectionContext(application, decide, watchdog, turns, terms.timeouts, terms.upload_limit)
-    counts = ConnectionCounts(room(), terms.connections_per_address, terms.trusted)
+    counts = ConnectionCounts(connection_capacity(), terms.connections_per_address, terms.trusted)
     gate = Gatekeeper(counts, watchdog, terms.timeouts, lambda peer, on_lost: Connection(context, peer, on_lost))
     listening = await loop.create_server(lambda: Acceptor(gate), sock=sock, backlog=_BACKLOG)
     stack.callback(listening.close)

@@ -30,11 +30,11 @@ class Lock:
         """The cookie's value: a digest of the secret, since cookies go to this host's other ports too."""
         return hashlib.blake2b(self.secret.encode(), digest_size=16, person=b"tmppool.local").hexdigest()
 
-    def fits(self, said: str | bytes) -> bool:
+    def matches_secret(self, said: str | bytes) -> bool:
         """Return True if this is the secret."""
         return is_same(said, self.secret)
 
-    def knows(self, values: Iterable[bytes]) -> bool:
+    def has_cookie(self, values: Iterable[bytes]) -> bool:
         """Return True if the values of Cookie fields hold the cookie.
 
         Of several of the name any that is right counts: a notebook's page may have set the others.

@@ -1,6 +1,6 @@
 """Limits on starts: a number an hour from each network address, any number with the workshop's code.
 
-Admitted in memory only: a restart forgets what was counted, never what runs.
+Held in memory only: a restart forgets what was counted, never what runs.
 """
 
 import contextlib

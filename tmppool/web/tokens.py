@@ -141,7 +141,7 @@ class _Keys:
 
 @lru_cache(_KNOWN)
 def _keys(key: str, secret: str, shared: str | None) -> _Keys:
-    """Admitted ready, which saves the derivation for every request."""
+    """Kept ready, which saves the derivation for every request."""
     guest = None if shared is None else _derived(secret, f"share {shared}")
     return _Keys(f"{notebook_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
 

@@ -59,11 +59,11 @@ class PublicAddress:
 
 
 class Visit:
-    """One ``request`` of ``peer``, an IP address, to a service of these ``names``."""
+    """One ``request`` of ``peer``, an IP address, to a service that is reached at ``public``."""
 
-    def __init__(self, request: Request, peer: str, names: PublicAddress) -> None:
+    def __init__(self, request: Request, peer: str, public: PublicAddress) -> None:
         self.request = request
-        self.names = names
+        self._public = public
         self._peer = peer
         self._below_user = _BELOW_USER.match(request.target) if self.is_for_notebook else None
 
@@ -126,27 +126,32 @@ class Visit:
     @cached_property
     def label(self) -> str | None:
         """The notebook's id that the host names; None where it is the main one."""
-        domain = self.names.domain
+        domain = self._public.domain
         return None if domain is None else hosts.label_of(self.client.host, domain)
 
     @property
     def main_origin(self) -> str:
         """The part before a launch link's path that leads to the main host; empty where a path is enough."""
-        return "" if self.label is None else self.names.public_url or f"{self.client.scheme}://{self.names.domain}"
+        return "" if self.label is None else self._public.public_url or f"{self.client.scheme}://{self._public.domain}"
 
     def origin_of(self, notebook_id: str) -> str:
         """Return the scheme and host at which a notebook is reached."""
-        domain = self.names.domain
+        domain = self._public.domain
         host = self.client.host if domain is None else hosts.host_of(notebook_id, domain)
         return f"{self.client.scheme}://{host}"
 
+    @property
+    def is_at_main_host(self) -> bool:
+        """True if notebooks have host names of their own and this is none of them."""
+        return self._public.domain is not None and self.label is None
+
     def is_at_host_of(self, notebook_id: str) -> bool:
         """Return True if this host serves that notebook: its own, or any where notebooks have none."""
-        return self.names.domain is None or self.label == notebook_id
+        return self._public.domain is None or self.label == notebook_id
 
     def spawn_origin(self, notebook_id: str) -> str:
         """Return what a program puts before a notebook's base path: nothing where this host serves it."""
-        return "" if self.names.domain is None else self.origin_of(notebook_id)
+        return "" if self._public.domain is None else self.origin_of(notebook_id)
 
     @cached_property
     def is_websocket(self) -> bool:
@@ -157,7 +162,7 @@ class Visit:
 
     @cached_property
     def client(self) -> Client:
-        return self.names.client(self._peer, self.request.fields)
+        return self._public.client(self._peer, self.request.fields)
 
     @property
     def is_secure(self) -> bool:
@@ -210,7 +215,7 @@ class Visit:
         site = self.request.fields.first.get(b"sec-fetch-site")
         if site in (b"same-origin", b"none") if site is not None else not self.names_other_origin:
             return Origin.SAME
-        allowed, sender = self.names.allowed_origin, self.request.fields.first.get(b"origin")
+        allowed, sender = self._public.allowed_origin, self.request.fields.first.get(b"origin")
         is_friend = allowed == "*" or (allowed is not None and sender == allowed.encode())
         return Origin.FRIEND if is_friend else Origin.FOREIGN
 
