@@ -13,7 +13,9 @@ DEEP_LINKS = (
 )  # fmt: skip
 """The first parts of paths that people pass on as links, so that a launch link may begin with them."""
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods that change nothing (RFC 9110 section 9.2.1), without TRACE, which no Jupyter server has."""
+
 _PAGE = re.compile(r"(lab|doc|tree|notebooks|edit|consoles|terminals|nbclassic)(/|$)")
 _DOCUMENT = re.compile(
     r"/?(?:notebooks|tree|doc/tree|edit|nbclassic/notebooks|lab(?:/workspaces/[^/]+)?/tree)/(.+\.ipynb)"
@@ -34,7 +36,7 @@ def is_interaction(method: str, path: str) -> bool:
 
     JupyterLab's autosave is a PUT of the contents alone; a save by hand also makes a checkpoint.
     """
-    if method in _SAFE_METHODS:
+    if method in SAFE_METHODS:
         return False
     if _CHATTER.match(path):
         return method in ("POST", "DELETE") and path.startswith("api/contents")

@@ -274,3 +274,17 @@ def test_the_date_is_one_that_http_allows(monkeypatch: pytest.MonkeyPatch) -> No
     assert wire.date_line() == b"Date: Sun, 06 Nov 1994 08:49:37 GMT"
     monkeypatch.setattr(wire.time, "time", lambda: 784111778.0)
     assert wire.date_line() == b"Date: Sun, 06 Nov 1994 08:49:38 GMT"
+
+
+def test_the_values_of_a_field_come_in_their_order_as_they_stood() -> None:
+    fields = parse_request(get("Cookie: a=1", "Set: x", "COOKIE:b=2", "cookie:", "Cookie-Jar: c")).fields
+    assert fields.values(b"cookie") == [b" a=1", b"b=2", b""]
+    assert fields.values(b"absent") == []
+
+
+@pytest.mark.parametrize(
+    ("method", "is_safe"),
+    [("GET", True), ("HEAD", True), ("OPTIONS", True), ("TRACE", False), ("get", False), ("POST", False)],
+)
+def test_a_safe_method_changes_nothing(method: str, is_safe: bool) -> None:  # noqa: FBT001
+    assert parse_request(head(f"{method} / HTTP/1.1", "Host: h")).is_safe is is_safe

@@ -51,8 +51,7 @@ def is_accepted(request: Request, response: Response) -> bool:
 
 def _names(fields: Fields, field: bytes) -> set[bytes]:
     """Return a list's names, without parameters: a quoted one is a token too, so it holds no comma (section 9.1)."""
-    lines = (line.partition(b":")[2] for key, line in fields.lines if key == field)
-    return {part.partition(b";")[0].strip().lower() for line in lines for part in line.split(b",")}
+    return {part.partition(b";")[0].strip().lower() for value in fields.values(field) for part in value.split(b",")}
 
 
 def switching(lines: list[bytes]) -> bytes:

@@ -101,7 +101,7 @@ def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar) -> bytes:
     if b"host" not in fields.first:  # of HTTP/1.0; what goes to the notebook is 1.1 (RFC 9112 section 3.2)
         passed.append(b"Host: localhost")
     if b"cookie" in fields.first:
-        known = jar.of(line[7:] for name, line in fields.lines if name == b"cookie")  # behind "Cookie:"
+        known = jar.of(fields.values(b"cookie"))
         if known:
             passed.append(b"Cookie: " + known)
     return b"\r\n".join([*passed, identity_lines])
@@ -117,8 +117,7 @@ def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
         if name not in dropped and not name.startswith(_UNTRUSTED_PREFIXES)
     ]
     if b"set-cookie" in fields.first:
-        values = [line.partition(b":")[2] for name, line in fields.lines if name == b"set-cookie"]
-        for cookie in values[:_MAX_COOKIES]:
+        for cookie in fields.values(b"set-cookie")[:_MAX_COOKIES]:
             confined = cookies.confine(cookie, base)
             if confined is not None:
                 jar.note(confined)
@@ -136,10 +135,5 @@ def _outside(line: bytes, base_path: bytes) -> bytes:
 def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
     if b"connection" not in fields.first:
         return always
-    named = {
-        part.strip().lower()
-        for name, line in fields.lines
-        if name == b"connection"
-        for part in line.partition(b":")[2].split(b",")
-    }
+    named = {part.strip().lower() for value in fields.values(b"connection") for part in value.split(b",")}
     return always if named <= always else (always | named) - {b"host"}

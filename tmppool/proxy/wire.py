@@ -10,6 +10,7 @@ from email.utils import formatdate
 
 from multidict import CIMultiDict
 
+from tmppool.jupyter_urls import SAFE_METHODS
 from tmppool.proxy import target as targets
 from tmppool.proxy.faults import Fault
 
@@ -24,6 +25,8 @@ _RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"sec-websocket-key", b"sec-websocket-version",
          b"sec-websocket-accept", b"authorization", b"origin", b"expect")  # fmt: skip
+
+_SAFE = frozenset(method.encode() for method in SAFE_METHODS)
 
 CHUNKED = -1
 UNTIL_CLOSE = -2
@@ -52,13 +55,14 @@ class Fields:
             found.add(name.decode("ascii"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
         return found
 
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the value of each field ``name`` (lower case), with the blanks around it."""
+        behind = len(name) + 1  # and the colon
+        return [line[behind:] for key, line in self.lines if key == name]
+
     def has_token(self, name: bytes, token: bytes) -> bool:
         """Return True if the comma-separated field ``name`` holds ``token`` (lower case), in any case."""
-        return any(
-            token in [part.strip().lower() for part in line.partition(b":")[2].split(b",")]
-            for key, line in self.lines
-            if key == name
-        )
+        return any(token in [part.strip().lower() for part in value.split(b",")] for value in self.values(name))
 
 
 @dataclass(slots=True)
@@ -74,6 +78,11 @@ class Request:
     fields: Fields
     length: int
     keeps_alive: bool
+
+    @property
+    def is_safe(self) -> bool:
+        """True if the method changes nothing (RFC 9110 section 9.2.1)."""
+        return self.method in _SAFE
 
 
 @dataclass(slots=True)

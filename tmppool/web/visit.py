@@ -20,7 +20,6 @@ from tmppool.web.addresses import Address
 
 _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
-_SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110 section 9.2.1, without TRACE
 _SHOWN = (b"GET", b"HEAD", b"POST")
 
 
@@ -204,7 +203,7 @@ class Visit:
     @property
     def is_safe(self) -> bool:
         """True if the method changes nothing (RFC 9110 section 9.2.1)."""
-        return self.method in _SAFE
+        return self.request.is_safe
 
     @cached_property
     def origin(self) -> Origin:
@@ -251,7 +250,7 @@ class Visit:
     @cached_property
     def cookies(self) -> list[bytes]:
         """The values of its Cookie fields, unread."""
-        return [line[7:] for name, line in self.request.fields.lines if name == b"cookie"]  # behind "Cookie:"
+        return self.request.fields.values(b"cookie")
 
     @property
     def authorization(self) -> bytes:
