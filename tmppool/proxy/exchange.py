@@ -18,7 +18,6 @@ from tmppool.tasks import spawn
 
 _MAX_PAGE = 128 * 1024  # bytes of a page that the notice is put into; JupyterLab's has 10 to 30 kB
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_SAFE = (b"GET", b"HEAD", b"OPTIONS")  # RFC 9110 section 9.2.1
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")  # a length is expected of these, if only of zero (RFC 9110 section 8.6)
 
 
@@ -138,6 +137,7 @@ class Exchange:
         self._writer = ResponseWriter(request, visitor_connection.send)
         self._turn = response_turn
         self._page = bytearray()
+        self._notice = b""  # of the page that is collected
 
     @property
     def had_body(self) -> bool:
@@ -163,7 +163,7 @@ class Exchange:
         return self._reader.response is not None
 
     def start(self) -> None:
-        may_repeat = self._request.method in _SAFE and not self.had_body and not self._destination.is_websocket
+        may_repeat = self._request.is_safe and not self.had_body and not self._destination.is_websocket
         connection = self._destination.take(may_repeat=may_repeat)
         if connection is not None:
             self._ask(connection)
@@ -291,13 +291,16 @@ class Exchange:
             self._pace()
 
     def _begin(self, response: wire.Response) -> None:
-        """Make the head, unless the page takes the notice and its length is not known yet; or switch protocols."""
+        """Begin to respond, collect a page that a notice goes into, or switch protocols."""
         if response.status == SWITCHING:
             self._switch(response)
-        elif self._reader.has_body and self._destination.notice_for(response) is not None:
-            self._move(Stage.PAGE)
-        else:
+            return
+        notice = self._destination.notice_for(response) if self._reader.has_body else None
+        if notice is None:
             self._begin_response(response, response.length)
+        else:
+            self._notice = notice
+            self._move(Stage.PAGE)
 
     def _begin_response(self, response: wire.Response, length: int) -> None:
         if self.wants_body:
@@ -327,8 +330,7 @@ class Exchange:
             self._writer.write(bytes(page))
 
     def _page_with_notice(self, response: wire.Response) -> bytes:
-        notice = self._destination.notice_for(response) or b""
-        page = bytes(self._page).replace(b"</head>", notice + b"</head>", 1)
+        page = bytes(self._page).replace(b"</head>", self._notice + b"</head>", 1)
         self._begin_response(response, len(page))
         return page
 

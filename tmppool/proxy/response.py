@@ -7,13 +7,14 @@ from tmppool.proxy.body import LAST_CHUNK, Allowance, Body, chunk
 from tmppool.proxy.head_readers import SWITCHING, ResponseHeadReader
 
 _NO_CONTENT = 204
-_NOT_MODIFIED = 304
+_WITHOUT_CONTENT = (_NO_CONTENT, 304)  # 304 Not Modified
 
 
 class ResponseReader:
     """Takes one response to a request of this ``method`` out of a stream.
 
-    ``response`` is its head once that is complete. ``behind`` holds the bytes behind the response's end, or behind the
+    ``response`` is its head once that is complete, and ``has_body`` is True if it has content then, even if none of it
+    (RFC 9110 section 6.4.1). ``behind`` holds the bytes behind the response's end, or behind the
     head of a switch of protocols. Small chunks are counted against ``allowance``; while none may be taken, bytes wait.
     """
 
@@ -24,6 +25,7 @@ class ResponseReader:
         self._body: Body | None = None
         self._waiting = b""
         self.response: wire.Response | None = None
+        self.has_body = False
         self.behind = b""
 
     @property
@@ -41,13 +43,6 @@ class ResponseReader:
         """True once the response is complete."""
         return self._body is not None and self._body.is_done
 
-    @property
-    def has_body(self) -> bool:
-        """True if this response has content, even if none of it (RFC 9110 section 6.4.1)."""
-        if self.response is None or self._method == b"HEAD":
-            return False
-        return self.response.status not in (_NO_CONTENT, _NOT_MODIFIED)
-
     def feed(self, data: bytes) -> bytes:
         """Take what came next; return content. Raises BadMessageError."""
         if self._waiting:
@@ -60,6 +55,7 @@ class ResponseReader:
             if self.response.status == SWITCHING:
                 self.behind = data
                 return b""
+            self.has_body = self._method != b"HEAD" and self.response.status not in _WITHOUT_CONTENT
             self._body = Body(self.response.length if self.has_body else 0, 0, self._allowance)
         content, rest = self._body.feed(data)
         if self._body.is_done:
