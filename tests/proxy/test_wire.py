@@ -288,3 +288,18 @@ def test_the_values_of_a_field_come_in_their_order_as_they_stood() -> None:
 )
 def test_a_safe_method_changes_nothing(method: str, is_safe: bool) -> None:  # noqa: FBT001
     assert parse_request(head(f"{method} / HTTP/1.1", "Host: h")).is_safe is is_safe
+
+
+@pytest.mark.parametrize(
+    ("minor", "lines", "expects"),
+    [
+        (1, ["Expect: 100-continue", "Content-Length: 1"], True),
+        (1, ["expect: 100-Continue", "Transfer-Encoding: chunked"], True),
+        (1, ["Expect: 100-continue", "Content-Length: 0"], False),
+        (1, ["Expect: 100-continue"], False),
+        (1, ["Content-Length: 1"], False),
+        (0, ["Expect: 100-continue", "Content-Length: 1"], False),
+    ],
+)
+def test_who_waits_with_a_body_until_told_to_go_on(minor: int, lines: list[str], expects: bool) -> None:  # noqa: FBT001
+    assert parse_request(head(f"POST / HTTP/1.{minor}", "Host: h", *lines)).expects_continue is expects

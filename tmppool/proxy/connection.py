@@ -28,7 +28,6 @@ from tmppool.proxy.watchdog import ReaderWatch
 _log = structlog.get_logger("tmppool.proxy")
 
 _MAX_AHEAD = 4096  # bytes of later requests; each further read copies them
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Phase(StrEnum):
@@ -281,8 +280,8 @@ class Connection(asyncio.Protocol):
         else:
             self._move(Phase.BODY)
             self._body = CollectedBody(request.length)
-            if b"expect" in request.fields.first and request.minor == 1:
-                self.send(_CONTINUE)
+            if request.expects_continue:
+                self.send(wire.CONTINUE)
 
     def _collect(self, body: CollectedBody) -> None:
         request, route = self._request, self._route

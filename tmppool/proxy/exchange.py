@@ -17,7 +17,6 @@ from tmppool.proxy.upstream import Consumer, UpstreamConnection
 from tmppool.tasks import spawn
 
 _MAX_PAGE = 128 * 1024  # bytes of a page that the notice is put into; JupyterLab's has 10 to 30 kB
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")  # a length is expected of these, if only of zero (RFC 9110 section 8.6)
 
 
@@ -258,8 +257,8 @@ class Exchange:
         target = (self._destination.target or request.target).encode()
         lines = self._destination.request_lines(request.fields)
         head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, target, lines, self._framing())
-        if self.wants_body and request.minor == 1 and b"expect" in request.fields.first:
-            self._visitor_connection.send(_CONTINUE)
+        if self.wants_body and request.expects_continue:
+            self._visitor_connection.send(wire.CONTINUE)
         unsent, self._unsent = self._unsent, []
         connection.write(b"".join([head, *unsent]))
 

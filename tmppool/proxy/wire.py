@@ -28,6 +28,7 @@ _ONCE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"sec-web
 
 _SAFE = frozenset(method.encode() for method in SAFE_METHODS)
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
@@ -83,6 +84,14 @@ class Request:
     def is_safe(self) -> bool:
         """True if the method changes nothing (RFC 9110 section 9.2.1)."""
         return self.method in _SAFE
+
+    @property
+    def expects_continue(self) -> bool:
+        """True if the client waits for CONTINUE before it sends the body (RFC 9110 section 10.1.1).
+
+        Without a body, and from HTTP/1.0, the expectation is ignored; one that is not 100-continue is no request.
+        """
+        return b"expect" in self.fields.first and self.length != 0 and self.minor == 1
 
 
 @dataclass(slots=True)
