@@ -1,23 +1,28 @@
-"""The answer to each kind of fault: plain text, which reflects nothing of what was sent."""
+"""The answer to each kind of fault: plain text, which reflects nothing of what was sent, and the connection ends.
+
+A connection is refused before it has made a request that a page could answer, or where no page may follow: on a fault
+in the bytes of a message. All other answers are a request's, and ``tmppool.web.kinds`` has them.
+"""
 
 from http import HTTPStatus
 
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.wire import date_line
 
-_NOT_TAKEN = "This service does not accept this request."
+NOT_ACCEPTED = "This service does not accept this request."
+BODY_TOO_LARGE = "The body of this request is too large."
 _TOO_LONG = "The headers of this request are too long."
 
 REFUSALS: dict[Fault, tuple[HTTPStatus, str]] = {
-    Fault.MALFORMED_HEAD: (HTTPStatus.BAD_REQUEST, _NOT_TAKEN),
+    Fault.MALFORMED_HEAD: (HTTPStatus.BAD_REQUEST, NOT_ACCEPTED),
     Fault.MALFORMED_BODY: (HTTPStatus.BAD_REQUEST, "The body of this request is not valid HTTP."),
     Fault.TARGET_TOO_LONG: (HTTPStatus.REQUEST_URI_TOO_LONG, _TOO_LONG),
     Fault.HEAD_TOO_LONG: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LONG),
-    Fault.BODY_TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body of this request is too large."),
+    Fault.BODY_TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, BODY_TOO_LARGE),
     Fault.BODY_TOO_SLOW: (HTTPStatus.REQUEST_TIMEOUT, "The body of this request arrived too slowly."),
-    Fault.UNKNOWN_EXPECTATION: (HTTPStatus.EXPECTATION_FAILED, _NOT_TAKEN),
-    Fault.LOOP: (HTTPStatus.LOOP_DETECTED, _NOT_TAKEN),
-    Fault.SERVICE_WORKER: (HTTPStatus.FORBIDDEN, _NOT_TAKEN),
+    Fault.UNKNOWN_EXPECTATION: (HTTPStatus.EXPECTATION_FAILED, NOT_ACCEPTED),
+    Fault.LOOP: (HTTPStatus.LOOP_DETECTED, NOT_ACCEPTED),
+    Fault.SERVICE_WORKER: (HTTPStatus.FORBIDDEN, NOT_ACCEPTED),
     Fault.NO_RESPONSE: (HTTPStatus.BAD_GATEWAY, "The notebook is not responding."),
     Fault.TOO_MANY_FROM_ADDRESS: (
         HTTPStatus.TOO_MANY_REQUESTS,

@@ -1,11 +1,13 @@
 """Every answer that the service gives instead of a notebook or a page, on one screen. Pure.
 
-A kind says the status, the page for a person and the JSON for a program. ``answers`` renders them.
+A kind says the status, the page for a person and the JSON for a program. ``answers`` renders them. They answer whole
+requests, and the connection goes on; what is no request, or no longer one, is refused by ``tmppool.proxy.refusals``.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
+from tmppool.proxy.refusals import BODY_TOO_LARGE, NOT_ACCEPTED
 from tmppool.web.models import Body, Error, Foreign, Full, Gone, Limited, Warming, WrongCode
 
 
@@ -95,10 +97,10 @@ class Kind(Enum):
     WARMING = Shape(503, page="warming", body=Warming, cors=Cors.SETTINGS)
     NO_POOL = Shape(404, "This service has no pool with this name.", "Page not found")
     # Any request
-    BAD = Shape(400, "This service does not accept this request.", "Bad request")
+    BAD = Shape(400, NOT_ACCEPTED, "Bad request")
     NOTHING = Shape(404, "There is no page at this URL.", "Page not found")
     METHOD = Shape(405, "This URL does not accept this kind of request.", "Method not allowed")
-    TOO_LARGE = Shape(413, "The body of this request is too large.", "Too large")
+    TOO_LARGE = Shape(413, BODY_TOO_LARGE, "Too large")
     FAILED = Shape(
         500, "Something went wrong on our side. It has been logged; please try again.", "Something went wrong"
     )
