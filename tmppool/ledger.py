@@ -91,7 +91,7 @@ class Ledger:
     @classmethod
     async def _open_file(cls, path: Path) -> "Ledger":
         existed = await asyncio.to_thread(ledger_file.prepare, path)
-        was_passed_over = await asyncio.to_thread(ledger_file.missed(path).exists)
+        was_passed_over = await asyncio.to_thread(ledger_file.missed_marker(path).exists)
         try:
             ledger = await cls._connect(path, is_trusted=existed and not was_passed_over)
             if was_passed_over:
@@ -109,7 +109,7 @@ class Ledger:
         """End all sharing, since an owner may have ended it while a service ran without this file."""
         assert self._path is not None
         await self._database.execute("UPDATE sessions SET shared = NULL")
-        await asyncio.to_thread(ledger_file.missed(self._path).unlink, missing_ok=True)
+        await asyncio.to_thread(ledger_file.missed_marker(self._path).unlink, missing_ok=True)
         _log.warning("ledger.resumed", action="sharing has ended, since the previous service could not use this ledger")
 
     def begin(self) -> None:

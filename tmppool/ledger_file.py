@@ -36,7 +36,7 @@ def prepare(path: Path) -> bool:
         os.close(descriptor)
 
 
-def missed(path: Path) -> Path:
+def missed_marker(path: Path) -> Path:
     """Return the path of the file that says that a service ran without the ledger at ``path``."""
     return path.with_name(f"{path.name}.missed")
 
@@ -44,7 +44,7 @@ def missed(path: Path) -> Path:
 def pass_over(path: Path) -> str:
     """Mark the ledger as incomplete from now on, else rename it; return what was done, for the log."""
     try:
-        missed(path).touch(mode=0o600)
+        missed_marker(path).touch(mode=0o600)
     except OSError:
         try:
             set_aside(path, "missed")

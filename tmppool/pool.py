@@ -211,7 +211,7 @@ class Pool:
         notebook.begin(visitor, now, now + self.limits.lifetime if self.limits.lifetime else None)
         fact = self._move(notebook, State.ASSIGNED, Reason.CLICK)
         self.marks.set(notebook)
-        self._tell(fact)
+        self._notify(fact)
         return notebook
 
     def touch(self, notebook: Notebook) -> None:
@@ -228,13 +228,13 @@ class Pool:
             start.cancel()
         else:
             self.run(self._stop(place), f"stop {place.id}")
-        self._tell(fact)
+        self._notify(fact)
 
     def leave(self, notebook: Notebook) -> None:
         """Let go of a notebook that turned out to be another service's: it is not ended."""
         fact = self._move(notebook, State.GONE, Reason.FAILED)
         self.run(notebook.jupyter.close(), f"leave {notebook.id}")
-        self._tell(fact)
+        self._notify(fact)
 
     def drain(self) -> int:
         """Replace every notebook that nobody holds; returns how many. Sessions go on."""
@@ -287,7 +287,7 @@ class Pool:
         fact = self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
         if not running.is_given:
             self.marks.set(notebook)
-        self._tell(fact)
+        self._notify(fact)
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
@@ -296,7 +296,7 @@ class Pool:
         is_wanted = running.edition in self.editions
         answers = is_wanted and await notebook.jupyter.answers()
         if notebook.state is State.STARTING and answers:
-            self._tell(self._move(notebook, State.WARM, Reason.ADOPTED))
+            self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))
         else:
             self.reap(notebook, Reason.DIED if is_wanted else Reason.DRAINED)
 
@@ -349,7 +349,7 @@ class Pool:
         self.wake()
         return fact
 
-    def _tell(self, fact: Transition) -> None:
+    def _notify(self, fact: Transition) -> None:
         for hear in self._listeners:
             try:
                 hear(fact)
@@ -371,7 +371,7 @@ class Pool:
             self.backoff.succeeded()
             self.failed_start = None
             notebook = self._places[place.key] = place.filled(running, self._connect(running))
-            self._tell(self._move(notebook, State.WARM, Reason.READY))
+            self._notify(self._move(notebook, State.WARM, Reason.READY))
         else:
             await self._stop(place)
 
@@ -379,7 +379,7 @@ class Pool:
         """Give the place back, also of a start that was cancelled before its first step."""
         self._starts.pop(place.key, None)
         if task.cancelled() and place.state is not State.GONE:
-            self._tell(self._move(place, State.GONE, place.reason or Reason.SHUTDOWN))
+            self._notify(self._move(place, State.GONE, place.reason or Reason.SHUTDOWN))
 
     def _start_failed(self, place: Place, error: BackendError) -> None:
         now = self.clock()
@@ -392,7 +392,7 @@ class Pool:
         fact = self._move(place, State.GONE, place.reason or Reason.FAILED)
         tail = error.log_tail.strip().splitlines()[-_TAIL:] if isinstance(error, StartError) else ()
         self.report(StartFailed(self.name, str(error), error.transient, tuple(tail), round(delay, 1)))
-        self._tell(fact)
+        self._notify(fact)
 
     async def _stop(self, place: Place) -> None:
         if isinstance(place, Notebook):
@@ -404,7 +404,7 @@ class Pool:
             except BackendError as error:
                 self.report(StopFailed(self.name, place.id, str(error)))
                 await asyncio.sleep(_STOP_RETRY)
-        self._tell(self._move(place, State.GONE, place.reason or Reason.ENDED))
+        self._notify(self._move(place, State.GONE, place.reason or Reason.ENDED))
 
     async def _ask(self, notebook: Notebook) -> None:
         began = self.clock()

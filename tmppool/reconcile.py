@@ -60,7 +60,7 @@ class Reconciler:
                 self._pool.marks.set(notebook)  # its container was renamed by hand
         for key, item in running.items():
             if key not in self._pool:
-                await self._meet(item)
+                await self._handle_unknown(item)
 
     # Inside
 
@@ -124,7 +124,7 @@ class Reconciler:
         for notebook in list(lost):
             self._pool.reap(notebook, Reason.DIED)
 
-    async def _meet(self, item: Running) -> None:
+    async def _handle_unknown(self, item: Running) -> None:
         """Handle a running notebook that the pool does not know.
 
         Adopt it if it was assigned and no one ended it; else stop it after the start grace.

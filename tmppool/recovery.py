@@ -35,7 +35,7 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
         for item in running:
             was = await _adopt_one(pool, item, rows.get(item.key), is_trusted=ledger.is_trusted)
             outdated[was] += item.edition not in pool.editions
-        _tell(pool, outdated)
+        _log_outdated(pool, outdated)
         found = {item.key for item in running}
         for key, row in mine.items():
             if key not in found and row.ended_at is None:
@@ -92,7 +92,7 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
     return None
 
 
-def _tell(pool: Pool, outdated: Counter[State | None]) -> None:
+def _log_outdated(pool: Pool, outdated: Counter[State | None]) -> None:
     """Log how many notebooks have other settings than the pool's."""
     if outdated[State.WARM]:
         message = "warm notebooks started with other settings are being replaced"

@@ -14,16 +14,16 @@ from structlog.testing import capture_logs
 from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import engine, process_birth
 from tmppool.backends.container import owner_name
-from tmppool.backends.ownership import Holder, Owner, is_over, this_process
+from tmppool.backends.ownership import Owner, OwnerIdentity, has_ended, this_process
 from tmppool.errors import ConfigError
 from tmppool.pool_settings import DEFAULT_IMAGE
 
-ME = Holder("here", "boot-1", "pid:[1]", 100, "boot-1 5000", "/state", "8:100")
+ME = OwnerIdentity("here", "boot-1", "pid:[1]", 100, "boot-1 5000", "/state", "8:100")
 HIM = replace(ME, pid=99, birth="boot-1 4000", state="/other", lock="8:200")
 
 
 @pytest.mark.parametrize(
-    ("holder", "birth", "is_local", "expected"),
+    ("other", "birth", "is_local", "expected"),
     [
         pytest.param(HIM, "boot-1 4000", True, False, id="it lives"),
         pytest.param(HIM, None, True, True, id="its process is over"),
@@ -42,13 +42,15 @@ HIM = replace(ME, pid=99, birth="boot-1 4000", state="/other", lock="8:200")
         ),
     ],
 )
-def test_whether_an_owner_lives_no_more(holder: Holder, birth: str | None, is_local: bool, expected: bool) -> None:  # noqa: FBT001
-    assert is_over(holder, ME, birth, is_local=is_local) is expected
+def test_whether_an_owner_lives_no_more(
+    other: OwnerIdentity, birth: str | None, *, is_local: bool, expected: bool
+) -> None:
+    assert has_ended(other, ME, birth, is_local=is_local) is expected
 
 
 def test_no_lock_of_nobody_is_a_lock() -> None:
-    holder = replace(HIM, namespace="pid:[2]", lock="")
-    assert not is_over(holder, replace(ME, lock=""), None, is_local=True)
+    other = replace(HIM, namespace="pid:[2]", lock="")
+    assert not has_ended(other, replace(ME, lock=""), None, is_local=True)
 
 
 def test_this_process_says_who_it_is(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_this_process_says_who_it_is(tmp_path: Path) -> None:
     me = this_process(tmp_path)
     assert (me.pid, me.birth, me.boot) == (os.getpid(), process_birth.born(os.getpid()), process_birth.boot())
     assert me.lock == f"{(tmp_path / 'lock').stat().st_dev}:{(tmp_path / 'lock').stat().st_ino}"
-    assert not is_over(me, replace(me, state="/other"), process_birth.born(os.getpid()), is_local=True)
+    assert not has_ended(me, replace(me, state="/other"), process_birth.born(os.getpid()), is_local=True)
 
 
 # On the engine
@@ -74,12 +76,12 @@ async def docker() -> AsyncIterator[aiodocker.Docker]:
 
 
 @pytest.fixture
-def me(tmp_path: Path) -> Holder:
+def me(tmp_path: Path) -> OwnerIdentity:
     return this_process(tmp_path)
 
 
-def owner(holder: Holder, image: str = DEFAULT_IMAGE) -> Owner:
-    return Owner(SERVICE, image, holder)
+def owner(other: OwnerIdentity, image: str = DEFAULT_IMAGE) -> Owner:
+    return Owner(SERVICE, image, other)
 
 
 async def kept(docker: aiodocker.Docker) -> bool:
@@ -88,7 +90,7 @@ async def kept(docker: aiodocker.Docker) -> bool:
 
 
 @pytest.mark.engine
-async def test_there_is_one_and_the_next_comes_when_it_has_gone(docker: aiodocker.Docker, me: Holder) -> None:
+async def test_there_is_one_and_the_next_comes_when_it_has_gone(docker: aiodocker.Docker, me: OwnerIdentity) -> None:
     one, other = owner(me), owner(replace(me, state="/other"))
     await one.take()
     refused = rf"^--pool-name: a service called '{SERVICE}' already runs on this engine \(process {me.pid} on "
@@ -105,7 +107,7 @@ async def test_there_is_one_and_the_next_comes_when_it_has_gone(docker: aiodocke
 
 
 @pytest.mark.engine
-async def test_of_many_that_come_at_once_one_is_the_owner(docker: aiodocker.Docker, me: Holder) -> None:
+async def test_of_many_that_come_at_once_one_is_the_owner(docker: aiodocker.Docker, me: OwnerIdentity) -> None:
     others = [owner(replace(me, state=f"/{number}")) for number in range(6)]
     taken = await asyncio.gather(*(each.take() for each in others), return_exceptions=True)
     assert sorted(type(result).__name__ for result in taken) == ["ConfigError"] * 5 + ["NoneType"], taken
@@ -114,7 +116,9 @@ async def test_of_many_that_come_at_once_one_is_the_owner(docker: aiodocker.Dock
 
 
 @pytest.mark.engine
-async def test_one_that_was_killed_is_followed_at_once_also_by_many(docker: aiodocker.Docker, me: Holder) -> None:
+async def test_one_that_was_killed_is_followed_at_once_also_by_many(
+    docker: aiodocker.Docker, me: OwnerIdentity
+) -> None:
     with subprocess.Popen(["sleep", "60"]) as dead:
         birth = await asyncio.to_thread(process_birth.born, dead.pid)
         assert birth is not None
@@ -132,7 +136,7 @@ async def test_one_that_was_killed_is_followed_at_once_also_by_many(docker: aiod
 
 
 @pytest.mark.engine
-async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodocker.Docker, me: Holder) -> None:
+async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodocker.Docker, me: OwnerIdentity) -> None:
     ended: list[str] = []
     one = Owner(SERVICE, DEFAULT_IMAGE, me, lambda: ended.append("one"))
     await one.take()
@@ -157,7 +161,9 @@ async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodo
 
 
 @pytest.mark.engine
-async def test_a_container_of_that_name_that_says_nothing_is_left_alone(docker: aiodocker.Docker, me: Holder) -> None:
+async def test_a_container_of_that_name_that_says_nothing_is_left_alone(
+    docker: aiodocker.Docker, me: OwnerIdentity
+) -> None:
     await docker.containers.create({"Image": DEFAULT_IMAGE}, name=owner_name(SERVICE))
     one = owner(me)
     with pytest.raises(ConfigError, match=r"\(somebody else's\): choose another name"):
@@ -167,7 +173,7 @@ async def test_a_container_of_that_name_that_says_nothing_is_left_alone(docker: 
 
 
 @pytest.mark.engine
-async def test_an_image_that_is_not_there_is_told(docker: aiodocker.Docker, me: Holder) -> None:
+async def test_an_image_that_is_not_there_is_told(docker: aiodocker.Docker, me: OwnerIdentity) -> None:
     one = owner(me, "nobody/has:this")
     with pytest.raises(ConfigError, match="is not on the engine"):
         await one.take()
@@ -175,7 +181,7 @@ async def test_an_image_that_is_not_there_is_told(docker: aiodocker.Docker, me: 
 
 
 async def test_without_an_engine_it_cannot_be_taken_and_is_left_without_a_traceback(
-    me: Holder, monkeypatch: pytest.MonkeyPatch
+    me: OwnerIdentity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     one = owner(me)
@@ -188,7 +194,7 @@ async def test_without_an_engine_it_cannot_be_taken_and_is_left_without_a_traceb
 
 
 async def test_an_engine_that_goes_away_takes_nothing_from_the_owner(
-    me: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    me: OwnerIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = SmallEngine(tmp_path / "engine.sock")
     small.answers |= {
@@ -207,6 +213,6 @@ async def test_an_engine_that_goes_away_takes_nothing_from_the_owner(
     assert [line["event"] for line in logs] == ["owner.check_failed", "owner.release_failed"]
 
 
-async def test_one_that_was_never_taken_is_closed_for_nothing(me: Holder) -> None:
+async def test_one_that_was_never_taken_is_closed_for_nothing(me: OwnerIdentity) -> None:
     await owner(me).close()
     assert asdict(me)["pid"] == os.getpid()

@@ -145,7 +145,7 @@ class DockerBackend(Auditable):
         for container in found:
             with engine.reading("list containers"):
                 key, state = str(container["Labels"].get(KEY_LABEL, "")), str(container["State"])
-            if key not in busy | self._busy and not await self._is_over(key, container.id, state):
+            if key not in busy | self._busy and not await self._has_ended(key, container.id, state):
                 entries.append(await self._recover(key, container.id))
         missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
         entries += [await self._look_for(key) for key in missing]
@@ -234,7 +234,7 @@ class DockerBackend(Auditable):
         except BackendError as error:
             _log.warning("start.cleanup_failed", error=str(error))
 
-    async def _is_over(self, key: str, container_id: str, state: str) -> bool:
+    async def _has_ended(self, key: str, container_id: str, state: str) -> bool:
         """Return True if a container in this state has ended; remove an ended one that is still there."""
         if state in _RUNS or state == "removing":
             return state == "removing"

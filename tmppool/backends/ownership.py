@@ -27,7 +27,7 @@ _log = structlog.get_logger("tmppool.owner")
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class OwnerIdentity:
     """An owner: process ``pid`` on the machine ``host``, its PID namespace and start (``process_birth.born``).
 
     ``state`` is the state directory, ``lock`` its lock file, held while the owner lives, as ``device:inode``; empty if
@@ -43,10 +43,10 @@ class Holder:
     lock: str = ""
 
 
-_HOLDER = TypeAdapter(Holder)
+_IDENTITY = TypeAdapter(OwnerIdentity)
 
 
-def this_process(state: Path) -> Holder:
+def this_process(state: Path) -> OwnerIdentity:
     """Describe this process as an owner. It holds the lock in ``state`` already, if there is one."""
     try:
         found = (state / "lock").stat()
@@ -55,23 +55,23 @@ def this_process(state: Path) -> Holder:
         lock = ""
     namespace = str(Path("/proc/self/ns/pid").readlink())
     pid = os.getpid()
-    return Holder(
+    return OwnerIdentity(
         socket.gethostname(), process_birth.boot(), namespace, pid, process_birth.born(pid) or "", str(state), lock
     )
 
 
-def is_over(holder: Holder, me: Holder, birth: str | None, *, is_local: bool) -> bool:
-    """Return True if ``holder`` is certainly dead. ``birth``: the start of the process that has its PID here now.
+def has_ended(other: OwnerIdentity, me: OwnerIdentity, birth: str | None, *, is_local: bool) -> bool:
+    """Return True if ``other`` is certainly dead. ``birth``: the start of the process that has its PID here now.
 
     Same boot and PID namespace: compare the process starts. Same boot, other namespace: it is dead if ``me`` has
     locked its lock file. Another boot: it is dead if it ran on this machine, that is, if the engine is local or the
     host name is the same; a service on another machine may share the engine.
     """
-    if holder.boot != me.boot:
-        return is_local or holder.host == me.host
-    if holder.namespace == me.namespace:
-        return holder.birth != birth
-    return bool(holder.lock) and holder.lock == me.lock
+    if other.boot != me.boot:
+        return is_local or other.host == me.host
+    if other.namespace == me.namespace:
+        return other.birth != birth
+    return bool(other.lock) and other.lock == me.lock
 
 
 class Owner:
@@ -80,7 +80,7 @@ class Owner:
     ``image`` is any image on the engine, since a container needs one.
     """
 
-    def __init__(self, service: str, image: str, me: Holder, lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, service: str, image: str, me: OwnerIdentity, lost: Callable[[], None] = lambda: None) -> None:
         self.is_lost = False
         self._lost = lost
         self._name = owner_name(service)
@@ -142,17 +142,17 @@ class Owner:
                     return
                 await asyncio.sleep(_PAUSE)
                 continue
-            container, holder = found
-            if holder == self._me:
+            container, other = found
+            if other == self._me:
                 return
-            if holder is None or not await self._is_over(holder):
-                raise ConfigError(self._refusal(holder))
+            if other is None or not await self._has_ended(other):
+                raise ConfigError(self._refusal(other))
             await engine.remove(docker, container)  # by id: the name may be another owner's by now
         raise BackendError(
             f"the container {self._name} keeps changing hands: too many services with one name start at the same time"
         )
 
-    async def _find(self, docker: engine.Client) -> tuple[str, Holder | None] | None:
+    async def _find(self, docker: engine.Client) -> tuple[str, OwnerIdentity | None] | None:
         """Return the id of the owner's container, and the owner, None if its label is unreadable."""
         try:
             shown = await container_dial.show(docker, self._name)
@@ -161,7 +161,7 @@ class Owner:
         with engine.reading("inspect a container"):
             name, label = str(shown["Id"]), (shown["Config"].get("Labels") or {}).get(OWNER_LABEL, "")
         try:
-            return name, _HOLDER.validate_json(label)
+            return name, _IDENTITY.validate_json(label)
         except ValidationError:
             return name, None
 
@@ -182,13 +182,13 @@ class Owner:
             raise BackendError(f"the engine refused a container: {error.said}") from error
         return True
 
-    async def _is_over(self, holder: Holder) -> bool:
+    async def _has_ended(self, other: OwnerIdentity) -> bool:
         assert self._docker is not None, "take() comes first"
-        birth = await asyncio.to_thread(process_birth.born, holder.pid)
-        return is_over(holder, self._me, birth, is_local=self._docker.address.is_local)
+        birth = await asyncio.to_thread(process_birth.born, other.pid)
+        return has_ended(other, self._me, birth, is_local=self._docker.address.is_local)
 
-    def _refusal(self, holder: Holder | None) -> str:
-        who = "somebody else's" if holder is None else f"process {holder.pid} on {holder.host}, state in {holder.state}"
+    def _refusal(self, other: OwnerIdentity | None) -> str:
+        who = "somebody else's" if other is None else f"process {other.pid} on {other.host}, state in {other.state}"
         return (
             f"--pool-name: a service called {self._service!r} already runs on this engine ({who}): choose another name,"
             f" or, if that service no longer exists, run `docker rm {self._name}`"

@@ -19,8 +19,8 @@ UID_LABEL = "tmppool.uid"
 _taken: dict[str, int] = {}  # by container name, for all pools of this process, which may share a range
 
 
-async def take(docker: engine.Client, numbers: range, holder: str) -> int:
-    """Take a UID that no container of this engine has, for the container named ``holder``.
+async def take(docker: engine.Client, numbers: range, container_name: str) -> int:
+    """Take a UID that no container of this engine has, for the container named ``container_name``.
 
     Raises StartError if all are in use; BackendError.
     """
@@ -30,7 +30,7 @@ async def take(docker: engine.Client, numbers: range, holder: str) -> int:
         raise StartError(
             f"all {len(numbers)} UIDs {numbers[0]}-{numbers[-1]} (--container-uids) are in use on this engine"
         )
-    _taken[holder] = number
+    _taken[container_name] = number
     return number
 
 
@@ -39,9 +39,9 @@ async def is_alone(docker: engine.Client, number: int) -> bool:
     return len(await _in_use(docker, f"{UID_LABEL}={number}")) <= 1
 
 
-def give_back(holder: str) -> None:
-    """Release the UID of ``holder``; it stays in use while a container with its label exists."""
-    _taken.pop(holder, None)
+def give_back(container_name: str) -> None:
+    """Release the UID of ``container_name``; it stays in use while a container with its label exists."""
+    _taken.pop(container_name, None)
 
 
 def pick(numbers: range, used: Collection[int]) -> int | None:
