@@ -1,13 +1,18 @@
 """Sessions: given away once it is written down, bound, shared and ended."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.web.guests import Place, eventually, opened
+from tests.web.guests import Answer, Place, eventually, opened
 from tmppool.errors import BackendError, TakenError
-from tmppool.notebook import State
+from tmppool.notebook import Reason, State
+from tmppool.sessions import Sessions
+from tmppool.tasks import spawn
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +24,39 @@ def _no_blocking_calls() -> None:
 async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     async with opened(tmp_path / "state", monkeypatch) as made:
         yield made
+
+
+@pytest.fixture
+def held_up(place: Place) -> Iterator[asyncio.Event]:
+    """The ledger's writer waits for this before each of its writes."""
+    may_write, write = asyncio.Event(), place.ledger._write
+
+    async def wait(batch: list[tuple[str, tuple[object, ...]]]) -> None:
+        await may_write.wait()
+        await write(batch)
+
+    place.ledger._write = wait
+    yield may_write
+    may_write.set()
+
+
+async def answers_only_after(held_up: asyncio.Event, asked: asyncio.Task[Answer]) -> Answer:
+    done, _ = await asyncio.wait({asked}, timeout=0.3)
+    assert not done, "answered before it was written down"
+    held_up.set()
+    return await asked
+
+
+async def written(place: Place, key: str, column: str) -> object:
+    """Return what stands in the file, as another process reads it."""
+    path = place.ledger._path
+    assert path is not None
+
+    def read() -> object:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            return database.execute(f"SELECT {column} FROM sessions WHERE key = ?", (key,)).fetchone()[0]
+
+    return await asyncio.to_thread(read)
 
 
 # Giving away
@@ -81,3 +119,86 @@ async def test_one_that_another_service_gave_away_is_left_alone(place: Place) ->
     assert backend.stopped == []
     backend.give = give
     assert (await place.program().ask("POST", "/api/spawn")).json["url"] != f"/user/{key}/"
+
+
+async def test_nobody_enters_before_the_ledger_has_noted_that_the_notebook_is_given_away(
+    place: Place, held_up: asyncio.Event
+) -> None:
+    program = place.program()
+    asked = spawn(program.ask("POST", "/api/spawn"), "click")
+    await eventually(lambda: place.backend.given)  # the mark waits for nothing
+    answer = await answers_only_after(held_up, asked)
+    assert answer.status == 200
+    assert await written(place, answer.json["url"].split("/")[2], "state") == State.ASSIGNED
+
+
+# Owning and sharing
+
+
+async def test_one_that_has_an_owner_gets_no_other(place: Place) -> None:
+    (pool,) = place.pools
+    sessions = Sessions(place.ledger)
+    notebook = await sessions.assign(pool, None)
+    assert await sessions.bind(notebook, "first")
+    assert not await sessions.bind(notebook, "second")
+    assert not await sessions.bind(notebook, "first")
+    assert (notebook.visitor, await written(place, notebook.key, "visitor")) == ("first", "first")
+
+
+async def test_a_sharing_that_begins_anew_has_another_token_and_each_is_written_down(place: Place) -> None:
+    (pool,) = place.pools
+    sessions = Sessions(place.ledger)
+    notebook = await sessions.assign(pool, "owner")
+    seen = []
+    for is_shared in (True, True, False, False, True):
+        await sessions.share(notebook, is_shared=is_shared)
+        assert await written(place, notebook.key, "shared") == notebook.shared
+        seen.append(notebook.shared)
+    begun, still, ended, over, anew = seen
+    assert begun is not None
+    assert (still, ended, over) == (begun, None, None)
+    assert anew not in (None, begun)
+
+
+async def test_a_session_that_has_ended_is_not_shared(place: Place) -> None:
+    (pool,) = place.pools
+    sessions = Sessions(place.ledger)
+    notebook = await sessions.assign(pool, "owner")
+    await sessions.end(pool, notebook)
+    await sessions.share(notebook, is_shared=True)
+    assert (notebook.shared, await written(place, notebook.key, "shared")) == (None, None)
+
+
+# Ending
+
+
+async def test_an_end_is_written_down_before_it_is_answered(place: Place, held_up: asyncio.Event) -> None:
+    """A service that is killed after the answer must not give the session back."""
+    held_up.set()
+    program = place.program()
+    key = (await program.ask("POST", "/api/spawn")).json["url"].split("/")[2]
+    held_up.clear()
+    asked = spawn(program.ask("DELETE", f"/api/session/{key}"), "end")
+    await eventually(lambda: place.pools.find(key) is None)
+    assert (await answers_only_after(held_up, asked)).status == 200
+    assert await written(place, key, "reason") == Reason.ENDED
+    assert await written(place, key, "ended_at") is not None
+
+
+async def test_an_end_by_the_operator_is_written_down_too(place: Place, held_up: asyncio.Event) -> None:
+    held_up.set()
+    key = (await place.program().ask("POST", "/api/spawn")).json["url"].split("/")[2]
+    held_up.clear()
+    asked = spawn(place.operator().ask("DELETE", f"/api/notebooks/{key}"), "end")
+    await eventually(lambda: place.pools.find(key) is None)
+    assert (await answers_only_after(held_up, asked)).status == 200
+    assert await written(place, key, "reason") == Reason.DRAINED
+
+
+async def test_an_extension_moves_the_idle_clock(place: Place) -> None:
+    (pool,) = place.pools
+    sessions = Sessions(place.ledger)
+    notebook = await sessions.assign(pool, "owner")
+    notebook.active_at -= 100.0
+    sessions.extend(pool, notebook)
+    assert notebook.active_at == pytest.approx(pool.clock(), abs=10)

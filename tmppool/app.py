@@ -301,5 +301,5 @@ async def _listen(
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
-    admin = routes.admin(Admin(pools, parts.metrics), answers, needs_token=token is not None)
+    admin = routes.admin(Admin(pools, sessions, parts.metrics), answers, needs_token=token is not None)
     await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(token, settings.admin_ip))

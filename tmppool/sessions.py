@@ -1,6 +1,7 @@
 """Sessions: giving a notebook to a visitor, whom it belongs to, who else may use it, and its end by its owner.
 
-Pages, programs and the operator's listener all act through this. Each act is written down before it is answered.
+Pages, programs and the operator's listener all act through this. What would be believed after a restart is in the
+ledger before it is answered: who owns a session, whether it is shared, and that it has ended.
 """
 
 import secrets
@@ -9,7 +10,7 @@ import structlog
 
 from tmppool.errors import BackendError, NoNotebookError, Shortage, TakenError
 from tmppool.ledger import Ledger
-from tmppool.notebook import Notebook, Reason
+from tmppool.notebook import Notebook, Place, Reason
 from tmppool.pool import Pool
 from tmppool.tasks import completed, spawn
 
@@ -55,12 +56,16 @@ class Sessions:
         await self._note(notebook)
 
     def extend(self, pool: Pool, notebook: Notebook) -> None:
-        """Note that a person uses it."""
+        """Note that a person uses it; written nowhere, for the idle clock of an adopted session starts afresh."""
         pool.touch(notebook)
 
-    def end(self, pool: Pool, notebook: Notebook) -> None:
-        """End the session, as its owner wants."""
-        pool.reap(notebook, Reason.ENDED)
+    async def end(self, pool: Pool, place: Place, reason: Reason = Reason.ENDED) -> None:
+        """End the session, or what nobody holds yet; returns when that is in the ledger, not when it has stopped.
+
+        Were it answered sooner, a service killed in between would give the session back to its visitor.
+        """
+        pool.reap(place, reason)
+        await self._ledger.flush()
 
     async def _note(self, notebook: Notebook) -> None:
         await completed(self._ledger.note_people(notebook), f"note {notebook.id}")

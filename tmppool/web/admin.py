@@ -7,6 +7,7 @@ from tmppool.metrics import CONTENT_TYPE, Metrics
 from tmppool.notebook import Notebook, Place, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
+from tmppool.sessions import Sessions
 from tmppool.web import models
 from tmppool.web.models import to_response
 
@@ -14,12 +15,13 @@ from tmppool.web.models import to_response
 class Admin:
     """Handlers of the admin listener, whose middleware has checked the operator's token."""
 
-    def __init__(self, pools: Pools, metrics: Metrics) -> None:
+    def __init__(self, pools: Pools, sessions: Sessions, metrics: Metrics) -> None:
         self._pools = pools
+        self._sessions = sessions
         self._metrics = metrics
 
     async def drain(self, request: web.Request) -> web.Response:
-        """DELETE /api/pool: replace every notebook that nobody holds."""
+        """DELETE /api/pool: replace every notebook that nobody holds. It ends no session."""
         del request
         return to_response(models.Drained(drained=sum(pool.drain() for pool in self._pools)))
 
@@ -32,7 +34,7 @@ class Admin:
     async def end(self, request: web.Request) -> web.Response:
         """DELETE /api/notebooks/<key or id>: end a notebook. Raises HTTPNotFound."""
         pool, notebook = self._find(request.match_info["key"])
-        pool.reap(notebook, Reason.DRAINED)
+        await self._sessions.end(pool, notebook, Reason.DRAINED)
         return to_response(_described(pool, notebook))
 
     async def metrics(self, request: web.Request) -> web.Response:

@@ -45,7 +45,7 @@ class Session:
     async def end(self, request: web.Request) -> web.Response:
         """DELETE /api/session/<key>: it ends now."""
         held = admitted_of(request)
-        self._sessions.end(held.pool, held.notebook)
+        await self._sessions.end(held.pool, held.notebook)
         return self._answers.json(models.Ended(explanation=EXPLANATIONS[Reason.ENDED]))
 
     async def share(self, request: web.Request) -> web.Response:
@@ -79,7 +79,7 @@ class Session:
         """POST /session/<key>/…: the buttons of the owner's page."""
         visit, held = visit_of(request), admitted_of(request)
         if request.match_info["verb"] == "end":
-            self._sessions.end(held.pool, held.notebook)
+            await self._sessions.end(held.pool, held.notebook)
             return redirect(base_path(held.notebook.key) + visit.open_path)
         await self._sessions.share(held.notebook, is_shared=request.match_info["verb"] == "share")
         query = f"?path={quote(visit.open_path, safe='/')}" if visit.open_path else ""
