@@ -1,4 +1,4 @@
-"""Growing delay after failure. Pure: the caller brings the time, so no test needs a clock."""
+"""Exponential backoff. The caller passes the time, so that tests need no clock."""
 
 import random
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Backoff:
-    """Doubles from ``first`` to ``cap`` seconds, with up to 10 % jitter so that many do not return at once."""
+    """A delay that doubles from ``first`` to ``cap`` seconds, shortened by up to 10 % jitter to spread retries."""
 
     first: float = 1.0
     cap: float = 60.0
@@ -15,7 +15,7 @@ class Backoff:
     jitter: random.Random = field(default_factory=random.Random, repr=False)
 
     def failed(self, now: float, *, is_transient: bool = True) -> float:
-        """Note one more failure; returns the delay in seconds before the next try, the longest unless transient."""
+        """Record a failure; return the delay in seconds before the next retry, the longest unless transient."""
         delay = min(self.cap, self.first * 2.0 ** min(self.failures, 32)) if is_transient else self.cap
         delay *= 1 + self.jitter.uniform(-0.1, 0.0)
         self.failures += 1

@@ -1,17 +1,17 @@
-"""From a monotonic clock to the wall's and back: only the ledger, programs and people know wall times.
+"""Conversion between monotonic and wall clock time. Only the ledger, the API and pages use wall time.
 
-Wall times are seconds since the epoch. Between two calls the wall clock may be set; no limit of a session is measured
-by it except across a restart, when nothing else is left.
+Wall times are seconds since the epoch. The wall clock may be changed at any time, so a session's limits are measured
+with it only across a restart, when there is no other clock.
 """
 
 import time
 
 
 def wall_of(at: float, now: float) -> float:
-    """Return the wall time of the moment ``at`` of a clock that shows ``now``; both in seconds."""
+    """Return the wall time of ``at`` on a clock that now shows ``now``; both in seconds."""
     return time.time() + at - now
 
 
 def seconds_until(wall_at: float) -> float:
-    """Return how many seconds it is until a wall time; negative when it has passed."""
+    """Return the seconds until a wall time; negative if it has passed."""
     return wall_at - time.time()

@@ -1,7 +1,7 @@
-"""A client of one notebook's Jupyter server, for what the service itself asks; no visitor's request goes through it.
+"""Client of one notebook's Jupyter server, for the service's own requests; visitors' requests do not use it.
 
-Each notebook has a client of its own: connections, and so mix-ups, are never shared between two notebooks.
-What a notebook answers is written by a stranger: every reply read here is bounded in time and size.
+Each notebook has its own client: two notebooks never share connections, so their answers cannot be mixed up.
+Responses are untrusted input: each is bounded in time and size.
 """
 
 import asyncio
@@ -19,26 +19,26 @@ from yarl import URL
 from tmppool.errors import BackendError
 from tmppool.running import Running
 
-_READY_PAUSE = 0.05  # seconds between two knocks at a server that is still starting
-_KNOCK_TIMEOUT = 2.0  # seconds for one knock
-_ASK_TIMEOUT = 5.0  # seconds for one question to a running server
-_CONNECT_TIMEOUT = 1.0  # seconds for a connection to one that is asked for a sign of life
-# A reply is read on the loop, where a megabyte of hostile JSON takes as long as a hundred visitors.
-_MAX_REPLY = 64 * 1024  # bytes: the list of a hundred kernels has 20,000
-_MAX_DOCUMENT = 1 << 20  # bytes of a document that is looked at for its kernel, before anybody could change it
-# Bytes that come at once: a reply in the finest chunks is taken apart as a whole before its size can be judged.
+_READY_PAUSE = 0.05  # seconds between two probes of a server that is starting
+_KNOCK_TIMEOUT = 2.0  # seconds for one probe
+_ASK_TIMEOUT = 5.0  # seconds for one request to a running server
+_CONNECT_TIMEOUT = 1.0  # seconds to connect for a probe
+# A reply is parsed on the event loop, where a megabyte of hostile JSON takes as long as a hundred visitors.
+_MAX_REPLY = 64 * 1024  # bytes; a list of 100 kernels has 20,000
+_MAX_DOCUMENT = 1 << 20  # bytes of a document that is read for its kernel's name, before anybody can change it
+# Socket buffer in bytes: aiohttp parses all received chunks, however small, before the size can be checked.
 _RECEIVE_BUFFER = 8 * 1024
 
 
 class _TooLargeError(BackendError):
-    """A reply that is not read: it would cost more than it can tell."""
+    """The reply exceeds its size limit."""
 
 
 class JupyterClient:
-    """Asks one notebook. It opens no connection before its first question, and none to anybody but its notebook.
+    """Client of one notebook. It connects on its first request, and only to its notebook.
 
-    aiohttp's defaults are a browser's. Here is no cookie jar, no decompression, no redirect, no environment proxy and
-    no header that aiohttp adds (aiohttp documentation, Client Reference).
+    aiohttp's browser-like defaults are off: cookie jar, decompression, redirects, proxies from the environment and
+    automatic headers (aiohttp documentation, Client Reference).
     """
 
     def __init__(self, running: Running) -> None:
@@ -55,33 +55,33 @@ class JupyterClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; no question may follow."""
+        """Close the connections; no request may follow."""
         await self.session.close()
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The session of all questions, made when it is first needed: that takes a running loop."""
+        """The session of all requests, created on first use because that needs a running event loop."""
         if self._session is None:
             self._session = _session(self.running)
         return self._session
 
     async def answers(self) -> bool:
-        """Return True if the notebook answers HTTP now."""
+        """Return True if the notebook answers an HTTP probe."""
         return await self._knock() is True
 
     async def shows_life(self) -> bool:
-        """Return True if it answers or at least takes the question: it may be too busy, or its container paused."""
+        """Return True if it answers or at least accepts the connection: it may be busy, or its container paused."""
         return await self._knock() is not False
 
     async def wait_ready(self) -> None:
-        """Return when the notebook answers HTTP. The caller bounds the time."""
+        """Return when the notebook answers HTTP. The caller sets the timeout."""
         while not await self.answers():
             await asyncio.sleep(_READY_PAUSE)
 
     async def silent_for(self) -> float | None:
-        """Return how many seconds ago a kernel last did something, 0 while one computes; None when none ran.
+        """Return the seconds since the last kernel activity, 0 while a kernel computes; None if there is no kernel.
 
-        Raises BackendError when the notebook gives no usable answer.
+        Raises BackendError if the answer is unusable.
         """
         kernels = await self._ask("GET", "api/kernels?no_track_activity=1")
         if not isinstance(kernels, list):
@@ -90,18 +90,18 @@ class JupyterClient:
         return min((age for age in ages if age is not None), default=None)
 
     async def start_kernel(self, document: str) -> None:
-        """Start the kernel of ``document`` (a path below the home), so that the page finds it running.
+        """Start the kernel of ``document`` (a path below the home) before the page needs it.
 
-        JupyterLab 4 and Notebook 7 attach to a session whose path is the document's. Raises BackendError.
+        JupyterLab 4 and Notebook 7 attach to an existing session with the document's path. Raises BackendError.
         """
         try:
             found = await self._ask(
                 "GET", f"api/contents/{quote(document)}?type=notebook&content=1", most=_MAX_DOCUMENT
             )
         except _TooLargeError:
-            raise  # a page that finds another kernel than its own would use that
+            raise  # do not guess: the page would use the kernel that it finds
         except BackendError:
-            found = None  # its default kernel, then
+            found = None  # use the default kernel
         kernel = found
         for part in ("content", "metadata", "kernelspec", "name"):
             kernel = kernel.get(part) if isinstance(kernel, dict) else None
@@ -110,7 +110,7 @@ class JupyterClient:
         await self._ask("POST", "api/sessions", wanted)
 
     async def _knock(self) -> bool | None:
-        """Ask ``GET api``, which needs no token (Jupyter Server REST API); None: taken, and not answered in time."""
+        """Probe ``GET api``, which needs no token (Jupyter Server REST API); None: connected, but no timely answer."""
         timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
         try:
             async with self.session.get(self._url("api"), allow_redirects=False, timeout=timeout) as reply:

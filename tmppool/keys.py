@@ -1,7 +1,7 @@
-"""A key: the secret path part that names one notebook, as in ``/user/<key>/``. Its grammar stands here alone.
+"""Keys: the secret path segment that addresses one notebook, as in ``/user/<key>/``. Only this module parses keys.
 
-``[<cell>.]<random>``: a key without a cell's name belongs to the only cell that there is. The random part is URL-safe
-base64 (RFC 4648 section 5), so a key needs no quoting in a path, a header or a cookie.
+Grammar: ``[<cell>.]<random>``; the cell's name is absent if there is only one cell. The random part is URL-safe base64
+(RFC 4648 section 5), so a key needs no quoting in a path, a header or a cookie.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ _ID_SIZE = 5  # bytes: ten hexadecimal digits, a valid label of a host name
 
 
 def is_key(text: str) -> bool:
-    """Return True if ``text`` has a key's shape; such a notebook need not exist."""
+    """Return True if ``text`` matches the grammar; such a notebook need not exist."""
     return _KEY.fullmatch(text) is not None
 
 
 def new(nbytes: int, cell: str | None = None) -> str:
-    """Return a fresh key of ``nbytes`` (12 to 96) random bytes. Raises ValueError for other sizes and a bad cell."""
+    """Return a new key of ``nbytes`` (12 to 96) random bytes. Raises ValueError for another size or a bad cell."""
     if cell is not None and not _CELL.fullmatch(cell):
         raise ValueError(f"{cell!r} is not a cell's name")
     key = ("" if cell is None else f"{cell}.") + secrets.token_urlsafe(nbytes)
@@ -33,5 +33,5 @@ def new(nbytes: int, cell: str | None = None) -> str:
 
 
 def id_of(key: str) -> str:
-    """Return a short public name for a key, ten hexadecimal digits: the key is a secret, its id is not."""
+    """Return the id of a key, ten hexadecimal digits. Unlike the key, the id is not secret."""
     return hashlib.blake2s(key.encode(), digest_size=_ID_SIZE).hexdigest()

@@ -96,7 +96,7 @@ class Ledger:
             ledger = await cls._connect(path, is_trusted=existed and not was_passed_over)
             if was_passed_over:
                 await ledger.catch_up()
-            return ledger  # noqa: TRY300 - what fails here is the file's fault too
+            return ledger  # noqa: TRY300 - errors here are the file's fault too
         except sqlite3.DatabaseError as error:
             if not any(word in str(error) for word in _DAMAGE):
                 raise

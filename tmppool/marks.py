@@ -1,4 +1,4 @@
-"""The mark of a notebook that was given away, which its backend keeps: no loss or restore of a ledger undoes it."""
+"""Marks of assigned notebooks. Each is kept by the backend, so the loss or restore of a ledger does not remove it."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from tmppool.incidents import MarkFailed
 from tmppool.notebook import Notebook
 from tmppool.tasks import finish, spawn
 
-_PATIENCE = 5.0  # seconds for the first try: no longer is a click kept waiting for an engine
-_PARTING = 1.0  # seconds for those under way when the service ends
+_PATIENCE = 5.0  # seconds that a click waits for the first try
+_PARTING = 1.0  # seconds for marks under way when the service ends
 _RETRY = 5.0  # seconds between two tries
 
 
 class Marks:
-    """The marks of one pool. What cannot be set at once is tried again for as long as the notebook lives.
+    """The marks of one pool. A mark that cannot be set is retried for as long as the notebook is assigned.
 
     ``report`` is told of the first try that fails, for each notebook.
     """
@@ -27,7 +27,7 @@ class Marks:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def set(self, notebook: Notebook) -> None:
-        """Have this notebook, which is somebody's, marked; no effect while that is under way."""
+        """Mark an assigned notebook, in a task; no effect while that is under way."""
         key = notebook.key
         if key in self._tasks:
             return
@@ -37,9 +37,9 @@ class Marks:
         notebook.on_close.add(lambda: self._forget(key))
 
     async def is_set(self, notebook: Notebook) -> bool:
-        """Return True if the first try has set the mark; waits for its end, at most five seconds.
+        """Wait up to five seconds for the first try; return True if it set the mark.
 
-        Raises TakenError when another service has given this notebook away.
+        Raises TakenError if another service has assigned this notebook.
         """
         first = self._first.get(notebook.key)
         if first is None:
@@ -48,7 +48,7 @@ class Marks:
         return first.done() and not first.cancelled() and first.result()
 
     async def close(self) -> None:
-        """Give marks that are being set a second more, then leave them."""
+        """Wait up to one second for marks under way, then cancel them."""
         await finish({*self._tasks.values()}, _PARTING)
 
     async def _set(self, notebook: Notebook, first: asyncio.Future[bool]) -> None:
@@ -58,7 +58,7 @@ class Marks:
             except TakenError as error:
                 if not first.done():
                     first.set_exception(error)
-                    first.exception()  # of one that was adopted nobody asks
+                    first.exception()  # retrieve it: for an adopted notebook nobody does
                 return
             except BackendError as error:
                 if not first.done():

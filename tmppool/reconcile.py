@@ -1,8 +1,8 @@
 """Compare a pool's table with the notebooks that its backend reports. One false report never ends a session.
 
 An engine may return an incomplete list, or report a death that did not happen. A notebook that is reported dead is
-first probed over HTTP, without the engine. It is reaped only if it does not respond and the next listings lack it too.
-Until that is decided it is not assigned.
+first probed over HTTP, without the engine. Its session ends only if it does not respond and another listing lacks it
+too. Until that is decided it is not assigned.
 """
 
 import asyncio
@@ -127,7 +127,7 @@ class Reconciler:
     async def _handle_unknown(self, item: Running) -> None:
         """Handle a running notebook that the pool does not know.
 
-        Adopt it if it was assigned and no one ended it; else stop it after the start grace.
+        Adopt it if it may have been assigned and nobody ended it; else stop it after the start grace.
         """
         if item.is_given is not False and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
             self._pool.report(SessionRecovered(self._pool.name))

@@ -61,7 +61,7 @@ async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
 
 
 def becomes(row: Row | None, *, is_given: bool | None, is_trusted: bool) -> State:
-    """Return the state to adopt a running notebook in: ASSIGNED, WARM, or GONE if it was to end already.
+    """Return the state to adopt a running notebook in: ASSIGNED, WARM, or GONE if its end was already decided.
 
     ``row`` is its row in the ledger. A notebook that may have been assigned is kept as a session and never assigned
     again. The backend's mark overrides the ledger, which may be an older one that was restored. If the backend cannot

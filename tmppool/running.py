@@ -1,4 +1,4 @@
-"""A started notebook and the way to it. Values only: a backend makes them, the proxy dials them."""
+"""A running notebook and how to connect to it. Plain values: a backend creates them, the proxy connects."""
 
 import asyncio
 import socket
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 
 def base_path(key: str) -> str:
-    """Return the path below which a notebook is served, slashes at both ends."""
+    """Return the base path of a notebook, with slashes at both ends."""
     return f"/user/{key}/"
 
 
 def plain_socket() -> socket.socket:
-    """Return a TCP socket of this process's own network namespace."""
+    """Return a non-blocking TCP socket in this process's network namespace."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
@@ -20,11 +20,10 @@ def plain_socket() -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """The way to open a connection to one notebook.
+    """Opens connections to one notebook.
 
-    ``make_socket`` returns a non-blocking TCP socket that was made where the notebook can be reached, which may be
-    another network namespace: a socket keeps the namespace in which it was made (network_namespaces(7)). The rest
-    is an ordinary connect to ``host``:``port``.
+    ``make_socket`` returns a non-blocking TCP socket, created in the network namespace in which ``host``:``port`` is
+    reachable: a socket stays in the namespace in which it was created (network_namespaces(7)).
     """
 
     host: str
@@ -44,14 +43,12 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One notebook that was started, as its backend sees it.
+    """One running notebook, as its backend reports it.
 
-    ``created_at`` is wall time in epoch seconds. ``token`` is what the
-    notebook asks for in ``Authorization``; the proxy says it. ``secret`` is
-    known outside the notebook alone, where the backend can keep such a thing.
-    ``edition`` is the id of the Edition that it was started as; empty where that cannot be told.
-    ``is_given``: its backend has noted that it was given away; None where that
-    cannot be told, as of one that an older version made.
+    ``created_at`` is wall time in epoch seconds. ``token`` is the notebook's own token, which the proxy sends in
+    ``Authorization``. ``secret`` is unknown inside the notebook; empty if the backend cannot keep one. ``edition`` is
+    the id of its Edition; empty if unknown. ``is_given`` is True if the backend has recorded that it was assigned;
+    None if unknown, for example if an older version started it.
     """
 
     key: str
@@ -64,5 +61,5 @@ class Running:
 
     @property
     def base_path(self) -> str:
-        """The path below which it is served, slashes at both ends."""
+        """Its base path, with slashes at both ends."""
         return base_path(self.key)
