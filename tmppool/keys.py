@@ -1,4 +1,4 @@
-"""Keys: the secret path segment that addresses one notebook, as in ``/user/<key>/``. Only this module parses keys.
+"""Keys: the secret path segment that addresses one notebook, as in ``/user/<key>/``. Only this module defines them.
 
 Grammar: ``[<cell>.]<random>``; the cell's name is absent if there is only one cell. The random part is URL-safe base64
 (RFC 4648 section 5), so a key needs no quoting in a path, a header or a cookie.

@@ -1,8 +1,8 @@
-"""One notebook's life. Every change of state goes through ``Place.move`` and this table.
+"""State machine of one notebook. Every change of state goes through ``Place.move`` and the table ``TRANSITIONS``.
 
-A notebook is given away once and never comes back: there is no arrow back to WARM. Each move yields one
-``Transition``, which the log, the metrics and the ledger listen to; an illegal move raises and changes nothing.
-A ``Place`` in a pool is held from the moment at which a start is decided; once something runs it is a ``Notebook``.
+A notebook is assigned at most once: no transition leads back to WARM. Each move returns one ``Transition``, to which
+the log, the metrics and the ledger listen; an illegal move raises ValueError and changes nothing. A ``Place`` in a
+pool is taken when a start is decided; it becomes a ``Notebook`` when the start has succeeded.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tmppool.running import Running
 
 
 class State(StrEnum):
-    """The stages of a notebook's life, in order; the same words in log, metric, ledger and API."""
+    """The states of a notebook, in order; the same words in log, metrics, ledger and API."""
 
     STARTING = "starting"
     WARM = "warm"
@@ -35,7 +35,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Reason(StrEnum):
-    """The cause of a move; the same word in log, metric, ledger and page."""
+    """The reasons for a transition; the same words in log, metrics, ledger and pages."""
 
     READY = "ready"
     CLICK = "click"
@@ -51,7 +51,7 @@ class Reason(StrEnum):
 
 
 REVOCABLE = frozenset({Reason.DIED, Reason.FAILED})
-"""Ends that nobody decided: a notebook that runs all the same has not ended."""
+"""Reasons of ends that nobody decided. If such a notebook is found running, it has not ended."""
 
 EXPLANATIONS: dict[Reason, str] = {
     Reason.IDLE: "It was idle, so it was ended to make room for others.",
@@ -65,9 +65,9 @@ EXPLANATIONS: dict[Reason, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One change of state as a fact, at ``at`` seconds of the pool's clock, after ``waited`` seconds in ``was``.
+    """One change of state, at ``at`` seconds of the pool's clock, after ``waited`` seconds in state ``was``.
 
-    ``notebook`` is a bare Place while nothing runs in it: when a start fails or is given up.
+    ``notebook`` is a plain Place if nothing runs in it: when a start has failed or was cancelled.
     """
 
     notebook: "Place"
@@ -79,21 +79,21 @@ class Transition:
 
 
 class Closers(set[Callable[[], None]]):
-    """A set of functions that close things, called once together; one that is added afterwards is called at once."""
+    """A set of callbacks, each called once by ``close``; one that is added later is called soon after."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_closed = False
 
     def add(self, close: Callable[[], None], /) -> None:
-        """Add one; after ``close`` the loop calls it as soon as it is free."""
+        """Add a callback; after ``close``, schedule it on the event loop instead."""
         if self.is_closed:
             asyncio.get_running_loop().call_soon(close)
         else:
             super().add(close)
 
     def close(self) -> None:
-        """Call all of them, each once."""
+        """Call each callback once."""
         self.is_closed = True
         while self:
             self.pop()()
@@ -101,9 +101,9 @@ class Closers(set[Callable[[], None]]):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Place:
-    """A place in a pool, held for a notebook that is being started. Times are seconds of the pool's monotonic clock.
+    """A place in a pool, taken by a notebook that is being started. Times are seconds of the pool's monotonic clock.
 
-    ``edition`` is the id of what is being started there.
+    ``edition`` is the id of that notebook's edition.
     """
 
     key: str
@@ -119,7 +119,7 @@ class Place:
 
     @property
     def id(self) -> str:
-        """The public name, which gives nothing away of the key."""
+        """The public id, which does not reveal the key."""
         return id_of(self.key)
 
     def __repr__(self) -> str:
@@ -127,7 +127,7 @@ class Place:
         return f"<{type(self).__name__} {self.id} {self.state}{why}>"
 
     def move(self, to: State, reason: Reason, now: float) -> Transition:
-        """Change state. Raises ValueError, changing nothing, when the table has no such arrow."""
+        """Change the state. Raises ValueError and changes nothing if the transition is illegal."""
         if to not in TRANSITIONS[self.state]:
             raise ValueError(f"{self!r} may not become {to}")
         fact = Transition(self, self.state, to, reason, now, now - self.moved_at)
@@ -137,22 +137,22 @@ class Place:
         return fact
 
     def filled(self, running: Running, jupyter: JupyterClient) -> "Notebook":
-        """Return the notebook that this place holds from now on, its start being done."""
+        """Return the notebook that replaces this place once it is started."""
         return Notebook(
             self.key, self.pool, self.created_at, running.edition, self.state, self.reason,
             running=running, jupyter=jupyter,
         )  # fmt: skip
 
     def _close(self) -> None:
-        """Close what is open to anybody: nothing is where nothing runs."""
+        """Close all connections; a plain place has none."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Notebook(Place):
-    """A notebook that runs, reached by ``running.dial``; ``jupyter`` is the service's own client of it.
+    """A running notebook, reached by ``running.dial``; ``jupyter`` is the service's own client of it.
 
-    ``shared`` is the number, used once, of the sharing that is on. ``on_close`` holds what is open to the owner, or
-    to everyone, and ``on_unshare`` what is open to those they share with; both are closed from REAPING or GONE on.
+    ``shared`` is the nonce of the current sharing, None if it is not shared. ``on_close`` closes the owner's
+    connections and everything else, ``on_unshare`` the guests'; both are called on REAPING or GONE.
     """
 
     running: Running = field(kw_only=True)
@@ -167,7 +167,7 @@ class Notebook(Place):
 
     @property
     def is_live(self) -> bool:
-        """True while it is somebody's."""
+        """True while it is assigned."""
         return self.state is State.ASSIGNED
 
     def begin(self, visitor: str | None, now: float, expires_at: float | None, shared: str | None = None) -> None:
@@ -187,7 +187,7 @@ class Notebook(Place):
         self.active_at = max(self.active_at, at)
 
     def share(self, shared: str | None) -> None:
-        """Begin to share, or end it for None; either ends what was open to others before."""
+        """Set the nonce of the sharing, None to unshare; either closes all guests' connections."""
         closers, self.on_unshare = self.on_unshare, Closers()
         self.shared = shared
         closers.close()

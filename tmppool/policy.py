@@ -1,4 +1,4 @@
-"""The decisions of a tick. Pure: facts, limits, wanted editions and the time go in, a plan comes out."""
+"""The decisions of a tick, as a pure function of the places, the limits, the wanted editions and the time."""
 
 import math
 from collections import Counter
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tmppool.notebook import Notebook, Place, Reason, State
 
 ASK_PAUSE = 60.0
-"""Seconds between two questions to one notebook at least: what it answers, a stranger decides, so that it must not
-decide how often it is read."""
+"""Minimum seconds between two queries of one notebook. Its answers are untrusted, so they must not cause more
+frequent queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``start``: of which edition each; ``reap``: which and why; ``ask``: silent ones to ask if a kernel computes."""
+    """``start``: the edition of each start; ``reap``: places and reasons; ``ask``: idle ones to query for activity."""
 
     start: tuple[str, ...]
     reap: tuple[tuple[Place, Reason], ...]
@@ -33,14 +33,14 @@ class Plan:
 
 
 def plan(places: Iterable[Place], limits: Limits, weights: Mapping[str, float], now: float, *, may_start: bool) -> Plan:
-    """Decide one round. ``weights``: of each wanted edition, by id; ``now``: seconds of the pool's clock.
+    """Return the plan of one tick. ``weights``: by id of each wanted edition; ``now``: seconds of the pool's clock.
 
-    Editions share the warm target by their weights. One that is not wanted has no share: its starts are given up, its
-    sessions go on, and its warm notebooks are reaped as DRAINED, but only as far as others are warm in their stead.
-    Where no place is free they make room for at most ``parallel_starts`` at a time. So while one edition replaces
-    another there are never fewer warm notebooks than the target less ``parallel_starts``, and never fewer than the
-    target where that many places are free; and where the new one does not start, the old one stays.
-    A notebook that is being reaped still holds its place, so capacity is never exceeded by slow stops.
+    Editions share the warm target by their weights. An unwanted edition has no share: its starts are cancelled, its
+    sessions continue, and its warm notebooks are reaped as DRAINED once others are warm in their place. If no place is
+    free, at most ``parallel_starts`` of them are reaped at a time to make room. So while one edition replaces another,
+    the number of warm notebooks stays at or above the target minus ``parallel_starts``, or above the target if that
+    many places are free; if the new edition fails to start, the old one stays.
+    A notebook that is being reaped still holds its place, so slow stops never exceed the capacity.
     """
     table = list(places)
     reap, ask = _sessions(table, limits, now)
@@ -58,7 +58,7 @@ def plan(places: Iterable[Place], limits: Limits, weights: Mapping[str, float], 
 
 
 def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Return ``total`` divided by the weights, in whole numbers that add up to it (largest remainder method)."""
+    """Divide ``total`` by the weights into whole numbers that add up to it (largest remainder method)."""
     whole = sum(weights.values())
     if whole <= 0:
         return dict.fromkeys(weights, 0)
@@ -71,11 +71,11 @@ def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
 
 
 def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[tuple[Place, Reason]], list[Notebook]]:
-    """Return which sessions end, and which are asked.
+    """Return the sessions to reap, and those to query.
 
-    A notebook whose visitor has been silent for ``idle`` seconds is first asked whether a kernel computes, and
-    reaped only if no activity was reported: the answer moves ``active_at``. It is not asked again within ASK_PAUSE;
-    meanwhile it is reaped if its last answer told of nothing that goes on, and spared if it did.
+    A notebook without activity for ``idle`` seconds is first asked whether a kernel computes; a yes updates
+    ``active_at``, otherwise it is reaped. It is not asked again within ASK_PAUSE; meanwhile the last answer decides:
+    it is reaped if that reported no current activity, else kept.
     """
     reap: list[tuple[Place, Reason]] = []
     ask: list[Notebook] = []
@@ -95,11 +95,11 @@ def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[
 
 
 def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float]) -> list[str]:
-    """Return the edition of each notebook that the warm target lacks, the one that lacks most first."""
+    """Return the edition of each notebook that is missing from the warm target, the emptiest share first."""
     sessions = sum(place.state is State.ASSIGNED for place in table)
     has = Counter(place.edition for place in table if place.state in (State.WARM, State.STARTING))
     wanted = shares(max(0, min(limits.warm, limits.capacity - sessions)), weights)
-    # In the order in which their shares fill up evenly.
+    # In the order that fills the shares evenly.
     lacking = [
         ((number + 1) / share, edition) for edition, share in wanted.items() for number in range(has[edition], share)
     ]
@@ -109,14 +109,14 @@ def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float
 def _surplus(
     table: Sequence[Place], limits: Limits, weights: Mapping[str, float], *, at_least: int
 ) -> list[tuple[Place, Reason]]:
-    """Return the warm ones to reap: what is beyond the target, and ``at_least`` so many beyond their own shares."""
+    """Return the warm ones to reap: those above the target, or ``at_least`` that many above their editions' shares."""
     warm = sorted((place for place in table if place.state is State.WARM), key=lambda place: place.moved_at)
-    # Those being reaped will soon leave their places: were they counted, the next tick would reap too many.
+    # Not REAPING: those places will soon be free; counting them would reap too many.
     others = sum(place.state in (State.STARTING, State.ASSIGNED) for place in table)
     room = max(0, min(limits.warm, limits.capacity - others))
     left = Counter(shares(room, weights))
     beyond: list[Place] = []
-    for place in warm:  # the youngest of an edition are beyond its share
+    for place in warm:  # an edition's youngest are above its share
         left[place.edition] -= 1
         if left[place.edition] < 0:
             beyond.append(place)

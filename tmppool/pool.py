@@ -1,9 +1,9 @@
-"""The table of one pool's notebooks; it is the routing table too.
+"""The table of one pool's notebooks, which is also the proxy's routing table.
 
-Laws: state changes only in plain functions, with no ``await`` between the look and the move, so one loop needs no
-lock; slow work (start, stop, ask) runs outside, after the move. A notebook is in the table before its backend is
-asked to start it, so capacity cannot be overrun. A visitor waits on the pool, never on a start, and a visitor who
-leaves never cancels one.
+Invariants: state changes only in synchronous functions, with no ``await`` between check and change, so that one event
+loop needs no lock; slow work (start, stop, ask) runs in a task after the change. A notebook is in the table before its
+backend starts it, so the capacity cannot be exceeded. A visitor waits for the pool, never for one start, and a visitor
+who leaves never cancels a start.
 """
 
 import asyncio
@@ -40,17 +40,17 @@ from tmppool.tasks import finish, spawn
 Listener = Callable[[Transition], None]
 IncidentListener = Callable[[Incident], None]
 
-_STOP_RETRY = 5.0  # seconds between two tries to stop a notebook that its backend could not stop
+_STOP_RETRY = 5.0  # seconds before stopping a notebook is retried
 _TAIL = 8  # lines of a failed start's log in its incident
-_FULL_RETRY = 30  # seconds that a visitor of a full pool is asked to wait
+_FULL_RETRY = 30  # Retry-After of a full pool, in seconds
 
 
 class Phase(StrEnum):
-    """The stages of a pool's own life."""
+    """The phases of a pool."""
 
-    ADOPTING = "adopting"  # what runs already is being taken over: no tick decides, so nothing is started or reaped
+    ADOPTING = "adopting"  # running notebooks are being adopted; ticks do nothing, so none is started or reaped
     OPEN = "open"
-    CLOSING = "closing"  # nothing is started any more
+    CLOSING = "closing"  # nothing is started
 
 
 PHASES: dict[Phase, frozenset[Phase]] = {
@@ -62,18 +62,18 @@ PHASES: dict[Phase, frozenset[Phase]] = {
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A backend's last failure, and the time since which it has been failing, in seconds of the pool's clock."""
+    """A backend's last failure, and the time of its first one in a row, in seconds of the pool's clock."""
 
     error: str
     since: float
 
 
 class Pool:
-    """The notebooks of one name, of one edition or several. ``clock`` returns monotonic seconds.
+    """The notebooks of one named pool, of one edition or several. ``clock`` returns monotonic seconds.
 
-    Each of the ``listeners`` hears every move, after what follows from it is under way; each of the
-    ``incident_listeners`` hears every incident. They must not block. One that raises changes nothing for the pool and
-    the others: it is itself an incident, or if it listens to incidents, an error of the event loop.
+    The ``listeners`` are called with every transition, after its consequences are under way, the ``incident_listeners``
+    with every incident; they must not block. If one raises, the pool and the other listeners go on: that is an incident
+    itself, or, if it listens to incidents, an error of the event loop.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class Pool:
         self.clock = clock
         self.backoff = Backoff()
         self.phase = Phase.ADOPTING
-        self.failed_start: Trouble | None = None  # of the last start, while none has succeeded since
-        self.illness: Trouble | None = None  # of a backend that cannot say what runs
+        self.failed_start: Trouble | None = None  # None once a start has succeeded
+        self.illness: Trouble | None = None  # while listing the running notebooks fails
         self.marks = Marks(backend, self.report)
         self._places: dict[str, Place] = {}
         self._doubted: set[str] = set()  # keys of warm and assigned notebooks that were reported dead
@@ -115,7 +115,7 @@ class Pool:
         return f"<Pool {self.name} [{counts or 'empty'}] of {self.limits.capacity}>"
 
     def __iter__(self) -> Iterator[Notebook]:
-        """Iterate over what runs, or is being stopped."""
+        """Iterate over the notebooks that run or are being stopped."""
         return iter([place for place in self._places.values() if isinstance(place, Notebook)])
 
     def __contains__(self, key: str) -> bool:
@@ -123,20 +123,20 @@ class Pool:
 
     @property
     def places(self) -> list[Place]:
-        """All places that are held, those for notebooks that are being started included."""
+        """All places that are taken, including those of notebooks that are being started."""
         return list(self._places.values())
 
     def count(self, state: State) -> int:
-        """Return how many places are in this state."""
+        """Return the number of places in this state."""
         return sum(place.state is state for place in self._places.values())
 
     def find(self, key: str) -> Notebook | None:
-        """Return the assigned notebook of ``key``: what this answers is what the proxy reaches."""
+        """Return the assigned notebook of ``key``, or None. The proxy reaches only what this returns."""
         notebook = self._places.get(key)
         return notebook if isinstance(notebook, Notebook) and notebook.is_live else None
 
     def listen(self, listener: Listener) -> None:
-        """Let one more hear every move from now on."""
+        """Add a listener."""
         self._listeners.append(listener)
 
     def report(self, incident: Incident) -> None:
@@ -149,21 +149,21 @@ class Pool:
                 asyncio.get_running_loop().call_exception_handler(context)
 
     def run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Do this beside everything else; ``close`` waits for it."""
+        """Run ``work`` in a task that ``close`` waits for."""
         task = spawn(work, name)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
         return task
 
     def serve(self, editions: Iterable[Edition]) -> None:
-        """Want these editions from now on, each by its weight: ticks replace what is warm, sessions go on."""
+        """Serve these editions from now on. Ticks replace the warm notebooks of others; sessions continue."""
         self.editions = {edition.id: edition for edition in editions}
         self.wake()
 
     # Phases
 
     def open(self) -> None:
-        """Let ticks start and reap: what ran already is adopted. Raises ValueError unless the pool is ADOPTING."""
+        """End adoption and enable ticks. Raises ValueError unless the pool is ADOPTING."""
         self._become(Phase.OPEN)
 
     def _become(self, phase: Phase) -> None:
@@ -172,7 +172,7 @@ class Pool:
         self.phase = phase
 
     def note_illness(self, error: BackendError | None) -> None:
-        """Note how the backend answered when it was asked what runs; None: well. A change is an incident."""
+        """Record the result of listing the running notebooks, None for success; a change is an incident."""
         if error is None:
             was, self.illness = self.illness, None
             if was is not None:
@@ -202,7 +202,7 @@ class Pool:
     # Moving
 
     def assign(self, visitor: str | None) -> Notebook:
-        """Give away the oldest warm notebook, one of a wanted edition first. Raises NoNotebookError."""
+        """Assign the oldest warm notebook, preferring wanted editions. Raises NoNotebookError."""
         warm = [n for n in self if n.state is State.WARM and n.key not in self._doubted]
         if not warm:
             raise self._none_warm()
@@ -219,32 +219,32 @@ class Pool:
         notebook.touch(self.clock())
 
     def reap(self, place: Place, reason: Reason) -> None:
-        """End a notebook, or give its start up. No effect on one that is ending already."""
+        """End a notebook, or cancel its start. Idempotent."""
         if place.state in (State.REAPING, State.GONE):
             return
         fact = self._move(place, State.REAPING, reason)
         start = self._starts.get(place.key)
-        if start is not None:  # a start that is cancelled cleans up behind itself
+        if start is not None:  # a cancelled start cleans up after itself
             start.cancel()
         else:
             self.run(self._stop(place), f"stop {place.id}")
         self._notify(fact)
 
     def leave(self, notebook: Notebook) -> None:
-        """Let go of a notebook that turned out to be another service's: it is not ended."""
+        """Remove a notebook that is another service's from the table, without stopping it."""
         fact = self._move(notebook, State.GONE, Reason.FAILED)
         self.run(notebook.jupyter.close(), f"leave {notebook.id}")
         self._notify(fact)
 
     def drain(self) -> int:
-        """Replace every notebook that nobody holds; returns how many. Sessions go on."""
+        """Reap every notebook that is not assigned; return their number. Sessions continue."""
         drained = [place for place in self.places if place.state in (State.WARM, State.STARTING)]
         for place in drained:
             self.reap(place, Reason.DRAINED)
         return len(drained)
 
     def tick(self) -> None:
-        """One round of decide and act."""
+        """Plan once and carry out the plan."""
         self._woken = False
         if self.phase is not Phase.OPEN:
             return
@@ -266,7 +266,7 @@ class Pool:
             task.add_done_callback(functools.partial(self._start_ended, place))
 
     def wake(self) -> None:
-        """Tick as soon as the loop is free: refill follows an assignment at once, not the timer."""
+        """Schedule a tick on the event loop, so that refill does not wait for the timer."""
         if self.phase is Phase.OPEN and not self._woken:
             self._woken = True
             asyncio.get_running_loop().call_soon(self.tick)
@@ -291,7 +291,7 @@ class Pool:
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
-        """Take over a notebook that nobody held; one of no wanted edition, or that does not answer, is reaped."""
+        """Adopt an unassigned notebook; reap it if its edition is unwanted or it does not answer."""
         notebook = self._enter(running)
         is_wanted = running.edition in self.editions
         answers = is_wanted and await notebook.jupyter.answers()
@@ -311,7 +311,7 @@ class Pool:
     # Ending
 
     async def close(self, *, stop: bool, grace: float = 30.0) -> None:
-        """Start nothing more. With ``stop`` every notebook is reaped; else what runs is left to the next service."""
+        """Start nothing more. With ``stop``, reap every notebook; else leave those that run to the next service."""
         if self.phase is not Phase.CLOSING:
             self._become(Phase.CLOSING)
         if self._sleeper is not None:
@@ -340,7 +340,7 @@ class Pool:
         return NoNotebookError(Shortage.WARMING, "notebooks are being started", retry_after=wait)
 
     def _move(self, place: Place, to: State, reason: Reason) -> Transition:
-        """Change a place's state; the caller begins what follows from that, and then tells."""
+        """Change a place's state. The caller starts the consequences, then calls ``_tell``."""
         fact = place.move(to, reason, self.clock())
         if to in (State.REAPING, State.GONE):
             self._doubted.discard(place.key)
@@ -376,7 +376,7 @@ class Pool:
             await self._stop(place)
 
     def _start_ended(self, place: Place, task: asyncio.Task[None]) -> None:
-        """Give the place back, also of a start that was cancelled before its first step."""
+        """Free the place of a cancelled start, also of one cancelled before its first step."""
         self._starts.pop(place.key, None)
         if task.cancelled() and place.state is not State.GONE:
             self._notify(self._move(place, State.GONE, place.reason or Reason.SHUTDOWN))

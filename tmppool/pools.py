@@ -1,4 +1,4 @@
-"""The named pools of one service, the notebooks in them by key, and why the past ones ended."""
+"""The named pools of one service, look-up of their notebooks, and the reasons for which past sessions ended."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of a session, kept in memory so that its old URL is answered without engine or disk.
+    """The end of a session, kept in memory to answer its old URL without the engine or the disk.
 
     ``at`` is wall time in epoch seconds.
     """
@@ -26,7 +26,7 @@ class Ended:
 
 
 class Pools:
-    """All pools of a service. The first that is added is the default: the pool of a link that names none."""
+    """All pools of a service. The first one added is the default, for links that name no pool."""
 
     def __init__(self) -> None:
         self._pools: dict[str, Pool] = {}
@@ -41,15 +41,15 @@ class Pools:
 
     @property
     def default(self) -> Pool:
-        """The first pool. Raises StopIteration while there is none."""
+        """The first pool. Raises StopIteration if there is none."""
         return next(iter(self._pools.values()))
 
     def get(self, name: str | None) -> Pool | None:
-        """Return the pool of that name, the default one for None, None when there is no such pool."""
+        """Return the pool of that name, or the default pool for None; None if there is no such pool."""
         return self.default if name is None else self._pools.get(name)
 
     def find(self, key: str) -> tuple[Pool, Notebook] | None:
-        """Return the assigned notebook of ``key`` and its pool."""
+        """Return the pool and the assigned notebook of ``key``, or None."""
         for pool in self._pools.values():
             notebook = pool.find(key)
             if notebook is not None:
@@ -61,30 +61,30 @@ class Pools:
         return any(notebook.is_live and notebook.id == notebook_id for pool in self for notebook in pool)
 
     def held_by(self, visitor: str | None, pool: Pool) -> Notebook | None:
-        """Return the live notebook that this visitor holds in ``pool``."""
+        """Return the notebook in ``pool`` that is assigned to this visitor, or None."""
         if visitor is None:
             return None
         held = (n for n in pool if n.is_live and n.visitor == visitor)
         return next(held, None)
 
     async def close(self, *, stop: bool, grace: float = 30.0) -> None:
-        """Close all pools side by side: ``grace`` seconds are for all of them together."""
+        """Close all pools concurrently, within ``grace`` seconds in total."""
         await asyncio.gather(*(pool.close(stop=stop, grace=grace) for pool in self))
 
     def ended(self, key: str) -> Ended | None:
-        """Return why the session of ``key`` ended; None when there never was one, or too long ago."""
+        """Return the end of the session of ``key``; None if there was none or it is forgotten."""
         return self._ended.get(key)
 
     def reason(self, key: str) -> Reason | None:
-        """Return the reason alone of what ``ended`` returns."""
+        """Return only the reason of ``ended(key)``, or None."""
         ended = self.ended(key)
         return None if ended is None else ended.reason
 
     def remember(self, key: str, ended: Ended) -> None:
-        """Keep this as the end of the session of ``key``; the oldest beyond 10,000 is forgotten."""
+        """Record the end of the session of ``key``; only the latest 10,000 are kept."""
         self._ended[key] = ended
 
     def hear(self, fact: Transition) -> None:
-        """Listener: a session that ends is remembered from its first moment of ending."""
+        """Listener: record the end of a session as soon as it begins to end."""
         if fact.was is State.ASSIGNED:
             self.remember(fact.notebook.key, Ended(fact.reason, time.time(), fact.notebook.pool))
