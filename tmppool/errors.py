@@ -1,14 +1,15 @@
 """The errors that tmppool raises on purpose; an error that only a bug can cause stays a builtin.
 
 The core and the backends raise these; ``web/`` alone turns them into status codes and ``__main__`` alone turns
-them into exit codes. Foreign errors (aiodocker, aiohttp, OSError) are translated where they arise, never passed on.
+them into exit codes. The proxy has one of its own below the root, which it turns into a refusal itself. Foreign
+errors (aiodocker, aiohttp, OSError) are translated where they arise, never passed on.
 """
 
 from enum import StrEnum
 
 
 class TmppoolError(Exception):
-    """Root of everything that tmppool raises on purpose; its text is one sentence for a person."""
+    """Root of everything that tmppool raises on purpose; its text tells a person what is wrong."""
 
 
 class ConfigError(TmppoolError):

@@ -10,6 +10,7 @@ from email.utils import formatdate
 
 from multidict import CIMultiDict
 
+from tmppool.errors import TmppoolError
 from tmppool.jupyter_urls import SAFE_METHODS
 from tmppool.proxy import target as targets
 from tmppool.proxy.faults import Fault
@@ -33,7 +34,7 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 
 
-class BadMessageError(Exception):
+class BadMessageError(TmppoolError):
     """A message is not valid, or not unambiguous; ``fault`` says which kind of refusal its sender gets."""
 
     def __init__(self, why: str, fault: Fault = Fault.MALFORMED_HEAD) -> None:
