@@ -212,6 +212,27 @@ async def test_a_body_for_us_is_taken_whole_before_the_next_request(house: House
     assert {request.target for request in house.stranger.requests} == {f"{house.base}x"}
 
 
+@pytest.mark.parametrize(("path", "size", "status"), [("x", 1_000_000, 200), ("/nowhere", MAX_BODY, 404)])
+async def test_a_body_whose_beginning_was_sent_ahead_is_read_to_its_end(
+    house: House, path: str, size: int, status: int
+) -> None:
+    visitor = await house.visitor()
+    whole = house.head("GET", "x") + house.head("PUT", path, f"Content-Length: {size}") + b"b" * size
+    await visitor.send(whole[:10_000])
+    assert (await visitor.answer()).status == 200
+    await asyncio.wait_for(visitor.send(whole[10_000:]), 10)
+    assert (await asyncio.wait_for(visitor.answer(), 10)).status == status
+
+
+@pytest.mark.parametrize("path", ["x", "/nowhere"])
+async def test_a_body_whose_beginning_was_sent_ahead_is_given_up_too(hurried: Open, path: str) -> None:
+    house = await hurried(body_start=0.1, body_rate=1e6)
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", "x") + house.head("PUT", path, "Content-Length: 60000") + b"b" * 10_000)
+    assert (await visitor.answer()).status == 200
+    assert (await asyncio.wait_for(visitor.answer(), 10)).status == 408
+
+
 @pytest.mark.parametrize("size", [MAX_BODY, MAX_BODY + 1, 3_000_000])
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["by length", "chunked"])
 @pytest.mark.parametrize(

@@ -98,8 +98,6 @@ class Connection(asyncio.Protocol):
         self._timer.body_size += len(data)
         self._unread = self._unread + data if self._unread else data
         self._advance()
-        if len(self._unread) > _MAX_AHEAD and Hold.TURN not in self._holds:
-            self._hold(Hold.AHEAD)
 
     def connection_lost(self, error: BaseException | None) -> None:
         del error
@@ -221,7 +219,11 @@ class Connection(asyncio.Protocol):
         self.phase = phase
 
     def _advance(self) -> None:
-        """Read on in what is here, as far as it may be read now."""
+        """Read on in what is here, as far as it may be read now; more may come once little of it is left."""
+        self._read_here()
+        self._pace_ahead()
+
+    def _read_here(self) -> None:
         while self._unread and not (self._transport.is_closing() or self._request_turn.is_awaited):
             if self.phase is Phase.HEAD:
                 if self.is_congested or not self._take_head():  # who does not read responses gets no more of them
@@ -232,6 +234,12 @@ class Connection(asyncio.Protocol):
                 self._pass_body_on(self._exchange)
             else:
                 return
+
+    def _pace_ahead(self) -> None:
+        if len(self._unread) > _MAX_AHEAD and Hold.TURN not in self._holds:
+            self._hold(Hold.AHEAD)
+        else:
+            self._let_go(Hold.AHEAD)
 
     def _take_head(self) -> bool:
         """Take one request from what is here; return False while there is no whole one."""
@@ -259,7 +267,6 @@ class Connection(asyncio.Protocol):
     def _await_rest_of_head(self) -> None:
         if self._heads.has_begun and not self._timer.awaits_head:
             self._timer.head_begins(self._context.watchdog.time())
-        self._let_go(Hold.AHEAD)
 
     def _ask_notebook(self, request: wire.Request, route: ToNotebook) -> None:
         if route.on_taken is not None:
@@ -330,8 +337,6 @@ class Connection(asyncio.Protocol):
             self._hold(Hold.TURN)
 
     def _await_request(self) -> None:
-        if len(self._unread) <= _MAX_AHEAD:
-            self._let_go(Hold.AHEAD)
         self._timer.await_request(self._context.watchdog.time())
         if self._unread:
             self._request_turn.wait()  # no browser sends requests ahead
@@ -340,6 +345,7 @@ class Connection(asyncio.Protocol):
         self._advance()
         if not self._request_turn.is_awaited:
             self._let_go(Hold.TURN)
+            self._pace_ahead()
 
     def _response_goes_on(self) -> None:
         if self._exchange is not None:
