@@ -1,5 +1,5 @@
 """The composition root: builds every object, hands each its slice of the settings, opens all of it in order and
-closes it in reverse. Nothing else may read the settings.
+closes it in reverse. Only it, ``backend_choice``, ``from_settings`` and the command line read the settings.
 """
 
 import asyncio
@@ -52,9 +52,9 @@ from tmppool.web.start_limits import StartLimits
 from tmppool.web.tickets import Tickets
 from tmppool.web.visit import PublicAddress
 
-_RECONCILE = 30.0  # seconds between two looks at what the backend really runs
-_OWN = 3.0  # seconds between two looks at whether the engine still knows this service for the owner
-_ADDRESS_ERRORS = (  # of a bind that another port would not help
+_RECONCILE = 30.0  # seconds between two comparisons with what the backend runs
+_OWN = 3.0  # seconds between two checks that this service still owns its name
+_ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
     errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
 )  # fmt: skip
 
@@ -79,7 +79,7 @@ async def _serve(settings: Settings) -> int:
     assert opening is not None
 
     def stop() -> None:
-        if not is_open and not stopping.is_set():  # once: a second signal must not cut short what the first one began
+        if not is_open and not stopping.is_set():  # once: a second signal must not interrupt the clean-up
             opening.cancel()
         stopping.set()
 
@@ -96,7 +96,7 @@ async def _serve(settings: Settings) -> int:
     except asyncio.CancelledError:
         _log.info("service.stopped", message="before it was open")
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # all is done: an impatient one more must not make it a failure
+        for number in (signal.SIGINT, signal.SIGTERM):  # all is done: another signal must not turn this into a failure
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
     return 0
@@ -180,7 +180,7 @@ def _backend(parts: _Parts, spec: Spec) -> Backend:
 
 
 async def _have_image(settings: Settings) -> None:
-    """Build our own default image when the engine lacks it; any other image is the operator's to bring."""
+    """Build the default image if the engine lacks it; the operator provides any other."""
     if settings.image != DEFAULT_IMAGE or await engine.has_image(DEFAULT_IMAGE):
         return
     _log.info("image.build_started", image=DEFAULT_IMAGE, message="once, a few minutes")
@@ -225,7 +225,7 @@ def _pool(parts: _Parts, name: str, wanted: PoolSettings, backend: Backend, trai
 
 
 def _watch(stack: contextlib.AsyncExitStack, pool: Pool, pools: Pools) -> Reconciler:
-    """Doubt whoever is said to have ended, until the pools are closed."""
+    """Check reported deaths until the pools are closed."""
     reconciler = Reconciler(pool, pools.reason)
     watching = spawn(reconciler.watch(), f"deaths in {pool.name}")
     stack.callback(watching.cancel)
@@ -233,7 +233,7 @@ def _watch(stack: contextlib.AsyncExitStack, pool: Pool, pools: Pools) -> Reconc
 
 
 async def _close(parts: _Parts, owner: Owner | None) -> None:
-    """Leave what runs, or stop it, as the settings say; what another service owns by now is always left."""
+    """Stop what runs, or leave it, as the settings say. What another service has taken over is always left."""
     is_ours = owner is None or not owner.is_lost
     await parts.pools.close(stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
 
@@ -258,7 +258,7 @@ def _keep_time(
 
 
 def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) -> dict[str, socket.socket]:
-    """Take both ports before anything else is touched. Who connects already waits until sessions are adopted."""
+    """Bind both ports before anything else is touched. Clients that connect early wait until sessions are adopted."""
     wanted = {"--port": (ip, settings.port), "--admin-port": (settings.admin_ip, settings.admin_port)}
     sockets = {}
     for option, (address, port) in wanted.items():

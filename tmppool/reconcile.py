@@ -72,7 +72,7 @@ class Reconciler:
     def _begin(self) -> asyncio.Task[None]:
         """Return the one task that checks; start it if none runs."""
         if self._settling is None or self._settling.done():
-            self._settling = self._pool.run(self._settle(), "find out what ended")
+            self._settling = self._pool.run(self._settle(), "check reported deaths")
         return self._settling
 
     def _members(self) -> Iterable[Notebook]:

@@ -1,6 +1,6 @@
-"""The checks before anything is served: limits that fit the machine, and probes that hold inside a container.
+"""The checks before anything is served: the limits fit the machine, and the probes inside a container pass.
 
-``--accept-risk`` lets a start go on although something named there does not hold; each is logged at every start.
+``--accept-risk`` lets the service start although a risk named there is real; each is logged at every start.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from tmppool.backends.base import Spec
 from tmppool.errors import BackendError, ConfigError
 from tmppool.pools import Pools
 
-_DETAILS = 4  # probes whose observation is told; all are named
+_DETAILS = 4  # probes whose observation is given; all are named
 
 _log = structlog.get_logger("tmppool.audit")
 
 
 @dataclass(frozen=True, slots=True)
 class PoolInForce:
-    """A pool whose backend is open: its spec says which network is really in force."""
+    """A pool whose backend is open, so that its spec has the network that is in force."""
 
     name: str
     capacity: int
@@ -38,7 +38,7 @@ class PoolInForce:
 
 
 def check_risks(accepted: Iterable[str]) -> None:
-    """Raise ConfigError for a name that is none of a probe or sum."""
+    """Raise ConfigError for an unknown probe or risk name."""
     known = sorted({*expectations.names(), *machine_sums.RISKS})
     for name in accepted:
         if name not in known:
@@ -50,7 +50,7 @@ def check_risks(accepted: Iterable[str]) -> None:
 async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> None:
     """Raise ConfigError unless the limits fit the machine and every probe holds, or its risk is accepted.
 
-    ``pools``: open; those that are not containers have nothing to prove. ``ports``: the service's own, which no
+    ``pools`` are open; pools without containers have nothing to prove. ``ports`` are the service's own, which no
     notebook may reach.
     """
     in_force = [
@@ -99,7 +99,7 @@ async def _check_probes(pools: Sequence[PoolInForce], accepted: Sequence[str], p
 
 
 async def canaries(pools: Sequence[PoolInForce], ports: Sequence[int]) -> list[tuple[Spec, Canary]]:
-    """Run one canary for each profile that there is; pools of the same image and limits share one."""
+    """Run one canary for each profile; pools with the same image and limits share one."""
     distinct = {canary.probed_part(pool.backend.spec): pool.backend for pool in pools}
     return list(
         zip(distinct, await asyncio.gather(*(canary.run(backend, ports) for backend in distinct.values())), strict=True)
@@ -107,7 +107,7 @@ async def canaries(pools: Sequence[PoolInForce], ports: Sequence[int]) -> list[t
 
 
 def _refuse(failed: dict[str, str], accepted: Sequence[str], what: str) -> None:
-    """Raise ConfigError for what failed and is not accepted, all in one sentence; log what is accepted."""
+    """Raise ConfigError, one sentence, for all that failed and is not accepted; log what is accepted."""
     for name in sorted(set(accepted) & set(failed)):
         _log.warning("risk.accepted", risk=name, seen=failed[name])
     left = {name: seen for name, seen in failed.items() if name not in accepted}
