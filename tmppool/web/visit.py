@@ -264,4 +264,5 @@ class Visit:
     @property
     def bearer_token(self) -> bytes:
         """The token in ``Authorization: token …`` or ``Bearer …``; empty without one."""
-        return authorization.bearer_token(self.authorization)
+        field = self.authorization
+        return authorization.bearer_token(field) if field else b""
