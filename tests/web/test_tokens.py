@@ -102,7 +102,7 @@ def test_a_guests_cookie_that_was_tossed_in_makes_no_guest_of_the_owner() -> Non
     guests = cookie(made, tokens.share_token(made))
     for sent in ([guests + b"; " + cookie(made)], [cookie(made) + b"; " + guests], [guests, cookie(made)]):
         assert admits(made, *sent) == OWNER
-    assert admits(made, guests + b"; " + cookie(made, "x")) == Access(Role.GUEST, is_explicit=False)
+    assert admits(made, guests + b"; " + cookie(made, "x")) == Access(by_cookie=Role.GUEST)
 
 
 WRONG = ["", "x", "x" * 22, "\u00e9", '"', "=", tokens.session_token(notebook(secret="of another"))]
