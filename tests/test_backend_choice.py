@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from tests.notebooks import notebook_of
 from tests.specs import spec_of
 from tmppool import backend_choice
-from tmppool.backends.process import ProcessBackend, ProcessPaths
+from tmppool.backends.base import Paths
+from tmppool.backends.process import ProcessBackend
 from tmppool.config import Settings
 from tmppool.errors import ConfigError, EngineAwayError, TmppoolError
 from tmppool.ledger import Ledger
@@ -243,7 +244,7 @@ async def test_a_session_in_a_container_is_waited_for_with_the_ledger_of_its_ser
 
 async def test_where_an_engine_answers_processes_that_were_left_are_ended(tmp_path: Path) -> None:
     command = f"exec {sys.executable} {WITNESS} {{base_path}} {{port}}"
-    backend = ProcessBackend(spec_of(service="", pool="main", command=command), ProcessPaths(tmp_path))
+    backend = ProcessBackend(spec_of(service="", pool="main", command=command), Paths(tmp_path))
     await backend.open()
     child = None
     try:

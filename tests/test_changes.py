@@ -79,7 +79,7 @@ def test_every_limit_of_a_pool_is_read(name: str) -> None:
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_keeps_the_contract(name: str) -> None:
     """A backend's tests are the contract's, with the backend filled in."""
-    cls = BACKENDS[name].partition(":")[2]
+    cls = BACKENDS[name].factory.partition(":")[2]
     tests = [path.read_text() for path in (ROOT / "tests/backends").glob("test_*.py")]
     held = [text for text in tests if re.search(r"class \w+\((Command)?Contract\)", text) and cls in text]
     assert held, f"no test of {cls} derives from the contract (tests/backends/contract.py)"

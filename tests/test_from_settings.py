@@ -4,6 +4,7 @@ import pytest
 
 from tests.specs import spec_of
 from tmppool import from_settings
+from tmppool.backends import BACKENDS
 from tmppool.backends.base import DEFAULT_COMMAND
 from tmppool.config import PoolSettings, Settings, load
 from tmppool.errors import ConfigError
@@ -40,17 +41,17 @@ def test_the_default_pool_comes_first() -> None:
 @pytest.mark.parametrize("kind", ["docker", "fake"])
 @pytest.mark.parametrize("ip", [None, "0.0.0.0", "127.0.0.1"])
 def test_with_isolation_any_address_may_be_listened_on(kind: str, ip: str | None) -> None:
-    assert from_settings.public_ip(Settings(ip=ip), kind) == ip
+    assert from_settings.public_ip(Settings(ip=ip), BACKENDS[kind]) == ip
 
 
 @pytest.mark.parametrize(("ip", "used"), [(None, "127.0.0.1"), ("::1", "::1"), ("localhost", "localhost")])
 def test_without_isolation_only_loopback(ip: str | None, used: str) -> None:
-    assert from_settings.public_ip(Settings(ip=ip), "process") == used
+    assert from_settings.public_ip(Settings(ip=ip), BACKENDS["process"]) == used
 
 
 def test_without_isolation_no_public_address() -> None:
     with pytest.raises(ConfigError, match=r"^--ip: '192.0.2.1' is not allowed"):
-        from_settings.public_ip(Settings(ip="192.0.2.1"), "process")
+        from_settings.public_ip(Settings(ip="192.0.2.1"), BACKENDS["process"])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_without_isolation_no_public_address() -> None:
 def test_processes_end_with_the_service_unless_somebody_says_otherwise(
     chosen: str | None, kind: str, becomes: str
 ) -> None:
-    assert from_settings.on_exit(Settings(on_exit=chosen), kind) == becomes  # type: ignore[arg-type]
+    assert from_settings.on_exit(Settings(on_exit=chosen), BACKENDS[kind]) == becomes  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_processes_end_with_the_service_unless_somebody_says_otherwise(
     ],
 )
 def test_the_url_of_the_launch_pages(settings: dict[str, object], kind: str, ip: str | None, url: str) -> None:
-    assert from_settings.url(Settings(**settings), kind, ip) == url  # type: ignore[arg-type]
+    assert from_settings.url(Settings(**settings), BACKENDS[kind], ip) == url  # type: ignore[arg-type]
 
 
 PUBLIC = ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host.example", "localhost.example", "127.0.0.1.example", "127.1", "", "1", "fe80::1%lo"]  # fmt: skip
@@ -87,7 +88,7 @@ PUBLIC = ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "host
 @pytest.mark.parametrize("ip", ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "0:0::1", "::ffff:127.0.0.1", "localhost", "LocalHost"])  # fmt: skip
 def test_on_loopback_the_admin_listener_needs_no_token(ip: str) -> None:
     from_settings.check_admin(Settings(admin_ip=ip))
-    assert from_settings.public_ip(Settings(ip=ip), "process") == ip
+    assert from_settings.public_ip(Settings(ip=ip), BACKENDS["process"]) == ip
 
 
 @pytest.mark.parametrize("ip", PUBLIC)
@@ -95,7 +96,7 @@ def test_a_public_admin_listener_needs_a_token(ip: str, monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match=r"^--admin-ip: .* is not allowed without a token: set ADMIN_AUTH_TOKEN"):
         from_settings.check_admin(Settings(admin_ip=ip))
     with pytest.raises(ConfigError, match=r"^--ip: "):
-        from_settings.public_ip(Settings(ip=ip), "process")
+        from_settings.public_ip(Settings(ip=ip), BACKENDS["process"])
     monkeypatch.setenv("ADMIN_AUTH_TOKEN", "x" * 16)
     from_settings.check_admin(Settings(admin_ip=ip))
 

@@ -5,7 +5,6 @@ closes it in reverse. Only it, ``backend_choice``, ``from_settings`` and the com
 import asyncio
 import contextlib
 import errno
-import importlib
 import secrets
 import signal
 import socket
@@ -20,10 +19,9 @@ import uvloop
 
 from tmppool import backend_choice, build_image, from_settings, log, recipes, recovery, state_lock, timers
 from tmppool.audit import startup
-from tmppool.backends import BACKENDS, engine
-from tmppool.backends.base import Backend, Spec, Traits
+from tmppool.backends import BACKENDS, Kind, engine
+from tmppool.backends.base import Backend, Paths, Traits
 from tmppool.backends.ownership import Owner, this_process
-from tmppool.backends.process import ProcessBackend, ProcessPaths
 from tmppool.config import Settings
 from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.ledger import Ledger
@@ -106,7 +104,7 @@ async def _serve(settings: Settings) -> int:
 async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncIterator[str]:  # noqa: B008 - frozen
     """Open everything, yield the URL of the public listener, close everything in reverse.
 
-    The URL is what its user opens: where notebooks are processes it holds the secret, unless they chose that one.
+    The URL is what its user opens: where notebooks are for them alone it holds the secret, unless they chose that one.
     """
     async with contextlib.AsyncExitStack() as stack:
         backend_choice.check(settings)
@@ -114,11 +112,11 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         startup.check_risks(settings.accept_risk)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_lock.held(state, settings.pool_name))
-        kind = await backend_choice.backend_kind(settings, state / "ledger.sqlite")
+        kind = BACKENDS[await backend_choice.backend_kind(settings, state / "ledger.sqlite")]
         ip = from_settings.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
         owner = None
-        if kind == "docker":
+        if kind.on_engine:
             await backend_choice.end_processes(state)
             await _have_image(settings)
             owner = await _own(stack, settings, state)
@@ -126,7 +124,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         stack.push_async_callback(ledger.close)
         pools = Pools()
         metrics = Metrics(lambda: pools)
-        made_token = secrets.token_urlsafe(24) if kind == "process" and settings.api_auth_token is None else None
+        made_token = secrets.token_urlsafe(24) if kind.is_local_only and settings.api_auth_token is None else None
         parts = _Parts(settings, kind, state, ledger, pools, metrics, timeouts, made_token)
         traits = {}
         for name, wanted in from_settings.wanted_pools(settings).items():
@@ -136,12 +134,12 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         reconcilers = [_watch(stack, pool, pools) for pool in pools]
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
-        await ledger.note_backend(kind)
+        await ledger.note_backend(kind.name)
         await _listen(stack, parts, traits, sockets)
         _keep_time(stack, settings, pools, reconcilers, owner)
         url = from_settings.url(settings, kind, ip)
         on_exit = from_settings.on_exit(settings, kind)
-        _log.info("service.opened", url=url, backend=kind, capacity=pools.default.limits.capacity, on_exit=on_exit)
+        _log.info("service.opened", url=url, backend=kind.name, capacity=pools.default.limits.capacity, on_exit=on_exit)
         yield f"{url}/?token={parts.made_token}" if parts.made_token else f"{url}/"
 
 
@@ -149,12 +147,12 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
 class _Parts:
     """The parts that pools and listeners share, each of them once.
 
-    ``kind`` is what runs notebooks: docker, process or fake. ``made_token`` is the secret of the only user, where
-    notebooks are processes and they chose none.
+    ``kind`` is the kind of backend. ``made_token`` is the secret of the only user, where notebooks are for them alone
+    and they chose none.
     """
 
     settings: Settings
-    kind: str
+    kind: Kind
     state: Path
     ledger: Ledger
     pools: Pools
@@ -164,19 +162,6 @@ class _Parts:
 
 
 # Backends
-
-
-def _backend(parts: _Parts, spec: Spec) -> Backend:
-    if parts.kind == "process":
-        if "{port}" not in spec.command:
-            raise ConfigError(
-                "--command: it must contain {port} when notebooks are processes, since each needs a port of its own"
-            )
-        images = recipes.images_dir()
-        return ProcessBackend(spec, ProcessPaths(parts.state, images / "debian" / "home", images / recipes.COMMON))
-    module, _, name = BACKENDS[parts.kind].partition(":")
-    made: Backend = getattr(importlib.import_module(module), name)(spec)
-    return made
 
 
 async def _have_image(settings: Settings) -> None:
@@ -198,7 +183,9 @@ async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path
 async def _open_backend(
     stack: contextlib.AsyncExitStack, parts: _Parts, name: str, wanted: PoolSettings
 ) -> tuple[Backend, Traits]:
-    backend = _backend(parts, from_settings.spec(parts.settings.pool_name, name, wanted))
+    images = await asyncio.to_thread(recipes.images_dir)
+    paths = Paths(parts.state, images / "debian" / "home", images / recipes.COMMON)
+    backend = parts.kind.make(from_settings.spec(parts.settings.pool_name, name, wanted), paths)
     try:
         traits = await backend.open()
     except (BackendError, ImageError) as error:
@@ -281,9 +268,9 @@ async def _listen(
     settings, pools, secret = parts.settings, parts.pools, parts.ledger.secret
     wanted = from_settings.wanted_pools(settings)
     landing = {name: pool.redirect_uri or traits[name].edition.landing for name, pool in wanted.items()}
-    images = {name: pool.image if parts.kind == "docker" else parts.kind for name, pool in wanted.items()}
+    images = {name: parts.kind.image_of(pool.image) for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
-    local_token = api_token or parts.made_token if parts.kind == "process" else None
+    local_token = api_token or parts.made_token if parts.kind.is_local_only else None
     lock = Lock(local_token, settings.port) if local_token else None
     cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
     allowed_origin = cors.get("Access-Control-Allow-Origin")

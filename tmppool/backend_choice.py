@@ -13,7 +13,8 @@ import structlog
 
 from tmppool import from_settings, ledger_file
 from tmppool.backends import engine
-from tmppool.backends.process import ProcessBackend, ProcessPaths
+from tmppool.backends.base import Paths
+from tmppool.backends.process import ProcessBackend
 from tmppool.config import Settings
 from tmppool.errors import BackendError, ConfigError, EngineAwayError
 
@@ -82,7 +83,7 @@ def check_root(why: str, *, is_allowed: bool) -> None:
 async def end_processes(state: Path) -> None:
     """End notebooks that a service without an engine left running: where there is one, nobody would ever do so."""
     for pool in await asyncio.to_thread(_names_in, state / "notebooks"):
-        backend = ProcessBackend(from_settings.default_spec(pool), ProcessPaths(state))
+        backend = ProcessBackend(from_settings.default_spec(pool), Paths(state))
         try:
             running = await backend.list()
             for each in running:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import NamedTuple
 
+from tmppool.backends import Kind
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
@@ -25,9 +26,9 @@ class Exposure(NamedTuple):
     allowed: str
 
 
-def public_ip(settings: Settings, kind: str) -> str | None:
+def public_ip(settings: Settings, kind: Kind) -> str | None:
     """Return the address of the public listener, None for all. Raises ConfigError, as ``check_processes`` does."""
-    if kind != "process":
+    if not kind.is_local_only:
         return settings.ip
     check_processes(settings)
     return settings.ip or "127.0.0.1"
@@ -62,9 +63,9 @@ def check_processes(settings: Settings) -> None:
         )
 
 
-def on_exit(settings: Settings, kind: str) -> str:
+def on_exit(settings: Settings, kind: Kind) -> str:
     """Return what becomes of notebooks when the service ends: stop or keep."""
-    return settings.on_exit or ("stop" if kind == "process" else "keep")
+    return settings.on_exit or ("stop" if kind.ends_with_service else "keep")
 
 
 def check_admin(settings: Settings) -> None:
@@ -158,9 +159,9 @@ def cors(settings: Settings) -> dict[str, str]:
     return headers
 
 
-def url(settings: Settings, kind: str, ip: str | None) -> str:
+def url(settings: Settings, kind: Kind, ip: str | None) -> str:
     """Return where a visitor finds the launch pages, without a slash behind it."""
-    if kind == "process" and settings.domain_per_notebook is not None:
+    if kind.is_local_only and settings.domain_per_notebook is not None:
         return f"http://{settings.domain_per_notebook}"  # where links back from notebooks lead: a cookie is a host's
     return settings.public_url or f"http://{'127.0.0.1' if ip is None else bracketed(ip)}:{settings.port}"
 

@@ -22,8 +22,8 @@ import pytest
 
 from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, started, until
 from tests.specs import spec_of
-from tmppool.backends.base import DEFAULT_COMMAND
-from tmppool.backends.process import ProcessBackend, ProcessPaths
+from tmppool.backends.base import DEFAULT_COMMAND, Paths
+from tmppool.backends.process import ProcessBackend
 from tmppool.errors import BackendError, StartError
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
@@ -41,7 +41,7 @@ class ProcessSite(Site):
 
     async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> ProcessBackend:
         spec = spec_of(service=service, pool="main", command=command, start_timeout=start_timeout)
-        backend = ProcessBackend(spec, ProcessPaths(self.state / service, self.template))
+        backend = ProcessBackend(spec, Paths(self.state / service, self.template))
         self.made.append(backend)
         await backend.open()
         return backend
@@ -228,7 +228,7 @@ async def test_without_descriptors_every_verb_ends_or_raises_a_backenderror(site
         backend = await site.make()
         if verb != "start":
             await backend.start(KEY, backend.edition)
-        fresh = ProcessBackend(spec_of("one", "main"), ProcessPaths(site.state / "one"))
+        fresh = ProcessBackend(spec_of("one", "main"), Paths(site.state / "one"))
         works = {
             "open": fresh.open,
             "start": functools.partial(backend.start, KEY, backend.edition),
@@ -257,7 +257,7 @@ async def test_a_command_that_is_not_installed_is_told_before_any_start(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    backend = ProcessBackend(spec_of("one", "main", command=command), ProcessPaths(tmp_path))
+    backend = ProcessBackend(spec_of("one", "main", command=command), Paths(tmp_path))
     with pytest.raises(BackendError, match=f"^--command: {re.escape(hint)}") as caught:
         await backend.open()
     assert not caught.value.transient
@@ -265,12 +265,12 @@ async def test_a_command_that_is_not_installed_is_told_before_any_start(
 
 @pytest.mark.parametrize("command", ["exec nothing-here", "A=1 nothing-here", "(true)", "/bin/sh -c x", "cd /; x"])
 async def test_what_only_a_shell_can_read_is_left_to_it(tmp_path: Path, command: str) -> None:
-    await ProcessBackend(spec_of("one", "main", command=command), ProcessPaths(tmp_path)).open()
+    await ProcessBackend(spec_of("one", "main", command=command), Paths(tmp_path)).open()
 
 
 async def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    backend = ProcessBackend(spec_of("one", "main"), ProcessPaths(tmp_path / "file"))
+    backend = ProcessBackend(spec_of("one", "main"), Paths(tmp_path / "file"))
     with pytest.raises(BackendError, match=r"choose another --state-dir$") as caught:
         await backend.open()
     assert not caught.value.transient
@@ -324,10 +324,11 @@ import asyncio, sys
 from pathlib import Path
 
 from tests.specs import spec_of
-from tmppool.backends.process import ProcessBackend, ProcessPaths
+from tmppool.backends.base import Paths
+from tmppool.backends.process import ProcessBackend
 
 async def main():
-    backend = ProcessBackend(spec_of("one", "main", command=sys.argv[2]), ProcessPaths(Path(sys.argv[1])))
+    backend = ProcessBackend(spec_of("one", "main", command=sys.argv[2]), Paths(Path(sys.argv[1])))
     await backend.open()
     await backend.start(sys.argv[3], backend.edition)
     await backend.close()

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tmppool.running import Running, base_path
@@ -51,6 +52,18 @@ class Spec:
     def render(self, key: str, *, ip: str, port: int, token: str) -> str:
         """Return the shell command with tmpnb's placeholders filled in."""
         return self.command.format(base_path=base_path(key), ip=ip, port=port, token=token)
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Directories of this machine for a backend that uses them.
+
+    ``state``: where notebooks live; ``template``: the home that each starts with; ``config``: Jupyter's, or None.
+    """
+
+    state: Path
+    template: Path | None = None
+    config: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
 from tmppool.backends import container_dial, engine, preflight, uids
 from tmppool.backends.auditable import Auditable
-from tmppool.backends.base import Edition, Spec, Traits
+from tmppool.backends.base import Edition, Paths, Spec, Traits
 from tmppool.backends.container import (
     EDITION_LABEL,
     GIVEN_LABEL,
@@ -61,6 +61,11 @@ class DockerBackend(Auditable):
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
+
+    @classmethod
+    def from_spec(cls, spec: Spec, paths: Paths) -> Self:
+        del paths  # it keeps nothing on this machine
+        return cls(spec)
 
     @property
     def docker(self) -> engine.Client:

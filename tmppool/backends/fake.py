@@ -9,10 +9,11 @@ import functools
 import time
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from aiohttp import WSMsgType, web
 
-from tmppool.backends.base import Edition, Spec, Traits, digest
+from tmppool.backends.base import Edition, Paths, Spec, Traits, digest
 from tmppool.errors import BackendError, StartError
 from tmppool.running import Dial, Running
 from tmppool.tasks import completed
@@ -45,6 +46,11 @@ class FakeBackend:
         self.given: set[str] = set()
         self.unlisted = 0
         self._dead: asyncio.Queue[str | None] = asyncio.Queue()
+
+    @classmethod
+    def from_spec(cls, spec: Spec, paths: Paths) -> Self:
+        del paths  # it keeps nothing on this machine
+        return cls(spec)
 
     async def open(self) -> Traits:
         return Traits(isolated=False, edition=self.edition, notes=("the fake backend: notebooks do not run any code",))

@@ -16,14 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tmppool.backends import process_family
-from tmppool.backends.base import DEFAULT_COMMAND, Edition, Spec, Traits, digest
+from tmppool.backends.base import DEFAULT_COMMAND, Edition, Paths, Spec, Traits, digest
 from tmppool.backends.process_birth import born
-from tmppool.errors import BackendError, StartError
+from tmppool.errors import BackendError, ConfigError, StartError
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
 from tmppool.running import Dial, Running
@@ -42,19 +42,10 @@ _LANDING = "/notebooks/welcome.ipynb"
 _ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessPaths:
-    """``state``: the state directory; ``template``: the home to copy for each; ``config``: JUPYTER_CONFIG_PATH."""
-
-    state: Path
-    template: Path | None = None
-    config: Path | None = None
-
-
 class ProcessBackend:
     """One pool's notebooks as processes."""
 
-    def __init__(self, spec: Spec, paths: ProcessPaths) -> None:
+    def __init__(self, spec: Spec, paths: Paths) -> None:
         self._spec = spec
         self._paths = paths
         self._root = paths.state / "notebooks" / spec.pool
@@ -62,6 +53,15 @@ class ProcessBackend:
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._dead: asyncio.Queue[str] = asyncio.Queue()
         self._edition: Edition | None = None
+
+    @classmethod
+    def from_spec(cls, spec: Spec, paths: Paths) -> Self:
+        """Return a backend of this pool. Raises ConfigError for a command that lacks ``{port}``."""
+        if "{port}" not in spec.command:
+            raise ConfigError(
+                "--command: it must contain {port} when notebooks are processes, since each needs a port of its own"
+            )
+        return cls(spec, paths)
 
     @property
     def edition(self) -> Edition:
