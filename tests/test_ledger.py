@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
+from tmppool import ledger_file
 from tmppool.ledger import Ledger, Row
 from tmppool.ledger_file import left_behind
 from tmppool.notebook import Notebook, Reason, State
@@ -494,6 +496,60 @@ async def test_a_connection_that_is_gone_does_not_stop_the_service(path: Path) -
     async with opened(path) as ledger:
         await ledger._database.close()
         await loses_its_file(path, ledger)
+
+
+async def test_a_writer_that_cannot_even_fall_back_to_memory_holds_up_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clicks and the end of the service wait for ``flush``: a ledger that is lost altogether must not stop them."""
+    async with opened(path) as ledger:
+        raw(path, "DROP TABLE sessions")
+        monkeypatch.setattr("tmppool.ledger._SCHEMA", "this is no SQL")
+        with capture_logs() as logs:
+            live(ledger, notebook("lost"), WARM)
+            live(ledger, notebook("lost too"), WARM)
+            async with asyncio.timeout(20):
+                await ledger.flush()
+                live(ledger, notebook("later"), WARM, ASSIGNED)
+                await ledger.flush()
+            await asyncio.sleep(0)  # the task's end is logged in the loop's next round
+        assert [line["event"] for line in logs] == ["ledger.write_failed", "task.failed"]
+        assert not ledger.is_durable
+    assert len(set_aside(path, "incomplete")) == 1
+
+
+async def test_what_waits_in_the_queue_of_a_writer_that_fails_holds_up_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path) as ledger:
+        raw(path, "DROP TABLE sessions")
+        genuine = ledger_file.set_aside
+
+        def be_slow(path: Path, why: str) -> None:
+            heard.wait(20)
+            genuine(path, why)
+
+        heard = threading.Event()
+        monkeypatch.setattr("tmppool.ledger_file.set_aside", be_slow)
+        monkeypatch.setattr("tmppool.ledger._SCHEMA", "this is no SQL")
+        with capture_logs():
+            live(ledger, notebook("first"), WARM)
+            flushing = asyncio.ensure_future(ledger.flush())
+            await asyncio.sleep(0.05)
+            live(ledger, notebook("behind it"), WARM)
+            heard.set()
+            async with asyncio.timeout(20):
+                await flushing
+                await ledger.flush()
+
+
+async def test_close_leaves_no_writer_behind(path: Path) -> None:
+    async with opened(path) as ledger:
+        writer = ledger._writer
+        assert writer is not None
+        assert not writer.done()
+        await ledger.close()
+        assert writer.done()
 
 
 # What a start asks before it opens the file

@@ -7,6 +7,7 @@ which uses what the ledger contains but concludes nothing from what it lacks.
 """
 
 import asyncio
+import contextlib
 import secrets
 import sqlite3
 import time
@@ -20,11 +21,12 @@ from pydantic import TypeAdapter
 from tmppool import ledger_file
 from tmppool.clocks import wall_of
 from tmppool.notebook import Notebook, Reason, State, Transition
-from tmppool.tasks import spawn
+from tmppool.tasks import finish, spawn
 
 _VERSION = 2
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 
+# No code reads ``warm_at``: it tells a person who looks into the file how long one was warm before it was given away.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     key TEXT PRIMARY KEY, pool TEXT NOT NULL, state TEXT NOT NULL, visitor TEXT,
@@ -115,6 +117,7 @@ class Ledger:
     def begin(self) -> None:
         """Start the task that writes queued changes."""
         self._writer = spawn(self._write_all(), "ledger writer")
+        self._writer.add_done_callback(lambda _writer: self._forget_writes())
 
     @classmethod
     async def _connect(cls, path: Path | None, *, is_trusted: bool) -> "Ledger":
@@ -202,7 +205,10 @@ class Ledger:
         await self.flush()
 
     async def flush(self) -> None:
-        """Return when all queued changes are written. A visitor is redirected only after that."""
+        """Return when all queued changes are written; a visitor is redirected only after that.
+
+        Once the writer has failed nothing is written any more: ``is_durable`` is False then, and this returns at once.
+        """
         await self._writes.join()
 
     async def end_row(self, key: str, reason: Reason) -> None:
@@ -217,11 +223,18 @@ class Ledger:
         """Write the queued changes, then close the file."""
         await self.flush()
         if self._writer is not None:
-            self._writer.cancel()
+            await finish({self._writer}, 0.0)
         await self._database.close()
 
     def _put(self, statement: str, values: tuple[object, ...]) -> None:
-        self._writes.put_nowait((statement, values))
+        if self._writer is None or not self._writer.done():
+            self._writes.put_nowait((statement, values))
+
+    def _forget_writes(self) -> None:
+        """Drop what no writer will take any more, so that nobody waits for it."""
+        while not self._writes.empty():
+            self._writes.get_nowait()
+            self._writes.task_done()
 
     async def _write_all(self) -> None:
         while True:
@@ -249,16 +262,18 @@ class Ledger:
     async def _give_up(self, error: Exception) -> None:
         """Rename the file, as a later service would trust it though it is incomplete, and go on in memory."""
         action = "renamed; continuing without a ledger on disk"
-        if self._path is not None:
+        path, self._path = self._path, None
+        if path is not None:
             try:
-                await asyncio.to_thread(ledger_file.set_aside, self._path, "incomplete")
+                await asyncio.to_thread(ledger_file.set_aside, path, "incomplete")
             except OSError:
-                action = await asyncio.to_thread(ledger_file.pass_over, self._path)
+                action = await asyncio.to_thread(ledger_file.pass_over, path)
         _log.error("ledger.write_failed", action=action, error=str(error))
-        broken, self._path = self._database, None
+        broken = self._database
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class
-        await broken.close()
+        with contextlib.suppress(sqlite3.Error, ValueError):  # it is given up in any case
+            await broken.close()
 
 
 async def _one(database: aiosqlite.Connection, query: str) -> object:
