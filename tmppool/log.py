@@ -17,7 +17,6 @@ _SECRET = re.compile(
     rf"(/(?:user|session)/){keys.GRAMMAR}[\w-]*"
     r"|((?:token|code|ticket|tmppool(?:-\w+)?)=|(?:token|[Bb]earer) )[^\s\"'&,;]{8,}"
 )
-_QUIET = {State.REAPING: "notebook.reaping", State.GONE: "notebook.gone"}
 INCIDENTS: dict[type[Incident], tuple[str, str]] = {
     incidents.StartFailed: ("start.failed", "error"),
     incidents.StartCrashed: ("start.crashed", "error"),
@@ -88,8 +87,13 @@ def hear(fact: Transition) -> None:
     """Listener: one line per transition, with its reason."""
     notebook = fact.notebook
     level = _log.warning if fact.reason is Reason.DIED else _log.info
-    event = _QUIET.get(fact.to, f"notebook.{fact.to}")
-    level(event, pool=notebook.pool, notebook=notebook.id, reason=fact.reason.value, after=round(fact.waited, 2))
+    level(
+        f"notebook.{fact.to}",
+        pool=notebook.pool,
+        notebook=notebook.id,
+        reason=fact.reason.value,
+        after=round(fact.waited, 2),
+    )
 
 
 def hear_incident(incident: Incident) -> None:
