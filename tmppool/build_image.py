@@ -1,4 +1,4 @@
-"""Build a notebook image from its recipe on a Docker Engine, without any registry."""
+"""Build a notebook image from its recipe on a Docker Engine, without a registry."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ from tmppool.build_report import Report, StepError
 from tmppool.errors import BackendError, ImageError
 from tmppool.recipes import BuildOptions, Recipe
 
-STALL = 900.0  # seconds that a stream or a tool may be silent
+STALL = 900.0  # seconds that a stream or a tool may print nothing
 BASE_DOCKERFILE = "FROM scratch\nADD rootfs.tar /\n"
 
 
@@ -31,8 +31,8 @@ async def build(
 ) -> str:
     """Build the image ``name`` unless it exists, and return its full name with tag.
 
-    ``url`` is that of the engine (``unix://`` or ``tcp://``), by default the one that ``serve`` finds too. What happens
-    is shown on ``console`` (default: stderr). Raises ``ImageError``. Cancelling leaves nothing half done.
+    ``url`` is the engine's (``unix://`` or ``tcp://``); the default is found as by ``serve``. Progress is shown on
+    ``console`` (default: stderr). Raises ``ImageError``. Cancellation leaves no partial image.
     """
     options = await asyncio.to_thread((options or BuildOptions()).resolved, os.environ)
     recipe = await asyncio.to_thread(Recipe.read, name)
@@ -49,7 +49,7 @@ async def build(
 
 
 async def _build(docker: engine.Client, recipe: Recipe, options: BuildOptions, console: Console | None) -> str:
-    """Build the image unless it exists; returns its full name. Raises ImageError; BackendError."""
+    """Build the image unless it exists; return its full name. Raises ImageError; BackendError."""
     if options.base:
         options = replace(options, base=await _base_id(docker, options.base))
     image = recipe.image(options)
@@ -62,7 +62,7 @@ async def _build(docker: engine.Client, recipe: Recipe, options: BuildOptions, c
 
 
 async def _base_id(docker: engine.Client, image: str) -> str:
-    """Return the id of an image that is to be there. Raises ImageError; BackendError."""
+    """Return the id of an existing image. Raises ImageError if there is none; BackendError."""
     found = await engine.image_id(docker, image)
     if not found:
         raise ImageError(f"the base image '{image}' is not on this engine: docker pull {image}, or docker load it")
@@ -71,7 +71,7 @@ async def _base_id(docker: engine.Client, image: str) -> str:
 
 @dataclass(frozen=True)
 class _Build:
-    """A build that has to be done: first the base image unless it exists, then the image."""
+    """One build: first the base image unless it exists, then the image."""
 
     recipe: Recipe
     options: BuildOptions
@@ -94,7 +94,7 @@ class _Build:
                 await engine.prune_images(self.docker, "tmppool.stage=build")
 
     async def _make_base(self, base: str) -> None:
-        """Run the recipe's script and make an image of what it made."""
+        """Run the recipe's ``base`` script and make an image of its root file system."""
         if os.geteuid() != 0:
             raise ImageError(
                 f"{self.report.job}: building its file system from packages requires root; run this with sudo"
@@ -118,7 +118,7 @@ class _Build:
             await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
 
     async def _tool(self, *command: str, environ: Mapping[str, str] | None = None) -> None:
-        """Run ``command``, its output kept; raise ``StepError`` with its last line when it fails or falls silent."""
+        """Run ``command`` and report its output. Raises ``StepError`` with its last line if it fails or stalls."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -142,7 +142,7 @@ class _Build:
                 await process.wait()
 
     async def _engine_build(self, context: io.BytesIO | mmap.mmap, image: str, arguments: dict[str, str]) -> None:
-        """Let the engine build ``image`` from a tar. Raises StepError with the engine's own words; BackendError."""
+        """Let the engine build ``image`` from a tar. Raises StepError with the engine's message; BackendError."""
         printed = engine.build(self.docker, context, image, arguments, fresh=self.options.fresh, silence=STALL)
         try:
             async with aclosing(printed) as texts:
@@ -153,7 +153,7 @@ class _Build:
 
 
 async def _within(awaitable: Any, who: str) -> Any:
-    """Wait for the next sign of life, at most ``STALL`` seconds."""
+    """Wait for the next output for at most ``STALL`` seconds. Raises StepError."""
     try:
         async with asyncio.timeout(STALL):
             return await awaitable
@@ -168,12 +168,12 @@ def _write(directory: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _work_dir(cache: Path) -> str:
-    """Make a directory of our own: not in /tmp, where device files and this much space are often not to be had."""
+    """Create a private directory; not in /tmp, which often lacks the space and forbids device files."""
     cache.mkdir(parents=True, exist_ok=True)
     work = tempfile.mkdtemp(prefix="build-", dir=cache)
     rootfs = Path(work, "rootfs")
     rootfs.mkdir()
-    rootfs.chmod(0o755)  # it becomes the image's "/", whatever the umask
+    rootfs.chmod(0o755)  # the mode of the image's "/", whatever the umask
     return work
 
 

@@ -1,4 +1,4 @@
-"""The report of a long job: a line for each step on stderr, every line that its tools print in a log file."""
+"""Progress report of a long job: one line per step on stderr, all output of its tools in a log file."""
 
 import asyncio
 import re
@@ -17,25 +17,25 @@ from rich.table import Column
 
 from tmppool.errors import BackendError, ImageError, TmppoolError
 
-TAIL = 8  # lines shown of a step that failed
+TAIL = 8  # lines of output shown if a step fails
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_CHATTER = ("Removing intermediate container", " ---> ")  # the engine's, never a reason
+_CHATTER = ("Removing intermediate container", " ---> ")  # lines of the engine that are never an error
 _COMMAND_FAILED = re.compile(r"The command .* returned a non-zero code: \d+", re.DOTALL)
 
 
 class StepError(TmppoolError):
-    """A step's tool failed; the text is its reason. ``Report.step`` makes an ``ImageError`` of it."""
+    """A step's tool failed; the text is the reason. ``Report.step`` turns it into an ``ImageError``."""
 
 
 class Report:
     """The steps of one job, in order; an async context manager that opens and closes the log.
 
-    On a terminal each step shows a spinner, the seconds it takes and the last line its tools printed; elsewhere it is
-    one plain line when it begins.
+    On a terminal each step shows a spinner, its duration in seconds and the last line of its output; elsewhere it
+    prints one plain line when it begins.
     """
 
     def __init__(self, job: str, log: Path, console: Console | None = None) -> None:
-        """``job`` begins every sentence about a failure; ``log`` is overwritten, its directory is made."""
+        """``job`` begins every error message; ``log`` is overwritten, and its directory is created."""
         self.job = job
         self.log = log
         self._console = console or Console(stderr=True)
@@ -52,7 +52,7 @@ class Report:
         )
 
     async def __aenter__(self) -> Self:
-        """Raise ``ImageError`` when the log cannot be written."""
+        """Open the log. Raises ``ImageError`` if it cannot be written."""
         try:
             self._file = await asyncio.to_thread(self._open)
         except OSError as error:
@@ -71,7 +71,7 @@ class Report:
         return self.log.open("w", encoding="utf-8", buffering=1)
 
     async def line(self, text: str) -> None:
-        """Keep what a tool printed: one or more lines, or part of one."""
+        """Log a tool's output: one or more lines, or part of one."""
         lines = [line for line in _COLOUR.sub("", text).replace("\r", "\n").splitlines() if line.strip()]
         if not lines:
             return
@@ -81,13 +81,13 @@ class Report:
         await asyncio.to_thread(self._file.writelines, [f"{line}\n" for line in lines])
 
     async def note(self, text: str) -> None:
-        """Say a fact that is not a step."""
+        """Print and log a fact that is not a step."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         await self.line(f"# {text}")
 
     @asynccontextmanager
     async def step(self, title: str) -> AsyncIterator[None]:
-        """Show ``title`` while the block runs; what fails in it becomes an ``ImageError`` naming step and log."""
+        """Show ``title`` while the block runs; turn its errors into an ``ImageError`` that names step and log."""
         elapsed = time.monotonic() - self._began
         await self.line(f"## {elapsed:.0f} s: {title}")
         self._tail.clear()
@@ -109,5 +109,5 @@ class Report:
             self._console.print(f"    {line.rstrip()}", markup=False, highlight=False, soft_wrap=True, style="dim")
         reason = str(error) or type(error).__name__
         if _COMMAND_FAILED.fullmatch(reason.strip()) and self._tail:
-            reason = self._tail[-1]  # the engine repeats the command, which is long; the command itself says why
+            reason = self._tail[-1]  # the engine quotes the long command; the command's own output says why
         return ImageError(f"{self.job}: the step '{title}' failed: {reason.strip()} (whole log: {self.log})")

@@ -38,8 +38,8 @@ def plan(places: Iterable[Place], limits: Limits, weights: Mapping[str, float], 
     Editions share the warm target by their weights. An unwanted edition has no share: its starts are cancelled, its
     sessions continue, and its warm notebooks are reaped as DRAINED once others are warm in their place. If no place is
     free, at most ``parallel_starts`` of them are reaped at a time to make room. So while one edition replaces another,
-    the number of warm notebooks stays at or above the target minus ``parallel_starts``, or above the target if that
-    many places are free; if the new edition fails to start, the old one stays.
+    there are never fewer warm notebooks than the target minus ``parallel_starts``, and never fewer than the target if
+    that many places are free; if the new edition fails to start, the old one stays.
     A notebook that is being reaped still holds its place, so slow stops never exceed the capacity.
     """
     table = list(places)
@@ -109,7 +109,7 @@ def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float
 def _surplus(
     table: Sequence[Place], limits: Limits, weights: Mapping[str, float], *, at_least: int
 ) -> list[tuple[Place, Reason]]:
-    """Return the warm ones to reap: those above the target, or ``at_least`` that many above their editions' shares."""
+    """Return the warm ones to reap: those above the target, but ``at_least`` so many that exceed an edition's share."""
     warm = sorted((place for place in table if place.state is State.WARM), key=lambda place: place.moved_at)
     # Not REAPING: those places will soon be free; counting them would reap too many.
     others = sum(place.state in (State.STARTING, State.ASSIGNED) for place in table)

@@ -156,7 +156,7 @@ class Pool:
         return task
 
     def serve(self, editions: Iterable[Edition]) -> None:
-        """Serve these editions from now on. Ticks replace the warm notebooks of others; sessions continue."""
+        """Serve these editions from now on, by weight. Ticks replace other warm notebooks; sessions continue."""
         self.editions = {edition.id: edition for edition in editions}
         self.wake()
 

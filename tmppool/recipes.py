@@ -1,22 +1,21 @@
-"""Recipes: the files that a notebook image is made of, and the names that follow from them.
+"""Recipes: the source files of a notebook image, and the image's name and digest made from them.
 
-A recipe is a directory in ``images/`` that holds
+A recipe is a directory in ``images/`` with these files:
 
 ``base``
-    A POSIX shell script that makes a root file system in the (new, empty) directory ``$1``. Its environment names
-    ``SUITE`` and ``MIRROR`` (each may be empty: the script's own choice) and ``CACHE``, a directory for downloads that
-    are worth keeping. It runs as root with mounts and processes of its own, so whatever it leaves behind ends with it;
-    the last line it prints says why it failed. Tools of its own lie beside it, in files or directories whose names
-    begin with ``mkimage``.
+    A POSIX shell script that creates a root file system in the (new, empty) directory ``$1``. Its environment has
+    ``SUITE`` and ``MIRROR`` (empty: the script's own choice) and ``CACHE``, a directory for downloads to keep. It runs
+    as root in its own mount and PID namespaces, so its mounts and processes end with it; its last line of output says
+    why it failed. Its own tools are files or directories beside it whose names begin with ``mkimage``.
 ``Dockerfile``
-    Begins with ``ARG BASE`` (a default may follow) and ``FROM ${BASE}``. Its context is the recipe's directory, the
-    directory ``common`` with what all images share (``images/common``), and a file ``ca-bundle.crt`` (certificates to
-    trust while building; empty when there are none, never to be kept in the image). A file that begins with ``#!`` is
-    executable. ``PIP_INDEX_URL`` and the proxies are build arguments, and whatever else it declares with ``ARG``. A
-    stage labelled ``tmppool.stage=build`` is dropped after the build.
+    Begins with ``ARG BASE`` (optionally with a default) and ``FROM ${BASE}``. Its context is the recipe's directory,
+    the directory ``common`` with the files of all images (``images/common``), and a file ``ca-bundle.crt``
+    (certificates to trust while building; empty if there are none; must not stay in the image). A file that begins
+    with ``#!`` is executable. Build arguments are ``PIP_INDEX_URL``, the proxies, and all others that it declares with
+    ``ARG``. Images of a stage labelled ``tmppool.stage=build`` are removed after the build.
 
-That makes two images, ``tmppool/NAME-base:HASH`` and ``tmppool/NAME:HASH`` (also ``:latest``). The hash is that of all
-that goes in, so an image that exists is an image that need not be built.
+The results are two images, ``tmppool/NAME-base:HASH`` and ``tmppool/NAME:HASH`` (also ``:latest``). The hash covers all
+inputs, so an image that exists is up to date.
 """
 
 import hashlib
@@ -34,25 +33,25 @@ from tmppool.errors import ImageError
 CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
 COMMON = "common"  # the directory beside the recipes, and its name in every context
-_GIVEN = ("BASE", "PIP_INDEX_URL")  # build arguments that have options of their own
+_GIVEN = ("BASE", "PIP_INDEX_URL")  # build arguments that have their own options
 _ARGUMENT = re.compile(rb"^ARG +(\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Options of a build; ``None`` leaves the choice to the environment and then to the recipe."""
+    """Options of a build; ``None`` takes the environment's value, else the recipe's."""
 
     mirror: str | None = None  # URL of the distribution's packages
     pip_index: str | None = None  # URL; else PIP_INDEX_URL
-    ca_bundle: Path | None = None  # PEM file, used while building only; else what CERTIFICATES name
+    ca_bundle: Path | None = None  # PEM file, used only while building; else one named by CERTIFICATES
     suite: str | None = None  # the distribution's release
-    base: str | None = None  # an image that the engine has, to build on instead of making one
+    base: str | None = None  # an image on the engine to use as the base
     arguments: tuple[tuple[str, str], ...] = ()  # further build arguments: name and value
     log: Path | None = None  # else build-NAME.log in the user's cache directory
     fresh: bool = False  # rebuild even if nothing changed, to get newer packages
 
     def resolved(self, environ: Mapping[str, str]) -> Self:
-        """Fill in what ``environ`` knows."""
+        """Fill in defaults from ``environ``."""
         bundles = (Path(environ[key]) for key in CERTIFICATES if environ.get(key))
         return replace(
             self,
@@ -61,7 +60,7 @@ class BuildOptions:
         )
 
     def certificates(self) -> bytes:
-        """Return the bundle's content, empty without one; raise ``ImageError`` when it cannot be read."""
+        """Return the bundle's content, empty without one. Raises ``ImageError`` if it cannot be read."""
         try:
             return self.ca_bundle.read_bytes() if self.ca_bundle else b""
         except OSError as error:
@@ -69,38 +68,38 @@ class BuildOptions:
 
 
 def images_dir() -> Path:
-    """Return the directory of the recipes: in an installed package beside the modules, else in the checkout."""
+    """Return the directory of the recipes: inside an installed package, else in the checkout."""
     package = Path(__file__).resolve().parent
     inside = package / "images"
     return inside if inside.is_dir() else package.parent / "images"
 
 
 def names() -> list[str]:
-    """Return the names that can be built, sorted."""
+    """Return the names of all recipes, sorted."""
     return sorted(path.parent.name for path in images_dir().glob("*/Dockerfile"))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe's files by their relative POSIX path, read at one moment."""
+    """A recipe's files by relative POSIX path, read once."""
 
     name: str
     files: Mapping[str, bytes] = field(repr=False)
 
     @classmethod
     def read(cls, name: str) -> Self:
-        """Raise ``ImageError`` when there is no such recipe."""
+        """Read a recipe. Raises ``ImageError`` if there is none of that name."""
         if name not in names():
             raise ImageError(f"unknown image '{name}'; known: {', '.join(names()) or 'none'}")
         own = _read(images_dir() / name)
-        # A copy that was made for a plain ``docker build`` may be an old one.
+        # A copy made for a plain ``docker build`` may be outdated.
         own = {path: data for path, data in own.items() if not path.startswith(f"{COMMON}/")}
         shared = {f"{COMMON}/{path}": data for path, data in _read(images_dir() / COMMON).items()}
         return cls(name, {**own, **shared})
 
     @property
     def base_files(self) -> dict[str, bytes]:
-        """Return the files that the base image is made with."""
+        """The files that determine the base image."""
         return {path: data for path, data in self.files.items() if path == "base" or path.startswith("mkimage")}
 
     def base(self, options: BuildOptions) -> str:
@@ -114,7 +113,7 @@ class Recipe:
         return f"tmppool/{self.name}:{_hash(facts)}"
 
     def check(self, options: BuildOptions) -> None:
-        """Raise ``ImageError`` when the recipe knows nothing of a build argument."""
+        """Raise ``ImageError`` if the recipe does not declare a build argument."""
         known = {name.decode() for name in _ARGUMENT.findall(self.files["Dockerfile"])}.difference(_GIVEN)
         for name, _ in options.arguments:
             if name == "PIP_INDEX_URL":
@@ -124,16 +123,16 @@ class Recipe:
                 raise ImageError(f"the image '{self.name}' has no build argument '{name}'{there}")
 
     def build_arguments(self, options: BuildOptions, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return what goes into the engine's build: base, index, proxies, and what was asked for."""
+        """Return the build arguments: base, index, proxies, and those of ``options``."""
         proxies = (name for key in PROXIES for name in (key, key.lower()))
         index = {"PIP_INDEX_URL": options.pip_index} if options.pip_index else {}
         passed = {name: environ[name] for name in proxies if environ.get(name)}
         return {"BASE": self.base(options), **index, **passed, **dict(options.arguments)}
 
     def context(self, certificates: bytes, now: float) -> bytes:
-        """Return the build context, an uncompressed tar of the contents alone, dated ``now`` (Unix time).
+        """Return the build context, an uncompressed tar of contents and modes, dated ``now`` (Unix time).
 
-        Without ``certificates``, those that the operator put into the recipe's directory are trusted.
+        Without ``certificates``, the ``ca-bundle.crt`` in the recipe's directory is used, if any.
         """
         bundle = certificates or self.files.get("ca-bundle.crt", b"")
         packed = io.BytesIO()
@@ -147,7 +146,7 @@ class Recipe:
 
 
 def _read(root: Path) -> dict[str, bytes]:
-    """Return the files below a directory by their relative POSIX path; nothing where there is no directory."""
+    """Return the files below a directory by relative POSIX path; empty if there is no directory."""
     paths = (path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
