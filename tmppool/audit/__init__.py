@@ -1,1 +1,1 @@
-"""The checks that this machine holds what is promised: probes inside a container, rules on engine, host and limits."""
+"""Checks of this machine's isolation: probes inside a container, and rules on engine, host, settings and limits."""

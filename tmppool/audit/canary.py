@@ -1,7 +1,7 @@
-"""One container that is made exactly as a notebook's, runs the probes instead of Jupyter, and is removed.
+"""The canary: a container configured like a notebook's that runs the probes instead of Jupyter, and is removed.
 
-It carries the service's label but no pool's, so it is never listed as a notebook. What is to be out of its reach
-really listens while it tries: a socket on every address of this machine, and a neighbour on its own network.
+It has the service's label but no pool's, so it is never listed as a notebook. The targets that it must not reach are
+real listeners: a socket on every address of this machine, and another container on its network.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, network_name
 from tmppool.errors import BackendError
 from tmppool.tasks import completed
 
-RUN_TIMEOUT = 30.0  # seconds for the probes; usually one
+RUN_TIMEOUT = 30.0  # seconds for all probes, which usually take one
 
 _NEIGHBOUR_PORT = 8888
 _NEIGHBOUR_WAIT = 10.0  # seconds for the neighbour to listen
-_NEIGHBOUR_PAUSE = 0.02  # seconds between two looks
+_NEIGHBOUR_PAUSE = 0.02  # seconds between two attempts
 _ENGINE_PORTS = (22, 2375, 2376)
 _ROOMS = ("outcome", "privileges", "calls", "files", "limits", "network", "run")
 _PACKAGE = "tmppool.audit.inside"
-# Makes the package from texts; its files are not in the container.
+# Creates the package from its sources, as its files are not in the container.
 _LOADER = """
 import json, sys, types
 for name, text in json.loads(sys.argv[1]):
@@ -57,7 +57,7 @@ Start = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One probe: whether it held, and what was seen."""
+    """The result of one probe: ``held`` is True if it passed; ``seen`` is the observation."""
 
     name: str
     held: bool
@@ -66,30 +66,30 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """The outcome: the probes' results, and the engine's answer to ContainerInspect."""
+    """The probes' results, and the engine's answer to ContainerInspect."""
 
     results: tuple[Result, ...]
     shown: dict[str, Any]
 
 
 def probed_part(spec: Spec) -> Spec:
-    """Return what makes two pools' containers differ as far as probes can see: pools that agree share a canary."""
+    """Return the part of a spec that affects the probes. Pools with the same part share a canary."""
     return replace(spec, pool="", command="", start_timeout=0.0)
 
 
 async def sweep(docker: engine.Client, service: str) -> None:
-    """Remove what a service that was killed has left. Raises BackendError."""
+    """Remove the canaries of a service that was killed. Raises BackendError."""
     for container in await engine.containers(docker, [f"{SERVICE_LABEL}={service}", CANARY_LABEL]):
         await engine.remove(docker, container.id)
 
 
 async def run(backend: Auditable, ports: Iterable[int] = ()) -> Canary:
-    """Run the probes as a notebook of this backend, which is open. Also with an ill engine or image there is a result.
+    """Run the probes in a container of this open backend. A failure of engine or image is a result, not an exception.
 
-    ``ports``: the service's own, which a notebook must not reach either.
+    ``ports``: the service's own ports, which a notebook must not reach either.
     """
     try:
-        # The containers' removal has a time of its own.
+        # The removal of the containers has its own timeout.
         async with _containers(backend) as start, asyncio.timeout(RUN_TIMEOUT), _beacon() as beacon:
             targets = await _targets(start, backend, (beacon, *ports))
             return await _probe(start, backend, targets)
@@ -117,7 +117,7 @@ async def _probe(start: Start, backend: Auditable, targets: dict[str, tuple[Targ
 
 
 def parse(log: str) -> tuple[tuple[Result, ...], str]:
-    """Return the results in a canary's log, and the last of its lines that is none."""
+    """Return the results in a canary's log, and the last line that is not a result."""
     results, other = [], ""
     for line in log.splitlines():
         try:
@@ -130,12 +130,12 @@ def parse(log: str) -> tuple[tuple[Result, ...], str]:
 
 @contextlib.asynccontextmanager
 async def _containers(backend: Auditable) -> AsyncIterator[Start]:
-    """Yield what starts a container like a notebook's that runs ``python3 -c`` instead; all go together at the end."""
+    """Yield a function that starts a notebook's container with ``python3 -c`` as its command; remove all at the end."""
     spec, names = backend.spec, list[str]()
 
     async def start(*words: str) -> Any:
         name = f"tmppool-{spec.service}-{CANARY}-{secrets.token_hex(4)}"
-        # Deaf to variables and packages of the image: faster, and nothing but the standard library.
+        # Ignores the image's variables and packages: faster, and uses only the standard library.
         config = backend.trial_config(name, ["python3", "-ISBc", *words])
         names.append(name)
         container = await engine.create(backend.docker, name, config)
@@ -165,7 +165,7 @@ def _sources() -> str:
 
 @contextlib.asynccontextmanager
 async def _beacon() -> AsyncIterator[int]:
-    """Listen on every address of this machine for as long as the canary tries; yields the port."""
+    """Listen on every address of this machine during the block; yield the port."""
     sock = (
         socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         if socket.has_dualstack_ipv6()
@@ -195,7 +195,7 @@ async def _targets(start: Start, backend: Auditable, ports: tuple[int, ...]) -> 
 
 
 def _addresses() -> set[str]:
-    """Return this machine's addresses that another could reach; link-local ones need a name of an interface."""
+    """Return this machine's reachable addresses; not link-local ones, which need an interface name."""
     found = (each for interface in psutil.net_if_addrs().values() for each in interface)
     every = (each.address for each in found if each.family in (socket.AF_INET, socket.AF_INET6))
     parsed = (ipaddress.ip_address(address) for address in every if "%" not in address)
@@ -214,7 +214,7 @@ async def _gateways(backend: Auditable) -> set[str]:
 
 
 async def _neighbour(start: Start, backend: Auditable) -> Target:
-    """Start another container on the network; returns where it listens, once this machine has reached it there."""
+    """Start another container on the network; return its address once this machine has connected to it."""
     network = network_name(backend.spec)
     container = await start(_LISTEN, str(_NEIGHBOUR_PORT))
     shown = await engine.inspect(backend.docker, container.id)

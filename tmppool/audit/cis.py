@@ -1,6 +1,6 @@
-"""The container section of the CIS Docker Benchmark 1.6 (5.1 to 5.32), judged on containers as the engine shows them.
+"""The container section of the CIS Docker Benchmark 1.6 (5.1 to 5.32), checked on the engine's ContainerInspect data.
 
-A rule that is waived names the reason for which tmppool, or this host, does without.
+A waived rule states why tmppool, or this host, does not follow it.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ _HOST_FOLDERS = (
     "/var",
     "/home",
 )
-_FEW = 3  # containers that are named
+_FEW = 3  # containers named in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Containers:
-    """``shown``: what ContainerInspect answers, by a name to tell; ``current``: the image ids that are wanted now."""
+    """``shown``: ContainerInspect's answers by a name for messages; ``current``: the ids of the configured images."""
 
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
     current: frozenset[str] = frozenset()
@@ -40,7 +40,7 @@ Shown = dict[str, Any]
 
 
 def _each(is_right: Callable[[Shown], bool], fine: str, wrong: str) -> Callable[[Containers], Opinion]:
-    """A judge of every container alone; ``is_right`` is asked of each."""
+    """Return a judge that passes if ``is_right`` is true for every container."""
 
     def opinion(facts: Containers) -> Opinion:
         if not facts.shown:
@@ -104,7 +104,7 @@ def _swarm(facts: Containers) -> Opinion:
 
 
 def _module(name: str, field_name: str) -> Callable[[Containers], Opinion]:
-    """AppArmor and SELinux: the profile of each container where the host has the module."""
+    """Return a judge that requires a profile of AppArmor or SELinux if the host has that module."""
 
     def opinion(facts: Containers) -> Opinion:
         options = [str(option).partition(",")[0] for option in facts.info.get("SecurityOptions") or ()]

@@ -1,4 +1,4 @@
-"""The engine and its machine, judged: each rule looks at the gathered facts and at nothing else."""
+"""Rules on the engine and its machine. Each rule uses only the gathered facts."""
 
 import re
 from urllib.parse import urlsplit
@@ -7,13 +7,13 @@ from tmppool.audit.machine import KERNEL, Facts
 from tmppool.audit.rule import Opinion, Rule, Severity, fails, holds, passes, unknown
 
 _ENGINE_FLOORS = ((27, 1, 1), (26, 1, 5), (25, 0, 6))
-"""CVE-2024-41110 (a plugin's permission is skipped) is repaired in these and later ones of the same line."""
+"""CVE-2024-41110 (bypass of authorization plugins) is fixed in these versions and later ones of each branch."""
 _RUNC_FLOORS = ((1, 4, 0), (1, 3, 3), (1, 2, 8))
-"""CVE-2025-31133, -52565 and -52881 (masked paths are mounted over) are repaired in these and later of the line."""
+"""CVE-2025-31133, -52565 and -52881 (masked paths bypassed) are fixed in these versions and later of each branch."""
 _CONTROLLERS = {"MemoryLimit": "memory", "PidsLimit": "processes", "CpuCfsQuota": "CPU"}
-_CLOCK = 5.0  # seconds of difference that matter to nobody
-_PTYS = 65_536  # one notebook alone may open thousands (pty(7): the number is the whole machine's)
-_INOTIFY = 128  # the kernel's default for each user, and notebooks have one of their own
+_CLOCK = 5.0  # seconds of clock skew that do no harm
+_PTYS = 65_536  # one notebook may open thousands, and the limit is machine-wide (pty(7))
+_INOTIFY = 128  # the kernel's default per user; each notebook has its own UID
 
 
 def _version(text: str) -> tuple[int, int, int] | None:
@@ -22,7 +22,7 @@ def _version(text: str) -> tuple[int, int, int] | None:
 
 
 def _is_at_least(version: tuple[int, int, int], floors: tuple[tuple[int, int, int], ...]) -> bool:
-    """Return True if a version is not below the floor of its line, or is newer than every line."""
+    """Return True if a version is at or above the floor of its branch, or above all branches."""
     return version >= floors[0] or any(version[:2] == floor[:2] and version >= floor for floor in floors)
 
 

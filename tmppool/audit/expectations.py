@@ -1,7 +1,7 @@
-"""The promises of a notebook's container, as the facts that the probes inside one compare with.
+"""The isolation that a notebook's container must have, as the expected values of the probes.
 
-System calls are numbered as in Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
-Their arguments are chosen so that an unfiltered kernel does nothing, or answers with another error.
+System call numbers: Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. Their
+arguments are chosen so that without a filter the call does nothing or fails with another error.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ _NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 _SIGCHLD = 17
 _NOWHERE = -1
 
-# name, number on x86_64 and on aarch64, arguments, the errors that are right
+# name, number on x86_64 and on aarch64, arguments, expected errors
 _CALLS: tuple[tuple[str, int, int | None, tuple[int, ...], tuple[str, ...]], ...] = (
     ("io-uring-setup", 425, 425, (0, 0), _EPERM),
     ("io-uring-enter", 426, 426, (_NOWHERE, 0, 0, 0, 0, 0), _EPERM),
@@ -71,7 +71,7 @@ _CALLS: tuple[tuple[str, int, int | None, tuple[int, ...], tuple[str, ...]], ...
     ("settimeofday", 164, 170, (0, 0), _EPERM),
     ("clock-settime", 227, 112, (0, 0), _EPERM),
     ("fanotify-init", 300, 262, (0x200, 0), _EPERM),
-    ("memfd-secret", 447, 447, (0,), (*_EPERM, *_ENOSYS)),  # newer than what an old engine knows by name
+    ("memfd-secret", 447, 447, (0,), (*_EPERM, *_ENOSYS)),  # too new for an old engine to know by name
     ("mq-open", 240, 180, (0, 0, 0, 0), _ENOSYS),
     ("iopl", 172, None, (4,), _EPERM),
     ("ioperm", 173, None, (0, 0, 0), _EPERM),
@@ -126,18 +126,18 @@ _MASKED = {
 _SECRETS = ("API_AUTH_TOKEN", "ADMIN_AUTH_TOKEN", "DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_CONFIG")
 
 METADATA = (("169.254.169.254", 80), ("169.254.169.254", 443))
-"""Where clouds tell a machine its credentials."""
+"""The metadata services of clouds, which hand out a machine's credentials."""
 OUTSIDE = (("1.1.1.1", 443), ("8.8.8.8", 53), ("9.9.9.9", 443))
-"""Somewhere in the internet: public name servers, which are there everywhere."""
+"""Hosts on the internet: public name servers, which are reachable everywhere."""
 
 Target = tuple[str, int]
 
 CANARY = "canary"
-"""The probe that the others could be run at all."""
+"""The probe that passes if all others could run."""
 
 
 def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]:
-    """Return what a container of this profile must show. ``targets``: whom it must not reach, by the probe's name."""
+    """Return the values that the probes expect. ``targets``: addresses that must be unreachable, by probe."""
     return _facts(spec.network, targets, _uids(spec), container_limits.probe_facts(spec))
 
 
@@ -164,7 +164,7 @@ def _facts(
 
 
 def _uids(spec: Spec) -> tuple[int, int]:
-    """Return the first and last UID that a notebook may have; of one user for all only the image may know it."""
+    """Return the lowest and highest UID of a notebook; all but root for a user name, whose UID only the image knows."""
     if spec.user is None:
         return spec.uids[0], spec.uids[-1]
     number = spec.user.partition(":")[0]
@@ -176,23 +176,23 @@ TARGETS = {
     "isolated": ("host", "gateway", "neighbour", "metadata", "outside"),
     "bridge": ("host", "gateway", "neighbour", "metadata"),
 }
-"""Whom a notebook must not reach, by the network that it is in."""
+"""The targets that a notebook must not reach, by network mode."""
 
 _OPEN_BRIDGE = ("reach-host", "reach-gateway", "reach-metadata")
 
 
 def is_choice(spec: Spec, name: str) -> bool:
-    """Return True if an explicit setting opens what the probe tries: then it is said, but ends no start.
+    """Return True if an explicit setting permits what the probe tries: a failure is then logged, not fatal.
 
-    A bridge leads wherever this machine does. Of the engine's own or an operator's own rules for system calls only
-    the operator knows which they are to be; that there are any at all is asked of everyone.
+    A bridge reaches whatever this machine reaches. With another seccomp profile than tmppool's, only the operator
+    knows which calls it is to refuse; the probe ``seccomp-filter`` requires that there is one.
     """
     by_network = spec.network == "bridge" and name in _OPEN_BRIDGE
     return by_network or (spec.seccomp != "tmppool" and name.startswith(("call-", "socket-")))
 
 
 def names(*networks: str) -> frozenset[str]:
-    """Return every probe that there is in these networks, in all when none is given."""
+    """Return the names of all probes for these network modes; for all modes if none is given."""
     found = {CANARY}
     for network in networks or TARGETS:
         targets: dict[str, Iterable[Target]] = dict.fromkeys(TARGETS[network], ())

@@ -1,4 +1,4 @@
-"""``tmppool audit``: every rule and every probe, for the pools as they would be served."""
+"""``tmppool audit``: run every rule and every probe for the configured pools."""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ _BY_CHOICE = "It is allowed by the settings: change --network or --seccomp."
 async def inspect(
     pools: Sequence[Planned], accepted: Sequence[str], ports: Sequence[int], admin_ip: str
 ) -> list[Check]:
-    """Return every check. ``ports``: the service's own. Raises ConfigError for what the caller must mend first."""
+    """Return all checks. ``ports``: the service's own. Raises ConfigError if engine, image or settings prevent it."""
     if not await engine.answers():
         return _without_engine(pools, admin_ip)
     async with contextlib.AsyncExitStack() as stack:
@@ -83,7 +83,7 @@ async def _open(stack: contextlib.AsyncExitStack, spec: Spec) -> Auditable:
 
 
 async def _live(docker: engine.Client, pools: Iterable[Planned]) -> dict[str, dict[str, Any]]:
-    """Return what the engine shows of the notebooks that run now, by the container's short id."""
+    """Return ContainerInspect's answers for the running notebooks, by the container's short id."""
     found = {}
     for pool in pools:
         ours = [f"{name}={value}" for name, value in labels(pool.spec).items()]
@@ -99,7 +99,7 @@ async def _live(docker: engine.Client, pools: Iterable[Planned]) -> dict[str, di
 
 
 def probe_checks(canaries: Iterable[tuple[Spec, Canary]]) -> list[Check]:
-    """Return one check for each probe: the worst of what the canaries saw. What was not tried is unknown."""
+    """Return one check per probe, with the worst result of all canaries. A probe that did not run is unknown."""
     found: dict[str, Check] = {}
     for spec, canary in canaries:
         for result in canary.results:
@@ -125,7 +125,7 @@ def _unknown_probe(name: str) -> Check:
 
 
 def _waived(check: Check) -> Check:
-    """Return a failed check as waived where ``--accept-risk`` names it; it names probes and sums only."""
+    """Return a failed check named by ``--accept-risk`` as waived; only probes and RISKS can be waived."""
     if check.status is not Status.FAIL or (check.group != "probes" and check.id not in RISKS):
         return check
     seen = f"accepted by --accept-risk: {check.seen}"

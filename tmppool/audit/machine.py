@@ -1,4 +1,4 @@
-"""Facts about the engine and its machine, gathered for the rules; nothing is judged here."""
+"""Collect the facts about the engine and its machine that the rules use."""
 
 import asyncio
 import os
@@ -23,14 +23,14 @@ KERNEL = {
     "protected_symlinks": "fs/protected_symlinks",
     "core_pattern": "kernel/core_pattern",
 }
-"""Values below /proc/sys that matter to notebooks."""
+"""Kernel parameters below /proc/sys that affect notebooks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """``info``, ``version``, ``images``: the engine's own answers. ``kernel``: by KERNEL's names, of this machine.
+    """``info``, ``version``, ``images``: the engine's answers. ``kernel``: this machine's values, by KERNEL's names.
 
-    Empty ``kernel`` and None mean unknown: the engine is on another machine, or it could not be read.
+    An empty ``kernel`` and None mean unknown: the engine is on another machine, or the value is unreadable.
     """
 
     info: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Facts:
 
 
 async def look(docker: engine.Client, images: Iterable[str] = ()) -> Facts:
-    """Gather what can be known, in a few calls of the engine. Raises BackendError when it does not answer."""
+    """Collect the facts with a few calls of the engine. Raises BackendError if it does not answer."""
     at = docker.address.url
     asked = time.time()
     info = await engine.info(docker)
@@ -67,7 +67,7 @@ async def look(docker: engine.Client, images: Iterable[str] = ()) -> Facts:
 
 
 def _is_here(info: dict[str, Any]) -> bool:
-    """Return True if the engine's kernel is this one: the same release on as much memory, to the byte."""
+    """Return True if the engine runs on this kernel: the same release, and the same memory to the byte."""
     return info.get("KernelVersion") == os.uname().release and info.get("MemTotal") == psutil.virtual_memory().total
 
 
@@ -82,7 +82,7 @@ def _kernel() -> dict[str, str]:
 
 
 def _mode(engine_at: str) -> int | None:
-    """Return the engine's socket's mode, None for one that is not a file here."""
+    """Return the mode of the engine's socket; None if it is not a file here."""
     if not engine_at.startswith("unix://"):
         return None
     try:
@@ -92,9 +92,9 @@ def _mode(engine_at: str) -> int | None:
 
 
 def _skew(info: dict[str, Any], asked: float, answered: float) -> float | None:
-    """Return by how many seconds the engine's clock differs, beyond the time that asking took."""
+    """Return the clock skew of the engine in seconds, beyond the duration of the request."""
     try:
         theirs = datetime.fromisoformat(str(info["SystemTime"])[:19] + "+00:00").timestamp()
     except (KeyError, ValueError):
         return None
-    return max(0.0, asked - 1 - theirs, theirs - answered)  # the answer is cut to whole seconds
+    return max(0.0, asked - 1 - theirs, theirs - answered)  # the answer is truncated to seconds

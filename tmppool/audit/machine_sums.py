@@ -1,6 +1,6 @@
-"""Limits that sum past the machine: what would only fail when many visitors are there is said at the start.
+"""Checks that the limits of all notebooks together fit the machine, since an excess would show only under load.
 
-Pure: how many of what, and how much of it the machine has.
+Pure functions of the planned pools and the machine's size.
 """
 
 from collections.abc import Iterable
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from tmppool.backends.base import Spec
 
 PIDS_SHARE = 0.8
-"""How much of the machine's process numbers notebooks may plan for; the rest is the host's own and the engine's."""
+"""The share of the machine's PIDs that notebooks may use; the rest is for the host and the engine."""
 
 PIDS = "pids-sum"
 MEMORY = "memory-of-one"
 RISKS = (PIDS, MEMORY)
-"""What ends a start unless ``--accept-risk`` names it."""
+"""Checks that prevent a start unless ``--accept-risk`` names them."""
 
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The size of the engine's machine; None for a figure that could not be found out. ``memory``: bytes."""
+    """The size of the engine's machine; None for an unknown figure. ``memory`` is in bytes."""
 
     processes: int | None = None
     memory: int | None = None
@@ -29,7 +29,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A pool as far as sums go: how many notebooks there may be, and what each may be."""
+    """A pool's capacity, and the limits of each of its notebooks."""
 
     name: str
     capacity: int
@@ -37,10 +37,10 @@ class Planned:
 
 
 def pids(pools: Iterable[Planned], machine: Machine) -> str:
-    """Return what is wrong as a sentence, empty when nothing is: all processes of all notebooks must have numbers.
+    """Return an error message, or "", if the notebooks' PID limits exceed their share of the machine's PIDs.
 
-    Beyond the share, a few visitors' fork bombs would leave none for anyone (proc(5), sys/kernel/pid_max). The
-    defaults plan 10 x 256 = 2560 of the 26214 that the kernel's usual 32768 allow; 102 notebooks fit.
+    Above it, a few visitors' fork bombs would leave no PID for anyone (proc(5), sys/kernel/pid_max). The defaults
+    need 10 x 256 = 2560 of 26214, which is the share of the kernel's usual 32768; 102 notebooks fit.
     """
     wanted = sum(pool.capacity * pool.spec.pids for pool in pools)
     if machine.processes is None or wanted <= machine.processes * PIDS_SHARE:
@@ -52,9 +52,9 @@ def pids(pools: Iterable[Planned], machine: Machine) -> str:
 
 
 def memory_of_one(pools: Iterable[Planned], machine: Machine) -> str:
-    """Return what is wrong as a sentence, empty when nothing is: one notebook alone must fit.
+    """Return an error message, or "", if one notebook may use more memory than the machine has.
 
-    That all together may want more than there is, is usual: most notebooks are idle (``memory_of_all``).
+    Overcommitting all notebooks together is usual, as most are idle (``memory_of_all``).
     """
     for pool in pools:
         if machine.memory is not None and pool.spec.memory > machine.memory:
@@ -66,7 +66,7 @@ def memory_of_one(pools: Iterable[Planned], machine: Machine) -> str:
 
 
 def memory_of_all(pools: Iterable[Planned], machine: Machine) -> str:
-    """Return by how much memory is over-committed, as a sentence; empty when it is not."""
+    """Return a message, or "", if the memory limits of all notebooks overcommit the machine."""
     wanted = sum(pool.capacity * pool.spec.memory for pool in pools)
     if machine.memory is None or wanted <= machine.memory:
         return ""
@@ -76,9 +76,9 @@ def memory_of_all(pools: Iterable[Planned], machine: Machine) -> str:
 
 
 def tmpfs_of_one(pools: Iterable[Planned]) -> str:
-    """Return in which pool a full home ends the notebook before it is full, as a sentence; empty when in none.
+    """Return a message, or "", if a pool's tmpfs mounts can exceed its memory limit, which would kill the notebook.
 
-    Files in memory count as the notebook's memory (Linux, admin-guide/cgroup-v2, "memory").
+    Files in a tmpfs count as the notebook's memory (Linux, admin-guide/cgroup-v2, "memory").
     """
     for pool in pools:
         files = pool.spec.home_size + pool.spec.tmp_size + pool.spec.shm_size

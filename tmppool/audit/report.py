@@ -1,4 +1,4 @@
-"""An audit for people and for programs, and the exit status that it comes to."""
+"""Output of an audit, as text and as JSON, and its exit status."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from rich.table import Table
 from tmppool.audit.rule import Check, Severity, Status
 
 HEALTHY, FINDINGS = 0, 3
-"""Exit status: nothing of severity high or critical failed; something did. 2 is a mistake of the caller's."""
+"""Exit status: no check of severity high or critical failed; at least one did. 2 is a usage error."""
 
 _TITLES = {
     "engine": "Engine",
@@ -31,7 +31,7 @@ def exit_status(checks: Sequence[Check]) -> int:
 
 
 def summary(checks: Sequence[Check]) -> dict[str, Any]:
-    """Return how many stand how, and of the failed how many weigh how much."""
+    """Count the checks by status, and the failed ones by severity."""
     counts = Counter(check.status for check in checks)
     failed = Counter(check.severity for check in checks if check.status is Status.FAIL)
     return {
@@ -42,16 +42,16 @@ def summary(checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def as_json(version: str, checks: Sequence[Check]) -> str:
-    """One object: ``{"version", "checks": [{id, group, status, severity, seen, remedy}], "summary"}``."""
+    """Return ``{"version", "checks": [{id, group, status, severity, seen, remedy}], "summary"}``."""
     lines = [check.as_json() for check in checks]
     return json.dumps({"version": version, "checks": lines, "summary": summary(checks)}, indent=1)
 
 
 def show(checks: Sequence[Check], console: Console) -> None:
-    """Print group by group what does not pass, with its remedy; what passes is counted."""
+    """Print the checks that did not pass, by group and with remedies, and the number of those that passed."""
     with console.capture() as captured:
         _print(checks, console)
-    console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())  # a table is padded
+    console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())  # strip the table's padding
 
 
 def _print(checks: Sequence[Check], console: Console) -> None:

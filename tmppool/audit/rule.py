@@ -1,4 +1,4 @@
-"""Rules and checks: the status of one thing, how much it matters, the observation and the remedy."""
+"""Rules and their results, checks: status, severity, observation and remedy."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 
 class Status(StrEnum):
-    """The states of a check. Unknown is never a pass. Waived: it does not hold, for a reason that is told."""
+    """The status of a check. Unknown is never a pass. Waived: it failed, for a reason that the check states."""
 
     PASS = "pass"  # noqa: S105 - no password
     WAIVED = "waived"
@@ -27,10 +27,10 @@ class Severity(StrEnum):
 F = TypeVar("F")
 
 SERIOUS = frozenset({Severity.HIGH, Severity.CRITICAL})
-"""A failure of these makes the audit's exit status 3."""
+"""A failed check of these severities makes the audit's exit status 3."""
 
 Opinion = tuple[Status, str]
-"""What a judge says: how it stands, and what was seen, as one sentence."""
+"""A judge's result: the status, and the observation as one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[F]):
-    """A judge with what does not depend on the facts: ``judge(facts)`` looks at nothing else."""
+    """A named rule. ``judge`` is a pure function of the facts."""
 
     id: str
     group: str
@@ -80,5 +80,5 @@ def unknown(seen: str) -> Opinion:
 
 
 def holds(is_so: object, seen: str, otherwise: str = "") -> Opinion:
-    """Pass or fail, with what was seen in either case."""
+    """Return PASS with ``seen``, or FAIL with ``otherwise``, which defaults to ``seen``."""
     return (Status.PASS, seen) if is_so else (Status.FAIL, otherwise or seen)

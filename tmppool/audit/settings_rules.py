@@ -1,4 +1,4 @@
-"""Rules on the settings and the images: each rule looks at the gathered facts and at nothing else."""
+"""Rules on the settings and the images. Each rule uses only the gathered facts."""
 
 import re
 from collections.abc import Callable
@@ -14,12 +14,12 @@ _SECRET = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(?:^|_)(?:API_?|ACCESS_?|PRIVATE_?)?KEY(?:$|_)", re.IGNORECASE
 )
 
-_PUBLIC = ("GPG_KEY",)  # in Docker's python images: whose signature the source has
+_PUBLIC = ("GPG_KEY",)  # in Docker's python images: the source's signer
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The pools as they are to be, on this machine; ``admin_ip``: where the admin listener is."""
+    """The configured pools on this machine; ``admin_ip``: the address of the admin listener."""
 
     pools: tuple[machine_sums.Planned, ...]
     machine: Facts

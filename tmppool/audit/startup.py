@@ -1,6 +1,6 @@
-"""The checks before anything is served: the limits fit the machine, and the probes inside a container pass.
+"""The checks before the service starts: the limits must fit the machine, and the probes in a container must pass.
 
-``--accept-risk`` lets the service start although a risk named there is real; each is logged at every start.
+``--accept-risk`` names failed checks that do not prevent the start; each is logged at every start.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from tmppool.backends.base import Spec
 from tmppool.errors import BackendError, ConfigError
 from tmppool.pools import Pools
 
-_DETAILS = 4  # probes whose observation is given; all are named
+_DETAILS = 4  # failed probes that are reported with details; the others are only named
 
 _log = structlog.get_logger("tmppool.audit")
 
 
 @dataclass(frozen=True, slots=True)
 class PoolInForce:
-    """A pool whose backend is open, so that its spec has the network that is in force."""
+    """A pool whose backend is open, so that its spec has the network mode in use."""
 
     name: str
     capacity: int
@@ -38,7 +38,7 @@ class PoolInForce:
 
 
 def check_risks(accepted: Iterable[str]) -> None:
-    """Raise ConfigError for an unknown probe or risk name."""
+    """Raise ConfigError for a name that is neither a probe nor one of RISKS."""
     known = sorted({*expectations.names(), *machine_sums.RISKS})
     for name in accepted:
         if name not in known:
@@ -48,10 +48,10 @@ def check_risks(accepted: Iterable[str]) -> None:
 
 
 async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> None:
-    """Raise ConfigError unless the limits fit the machine and every probe holds, or its risk is accepted.
+    """Raise ConfigError unless the limits fit the machine and every probe passes, or the risk is accepted.
 
-    ``pools`` are open; pools without containers have nothing to prove. ``ports`` are the service's own, which no
-    notebook may reach.
+    ``pools`` are open; pools without containers are not checked. ``ports``: the service's own, which no notebook may
+    reach.
     """
     in_force = [
         PoolInForce(pool.name, pool.limits.capacity, pool.backend)
@@ -99,7 +99,7 @@ async def _check_probes(pools: Sequence[PoolInForce], accepted: Sequence[str], p
 
 
 async def canaries(pools: Sequence[PoolInForce], ports: Sequence[int]) -> list[tuple[Spec, Canary]]:
-    """Run one canary for each profile; pools with the same image and limits share one."""
+    """Run one canary per distinct image and limits; pools with the same ones share it."""
     distinct = {canary.probed_part(pool.backend.spec): pool.backend for pool in pools}
     return list(
         zip(distinct, await asyncio.gather(*(canary.run(backend, ports) for backend in distinct.values())), strict=True)
@@ -107,7 +107,7 @@ async def canaries(pools: Sequence[PoolInForce], ports: Sequence[int]) -> list[t
 
 
 def _refuse(failed: dict[str, str], accepted: Sequence[str], what: str) -> None:
-    """Raise ConfigError, one sentence, for all that failed and is not accepted; log what is accepted."""
+    """Raise one ConfigError for all failures that are not accepted; log those that are."""
     for name in sorted(set(accepted) & set(failed)):
         _log.warning("risk.accepted", risk=name, seen=failed[name])
     left = {name: seen for name, seen in failed.items() if name not in accepted}

@@ -1,6 +1,6 @@
-"""System calls and kinds of sockets that a notebook never needs. Errors are compared exactly.
+"""Probes of system calls and socket families that a notebook never needs. The errno must match exactly.
 
-EAFNOSUPPORT for a kind of socket, for instance, only says that the kernel of today lacks it: the filter says EPERM.
+For example, EAFNOSUPPORT only means that this kernel lacks a socket family; the filter returns EPERM.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tmppool.audit.inside.outcome import error_name, fails
 if TYPE_CHECKING:
     from tmppool.audit.inside.outcome import Facts, Outcome, Probe
 
-_X32 = 0x40000000  # added to a number it is the x32 way to call (Linux, arch/x86/include/uapi/asm/unistd.h)
+_X32 = 0x40000000  # flag of x32 system call numbers (Linux, arch/x86/include/uapi/asm/unistd.h)
 _GETPID = 39
-# mov eax, 20; int 0x80; ret: getpid as 32-bit programs call it.
+# mov eax, 20; int 0x80; ret: getpid in the 32-bit ABI.
 _GETPID_32 = b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"
 _USABLE = {"unix": socket.AF_UNIX, "inet": socket.AF_INET, "netlink": socket.AF_NETLINK}
 
@@ -49,7 +49,7 @@ def _refused(words: list[int], errors: list[str]) -> Outcome:
 
 
 def _foreign(action: Callable[[], int]) -> Outcome:
-    """Calls of another architecture, whose numbers a filter would take for other calls, are none at all."""
+    """Hold if a call of a foreign ABI, whose numbers mean other calls to a filter, fails."""
     number = _in_child(action)
     if number < 0:
         return -number in (signal.SIGSYS, signal.SIGSEGV), signal.Signals(-number).name
@@ -57,9 +57,9 @@ def _foreign(action: Callable[[], int]) -> Outcome:
 
 
 def _in_child(action: Callable[[], int]) -> int:
-    """Return what the action returns in a process of its own, or minus the signal that ended it.
+    """Run the action in a child process; return its result, or minus the signal that killed it.
 
-    So what should not have worked changes nothing for the next probe.
+    An action that unexpectedly works then does not affect the next probe.
     """
     pid = os.fork()
     if pid == 0:
@@ -72,7 +72,7 @@ def _in_child(action: Callable[[], int]) -> int:
 
 
 def _call(words: list[int]) -> int:
-    """Make a system call by its number; returns its error's number, 0 when it worked."""
+    """Make a system call by number; return its errno, 0 on success."""
     result = ctypes.CDLL(None, use_errno=True).syscall(*(ctypes.c_long(word) for word in words))
     return ctypes.get_errno() if result == -1 else 0
 

@@ -1,4 +1,4 @@
-"""Probes of files: where one can write, how much of the host one can read, which mounts and devices there are."""
+"""Probes of files: writable places, readable files of the host, mount flags and devices."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 _NULL = os.makedev(1, 3)
 _DEVICES = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
-_WALK = 4000  # files looked at below one mount
+_WALK = 4000  # files checked below one mount
 
 
 def probes(facts: Facts) -> list[Probe]:
     home = facts["home"]
     return [
-        # A read-only mount answers so before permissions are looked at: another error means that it is none.
+        # The kernel checks for a read-only mount before permissions: another error means a writable mount.
         *((f"readonly-{name}", partial(fails, os.mkdir, (f"{path}/.probe",), "EROFS"))
           for name, path in facts["readonly"]),
         *((f"mounted-readonly-{name}", partial(_has_flag, [path], "ro")) for name, path in facts["mounted_readonly"]),
@@ -40,13 +40,13 @@ def probes(facts: Facts) -> list[Probe]:
 
 
 def _mounts() -> dict[str, list[str]]:
-    """Return with which flags what is mounted (proc(5), mountinfo). The last mount over a place is what counts."""
+    """Return the flags of each mount point (proc(5), mountinfo). The last mount on a path counts."""
     lines = (line.split() for line in read("/proc/self/mountinfo").splitlines())
     return {words[4]: words[5].split(",") for words in lines}
 
 
 def _has_flag(paths: list[str], flag: str) -> Outcome:
-    """Hold if the mounts that these paths lie in have the flag; what is not there cannot be misused."""
+    """Hold if the mounts of these paths have the flag; a path that does not exist is ignored."""
     mounts = _mounts()
     without = [path for path in paths if os.path.exists(path) and flag not in mounts[_mount_of(path, mounts)]]
     return not without, f"{' '.join(without) or ' '.join(paths)}: {'not ' if without else ''}{flag}"
@@ -81,7 +81,7 @@ def _devices() -> Outcome:
 
 
 def _host_socket() -> Outcome:
-    """Hold if nothing that was mounted is or holds a socket, the engine's first of all."""
+    """Hold if no mount is or contains a socket, above all the engine's."""
     places = [place for place in _mounts() if place != "/" and not place.startswith(("/proc", "/sys", "/dev"))]
     for place in [*places, "/run", "/var/run"]:
         for path in _walk(place):
@@ -91,7 +91,7 @@ def _host_socket() -> Outcome:
 
 
 def _walk(place: str) -> Iterator[str]:
-    """Yield the paths of the files below, or of the file itself."""
+    """Yield the paths of the files below a directory, or the path of a file itself."""
     if not os.path.isdir(place):
         yield place
         return

@@ -1,4 +1,4 @@
-"""Probes of limits: how much one notebook may use, and how little it sees of other processes."""
+"""Probes of resource limits, and of the separation from other processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tmppool.audit.inside.outcome import is_equal, read
 if TYPE_CHECKING:
     from tmppool.audit.inside.outcome import Facts, Outcome, Probe
 
-_FEW = 8  # processes: this one, the container's first, and what the probe before has left to be waited for
+_FEW = 8  # processes: this one, the container's first, and zombies of the previous probe
 _CGROUP = "/sys/fs/cgroup"
 
 
@@ -43,14 +43,14 @@ def _processes() -> Outcome:
 
 
 def _ipc() -> Outcome:
-    """Hold if there are no IPC objects of others (proc(5), sysvipc: a heading, then one line each)."""
+    """Hold if there are no IPC objects (proc(5), sysvipc: a heading, then one line each)."""
     seen = sum(len(read(f"/proc/sysvipc/{kind}").splitlines()) - 1 for kind in ("shm", "sem", "msg"))
     seen += len(os.listdir("/dev/shm"))
     return seen == 0, f"{seen} objects"
 
 
 def _cgroup() -> Outcome:
-    """The host's names of control groups, which hold the engine's name of this container, are not seen."""
+    """Hold if the host's cgroup paths, which contain the container's id, are not visible."""
     paths = {line.split(":", 2)[2] for line in read("/proc/self/cgroup").splitlines()}
     return paths == {"/"}, " ".join(sorted(paths))[:80]
 
@@ -65,7 +65,7 @@ def _limit(wanted: int, *paths: str) -> Outcome:
 
 
 def _control(*paths: str) -> str | None:
-    """Return the value of the first of these that exists: the older version's of control groups, the newer's."""
+    """Return the content of the first existing file: that of cgroup v1 or that of v2."""
     for path in paths:
         if os.path.exists(f"{_CGROUP}/{path}"):
             return read(f"{_CGROUP}/{path}")

@@ -1,4 +1,4 @@
-"""Probes of the network: they connect, and do not read tables alone."""
+"""Probes of the network, which really try to connect."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tmppool.audit.inside.outcome import is_equal, read
 if TYPE_CHECKING:
     from tmppool.audit.inside.outcome import Facts, Outcome, Probe
 
-_WAIT = 0.7  # seconds for everything together: twice around the world
+_WAIT = 0.7  # seconds for all attempts together: two round trips around the world
 _DNS = 53
 _UP = 1  # netdevice(7), IFF_UP
-_ANSWERED = (0, 3)  # RFC 1035 4.1.1: no error, no such name; both are words of someone outside
-# RFC 1035 4.1.1 and 4.1.2: one question, for the address of example.com.
+_ANSWERED = (0, 3)  # RFC 1035 4.1.1: no error, no such name; both come from a server outside
+# RFC 1035 4.1.1 and 4.1.2: one query for the address of example.com.
 _QUESTION = b"\x74\x70\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01"
 
 
 def probes(facts: Facts) -> list[Probe]:
-    """``targets``: by the probe's name, addresses with ports that must not be reached."""
+    """Return the probes. ``targets`` in ``facts``: hosts and ports that must be unreachable, by probe."""
     network = facts["network"]
     attempts = _Attempts([tuple(place) for _, places in facts["targets"] for place in places])
     return [
@@ -48,7 +48,7 @@ def _routes() -> Outcome:
 
 
 def _name_servers(attempts: _Attempts) -> Outcome:
-    """Hold if no name server passes a question on: names alone can carry data out."""
+    """Hold if no name server answers a query, as DNS names can carry data out."""
     answered = attempts.made().answered
     return not answered, f"{' and '.join(answered)} answered" if answered else "no answer"
 
@@ -61,7 +61,7 @@ def _reach(attempts: _Attempts, targets: list[list[object]]) -> Outcome:
 
 
 class _Attempts:
-    """Connections to all targets and a question to every name server, all at once, the first time that one is asked."""
+    """Concurrent connections to all targets and queries to all name servers, made on the first call of ``made``."""
 
     def __init__(self, targets: list[tuple[object, ...]]) -> None:
         self._targets = targets

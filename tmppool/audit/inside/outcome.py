@@ -1,4 +1,4 @@
-"""The outcome of a probe: True if it holds, and a few words on the observation."""
+"""The outcome of a probe: True if it holds, and the observation in a few words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def error_name(number: int | None) -> str:
 
 
 def fails(action: Callable[..., Any], arguments: tuple[Any, ...], *allowed: str) -> Outcome:
-    """Hold if the action fails, with one of these errors where some are named."""
+    """Hold if the action fails with one of the ``allowed`` errors, or with any error if there are none."""
     try:
         action(*arguments)
     except OSError as error:

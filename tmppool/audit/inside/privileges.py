@@ -1,4 +1,4 @@
-"""Probes of privileges: the user and capabilities of the visitor's code, now and by any way to more."""
+"""Probes of privileges: the user and capabilities of the visitor's code, and attempts to gain more."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def probes(facts: Facts) -> list[Probe]:
 
 
 def _status(field: str, pid: int | str = "self") -> str:
-    """Return a field of proc(5), status."""
+    """Return a field of ``/proc/<pid>/status`` (proc(5))."""
     lines = read(f"/proc/{pid}/status").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:")), "unknown")
 
@@ -53,7 +53,7 @@ def _capabilities(field: str) -> Outcome:
 
 
 def _without_zero(field: str) -> Outcome:
-    """Hold if neither the real, effective, saved nor file system number is 0, nor any of the other groups."""
+    """Hold if no real, effective, saved or file system id is 0, and no supplementary group is."""
     numbers = {int(word) for word in _status(field).split()} | (set(os.getgroups()) if field == "Gid" else set())
     return 0 not in numbers, " ".join(map(str, sorted(numbers)))
 
@@ -63,15 +63,15 @@ def _own_user(uids: list[int]) -> Outcome:
 
 
 def _setuid_program() -> Outcome:
-    """Hold if a setuid program of root's runs as the visitor all the same."""
+    """Hold if a setuid-root program still runs as the visitor."""
     for path in (f"{folder}/{name}" for name in _SETUID for folder in ("/bin", "/usr/bin")):
         if not os.path.exists(path) or not os.stat(path).st_mode & stat.S_ISUID:
             continue
         with subprocess.Popen(
             [path, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as child:
-            # Its numbers change a moment after it is said to have started, and stay when it has ended, until it is
-            # waited for (waitid(2), WNOWAIT).
+            # The ids change shortly after Popen returns. Wait for the exit without reaping the child, so that its
+            # status remains readable (waitid(2), WNOWAIT).
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
             effective = _status("Uid", child.pid).split()[1]
         return effective != "0", f"{path} ran as user {effective}"

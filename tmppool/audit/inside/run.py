@@ -1,4 +1,4 @@
-"""All probes, in order; each prints one line of JSON."""
+"""Run all probes in order; print one line of JSON for each."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def probes(facts: Facts) -> list[Probe]:
-    """Return every probe by its name, none of them run yet. ``facts``: what ``expectations.facts`` returns."""
+    """Return all probes as names and callables. ``facts`` is the result of ``expectations.facts``."""
     rooms = (privileges, calls, files, limits, network)
     return [probe for room in rooms for probe in room.probes(facts)]
 
 
 def main(facts: Facts) -> None:
-    """Run and report every probe; the last line says that none is missing."""
+    """Run and report every probe; the last line confirms that all were run."""
     for name, probe in probes(facts):
         try:
             held, detail = probe()
