@@ -1,6 +1,6 @@
-"""The public edge: each request's visit and verdict, and from there the route to a notebook or to our own application.
+"""The public edge: routes each request to a notebook or to our own application, by the verdict on its visit.
 
-For each notebook, as long as it lives, it keeps the connections, the cookies, and the header lines that say who asks.
+For each live notebook it keeps the connections, the cookies, and the header lines that identify clients.
 """
 
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ from tmppool.web.tokens import Role
 from tmppool.web.verdict import Answer, Pass, Verdict
 from tmppool.web.visit import PublicAddress, Visit
 
-_MOST_CLIENTS = 1000  # whose lines are kept for one notebook
+_MOST_CLIENTS = 1000  # whose header lines are kept, per notebook
 
 
 @dataclass(slots=True)
 class _Relay:
-    """The connections, cookies and header lines kept for one notebook, as long as it lives.
+    """The connections, cookies and header lines kept for one live notebook.
 
-    ``notice`` is the script that tells its pages when and why it ends.
+    ``notice`` is the script element that shows in its pages when and why it ends.
     """
 
     base_path: str
@@ -37,7 +37,7 @@ class _Relay:
     identities: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def identity(self, visit: Visit) -> bytes:
-        """Return the lines that tell the notebook who asks."""
+        """Return the header lines that identify the client."""
         client = visit.client
         known = self.identities.get((client.address, client.scheme))
         if known is None:
@@ -55,7 +55,7 @@ class Edge:
         self._relays: dict[str, _Relay] = {}
 
     def decide(self, request: wire.Request, peer: str) -> Route:
-        """Return where the request goes. Raises BadMessageError."""
+        """Return the route of a request. Raises BadMessageError."""
         visit = Visit(request, peer, self._public)
         verdict = judge(visit, self._pools, self._rules)
         return self._to_notebook(visit, verdict) if isinstance(verdict, Pass) else _to_application(visit, verdict)
@@ -96,7 +96,7 @@ class Edge:
 
 
 def admin_decide(token: str | None, ip: str) -> Decide:
-    """Return what decides on the admin listener at ``ip``: all is answered here, and to the operator only."""
+    """Return the router of the admin listener at ``ip``: the application answers all, to the operator only."""
 
     def decide(request: wire.Request, peer: str) -> Route:
         visit = Visit(request, peer, PublicAddress())

@@ -1,4 +1,4 @@
-"""The Host field: it names a notebook, as ``<id>.<base>``, or this machine. Pure."""
+"""Parses Host fields that name a notebook, as ``<id>.<base>``, or this machine. Pure."""
 
 import re
 from functools import lru_cache
@@ -9,9 +9,9 @@ _HOST = re.compile(r"^(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]{1,5})?$")
 
 
 def label_of(host: str, base: str) -> str | None:
-    """Return what stands before ``base`` in a Host field; None for a host that is not below it.
+    """Return the label before ``base`` in a Host field; None for a host that is not below it.
 
-    The port counts when ``base`` has one.
+    The port must match if ``base`` has one.
     """
     host = host.lower()
     if ":" not in base:
@@ -23,11 +23,11 @@ def host_of(notebook_id: str, base: str) -> str:
     return f"{notebook_id}.{base}"
 
 
-@lru_cache(64)  # asked of every request to a notebook, of a few names
+@lru_cache(64)  # called for every request, with few distinct hosts
 def is_this_machine(host: str, ip: str = "localhost") -> bool:
     """Return True if a Host field, with or without a port, names this machine's loopback or ``ip``.
 
-    A name below localhost never leads elsewhere (RFC 6761 section 6.3), and no other machine's page has one.
+    Names below localhost always resolve to loopback (RFC 6761 section 6.3), so no other machine's page has one.
     """
     found = _HOST.match(host)
     name = (found[1] or found[2]).lower() if found else ""

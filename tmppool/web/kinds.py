@@ -1,7 +1,7 @@
-"""Every answer that the service gives instead of a notebook or a page, on one screen. Pure.
+"""The table of answers that the service gives instead of a notebook or a page. Pure.
 
-A kind says the status, the page for a person and the JSON for a program. ``answers`` renders them. They answer whole
-requests, and the connection goes on; what is no request, or no longer one, is refused by ``tmppool.proxy.refusals``.
+A kind defines the status, the page for people and the JSON for programs. ``answers`` renders them. These answer whole
+requests, and the connection goes on; malformed ones are refused by ``tmppool.proxy.refusals``, which close it.
 """
 
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from tmppool.web.models import Body, Error, Foreign, Full, Gone, Limited, Warmin
 
 
 class Cors(Enum):
-    """The pages of other origins that may read the JSON."""
+    """The other origins whose pages may read the JSON."""
 
     NONE = "none"
     SETTINGS = "settings"  # those of --allow-origin
-    ANY = "any"  # it tells nothing, and clients on other pages have to know
+    ANY = "any"  # it reveals nothing, and clients on other origins need it
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # each is one kind, also where two say the same
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: Enum aliases members of equal value
 class Shape:
     """The shape of one kind: status, page and JSON.
 
-    ``message`` is the sentence, unless the facts hold one. ``page`` is the template, ``title`` the heading of the
-    generic one. ``has_home``: the page links back to the start. ``forgets_cookie``: it deletes the notebook's cookie.
-    ``body`` is the model of the JSON, filled from the message and the facts; ``for_programs`` is its HTTP status where
-    that differs from the page's ``code``; ``cors`` says which pages of other origins may read it.
+    ``message`` is the sentence, unless the facts have one. ``page`` is the template, ``title`` the heading of the
+    generic one. ``has_home``: the page links to the start. ``forgets_cookie``: it deletes the notebook's cookie.
+    ``body`` is the model of the JSON, filled from the message and the facts; ``for_programs`` is its HTTP status if
+    that differs from the page's ``code``; ``cors``: the other origins whose pages may read it.
     """
 
     code: int
@@ -41,7 +41,7 @@ class Shape:
 
 
 class Kind(Enum):
-    # A notebook that cannot be had
+    # Notebooks that cannot be used
     GONE = Shape(410, page="gone", forgets_cookie=True, body=Gone, for_programs=424, cors=Cors.ANY)
     UNKNOWN = Shape(404, page="gone", forgets_cookie=True, body=Gone, for_programs=424, cors=Cors.ANY)
     FOREIGN = Shape(
@@ -54,7 +54,7 @@ class Kind(Enum):
         502, "The notebook is not responding. It may be restarting; please try again in a moment.", "No answer"
     )
     NOT_OWNER = Shape(403, "Only the owner of this notebook can do that.", "Not allowed")
-    # From the wrong place
+    # Wrong origin or host
     CROSS_SITE = Shape(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
     CROSS_SITE_OWN = Shape(403, "This request must come from one of this service's own pages.", "Not allowed")
     WRONG_HOST = Shape(421, "This notebook is served on its own host name.", "Wrong host name")
@@ -78,7 +78,7 @@ class Kind(Enum):
         421, "Without a token, the admin listener answers only to this machine's own host names.", "Wrong host name"
     )
     OPERATOR_ORIGIN = Shape(403, "Cross-origin requests are not allowed here.", "Not allowed")
-    # A start: the page that offers one, and what refuses it
+    # Starts: the launch page, and refusals
     LAUNCH = Shape(200, page="launch")
     CRAWLER = Shape(
         403,

@@ -1,4 +1,4 @@
-"""The launch page and its form: a GET takes nothing, a POST with a ticket gives a notebook."""
+"""The launch page and its form: GET assigns nothing, POST with a ticket assigns a notebook."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ from tmppool.web.visit import Visit
 
 
 class Launch:
-    """``landing`` is where a click on ``/`` leads, by pool."""
+    """``landing`` is the path that ``/`` opens, by pool."""
 
     def __init__(
         self,
@@ -44,13 +44,13 @@ class Launch:
         self._landing = landing
 
     async def show(self, request: web.Request) -> web.Response:
-        """GET: the launch page; a visitor who holds a notebook is sent on to it."""
+        """GET: the launch page; a visitor who has a notebook is redirected to it."""
         visit = visit_of(request)
         pool = pool_of(visit, self._pools)
         return await self._held(visit, pool) or self._page(visit, pool, Kind.LAUNCH, {})
 
     async def start(self, request: web.Request) -> web.Response:
-        """POST: assign, and 303 to the notebook."""
+        """POST: assign a notebook and redirect to it (303)."""
         visit = visit_of(request)
         pool, form = pool_of(visit, self._pools), await read_form(request)
         held = await self._held(visit, pool)
@@ -72,7 +72,7 @@ class Launch:
         return await self._entrance.enter(visit, as_owner(visit, pool, notebook, target))
 
     async def _held(self, visit: Visit, pool: Pool) -> web.Response | None:
-        """Send a visitor who holds a notebook of this pool on to it."""
+        """Redirect a visitor to their notebook of this pool, if any."""
         notebook: Notebook | None = self._pools.held_by(visit.visitor, pool)
         if notebook is None:
             return None
@@ -82,14 +82,14 @@ class Launch:
         return links.target_of(self._link(visit), self._landing[pool.name])
 
     def _link(self, visit: Visit) -> str:
-        """Return the raw link without the workshop code; where there is none, ``code`` is the document's own."""
+        """Return the raw link without the workshop code; if none is set, ``code`` belongs to the document."""
         return links.without_code(visit.target) if self._limits.has_code else visit.target
 
     def _page(self, visit: Visit, pool: Pool, kind: Kind, facts: Mapping[str, object]) -> web.Response:
-        """Return one of the pages with the form that starts a notebook, also where a program asks."""
+        """Return a page with the form that starts a notebook, to programs too."""
         cookie, visitor = (None, visit.visitor) if visit.visitor is not None else own_cookies.new_visitor()
         form = {
-            # The link's code goes on with the form of a GET; after that it is known, or was wrong.
+            # The form of a GET passes the link's code on; at a POST it is known, or was wrong.
             "action": links.action_of(self._link(visit) if visit.method == b"POST" else visit.target),
             "ticket": self._tickets.issue(visitor),
             "document": jupyter_urls.document_of(self._target(visit, pool)) or "",

@@ -1,4 +1,4 @@
-"""Carry out the verdict on each request, and turn errors into answers: never a traceback."""
+"""Middlewares that carry out the verdict on each request, and turn errors into answers."""
 
 from collections.abc import Awaitable, Callable
 
@@ -22,9 +22,9 @@ _log = structlog.get_logger("tmppool.web")
 
 
 def carry_out(answers: Answers, entrance: Entrance | None = None) -> Middleware:
-    """Return the middleware that does what was judged; the service's own addresses go on to their handlers.
+    """Return the middleware that carries out a verdict; ``Serve`` goes on to the route's handler.
 
-    Without an ``entrance`` the listener's judge lets nobody into a notebook.
+    A listener whose judge admits nobody to a notebook needs no ``entrance``.
     """
 
     @web.middleware
@@ -47,7 +47,7 @@ def carry_out(answers: Answers, entrance: Entrance | None = None) -> Middleware:
 
 
 def errors(answers: Answers) -> Middleware:
-    """Return the middleware that answers for what handlers raise."""
+    """Return the middleware that turns exceptions into answers."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -64,7 +64,7 @@ def errors(answers: Answers) -> Middleware:
             response.headers.update({name: error.headers[name] for name in _PASSED_ON if name in error.headers})
             return response
         except (ConnectionError, aiohttp.ClientError):
-            raise  # the visitor left, or the notebook broke off in the middle of its answer
+            raise  # the client disconnected, or a notebook broke off its answer
         except Exception:
             _log.exception("request.failed", method=request.method, route=_route(request))
             return answers.render(Answer(Kind.FAILED), visit_of(request))
@@ -73,7 +73,7 @@ def errors(answers: Answers) -> Middleware:
 
 
 async def set_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal: forbid content sniffing, and hide which server software answers."""
+    """Signal: forbid content sniffing, and hide the name of the server software."""
     del request
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "tmppool"

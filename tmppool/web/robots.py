@@ -1,7 +1,7 @@
-"""Requests without a person behind them: prefetches of browsers, and crawlers by the name that they give.
+"""Recognises requests that no person made: prefetches, and crawlers by their user agent.
 
-A courtesy, not the guard: a name costs nothing to change. What guards the pool is that a look takes nothing and that
-a start needs a ticket. So a person who is taken for a crawler gets through by pressing the button.
+This is a courtesy, not a protection: a user agent is easily forged. The pool is protected because GET assigns nothing
+and a start needs a ticket. So a person who is mistaken for a crawler can press the button.
 """
 
 import re
@@ -16,19 +16,19 @@ _AHEAD_FIELDS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 KINDS = frozenset(
     {"search-engine", "social-preview", "ai-crawler", "seo", "advertising", "archiver", "feed-reader", "scanner"}
 )
-"""The list's kinds of crawlers that never bring a person; libraries and driven browsers may be somebody's tool."""
+"""Tags of crawlers that never act for a person; HTTP libraries and automated browsers may be somebody's tool."""
 
-_LONGEST = 512  # characters of a name that are looked at
-_TOGETHER = 25  # patterns in one expression: more make it slow, as the list's own package found
+_LONGEST = 512  # characters of a user agent that are read
+_TOGETHER = 25  # patterns per expression: more are slower, as the list's own package found
 
 
 def is_prefetch(fields: MultiMapping[str]) -> bool:
-    """Return True for a prefetch, which no person asked for (Fetch, ``Sec-Purpose``, and what came before it)."""
+    """Return True for a prefetch (Fetch, ``Sec-Purpose``, and the fields that preceded it)."""
     return any(_AHEAD.search(value) for name in _AHEAD_FIELDS for value in fields.getall(name, ()))
 
 
 def is_crawler(fields: MultiMapping[str]) -> bool:
-    """Return True for a crawler that says its name, unless a person's gesture made it ask (Fetch Metadata)."""
+    """Return True for the user agent of a crawler, unless a user gesture caused the request (Fetch Metadata)."""
     if fields.get("Sec-Fetch-User") == "?1":
         return False
     name = fields.get("User-Agent", "")[:_LONGEST]

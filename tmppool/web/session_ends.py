@@ -1,4 +1,4 @@
-"""The ends of a session, as JSON bodies and pages show them."""
+"""The times at which a session ends, for JSON bodies and pages."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ from tmppool.pool import Pool
 
 
 class Ends(NamedTuple):
-    """The ends of a session, in seconds since 1970; None where there is no limit."""
+    """The times at which a session ends, in seconds since 1970; None without a limit."""
 
     expires_at: float | None
     idle_expires_at: float | None
 
 
 def ends(pool: Pool, notebook: Notebook) -> Ends:
-    """Return when a notebook's session reaches its lifetime, and its idle limit if nothing happens in it."""
+    """Return the times at which a session reaches its lifetime and, without further activity, its idle limit."""
     now, idle = pool.clock(), pool.limits.idle
     return Ends(
         expires_at=None if notebook.expires_at is None else wall_of(notebook.expires_at, now),

@@ -1,7 +1,6 @@
-"""The facts of one request, each worked out once: where it goes, who sent it, from which page, and what it carries.
+"""The facts of one request, each computed once: its target, its client, the page that sent it, its credentials.
 
-Built of the raw head before anything is decided, and handed on: ``judge`` decides by it, and no handler derives any
-of this again.
+A visit is built from the raw head. ``judge`` decides by it, and handlers use it instead of parsing the request again.
 """
 
 import re
@@ -24,19 +23,19 @@ _SHOWN = (b"GET", b"HEAD", b"POST")
 
 
 class Origin(Enum):
-    """Whose page made a browser send this. What no browser sent counts as the service's own."""
+    """The origin of the page that sent a request. A request that no page sent counts as SAME."""
 
     SAME = "same"
-    FRIEND = "friend"  # a page that --allow-origin lets read the API
+    FRIEND = "friend"  # allowed by --allow-origin to read the API
     FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
 class PublicAddress:
-    """The names under which the service is reached, the proxies that it believes, and the origins that it allows.
+    """The public URL and domain of the service, the proxies that it trusts, and the origin that it allows.
 
-    With a ``domain`` every notebook has a host name of its own below it, and the launch pages are elsewhere.
-    ``allowed_origin`` is the settings' ``--allow-origin``: an origin, ``*`` for all, or None.
+    With a ``domain`` every notebook has its own host name below it, and the launch pages are on the main host.
+    ``allowed_origin`` is ``--allow-origin``: an origin, ``*`` for all, or None.
     """
 
     public_url: str | None = None
@@ -45,7 +44,7 @@ class PublicAddress:
     allowed_origin: str | None = None
 
     def client(self, peer: str, fields: Fields) -> Client:
-        """Return who sent these fields, and how their browser reached the service."""
+        """Return the client's address, and the scheme and host that it used."""
         if self.trusted:
             found = identify(peer, fields.text(), self.trusted)
         else:
@@ -58,7 +57,7 @@ class PublicAddress:
 
 
 class Visit:
-    """One ``request`` of ``peer``, an IP address, to a service that is reached at ``public``."""
+    """One ``request`` from ``peer``, an IP address, to a service reachable at ``public``."""
 
     def __init__(self, request: Request, peer: str, public: PublicAddress) -> None:
         self.request = request
@@ -66,7 +65,7 @@ class Visit:
         self._peer = peer
         self._below_user = _BELOW_USER.match(request.target) if self.is_for_notebook else None
 
-    # Where it goes
+    # Target
 
     @property
     def method(self) -> bytes:
@@ -84,17 +83,17 @@ class Visit:
 
     @cached_property
     def address(self) -> Address:
-        """The rules of the service's own address that the path names."""
+        """The rules for the path, one of the service's own addresses."""
         return addresses.find(self.routed_path, self.key)
 
     @cached_property
     def routed_path(self) -> str:
-        """The path as aiohttp's router reads it, percent-decoded but for ``%2F`` and ``%25``."""
+        """The path as aiohttp's router reads it, percent-decoded except for ``%2F`` and ``%25``."""
         return URL.build(path=self.target.partition("?")[0], encoded=True).path_safe
 
     @cached_property
     def key(self) -> str | None:
-        """The key of the notebook that the path names, below ``/user/``, ``/session/`` or ``/api/session/``."""
+        """The key of a notebook in the path, below ``/user/``, ``/session/`` or ``/api/session/``."""
         if self._below_user is not None:
             return self._below_user[1]
         found = _OF_SESSION.match(self.routed_path)
@@ -102,7 +101,7 @@ class Visit:
 
     @property
     def path(self) -> str | None:
-        """The raw path below ``/user/<key>/``; None where the slash behind the key is missing, or the key."""
+        """The raw path below ``/user/<key>/``; None without a key, or without the slash after it."""
         return None if self._below_user is None else self._below_user[2]
 
     @property
@@ -114,9 +113,9 @@ class Visit:
 
     @cached_property
     def open_path(self) -> str:
-        """The path and query below the notebook that the browser has open, or asks for; without any token.
+        """The path and query below the notebook that the browser requests or has open, without tokens.
 
-        The session's page and API are told it in their own query, as ``path``.
+        Requests to the session's page and API carry it in their query, as ``path``.
         """
         if self._below_user is not None:
             return tokens.without_token((self.path or "") + self.query)
@@ -124,32 +123,32 @@ class Visit:
 
     @cached_property
     def label(self) -> str | None:
-        """The notebook's id that the host names; None where it is the main one."""
+        """The notebook's id in the host name; None at the main host."""
         domain = self._public.domain
         return None if domain is None else hosts.label_of(self.client.host, domain)
 
     @property
     def main_origin(self) -> str:
-        """The part before a launch link's path that leads to the main host; empty where a path is enough."""
+        """The origin to prefix to a launch link's path; empty at the main host, where a path is enough."""
         return "" if self.label is None else self._public.public_url or f"{self.client.scheme}://{self._public.domain}"
 
     def origin_of(self, notebook_id: str) -> str:
-        """Return the scheme and host at which a notebook is reached."""
+        """Return the scheme and host at which a notebook is served."""
         domain = self._public.domain
         host = self.client.host if domain is None else hosts.host_of(notebook_id, domain)
         return f"{self.client.scheme}://{host}"
 
     @property
     def is_at_main_host(self) -> bool:
-        """True if notebooks have host names of their own and this is none of them."""
+        """True if notebooks have their own host names and this is the main host."""
         return self._public.domain is not None and self.label is None
 
     def is_at_host_of(self, notebook_id: str) -> bool:
-        """Return True if this host serves that notebook: its own, or any where notebooks have none."""
+        """Return True if this host serves that notebook: its own host, or any without a ``domain``."""
         return self._public.domain is None or self.label == notebook_id
 
     def spawn_origin(self, notebook_id: str) -> str:
-        """Return what a program puts before a notebook's base path: nothing where this host serves it."""
+        """Return the origin that programs need before a notebook's base path; empty without a ``domain``."""
         return "" if self._public.domain is None else self.origin_of(notebook_id)
 
     @cached_property
@@ -157,7 +156,7 @@ class Visit:
         """True if it opens a WebSocket (RFC 6455 section 4.1)."""
         return handshake.is_handshake(self.request.fields)
 
-    # Who sent it
+    # Client
 
     @cached_property
     def client(self) -> Client:
@@ -165,7 +164,7 @@ class Visit:
 
     @property
     def is_secure(self) -> bool:
-        """True if the visitor's browser came by https."""
+        """True if the client used https."""
         return self.client.scheme == "https"
 
     @cached_property
@@ -176,21 +175,21 @@ class Visit:
 
     @cached_property
     def is_prefetch(self) -> bool:
-        """True if a browser asks before its person does (Fetch, ``Sec-Purpose``)."""
+        """True for a prefetch or prerender (Fetch, ``Sec-Purpose``)."""
         return robots.is_prefetch(self.request.fields.text())
 
     @cached_property
     def is_crawler(self) -> bool:
-        """True if a crawler that says its name asks."""
+        """True if its user agent is a known crawler."""
         return robots.is_crawler(self.request.fields.text())
 
-    # From which page, and for whom
+    # Sending page
 
     @cached_property
     def wants_page(self) -> bool:
-        """True if a person's browser is to show the answer; a program, or a script in a page, gets JSON.
+        """True for a navigation, which is answered with a page; programs and scripts get JSON.
 
-        Fetch Metadata says so, else Accept. What asks for an upgrade shows nothing.
+        Decided by Fetch Metadata, else by Accept. A request to upgrade is not a navigation.
         """
         first = self.request.fields.first
         if b"upgrade" in first:
@@ -202,14 +201,14 @@ class Visit:
 
     @property
     def is_safe(self) -> bool:
-        """True if the method changes nothing (RFC 9110 section 9.2.1)."""
+        """True if the method is safe (RFC 9110 section 9.2.1)."""
         return self.request.is_safe
 
     @cached_property
     def origin(self) -> Origin:
-        """Fetch Metadata tells it, else the Origin field (RFC 6454 section 7), compared by host alone.
+        """The sender's origin, by Fetch Metadata, else by the Origin field (RFC 6454 section 7).
 
-        Behind a proxy that ends TLS without saying so, the schemes differ.
+        Only hosts are compared: schemes differ behind a proxy that terminates TLS silently.
         """
         site = self.request.fields.first.get(b"sec-fetch-site")
         if site in (b"same-origin", b"none") if site is not None else not self.names_other_origin:
@@ -220,15 +219,15 @@ class Visit:
 
     @property
     def names_other_origin(self) -> bool:
-        """True if the Origin field names another host than the one that is asked."""
+        """True if the Origin field names another host than the request."""
         sender = self.request.fields.first.get(b"origin")
         return sender is not None and sender.decode("latin-1").partition("://")[2].lower() != self.client.host.lower()
 
     @property
     def is_cross_site(self) -> bool:
-        """True if a page of another origin made the browser send this, other than as a link that its reader follows.
+        """True if a page of another origin sent this, except for a top-level navigation with a safe method.
 
-        Without Fetch Metadata a safe request tells nothing of its page, which cannot read the answer either.
+        Without Fetch Metadata a safe request counts as same-origin: a foreign page cannot read the answer.
         """
         first = self.request.fields.first
         if self.is_safe and not self.is_websocket:
@@ -245,11 +244,11 @@ class Visit:
         """True if the Host is one of this machine's own names."""
         return hosts.is_this_machine(self.request.fields.first.get(b"host", b"").decode("latin-1"))
 
-    # What it carries
+    # Credentials
 
     @cached_property
     def cookies(self) -> list[bytes]:
-        """The values of its Cookie fields, unread."""
+        """The raw values of the Cookie fields."""
         return self.request.fields.values(b"cookie")
 
     @property
@@ -258,7 +257,7 @@ class Visit:
 
     @cached_property
     def tokens(self) -> list[str]:
-        """The first few values of ``token`` in its query."""
+        """The first few values of ``token`` in the query."""
         return tokens.tokens_in(self.query)
 
     @property
