@@ -1,8 +1,8 @@
 """Periodic jobs with APScheduler: the pools' ticks and their comparison with the engine.
 
-A job must return quickly: slow work runs in the pool's own tasks, because shutting down the scheduler cancels
-coroutine jobs. APScheduler would run a plain function in a thread, so each is wrapped in a coroutine function.
-APScheduler 3 drops a job that is more than one second late unless ``misfire_grace_time`` is None.
+Shutting down the scheduler cancels the jobs that still await, so that work that must be finished runs in the pool's
+own tasks, and a job may be repeated. APScheduler would run a plain function in a thread, so each is wrapped in a
+coroutine function. APScheduler 3 drops a job that is more than one second late unless ``misfire_grace_time`` is None.
 """
 
 import inspect
