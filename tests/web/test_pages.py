@@ -179,7 +179,10 @@ POLICY = {
 )
 def test_pages_carry_exactly_this_policy_and_are_not_kept(domain: str | None, form_action: str) -> None:
     pages = Pages(isolated=True, domain=domain)
-    for response in (pages.error(404, "T", "M"), pages.render("launch", 404, **LAUNCH, kind="LAUNCH", message="")):
+    for response in (
+        pages.render("error", 404, title="T", message="M", home_url="/"),
+        pages.render("launch", 404, **LAUNCH, kind="LAUNCH", message=""),
+    ):
         assert response.status == 404
         fields = dict(response.headers)
         policy = dict(part.strip().split(" ", 1) for part in fields.pop("Content-Security-Policy").split(";"))

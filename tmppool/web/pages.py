@@ -57,10 +57,6 @@ class Pages:
         text = self._environment.get_template(f"{name}.html").render(values, status=status)
         return web.Response(status=status, text=text, content_type="text/html", headers=self._headers)
 
-    def error(self, status: int, title: str, message: str, home_url: str = "/") -> web.Response:
-        """Return the page about an error; without ``home_url`` it has no way back to the start."""
-        return self.render("error", status, title=title, message=message, home_url=home_url)
-
 
 class Static:
     """The pages' few small files, from memory."""
