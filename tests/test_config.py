@@ -348,6 +348,14 @@ NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no sub
             )
             for address in ("127.0.0.1:8000", "127.0.0.1", "10.1", "nb.0x7f")
         ),
+        *(
+            (
+                f"--container-uids={uids}",
+                f"--container-uids: '{uids}' is not allowed: it must be FIRST-LAST, two UIDs from 1 to 2147483647, as in"
+                " 20000-29999",
+            )
+            for uids in ("0-9", "9-8", "1-2147483648", "5")
+        ),
         ("--config=/nowhere/at.all", "--config: /nowhere/at.all cannot be read: No such file or directory"),
     ],
 )

@@ -173,11 +173,6 @@ def test_ranges_of_user_numbers_that_suffice(settings: Settings) -> None:
             " that share it",
             id="what another pool may take away",
         ),
-        pytest.param(
-            pools(main=("1-2147483648", 1)),
-            "--container-uids: '1-2147483648' is not allowed: the largest UID is 2147483647",
-            id="too large",
-        ),
     ],
 )
 def test_ranges_of_user_numbers_that_do_not_suffice_are_told_in_one_sentence(settings: Settings, sentence: str) -> None:

@@ -15,7 +15,6 @@ from tmppool.proxy.forwarded import is_loopback
 
 _LEAST_TOKEN = 16  # characters
 _LOCAL_DOMAIN = re.compile(r"(?:^|\.)localhost(?::\d+)?$")  # always this machine (RFC 6761 section 6.3)
-_MAX_UID = 2**31 - 1  # of the engine's runtime, opencontainers/runc libcontainer/user
 
 
 class Exposure(NamedTuple):
@@ -88,8 +87,6 @@ def check_uids(settings: Settings) -> None:
     unique = {name: pool for name, pool in wanted_pools(settings).items() if pool.container_user is None}
     for name, pool in unique.items():
         option = "--container-uids" if name == settings.pool_name else f"container_uids of pool {name}"
-        if pool.uids[-1] > _MAX_UID:
-            raise ConfigError(f"{option}: {pool.container_uids!r} is not allowed: the largest UID is {_MAX_UID}")
         needed = sum(other.pool_size for other in unique.values() if _overlap(pool.uids, other.uids))
         if needed > len(pool.uids):
             raise ConfigError(

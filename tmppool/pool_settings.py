@@ -14,7 +14,7 @@ from pydantic_settings import NoDecode
 _SIZE = re.compile(r"^(\d+)([bkmg]?)b?$", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _UIDS = re.compile(r"^(\d{1,10})-(\d{1,10})$")
-_MAX_UID = 2**32 - 2
+_MAX_UID = 2**31 - 1  # of the engine's runtime, opencontainers/runc libcontainer/user
 _PLACEHOLDERS = {"base_path", "port", "ip", "token"}
 
 DEFAULT_IMAGE = "tmppool/debian:latest"
@@ -134,7 +134,7 @@ class PoolSettings(BaseModel):
     def _check_uids(cls, value: str) -> str:
         found = _UIDS.match(value)
         if found is None or not 0 < int(found[1]) <= int(found[2]) <= _MAX_UID:
-            raise ValueError("it must be FIRST-LAST, two UIDs above 0, as in 20000-29999")
+            raise ValueError(f"it must be FIRST-LAST, two UIDs from 1 to {_MAX_UID}, as in 20000-29999")
         return value
 
     @property
