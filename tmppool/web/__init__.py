@@ -1,1 +1,1 @@
-"""The pages, the APIs and the public edge: all that is reached over HTTP, besides the notebooks themselves."""
+"""The pages, the APIs and the public edge: everything served over HTTP except the notebooks themselves."""

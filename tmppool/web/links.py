@@ -1,4 +1,4 @@
-"""Launch links: which document one asks for, and where a visitor of it is sent. Pure, on raw paths."""
+"""Launch links: parses the document, pool and code that one names, and makes new ones. Pure, on raw paths."""
 
 import re
 from urllib.parse import quote, unquote, unquote_plus
@@ -18,8 +18,8 @@ def target_of(raw: str, landing: str) -> str:
     """Return the path and query below the notebook for a launch link's raw path and query.
 
     ``/spawn/lab/tree/a.ipynb?x=1`` and ``/lab/tree/a.ipynb?x=1`` both mean ``/lab/tree/a.ipynb?x=1``; ``/`` and
-    ``/spawn`` mean ``landing``. The query is kept byte for byte, except our own ``pool``. One slash begins it:
-    with another one, or a backslash, behind it that would name a host (WHATWG URL, relative slash state).
+    ``/spawn`` mean ``landing``. The query is kept byte for byte, except our own ``pool``. The result starts with
+    exactly one slash: another one, or a backslash, after it would start a host (WHATWG URL, relative slash state).
     """
     path, mark, query = raw.partition("?")
     path = "/" + _SPAWN.sub("", path, count=1).lstrip("/\\")
@@ -30,15 +30,15 @@ def target_of(raw: str, landing: str) -> str:
 
 
 def pool_of(raw: str) -> str | None:
-    """Return the pool that the link names in its query."""
+    """Return the pool that the link's query names."""
     found = _POOL.search(raw.partition("?")[2])
     return unquote(found[2]) if found else None
 
 
 def path_of(raw: str) -> str:
-    """Return the path below a notebook that the link names in its query; empty without one, and for one too long.
+    """Return the path below a notebook that the link's query names; empty if it has none.
 
-    Also for one that would lead out of there, or be refused there.
+    It is empty too if the path is too long, or is one that the proxy would refuse.
     """
     found = _PATH.search(raw.partition("?")[2])
     path = quote(unquote_plus(found[2]).lstrip("/"), safe=_KEPT_IN_PATHS) if found else ""
@@ -46,31 +46,31 @@ def path_of(raw: str) -> str:
 
 
 def code_of(raw: str) -> str:
-    """Return the workshop code that the link names in its query; empty without one."""
+    """Return the workshop code in the link's query; empty without one."""
     found = _CODE.search(raw.partition("?")[2])
     return unquote_plus(found[2]) if found else ""
 
 
 def without_code(raw: str) -> str:
-    """Return the link without its workshop code, which is the service's and no notebook's."""
+    """Return the link without its workshop code, which no notebook may see."""
     path, _, query = raw.partition("?")
     query = _CODE.sub("", query).lstrip("&")
     return f"{path}?{query}" if query else path
 
 
 def fresh(path: str, pool: str | None) -> str:
-    """Return the launch link that opens what was open at ``path`` below another notebook of that pool."""
+    """Return the launch link that opens ``path`` in another notebook of that pool."""
     link = jupyter_urls.deep_link(path) or "/"
     return link if pool is None else with_query(link, f"pool={pool}")
 
 
 def with_query(link: str, more: str) -> str:
-    """Return the link with ``more`` in its query, behind what is there."""
+    """Return the link with ``more`` appended to its query."""
     return f"{link}{'&' if '?' in link else '?'}{more}"
 
 
 def action_of(raw: str) -> str:
-    """Return where the form of a launch page posts to: the same link below ``/spawn``."""
+    """Return the action of a launch page's form: the same link below ``/spawn``."""
     if _SPAWN.match(raw.partition("?")[0]):
         return raw
     return "/spawn" + ("" if raw == "/" else raw.replace("/?", "?", 1) if raw.startswith("/?") else raw)

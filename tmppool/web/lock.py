@@ -1,7 +1,7 @@
-"""The lock of a service whose notebooks are processes: it serves this machine's own user only. Pure.
+"""The lock of a service whose notebooks are processes: it serves only the user who started it. Pure.
 
-A secret that is printed at the start stands for that user, as Jupyter's own token does, since other users of the
-machine reach loopback too.
+That user is authenticated by a secret that is printed at the start, like Jupyter's own token, because other users of
+the machine can reach loopback too.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from tmppool.web.authorization import is_same
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """``port`` is the public listener's, at which the cookie is for this service."""
+    """``port`` is the public listener's; it makes the cookie's name unique on this host."""
 
     secret: str = field(repr=False)
     port: int
@@ -27,7 +27,7 @@ class Lock:
 
     @property
     def value(self) -> str:
-        """The cookie's value: a digest of the secret, since cookies go to this host's other ports too."""
+        """The cookie's value: a digest of the secret, since browsers send it to the host's other ports too."""
         return hashlib.blake2b(self.secret.encode(), digest_size=16, person=b"tmppool.local").hexdigest()
 
     def matches_secret(self, said: str | bytes) -> bool:
@@ -35,9 +35,9 @@ class Lock:
         return is_same(said, self.secret)
 
     def has_cookie(self, values: Iterable[bytes]) -> bool:
-        """Return True if the values of Cookie fields hold the cookie.
+        """Return True if the values of Cookie fields contain the cookie.
 
-        Of several of the name any that is right counts: a notebook's page may have set the others.
+        One valid cookie of several with the name is enough: a notebook's page may have set the others.
         """
         lines = (value.decode("utf-8", "surrogateescape") for value in values)
         return any(is_same(value, self.value) for value in cookies.own_values(lines, self.cookie))

@@ -1,4 +1,4 @@
-"""The service's own cookies: the visitor's, one for each notebook, and the lock's. Named, set and forgotten here.
+"""Names, sets and deletes the service's own cookies: the visitor's, one per notebook, and the lock's.
 
 Over TLS each has the prefix ``__Host-``, so that no other host of the domain can set it (RFC 6265bis section 4.1.3.2).
 """
@@ -17,50 +17,50 @@ _SHORTEST = 16  # characters of a visitor's cookie; ours has 22
 
 
 def visitor_name(*, is_secure: bool) -> str:
-    """The name of the cookie by which a visitor is known again."""
+    """The name of the cookie that identifies a visitor."""
     return f"{'__Host-' if is_secure else ''}{cookies.NAME}"
 
 
 def notebook_name(key: str, *, is_secure: bool) -> str:
-    """The name of the cookie for the notebook of ``key``; it tells the notebook's id alone."""
+    """The name of the cookie for the notebook of ``key``; it reveals only the notebook's id."""
     return f"{'__Host-' if is_secure else ''}{cookies.NAME}-{id_of(key)}"
 
 
 def lock_name(port: int) -> str:
-    """The name of the cookie of a service that is for this machine's user only, at ``port``.
+    """The name of the lock's cookie, for a service at ``port``.
 
-    Cookies go to every port of a host (RFC 6265 section 8.5), so each service needs a name of its own.
+    Cookies are not isolated by port (RFC 6265 section 8.5), so each service needs a name of its own.
     """
     return f"{cookies.NAME}-{port}"
 
 
 def new_visitor() -> tuple[str, str]:
-    """Return a new visitor's cookie and the visitor."""
+    """Return a new visitor's cookie and id."""
     value = secrets.token_urlsafe(16)
     return value, visitor_id(value)
 
 
 def visitor_id(cookie: str) -> str:
-    """Return what stands for a visitor wherever their cookie would be a secret: 32 hexadecimal digits."""
+    """Return a visitor's id, a digest of their secret cookie: 32 hexadecimal digits."""
     return hashlib.blake2s(cookie.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def visitor_in(values: Iterable[str], *, is_secure: bool) -> str | None:
-    """Return the visitor that the values of Cookie fields name; None without one, and for several that differ."""
+    """Return the visitor's id from the values of Cookie fields; None without a cookie, or if several differ."""
     value = cookies.own_value(values, visitor_name(is_secure=is_secure))
     return visitor_id(value) if len(value) >= _SHORTEST else None
 
 
 def put(response: web.StreamResponse, name: str, value: str, max_age: int | None, *, is_secure: bool) -> None:
-    """Set a cookie out of reach of scripts and other sites. ``max_age`` is seconds; None: until the browser ends."""
+    """Set a cookie that is HttpOnly and SameSite=Lax. ``max_age`` is in seconds; None makes a session cookie."""
     response.set_cookie(name, value, max_age=max_age, path="/", httponly=True, samesite="Lax", secure=is_secure)
 
 
 def put_visitor(response: web.StreamResponse, value: str, *, is_secure: bool) -> None:
-    """Let a browser be known again for a week from now."""
+    """Set the visitor's cookie, for a week from now."""
     put(response, visitor_name(is_secure=is_secure), value, _VISITOR_AGE, is_secure=is_secure)
 
 
 def forget(response: web.StreamResponse, name: str, *, is_secure: bool) -> None:
-    """Take a cookie from the browser."""
+    """Delete a cookie in the browser."""
     response.del_cookie(name, path="/", secure=is_secure, httponly=True, samesite="Lax")

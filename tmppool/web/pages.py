@@ -1,4 +1,4 @@
-"""Our own pages: templates into responses, under a policy that lets nothing foreign in."""
+"""Our own pages: renders templates, under a Content-Security-Policy without foreign sources."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ _TYPES = {
 HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Not "no-referrer": under that browsers send "Origin: null" with a form (Fetch, section 3.2).
-    # Not "same-origin": with it a link's workshop code would reach the notebook.
+    # Not "no-referrer": browsers would send "Origin: null" with a form (Fetch, section 3.2).
+    # Not "same-origin": a link's workshop code would reach the notebook.
     "Referrer-Policy": "strict-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -31,9 +31,9 @@ HEADERS = {
 
 
 class Pages:
-    """``isolated`` is False where every page has to say that notebooks here isolate nothing.
+    """``isolated`` is False if every page has to warn that notebooks are not isolated.
 
-    ``domain`` is what the notebooks' own host names are below: a form may lead there (Chromium applies form-action to
+    ``domain`` is the parent of the notebooks' host names: forms may redirect there (Chromium applies form-action to
     redirects too).
     """
 
@@ -46,11 +46,11 @@ class Pages:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            auto_reload=False,  # it would look at the disk for every page
+            auto_reload=False,  # it would stat the template for every page
         )
         self._environment.globals.update(static="/static", version=__version__, isolated=isolated)
         for name in self._environment.list_templates():
-            self._environment.get_template(name)  # compiled now, not at the first click
+            self._environment.get_template(name)  # compiled now, not for the first click
 
     def render(self, name: str, status: int, **values: Any) -> web.Response:
         """Return ``name``.html with these values."""
@@ -59,14 +59,14 @@ class Pages:
 
 
 class Static:
-    """The pages' few small files, from memory."""
+    """The pages' static files, served from memory."""
 
     def __init__(self) -> None:
         files = STATIC.iterdir()
         self._files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in files if path.suffix in _TYPES}
 
     async def serve(self, request: web.Request) -> web.Response:
-        """GET /static/<name>; with the version in its query it may be kept for ever."""
+        """GET /static/<name>; with the version in its query it is immutable for caches."""
         found = self._files.get(request.match_info["name"])
         if found is None:
             raise web.HTTPNotFound

@@ -1,4 +1,4 @@
-"""The tables: which address leads where."""
+"""The routing tables of both listeners."""
 
 from aiohttp import web
 
@@ -19,7 +19,7 @@ _ROBOTS = "User-agent: *\nDisallow: /\n"
 def public(
     launch: Launch | None, api: Api, session: Session, answers: Answers, entrance: Entrance, *, is_locked: bool
 ) -> web.Application:
-    """Return the public listener's application; without ``launch`` the pages for people are off, as in tmpnb."""
+    """Return the public listener's application; without ``launch`` it has no launch pages, as in tmpnb."""
     app = _application(answers, entrance)
     router = app.router
     if launch is not None:

@@ -1,6 +1,6 @@
-"""Limits on starts: a number an hour from each network address, any number with the workshop's code.
+"""Rate limits on starts: a number per hour from each network address, without limit with the workshop code.
 
-Held in memory only: a restart forgets what was counted, never what runs.
+The counts are in memory only: a restart resets them.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from tmppool.proxy.forwarded import parse
 from tmppool.web.authorization import is_same
 
 WRONG_CODES_PER_HOUR = 30
-"""From one address. A class of forty mistypes now and then; a list of words takes weeks."""
+"""Per address: enough for the typing errors of a class of forty; a dictionary attack takes weeks."""
 
 _SECOND = 1_000_000_000  # nanoseconds
 _HOUR = 3600 * _SECOND
-_REMEMBERED = 16_000  # keys of a limiter: about 5 MB; and participants
+_REMEMBERED = 16_000  # keys per limiter, about 5 MB; also participants
 
 Cause = Literal["starts", "code", "guesses"]
 _MESSAGES: dict[Cause, str] = {
@@ -33,9 +33,9 @@ _log = structlog.get_logger("tmppool.start_limits")
 
 
 class StartRefusedError(TmppoolError):
-    """No start now: too many of them, a wrong code, or too many wrong codes.
+    """A start is refused: too many starts, a wrong code, or too many wrong codes.
 
-    ``retry_after`` is in seconds; 0 where waiting does not help.
+    ``retry_after`` is in seconds; 0 if waiting does not help.
     """
 
     def __init__(self, cause: Cause, retry_after: int = 0) -> None:
@@ -45,15 +45,15 @@ class StartRefusedError(TmppoolError):
 
 
 class RateLimiter:
-    """``per_hour`` events at once for each key, each of which comes back a 1/``per_hour`` of an hour after the last.
+    """Allows a burst of ``per_hour`` events per key, and regains one every 1/``per_hour`` of an hour.
 
-    This is the generic cell rate algorithm, as virtual scheduling (ITU-T I.371, annex A): a key is known by one number,
-    its theoretical arrival time, at which its next event would be due if all were evenly spaced. An event may come
-    before that by up to ``per_hour`` - 1 intervals. From then on the key is as if it had never been seen, and is
-    forgotten. Beyond ``_REMEMBERED`` keys the least recently used one is forgotten as well: whoever has so many
-    addresses has so many times the limit anyhow.
+    This is the generic cell rate algorithm with virtual scheduling (ITU-T I.371, annex A). Each key has one number, its
+    theoretical arrival time (TAT): the time at which its next event would be due if all were evenly spaced. An event
+    may come up to ``per_hour`` - 1 intervals earlier. A key whose TAT has passed has all of its events, and is
+    forgotten. Beyond ``_REMEMBERED`` keys the least recently used one is forgotten too: a client with so many
+    addresses has so many times the limit anyway.
 
-    Times are whole nanoseconds by ``clock``, so that nothing is lost by rounding.
+    Times are whole nanoseconds of ``clock``, so that rounding loses nothing.
     """
 
     def __init__(self, per_hour: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -63,15 +63,15 @@ class RateLimiter:
         self._arrivals: TLRUCache[bytes, int, int] = TLRUCache(_REMEMBERED, lambda _key, arrival, _now: arrival, clock)
 
     def __len__(self) -> int:
-        """Return the number of keys that have less than all of their events."""
+        """Return the number of keys that have used events."""
         return len(self._arrivals)
 
     def wait(self, key: bytes) -> int:
-        """Return in how many seconds, rounded up, there is an event for ``key``; 0 when there is one now."""
+        """Return the seconds, rounded up, until ``key`` may take an event; 0 if it may now."""
         return self._wait(self._arrivals.get(key, 0), self._clock())
 
     def take(self, key: bytes) -> int:
-        """Take an event and return 0; without one take nothing and return the seconds until there is."""
+        """Take an event and return 0; if there is none, return the seconds until there is."""
         arrival, now = self._arrivals.get(key, 0), self._clock()
         wait = self._wait(arrival, now)
         if not wait:
@@ -80,7 +80,7 @@ class RateLimiter:
 
     def give_back(self, key: bytes) -> None:
         """Undo one ``take``."""
-        # The cache forgets what is past, so that nothing is kept of a key that took no other.
+        # The cache drops an arrival in the past, so a key that took no other event is forgotten.
         self._arrivals[key] = self._arrivals.get(key, 0) - self._interval
 
     def _wait(self, arrival: int, now: int) -> int:
@@ -88,7 +88,7 @@ class RateLimiter:
 
 
 class StartLimits:
-    """``starts_per_hour`` is for one network address, 0 for any number; ``code`` is the workshop's, if there is one."""
+    """``starts_per_hour`` is per network address, 0 for no limit; ``code`` is the workshop code, if there is one."""
 
     def __init__(
         self, starts_per_hour: int, code: str | None = None, clock: Callable[[], int] = time.monotonic_ns
@@ -101,15 +101,15 @@ class StartLimits:
 
     @property
     def has_code(self) -> bool:
-        """True where there is a workshop code."""
+        """True if there is a workshop code."""
         return self._code is not None
 
     @contextlib.contextmanager
     def count_start(self, address: str, visitor: str | None = None, code: str = "") -> Iterator[None]:
-        """Count the start inside, unless it raises NoNotebookError. Raises StartRefusedError instead of starting.
+        """Count the start in the block, unless it raises NoNotebookError. Raises StartRefusedError over the limit.
 
-        A right ``code`` lifts the limit for this start and for every later one of the same ``visitor``; None, as
-        programs are, is not remembered.
+        A correct ``code`` lifts the limit for this start and every later one of the same ``visitor``; programs have
+        no ``visitor``, and are not remembered.
         """
         network = network_of(address)
         limiter = None if self._is_participant(network, visitor, code) else self._starts
@@ -123,10 +123,10 @@ class StartLimits:
             raise
 
     def _is_participant(self, network: bytes, visitor: str | None, code: str) -> bool:
-        """Return True for who gives the code, now or earlier. Raises StartRefusedError for a wrong one."""
+        """Return True if the code was given, now or earlier. Raises StartRefusedError for a wrong one."""
         if not code or self._code is None:
             return visitor is not None and self._participants.get(visitor, False)
-        # Before the code is looked at: after too many wrong ones a right one must not stand out.
+        # Before the code is compared: after too many guesses a correct one must not be recognisable.
         wait = self._wrong_codes.wait(network)
         if wait:
             raise StartRefusedError("guesses", wait)
@@ -152,10 +152,10 @@ class StartLimits:
 
 
 def network_of(address: str) -> bytes:
-    """Return the network that is counted as one: an IPv4 address, or the /64 that one IPv6 host may roam in.
+    """Return the network that is counted as one client: an IPv4 address, or an IPv6 /64.
 
-    A subnet is a /64 (RFC 4291 section 2.5.1), and a host takes as many addresses in it as it likes (RFC 8981).
-    Whatever is no address is one network, the empty one.
+    A subnet is a /64 (RFC 4291 section 2.5.1), and a host may use any number of addresses in it (RFC 8981).
+    All invalid addresses share one network, the empty one.
     """
     found = parse(address)
     if found is None:

@@ -1,9 +1,9 @@
-"""The tokens that open a notebook: how they are made, and what a request that carries one may do. Pure.
+"""The tokens that give access to a notebook: their derivation, and the role of a request that carries one. Pure.
 
-Nothing is kept: the tokens are derived from a secret that the backend recovers with the notebook, so neither a restart
-nor the loss of the ledger takes a notebook from its owner. A session token is the owner's; a share token is what they
-give to others, and is good for as long as they share. Either may come in a cookie, which a browser sends by itself,
-or be said explicitly, in ``Authorization`` or the query.
+Tokens are not stored: they are derived from a secret that the backend recovers with the notebook, so an owner keeps
+access after a restart and without the ledger. The session token is the owner's; the share token is for guests, and is
+valid until the owner stops sharing. Either comes in a cookie, which a browser sends by itself, or explicitly, in
+``Authorization`` or the query.
 """
 
 import base64
@@ -30,9 +30,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The roles that a request has in one notebook, by the token that it says and by the cookie that it carries.
+    """The roles that a request has in one notebook, by its explicit token and by its cookie.
 
-    A token is said by whoever knows it; no page of another origin can make a browser do that.
+    An explicit token proves that the sender knows it; a page of another origin can only make a browser send cookies.
     """
 
     by_token: Role | None = None
@@ -40,7 +40,7 @@ class Access:
 
     @property
     def role(self) -> Role | None:
-        """The role that counts; None: it may do nothing."""
+        """The effective role; None without access."""
         return self.by_token or self.by_cookie
 
     @property
@@ -59,11 +59,11 @@ _ACCESS = {(token, cookie): Access(token, cookie) for token in _ROLES for cookie
 def access(
     notebook: Notebook, cookies: Iterable[bytes] = (), bearer_token: bytes = b"", tokens: Iterable[str] = ()
 ) -> Access:
-    """Return what a request may do in this notebook.
+    """Return the access that a request has to this notebook.
 
-    ``cookies`` are the values of its Cookie fields, ``bearer_token`` is that of its Authorization, ``tokens`` are
-    those of its query. Of several cookies of one name any that is right counts, and the owner's before a guest's:
-    another page may have set the others (cookie tossing).
+    ``cookies`` are the values of its Cookie fields, ``bearer_token`` is from its Authorization, ``tokens`` are from
+    its query. Of several cookies with the name any valid one counts, the owner's before a guest's: another page may
+    have set the others (cookie tossing).
     """
     keys = _keys(notebook.key, _secret(notebook), notebook.shared)
     by_token = keys.role(bearer_token) if bearer_token else None
@@ -93,12 +93,12 @@ def session_token(notebook: Notebook) -> str:
 
 
 def share_token(notebook: Notebook) -> str | None:
-    """Return what opens the notebook to others; None while it is not shared."""
+    """Return the token for guests; None while the notebook is not shared."""
     return None if notebook.shared is None else _derived(_secret(notebook), f"share {notebook.shared}").decode()
 
 
 def role_token(notebook: Notebook, role: Role) -> str:
-    """Return the token that gives this role now. Raises ValueError for a guest of a notebook that is not shared."""
+    """Return the token of this role. Raises ValueError for a guest of a notebook that is not shared."""
     if role is Role.OWNER:
         return session_token(notebook)
     token = share_token(notebook)
@@ -108,7 +108,7 @@ def role_token(notebook: Notebook, role: Role) -> str:
 
 
 def tokens_in(query: str) -> list[str]:
-    """Return what a target, or its query, holds as ``token``: the first few, for each of them costs a comparison."""
+    """Return the first few values of ``token`` in a target or query; few, because each costs a comparison."""
     if _NAME not in query:
         return []
     pairs = query.partition("?")[2].split("&")
@@ -116,7 +116,7 @@ def tokens_in(query: str) -> list[str]:
 
 
 def without_token(target: str) -> str:
-    """Return a target, or its query, without ``token``; every other byte stays."""
+    """Return a target or query without ``token``, otherwise byte for byte."""
     path, _, query = target.partition("?")
     pairs = query.split("&")
     kept = [pair for pair in pairs if not pair.startswith(_NAME)]
@@ -127,7 +127,7 @@ def without_token(target: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The tokens that open one notebook. ``cookie`` is how its cookie begins, whatever prefix its name has."""
+    """The tokens of one notebook. ``cookie`` is its cookie's name with ``=``, without the prefix ``__Host-``."""
 
     cookie: bytes
     owner: bytes
@@ -141,7 +141,7 @@ class _Keys:
 
 @lru_cache(_KNOWN)
 def _keys(key: str, secret: str, shared: str | None) -> _Keys:
-    """Kept ready, which saves the derivation for every request."""
+    """Return the tokens; cached, which saves deriving them per request."""
     guest = None if shared is None else _derived(secret, f"share {shared}")
     return _Keys(f"{notebook_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
 
