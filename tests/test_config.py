@@ -351,8 +351,10 @@ NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no sub
         *(
             (
                 f"--container-uids={uids}",
-                f"--container-uids: '{uids}' is not allowed: it must be FIRST-LAST, two UIDs from 1 to 2147483647, as in"
-                " 20000-29999",
+                (
+                    f"--container-uids: '{uids}' is not allowed: it must be FIRST-LAST, two UIDs from 1 to 2147483647,"
+                    " as in 20000-29999"
+                ),
             )
             for uids in ("0-9", "9-8", "1-2147483648", "5")
         ),

@@ -83,7 +83,7 @@ class _WatchedEnd(_End):
     ) -> None:
         super().__init__(own, other, on_lost)
         self._touch = touch
-        self._touched_lately = False
+        self._touched_recently = False
         self._frames = FrameWatch()
         self._begins_data = self._frames.feed
         self._write = other.write
@@ -98,13 +98,13 @@ class _WatchedEnd(_End):
 
     def _watch(self, data: bytes) -> None:
         self._write(data)
-        if self._begins_data(data) and not self._touched_lately:
-            self._touched_lately = True
+        if self._begins_data(data) and not self._touched_recently:
+            self._touched_recently = True
             asyncio.get_running_loop().call_later(_TOUCH_PAUSE, self._rest)
             self._touch()
 
     def _rest(self) -> None:
-        self._touched_lately = False
+        self._touched_recently = False
 
 
 def join(

@@ -24,9 +24,9 @@ _REMEMBERED = 16_000  # keys per limiter, about 5 MB; also participants
 
 Cause = Literal["starts", "code", "guesses"]
 _MESSAGES: dict[Cause, str] = {
-    "starts": "Many notebooks were started from your network address lately.",
+    "starts": "Many notebooks were started from your network address recently.",
     "code": "That workshop code is wrong.",
-    "guesses": "Many wrong workshop codes came from your network address lately.",
+    "guesses": "Many wrong workshop codes came from your network address recently.",
 }
 
 _log = structlog.get_logger("tmppool.start_limits")
