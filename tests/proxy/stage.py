@@ -428,7 +428,7 @@ async def opened(
     monkeypatch.setattr("tmppool.web.tokens.access", lambda *_request: Access(by_cookie=Role.OWNER))
     stranger = Stranger()
     backend = StrangerBackend(stranger, dial)
-    monkeypatch.setattr("tmppool.backends.fake.FakeBackend", lambda _spec: backend)
+    monkeypatch.setattr("tmppool.backends.fake.FakeBackend.from_spec", lambda _spec, _paths: backend)
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
     port, admin_port = free_ports(2)
     known: dict[str, Any] = {"pool_size": 4, "ip": "127.0.0.1", "state_dir": state, "cull_period": 3600}

@@ -93,7 +93,7 @@ async def test_a_trusted_proxy_has_any_number(hurried: Open) -> None:
 
 
 async def test_when_there_is_no_room_nobody_comes_in(hurried: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "room", lambda: 3)
+    monkeypatch.setattr(listener, "connection_capacity", lambda: 3)
     house = await hurried()
     visitors = await fill(house, 3)
     visitor = await house.visitor(source="127.0.0.2")
