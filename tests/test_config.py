@@ -252,6 +252,7 @@ def test_all_of_the_pool_is_kept_warm_unless_fewer_are_wanted(words: list[str], 
 # Bad values: the option, the value, what is allowed
 
 
+NO_UIDS = "it must be FIRST-LAST, two UIDs from 1 to 2147483647, as in 20000-29999"
 NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no subdomains"
 
 
@@ -351,10 +352,7 @@ NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no sub
         *(
             (
                 f"--container-uids={uids}",
-                (
-                    f"--container-uids: '{uids}' is not allowed: it must be FIRST-LAST, two UIDs from 1 to 2147483647,"
-                    " as in 20000-29999"
-                ),
+                f"--container-uids: '{uids}' is not allowed: {NO_UIDS}",
             )
             for uids in ("0-9", "9-8", "1-2147483648", "5")
         ),
