@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from datetime import datetime
+from enum import Enum
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -32,6 +33,14 @@ _RECEIVE_BUFFER = 8 * 1024
 
 class _TooLargeError(BackendError):
     """The reply exceeds its size limit."""
+
+
+class _Knock(Enum):
+    """The outcome of one short question."""
+
+    ANSWERED = "answered"
+    TAKEN = "taken"  # and not answered in time
+    REFUSED = "refused"  # by an error too, or no connection
 
 
 class JupyterClient:
@@ -67,11 +76,11 @@ class JupyterClient:
 
     async def answers(self) -> bool:
         """Return True if the notebook answers an HTTP probe."""
-        return await self._knock() is True
+        return await self._knock() is _Knock.ANSWERED
 
     async def shows_life(self) -> bool:
         """Return True if it answers or at least accepts the connection: it may be busy, or its container paused."""
-        return await self._knock() is not False
+        return await self._knock() is not _Knock.REFUSED
 
     async def wait_ready(self) -> None:
         """Return when the notebook answers HTTP. The caller sets the timeout."""
@@ -109,18 +118,19 @@ class JupyterClient:
         wanted = {"path": document, "name": name, "type": "notebook", "kernel": {"name": kernel}}
         await self._ask("POST", "api/sessions", wanted)
 
-    async def _knock(self) -> bool | None:
-        """Probe ``GET api``, which needs no token (Jupyter Server REST API); None: connected, but no timely answer."""
+    async def _knock(self) -> _Knock:
+        """Probe ``GET api``, which needs no token (Jupyter Server REST API)."""
         timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
         try:
             async with self.session.get(self._url("api"), allow_redirects=False, timeout=timeout) as reply:
-                return reply.status < 400  # noqa: PLR2004 - 4xx and 5xx begin there
+                is_error = reply.status >= 400  # noqa: PLR2004 - 4xx and 5xx begin there
+                return _Knock.REFUSED if is_error else _Knock.ANSWERED
         except aiohttp.ConnectionTimeoutError:
-            return False
+            return _Knock.REFUSED
         except TimeoutError:
-            return None
+            return _Knock.TAKEN
         except (aiohttp.ClientError, OSError):
-            return False
+            return _Knock.REFUSED
 
     async def _ask(self, method: str, path: str, body: object = None, most: int = _MAX_REPLY) -> Any:
         try:
