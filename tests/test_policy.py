@@ -257,6 +257,13 @@ def test_an_edition_beyond_its_share_gives_way_once_others_are_warm() -> None:
     assert [(place.key, reason) for place, reason in decided.reap] == [("two-3", Reason.SURPLUS)]
 
 
+def test_no_edition_gives_way_that_has_no_more_than_its_share() -> None:
+    """Though its warm ones are the youngest of all."""
+    table = [*warm_of("one", 3, since=20.0), *warm_of("two", 2, since=90.0)]
+    decided = plan(table, limits(warm=4, capacity=20), BOTH, NOW, may_start=True)
+    assert [(place.key, reason) for place, reason in decided.reap] == [("two-1", Reason.SURPLUS)]
+
+
 def test_where_no_place_is_free_the_unwanted_yield_as_many_as_may_start() -> None:
     table = warm_of("old", 4)
     changed = {"warm": 4, "capacity": 4, "parallel_starts": 2}

@@ -534,6 +534,25 @@ async def test_a_click_while_the_question_is_under_way_saves_it(pool: Factory, c
     assert notebook.is_live
 
 
+async def test_a_click_that_came_after_the_question_is_asked_about_again(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    """An answer tells of the time at which it was asked for, not of when it came."""
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    clock.now += 60
+    main.tick()
+    await asyncio.sleep(0)  # the question is under way
+    clock.now += 3
+    main.touch(notebook)
+    clock.now += 4
+    await at_rest(main)
+    backend.notebooks[notebook.key].kernels = [{"execution_state": "busy"}]
+    clock.now += 56
+    await warmed(main)
+    assert notebook.is_live
+
+
 async def test_one_that_is_asked_already_is_not_asked_twice(
     pool: Factory, backend: FakeBackend, clock: Callable[[], float]
 ) -> None:
@@ -861,6 +880,27 @@ async def test_a_tick_that_was_due_when_the_pool_closed_does_not_run_into_its_en
     for _ in range(100):
         await asyncio.sleep(0)
     assert (len(facts), main._work) == (told, set())
+
+
+async def test_close_leaves_no_mark_that_is_being_set_and_no_try_that_is_to_come(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    main = await warmed(pool(capacity=2, warm=1))
+
+    async def hang(_key: str) -> None:
+        await asyncio.sleep(1e6)
+
+    backend.give = hang
+    backend.fail_next = 1
+    with capture_logs():
+        main.assign("visitor")
+        await at_rest(main)
+    (marking,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("mark ")]
+    next_try = main._sleeper
+    assert next_try is not None
+    await main.close(stop=False)
+    assert marking.cancelled()
+    assert next_try.cancelled()
 
 
 async def test_close_waits_no_longer_than_its_grace_for_an_ill_backend(pool: Factory, backend: FakeBackend) -> None:

@@ -7,7 +7,11 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from tests.web.guests import MODES, Place, eventually
+from tests.web.heads import visit
 from tmppool import __version__, app
+from tmppool.proxy.upstream import Upstream
+from tmppool.running import Dial
+from tmppool.web import edge
 
 
 @pytest.fixture(params=MODES, ids=("path", "domain"))
@@ -73,6 +77,17 @@ async def test_no_host_that_a_proxy_passes_on_is_in_a_link_or_makes_the_service_
     writer.close()
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert f"http://here.example/user/{key}/".encode() in answer
+
+
+def test_the_lines_of_a_bounded_number_of_clients_are_kept_and_all_are_told_rightly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One visitor may come from any number of addresses."""
+    monkeypatch.setattr(edge, "_MOST_CLIENTS", 2)
+    relay = edge._Relay("/user/k/", "t", Upstream(Dial("127.0.0.1", 1)), b"")
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.3"):
+        assert f"X-Real-IP: {address}\r\n".encode() in relay.identity(visit(peer=address))
+    assert {address for address, _ in relay.identities} == {"192.0.2.1", "192.0.2.2"}
 
 
 async def test_a_change_by_a_person_is_use_and_a_look_is_none(place: Place, key: str) -> None:
