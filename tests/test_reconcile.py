@@ -313,6 +313,15 @@ async def test_who_is_silent_is_looked_for_by_name(pool: Factory, backend: FakeB
     assert held.is_live
 
 
+async def test_one_that_ends_while_it_is_doubted_is_doubted_no_more(pool: Factory) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    held = main.assign("visitor")
+    Reconciler(main).doubt(held.key)
+    main.reap(held, Reason.ENDED)
+    await at_rest(main)
+    assert main.doubted == set()
+
+
 @pytest.mark.parametrize("times", [1, 9])
 async def test_empty_lists_end_nothing_that_lives(pool: Factory, backend: FakeBackend, times: int) -> None:
     main = await warmed(pool(capacity=4, warm=2))

@@ -96,7 +96,6 @@ class Reconciler:
             is_first = False
             self._again.clear()
             await self._find_out([notebook for notebook in self._members() if notebook.key in self._pool.doubted])
-            self._again &= self._pool.doubted
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
         lives = await asyncio.gather(*(notebook.jupyter.shows_life() for notebook in doubted))
