@@ -1,1 +1,1 @@
-"""The parts of ``scripts/bench``: the measures, the load, the contenders, and the table of results."""
+"""Modules of ``scripts/bench``: the measures, the load generators, the contenders, and the table of results."""

@@ -1,4 +1,4 @@
-"""Containers as this run's own Docker client sees them: no code of the service is used, so none can mislead."""
+"""Containers, through an independent Docker client that shares no code with the service."""
 
 import asyncio
 import contextlib
@@ -16,21 +16,21 @@ from benchmarks.procs import BenchError
 _SERVICE_LABEL = "tmppool.service"
 _TOKEN = "JUPYTER_TOKEN="  # Jupyter Server's own variable
 _BASE_PATH = re.compile(r"/user/[\w.-]+/")
-_POLL = 0.05  # seconds between two requests of a server that starts
+_POLL = 0.05  # seconds between two probes of a starting server
 _START_TIMEOUT = 60.0  # seconds
 _KEPT = ("Image", "User", "Hostname", "WorkingDir", "Entrypoint", "Healthcheck", "StopSignal")
-"""What a container has beside its command, its environment and its limits (ContainerInspect)."""
+"""The fields of Config that a twin copies unchanged (ContainerInspect)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notebook:
-    """A notebook server in a container that is published on a loopback port."""
+    """A notebook server in a container whose port is published on loopback."""
 
     url: str
     token: str
 
     async def start_kernel(self, document: str) -> None:
-        """POST a session for ``document``, as the service does when it gives a notebook away."""
+        """POST a session for ``document``, as the service does when it assigns a notebook."""
         name = document.rsplit("/", 1)[-1]
         body = {"path": document, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
         async with self._session() as session, session.post(f"{self.url}api/sessions", json=body) as reply:
@@ -49,7 +49,7 @@ class Notebook:
 
 
 async def need_engine(image: str) -> None:
-    """Raise BenchError unless an engine answers and has the image."""
+    """Raise BenchError unless a Docker Engine answers and has the image."""
     try:
         async with aiodocker.Docker() as docker:
             await docker.images.inspect(image)
@@ -62,7 +62,7 @@ async def need_engine(image: str) -> None:
 
 
 async def remove_all(service: str) -> None:
-    """Remove every container of the service of this name: one that was killed leaves them."""
+    """Remove all containers of the service, which leaves them if it was killed."""
     async with aiodocker.Docker() as docker:
         for container in await _of(docker, service):
             with contextlib.suppress(aiodocker.DockerError):
@@ -71,7 +71,7 @@ async def remove_all(service: str) -> None:
 
 @contextlib.asynccontextmanager
 async def twin(service: str) -> AsyncIterator[Notebook]:
-    """Run a container like the notebook that the service has, but on a bridge and published on loopback."""
+    """Run a copy of the service's notebook container, but on a bridge and with its port published on loopback."""
     async with aiodocker.Docker() as docker:
         for container in await _of(docker, service):
             shown = await container.show()
@@ -96,7 +96,7 @@ async def _of(docker: aiodocker.Docker, service: str) -> list[Any]:
 
 
 def _config(shown: dict[str, Any], key: str, token: str) -> dict[str, Any]:
-    """Return ContainerCreate's body for a container like the one shown (ContainerInspect's answer)."""
+    """Return the ContainerCreate body for a copy of the container ``shown`` (ContainerInspect)."""
     config = shown["Config"]
     port = "8888/tcp"
     command = [_BASE_PATH.sub(f"/user/{key}/", word).replace("127.0.0.1", "0.0.0.0") for word in config["Cmd"]]

@@ -1,29 +1,29 @@
-"""How much each measure does: in full, for figures; in the quick form, to see that it still works."""
+"""The amount of work of each measure: FULL for results, QUICK for a smoke test."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Every amount of every measure. Times are in seconds, sizes in bytes."""
+    """The amounts of all measures. Times are in seconds, sizes in bytes."""
 
-    heads: int  # request heads that each parser reads in one turn
+    heads: int  # request heads that each parser reads per turn
     connections: int  # HTTP connections of wrk, kept alive
     sockets: int  # WebSockets of the ping-pong
     bulk_sockets: int  # WebSockets of the bulk transfers
-    warm_up: float  # before a WebSocket's messages are counted
+    warm_up: float  # before the messages of WebSockets are counted
     pause: float  # between two contenders
     body: int  # of a long upload or download
-    stall: float  # for which a client does not read
-    clickers: int  # visitors who click at the same moment, and the size of the pool that they find
-    series: int  # of visitors who click one after another, each with a full pool
+    stall: float  # time in which a client does not read
+    clickers: int  # visitors who click at once, and the size of their pool
+    series: int  # series of visitors who click in turn, each with a full pool
     clicks: int  # visitors in each series
-    least_rounds: int  # of the browser: fewer say nothing
-    settle: float  # for a warm notebook or an idle service to come to rest
+    least_rounds: int  # minimum rounds of the browser for a meaningful median
+    settle: float  # time for a warm notebook or an idle service to settle
     started: int  # notebooks whose start is timed
-    parallel_starts: tuple[int, ...]  # values of --parallel-starts that are compared with the default
-    idlers: int  # warm notebooks while nobody is there
-    watched: float  # of idling
+    parallel_starts: tuple[int, ...]  # values of --parallel-starts to compare with the default
+    idlers: int  # warm notebooks of the idle service
+    watched: float  # time of idling that is measured
 
 
 FULL = Counts(

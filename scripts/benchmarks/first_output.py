@@ -1,4 +1,4 @@
-"""Click to first output in a browser, beside the same warm container opened directly."""
+"""Time from a click to the first output in a browser, compared with the same warm container opened directly."""
 
 import asyncio
 import contextlib
@@ -33,11 +33,11 @@ _OUTPUT_TIMEOUT = 60.0  # seconds
 
 
 async def first_output(options: Options) -> AsyncIterator[Row]:
-    """From the click on a launch link until the first plot is visible, in a fresh browser context each.
+    """Measure from the click on a launch link until the first plot is visible, each time in a new browser context.
 
-    The cell is run as soon as it takes the keys. Directly means: a container of the same configuration, published on
-    a loopback port, its token in the URL, its kernel started at the same moment and in the same way. The pool of the
-    bar's row starts no other notebook meanwhile; that of the other row does.
+    The cell is run as soon as it accepts keys. "direct" is a container of the same configuration, published on a
+    loopback port, with its token in the URL; its kernel is started at the same moment and in the same way. In the row
+    with the bar, the pool starts no other notebook meanwhile; in the other row it does.
     """
     await need_engine(options.image)
     chromium = shutil.which("chromium")
@@ -50,14 +50,14 @@ async def first_output(options: Options) -> AsyncIterator[Row]:
     async with contextlib.AsyncExitStack() as stack:
         lone = await stack.enter_async_context(service(options.home, "docker", image, "--pool-size=1"))
         if options.is_quick:
-            busy = lone  # one service is enough to see that both rows come
+            busy = lone  # one service is enough for a smoke test
         else:
             busy = await stack.enter_async_context(service(options.home, "docker", image, "--pool-size=2", "--warm=1"))
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         stack.push_async_callback(browser.close)
         if not options.is_quick:
-            await _through(browser, lone, settle)  # the browser's own start is slow once
+            await _through(browser, lone, settle)  # warm up the browser
         for number in range(max(options.rounds, options.counts.least_rounds)):
             alone.add(OURS, await _through(browser, lone, settle))
             alone.add("direct", await _directly(browser, lone, settle))
@@ -71,7 +71,7 @@ async def first_output(options: Options) -> AsyncIterator[Row]:
 
 
 async def _through(browser: Browser, ours: Service, settle: float) -> float:
-    """Return the seconds from a click on tmppool's launch link, with a notebook warm for ``settle`` seconds."""
+    """Return the seconds from a click on tmppool's launch link; a notebook has been warm for ``settle`` seconds."""
     await ours.until(warm=1, within=time.monotonic() - ours.born + 60)
     await asyncio.sleep(settle)
     took = await _until_output(browser, f"{ours.url}/notebooks/{_DOCUMENT}")
@@ -80,7 +80,7 @@ async def _through(browser: Browser, ours: Service, settle: float) -> float:
 
 
 async def _directly(browser: Browser, ours: Service, settle: float) -> float:
-    """Return the seconds from opening the published port of a container that is warm for ``settle`` seconds."""
+    """Return the seconds from opening a container's published port; it has been warm for ``settle`` seconds."""
     await ours.until(warm=1, within=time.monotonic() - ours.born + 60)
     async with containers.twin(ours.name) as notebook:
         await asyncio.sleep(settle)
@@ -92,7 +92,7 @@ async def _directly(browser: Browser, ours: Service, settle: float) -> float:
 
 
 async def _until_output(browser: Browser, url: str) -> float:
-    """Return the seconds from here until the first cell's plot is visible."""
+    """Open ``url``; return the seconds until the first cell's plot is visible."""
     context = await browser.new_context()
     try:
         page = await context.new_page()
@@ -111,7 +111,7 @@ async def _until_output(browser: Browser, url: str) -> float:
 
 
 async def _run_first_cell(page: Page) -> None:
-    """Press Ctrl+Enter in the first code cell until it runs: keys before the kernel is there may be lost."""
+    """Press Ctrl+Enter in the first code cell until it runs, as keys may be lost before the kernel is connected."""
     editor = page.locator(f"{_CELL} .cm-content").first
     await editor.click(timeout=_OUTPUT_TIMEOUT * 1000)
     while not await page.locator(_BUSY).count() and not await page.locator(_PLOT).count():

@@ -1,4 +1,4 @@
-"""The first line of a report: the machine, and the versions of all that takes part."""
+"""The first line of a report: the machine, and the versions of all programs involved."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)+\S*")
 
 
 def facts(chp: str | None) -> dict[str, str]:
-    """Return cores, memory, kernel, and the version of each program and library that takes part."""
+    """Return cores, memory, kernel, and the version of each program and library involved."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     found = {
         "cores": str(os.cpu_count()),
@@ -39,7 +39,7 @@ def line(found: dict[str, str]) -> str:
 
 
 def _asked(command: str | None, *words: str) -> str:
-    """Return the version that a program prints; empty when it is not installed."""
+    """Return the version that a program prints; empty if it is not installed."""
     if command is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The command line: which measures to run, in what order, and what becomes of one that fails."""
+"""The command line: run the chosen measures in order, and report failures."""
 
 import argparse
 import asyncio
@@ -19,8 +19,8 @@ from benchmarks.peers import HOW_TO_INSTALL, find_chp
 from benchmarks.procs import BenchError
 from benchmarks.table import Row
 
-_LIMIT = 900  # seconds for one measure, whatever happens
-_QUICK_LIMIT = 120  # seconds for one measure in its quick form
+_LIMIT = 900  # timeout of one measure, in seconds
+_QUICK_LIMIT = 120  # the same with --quick
 _QUICK_SECONDS = 0.3
 _MAX_ROUNDS = 20
 _MAX_SECONDS = 30
@@ -28,14 +28,14 @@ _MAX_SECONDS = 30
 
 @dataclass(slots=True)
 class Result:
-    """What one measure gave: its rows, and a sentence for each thing that went wrong."""
+    """The result of one measure: its rows, and a message for each failure."""
 
     rows: list[Row] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
 def main(words: list[str]) -> int:
-    """Run; returns 1 when a bar is missed or a measure could not be finished."""
+    """Run the benchmarks; return 1 if a bar is missed or a measure was not finished."""
     given = _parse(words)
     try:
         chp = find_chp(given.chp, may_install=given.install_peers)
@@ -68,7 +68,7 @@ def main(words: list[str]) -> int:
 
 
 def _print(results: dict[str, Result], options: Options) -> None:
-    """Print a table for each measure, and how to install each peer that is missing."""
+    """Print a table for each measure, and how to install each missing peer."""
     rounds = "1 round" if options.rounds == 1 else f"{options.rounds} rounds"
     missing: dict[str, None] = {}
     for name, result in results.items():
@@ -104,7 +104,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 async def _all(results: dict[str, Result], options: Options) -> None:
-    """Run measures one after the other; one that fails leaves a sentence and the rows it had."""
+    """Run the measures in order. One that fails records a message and keeps the rows it has."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,4 +1,4 @@
-"""Every measure by the name that the command line knows it by, and what a run of it must give."""
+"""All measures by their command line names, and the check of their results."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from benchmarks.table import OURS, Row
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One measure. ``rows`` returns how many rows a run yields with these counts.
+    """One measure. ``rows`` returns the number of rows that a run yields with these counts.
 
-    The quick form is the same code with ``counts.QUICK``; ``faults`` says what is wrong with what it gave.
+    ``--quick`` runs the same code with ``counts.QUICK``; ``faults`` checks its results.
     """
 
     run: Callable[[Options], AsyncIterator[Row]]
     rows: Callable[[Counts], int]
 
     def faults(self, rows: Sequence[Row], counts: Counts) -> list[str]:
-        """Return a sentence for each number that is missing, not positive, or not the count that was asked for."""
+        """Return a message for each number that is missing, not positive, or not the wanted count."""
         wanted = self.rows(counts)
         found = [] if len(rows) == wanted else [f"{len(rows)} of {wanted} rows came"]
         return found + [fault for row in rows if (fault := _fault(row))]

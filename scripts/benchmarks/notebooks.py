@@ -1,4 +1,4 @@
-"""The pool on a Docker engine: clicks, starts, and the CPU and memory of an idle service."""
+"""Measures of a pool on a Docker Engine: clicks, starts, and the CPU and memory of an idle service."""
 
 import asyncio
 import contextlib
@@ -24,11 +24,11 @@ def _warm(options: Options, size: int, *more: str) -> contextlib.AbstractAsyncCo
 
 
 async def click(options: Options) -> AsyncIterator[Row]:
-    """POST /spawn to its 303, with warm notebooks: one visitor after another, then all at once.
+    """Measure from POST /spawn to its 303, with warm notebooks: visitors one after another, then all at once.
 
-    Each visitor has their own cookies, and GETs the launch page first, for the ticket; that is not timed. Kernels of
-    the notebooks given away start meanwhile, as they do for people. At the end every notebook is asked for its
-    version with the cookie that came with its 303: it opens to nobody else.
+    Each visitor has their own cookies, and first GETs the launch page for the ticket, which is not timed. The assigned
+    notebooks start their kernels meanwhile, as for people. At the end every notebook's version is requested with the
+    cookie of its 303, without which it does not open.
     """
     await need_engine(options.image)
     clickers, clicks = options.counts.clickers, options.counts.clicks
@@ -71,7 +71,7 @@ def _visitor() -> aiohttp.ClientSession:
 
 
 async def _ticket(ours: Service, visitor: aiohttp.ClientSession) -> str:
-    """GET the launch page; returns the ticket in its form."""
+    """GET the launch page; return the ticket in its form."""
     async with visitor.get(f"{ours.url}/spawn") as reply:
         found = _FIELD.search(await reply.text())
     if found is None:
@@ -80,7 +80,7 @@ async def _ticket(ours: Service, visitor: aiohttp.ClientSession) -> str:
 
 
 async def _click(ours: Service, visitor: aiohttp.ClientSession, ticket: str) -> tuple[float, str]:
-    """POST the form; returns the milliseconds until the 303, and its Location."""
+    """POST the form; return the milliseconds until the 303, and its Location."""
     since = time.perf_counter()
     async with visitor.post(f"{ours.url}/spawn", data={"ticket": ticket}, allow_redirects=False) as reply:
         took = (time.perf_counter() - since) * 1000
@@ -92,8 +92,8 @@ async def _click(ours: Service, visitor: aiohttp.ClientSession, ticket: str) -> 
 async def _at_once(ours: Service, clickers: int) -> tuple[list[float], float, int]:
     """Let visitors click at the same moment.
 
-    Returns each one's milliseconds, the milliseconds until the last was served, and how many different notebooks open
-    to the visitor who was sent there.
+    Return the milliseconds of each, the milliseconds until the last was served, and the number of different notebooks
+    that open for their visitors.
     """
     async with contextlib.AsyncExitStack() as stack:
         visitors = [await stack.enter_async_context(_visitor()) for _ in range(clickers)]
@@ -116,7 +116,7 @@ async def _opens(visitor: aiohttp.ClientSession, url: str) -> bool:
 
 
 async def starts(options: Options) -> AsyncIterator[Row]:
-    """Notebooks per second from the service's start until all are warm, by --parallel-starts."""
+    """Measure notebooks per second from the service's start until all are warm, by --parallel-starts."""
     await need_engine(options.image)
     started = options.counts.started
     rows = {ways: Row(f"starts, {ways} at once", "notebooks/s") for ways in options.counts.parallel_starts}
@@ -133,7 +133,7 @@ async def starts(options: Options) -> AsyncIterator[Row]:
 
 
 async def idle(options: Options) -> AsyncIterator[Row]:
-    """Resident memory and CPU of the service itself with warm notebooks and no visitor."""
+    """Measure the resident memory and CPU of the service itself with warm notebooks and no visitor."""
     await need_engine(options.image)
     idlers, watched = options.counts.idlers, options.counts.watched
     async with _warm(options, idlers) as ours:
@@ -147,5 +147,5 @@ async def idle(options: Options) -> AsyncIterator[Row]:
         memory = resident(ours.pid)
     yield _row(f"memory with {idlers} warm", "MiB", memory, Bar(100, at_least=False))
     used_cpu = _row(f"CPU with {idlers} warm and no visitor", "% of a core", percent, Bar(1.0, at_least=False))
-    used_cpu.may_be_zero = True  # a second of idling may be less than one tick of the kernel's clock
+    used_cpu.may_be_zero = True  # the CPU time of one second may be below the kernel's clock tick
     yield used_cpu

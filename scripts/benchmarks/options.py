@@ -1,4 +1,4 @@
-"""The options of one run, as every measure gets them."""
+"""The options of one run, passed to every measure."""
 
 import sys
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from benchmarks.counts import Counts
 class Options:
     """The options of one run.
 
-    ``home`` is a directory of this run alone. ``seconds`` is the length of one turn under load. ``chp`` is the path of
-    configurable-http-proxy, None where it is not installed. ``is_quick``: every measure once, with tiny counts, to see
-    that it works.
+    ``home`` is this run's own directory. ``seconds`` is the length of one turn under load. ``chp`` is the path of
+    configurable-http-proxy, None if it is not installed. ``is_quick``: a smoke test, which runs every measure once with
+    tiny counts.
     """
 
     home: Path

@@ -1,4 +1,4 @@
-"""Request heads per CPU-second: this proxy's reader beside the HTTP/1.1 parsers of three libraries."""
+"""Request heads parsed per CPU-second: this proxy's reader and the HTTP/1.1 parsers of three libraries."""
 
 import asyncio
 import time
@@ -38,17 +38,17 @@ BROWSER_HEAD = (
     "__Host-tmppool-0123456789abcdef=aGVyZSBpcyBhIHRva2Vu\r\n"
     "\r\n"
 ).encode()
-"""The head of a request that Jupyter's page makes in Chromium."""
+"""The head of a request of Jupyter's page in Chromium."""
 
 Read = Callable[[bytes], int]
-"""Reads one head; returns how many header fields it has."""
+"""Reads one head; returns the number of its header fields."""
 
 
 async def request_heads(options: Options) -> AsyncIterator[Row]:
-    """Read one head of a browser's again and again: each parser, until it has the method, target and every field.
+    """Measure each parser on one browser's request head, read repeatedly into method, target and all fields.
 
-    Each is used as a server uses it on a connection that is kept alive, but for h11, whose object for a connection is
-    made anew: its next cycle would need an answer.
+    Each is used as by a server on a keep-alive connection, except for h11, which gets a new Connection each time since
+    its next cycle would need a response.
     """
     row = Row(f"request head of {len(BROWSER_HEAD)} bytes", "heads/CPU-s")
     readers = {OURS: _ours(), "aiohttp": _aiohttp(), "httptools": _httptools(), "h11": _h11}
@@ -64,7 +64,7 @@ async def request_heads(options: Options) -> AsyncIterator[Row]:
 
 
 def _time(read: Read, times: int) -> float:
-    """Return the CPU-seconds of this thread for reading the head so many times."""
+    """Return this thread's CPU-seconds for reading the head ``times`` times."""
     since = time.thread_time()
     for _ in range(times):
         read(BROWSER_HEAD)
@@ -83,7 +83,7 @@ def _ours() -> Read:
 
 
 def _aiohttp() -> Read:
-    """Read with aiohttp's parser in C, which aiohttp's server uses unless AIOHTTP_NO_EXTENSIONS is set."""
+    """Return a reader with aiohttp's C parser, which its server uses unless AIOHTTP_NO_EXTENSIONS is set."""
     loop = asyncio.get_running_loop()
     parser = HttpRequestParser(BaseProtocol(loop), loop, 2**16)
 
@@ -95,7 +95,7 @@ def _aiohttp() -> Read:
 
 
 class _Collector:
-    """Receives what httptools finds, as uvicorn's protocol does."""
+    """Collects httptools' callbacks, as uvicorn's protocol does."""
 
     def __init__(self) -> None:
         self.url = b""

@@ -1,8 +1,8 @@
-"""The proxy that a few lines of aiohttp make: its low-level server in front of its client. Run as ``PORT UPSTREAM``.
+"""A minimal reverse proxy made of aiohttp's low-level server and its client. Run as ``PORT UPSTREAM``.
 
-Both use aiohttp's parser in C, and run on uvloop as tmppool does. Bodies are streamed, hop-by-hop fields are dropped
-(RFC 9110 section 7.6.1), nothing is decompressed, no redirect is followed. Access, limits and activity, which tmppool
-sees to on the way, are not here.
+Both use aiohttp's C parser, and run on uvloop like tmppool. Bodies are streamed, hop-by-hop fields are dropped (RFC
+9110 section 7.6.1), nothing is decompressed, and redirects are not followed. Unlike tmppool, it does not check access
+or limits, or track activity.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-_MANY = 100  # connections to the upstream
+_MANY = 100  # maximum connections to the upstream
 
 
 async def serve(port: int, upstream: str) -> None:

@@ -1,4 +1,4 @@
-"""The contenders in front of one and the same upstream: tmppool, nginx, configurable-http-proxy, aiohttp, and none."""
+"""The contenders in front of the same upstream: tmppool, nginx, configurable-http-proxy, aiohttp, and no proxy."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """A contender: where it listens, and the process that does its work (None for direct)."""
+    """A contender: the port it listens on, and the PID of its working process (None for direct)."""
 
     name: str
     port: int
@@ -71,9 +71,9 @@ class Front:
 
 @dataclass(frozen=True, slots=True)
 class Fronts:
-    """All contenders that could be started, and why others could not; all serve ``base_path``.
+    """All started contenders, and the reasons why others are ``missing``; all serve ``base_path``.
 
-    All are sent the ``cookie`` that tmppool asks for.
+    Requests to all of them carry the ``cookie`` that tmppool requires.
     """
 
     base_path: str
@@ -86,9 +86,9 @@ class Fronts:
 async def in_front_of(
     upstream: str, home: Path, chp: str | None, *, with_aiohttp: bool = False
 ) -> AsyncIterator[Fronts]:
-    """Run ``upstream``, a script beside this one, as a notebook of tmppool's, and every contender before it.
+    """Run ``upstream``, a script in this directory, as a notebook of tmppool, with every contender in front of it.
 
-    Raises BenchError when the upstream does not start.
+    Raises BenchError if the upstream does not start.
     """
     if upstream == "upstream_files.py" and find_nginx() is None:
         raise BenchError(f"nginx, which serves the file, is not installed ({HOW_TO_INSTALL['nginx']})")
@@ -117,7 +117,7 @@ async def in_front_of(
 
 
 class NotInstalledError(BenchError):
-    """A peer is not on this machine."""
+    """A peer is not installed."""
 
 
 def find_nginx() -> str | None:
@@ -172,7 +172,7 @@ async def _chp(home: Path, upstream: int, base_path: str, chp: str | None) -> As
 
 
 def find_chp(given: str | None, *, may_install: bool) -> str | None:
-    """Return the command of configurable-http-proxy: the given one, the one on PATH, or our own copy of it."""
+    """Return the path of configurable-http-proxy: the given one, the one on PATH, or our own copy in the cache."""
     if given is not None:
         if shutil.which(given) is None:
             raise BenchError(f"--chp: {given} cannot be run")

@@ -1,4 +1,4 @@
-"""Processes that this run starts and ends by their PIDs, and the CPU and memory that they use."""
+"""Start and end processes, and measure their CPU and memory."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from typing import Self
 import psutil
 
 _MIB = 2**20
-_SAMPLING = 0.02  # seconds between two looks at a memory
-_PAUSE = 0.05  # seconds between two knocks at a port
+_SAMPLING = 0.02  # seconds between two samples of the memory
+_PAUSE = 0.05  # seconds between two probes of a port
 
 
 class BenchError(Exception):
@@ -31,7 +31,7 @@ def free_port() -> int:
 async def started(
     command: list[str], log: Path, *, env: Mapping[str, str] | None = None, patience: float = 15
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run ``command`` for the length of the block; all it writes goes to ``log``."""
+    """Run ``command`` during the block, with its output in ``log``."""
     with log.open("ab") as out:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -57,7 +57,7 @@ async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
 
 
 async def listening(process: asyncio.subprocess.Process, port: int, log: Path, within: float = 15) -> None:
-    """Return when the port of a process is open. Raises BenchError when it is not within so many seconds."""
+    """Wait until a process has opened a port. Raises BenchError if it ends or takes longer than ``within`` seconds."""
     end = time.monotonic() + within
     while time.monotonic() < end and process.returncode is None:
         try:
@@ -75,7 +75,7 @@ def tail(log: Path, lines: int = 3) -> str:
 
 
 def cpu(pid: int | None) -> float:
-    """Return the CPU seconds of all threads of a process so far; 0 for none."""
+    """Return the CPU seconds of all threads of a process so far; 0 without a process."""
     if pid is None:
         return 0.0
     times = psutil.Process(pid).cpu_times()
@@ -83,12 +83,12 @@ def cpu(pid: int | None) -> float:
 
 
 def resident(pid: int) -> float:
-    """Return the resident memory of a process and its threads in MiB."""
+    """Return the resident memory of a process in MiB."""
     return float(psutil.Process(pid).memory_info().rss) / _MIB
 
 
 class Peak:
-    """The growth of a process's resident memory in MiB while the block runs, sampled."""
+    """Samples the growth of a process's resident memory, in MiB, during the block."""
 
     def __init__(self, pid: int | None) -> None:
         self._pid = pid
@@ -111,7 +111,7 @@ class Peak:
 
 
 async def rate(count: Callable[[], float], pid: int | None, seconds: float) -> tuple[float, float]:
-    """Return how much is counted per second, and per CPU second of the process (0 without one)."""
+    """Return the growth of ``count()`` per second, and per CPU second of the process (0 without one)."""
     before, used, since = count(), cpu(pid), time.monotonic()
     await asyncio.sleep(seconds)
     done, used, elapsed = count() - before, cpu(pid) - used, time.monotonic() - since

@@ -1,7 +1,7 @@
-"""The proxy beside nginx, configurable-http-proxy and one made of aiohttp: requests, WebSockets, long bodies.
+"""Measures of the proxy, nginx, configurable-http-proxy and a proxy made of aiohttp: requests, WebSockets, long bodies.
 
-Every contender stands before the same upstream, runs for the whole measure, and takes its turn in every round. "Per
-CPU-second" divides by what the contender's process used, so it is what one core could do, whatever else runs here.
+All contenders proxy the same upstream, run for the whole measure, and take turns in every round. "Per CPU-second"
+divides by the CPU time of the contender's process: the throughput of one core, independent of other load.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ _BODY_TIMEOUT = 60.0  # seconds for a long body
 _MB = 1e6
 
 Move = Callable[[Front, Fronts, int], Awaitable[None]]
-"""Moves a body of so many bytes through a contender."""
+"""Transfers a body of the given size in bytes through a contender."""
 
 
 async def http(options: Options) -> AsyncIterator[Row]:
-    """GET of 1 kB over plain HTTP: wrk with one thread on connections that are kept alive."""
+    """Measure GETs of 1 kB over plain HTTP: wrk with one thread on keep-alive connections."""
     if shutil.which("wrk") is None:
         raise BenchError("wrk is not installed (scripts/packages installs it)")
     per_second = Row("HTTP, 1 kB", "req/s", Bar(1.5, "chp"))
@@ -47,14 +47,14 @@ async def http(options: Options) -> AsyncIterator[Row]:
 
 
 async def _check(front: Front, url: str, cookie: str) -> None:
-    """Raise BenchError unless this is what the upstream serves."""
+    """Raise BenchError unless the contender serves the upstream's file."""
     async with aiohttp.ClientSession() as session, session.get(url, headers={"Cookie": cookie}) as reply:
         if reply.status != 200 or len(await reply.read()) != SIZE:
             raise BenchError(f"{front.name} does not serve the file: {reply.status}")
 
 
 async def _wrk(url: str, cookie: str, options: Options) -> tuple[int, float]:
-    """Return how many requests were answered, and in how many seconds: whole ones, as wrk counts."""
+    """Return the number of answered requests, and the duration in seconds, as reported by wrk."""
     seconds, connections = max(1, round(options.seconds)), options.counts.connections
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"-HCookie: {cookie}", url]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -70,20 +70,20 @@ async def _wrk(url: str, cookie: str, options: Options) -> tuple[int, float]:
 
 
 async def _turns(options: Options, fronts: Fronts, what: str, *rows: Row) -> AsyncIterator[Front]:
-    """Yield every contender once a round; note in the rows which are missing."""
+    """Yield every contender once per round; record in the rows which are missing."""
     for row in rows:
         row.missing.update(fronts.missing)
     for number in range(options.rounds):
         for front in fronts.fronts:
             options.say(f"{what}: round {number + 1} of {options.rounds}, {front.name}: ", end="")
             yield front
-            await asyncio.sleep(options.counts.pause)  # for what the last one left
+            await asyncio.sleep(options.counts.pause)  # let the last one's work drain
 
 
 async def websocket(options: Options) -> AsyncIterator[Row]:
-    """Ping-pong of 200 bytes of text on many WebSockets; bulk of 64 KiB binary frames on a few, either way.
+    """Measure ping-pong of 200-byte text messages on many WebSockets, and 64 KiB binary frames on a few, both ways.
 
-    Ping-pong and bulk to the notebook use paths where tmppool reads frame headers, as it does for kernels.
+    Ping-pong and bulk to the notebook use paths on which tmppool parses frame headers, as for kernels.
     """
     few = options.counts.bulk_sockets
     kinds = [
@@ -125,7 +125,7 @@ async def _count(front: Front, clients: list[Client], options: Options) -> tuple
 
 
 async def stream(options: Options) -> AsyncIterator[Row]:
-    """A long download, a long upload, and a client that stops reading: speed, and growth of memory."""
+    """Measure speed and memory growth of a long download, a long upload, and a client that stops reading."""
     size = f"{options.counts.body / 1e9:g} GB"
     kinds: list[tuple[str, Move]] = [(f"{size} to visitor", _download), (f"{size} to notebook", _upload)]
     async with in_front_of("upstream_sockets.py", options.home, options.chp) as fronts:

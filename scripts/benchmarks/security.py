@@ -1,4 +1,4 @@
-"""The figures that the security tests note: the tests are run, and each figure becomes a row."""
+"""Run the security tests that record figures; each figure becomes a row."""
 
 import asyncio
 import json
@@ -18,9 +18,9 @@ _QUICK_TEST = "tests/acceptance/test_sockets.py::test_a_message_of_64_megabytes_
 
 
 async def security(options: Options) -> AsyncIterator[Row]:
-    """Run every test that notes a figure, in the quick form one of them.
+    """Run every test that records a figure, with ``--quick`` only one of them.
 
-    Raises BenchError, after the rows, when a test fails.
+    Raises BenchError, after the rows, if a test fails.
     """
     noted = options.home / "figures.jsonl"
     noted.touch()
@@ -44,7 +44,7 @@ async def security(options: Options) -> AsyncIterator[Row]:
 
 
 def write(rows: list[Row], machine: str) -> None:
-    """Put the figures into SPECIFICATION.md, between its two marks."""
+    """Write the figures into SPECIFICATION.md, between its two markers."""
     path = _ROOT / "SPECIFICATION.md"
     before, _, rest = path.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
@@ -54,6 +54,6 @@ def write(rows: list[Row], machine: str) -> None:
 
 
 def _tests() -> list[str]:
-    """Return every test file of the suite that asks for the ``figure`` fixture."""
+    """Return every test file that uses the ``figure`` fixture."""
     files = sorted((_ROOT / "tests").rglob("test_*.py"))
     return [str(path.relative_to(_ROOT)) for path in files if "figure: Figure" in path.read_text()]

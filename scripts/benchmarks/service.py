@@ -1,4 +1,4 @@
-"""The service as an operator runs it: one ``python -m tmppool``, with its own name and state directory."""
+"""Run the service as an operator does: ``python -m tmppool`` with its own name and state directory."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ import aiohttp
 from benchmarks import containers
 from benchmarks.procs import BenchError, free_port, started, tail
 
-_POLL = 0.05  # seconds between two looks at the counts
+_POLL = 0.05  # seconds between two polls of the counts
 _SECRET = re.compile(r"^http://\S+\?token=(\S+)$", re.MULTILINE)
 _NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
 _STOPPING = 120  # seconds for a service to end its notebooks
@@ -23,7 +23,7 @@ _STOPPING = 120  # seconds for a service to end its notebooks
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service. ``born`` is when its process was started (monotonic)."""
+    """A running service. ``born`` is the monotonic time at which its process was started."""
 
     name: str
     pid: int
@@ -39,12 +39,15 @@ class Service:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that open the service to a program: with the process backend, the secret that it printed."""
+        """The headers that authorize a program: with the process backend, the token that the service printed."""
         printed = _SECRET.search(self.log.read_text(errors="replace"))
         return {"Authorization": f"token {printed[1]}"} if printed else {}
 
     async def until(self, *, warm: int, within: float) -> float:
-        """Return the seconds since the service's start when so many notebooks are warm and none is starting."""
+        """Wait until ``warm`` notebooks are warm and none is starting; return the seconds since the service's start.
+
+        Raises BenchError if that takes longer than ``within`` seconds from the start.
+        """
         async with aiohttp.ClientSession() as session:
             while time.monotonic() < self.born + within:
                 if self.process.returncode is not None:
@@ -62,7 +65,7 @@ class Service:
             return found
 
     async def spawn(self) -> tuple[str, str]:
-        """POST /api/spawn; returns the notebook's base path, and the cookie that a browser has for it.
+        """POST /api/spawn; return the notebook's base path, and the cookie that a browser would have for it.
 
         A browser gets that cookie with the 303 for its first GET, which carries the notebook's token.
         """
@@ -79,7 +82,7 @@ class Service:
         return str(given["url"]), f"{cookies[0].key}={cookies[0].value}"
 
     async def end_sessions(self) -> None:
-        """End every notebook that was given away; the pool starts others in their place."""
+        """End every assigned notebook; the pool starts others in their place."""
         async with aiohttp.ClientSession(f"http://127.0.0.1:{self.admin_port}") as session:
             async with session.get("/api/notebooks") as reply:
                 found = (await reply.json())["notebooks"]
@@ -90,7 +93,7 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def service(home: Path, backend: str, *options: str) -> AsyncIterator[Service]:
-    """Run the service for the length of the block; it ends its notebooks when it ends."""
+    """Run the service during the block; it stops its notebooks when it exits."""
     port, admin_port = free_port(), free_port()
     name = f"bench-{os.getpid()}-{port}"
     log = home / f"{name}.log"

@@ -1,4 +1,4 @@
-"""The load: clients that cost less than any contender. Raw HTTP/1.1 and WebSocket frames on asyncio."""
+"""Load generators: raw HTTP/1.1 and WebSocket clients on asyncio that need less CPU than any contender."""
 
 import asyncio
 import contextlib
@@ -9,9 +9,9 @@ from benchmarks.procs import BenchError
 from benchmarks.upstream_sockets import FRAME
 
 MESSAGE_SIZE = 200  # bytes of text in a message
-_MASK = bytes(4)  # a mask of zero: the payload stands as it is
+_MASK = bytes(4)  # a zero mask leaves the payload unchanged
 _MESSAGE = b"\x81" + bytes([0x80 | 126]) + MESSAGE_SIZE.to_bytes(2, "big") + _MASK + b"m" * MESSAGE_SIZE
-_REPLY_SIZE = 4 + MESSAGE_SIZE  # the same unmasked
+_REPLY_SIZE = 4 + MESSAGE_SIZE  # the same message unmasked
 _BULK = b"\x82" + bytes([0x80 | 127]) + FRAME.to_bytes(8, "big") + _MASK + bytes(FRAME)
 _PIECE = bytes(FRAME)
 _BUFFER = 512 * 1024
@@ -19,11 +19,11 @@ _HANDSHAKE = (
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
-_HEAD_TIMEOUT = 10  # seconds for an answer's head
+_HEAD_TIMEOUT = 10  # seconds to wait for a response head
 
 
 class Client(asyncio.BufferedProtocol):
-    """Sends one request's head, waits for the answer's, then counts the bytes that come. ``count`` is what it did."""
+    """Sends one request head, waits for the response head, then counts the bytes received in ``count``."""
 
     def __init__(self, head: bytes) -> None:
         self._request = head
@@ -72,17 +72,17 @@ class Client(asyncio.BufferedProtocol):
         self._progress.set()
 
     def push(self) -> None:
-        """Send what there is to send, until the transport is full. Nothing here."""
+        """Send until the transport applies back-pressure. This base class sends nothing."""
 
     async def opened(self) -> None:
-        """Return when the answer's head came. Raises BenchError for another answer than 101 or 200."""
+        """Wait for the response head. Raises BenchError unless its status is 101 or 200."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._progress.wait(), _HEAD_TIMEOUT)
         if not self.is_open:
             raise BenchError(f"no connection: {self._head[:60]!r}")
 
     async def until(self, count: int, within: float) -> None:
-        """Return when ``count`` is reached. Raises BenchError when it is not within so many seconds."""
+        """Wait until ``count`` is reached. Raises BenchError if it is not within ``within`` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while self.count < count and not self.is_lost:
@@ -93,7 +93,7 @@ class Client(asyncio.BufferedProtocol):
 
 
 class PingPong(Client):
-    """Sends a message, waits for its echo, and so on: ``count`` is how many came back."""
+    """Sends a message, waits for its echo, and repeats; ``count`` is the number of echoes."""
 
     _got = 0
 
@@ -111,7 +111,7 @@ class PingPong(Client):
 
 
 class Pour(Client):
-    """Sends binary frames without end: ``count`` is bytes sent."""
+    """Sends binary frames without end; ``count`` is the number of bytes sent."""
 
     def push(self) -> None:
         while self.is_open and self.is_running and not self._is_paused and not self.is_lost:
@@ -120,7 +120,7 @@ class Pour(Client):
 
 
 class Upload(Client):
-    """Sends a body of so many bytes without waiting for anything."""
+    """Sends a body of ``size`` bytes without waiting for the response."""
 
     def __init__(self, head: bytes, size: int) -> None:
         super().__init__(head)
@@ -148,7 +148,7 @@ def _giving(client: Client) -> Callable[[], Client]:
 
 @contextlib.asynccontextmanager
 async def connected(port: int, clients: Iterable[Client], *, opened: bool = True) -> AsyncIterator[None]:
-    """Connect clients for the length of the block."""
+    """Keep the clients connected during the block."""
     found = list(clients)
     loop = asyncio.get_running_loop()
     try:

@@ -1,4 +1,4 @@
-"""Numbers by measure and contender, the bars that they are held against, and the table that shows them. Pure."""
+"""Numbers by measure and contender, the bars that they must reach, and the table that shows them. Pure functions."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _MIN_WIDTH = 6
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """``limit`` is a number in the measure's own unit, or with ``of`` a multiple of that contender's number."""
+    """A required result. ``limit`` is in the measure's unit, or with ``of`` a multiple of that contender's number."""
 
     limit: float
     of: str | None = None
@@ -23,7 +23,7 @@ class Bar:
         return f"{sign} {self.limit:g} x {self.of}" if self.of else f"{sign} {self.limit:g}"
 
     def holds(self, row: "Row") -> bool | None:
-        """Return True if the row reaches it; None when the number or the peer's is missing."""
+        """Return True if the row reaches the bar; None if its number or the peer's is missing."""
         value = row.against(self.of) if self.of else row.value(OURS)
         if value is None:
             return None
@@ -32,10 +32,10 @@ class Bar:
 
 @dataclass(slots=True)
 class Row:
-    """One number of a measure. ``samples`` holds every round by contender; their median is shown, or the ``worst``.
+    """One number of a measure. ``samples`` has all rounds by contender; the median is shown, or with ``worst`` the max.
 
     ``missing`` says why a contender has no number. ``wanted`` is a count that must be reached exactly. ``may_be_zero``:
-    nothing at all is a good result, and noise may make it negative.
+    zero is a good result, and noise may make it negative.
     """
 
     measure: str
@@ -57,12 +57,12 @@ class Row:
         return max(found) if self.worst else median(found)
 
     def shown(self, who: str) -> str:
-        """Return the number for people, or why there is none."""
+        """Return the formatted number, or the reason why there is none."""
         value = self.value(who)
         return self.missing.get(who, "") if value is None else number(value)
 
     def against(self, who: str) -> float | None:
-        """Return the median of the rounds' ratios of ours to another's: what slows a whole round cancels out."""
+        """Return the median of the rounds' ratios of ours to another's; a slowdown of a whole round cancels out."""
         pairs = zip(self.samples.get(OURS, ()), self.samples.get(who, ()), strict=False)
         ratios = [ours / other for ours, other in pairs if other]
         return median(ratios) if ratios else None
@@ -75,7 +75,7 @@ class Row:
 
     @property
     def ratio(self) -> str:
-        """Ours to the bar's peer, else to the first peer that was measured; empty for what should be nothing."""
+        """The ratio to the bar's peer, else to the first measured peer; empty for a ``worst`` row."""
         if self.worst:
             return ""
         for peer in [self.bar.of] if self.bar and self.bar.of else ["nginx", "direct", "chp", "aiohttp"]:
@@ -98,7 +98,7 @@ class Row:
 
 
 def render(rows: Sequence[Row], *, with_bars: bool = True) -> str:
-    """Return rows as an aligned Markdown table, with a column for each contender that they know of."""
+    """Return the rows as an aligned Markdown table, with a column for each contender that occurs in them."""
     peers = [peer for peer in PEERS if any(peer in row.samples or peer in row.missing for row in rows)]
     with_ratios = any(row.ratio for row in rows)
     lines = [["measure", OURS, *peers, *(["ratio"] if with_ratios else []), *(["bar", ""] if with_bars else [])]]
@@ -120,7 +120,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], numbers: Container[int]) 
 
 
 def number(value: float) -> str:
-    """Return the number with three significant digits."""
+    """Format a number with about three significant digits."""
     for limit, digits in ((100, 0), (10, 1), (0, 2)):
         if abs(value) >= limit:
             return f"{value:,.{digits}f}"

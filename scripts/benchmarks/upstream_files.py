@@ -1,7 +1,7 @@
-"""A "notebook" that is nginx serving a file: as fast an upstream as there is, so that the proxy is what is measured.
+"""A "notebook" that is nginx serving a file: an upstream so fast that only the proxy is measured.
 
-Run by the process backend as ``upstream_files.py BASE_PATH PORT PORT_FILE``: writes a configuration into the current
-directory and becomes nginx.
+Run by the process backend as ``upstream_files.py BASE_PATH PORT PORT_FILE``. It writes a configuration into the current
+directory and executes nginx.
 """
 
 import os
@@ -43,7 +43,7 @@ def main(base_path: str, port: str, port_file: str) -> None:
     files.mkdir(parents=True)
     (files / "k1").write_bytes(b"x" * SIZE)
     (files / "api").write_text("{}")
-    user = "user root;" if os.geteuid() == 0 else ""  # the home is its owner's alone
+    user = "user root;" if os.geteuid() == 0 else ""  # the home is private to its owner
     (here / "nginx.conf").write_text(_CONFIG.format(user=user, here=here, port=port))
     Path(port_file).write_text(port)
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")

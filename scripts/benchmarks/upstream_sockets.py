@@ -1,14 +1,14 @@
-"""A "notebook" that does nothing but move bytes: WebSockets that echo, pour or swallow, and long HTTP bodies.
+"""A "notebook" that only transfers bytes: WebSockets that echo, send or discard, and long HTTP bodies.
 
 Run by the process backend as ``upstream_sockets.py BASE_PATH PORT PORT_FILE``. Below the base path:
 
-- ``api``: 200, as the pool asks before it calls a notebook warm
-- ``api/kernels/echo/channels``: a WebSocket that sends every message back
-- ``api/kernels/sink/channels``: a WebSocket that reads and drops
+- ``api``: 200, for the pool's probe of a starting notebook
+- ``api/kernels/echo/channels``: a WebSocket that echoes every message
+- ``api/kernels/sink/channels``: a WebSocket that reads and discards
 - ``bulk``: a WebSocket that sends binary frames without end
-- ``download?BYTES``: a body of so many bytes; ``upload``: takes a body, answers when it is whole
+- ``download?BYTES``: a body of that size; ``upload``: reads a body, then answers
 
-Frames are read without unmasking: this end's clients mask with zero.
+Frames are not unmasked, since the clients here mask with zero.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Conversation(asyncio.Protocol):
-    """One connection; ``_take`` is what the next bytes go to."""
+    """One connection; ``_take`` handles the next bytes."""
 
     def __init__(self) -> None:
         self._held = b""
@@ -95,7 +95,7 @@ class Conversation(asyncio.Protocol):
             self._pour()
 
     def _pour(self) -> None:
-        """Send what is left, as fast as it is taken: frames without end when ``_left`` is negative."""
+        """Send ``_left`` bytes, or frames without end if it is negative, until the transport applies back-pressure."""
         while self._left < 0 and not self._is_paused and not self._transport.is_closing():
             self._transport.write(BULK)
         while self._left > 0 and not self._is_paused and not self._transport.is_closing():
