@@ -26,7 +26,7 @@ from tmppool.tasks import finish, spawn
 _VERSION = 2
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 
-# No code reads ``warm_at``: it tells a person who looks into the file how long one was warm before it was given away.
+# No code reads ``warm_at``: it shows a person who opens the file how long a notebook was warm before it was assigned.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     key TEXT PRIMARY KEY, pool TEXT NOT NULL, state TEXT NOT NULL, visitor TEXT,
@@ -125,7 +125,7 @@ class Ledger:
         try:
             version = await _one(database, "PRAGMA user_version")
             if not isinstance(version, int) or version < 0:
-                raise sqlite3.DatabaseError("malformed version")  # noqa: TRY301 - as below
+                raise sqlite3.DatabaseError("malformed version")  # noqa: TRY301 - closes the connection
             if version > _VERSION:
                 why = (
                     f"{path} was written by a newer tmppool (schema version {version}, this one knows up to {_VERSION})"
@@ -152,7 +152,7 @@ class Ledger:
 
     async def rows(self) -> dict[str, Row]:
         """Return all rows by key. Raises sqlite3.DatabaseError for a damaged row."""
-        cursor = await self._database.execute(f"SELECT {', '.join(_FACTS)} FROM sessions")  # noqa: S608 - ours
+        cursor = await self._database.execute(f"SELECT {', '.join(_FACTS)} FROM sessions")  # noqa: S608 - constant
         found = {}
         async for values in cursor:
             facts = dict(zip(_FACTS, values, strict=True))
@@ -205,9 +205,9 @@ class Ledger:
         await self.flush()
 
     async def flush(self) -> None:
-        """Return when all queued changes are written; a visitor is redirected only after that.
+        """Return when all queued changes are written. A visitor is redirected only after that.
 
-        Once the writer has failed nothing is written any more: ``is_durable`` is False then, and this returns at once.
+        Once the writer has failed, nothing is written: ``is_durable`` is False, and this returns at once.
         """
         await self._writes.join()
 
@@ -231,7 +231,7 @@ class Ledger:
             self._writes.put_nowait((statement, values))
 
     def _forget_writes(self) -> None:
-        """Drop what no writer will take any more, so that nobody waits for it."""
+        """Drop the queued changes of a writer that has ended, so that ``flush`` does not wait for them."""
         while not self._writes.empty():
             self._writes.get_nowait()
             self._writes.task_done()
@@ -272,7 +272,7 @@ class Ledger:
         broken = self._database
         fallback = await self._connect(None, is_trusted=False)
         self._database = fallback._database  # noqa: SLF001 - its own class
-        with contextlib.suppress(sqlite3.Error, ValueError):  # it is given up in any case
+        with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
             await broken.close()
 
 

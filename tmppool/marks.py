@@ -17,7 +17,7 @@ _RETRY = 5.0  # seconds between two tries
 class Marks:
     """The marks of one pool. A mark that cannot be set is retried for as long as the notebook is assigned.
 
-    ``report`` is told of the first try that fails, for each notebook.
+    ``report`` is called once for each notebook whose first try fails.
     """
 
     def __init__(self, backend: Backend, report: Callable[[MarkFailed], None]) -> None:
@@ -58,7 +58,7 @@ class Marks:
             except TakenError as error:
                 if not first.done():
                     first.set_exception(error)
-                    first.exception()  # retrieve it: for an adopted notebook nobody does
+                    first.exception()  # mark it as retrieved, for an adopted notebook
                 return
             except BackendError as error:
                 if not first.done():

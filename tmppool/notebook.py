@@ -171,19 +171,19 @@ class Notebook(Place):
         return self.state is State.ASSIGNED
 
     def begin(self, visitor: str | None, now: float, expires_at: float | None, shared: str | None = None) -> None:
-        """Set the facts of a session that begins, or that goes on after a restart; ``visitor`` is its owner."""
+        """Set the facts of a session that begins, or continues after a restart; ``visitor`` is its owner."""
         self.visitor, self.shared = visitor, shared
         self.active_at, self.expires_at = now, expires_at
 
     def bind(self, visitor: str) -> bool:
-        """Make this visitor the owner; returns False, changing nothing, if it has one."""
+        """Make this visitor the owner; return False and change nothing if there is one."""
         if self.visitor is not None:
             return False
         self.visitor = visitor
         return True
 
     def touch(self, at: float) -> None:
-        """Note activity at ``at``; earlier activity than what is known changes nothing."""
+        """Note activity at ``at``, unless later activity is known."""
         self.active_at = max(self.active_at, at)
 
     def share(self, shared: str | None) -> None:

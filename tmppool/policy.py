@@ -109,7 +109,7 @@ def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float
 def _surplus(
     table: Sequence[Place], limits: Limits, weights: Mapping[str, float], *, at_least: int
 ) -> list[tuple[Place, Reason]]:
-    """Return the warm ones to reap: those above the target, but ``at_least`` so many that exceed an edition's share."""
+    """Return the warm ones to reap: those above the target, and at least ``at_least`` above their editions' shares."""
     warm = sorted((place for place in table if place.state is State.WARM), key=lambda place: place.moved_at)
     # Not REAPING: those places will soon be free; counting them would reap too many.
     others = sum(place.state in (State.STARTING, State.ASSIGNED) for place in table)

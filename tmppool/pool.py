@@ -41,7 +41,7 @@ Listener = Callable[[Transition], None]
 IncidentListener = Callable[[Incident], None]
 
 _STOP_RETRY = 5.0  # seconds before stopping a notebook is retried
-_TAIL = 8  # lines of a failed start's log in its incident
+_TAIL = 8  # log lines in the incident of a failed start
 _FULL_RETRY = 30  # Retry-After of a full pool, in seconds
 
 
@@ -62,7 +62,7 @@ PHASES: dict[Phase, frozenset[Phase]] = {
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A backend's last failure, and the time of its first one in a row, in seconds of the pool's clock."""
+    """A backend's last failure, and the time since which it has been failing, in seconds of the pool's clock."""
 
     error: str
     since: float
@@ -72,8 +72,8 @@ class Pool:
     """The notebooks of one named pool, of one edition or several. ``clock`` returns monotonic seconds.
 
     The ``listeners`` are called with every transition, after its consequences are under way, the ``incident_listeners``
-    with every incident; they must not block. If one raises, the pool and the other listeners go on: that is an incident
-    itself, or, if it listens to incidents, an error of the event loop.
+    with every incident; they must not block. If one raises, the pool and the other listeners go on, and the error is
+    reported as an incident; an incident listener's goes to the event loop's exception handler.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Pool:
         self._listeners.append(listener)
 
     def report(self, incident: Incident) -> None:
-        """Tell an incident to everything that listens to incidents."""
+        """Call all incident listeners."""
         for hear in self._incident_listeners:
             try:
                 hear(incident)
@@ -186,17 +186,17 @@ class Pool:
 
     @property
     def doubted(self) -> frozenset[str]:
-        """The keys of notebooks that were reported dead while it is open whether they are; none is assigned."""
+        """The keys of notebooks that were reported dead and are being checked; meanwhile none is assigned."""
         return frozenset(self._doubted)
 
     def doubt(self, key: str) -> None:
-        """Assign this notebook to nobody until ``trust``. No effect on one that is neither warm nor assigned."""
+        """Do not assign this notebook until ``trust``. No effect unless it is warm or assigned."""
         place = self._places.get(key)
         if place is not None and place.state in (State.WARM, State.ASSIGNED):
             self._doubted.add(key)
 
     def trust(self, key: str) -> None:
-        """End the doubt of a notebook that is not dead."""
+        """End the doubt about a notebook that is alive."""
         self._doubted.discard(key)
 
     # Moving
@@ -276,9 +276,9 @@ class Pool:
     def adopt_session(
         self, running: Running, *, visitor: str | None, expires_in: float | None, shared: str | None = None
     ) -> Notebook:
-        """Take over a notebook that was assigned before a restart; its idle time starts afresh.
+        """Adopt a notebook that was assigned before a restart; its idle time starts again.
 
-        ``expires_in``: seconds, None for a whole lifetime. ``shared``: the number of the sharing that goes on.
+        ``expires_in``: seconds, None for a whole lifetime. ``shared``: the nonce of the current sharing.
         """
         notebook = self._enter(running)
         now = self.clock()
@@ -301,7 +301,7 @@ class Pool:
             self.reap(notebook, Reason.DIED if is_wanted else Reason.DRAINED)
 
     async def discard(self, key: str) -> None:
-        """Stop a notebook that is ours by label but stands in no table."""
+        """Stop an orphan: a notebook with the pool's labels that is not in the table."""
         self.report(OrphanStopped(self.name))
         try:
             await self.backend.stop(key)
@@ -340,7 +340,7 @@ class Pool:
         return NoNotebookError(Shortage.WARMING, "notebooks are being started", retry_after=wait)
 
     def _move(self, place: Place, to: State, reason: Reason) -> Transition:
-        """Change a place's state. The caller starts the consequences, then calls ``_tell``."""
+        """Change a place's state. The caller starts the consequences, then calls ``_notify``."""
         fact = place.move(to, reason, self.clock())
         if to in (State.REAPING, State.GONE):
             self._doubted.discard(place.key)
@@ -388,7 +388,7 @@ class Pool:
         if self._sleeper is not None:
             self._sleeper.cancel()
         self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
-        # One that was being reaped already keeps that reason.
+        # If it was being reaped already, keep that reason.
         fact = self._move(place, State.GONE, place.reason or Reason.FAILED)
         tail = error.log_tail.strip().splitlines()[-_TAIL:] if isinstance(error, StartError) else ()
         self.report(StartFailed(self.name, str(error), error.transient, tuple(tail), round(delay, 1)))

@@ -38,7 +38,7 @@ class Reconciler:
     async def watch(self) -> None:
         """Check each notebook that the backend reports dead, for as long as the backend is open.
 
-        If events may have been missed, call ``look``; but not while adopting, which lists the notebooks itself.
+        If events may have been missed, it calls ``look``, except during adoption, which lists the notebooks itself.
         """
         async for key in self._pool.backend.deaths():
             if key is not None:

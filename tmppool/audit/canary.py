@@ -160,7 +160,7 @@ def _sources() -> str:
     return json.dumps([*((name, "") for name in ("tmppool", "tmppool.audit", _PACKAGE)), *modules])
 
 
-# What it must not reach
+# Targets that it must not reach
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""Backends run notebooks: siblings behind one protocol, ``base.Backend``; the core knows none of them by name."""
+"""Backends run notebooks. Each implements ``base.Backend``; the core does not know any of them by name."""
 
 import pkgutil
 from dataclasses import dataclass
@@ -8,12 +8,11 @@ from tmppool.backends.base import Backend, Paths, Spec
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The facts about a kind of backend that the service needs before there is one.
+    """The properties of a kind of backend that are needed before one is created.
 
-    ``factory`` is ``module:Class``; the class has ``from_spec``. ``is_local_only``: notebooks are not isolated, so they
-    are for this machine's own user alone, behind a secret. ``ends_with_service``: notebooks are stopped with the
-    service unless the settings say otherwise. ``on_engine``: notebooks are containers of the pool's image on an engine,
-    where a service name has one owner.
+    ``factory`` is ``module:Class``; the class has ``from_spec``. ``is_local_only``: notebooks are not isolated, so only
+    this machine's user may use them, with a secret. ``ends_with_service``: by default notebooks stop with the service.
+    ``on_engine``: notebooks are containers of the pool's image on an engine, where a service name has one owner.
     """
 
     name: str
@@ -23,12 +22,12 @@ class Kind:
     on_engine: bool = False
 
     def make(self, spec: Spec, paths: Paths) -> Backend:
-        """Return a backend that is not open yet. Raises ConfigError for a setting that it cannot work with."""
+        """Return a backend, not yet opened. Raises ConfigError for a setting that it does not support."""
         made: Backend = pkgutil.resolve_name(self.factory).from_spec(spec, paths)
         return made
 
     def image_of(self, image: str) -> str:
-        """Return what a pool with this image setting runs, as ``/api/stats`` names it."""
+        """Return the image that ``/api/stats`` reports for a pool with this image setting."""
         return image if self.on_engine else self.name
 
 

@@ -56,9 +56,9 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Directories of this machine for a backend that uses them.
+    """Local directories, for a backend that uses them.
 
-    ``state``: where notebooks live; ``template``: the home that each starts with; ``config``: Jupyter's, or None.
+    ``state``: the state directory; ``template``: the home to copy for each; ``config``: JUPYTER_CONFIG_PATH, or None.
     """
 
     state: Path
@@ -115,7 +115,7 @@ class Backend(Protocol):
 
     @property
     def edition(self) -> Edition:
-        """The edition of the backend's own spec, known since ``open``."""
+        """The edition of the backend's own spec; valid after ``open``."""
 
     async def open(self) -> Traits:
         """Connect, and check that notebooks can run here. Raises BackendError, ConfigError or ImageError."""

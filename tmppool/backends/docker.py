@@ -64,7 +64,7 @@ class DockerBackend(Auditable):
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
-        del paths  # it keeps nothing on this machine
+        del paths  # it stores nothing on this machine
         return cls(spec)
 
     @property

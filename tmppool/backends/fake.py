@@ -49,7 +49,7 @@ class FakeBackend:
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
-        del paths  # it keeps nothing on this machine
+        del paths  # it stores nothing on disk
         return cls(spec)
 
     async def open(self) -> Traits:

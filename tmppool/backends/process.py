@@ -56,7 +56,7 @@ class ProcessBackend:
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
-        """Return a backend of this pool. Raises ConfigError for a command that lacks ``{port}``."""
+        """Return a backend for this pool. Raises ConfigError if the command lacks ``{port}``."""
         if "{port}" not in spec.command:
             raise ConfigError(
                 "--command: it must contain {port} when notebooks are processes, since each needs a port of its own"
@@ -259,7 +259,7 @@ def _check_program(command: str) -> None:
         return
     look = ["/bin/sh", "-c", 'command -v "$0" >/dev/null 2>&1', word]
     with _refusals("the notebook command could not be looked for"):
-        found = subprocess.run(look, env={"PATH": _path()}, check=False)  # noqa: S603 - the operator's own word
+        found = subprocess.run(look, env={"PATH": _path()}, check=False)  # noqa: S603 - set by the operator
     if found.returncode:
         hint = "install Jupyter with pip install 'tmppool[notebook]'" if word == "jupyter" else "install it"
         raise BackendError(

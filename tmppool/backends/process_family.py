@@ -55,7 +55,7 @@ def end(mark: str, leader: int | None) -> bool:
             return True
         _send(found, signal.SIGKILL)
         # Not psutil.wait_procs: it would reap the exit status that the event loop waits for.
-        time.sleep(_PAUSE)  # noqa: TID251 - in a thread
+        time.sleep(_PAUSE)  # noqa: TID251 - runs in a thread
     return False
 
 
@@ -98,7 +98,7 @@ def _environment(pid: int) -> tuple[bytes, ...]:
 
 
 def _alive() -> list[Member]:
-    found = (_read(int(name)) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - names alone
+    found = (_read(int(name)) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - needs only names
     return [each for each in found if each is not None]
 
 
