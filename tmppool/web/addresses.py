@@ -1,6 +1,6 @@
-"""The service's own addresses on the public listener: who may ask what of each. Pure data; ``routes`` has the handlers.
+"""The access rules of the service's own addresses on the public listener. Pure data; ``routes`` has the handlers.
 
-What stands in no row is locked, closed to other origins, and no place for programs.
+An address without a row is locked, closed to other origins and not for programs.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ class Address:
     """The rules of one address.
 
     ``is_launch``: a launch page. ``is_api``: for programs, and for pages of the origins that the settings allow.
-    ``is_open``: answered without the lock's secret, since it tells nothing or needs a notebook's own token.
+    ``is_open``: served without the lock's secret, because it reveals nothing or needs a notebook's own token.
     ``is_everywhere``: also served at the notebooks' own hosts. ``needs_no_name``: served under any Host.
-    ``starts``: programs start notebooks here. ``rights``: for an address about one session, the least role by method.
+    ``starts``: programs start notebooks here. ``rights``: the least role by method, for addresses of one session.
     """
 
     is_launch: bool = False
@@ -57,13 +57,13 @@ ADDRESSES: dict[str, Address] = {
     "/robots.txt": Address(is_open=True, is_everywhere=True),
     "/static/{name}": Address(is_open=True, is_everywhere=True, needs_no_name=True),
 }
-"""By route, as in ``/session/{key}``."""
+"""The rules by route, as in ``/session/{key}``."""
 
 _UNKNOWN = Address()
 
 
 def find(path: str, key: str | None = None) -> Address:
-    """Return the rules for a path as the router reads it; ``key`` is the notebook's that it names."""
+    """Return the rules for a path as the router reads it; ``key`` is the notebook's key in it, if any."""
     if key is not None:
         return ADDRESSES.get(path.replace(key, "{key}", 1), _UNKNOWN)
     known = ADDRESSES.get(path)

@@ -1,4 +1,4 @@
-"""The admin API: drain the pools, list and end notebooks, metrics. Served on the admin listener only."""
+"""The admin API: drains pools, lists and ends notebooks, exposes metrics. Served on the admin listener only."""
 
 from aiohttp import web
 
@@ -13,7 +13,7 @@ from tmppool.web.models import to_response
 
 
 class Admin:
-    """Handlers of the admin listener, whose middleware has checked the operator's token."""
+    """Handlers of the admin listener, called after ``judge_admin`` has checked the operator's token."""
 
     def __init__(self, pools: Pools, sessions: Sessions, metrics: Metrics) -> None:
         self._pools = pools
@@ -21,12 +21,12 @@ class Admin:
         self._metrics = metrics
 
     async def drain(self, request: web.Request) -> web.Response:
-        """DELETE /api/pool: replace every notebook that nobody holds. It ends no session."""
+        """DELETE /api/pool: replace every notebook that is not assigned. It ends no session."""
         del request
         return to_response(models.Drained(drained=sum(pool.drain() for pool in self._pools)))
 
     async def notebooks(self, request: web.Request) -> web.Response:
-        """GET /api/notebooks: list all notebooks. Their keys are left out, for a key is half of the way in."""
+        """GET /api/notebooks: list all notebooks, without their keys, which are secrets."""
         del request
         found = [_described(pool, notebook) for pool in self._pools for notebook in pool.places]
         return to_response(models.Notebooks(notebooks=found))
@@ -38,7 +38,7 @@ class Admin:
         return to_response(_described(pool, notebook))
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """GET /metrics: answer in Prometheus' text format."""
+        """GET /metrics: the metrics in Prometheus' text format."""
         del request
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 

@@ -1,4 +1,4 @@
-"""Render the service's own answers: a page for a person, JSON for a program, as the shape of its kind says."""
+"""Renders the service's own answers by the shape of their kind: a page for a person, JSON for a program."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ _HEADERS = {"allow": "Allow", "retry_after": "Retry-After"}
 
 
 class AnswerError(TmppoolError):
-    """Raised by a handler that is answered with a kind instead."""
+    """Raised by a handler to answer with a kind instead."""
 
     def __init__(self, kind: Kind, **facts: object) -> None:
         super().__init__(str(facts.get("message", kind.shape.message)))
@@ -23,7 +23,7 @@ class AnswerError(TmppoolError):
 
 
 class Answers:
-    """``cors`` are the header fields by which the settings let pages of other origins read the API."""
+    """``cors`` are the CORS header fields of the settings, which let other origins read the API."""
 
     def __init__(self, pages: Pages, cors: Mapping[str, str]) -> None:
         self._pages = pages
@@ -35,7 +35,7 @@ class Answers:
     def page(self, answer: Answer, visit: Visit) -> web.Response:
         """Return the page of an answer, for a person."""
         shape, facts = answer.kind.shape, answer.facts
-        home_url = "/" if shape.has_home else ""  # behind the lock the start would say the same
+        home_url = "/" if shape.has_home else ""  # a locked service would answer the same there
         values = {"title": shape.title, "message": shape.message, "home_url": home_url, **facts}
         response = self._pages.render(shape.page, shape.code, **values)
         response.headers.update(_headers(facts))
@@ -50,11 +50,11 @@ class Answers:
         return models.to_response(body, shape.for_programs or shape.code, {**self._cors[shape.cors], **_headers(facts)})
 
     def json(self, body: models.Body, status: int = 200) -> web.Response:
-        """Return a body for programs, which the pages that the settings name may read too."""
+        """Return a body for programs, with the CORS header fields of the settings."""
         return models.to_response(body, status, self._cors[Cors.SETTINGS])
 
     def preflight(self) -> web.Response:
-        """Answer OPTIONS with what the settings permit (Fetch, section 4.9)."""
+        """Answer a CORS preflight as the settings allow (Fetch, section 4.9)."""
         return web.Response(status=204, headers=self._cors[Cors.SETTINGS])
 
 
@@ -63,9 +63,9 @@ def _headers(facts: Mapping[str, object]) -> dict[str, str]:
 
 
 def _forget(response: web.Response, visit: Visit) -> None:
-    """Take the cookie of a notebook that is no more from a browser that sent it."""
+    """Delete the cookie of a notebook that has ended, if the browser sent it."""
     if visit.key is None:
         return
     name = own_cookies.notebook_name(visit.key, is_secure=visit.is_secure)
-    if any(f"{name}=".encode() in value for value in visit.cookies):  # no parsing: it may be all a jar holds
+    if any(f"{name}=".encode() in value for value in visit.cookies):  # unparsed: there may be hundreds
         own_cookies.forget(response, name, is_secure=visit.is_secure)

@@ -23,7 +23,7 @@ from tmppool.web.tokens import session_token
 
 
 class Api:
-    """``images`` are told by pool. With ``is_trusted`` whoever is let in has the operator's token, and no limit."""
+    """``images`` maps pools to image names. ``is_trusted``: all clients have the API token, so no rate limit holds."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Api:
         self._is_trusted = is_trusted
 
     async def spawn(self, request: web.Request) -> web.Response:
-        """POST /api/spawn, as tmpnb's: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
+        """POST /api/spawn, as in tmpnb: the URL of a notebook, 429 when full, 503 while notebooks are starting."""
         visit = visit_of(request)
         pool, code = pool_of(visit, self._pools), workshop_code(visit, await read_form(request))
         try:
@@ -66,7 +66,7 @@ class Api:
         return self._answers.json(body)
 
     async def stats(self, request: web.Request) -> web.Response:
-        """GET /api/stats: ``available`` notebooks are warm; ``capacity`` counts all places."""
+        """GET /api/stats: the number of notebooks by state, and the capacity."""
         pool = pool_of(visit_of(request), self._pools)
         warm = pool.count(State.WARM)
         body = models.Stats(
@@ -81,7 +81,7 @@ class Api:
         return self._answers.json(body)
 
     async def health(self, request: web.Request) -> web.Response:
-        """GET /health: 200 if visitors can be served, else 503; either way with every check."""
+        """GET /health: 200 if visitors can be served, else 503; both with all checks."""
         del request
         checks = [check for pool in self._pools for check in _checks(pool)]
         ledger = models.Advisory(service="ledger", ok=self._ledger.is_durable)

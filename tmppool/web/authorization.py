@@ -1,4 +1,4 @@
-"""The Authorization field, and the comparison of secrets. Pure."""
+"""Parses the Authorization field, and compares secrets. Pure."""
 
 import hmac
 
@@ -10,7 +10,7 @@ def bearer_token(field: bytes) -> bytes:
 
 
 def is_same(said: str | bytes, wanted: str | bytes) -> bool:
-    """Compare two secrets in a time that tells nothing of where they differ; any text is allowed."""
+    """Compare two secrets in constant time (no timing leak of where they differ); any text is allowed."""
     return hmac.compare_digest(_bytes(said), _bytes(wanted))
 
 

@@ -1,4 +1,4 @@
-"""The verdict of the edge, as handlers find it with their request."""
+"""The visit and the verdict that the edge attached to a request."""
 
 from aiohttp import web
 
@@ -7,20 +7,20 @@ from tmppool.web.visit import Visit
 
 
 def visit_of(request: web.BaseRequest) -> Visit:
-    """Return the facts of this request."""
+    """Return the visit of this request."""
     visit = request.get_extra_info("visit")
     assert isinstance(visit, Visit), "every listener decides on a request before its application is asked"
     return visit
 
 
 def verdict_of(request: web.BaseRequest) -> Verdict:
-    """Return what is to answer this request."""
+    """Return the verdict on this request."""
     verdict: Verdict = request.get_extra_info("verdict")
     return verdict
 
 
 def admitted_of(request: web.BaseRequest) -> Admitted:
-    """Return the notebook that this request is about. Raises HTTPNotFound where it was not judged to be about one."""
+    """Return the notebook that this request concerns. Raises HTTPNotFound if its verdict names none."""
     verdict = verdict_of(request)
     if not isinstance(verdict, Serve) or verdict.held is None:
         raise web.HTTPNotFound

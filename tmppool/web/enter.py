@@ -1,6 +1,6 @@
-"""Let a browser in: the cookie in place of a token, and on to an address without any.
+"""Lets a browser in: sets a cookie and redirects to the URL without its token.
 
-With a host name for each notebook, the owner is handed from the main host to the notebook's by a ticket good once.
+With a host name per notebook, a ticket that is valid once hands the owner over from the main host to the notebook's.
 """
 
 import math
@@ -18,13 +18,13 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Claim, Enter, Entry, HandOff, Redeem, Unlock
 from tmppool.web.visit import Visit
 
-HANDOFF_LIFETIME = 60  # seconds from the main host to the notebook's own
+HANDOFF_LIFETIME = 60  # seconds that a handoff's ticket is valid
 
 _REDIRECT_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 class Entrance:
-    """``handoffs`` are the tickets that lead from the main host to a notebook's own, each for one key."""
+    """``handoffs`` issues the tickets that take an owner from the main host to a notebook's own, one per key."""
 
     def __init__(self, sessions: Sessions, answers: Answers, handoffs: Tickets, lock: Lock | None = None) -> None:
         self._sessions = sessions
@@ -33,7 +33,7 @@ class Entrance:
         self._lock = lock
 
     async def enter(self, visit: Visit, entry: Entry) -> web.Response:
-        """Do what the verdict says. With a token or ticket that is good once, only the first to act is let in."""
+        """Carry out the verdict. A ticket, or the claim of a notebook without an owner, lets in only the first."""
         match entry:
             case Enter():
                 return _let_in(visit, entry, _redirect_to(entry))
@@ -64,7 +64,7 @@ class Entrance:
 
 
 def as_owner(visit: Visit, pool: Pool, notebook: Notebook, path: str) -> Enter | HandOff:
-    """Return how the notebook's owner comes to ``path`` below it from any page of ours."""
+    """Return the verdict that takes a notebook's owner from our pages to ``path`` below it."""
     if visit.is_at_host_of(notebook.id):
         return Enter(pool, notebook, tokens.session_token(notebook), path)
     return HandOff(notebook, path)
@@ -84,7 +84,7 @@ def _redirect_to(entry: Enter) -> web.Response:
 
 
 def _let_in(visit: Visit, entry: Enter, response: web.Response) -> web.Response:
-    """Give the browser the notebook's cookie, which lasts as long as the session may."""
+    """Set the notebook's cookie, which lasts at most as long as the session."""
     notebook = entry.notebook
     name = own_cookies.notebook_name(notebook.key, is_secure=visit.is_secure)
     max_age = None if notebook.expires_at is None else math.ceil(notebook.expires_at - entry.pool.clock())

@@ -1,7 +1,7 @@
-"""Judge a request: who or what answers it. Pure, and asked once for every request on a listener.
+"""Decides what answers a request. Pure; called once for every request on a listener.
 
-``judge`` looks at the facts of the visit and at the table of notebooks; it changes nothing, and no engine and no
-database stand on its path: an old tab may ask for ever.
+``judge`` reads the visit and the table of notebooks. It changes nothing, and asks neither engine nor database: a
+forgotten tab may poll for ever.
 """
 
 from collections.abc import Mapping
@@ -39,11 +39,11 @@ from tmppool.web.visit import Origin, Visit
 
 _UNKNOWN = "There is no notebook at this URL: it ended some time ago, or never existed."
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-_NOT_PASSED = (b"CONNECT", b"TRACE")  # RFC 9110 sections 9.3.6 and 9.3.8 leave them to us
+_NOT_PASSED = (b"CONNECT", b"TRACE")  # optional for a server (RFC 9110 sections 9.3.6 and 9.3.8)
 
 
 class Table(Protocol):
-    """The notebooks that live and those that have ended; ``Pools`` is one."""
+    """The live notebooks and those that have ended; ``Pools`` implements it."""
 
     @property
     def default(self) -> Pool: ...
@@ -54,14 +54,14 @@ class Table(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """``api_token`` is asked of programs that start notebooks; ``lock`` is set where notebooks are processes."""
+    """``api_token`` is required of programs that start notebooks; ``lock`` is set if notebooks are processes."""
 
     api_token: str | None = None
     lock: Lock | None = None
 
 
 def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
-    """Return what answers this request on the public listener. Raises BadMessageError for a broken handshake."""
+    """Return the verdict on a request to the public listener. Raises BadMessageError for an invalid handshake."""
     verdict = None
     if visit.label is not None:
         verdict = _at_notebooks_host(visit, visit.label, table)
@@ -78,9 +78,10 @@ def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
 
 
 def _at_notebooks_host(visit: Visit, label: str, table: Table) -> Verdict | None:
-    """Answer what does not belong to the host of one notebook: what another notebook's page could use.
+    """Return the verdict on a request that does not belong at this notebook's host, else None.
 
-    There are that notebook, its session, and the few files that our pages need. The launch pages are at the main host.
+    Only the notebook, its session and our static files are served there, so that its page is same-origin with nothing
+    else. The launch pages are at the main host.
     """
     if visit.key is not None and id_of(visit.key) == label:
         return None
@@ -94,10 +95,10 @@ def _at_notebooks_host(visit: Visit, label: str, table: Table) -> Verdict | None
 
 
 def _locked(visit: Visit, lock: Lock) -> Verdict | None:
-    """Answer all but this machine's own user.
+    """Refuse all but this machine's own user; ``Unlock`` them, or return None if they have been unlocked.
 
-    The Host has to be this machine's: a foreign name that leads to loopback would make a foreign page one of ours
-    (DNS rebinding). The same static files are in every service, and the refusal's page needs them.
+    The Host must name this machine: a page whose own name resolves to loopback would be same-origin (DNS rebinding).
+    Static files are exempt: they are the same in every service, and the refusal's page needs them.
     """
     if not visit.names_this_machine and not visit.address.needs_no_name:
         return Answer(Kind.NOT_THIS_MACHINE)
@@ -139,7 +140,7 @@ def _access(visit: Visit, notebook: Notebook) -> Access:
 
 
 def _passing(visit: Visit, held: Admitted) -> Pass | Redirect | Answer:
-    """Judge a request of somebody who may use the notebook. Raises BadMessageError for a broken handshake."""
+    """Judge a request with access to the notebook. Raises BadMessageError for an invalid handshake."""
     if visit.path is None:
         return Redirect(f"{base_path(held.notebook.key)}{visit.query}", 302)
     if visit.method in _NOT_PASSED:
@@ -153,10 +154,10 @@ def _passing(visit: Visit, held: Admitted) -> Pass | Redirect | Answer:
 
 
 def _entering(visit: Visit, table: Table, pool: Pool, notebook: Notebook, access: Access) -> Entry | Answer:
-    """Judge a browser that comes into a notebook without its cookie, or with a token in the address.
+    """Judge a browser's navigation to a notebook without its cookie, or with a token in the URL.
 
-    A session token makes the first browser that opens it the owner, and no other; a share token lets everyone in as a
-    guest. Whoever comes in by a cookie stays what they are.
+    A session token makes the first browser that opens it the owner, and no other; a share token makes every browser a
+    guest. A browser that has access by a cookie keeps its role.
     """
     known = Role.OWNER if _is_owner(visit, notebook) else access.by_cookie
     if known is not None:
@@ -196,14 +197,14 @@ def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
 
 
 def _is_forbidden_cross_site(visit: Visit) -> bool:
-    """Return True if a page of another origin asks for a change that it may not ask for."""
+    """Return True if another origin sent an unsafe method that it is not allowed to send."""
     if visit.is_safe or visit.origin is Origin.SAME:
         return False
     return not (visit.origin is Origin.FRIEND and visit.address.is_api)
 
 
 def _of_session(visit: Visit, table: Table, key: str) -> Answer | Serve:
-    """Judge a request about a session by the rights that it needs; one that there is not is left to the router."""
+    """Judge a request about a session by the role that it needs; the router answers an unknown path or method."""
     method = b"GET" if visit.method == b"HEAD" else visit.method
     needed = visit.address.rights.get(method)
     if needed is None:
@@ -243,7 +244,7 @@ def _foreign(visit: Visit, table: Table, pool: Pool) -> Answer:
 
 
 def _fresh(visit: Visit, table: Table, pool: str | None) -> Mapping[str, str]:
-    """Return the launch link for another notebook of that pool with the same thing open, and its document."""
+    """Return the launch link that opens the same path in a new notebook of that pool, and the path's document."""
     named = None if pool == table.default.name else pool
     return {
         "fresh_url": visit.main_origin + links.fresh(visit.open_path, named),
@@ -255,11 +256,11 @@ def _fresh(visit: Visit, table: Table, pool: str | None) -> Mapping[str, str]:
 
 
 def judge_admin(visit: Visit, token: str | None, ip: str) -> Answer | Serve:
-    """Return what answers this request on the admin listener at ``ip``, which asks everything for ``token``.
+    """Return the verdict on a request to the admin listener at ``ip``; every request needs ``token``, if it is set.
 
-    A browser on the operator's machine reaches loopback for any page that it shows, so what a page of another origin
-    sends is refused, reading included (Fetch Metadata). Without a token also what comes by another name than this
-    machine's: a foreign name that leads to loopback would make a foreign page one of ours (DNS rebinding).
+    A browser on the operator's machine lets any page send requests to loopback, so cross-origin requests are refused,
+    safe methods included (Fetch Metadata). Without a token the Host must name this machine: a page whose own name
+    resolves to loopback would be same-origin (DNS rebinding).
     """
     host = visit.request.fields.first.get(b"host", b"").decode("latin-1")
     if token is None and not hosts.is_this_machine(host, ip):

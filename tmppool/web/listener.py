@@ -1,4 +1,4 @@
-"""Listening sockets, and aiohttp's server on them behind our own connections, whose limits hold on each."""
+"""Listening sockets, and the server on them: our own connections, with their limits, in front of aiohttp."""
 
 import asyncio
 import contextlib
@@ -22,8 +22,8 @@ from tmppool.proxy.watchdog import Watchdog
 
 _BACKLOG = 1024  # connections
 _SHUTDOWN = 5.0  # seconds for requests under way when the service ends
-# Accepted sockets have what the listening one has. Who vanished without a word is known to have done so within two
-# minutes: probes after 30 seconds of silence, and an end when 90 passed without an acknowledgement (tcp(7)).
+# Accepted sockets inherit these options. A peer that vanished is detected within two minutes: keepalive probes start
+# after 30 seconds of silence, and the connection ends after 90 seconds without an acknowledgement (tcp(7)).
 _OPTIONS = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
     (socket.IPPROTO_TCP, getattr(socket, name), value)
     for name, value in {
@@ -31,19 +31,19 @@ _OPTIONS = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
         "TCP_KEEPINTVL": 10,  # seconds
         "TCP_KEEPCNT": 6,
         "TCP_USER_TIMEOUT": 90_000,  # milliseconds
-        "TCP_NOTSENT_LOWAT": 128 * 1024,  # bytes for the kernel to hold beyond what is on its way
+        "TCP_NOTSENT_LOWAT": 128 * 1024,  # unsent bytes that the kernel buffers
     }.items()
     if hasattr(socket, name)
 ]
-_ENOUGH = 1 << 20  # descriptors; asked for where any number is allowed
+_ENOUGH = 1 << 20  # descriptors; requested if there is no hard limit
 _RESERVE = 0.1  # of all descriptors: for admin, health, the ledger and the engine
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerLimits:
-    """On which visitors are served. ``connections_per_address`` and ``upload_limit`` (bytes): 0 for any number.
+    """The limits on visitors. ``connections_per_address`` and ``upload_limit`` (bytes): 0 for no limit.
 
-    ``trusted``: the proxies in front, for each of which many visitors stand.
+    ``trusted``: the proxies in front, each of which connects for many visitors.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -53,21 +53,21 @@ class ListenerLimits:
 
 
 def raise_descriptors() -> None:
-    """Let this process open as many descriptors as it may: what a shell allows at first is enough for few visitors."""
+    """Raise the soft limit on descriptors to the hard limit: a shell's default is enough for few visitors only."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else hard
-    with contextlib.suppress(OSError, ValueError):  # then it stays as it is
+    with contextlib.suppress(OSError, ValueError):  # then the limit stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def connection_capacity() -> int:
-    """Return how many visitors' connections there are descriptors for, each with one to a notebook."""
+    """Return the number of connections for which there are descriptors, with an upstream connection for each."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return int((_ENOUGH if soft == resource.RLIM_INFINITY else soft) * (1 - _RESERVE) / 2)
 
 
 def bind(address: str | None, port: int) -> socket.socket:
-    """Listen on ``address``, on all of them for None. Raises OSError. Who connects waits until it is served."""
+    """Listen on ``address``; None: on all. Clients that connect before ``serve`` wait. Raises OSError."""
     if address is None and socket.has_dualstack_ipv6():
         sock = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
     else:
@@ -85,7 +85,7 @@ async def serve(
     decide: Decide,
     terms: ListenerLimits = ListenerLimits(),
 ) -> None:
-    """Serve ``app``, and the notebooks to which ``decide`` sends a request, until ``stack`` is left."""
+    """Serve ``app``, and the notebooks to which ``decide`` routes requests, until ``stack`` is closed."""
     loop = asyncio.get_running_loop()
     watchdog = Watchdog(loop, terms.timeouts.check_interval)
     stack.callback(watchdog.close)

@@ -1,7 +1,7 @@
 """The JSON bodies of both listeners: handlers answer with them, and the OpenAPI documents are generated from them.
 
-A body holds exactly the fields of its model. A field is never left out: where a body comes in two shapes there are two
-models, and a null is a value with a meaning of its own. Times are wall times, in seconds since 1970.
+A body has exactly the fields of its model. No field is optional: a body with two shapes has two models, and null is a
+value with a meaning of its own. Times are wall-clock times, in seconds since 1970.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Body(BaseModel):
 
 
 def to_response(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return ``body`` as an answer that no cache keeps, unless ``headers`` say otherwise."""
+    """Return ``body`` as a response that is not cached, unless ``headers`` say otherwise."""
     return web.json_response(
         body.model_dump(mode="json"), status=status, headers={"Cache-Control": "no-store", **(headers or {})}
     )

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 documents of the public and the admin listener, generated from one table and the models.
 
-Each operation of an API stands in the table once; a test compares them with the routes that are served. Of the pages
-only the launch page is described; what is proxied to notebooks is not.
+Each operation of an API is in the table once; a test compares the table with the routes. The launch page is the only
+page that is described; the paths of notebooks are not.
 """
 
 import json
@@ -20,7 +20,7 @@ from tmppool.web.models import Body
 Json = dict[str, Any]
 
 PATH = "/api/openapi.json"
-"""Where each listener serves its document."""
+"""The path of each listener's document."""
 
 _REFERENCE = "#/components/schemas/{model}"
 _NO_AUTH: Json = {}
@@ -35,9 +35,9 @@ _TOKEN_SCHEME = {
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer of an operation: one of ``bodies`` as JSON, a text of the media type ``text``, or either.
+    """One response of an operation: one of ``bodies`` as JSON, a text of the media type ``text``, or either.
 
-    ``schema`` is the JSON schema of a body that no model describes.
+    ``schema`` is the JSON schema of a body without a model.
     """
 
     description: str
@@ -49,7 +49,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One row of the table. ``security`` is OpenAPI's; None leaves it to the document's."""
+    """One row of the table. ``security`` is OpenAPI's; None inherits the document's."""
 
     method: str
     path: str
@@ -64,7 +64,7 @@ class Operation:
 def public(*, with_pages: bool, is_local: bool = False) -> Json:
     """Return the public listener's document; without pages ``/api/spawn`` needs the API token.
 
-    ``is_local``: notebooks are processes, and what has no secret of its own needs the service's.
+    ``is_local``: notebooks are processes, and addresses that are not open need the lock's secret.
     """
     operations = [
         replace(each, security=_NO_AUTH if with_pages else _TOKEN_AUTH) if each.name == "spawn" else each
@@ -96,7 +96,7 @@ def serve(document: Json) -> Callable[[web.Request], Awaitable[web.Response]]:
 
 
 def _guarded(operation: Operation) -> Operation:
-    """Return what an operation asks where notebooks are processes: this machine's name, and for most the secret."""
+    """Return an operation as served where notebooks are processes: with 421, and mostly with the lock's secret."""
     responses = {**operation.responses, 421: _MISDIRECTED}
     if ADDRESSES[operation.path].is_open:
         return replace(operation, responses=responses)
@@ -107,7 +107,7 @@ def _guarded(operation: Operation) -> Operation:
 
 
 class _Schemas(GenerateJsonSchema):
-    """Pydantic's JSON schemas without a title for each field, which would only repeat its name."""
+    """Pydantic's JSON schemas without field titles, which would only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         del schema
@@ -128,7 +128,7 @@ def _document(title: str, description: str, operations: Iterable[Operation]) -> 
 
 
 def _components(operations: list[Operation]) -> Json:
-    """Return the schemas of every model that the operations name, and of the models and enums in those."""
+    """Return the schemas of all models that the operations use, and of the models and enums in them."""
     sent = {body for each in operations for response in each.responses.values() for body in response.bodies}
     taken = {each.form for each in operations if each.form is not None}
     found: list[tuple[type[Body], Any]] = [(body, "serialization") for body in sent] + [
@@ -234,7 +234,7 @@ _OPERATOR = {
 
 
 def _of_session(method: str, path: str, name: str, summary: str, success: Response) -> Operation:
-    """Return an operation on one session, which answers ``success`` or one of the refusals common to all of them."""
+    """Return an operation on one session, with the response ``success`` and the refusals common to all sessions."""
     others = "The notebook is another visitor's, or a page of another origin sent this."
     responses = {
         200: success,

@@ -1,4 +1,4 @@
-"""A session's addresses, for whoever was judged to hold it: when it ends, to end it, and to share it."""
+"""The handlers of one session, for clients with access to it: they tell its end, extend, end and share it."""
 
 import time
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from tmppool.web.visit import Visit
 
 
 class Session:
-    """``landing`` is where a click on ``/`` leads, by pool."""
+    """``landing`` is the path that ``/`` opens, by pool."""
 
     def __init__(self, sessions: Sessions, answers: Answers, pages: Pages, landing: Mapping[str, str]) -> None:
         self._sessions = sessions
@@ -33,28 +33,28 @@ class Session:
     # For programs, and for the script in a notebook's pages
 
     async def tell(self, request: web.Request) -> web.Response:
-        """GET /api/session/<key>: when it ends."""
+        """GET /api/session/<key>: tell when it ends."""
         return self._live(admitted_of(request))
 
     async def extend(self, request: web.Request) -> web.Response:
-        """POST /api/session/<key>/extend or …/touch: a person uses it."""
+        """POST /api/session/<key>/extend or …/touch: note activity."""
         held = admitted_of(request)
         self._sessions.extend(held.pool, held.notebook)
         return self._live(held)
 
     async def end(self, request: web.Request) -> web.Response:
-        """DELETE /api/session/<key>: it ends now."""
+        """DELETE /api/session/<key>: end it now."""
         held = admitted_of(request)
         await self._sessions.end(held.pool, held.notebook)
         return self._answers.json(models.Ended(explanation=EXPLANATIONS[Reason.ENDED]))
 
     async def share(self, request: web.Request) -> web.Response:
-        """POST …/share: the link that lets others in. DELETE: they are out, and that link never works again."""
+        """POST …/share: return the share link. DELETE: lock out all guests, and revoke that link for good."""
         held = admitted_of(request)
         await self._sessions.share(held.notebook, is_shared=request.method == "POST")
         return self._answers.json(models.Shared(url=self._share_url(visit_of(request), held)))
 
-    # For its owner
+    # The owner's page
 
     async def page(self, request: web.Request) -> web.Response:
         """GET /session/<key>: the owner's page."""

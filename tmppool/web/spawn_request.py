@@ -1,4 +1,4 @@
-"""A request for a notebook, from the launch page or a program: which pool, with which code, and why there is none."""
+"""A request for a notebook, by the launch page or a program: its pool, its workshop code, and its refusal."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qs
@@ -19,12 +19,12 @@ _MAX_FIELDS = 1000
 _SHORTAGES = {
     Shortage.FULL: Kind.FULL,
     Shortage.WARMING: Kind.WARMING,
-    Shortage.BACKEND_ILL: Kind.WARMING,  # with a sentence of its own: a client's part is the same, to ask again
+    Shortage.BACKEND_ILL: Kind.WARMING,  # its own sentence; the client has to retry too
 }
 
 
 def refused(error: StartRefusedError | NoNotebookError) -> Answer:
-    """Return the answer to a start that the limits refused, or for which there is no notebook now."""
+    """Return the answer to a start that the rate limits refused, or for which no notebook is free."""
     facts = {"message": str(error), "retry_after": error.retry_after or None}
     if isinstance(error, StartRefusedError):
         return Answer(Kind.LIMITED if error.retry_after else Kind.WRONG_CODE, {**facts, "cause": error.cause})
@@ -32,7 +32,7 @@ def refused(error: StartRefusedError | NoNotebookError) -> Answer:
 
 
 def pool_of(visit: Visit, pools: Pools) -> Pool:
-    """Return the pool that the link names, the default one if it names none. Raises AnswerError."""
+    """Return the pool that the link names, by default the default pool. Raises AnswerError."""
     pool = pools.get(links.pool_of(visit.target))
     if pool is None:
         raise AnswerError(Kind.NO_POOL)
@@ -40,16 +40,16 @@ def pool_of(visit: Visit, pools: Pools) -> Pool:
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
-    """Return the form's fields, empty for a body that is no such form. Raises HTTPRequestEntityTooLarge."""
+    """Return the fields of a URL-encoded form; empty for any other body. Raises HTTPRequestEntityTooLarge."""
     if request.content_type != "application/x-www-form-urlencoded":
         return {}
     try:
         body = (await request.read()).decode("utf-8", "replace")
         return {name: values[0] for name, values in parse_qs(body, max_num_fields=_MAX_FIELDS).items()}
-    except (ValueError, web.RequestPayloadError):  # too many fields, or packed in a way that is none
+    except (ValueError, web.RequestPayloadError):  # too many fields, or an invalid content coding
         return {}
 
 
 def workshop_code(visit: Visit, form: Mapping[str, str]) -> str:
-    """Return the workshop code that was given: typed, or in the link."""
+    """Return the workshop code, from the form or else from the link."""
     return form.get("code") or links.code_of(visit.target)

@@ -1,4 +1,4 @@
-"""The verdicts on a request: who or what answers it. Values only; ``judge`` gives them."""
+"""The possible verdicts on a request, as values. ``judge`` returns them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from tmppool.web.tokens import Role
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A notebook that lives, its pool, and the role that this request has in it.
+    """A live notebook, its pool, and the role that the request has in it.
 
-    ``is_explicit``: by a token that was said, not by a cookie.
+    ``is_explicit``: authorized by an explicit token, not by a cookie.
     """
 
     pool: Pool
@@ -24,7 +24,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The notebook answers. ``path`` is what is asked for below it, ``target`` the request target to send there."""
+    """The request is forwarded to the notebook. ``path`` is below its base path; ``target`` is the one to send."""
 
     held: Admitted
     path: str
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """The browser gets the notebook's cookie, which holds ``token``, and is sent to ``path`` below the notebook."""
+    """The browser gets the notebook's cookie, with ``token``, and is redirected to ``path`` below the notebook."""
 
     pool: Pool
     notebook: Notebook
@@ -51,7 +51,7 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The browser has the session token of a notebook without an owner: the first one to act becomes the owner."""
+    """The browser has the session token of a notebook without an owner: the first to claim it becomes the owner."""
 
     entry: Enter
     refusal: Answer
@@ -59,7 +59,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Redeem:
-    """The browser says that the main host sent it: one of its ``tickets`` has to be a good one."""
+    """The browser was redirected from the main host: it is let in if one of its ``tickets`` is valid."""
 
     entry: Enter
     tickets: tuple[str, ...]
@@ -68,7 +68,7 @@ class Redeem:
 
 @dataclass(frozen=True, slots=True)
 class HandOff:
-    """The owner's browser is at the main host: it is sent to the notebook's own with a ticket."""
+    """The owner's browser is at the main host: it is redirected to the notebook's own host, with a ticket."""
 
     notebook: Notebook
     path: str
@@ -76,7 +76,7 @@ class HandOff:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """The browser is sent to ``location``."""
+    """The browser is redirected to ``location``."""
 
     location: str
     code: int = 303
@@ -84,14 +84,14 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Unlock:
-    """The browser of this machine's user is let in, with a cookie in place of the secret in ``location``."""
+    """This machine's user gets the lock's cookie, and is redirected to ``location``, without the secret."""
 
     location: str
 
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """One of the service's own addresses answers. ``held`` is the notebook that it is about, if it is about one."""
+    """The handler of the service's own address answers. ``held`` is the notebook that it concerns, if any."""
 
     held: Admitted | None = None
 
