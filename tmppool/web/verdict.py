@@ -84,7 +84,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Unlock:
-    """This machine's user gets the lock's cookie, and is redirected to ``location``, without the secret."""
+    """The user of this machine gets the lock's cookie, and is redirected to ``location``, without the secret."""
 
     location: str
 
