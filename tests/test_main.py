@@ -11,7 +11,7 @@ import pytest
 from tmppool import __version__
 from tmppool.__main__ import main
 from tmppool.config import RETIRED, Settings
-from tmppool.errors import EngineAwayError
+from tmppool.errors import BackendError, ConfigError, EngineAwayError, ImageError, StartError, TmppoolError
 
 ROOT = Path(__file__).parent.parent
 
@@ -101,6 +101,27 @@ def test_an_engine_that_does_not_come_ends_with_69_and_one_line(
     monkeypatch.setattr("tmppool.app.run", wait_in_vain)
     assert main(["--backend=docker"]) == 69
     assert capsys.readouterr() == ("", "tmppool: no Docker Engine answered within 60 s\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BackendError("the engine did not answer"), 69),
+        (StartError("it exited"), 69),
+        (BackendError("--runtime: refused", transient=False), 2),
+        (ImageError("image x is not on the engine"), 2),
+        (ConfigError("--port: taken"), 2),
+    ],
+)
+def test_the_status_says_whose_fault_it_is(
+    error: TmppoolError, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_settings: object) -> int:
+        raise error
+
+    monkeypatch.setattr("tmppool.app.run", fail)
+    assert main(["--backend=docker"]) == status
+    assert capsys.readouterr().err == f"tmppool: {error}\n"
 
 
 def test_an_empty_admin_token_does_not_open_the_admin_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

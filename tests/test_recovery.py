@@ -15,7 +15,7 @@ from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
 from tmppool import log, recovery
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import ConfigError
+from tmppool.errors import BackendError
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits
@@ -292,7 +292,7 @@ async def test_a_warm_notebook_that_does_not_answer_is_not_given_away(service: S
 async def test_a_backend_that_cannot_tell_what_runs_ends_the_start(service: Start, backend: FakeBackend) -> None:
     async with service(adopt=False) as made:
         backend.is_ill = True
-        with pytest.raises(ConfigError, match=r"^the fake was told to be ill$"):
+        with pytest.raises(BackendError, match=r"^the fake was told to be ill$"):
             await recovery.adopt(made.pools, made.ledger)
         backend.is_ill = False
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from tmppool import __version__, app, build_image, config, from_settings, log, recipes
 from tmppool.audit import inspection, report, startup
 from tmppool.audit.machine_sums import Planned
-from tmppool.errors import ConfigError, EngineAwayError, ImageError, TmppoolError
+from tmppool.errors import BackendError, ConfigError, EngineAwayError, ImageError, TmppoolError
 
 _SECRETS = ("api_auth_token", "admin_auth_token", "pools")
 _USAGE_ERROR = 2
@@ -37,7 +37,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 2: a mistake of the caller's. 3: an audit's finding. 69, EX_UNAVAILABLE of sysexits.h: no engine came.
+    0: done. 2: a mistake of the caller's, or settings that the backend refuses. 3: an audit's finding. 69,
+    EX_UNAVAILABLE of sysexits.h: no engine came, or the backend failed.
     130 and 141: ended by Ctrl-C, or by the end of what read its output, as a shell numbers these signals.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _flushed(commands[command](words))
     except TmppoolError as error:
         sys.stderr.write(f"tmppool: {error}\n")
-        return os.EX_UNAVAILABLE if isinstance(error, EngineAwayError) else _USAGE_ERROR
+        return os.EX_UNAVAILABLE if _is_unavailable(error) else _USAGE_ERROR
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -57,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # "Note on SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+
+
+def _is_unavailable(error: TmppoolError) -> bool:
+    """Return True if the backend is at fault, and the same command may succeed later."""
+    return isinstance(error, EngineAwayError) or (isinstance(error, BackendError) and error.transient)
 
 
 def _flushed(status: int) -> int:

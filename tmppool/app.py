@@ -23,7 +23,7 @@ from tmppool.backends import BACKENDS, Kind, engine
 from tmppool.backends.base import Backend, Paths, Traits
 from tmppool.backends.ownership import Owner, this_process
 from tmppool.config import Settings
-from tmppool.errors import BackendError, ConfigError, ImageError
+from tmppool.errors import ConfigError
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
 from tmppool.notebook import State
@@ -186,12 +186,8 @@ async def _open_backend(
     images = await asyncio.to_thread(recipes.images_dir)
     paths = Paths(parts.state, images / "debian" / "home", images / recipes.COMMON)
     backend = parts.kind.make(from_settings.spec(parts.settings.pool_name, name, wanted), paths)
-    try:
-        traits = await backend.open()
-    except (BackendError, ImageError) as error:
-        await backend.close()
-        raise ConfigError(str(error)) from error
     stack.push_async_callback(backend.close)
+    traits = await backend.open()
     for note in traits.notes:
         _log.warning("backend.warned", pool=name, message=note)
     return backend, traits

@@ -23,7 +23,8 @@ class EngineAwayError(TmppoolError):
 class BackendError(TmppoolError):
     """The backend could not do what it was asked.
 
-    ``transient`` is False where trying again soon cannot help: a start that fails so is put off for as long as any.
+    ``transient`` is True if the backend failed, so that trying again may help. It is False if the backend refuses the
+    settings or lacks what they name: those must change first. A service that cannot start exits with 69 or 2 accordingly.
     """
 
     def __init__(self, message: str, *, transient: bool = True) -> None:

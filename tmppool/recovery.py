@@ -7,7 +7,6 @@ from collections import Counter
 import structlog
 
 from tmppool.clocks import seconds_until
-from tmppool.errors import BackendError, ConfigError
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import REVOCABLE, Reason, State
 from tmppool.pool import Pool
@@ -22,7 +21,7 @@ _log = structlog.get_logger("tmppool.recovery")
 async def adopt(pools: Pools, ledger: Ledger) -> None:
     """Adopt the notebooks that the backends run, then open the pools.
 
-    Raises ConfigError if a backend fails; no pool is open then.
+    Raises BackendError if a backend fails; no pool is open then.
     """
     rows = await ledger.rows()
     for key, row in rows.items():
@@ -48,15 +47,12 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
 async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
     """Return the running notebooks. If the list lacks a ``known`` key, ask once more, as one list may be incomplete.
 
-    Raises ConfigError if the backend fails.
+    Raises BackendError if the backend fails.
     """
-    try:
-        running = {item.key: item for item in await pool.backend.list(known)}
-        if known - running.keys():
-            await asyncio.sleep(_SECOND_LOOK)
-            running |= {item.key: item for item in await pool.backend.list(known)}
-    except BackendError as error:
-        raise ConfigError(str(error)) from error
+    running = {item.key: item for item in await pool.backend.list(known)}
+    if known - running.keys():
+        await asyncio.sleep(_SECOND_LOOK)
+        running |= {item.key: item for item in await pool.backend.list(known)}
     return list(running.values())
 
 

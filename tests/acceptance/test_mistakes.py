@@ -127,6 +127,25 @@ async def test_no_engine_at_docker_host_is_waited_for_and_then_one_sentence(tmp_
     assert 2 <= len(waits) <= 4
 
 
+ILL = """
+import sys
+from tmppool.__main__ import main
+from tmppool.backends.fake import FakeBackend
+from tmppool.errors import BackendError
+async def fail(self, known=()):
+    raise BackendError("the engine did not list containers within 30 s")
+FakeBackend.list = fail
+sys.exit(main())
+"""
+
+
+async def test_a_backend_that_fails_during_the_start_is_not_the_callers_mistake(tmp_path: Path) -> None:
+    ports = (f"--port={free_port()}", f"--admin-port={free_port()}")
+    status, said = await start("--backend=fake", *ports, f"--state-dir={tmp_path}", how=("-c", ILL))
+    assert status == os.EX_UNAVAILABLE
+    assert one_sentence(said) == "tmppool: the engine did not list containers within 30 s"
+
+
 @pytest.mark.engine
 async def test_a_missing_image_says_how_to_bring_it(tmp_path: Path) -> None:
     options = (f"--port={free_port()}", f"--admin-port={free_port()}", f"--state-dir={tmp_path}")

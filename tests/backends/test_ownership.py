@@ -15,7 +15,7 @@ from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import engine, process_birth
 from tmppool.backends.container import owner_name
 from tmppool.backends.ownership import Owner, OwnerIdentity, has_ended, this_process
-from tmppool.errors import ConfigError
+from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.pool_settings import DEFAULT_IMAGE
 
 ME = OwnerIdentity("here", "boot-1", "pid:[1]", 100, "boot-1 5000", "/state", "8:100")
@@ -175,7 +175,7 @@ async def test_a_container_of_that_name_that_says_nothing_is_left_alone(
 @pytest.mark.engine
 async def test_an_image_that_is_not_there_is_told(docker: aiodocker.Docker, me: OwnerIdentity) -> None:
     one = owner(me, "nobody/has:this")
-    with pytest.raises(ConfigError, match="is not on the engine"):
+    with pytest.raises(ImageError, match="is not on the engine"):
         await one.take()
     await one.close()
 
@@ -185,7 +185,7 @@ async def test_without_an_engine_it_cannot_be_taken_and_is_left_without_a_traceb
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     one = owner(me)
-    with pytest.raises(ConfigError, match="did not answer"):
+    with pytest.raises(BackendError, match="did not answer"):
         await one.take()
     with capture_logs() as logs:
         await one.close()

@@ -17,7 +17,6 @@ from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.backends.container import KEY_LABEL, labels
 from tmppool.backends.docker import DockerBackend
-from tmppool.errors import BackendError, ConfigError, ImageError
 
 _REMEDY = "Assign no notebook until this holds, or accept it with --accept-risk."
 _FIREWALL = "Let the host's firewall drop what the bridge sends, or serve as root with --network=none."
@@ -33,17 +32,17 @@ _BY_CHOICE = "It is allowed by the settings: change --network or --seccomp."
 async def inspect(
     pools: Sequence[Planned], accepted: Sequence[str], ports: Sequence[int], admin_ip: str
 ) -> list[Check]:
-    """Return all checks. ``ports``: the service's own. Raises ConfigError if engine, image or settings prevent it."""
+    """Return every check. ``ports``: the service's own.
+
+    Raises ImageError for a missing image, BackendError when the engine fails or refuses the settings.
+    """
     if not await engine.answers():
         return _without_engine(pools, admin_ip)
     async with contextlib.AsyncExitStack() as stack:
         in_force = [PoolInForce(pool.name, pool.capacity, await _open(stack, pool.spec)) for pool in pools]
         docker = in_force[0].backend.docker
-        try:
-            facts = await machine.look(docker, dict.fromkeys(pool.spec.image for pool in pools))
-            live = await _live(docker, pools)
-        except BackendError as error:
-            raise ConfigError(str(error)) from error
+        facts = await machine.look(docker, dict.fromkeys(pool.spec.image for pool in pools))
+        live = await _live(docker, pools)
         canaries = await startup.canaries(in_force, ports)
     shown = live or {f"canary of {spec.image}": canary.shown for spec, canary in canaries if canary.shown}
     current = frozenset(str(image.get("Id", "")) for image in facts.images.values())
@@ -75,10 +74,7 @@ def _without_engine(pools: Sequence[Planned], admin_ip: str) -> list[Check]:
 async def _open(stack: contextlib.AsyncExitStack, spec: Spec) -> Auditable:
     backend = DockerBackend(spec)
     stack.push_async_callback(backend.close)
-    try:
-        await backend.open()
-    except (BackendError, ImageError) as error:
-        raise ConfigError(str(error)) from error
+    await backend.open()
     return backend
 
 

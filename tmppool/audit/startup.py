@@ -16,7 +16,7 @@ from tmppool.audit.canary import Canary
 from tmppool.audit.machine_sums import Planned
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
-from tmppool.errors import BackendError, ConfigError
+from tmppool.errors import ConfigError
 from tmppool.pools import Pools
 
 _DETAILS = 4  # failed probes that are reported with details; the others are only named
@@ -51,7 +51,7 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
     """Raise ConfigError unless the limits fit the machine and every probe passes, or the risk is accepted.
 
     ``pools`` are open; pools without containers are not checked. ``ports``: the service's own, which no notebook may
-    reach.
+    reach. Raises BackendError if the engine does not answer.
     """
     in_force = [
         PoolInForce(pool.name, pool.limits.capacity, pool.backend)
@@ -61,11 +61,8 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
     if not in_force:
         return
     began = time.monotonic()
-    try:
-        facts = await machine.look(in_force[0].backend.docker)
-        await canary.sweep(in_force[0].backend.docker, in_force[0].backend.spec.service)
-    except BackendError as error:
-        raise ConfigError(str(error)) from error
+    facts = await machine.look(in_force[0].backend.docker)
+    await canary.sweep(in_force[0].backend.docker, in_force[0].backend.spec.service)
     _check_sums([pool.planned for pool in in_force], facts.sums, accepted)
     await _check_probes(in_force, accepted, ports)
     _log.info("probes.finished", seconds=round(time.monotonic() - began, 2))

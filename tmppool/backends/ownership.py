@@ -90,13 +90,10 @@ class Owner:
         self._docker: engine.Client | None = None
 
     async def take(self) -> None:
-        """Become the owner. Raises ConfigError if another owner is alive or the engine fails."""
-        try:
-            self._docker = await engine.connect()
-            await preflight.inspect_image(self._docker, self._image)
-            await self._take(self._docker)
-        except (BackendError, ImageError) as error:
-            raise ConfigError(str(error)) from error
+        """Become the owner. Raises ConfigError if another owner is alive; ImageError; BackendError."""
+        self._docker = await engine.connect()
+        await preflight.inspect_image(self._docker, self._image)
+        await self._take(self._docker)
 
     async def keep(self) -> None:
         """Create the container again if it is gone, for example after ``docker container prune``.

@@ -80,7 +80,8 @@ async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: E
         container = await engine.create(docker, name, config)
         await engine.start(container)
     except BackendError as error:
-        raise BackendError(_refusal(spec, error), transient=False) from error
+        is_refused = isinstance(error, engine.RefusedError)  # else the engine failed: the settings may be right
+        raise BackendError(_refusal(spec, error), transient=not is_refused) from error
     finally:
         await completed(engine.remove(docker, name), "remove a trial")
 
