@@ -14,7 +14,7 @@ from tmppool.errors import NoNotebookError
 from tmppool.jupyter import JupyterClient
 from tmppool.notebook import Reason, State, Transition
 from tmppool.pool import Pool, Trouble
-from tmppool.reconcile import Reconciler
+from tmppool.reconcile import Finding, Reconciler, finding
 from tmppool.running import Running
 
 Factory = Callable[..., Pool]
@@ -203,6 +203,25 @@ async def test_a_death_that_is_found_out_while_the_service_ends_is_left_to_the_n
     Reconciler(main).doubt(notebook.key)
     await main.close(stop=False)
     assert notebook.is_live
+
+
+@pytest.mark.parametrize(
+    ("state", "is_listed", "is_last", "expected"),
+    [
+        (State.WARM, False, False, Finding.DEAD),
+        (State.WARM, False, True, Finding.DEAD),
+        (State.WARM, True, False, Finding.OPEN),
+        (State.WARM, True, True, Finding.DEAD),
+        (State.ASSIGNED, False, False, Finding.DEAD),
+        (State.ASSIGNED, False, True, Finding.DEAD),
+        (State.ASSIGNED, True, False, Finding.OPEN),
+        (State.ASSIGNED, True, True, Finding.SPARED),
+    ],
+)
+def test_a_silent_notebook_is_judged_by_its_state_and_the_list(
+    state: State, *, is_listed: bool, is_last: bool, expected: Finding
+) -> None:
+    assert finding(state, is_listed=is_listed, is_last=is_last) is expected
 
 
 # What a look finds

@@ -24,7 +24,8 @@ class BackendError(TmppoolError):
     """The backend could not do what it was asked.
 
     ``transient`` is True if the backend failed, so that trying again may help. It is False if the backend refuses the
-    settings or lacks what they name: those must change first. A service that cannot start exits with 69 or 2 accordingly.
+    settings or lacks what they name: those must change first.
+    A service that cannot start exits with 69 or 2 accordingly.
     """
 
     def __init__(self, message: str, *, transient: bool = True) -> None:

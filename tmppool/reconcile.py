@@ -7,6 +7,7 @@ too. Until that is decided it is not assigned.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
+from enum import StrEnum
 
 from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError
@@ -17,6 +18,26 @@ from tmppool.running import Running
 
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each listing, for a silent one: an engine reports a death early
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
+
+
+class Finding(StrEnum):
+    """The outcome of one list for a notebook that was reported dead and is silent."""
+
+    DEAD = "dead"
+    OPEN = "open"  # listed: the report may still be early
+    SPARED = "spared"  # listed to the last: only its owner may end it
+
+
+def finding(state: State, *, is_listed: bool, is_last: bool) -> Finding:
+    """Judge a silent notebook by one list of what runs; ``is_last``: there is no further list.
+
+    One that is listed to the last runs, although it does not answer. If it is warm, another is better.
+    """
+    if not is_listed:
+        return Finding.DEAD
+    if not is_last:
+        return Finding.OPEN
+    return Finding.DEAD if state is State.WARM else Finding.SPARED
 
 
 class Reconciler:
@@ -98,30 +119,36 @@ class Reconciler:
             await self._find_out([notebook for notebook in self._members() if notebook.key in self._pool.doubted])
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
+        """Probe what is doubted; what is silent is looked for in several lists."""
         lives = await asyncio.gather(*(notebook.jupyter.shows_life() for notebook in doubted))
-        silent = [notebook for notebook, is_alive in zip(doubted, lives, strict=True) if not is_alive]
-        for notebook in doubted:
-            if notebook not in silent and notebook.key not in self._again:
+        silent = []
+        for notebook, is_alive in zip(doubted, lives, strict=True):
+            if not is_alive:
+                silent.append(notebook)
+            elif notebook.key not in self._again:
                 self._pool.report(DeathDisproved(self._pool.name, notebook.id))
                 self._pool.trust(notebook.key)
-        for pause in _LOOKS:
+        for number, pause in enumerate(_LOOKS, 1):
             if not silent:
                 return
             await asyncio.sleep(pause)
             running = await self._running([notebook.key for notebook in silent])
             if running is None or self._pool.phase is Phase.CLOSING:
-                return  # the next look(), or the next service, decides
-            self._end(notebook for notebook in silent if notebook.key not in running)
-            silent = [notebook for notebook in silent if notebook.key in running]
-        # Running but silent: only the owner ends a session; a warm one is replaced.
-        self._end(notebook for notebook in silent if notebook.state is State.WARM)
-        for notebook in silent:
-            if notebook.key not in self._again:
-                self._pool.trust(notebook.key)
+                return  # the next look, or the next service, checks again
+            is_last = number == len(_LOOKS)
+            silent = [
+                notebook
+                for notebook in silent
+                if self._is_open(notebook, finding(notebook.state, is_listed=notebook.key in running, is_last=is_last))
+            ]
 
-    def _end(self, lost: Iterable[Notebook]) -> None:
-        for notebook in list(lost):
+    def _is_open(self, notebook: Notebook, found: Finding) -> bool:
+        """Act on a finding; returns True if another list is needed."""
+        if found is Finding.DEAD:
             self._pool.reap(notebook, Reason.DIED)
+        elif found is Finding.SPARED and notebook.key not in self._again:
+            self._pool.trust(notebook.key)
+        return found is Finding.OPEN
 
     async def _handle_unknown(self, item: Running) -> None:
         """Handle a running notebook that the pool does not know.
