@@ -1,4 +1,4 @@
-"""The errors that tmppool raises on purpose; an error that only a bug can cause stays a builtin.
+"""The errors that one room of tmppool raises for another; an error that only a bug can cause stays a builtin.
 
 The core and the backends raise these; ``web/`` alone turns them into status codes and ``__main__`` alone turns
 them into exit codes. The proxy has one of its own below the root, which it turns into a refusal itself. Foreign
