@@ -22,6 +22,7 @@ def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
 
 
+# Room for several installations behind one address: nothing in the service names a cell yet.
 def new(nbytes: int, cell: str | None = None) -> str:
     """Return a new key of ``nbytes`` (12 to 96) random bytes. Raises ValueError for another size or a bad cell."""
     if cell is not None and not _CELL.fullmatch(cell):

@@ -57,6 +57,7 @@ def plan(places: Iterable[Place], limits: Limits, weights: Mapping[str, float], 
     return Plan(tuple(missing[: min(wanted, free)]), tuple(reap), tuple(ask))
 
 
+# Editions have weights for a roll-out: a new one begins with a small share of the warm notebooks.
 def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     """Divide ``total`` by the weights into whole numbers that add up to it (largest remainder method)."""
     whole = sum(weights.values())

@@ -155,6 +155,7 @@ class Pool:
         task.add_done_callback(self._work.discard)
         return task
 
+    # Room for a roll-out: nothing in the service changes the editions of a pool yet.
     def serve(self, editions: Iterable[Edition]) -> None:
         """Serve these editions from now on, by weight. Ticks replace other warm notebooks; sessions continue."""
         self.editions = {edition.id: edition for edition in editions}

@@ -89,7 +89,7 @@ class Edition:
     spec: Spec
     image: ImageFacts = ImageFacts()
     landing: str = "/tree"
-    weight: float = 1.0
+    weight: float = 1.0  # room for a roll-out: every pool has one edition now, so all weights are 1
 
 
 def digest(*facts: object) -> str:
