@@ -28,7 +28,7 @@ _LOOKS: dict[str, Any] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with one sentence instead of a page of usage."""
+    """argparse with one-sentence errors, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
@@ -37,9 +37,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: done. 2: a mistake of the caller's, or settings that the backend refuses. 3: an audit's finding. 69,
-    EX_UNAVAILABLE of sysexits.h: no engine came, or the backend failed.
-    130 and 141: ended by Ctrl-C, or by the end of what read its output, as a shell numbers these signals.
+    0: success. 2: a mistake of the caller, or settings that the backend refuses. 3: an audit has findings. 69,
+    EX_UNAVAILABLE of sysexits.h: no engine, or the backend failed. 130 and 141: ended by Ctrl-C or a broken pipe, as a
+    shell numbers SIGINT and SIGPIPE.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and not words[0].startswith("-") else "serve"
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read has enough. Python would complain once more when it flushes at the end (signal documentation,
-        # "Note on SIGPIPE").
+        # The reader has closed the pipe. Python's flush at exit would fail again (signal documentation, "Note on
+        # SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 
@@ -66,7 +66,7 @@ def _is_unavailable(error: TmppoolError) -> bool:
 
 
 def _flushed(status: int) -> int:
-    """Return the status once all that was written has been taken. Raises BrokenPipeError."""
+    """Flush the output, then return the status. Raises BrokenPipeError."""
     sys.stdout.flush()
     return status
 
@@ -104,9 +104,9 @@ def _serve(words: list[str]) -> int:
 
 
 def _audit(words: list[str]) -> int:
-    """Check what ``serve`` with the same options would rely on; ``--json`` for programs.
+    """Check everything that ``serve`` with the same options relies on; ``--json`` for programs.
 
-    Exit status: 0 when nothing of severity high or critical failed, else 3.
+    Exit status: 0 if no check of severity high or critical failed, else 3.
     """
     settings = config.load(parse_options([word for word in words if word != "--json"], _audit_parser))
     startup.check_risks(settings.accept_risk)
@@ -132,7 +132,7 @@ def _audit(words: list[str]) -> int:
 def parse_options(
     words: list[str], make_parser: Callable[[], argparse.ArgumentParser] = _serve_parser
 ) -> dict[str, str]:
-    """Return the given settings by field name. Raises ConfigError; prints and exits for help and version."""
+    """Return the given settings by field name. Raises ConfigError; ``--help`` and ``--version`` print and exit."""
     words = [_dashed(word) for word in words]
     if "--help-all" in words or "--help" in words or "-h" in words:
         _with_options(make_parser(), everything="--help-all" in words).print_help()
@@ -148,7 +148,7 @@ def parse_options(
 
 
 def _with_options(parser: argparse.ArgumentParser, *, everything: bool) -> argparse.ArgumentParser:
-    """Add every setting to ``parser``, or those only that are common."""
+    """Add every setting to ``parser``, or only the common ones."""
     if not everything:
         parser.epilog = "--help-all lists every option. TMPPOOL_* variables and a TOML file (--config) work too."
     parser.add_argument("--version", action="version", version=f"tmppool {__version__}")
@@ -172,7 +172,7 @@ def _with_options(parser: argparse.ArgumentParser, *, everything: bool) -> argpa
 
 
 def _dashed(word: str) -> str:
-    """Tmpnb wrote ``--pool_size``; both are taken."""
+    """Accept ``--pool_size``, tmpnb's spelling, too."""
     if not word.startswith("--"):
         return word
     name, equals, value = word.partition("=")

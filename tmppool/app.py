@@ -1,5 +1,5 @@
-"""The composition root: builds every object, hands each its slice of the settings, opens all of it in order and
-closes it in reverse. Only it, ``backend_choice``, ``from_settings`` and the command line read the settings.
+"""The composition root: builds every object from its slice of the settings, opens all of them in order and closes
+them in reverse. Only it, ``backend_choice``, ``from_settings`` and the command line read the settings.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ _log = structlog.get_logger("tmppool")
 def run(settings: Settings) -> int:
     """Serve until SIGTERM, Ctrl-C or the terminal's end; returns the exit status.
 
-    Raises TmppoolError for what prevents a start.
+    Raises TmppoolError if the service cannot start.
     """
     as_json = {"auto": None, "json": True, "console": False}[settings.log_format]
     log.configure(level=settings.log_level, json=as_json)
@@ -104,7 +104,7 @@ async def _serve(settings: Settings) -> int:
 async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncIterator[str]:  # noqa: B008 - frozen
     """Open everything, yield the URL of the public listener, close everything in reverse.
 
-    The URL is what its user opens: where notebooks are for them alone it holds the secret, unless they chose that one.
+    The user opens this URL. If notebooks are for them alone, it contains the secret, unless they set it themselves.
     """
     async with contextlib.AsyncExitStack() as stack:
         backend_choice.check(settings)
@@ -145,10 +145,10 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The parts that pools and listeners share, each of them once.
+    """The objects that pools and listeners share, one of each.
 
-    ``kind`` is the kind of backend. ``made_token`` is the secret of the only user, where notebooks are for them alone
-    and they chose none.
+    ``kind`` is the kind of backend. ``made_token`` is the generated secret, if notebooks are for the user alone and
+    they set none.
     """
 
     settings: Settings

@@ -1,6 +1,6 @@
-"""The choice between containers and processes at a start.
+"""Chooses between containers and processes at the start.
 
-Processes isolate nothing, so they never stand in for containers where others come, and never run as root unasked.
+Processes are not isolated. So they never replace containers for other people, and run as root only if it is allowed.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from tmppool.backends.process import ProcessBackend
 from tmppool.config import Settings
 from tmppool.errors import BackendError, ConfigError, EngineAwayError
 
-PATIENCE = 60.0  # seconds for an engine to come: it is often started by the same boot
-_LOOK = 1.0  # seconds between two looks for it
-_SAY = 10.0  # seconds between two lines about it
+PATIENCE = 60.0  # seconds to wait for an engine, which the same boot often starts
+_LOOK = 1.0  # seconds between two attempts
+_SAY = 10.0  # seconds between two log lines about it
 
 _log = structlog.get_logger("tmppool")
 
 
 def check(settings: Settings) -> None:
-    """Raise ConfigError for what is wrong with the chosen backend's settings, before anything is asked or touched."""
+    """Raise ConfigError for wrong settings of the chosen backend, before anything is queried or changed."""
     if settings.backend == "process":
         from_settings.check_processes(settings)
         check_root("--backend=process is set", is_allowed=settings.allow_root)
@@ -35,9 +35,9 @@ def check(settings: Settings) -> None:
 
 
 async def backend_kind(settings: Settings, ledger_path: Path) -> str:
-    """Return what runs the notebooks: docker, process or fake; waits for an engine where nothing else will do.
+    """Return the backend's name: docker, process or fake. Waits for an engine if processes may not replace it.
 
-    Raises ConfigError for processes of root that nobody allowed, EngineAwayError for an engine that does not come.
+    Raises ConfigError for processes of root without permission, EngineAwayError if no engine answers in time.
     """
     if settings.backend in ("process", "fake"):
         return settings.backend
@@ -55,9 +55,9 @@ async def backend_kind(settings: Settings, ledger_path: Path) -> str:
 
 
 def obstacle(settings: Settings, last_kind: str, sessions: int) -> str | None:
-    """Return why processes may not stand in for containers; None where they may.
+    """Return the reason why processes may not replace containers; None if they may.
 
-    ``last_kind`` and ``sessions``: in what the last service ran its notebooks, and how many it left with visitors.
+    ``last_kind`` and ``sessions``: the previous service's backend, and the number of sessions that it left.
     """
     if settings.backend == "docker":
         return "--backend=docker"
@@ -71,7 +71,7 @@ def obstacle(settings: Settings, last_kind: str, sessions: int) -> str | None:
 
 
 def check_root(why: str, *, is_allowed: bool) -> None:
-    """Raise ConfigError where notebooks would be processes of root and nobody said that they may."""
+    """Raise ConfigError if notebooks would be processes of root without permission."""
     if os.geteuid() != 0 or is_allowed:
         return
     raise ConfigError(
@@ -81,7 +81,7 @@ def check_root(why: str, *, is_allowed: bool) -> None:
 
 
 async def end_processes(state: Path) -> None:
-    """End notebooks that a service without an engine left running: where there is one, nobody would ever do so."""
+    """End the processes that a service without an engine left running; a service with an engine ignores them."""
     for pool in await asyncio.to_thread(_names_in, state / "notebooks"):
         backend = ProcessBackend(from_settings.default_spec(pool), Paths(state))
         try:
@@ -103,7 +103,7 @@ def _names_in(folder: Path) -> list[str]:
 
 
 async def _await_engine(why: str, failure: str) -> None:
-    """Return when an engine answers. Raises EngineAwayError when none does within PATIENCE."""
+    """Wait until an engine answers. Raises EngineAwayError if none does within PATIENCE."""
     end, said_at = time.monotonic() + PATIENCE, -math.inf
     while failure:
         now = time.monotonic()

@@ -1,7 +1,7 @@
-"""Every setting once: name, type, default, help. Flags, environment, the TOML file and the README come from it.
+"""Defines every setting once: name, type, default, help. Flags, variables, TOML keys and the README follow from it.
 
-Order of precedence: flag, ``TMPPOOL_*`` variable, TOML file, default. A bad value raises ConfigError with one
-sentence: the option, the value, what is allowed. tmpnb's option names and meanings are kept, ``_`` for ``-`` too.
+Precedence: flag, ``TMPPOOL_*`` variable, TOML file, default. An invalid value raises ConfigError with one sentence:
+the option, the value, what is allowed. tmpnb's option names keep their meaning, also with ``_`` for ``-``.
 """
 
 import ipaddress
@@ -26,7 +26,7 @@ from tmppool.pool_settings import PoolSettings, Size, Words, option
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
-_NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # taken for an IPv4 address (URL Standard, host parsing)
+_NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # parsed as an IPv4 address (URL Standard, host parsing)
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
 
 RETIRED = {
@@ -39,7 +39,7 @@ RETIRED = {
     "assert-hostname": "set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for an engine with TLS",
     "container-ip": "notebooks are reached through their own network namespace",
 }
-"""tmpnb's options that no longer mean anything, and what to use: accepted with a warning."""
+"""tmpnb's options without a meaning today, and their replacements: accepted with a warning."""
 
 
 class Settings(PoolSettings, BaseSettings):
@@ -168,12 +168,12 @@ class Settings(PoolSettings, BaseSettings):
 
     @property
     def key_bytes(self) -> int:
-        """The random bytes of a key that has ``user_length`` characters, 16 at least."""
+        """The number of random bytes in a key of ``user_length`` characters, at least 16."""
         return -(-max(self.user_length, _MIN_KEY) * 6 // 8) if self.user_length > _MIN_KEY else 16
 
 
 def load(given: dict[str, str]) -> Settings:
-    """Return the settings for what was ``given`` on the command line (field names). Raises ConfigError."""
+    """Return the settings, with those ``given`` on the command line by field name. Raises ConfigError."""
     try:
         return Settings(**given)  # type: ignore[arg-type]  # strings, which pydantic turns into the fields' types
     except ValidationError as error:
@@ -192,7 +192,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _underscored(table: dict[str, Any]) -> dict[str, Any]:
-    """Setting names with ``_``; the names of pools stay as they are."""
+    """Replace ``-`` by ``_`` in setting names, but not in pool names."""
     tidy = {name.replace("-", "_"): value for name, value in table.items()}
     if isinstance(tidy.get("pools"), dict):
         tidy["pools"] = {

@@ -1,8 +1,8 @@
 """The errors that one room of tmppool raises for another; an error that only a bug can cause stays a builtin.
 
 The core and the backends raise these; ``web/`` alone turns them into status codes and ``__main__`` alone turns
-them into exit codes. The proxy has one of its own below the root, which it turns into a refusal itself. Foreign
-errors (aiodocker, aiohttp, OSError) are translated where they arise, never passed on.
+them into exit codes. The proxy turns its own, BadMessageError, into a refusal itself. Errors of libraries (aiodocker,
+aiohttp, OSError) are translated where they occur, never propagated.
 """
 
 from enum import StrEnum
@@ -13,19 +13,19 @@ class TmppoolError(Exception):
 
 
 class ConfigError(TmppoolError):
-    """An option, file or argument is wrong: names the option, the value and what is allowed. Ends with exit 2."""
+    """An option, file or argument is invalid; names the option, the value and what is allowed. Exit status 2."""
 
 
 class EngineAwayError(TmppoolError):
-    """No Docker Engine answers, for as long as a start waits: nothing is wrong with the options. Ends with exit 69."""
+    """No Docker Engine answered while the start waited for one; the options are not at fault. Exit status 69."""
 
 
 class BackendError(TmppoolError):
-    """The backend could not do what it was asked.
+    """An operation of the backend failed.
 
     ``transient`` is True if the backend failed, so that trying again may help. It is False if the backend refuses the
-    settings or lacks what they name: those must change first.
-    A service that cannot start exits with 69 or 2 accordingly.
+    settings or lacks what they name: those must change first, and the next start waits for the longest backoff. A
+    service that cannot start exits with 69 or 2 accordingly.
     """
 
     def __init__(self, message: str, *, transient: bool = True) -> None:
@@ -34,7 +34,7 @@ class BackendError(TmppoolError):
 
 
 class TakenError(BackendError):
-    """A notebook was given away by another service: it is not ours to give, nor to end."""
+    """Another service has assigned this notebook: ours may neither assign nor end it."""
 
 
 class StartError(BackendError):
@@ -46,19 +46,19 @@ class StartError(BackendError):
 
 
 class ImageError(TmppoolError):
-    """An image is missing or could not be built; names the step and where its log is kept."""
+    """An image is missing or could not be built; names the step and the log file."""
 
 
 class Shortage(StrEnum):
-    """The reasons for which a pool gives no notebook now."""
+    """The reasons why a pool assigns no notebook now."""
 
     WARMING = "warming"  # none is warm, but more are being started
-    FULL = "full"  # every place is taken: one must end before another can be given
-    BACKEND_ILL = "backend ill"  # the backend fails, or could not note that the notebook was given away
+    FULL = "full"  # every place is taken: a session must end first
+    BACKEND_ILL = "backend ill"  # the backend fails, or could not record the assignment
 
 
 class NoNotebookError(TmppoolError):
-    """No notebook can be assigned now, for this ``cause``: ask again in ``retry_after`` seconds."""
+    """No notebook can be assigned now, because of ``cause``; retry after ``retry_after`` seconds."""
 
     def __init__(self, cause: Shortage, message: str, *, retry_after: int) -> None:
         super().__init__(message)

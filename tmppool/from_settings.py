@@ -1,4 +1,4 @@
-"""From the settings to each room's own small slice: what a setting means is said here, once."""
+"""Converts the settings into each module's own slice. Only this module interprets them."""
 
 import re
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from tmppool.pool_settings import PoolSettings
 from tmppool.proxy.forwarded import is_loopback
 
 _LEAST_TOKEN = 16  # characters
-_LOCAL_DOMAIN = re.compile(r"(?:^|\.)localhost(?::\d+)?$")  # always this machine (RFC 6761 section 6.3)
+_LOCAL_DOMAIN = re.compile(r"(?:^|\.)localhost(?::\d+)?$")  # always loopback (RFC 6761 section 6.3)
 
 
 class Exposure(NamedTuple):
-    """A setting that lets others than this machine's user come; ``allowed``: what may be said instead."""
+    """A setting that admits others than this machine's user; ``allowed``: the advice on its value."""
 
     option: str
     value: str
@@ -26,7 +26,7 @@ class Exposure(NamedTuple):
 
 
 def public_ip(settings: Settings, kind: Kind) -> str | None:
-    """Return the address of the public listener, None for all. Raises ConfigError, as ``check_processes`` does."""
+    """Return the address of the public listener, None for all. Raises ConfigError like ``check_processes``."""
     if not kind.is_local_only:
         return settings.ip
     check_processes(settings)
@@ -34,7 +34,7 @@ def public_ip(settings: Settings, kind: Kind) -> str | None:
 
 
 def exposures(settings: Settings) -> Iterator[Exposure]:
-    """Yield each setting that is for others than this machine's user."""
+    """Yield each setting that admits others than this machine's user."""
     if settings.ip is not None and not is_loopback(settings.ip):
         yield Exposure("--ip", settings.ip, "it must be a loopback address such as 127.0.0.1")
     if not is_loopback(settings.admin_ip):
@@ -63,12 +63,12 @@ def check_processes(settings: Settings) -> None:
 
 
 def on_exit(settings: Settings, kind: Kind) -> str:
-    """Return what becomes of notebooks when the service ends: stop or keep."""
+    """Return what happens to notebooks when the service ends: stop or keep."""
     return settings.on_exit or ("stop" if kind.ends_with_service else "keep")
 
 
 def check_admin(settings: Settings) -> None:
-    """Raise ConfigError for an admin listener that others could reach without a good token."""
+    """Raise ConfigError for an admin listener that others can reach without a long token."""
     if is_loopback(settings.admin_ip):
         return
     if settings.admin_auth_token is None:
@@ -105,7 +105,7 @@ def wanted_pools(settings: Settings) -> dict[str, PoolSettings]:
 
 
 def limits(wanted: PoolSettings) -> Limits:
-    """Return how many notebooks a pool may have, and for how long."""
+    """Return the limits of a pool: how many notebooks, and for how long."""
     return Limits(
         capacity=wanted.pool_size,
         warm=wanted.warm_target,
@@ -125,18 +125,18 @@ SETTING_OF = {
     "sigpending": "sigpending_limit",
     "binds": "host_directories",
 }
-"""The setting of each field of Spec whose name it does not have: the settings keep tmpnb's and Docker's names."""
+"""The setting of each field of Spec with another name: the settings keep the names of tmpnb and Docker."""
 
 
 def spec(service_name: str, pool_name: str, wanted: PoolSettings) -> Spec:
-    """Return what one pool's notebooks are: every field of Spec is a setting of the pool."""
+    """Return the spec of one pool's notebooks: every field of Spec is a setting of the pool."""
     names = [field.name for field in fields(Spec) if field.name not in ("service", "pool", "command")]
     given = {name: getattr(wanted, SETTING_OF.get(name, name)) for name in names}
     return Spec(service=service_name, pool=pool_name, command=wanted.command or DEFAULT_COMMAND, **given)
 
 
 def default_spec(pool_name: str) -> Spec:
-    """Return the spec of a pool for which nothing is set, of no service."""
+    """Return the spec of a pool with default settings, without a service."""
     return spec("", pool_name, PoolSettings())
 
 
@@ -157,12 +157,12 @@ def cors(settings: Settings) -> dict[str, str]:
 
 
 def url(settings: Settings, kind: Kind, ip: str | None) -> str:
-    """Return where a visitor finds the launch pages, without a slash behind it."""
+    """Return the URL of the launch pages, without a trailing slash."""
     if kind.is_local_only and settings.domain_per_notebook is not None:
-        return f"http://{settings.domain_per_notebook}"  # where links back from notebooks lead: a cookie is a host's
+        return f"http://{settings.domain_per_notebook}"  # as in links from notebooks: cookies are per host
     return settings.public_url or f"http://{'127.0.0.1' if ip is None else bracketed(ip)}:{settings.port}"
 
 
 def bracketed(ip: str) -> str:
-    """Return an address as it stands in a URL, an IPv6 one in brackets (RFC 3986 section 3.2.2)."""
+    """Return an address for a URL, an IPv6 one in brackets (RFC 3986 section 3.2.2)."""
     return f"[{ip}]" if ":" in ip else ip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class StartFailed:
     """A notebook did not start. ``log_tail`` has its last lines; ``next_try_in`` is in seconds.
 
-    ``transient``: False where trying again soon cannot help.
+    ``transient``: False if an early retry cannot help.
     """
 
     pool: str
@@ -73,7 +73,7 @@ class BackendRecovered:
 
 @dataclass(frozen=True, slots=True)
 class DeathDisproved:
-    """A notebook that was reported dead shows life."""
+    """A notebook that was reported dead still answers."""
 
     pool: str
     notebook: str

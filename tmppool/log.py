@@ -1,4 +1,4 @@
-"""structlog set-up, the listeners that log each transition and each incident, and what may never be logged."""
+"""Configures structlog, logs each transition and incident as a listener, and masks secrets."""
 
 import logging
 import re
@@ -31,18 +31,18 @@ INCIDENTS: dict[type[Incident], tuple[str, str]] = {
     incidents.OrphanStopFailed: ("orphan.stop_failed", "warning"),
     incidents.ListenerFailed: ("listener.failed", "error"),
 }
-"""Event and level of each incident; its fields are the event's, but for ``cause``, of which the traceback is logged."""
+"""Event and level of each incident. Its fields become the event's, except ``cause``, which is logged as traceback."""
 
 _log = structlog.get_logger("tmppool.notebook")
 
 
 def configure(*, level: str, json: bool | None = None) -> None:
-    """Log to standard error, JSON unless it is a terminal. ``level``: debug, info, warning or error."""
+    """Log to standard error; ``json`` None: as JSON unless on a terminal. ``level``: debug, info, warning or error."""
     as_json = not sys.stderr.isatty() if json is None else json
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,  # text, so that it is scrubbed too
+        structlog.processors.format_exc_info,  # to text, so that it is scrubbed too
         scrub,
     ]
     renderer: structlog.typing.Processor = (
@@ -69,7 +69,7 @@ def configure(*, level: str, json: bool | None = None) -> None:
 
 
 def scrub(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask keys and tokens in every string, whatever library wrote it."""
+    """Mask keys and tokens in every string, also those of libraries."""
     for name, value in event.items():
         event[name] = _masked(value)
     return event
@@ -106,7 +106,7 @@ def hear_incident(incident: Incident) -> None:
 
 
 class Progress:
-    """Says how far the first filling of a pool has come, until it is warm."""
+    """Logs the progress of a pool's first fill, until its warm target is reached."""
 
     def __init__(self) -> None:
         self._is_warm = False

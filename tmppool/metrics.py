@@ -1,4 +1,4 @@
-"""Counters from transitions; gauges read from the pools at scrape, so they cannot drift."""
+"""Counters of transitions, and gauges that are read from the pools at each scrape, so they cannot drift."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,7 +15,7 @@ _SESSION_BUCKETS = (10, 60, 300, 900, 1800, 3600, 7200, 14400, 28800)
 
 
 class Metrics:
-    """The service's metrics of ``pools``, which are asked for at each scrape."""
+    """The service's metrics; ``pools`` is called at each scrape."""
 
     def __init__(self, pools: Callable[[], Iterable[Pool]]) -> None:
         self._registry = CollectorRegistry()
@@ -39,7 +39,7 @@ class Metrics:
         )
 
     def hear(self, fact: Transition) -> None:
-        """Listener: count the move; observe how long a start or a session took."""
+        """Listener: count the transition; observe the duration of a start or a session."""
         pool = fact.notebook.pool
         self._transitions.labels(pool, fact.to.value, fact.reason.value).inc()
         if fact.reason is Reason.READY:
@@ -48,7 +48,7 @@ class Metrics:
             self._sessions.labels(pool, fact.reason.value).observe(fact.waited)
 
     def render(self) -> bytes:
-        """Return the Prometheus text format (Prometheus documentation, exposition formats)."""
+        """Return the metrics in Prometheus' text format (Prometheus documentation, exposition formats)."""
         return generate_latest(self._registry)
 
 
@@ -57,7 +57,7 @@ class _Gauges(Collector):
         self._pools = pools
 
     def collect(self) -> Iterable[Metric]:
-        """Return the gauges as they are now (prometheus_client, custom collectors)."""
+        """Return the gauges' current values (prometheus_client, custom collectors)."""
         notebooks = GaugeMetricFamily("tmppool_notebooks", "Notebooks by state", labels=["pool", "state"])
         capacity = GaugeMetricFamily("tmppool_capacity", "Maximum number of notebooks", labels=["pool"])
         for pool in self._pools():

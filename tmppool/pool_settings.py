@@ -1,4 +1,4 @@
-"""The settings that a pool may have of its own: the image, how many, for how long, and every limit of a notebook.
+"""The settings of one pool: the image, the number and lifetime of notebooks, and every limit of a notebook.
 
 Flags and ``TMPPOOL_*`` variables set these for the default pool, ``[pools.NAME]`` in the TOML file for others.
 """
@@ -21,7 +21,7 @@ DEFAULT_IMAGE = "tmppool/debian:latest"
 
 
 def parse_size(value: object) -> int:
-    """Return bytes for Docker's notation: a whole number with b, k, m or g behind it, powers of 1024."""
+    """Return bytes from Docker's notation: a whole number with the suffix b, k, m or g, powers of 1024."""
     found = _SIZE.match(str(value).strip())
     if found is None:
         raise ValueError("a size is a whole number followed by b, k, m or g, as in 512m or 1g")
@@ -37,7 +37,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any:
-    """Declare a setting; the common ones stand in ``--help``, all in ``--help-all``."""
+    """Declare a setting; ``--help`` lists the common ones, ``--help-all`` all of them."""
     return Field(default, description=text, json_schema_extra={"common": common}, **more)
 
 

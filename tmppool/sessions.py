@@ -1,7 +1,7 @@
-"""Sessions: giving a notebook to a visitor, whom it belongs to, who else may use it, and its end by its owner.
+"""Sessions: assigns notebooks to visitors, sets their owner, shares and extends them, and ends them.
 
-Pages, programs and the operator's listener all act through this. What would be believed after a restart is in the
-ledger before it is answered: who owns a session, whether it is shared, and that it has ended.
+The pages, the API and the admin listener all use this. Facts that a restart would rely on are written to the ledger
+before the request is answered: a session's owner, whether it is shared, and that it has ended.
 """
 
 import secrets
@@ -17,17 +17,17 @@ from tmppool.tasks import completed, spawn
 _log = structlog.get_logger("tmppool.sessions")
 
 _UNMARKED = "notebooks cannot be assigned right now"
-_UNMARKED_RETRY = 10  # seconds that a visitor is asked to wait while the backend is ill
+_UNMARKED_RETRY = 10  # seconds for Retry-After while the backend fails
 
 
 class Sessions:
-    """Acts on sessions. What was begun is finished when the visitor leaves in the middle of it."""
+    """Acts on sessions. An action that has begun is completed even if the client disconnects."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def assign(self, pool: Pool, visitor: str | None, document: str | None = None) -> Notebook:
-        """Give a notebook away, and start the kernel of ``document``, a path in its home, beside it.
+        """Assign a notebook, and start the kernel of ``document``, a path in its home, in the background.
 
         Raises NoNotebookError.
         """
@@ -48,7 +48,7 @@ class Sessions:
         return True
 
     async def share(self, notebook: Notebook, *, is_shared: bool) -> None:
-        """Begin to share under a token that never was, or end it. No effect on a session that has ended."""
+        """Share the notebook under a new token, or stop sharing. No effect on a session that has ended."""
         if not notebook.is_live:
             return
         if (notebook.shared is not None) != is_shared:
@@ -56,13 +56,13 @@ class Sessions:
         await self._note(notebook)
 
     def extend(self, pool: Pool, notebook: Notebook) -> None:
-        """Note that a person uses it; written nowhere, for the idle clock of an adopted session starts afresh."""
+        """Note activity. It is not written to the ledger: an adopted session's idle time starts anew."""
         pool.touch(notebook)
 
     async def end(self, pool: Pool, place: Place, reason: Reason = Reason.ENDED) -> None:
-        """End the session, or what nobody holds yet; returns when that is in the ledger, not when it has stopped.
+        """End a session or an unassigned notebook. Returns once the ledger has it, not once it has stopped.
 
-        Were it answered sooner, a service killed in between would give the session back to its visitor.
+        Otherwise a service that is killed right after its answer would resume the session.
         """
         pool.reap(place, reason)
         await self._ledger.flush()
@@ -71,7 +71,7 @@ class Sessions:
         await completed(self._ledger.note_people(notebook), f"note {notebook.id}")
 
     async def _is_marked(self, pool: Pool, notebook: Notebook) -> bool:
-        """Return True once the backend knows that this one is given away, for no ledger may be what that rests on."""
+        """Return True once the backend has recorded the assignment, which must survive the loss of the ledger."""
         await self._ledger.flush()
         try:
             is_marked = await pool.marks.is_set(notebook)
@@ -87,5 +87,5 @@ class Sessions:
 async def _start_kernel(notebook: Notebook, document: str) -> None:
     try:
         await notebook.jupyter.start_kernel(document)
-    except BackendError as error:  # a head start only: the page starts its kernel itself
+    except BackendError as error:  # an optimisation only: the page starts its kernel itself
         _log.info("kernel.start_failed", notebook=notebook.id, error=str(error))
