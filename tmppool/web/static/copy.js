@@ -13,7 +13,7 @@
       await navigator.clipboard.writeText(link.value);
       said.textContent = "Copied.";
     } catch {
-      // Without TLS a page may not write to the clipboard by itself.
+      // The Clipboard API needs a secure context.
       said.textContent = "The link is selected. Copy it with Ctrl+C or ⌘C.";
     }
   });

@@ -8,7 +8,7 @@
   const say = document.getElementById("say");
   const LONG = 120; // seconds
   const { auto, retryAfter } = form.dataset;
-  const opened = Date.now(); // goes on while the machine sleeps, as the ticket's age does
+  const opened = Date.now(); // wall time: a ticket ages while the machine sleeps
   let timer;
 
   // idle: the reader decides; wait: counting down; busy: submitted.
@@ -19,13 +19,13 @@
     say.textContent = spoken;
   };
 
-  // A ticket is good for ten minutes; after that the page is asked for anew, which brings a fresh one.
+  // A ticket is valid for ten minutes: before that, the page is reloaded to get a new one.
   const submit = () => {
     if (Date.now() - opened > 540000) return location.replace(location.href);
     return form.requestSubmit ? form.requestSubmit() : form.querySelector("button").click();
   };
 
-  // Only for a reader who is looking: not while prerendering, not in a hidden tab.
+  // Runs only in a visible page: not while prerendering, not in a hidden tab.
   const whenSeen = (then) => {
     const pending = () => document.prerendering || document.visibilityState === "hidden";
     if (!pending()) return then();
@@ -42,11 +42,11 @@
   form.addEventListener("submit", (event) => {
     if (root.dataset.state === "busy") return event.preventDefault();
     set("busy", "", auto === undefined ? "Trying again…" : "Starting your notebook…");
-    // Still here: the request was stopped, or is slow. Give the button back.
+    // No navigation yet: the request was stopped, or is slow. Show the button again.
     timer = setTimeout(() => set("idle", "", "This is taking longer than usual. You can try again."), 20000);
   });
 
-  // Back from the notebook: show the button, do not start another one unasked.
+  // Restored by the back button: show the button, do not start another notebook.
   addEventListener("pageshow", (event) => event.persisted && set("idle"));
   addEventListener("pagehide", () => clearTimeout(timer));
 
@@ -58,19 +58,19 @@
     set("wait");
     return whenSeen(submit);
   }
-  // A little jitter, so that a whole class does not return in the same instant.
+  // Jitter, so that a whole class does not retry in the same instant.
   const wanted = Math.max(1, Number(retryAfter) || 5);
   const due = Date.now() + (wanted + Math.random() * Math.min(20, wanted * 0.15)) * 1000;
   const tick = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
     if (left <= 0) return whenSeen(submit);
     const [n, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
-    // How long a long wait is, the page's text says already.
+    // The page's text already tells the length of a long wait.
     status.textContent = left > LONG ? "This page will try again then" : `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
     timer = setTimeout(tick, 250);
   };
   set("wait");
   tick();
-  // Who types a code is not to be sent off in the middle of it.
+  // Do not submit while the reader types a code.
   if (form.elements.code) form.elements.code.addEventListener("input", () => set("idle"), { once: true });
 })();

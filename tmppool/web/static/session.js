@@ -1,21 +1,21 @@
-// Added to the notebook's own pages. Asks whether the notebook still lives, says when its end is
-// near, and says plainly when it has ended. Its owner finds a small way to sharing and ending it. It leaves the page alone otherwise: no globals, a
-// shadow root of its own, never the focus, and a failed request is never taken for an end.
+// Runs in the notebook's own pages. Polls the session, warns before it ends, and says when it has ended. Its owner
+// gets a small button to share or end it. It does not touch the page otherwise: no globals, a shadow root of its own,
+// never the focus. A failed request never counts as an end.
 (() => {
   "use strict";
   const script = document.currentScript || document.querySelector("script[data-session]");
   const url = script && script.dataset.session;
   if (!url || document.querySelector("script[data-session][data-running]")) return;
   try {
-    // A frame within a page that already watches.
+    // A frame in a page that already runs this script.
     if (parent !== window && parent.document.querySelector("script[data-session]")) return;
   } catch {
-    /* framed by another site: this is the page that watches */
+    /* framed by another origin: run here */
   }
   script.dataset.running = "";
 
-  const SOON = 300; // seconds before an end at which to speak
-  const LAST = 60; // and to speak again, if the notice was dismissed
+  const SOON = 300; // seconds before an end at which to show the notice
+  const LAST = 60; // and to show it again, if it was dismissed
   let ended = false;
   let failures = 0;
   let asking = null;
@@ -24,7 +24,7 @@
   let session = null; // { idle, life }: local times in ms of either end
   let dismissed = "";
 
-  // --- What is drawn -------------------------------------------------------------------------
+  // --- Drawing -------------------------------------------------------------------------------
 
   const css = `
 :host{all:initial!important;position:fixed!important;inset:auto 0 0!important;z-index:2147483647!important;pointer-events:none!important;display:block!important}
@@ -102,23 +102,23 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       } catch {
         layer.append(make("style", "", css));
       }
-      // Typing here is not for the notebook's shortcuts.
+      // Keys pressed here must not trigger the notebook's shortcuts.
       host.addEventListener("keydown", (event) => event.stopPropagation());
     }
     if (!host.isConnected) (document.body || document.documentElement).append(host);
     return layer;
   };
 
-  // Replaces what is on screen by `box`, or by nothing.
+  // Replaces the box on screen by `box`, or removes it.
   const draw = (box) => {
     shown = null;
     if (host) for (const old of layer.querySelectorAll(".box")) old.remove();
     if (!box) return;
     if (dark()) box.classList.add("dark");
-    layerOf().prepend(box); // before the owner's way in, which hides behind it
+    layerOf().prepend(box); // before the owner's button, which CSS hides then
   };
 
-  // The owner's way to the page about this notebook: its end, and sharing it.
+  // The owner's button, which opens the page for sharing and ending the notebook.
   let about = null;
   const showAbout = (isOwner) => {
     if (about) about.hidden = !isOwner;
@@ -149,7 +149,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (!about.isConnected || !host.isConnected) layerOf().append(about);
   };
 
-  // What is open here, so that a fresh notebook can open it too. Another document may be by the next time.
+  // The path that is open now, so that a fresh notebook can open it too. It may change between calls.
   const openPath = () => {
     const [, path] = location.pathname.split(`/${url.split("/").pop()}/`);
     return path ? `?path=${encodeURIComponent(path)}` : "";
@@ -182,7 +182,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     box.dataset.reason = String(answer.reason || "");
     draw(box);
 
-    // Filled once it is in the page, so that it is read out although it does not take the focus.
+    // Filled after it is in the page, so that screen readers announce it although it has no focus.
     const title = make("h2", "", titleOf(answer));
     title.id = "t";
     const text = make("div");
@@ -202,7 +202,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     box.addEventListener("keydown", (event) => event.key === "Escape" && close());
   };
 
-  // What stays after the dialog was dismissed: one line in the corner, dismissible as well.
+  // Shown after the dialog was dismissed: one line in the corner, which can be dismissed too.
   const drawEnded = (answer) => {
     const box = make("section", "box hint");
     box.setAttribute("aria-label", titleOf(answer));
@@ -223,7 +223,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   // --- Its end is near -----------------------------------------------------------------------
 
   const left = () => {
-    // A notebook that would end by age first cannot be kept by using it.
+    // If the lifetime ends first, activity cannot extend the session.
     const idle = session.idle < session.life;
     return { idle, seconds: (Math.min(session.idle, session.life) - Date.now()) / 1000 };
   };
@@ -249,7 +249,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       const box = make("section", "box hint");
       box.setAttribute("aria-label", "Notice about this notebook");
       const line = make("span");
-      const said = make("div", "said"); // read out when it appears and in the last minute, not each minute
+      const said = make("div", "said"); // announced when it appears and in the last minute, not every minute
       said.setAttribute("role", "status");
       box.append(line, said);
       if (now.idle) {
@@ -279,7 +279,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     }
   };
 
-  // --- Asking --------------------------------------------------------------------------------
+  // --- Polling -------------------------------------------------------------------------------
 
   const request = async (method, path) => {
     const stop = new AbortController();
@@ -335,12 +335,12 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (failures) {
       wait = Math.max(wait, Math.min(120, 15 * 2 ** (failures - 1))) * (0.85 + Math.random() * 0.3);
     } else if (session) {
-      // Sooner when something is due: the notice, or the end itself.
+      // Poll sooner if the notice or the end is due.
       const { seconds } = left();
       for (const due of [seconds - SOON, seconds]) if (due > -10) wait = Math.min(wait, Math.max(due + 1, 2));
       if (seconds < LAST) wait = Math.min(wait, 5);
     }
-    if (shown) wait = Math.min(wait, 30); // its minutes count down, network or not
+    if (shown) wait = Math.min(wait, 30); // its minutes count down, also offline
     timer = setTimeout(ask, wait * 1000);
   };
 
@@ -351,7 +351,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       .then((answer) => {
         if (ended || take(answer)) return;
         failures += 1;
-        showHint(); // the clock goes on although the network does not
+        showHint(); // the countdown goes on offline
       })
       .catch(() => {
         failures += 1;
@@ -372,10 +372,10 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (Date.now() - last < 1000) return;
     last = Date.now();
     failures = 0;
-    again = asking !== null; // the one under way may be from before the network came back
+    again = asking !== null; // the current request may date from before the network was back
     ask();
   };
-  // A person at the keyboard is not idle, even when nothing is run or saved.
+  // Typing counts as activity, even if nothing is run or saved.
   let touched = 0;
   const touch = (event) => {
     if (ended || !event.isTrusted || Date.now() - touched < 10000) return;
