@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tmppool.backends.base import Backend
-from tmppool.errors import BackendError, StartError
+from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.running import Running
 
@@ -109,6 +109,17 @@ class Contract:
         assert await status(listed[KEY], listed[KEY].base_path) == 200
         await heir.stop(KEY)
         assert await site.leftovers(KEY) == []
+
+    async def test_what_one_service_gave_away_another_cannot(self, site: Site) -> None:
+        backend = await site.make()
+        await started(backend)
+        await backend.give(KEY)
+        await backend.close()
+        heir = await site.make()
+        await heir.list()
+        with pytest.raises(TakenError):
+            await heir.give(KEY)
+        assert [(item.key, item.is_given) for item in await heir.list()] == [(KEY, True)]
 
     async def test_what_is_gone_cannot_be_given_away(self, site: Site) -> None:
         backend = await site.make()

@@ -13,14 +13,14 @@ from tmppool.jupyter import JupyterClient
 
 
 class FakeSite(Site):
-    """A fake lives in this process: what is closed is found by asking the same object again."""
+    """A fake lives in this process: a later backend is another object, over the notebooks of the earlier one."""
 
     def __init__(self) -> None:
         self.services: dict[str, FakeBackend] = {}
 
     async def make(self, service: str = "one", *, command: str = SERVER, start_timeout: float = 20.0) -> FakeBackend:
         del start_timeout
-        backend = self.services.setdefault(service, FakeBackend(spec_of()))
+        backend = self.services[service] = FakeBackend(spec_of(), self.services.get(service))
         backend.fail_next = command is FAILING
         await backend.open()
         return backend

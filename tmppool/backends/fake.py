@@ -14,7 +14,7 @@ from typing import Self
 from aiohttp import WSMsgType, web
 
 from tmppool.backends.base import Edition, Paths, Spec, Traits, digest
-from tmppool.errors import BackendError, StartError
+from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.running import Dial, Running
 from tmppool.tasks import completed
 
@@ -31,19 +31,23 @@ class FakeNotebook:
 
 
 class FakeBackend:
-    """One pool's notebooks in this process; ``notebooks`` holds the running ones by key."""
+    """One pool's notebooks in this process; ``notebooks`` holds the running ones by key.
 
-    def __init__(self, spec: Spec) -> None:
+    What a ``predecessor`` started is found as a later service finds what an earlier one left.
+    """
+
+    def __init__(self, spec: Spec, predecessor: "FakeBackend | None" = None) -> None:
         self.spec = spec
         self.edition = Edition(digest(self.spec), "fake", self.spec)
-        self.notebooks: dict[str, FakeNotebook] = {}
+        self.notebooks: dict[str, FakeNotebook] = {} if predecessor is None else predecessor.notebooks
         self.delay = 0.0
         self.stop_delay = 0.0
         self.fail_next = 0
         self.is_ill = False
         self.started = 0
         self.stopped: list[str] = []
-        self.given: set[str] = set()
+        self.given: set[str] = set() if predecessor is None else predecessor.given
+        self._gave: set[str] = set()  # those of ``given`` that were given through this object
         self.unlisted = 0
         self._dead: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -87,7 +91,10 @@ class FakeBackend:
         await self.ping()
         if key not in self.notebooks:
             raise BackendError("the fake has no such notebook")
+        if key in self.given and key not in self._gave:
+            raise TakenError("another service has assigned this notebook")
         self.given.add(key)
+        self._gave.add(key)
 
     async def stop(self, key: str) -> None:
         await asyncio.sleep(self.stop_delay)

@@ -23,7 +23,7 @@ from typing import Any, Self
 from tmppool.backends import process_family
 from tmppool.backends.base import DEFAULT_COMMAND, Edition, Paths, Spec, Traits, digest
 from tmppool.backends.process_birth import born
-from tmppool.errors import BackendError, ConfigError, StartError
+from tmppool.errors import BackendError, ConfigError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
 from tmppool.running import Dial, Running
@@ -53,6 +53,7 @@ class ProcessBackend:
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._dead: asyncio.Queue[str] = asyncio.Queue()
         self._edition: Edition | None = None
+        self._given: frozenset[str] = frozenset()  # keys that this process has marked, or tried to
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
@@ -115,13 +116,18 @@ class ProcessBackend:
         return running
 
     async def give(self, key: str) -> None:
+        is_first, self._given = key not in self._given, self._given | {key}
         try:
-            await asyncio.to_thread((self._root / id_of(key) / _GIVEN).touch)
+            await asyncio.to_thread((self._root / id_of(key) / _GIVEN).touch, exist_ok=False)
+        except FileExistsError as error:
+            if is_first:
+                raise TakenError("another service with this name has assigned this notebook") from error
         except OSError as error:
             raise BackendError(f"could not record that a notebook is assigned: {error.strerror}") from error
 
     async def stop(self, key: str) -> None:
         self._unwatch(key)
+        self._given -= {key}
         home = self._root / id_of(key)
         child = self._children.pop(key, None)
         with _refusals("a notebook could not be ended"):
