@@ -42,7 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "proxy": (
         ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "upstream"),
-        ("wire", "forwarded", "connection_timer", "linger"),
+        ("wire", "forwarded", "connection_timer", "linger", "read_pause"),
         ("connection_counts", "body", "head_readers", "headers", "handshake", "refusals"),
         ("fairness", "response", "route", "application"),
         ("exchange", "tunnel", "connection_context"),

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+from collections.abc import AsyncIterator
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.proxy.conftest import Open
 from tests.proxy.stage import OK, CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
 from tmppool.proxy import wire
 from tmppool.proxy.application import MAX_BODY, Application
-from tmppool.proxy.connection import PHASES, Connection, Phase
+from tmppool.proxy.connection import PHASES, Bare, Connection, Phase
 from tmppool.proxy.connection_context import ConnectionContext
 from tmppool.proxy.fairness import Turn, TurnQueue
 from tmppool.proxy.route import ToApplication, ToNotebook
@@ -1026,17 +1028,21 @@ ALLOWED = {
 FORBIDDEN = set(product(Phase, Phase)) - ALLOWED
 
 
-async def in_phase(phase: Phase) -> Connection:
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
     loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
     watchdog = Watchdog(loop, 1.0)
     application = Application(web.Application(), 0.0)
     context = ConnectionContext(
         application, lambda _request, _peer: ToApplication(), watchdog, TurnQueue(loop), Timeouts(), 0
     )
-    made = Connection(context, "192.0.2.1", lambda: None)
+    _, made = await loop.create_unix_connection(lambda: Connection(context, "192.0.2.1", lambda: None), sock=ours)
+    yield made
+    made._at = Bare(Phase.HEAD)
     watchdog.close()
-    made.phase = phase
-    return made
+    theirs.close()
+    await asyncio.sleep(0)
 
 
 def test_the_table_holds_these_moves_and_no_other() -> None:
@@ -1058,18 +1064,18 @@ def test_nothing_is_read_again_after_the_last_words() -> None:
 
 
 @pytest.mark.parametrize(("was", "to"), sorted(ALLOWED))
-async def test_an_allowed_move_is_made(was: Phase, to: Phase) -> None:
-    made = await in_phase(was)
-    made._move(to)
-    assert made.phase is to
+async def test_an_allowed_move_is_made(connection: Connection, was: Phase, to: Phase) -> None:
+    connection._at = Bare(was)
+    connection._move(Bare(to))
+    assert connection.phase is to
 
 
 @pytest.mark.parametrize(("was", "to"), sorted(FORBIDDEN))
-async def test_a_forbidden_move_raises_and_changes_nothing(was: Phase, to: Phase) -> None:
-    made = await in_phase(was)
+async def test_a_forbidden_move_raises_and_changes_nothing(connection: Connection, was: Phase, to: Phase) -> None:
+    connection._at = Bare(was)
     with pytest.raises(RuntimeError, match=f"a connection that is in {was} may not come to {to}"):
-        made._move(to)
-    assert made.phase is was
+        connection._move(Bare(to))
+    assert connection.phase is was
 
 
 async def test_a_reap_while_an_answer_breaks_off_breaks_it_off_only_once(

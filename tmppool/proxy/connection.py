@@ -6,8 +6,9 @@ application.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum, auto
-from typing import cast
+from typing import ClassVar, cast
 
 import structlog
 
@@ -20,8 +21,9 @@ from tmppool.proxy.fairness import Turn
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.head_readers import RequestHeadReader
 from tmppool.proxy.linger import Linger, reset
+from tmppool.proxy.read_pause import Hold, ReadPause
 from tmppool.proxy.refusals import refusal
-from tmppool.proxy.route import Route, ToApplication, ToNotebook
+from tmppool.proxy.route import ToApplication, ToNotebook
 from tmppool.proxy.upstream import HIGH_WATER, UpstreamConnection
 from tmppool.proxy.watchdog import ReaderWatch
 
@@ -54,12 +56,60 @@ PHASES: dict[Phase, frozenset[Phase]] = {
 """The phases that may follow each."""
 
 
-class Hold(StrEnum):
-    """A reason not to read from the visitor now."""
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A phase to which nothing belongs."""
 
-    AHEAD = auto()  # enough of later requests is here
-    TURN = auto()  # what is here waits for its turn
-    EXCHANGE = auto()  # what responds does not take the body now
+    phase: Phase
+
+
+@dataclass(slots=True)
+class Collecting:
+    """A request to the application, while its body is collected."""
+
+    phase: ClassVar[Phase] = Phase.BODY
+    request: wire.Request
+    route: ToApplication
+    body: CollectedBody
+
+
+@dataclass(slots=True)
+class Responding:
+    """A request whose ``exchange`` is under way."""
+
+    phase: ClassVar[Phase]
+    exchange: Exchange
+
+    @property
+    def awaits_response_head(self) -> bool:
+        """True if the response's head should be complete before long."""
+        return not self.exchange.has_response_head
+
+
+@dataclass(slots=True)
+class AtApplication(Responding):
+    """A request that the application responds to."""
+
+    phase: ClassVar[Phase] = Phase.APPLICATION
+
+
+@dataclass(slots=True)
+class AtNotebook(Responding):
+    """A request that a notebook responds to."""
+
+    phase: ClassVar[Phase] = Phase.NOTEBOOK
+    request: wire.Request
+    route: ToNotebook
+
+    @property
+    def awaits_response_head(self) -> bool:
+        return self.exchange.is_in_head  # to begin it, a notebook may take for ever
+
+
+At = Bare | Collecting | Responding
+"""A phase, with all that belongs to it."""
+
+_HEAD, _TUNNEL, _LINGER, _CLOSED = (Bare(phase) for phase in (Phase.HEAD, Phase.TUNNEL, Phase.LINGER, Phase.CLOSED))
 
 
 class Connection(asyncio.Protocol):
@@ -69,7 +119,7 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, context: ConnectionContext, peer: str, on_lost: Callable[[], None]) -> None:
-        self.phase = Phase.HEAD
+        self._at: At = _HEAD
         self.is_congested = False
         self._context = context
         self._peer = peer
@@ -77,20 +127,20 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", None)
         self._unread = b""
         self._heads = RequestHeadReader()
-        self._request: wire.Request | None = None
-        self._route: Route | None = None
-        self._body: CollectedBody | None = None  # in the phase BODY
-        self._exchange: Exchange | None = None
         self._request_turn = Turn(context.turns, self._go_on)
         self._response_turn = Turn(context.turns, self._response_goes_on)
-        self._holds: set[Hold] = set()
         self._timer = ConnectionTimer(context.timeouts, context.watchdog.time())
+
+    @property
+    def phase(self) -> Phase:
+        return self._at.phase
 
     # The transport's events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._read_pause = ReadPause(self._transport)
         self._reader_watch = ReaderWatch(self._transport, self._context.timeouts.unread)
         self._context.watchdog.add(self)
 
@@ -101,23 +151,25 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: BaseException | None) -> None:
         del error
-        self._move(Phase.CLOSED)
+        at = self._at
+        self._move(_CLOSED)
         self._context.watchdog.discard(self)
         self._on_lost()
-        exchange = self._leave()
-        if exchange is not None:
-            exchange.abandon()
+        if isinstance(at, Responding):
+            at.exchange.abandon()
 
     def pause_writing(self) -> None:
         self.is_congested = True
-        if self._exchange is not None:
-            self._exchange.visitor_congestion_changed()
+        self._congestion_changed()
 
     def resume_writing(self) -> None:
         self.is_congested = False
-        if self._exchange is not None:
-            self._exchange.visitor_congestion_changed()
+        self._congestion_changed()
         self._advance()
+
+    def _congestion_changed(self) -> None:
+        if isinstance(self._at, Responding):
+            self._at.exchange.visitor_congestion_changed()
 
     # The watchdog's events
 
@@ -126,34 +178,29 @@ class Connection(asyncio.Protocol):
         self._request_turn.renew()
         self._response_turn.renew()
         is_unread = self._reader_watch.check(now)
-        if self.phase is Phase.HEAD:
+        at = self._at
+        if isinstance(at, Collecting):
+            self._check_body(at.body, now, is_wanted=True)
+        elif isinstance(at, Responding):
+            if not self._check_body(at.exchange, now, is_wanted=at.exchange.wants_body):
+                has_begun = at.awaits_response_head and not is_unread
+                if self._timer.is_response_head_late(now, has_begun=has_begun):
+                    at.exchange.drop_response()
+        elif at is _HEAD:
             if is_unread:
                 self._timer.response_is_unread(now)
             elif self._timer.is_head_late(now):
                 self._transport.abort()
-        elif self.phase is not Phase.LINGER:
-            self._check_request(now, is_unread=is_unread)
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _check_request(self, now: float, *, is_unread: bool) -> None:
-        exchange = self._exchange
-        body = self._body or exchange
-        is_wanted = self._body is not None or (exchange is not None and exchange.wants_body)
-        if self._timer.is_body_late(body, now, is_wanted=is_wanted, is_held=bool(self._holds)):
-            self._end_body(Fault.BODY_TOO_SLOW)
-        elif self._timer.is_response_head_late(now, has_begun=self._awaits_response_head and not is_unread):
-            assert exchange is not None
-            exchange.drop_response()
-
-    @property
-    def _awaits_response_head(self) -> bool:
-        """True if a response's head should be complete before long: a notebook may take for ever to begin it."""
-        exchange = self._exchange
-        if exchange is None:
-            return False
-        return exchange.is_in_head if self.phase is Phase.NOTEBOOK else not exchange.has_response_head
+    def _check_body(self, body: object, now: float, *, is_wanted: bool) -> bool:
+        """End a request whose body comes too slowly; return True if it was ended."""
+        is_late = self._timer.is_body_late(body, now, is_wanted=is_wanted, is_held=self._read_pause.is_held)
+        if is_late:
+            self._end_request(Fault.BODY_TOO_SLOW)
+        return is_late
 
     # The exchange's events
 
@@ -163,60 +210,66 @@ class Connection(asyncio.Protocol):
 
     def hold(self, is_held: bool) -> None:  # noqa: FBT001 - stop or go on reading
         if is_held:
-            self._hold(Hold.EXCHANGE)
+            self._read_pause.hold(Hold.EXCHANGE)
         else:
-            self._let_go(Hold.EXCHANGE)
+            self._read_pause.let_go(Hold.EXCHANGE)
 
-    def exchange_done(self, *, keeps_alive: bool) -> None:
-        exchange = self._leave()
+    def exchange_done(self, *, keeps_alive: bool, is_request_whole: bool) -> None:
         if keeps_alive:
-            self._move(Phase.HEAD)
+            self._move(_HEAD)
             self._await_request()
-        elif exchange is not None and exchange.wants_body:
-            self._linger(b"")
-        else:
-            self._move(Phase.LINGER)
+        elif is_request_whole:
+            self._move(_LINGER)
             self._transport.close()
+        else:
+            self._linger(b"")
 
     def exchange_failed(self, fault: Fault, why: str) -> None:
         """Respond in place of what did not: where there was no body, the application does, which knows our pages."""
-        exchange = self._leave()
-        if self.phase is Phase.APPLICATION:
-            if fault is Fault.MALFORMED_HEAD:
-                self._refuse(fault)
+        at = self._at
+        if isinstance(at, AtNotebook):
+            _log.warning("upstream.failed", error=why)
+            if at.exchange.had_body:
+                self._refuse(Fault.NO_RESPONSE)
             else:
-                self.break_off()
-            return
-        _log.warning("upstream.failed", error=why)
-        assert self._request is not None
-        assert isinstance(self._route, ToNotebook)
-        if exchange is not None and exchange.had_body:
-            self._refuse(Fault.NO_RESPONSE)
+                self._ask_application(at.request, at.route.unreachable())
+        elif fault is Fault.MALFORMED_HEAD:
+            self._refuse(fault)
         else:
-            self._ask_application(self._request, self._route.unreachable())
+            self.break_off()
 
     def break_off(self) -> None:
         """End with a reset: an orderly close may be what ends the body (RFC 9112 section 6.3)."""
-        self._leave()
-        self._move(Phase.LINGER)
+        self._move(_LINGER)
         reset(self._transport)
 
     def join(self, connection: UpstreamConnection, first: bytes) -> None:
-        assert isinstance(self._route, ToNotebook)
-        self._leave()
-        self._move(Phase.TUNNEL)
-        self._context.watchdog.discard(self)
+        at = self._at
+        assert isinstance(at, AtNotebook)  # nothing else opens a WebSocket
+        self._move(_TUNNEL)
+        context = self._context
+        context.watchdog.discard(self)
         early, self._unread = self._unread, b""
-        limit = tunnel.UnreadLimit(self._context.watchdog, self._context.timeouts.unread_tunnel)
-        tunnel.join(self._transport, connection, first, early, self._route, limit, self.connection_lost)
+        limit = tunnel.UnreadLimit(context.watchdog, context.timeouts.unread_tunnel)
+        tunnel.join(self._transport, connection, first, early, at.route, limit, self.connection_lost)
 
     # Inside
 
-    def _move(self, phase: Phase) -> None:
-        """Change the phase: the one place that does."""
-        if phase not in PHASES[self.phase]:
-            raise RuntimeError(f"a connection that is in {self.phase} may not come to {phase}")
-        self.phase = phase
+    def _move(self, at: At) -> None:
+        """Change the phase, and part from what belonged to the last one: the one place that does."""
+        last = self._at
+        if at.phase not in PHASES[last.phase]:
+            raise RuntimeError(f"a connection that is in {last.phase} may not come to {at.phase}")
+        self._at = at
+        if at is _LINGER or at is _CLOSED:
+            self._request_turn.leave()
+            self._read_pause.end()
+        if isinstance(last, Responding):
+            self._request_turn.leave()
+            self._response_turn.leave()
+            self._read_pause.let_go(Hold.EXCHANGE)
+            if isinstance(last, AtNotebook):
+                last.route.on_close.discard(self._cut)
 
     def _advance(self) -> None:
         """Read on in what is here, as far as it may be read now; more may come once little of it is left."""
@@ -225,21 +278,22 @@ class Connection(asyncio.Protocol):
 
     def _read_here(self) -> None:
         while self._unread and not (self._transport.is_closing() or self._request_turn.is_awaited):
-            if self.phase is Phase.HEAD:
+            at = self._at
+            if at is _HEAD:
                 if self.is_congested or not self._take_head():  # who does not read responses gets no more of them
                     return
-            elif self._body is not None:
-                self._collect(self._body)
-            elif self.phase is Phase.NOTEBOOK and self._exchange is not None and self._exchange.wants_body:
-                self._pass_body_on(self._exchange)
+            elif isinstance(at, AtNotebook) and at.exchange.wants_body:
+                self._pass_body_on(at.exchange)
+            elif isinstance(at, Collecting):
+                self._collect(at)
             else:
                 return
 
     def _pace_ahead(self) -> None:
-        if len(self._unread) > _MAX_AHEAD and Hold.TURN not in self._holds:
-            self._hold(Hold.AHEAD)
+        if len(self._unread) > _MAX_AHEAD and not self._read_pause.has(Hold.TURN):
+            self._read_pause.hold(Hold.AHEAD)
         else:
-            self._let_go(Hold.AHEAD)
+            self._read_pause.let_go(Hold.AHEAD)
 
     def _take_head(self) -> bool:
         """Take one request from what is here; return False while there is no whole one."""
@@ -256,7 +310,6 @@ class Connection(asyncio.Protocol):
         except wire.BadMessageError as error:
             self._refuse(error.fault)
             return False
-        self._request, self._route = request, route
         self._timer.body_size = len(self._unread)
         if isinstance(route, ToNotebook):
             self._ask_notebook(request, route)
@@ -275,9 +328,10 @@ class Connection(asyncio.Protocol):
         if 0 < limit < request.length:
             self._refuse(Fault.BODY_TOO_LARGE)
             return
-        self._move(Phase.NOTEBOOK)
+        exchange = self._exchange(request, route, upload_limit=limit)
+        self._move(AtNotebook(exchange, request, route))
         route.on_close.add(self._cut)
-        self._begin_exchange(request, route, upload_limit=limit)
+        exchange.start()
 
     def _collect_or_ask(self, request: wire.Request, route: ToApplication) -> None:
         if not request.length:
@@ -285,36 +339,32 @@ class Connection(asyncio.Protocol):
         elif request.length > MAX_BODY:
             self._refuse(Fault.BODY_TOO_LARGE)
         else:
-            self._move(Phase.BODY)
-            self._body = CollectedBody(request.length)
+            self._move(Collecting(request, route, CollectedBody(request.length)))
             if request.expects_continue:
                 self.send(wire.CONTINUE)
 
-    def _collect(self, body: CollectedBody) -> None:
-        request, route = self._request, self._route
-        assert request is not None
-        assert isinstance(route, ToApplication)
+    def _collect(self, at: Collecting) -> None:
         try:
-            self._unread = body.feed(self._unread)
-            # Once it is complete: its sender's rights may have ended since the head.
-            again = self._context.decide(request, self._peer) if body.is_done else route
+            self._unread = at.body.feed(self._unread)
+            # Judged again once it is complete: the sender's rights may have ended since the head.
+            route = self._context.decide(at.request, self._peer) if at.body.is_done else at.route
         except wire.BadMessageError as error:
-            self._end_body(error.fault)
+            self._end_request(error.fault)
             return
-        if body.is_done:
-            self._body = None
-            request.length = len(body.content)
-            self._ask_application(request, again if isinstance(again, ToApplication) else route, body.content)
+        if at.body.is_done:
+            at.request.length = len(at.body.content)
+            self._ask_application(at.request, route if isinstance(route, ToApplication) else at.route, at.body.content)
 
     def _ask_application(self, request: wire.Request, route: ToApplication, body: bytes = b"") -> None:
-        self._move(Phase.APPLICATION)
         destination = self._context.application.request({"peername": (self._peer, 0), **route.extra})
-        self._begin_exchange(request, destination, body=body)
+        exchange = self._exchange(request, destination)
+        self._move(AtApplication(exchange))
+        if body:
+            exchange.feed(body)
+        exchange.start()
 
-    def _begin_exchange(
-        self, request: wire.Request, destination: Destination, *, upload_limit: int = 0, body: bytes = b""
-    ) -> None:
-        exchange = self._exchange = Exchange(
+    def _exchange(self, request: wire.Request, destination: Destination, *, upload_limit: int = 0) -> Exchange:
+        return Exchange(
             self,
             request,
             destination,
@@ -322,19 +372,16 @@ class Connection(asyncio.Protocol):
             response_turn=self._response_turn,
             upload_limit=upload_limit,
         )
-        if body:
-            exchange.feed(body)
-        exchange.start()
 
     def _pass_body_on(self, exchange: Exchange) -> None:
         try:
             self._unread = exchange.feed(self._unread)
         except wire.BadMessageError as error:
-            self._end_body(error.fault)
+            self._end_request(error.fault)
             return
         if self._unread and exchange.wants_body:
             self._request_turn.wait()
-            self._hold(Hold.TURN)
+            self._read_pause.hold(Hold.TURN)
 
     def _await_request(self) -> None:
         self._timer.await_request(self._context.watchdog.time())
@@ -344,41 +391,31 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         self._advance()
         if not self._request_turn.is_awaited:
-            self._let_go(Hold.TURN)
+            self._read_pause.let_go(Hold.TURN)
             self._pace_ahead()
 
     def _response_goes_on(self) -> None:
-        if self._exchange is not None:
-            self._exchange.go_on()
-
-    def _leave(self) -> Exchange | None:
-        """Part from the exchange under way; return it, if there was one."""
-        exchange, self._exchange = self._exchange, None
-        self._request_turn.leave()
-        if exchange is not None:
-            if isinstance(self._route, ToNotebook):
-                self._route.on_close.discard(self._cut)
-            self._response_turn.leave()
-            self._let_go(Hold.EXCHANGE)
-        return exchange
+        if isinstance(self._at, Responding):
+            self._at.exchange.go_on()
 
     def _cut(self) -> None:
         """End what is under way: the notebook is no longer this visitor's."""
-        exchange = self._exchange
-        if exchange is None:
-            return
-        exchange.abandon()
-        if exchange.has_begun:
-            self.break_off()
-        else:
-            self.exchange_failed(Fault.NO_RESPONSE, "the visitor no longer has access to this notebook")
+        at = self._at
+        if isinstance(at, AtNotebook):
+            at.exchange.abandon()
+            if at.exchange.has_begun:
+                self.break_off()
+            else:
+                self.exchange_failed(Fault.NO_RESPONSE, "the visitor no longer has access to this notebook")
 
-    def _end_body(self, fault: Fault) -> None:
-        """End a request whose body is not one that is waited for any longer."""
-        exchange, self._body = self._leave(), None
-        if exchange is not None:
-            exchange.abandon()
-        if exchange is not None and exchange.has_begun:
+    def _end_request(self, fault: Fault) -> None:
+        """End a request whose body is malformed, too large or too slow."""
+        at = self._at
+        has_begun = False
+        if isinstance(at, Responding):
+            at.exchange.abandon()
+            has_begun = at.exchange.has_begun
+        if has_begun:
             self.break_off()
         else:
             self._refuse(fault)
@@ -389,25 +426,7 @@ class Connection(asyncio.Protocol):
         self._linger(refusal(fault))
 
     def _linger(self, last_words: bytes) -> None:
-        self._move(Phase.LINGER)
+        self._move(_LINGER)
         context = self._context
         context.watchdog.discard(self)
         Linger(self._transport, last_words, context.watchdog, context.timeouts.linger, self.connection_lost)
-
-    def _hold(self, why: Hold) -> None:
-        """Do not read from the visitor now."""
-        self._holds.add(why)
-        if self._may_pace:
-            self._transport.pause_reading()
-
-    def _let_go(self, why: Hold) -> None:
-        """Read on when there is no other reason to wait."""
-        if not self._holds:  # nearly always
-            return
-        self._holds.discard(why)
-        if not self._holds and self._may_pace:
-            self._transport.resume_reading()
-
-    @property
-    def _may_pace(self) -> bool:
-        return self.phase not in (Phase.LINGER, Phase.CLOSED) and not self._transport.is_closing()

@@ -32,8 +32,8 @@ class VisitorConnection(Protocol):
     def hold(self, is_held: bool) -> None:  # noqa: FBT001 - stop or go on reading
         """Stop reading the request's body, or go on."""
 
-    def exchange_done(self, *, keeps_alive: bool) -> None:
-        """The response is complete."""
+    def exchange_done(self, *, keeps_alive: bool, is_request_whole: bool) -> None:
+        """The response is complete; the request need not be."""
 
     def exchange_failed(self, fault: Fault, why: str) -> None:
         """There is no response, and none of it was sent."""
@@ -351,7 +351,9 @@ class Exchange:
             is_whole = response.keeps_alive and self._body.is_done and not self._reader.behind
             # Behind a handshake, also one that was not taken up, some servers read no more requests.
             connection.release(is_reusable=is_whole and not self._destination.is_websocket)
-        self._visitor_connection.exchange_done(keeps_alive=self._writer.keeps_alive and self._body.is_done)
+        is_request_whole = self._body.is_done
+        keeps_alive = self._writer.keeps_alive and is_request_whole
+        self._visitor_connection.exchange_done(keeps_alive=keeps_alive, is_request_whole=is_request_whole)
 
     def _pace(self) -> None:
         """Read the response as fast as its visitor takes it and its turns come."""
