@@ -216,7 +216,7 @@ class Pool:
         return notebook
 
     def touch(self, notebook: Notebook) -> None:
-        """Note an interaction by the visitor."""
+        """Note the visitor's activity."""
         notebook.touch(self.clock())
 
     def reap(self, place: Place, reason: Reason) -> None:

@@ -292,7 +292,7 @@ class Connection(asyncio.Protocol):
     def _pace_ahead(self) -> None:
         if len(self._unread) > _MAX_AHEAD and not self._read_pause.has(Hold.TURN):
             self._read_pause.hold(Hold.AHEAD)
-        else:
+        elif self._read_pause.is_held:
             self._read_pause.let_go(Hold.AHEAD)
 
     def _take_head(self) -> bool:
