@@ -1,4 +1,4 @@
-"""Accepts connections: each is counted, and turned away before anything is built for one that is too many."""
+"""Accepts connections: each is counted, and one too many is turned away before anything is built for it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tmppool.proxy.refusals import refusal
 from tmppool.proxy.timeouts import Timeouts
 from tmppool.proxy.watchdog import Watchdog
 
-_MAX_TURNED_AWAY = 64  # connections that hear why; more than these are closed without a word
+_MAX_TURNED_AWAY = 64  # connections that are told why; any more are closed without a word
 _PAUSE_OF_WARNINGS = 60.0  # seconds
 _FAULTS = {
     Acceptance.TOO_MANY_FROM_ADDRESS: Fault.TOO_MANY_FROM_ADDRESS,
@@ -45,7 +45,7 @@ class Gatekeeper:
         self._warned_at = float("-inf")
 
     def warn(self, acceptance: Acceptance, now: float) -> None:
-        """Tell the operator, who has no use for one line for each of thousands."""
+        """Warn the operator, once a minute at most: a line for each of thousands helps nobody."""
         if now - self._warned_at >= _PAUSE_OF_WARNINGS:
             self._warned_at = now
             _log.warning("connections.refused", message=acceptance.value)

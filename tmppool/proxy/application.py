@@ -1,4 +1,4 @@
-"""The service's own pages, answered by aiohttp: it is asked one request at a time, as a notebook is, in this process.
+"""The service's own pages, answered by aiohttp: it is sent one request at a time, as a notebook is, in this process.
 
 aiohttp's server protocol is used as its event loop would use it: connected to a transport, fed bytes, told when the
 other end is slow or gone. Its transport is a small one that hands what is written to the exchange. So a visitor's
@@ -69,7 +69,7 @@ class Application:
 
 
 class CollectedBody:
-    """The body of a request to the application, until it is complete: no handler waits for one."""
+    """The body of a request to the application, until it is complete, so that no handler waits for it."""
 
     def __init__(self, length: int) -> None:
         self._body = Body(length, MAX_BODY, Allowance(MAX_SMALL_CHUNKS) if length == wire.CHUNKED else UNLIMITED)
@@ -84,7 +84,7 @@ class CollectedBody:
         return bytes(self._content)
 
     def feed(self, data: bytes) -> bytes:
-        """Take what came next; return what is behind the body. Raises BadMessageError."""
+        """Take what came next; return what follows the body. Raises BadMessageError."""
         content, rest = self._body.feed(data)
         if rest and not self._body.is_done:
             raise wire.BadMessageError("too many small chunks", Fault.MALFORMED_BODY)
@@ -93,7 +93,7 @@ class CollectedBody:
 
 
 class ApplicationRequest:
-    """One request to the application, complete when it is asked."""
+    """One request to the application, which gets it complete."""
 
     target = None
     is_websocket = False
@@ -179,7 +179,7 @@ class ApplicationConnection:
         self.resume_reading()
 
     def drop(self) -> None:
-        """End it now: its handler is cancelled."""
+        """End it now, and cancel its handler."""
         self.consumer = None
         self._lose()
 

@@ -1,6 +1,6 @@
 """Bodies on the wire: taken out of their framing, and framed anew by whoever sends them on. Pure.
 
-No length that a stranger chose is ever passed along. A chunk costs some 2 µs of the loop, however few bytes it has:
+No length that a stranger chose is ever passed on. A chunk costs some 2 µs of the loop, however few bytes it has:
 what is sent in one-byte chunks costs a hundred times what the same content costs in large ones, so small chunks are
 counted against an allowance.
 """
@@ -70,8 +70,8 @@ class Body:
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take what came next; return content, and what was not taken. Raises BadMessageError.
 
-        That is what is behind the body's end; or, while ``is_done`` is false, what comes after the allowance is used
-        up: to be fed again when there is more of it.
+        That is what follows the body's end; or, while ``is_done`` is false, what came after the allowance was used up:
+        to be fed again once there is more of it.
         """
         if self.length == UNTIL_CLOSE:
             return data, b""
@@ -86,7 +86,7 @@ class Body:
         return content, rest
 
     def end_of_stream(self) -> None:
-        """Take note that nothing more comes, which completes a body that has no other end (RFC 9112 section 6.3)."""
+        """Note that nothing more comes, which completes a body that has no other end (RFC 9112 section 6.3)."""
         self.is_done = self.is_done or self.length == UNTIL_CLOSE
 
     def _feed_chunks(self, data: bytes) -> tuple[bytes, bytes]:
@@ -157,7 +157,7 @@ class Body:
         return end + 2 - position
 
     def _set_aside(self, size: int) -> None:
-        """Count what is no content: without bound, a body of one byte would be work for ever."""
+        """Count what is not content: without a bound, a body of one byte could be endless work."""
         self._aside += size
         if self._aside > _MAX_ASIDE:
             raise _malformed("too much in extensions and trailers")

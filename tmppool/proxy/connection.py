@@ -1,4 +1,4 @@
-"""A visitor's connection: reads one request after the other, and hands each to what responds to it.
+"""A visitor's connection: reads one request after another, and hands each to whatever responds to it.
 
 Every head is parsed strictly, and its route is decided once, on its raw bytes: to a notebook, or to the service's own
 application.
@@ -115,7 +115,7 @@ _HEAD, _TUNNEL, _LINGER, _CLOSED = (Bare(phase) for phase in (Phase.HEAD, Phase.
 class Connection(asyncio.Protocol):
     """One connection from the address ``peer``; ``on_lost`` is called when it is gone.
 
-    ``is_congested`` repeats what the transport says in pairs of calls and tells nobody else.
+    ``is_congested``: the transport has called ``pause_writing`` and not yet ``resume_writing``.
     """
 
     def __init__(self, context: ConnectionContext, peer: str, on_lost: Callable[[], None]) -> None:
@@ -272,7 +272,7 @@ class Connection(asyncio.Protocol):
                 last.route.on_close.discard(self._cut)
 
     def _advance(self) -> None:
-        """Read on in what is here, as far as it may be read now; more may come once little of it is left."""
+        """Read as much of what has arrived as may be read now, and pause reading while much is left."""
         self._read_here()
         self._pace_ahead()
 
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
         while self._unread and not (self._transport.is_closing() or self._request_turn.is_awaited):
             at = self._at
             if at is _HEAD:
-                if self.is_congested or not self._take_head():  # who does not read responses gets no more of them
+                if self.is_congested or not self._take_head():  # one who does not read responses gets no more
                     return
             elif isinstance(at, AtNotebook) and at.exchange.wants_body:
                 self._pass_body_on(at.exchange)
@@ -296,7 +296,7 @@ class Connection(asyncio.Protocol):
             self._read_pause.let_go(Hold.AHEAD)
 
     def _take_head(self) -> bool:
-        """Take one request from what is here; return False while there is no whole one."""
+        """Take one request from what has arrived; return False while none is complete."""
         try:
             head, self._unread = self._heads.feed(self._unread)
             if head is None:
@@ -386,7 +386,7 @@ class Connection(asyncio.Protocol):
     def _await_request(self) -> None:
         self._timer.await_request(self._context.watchdog.time())
         if self._unread:
-            self._request_turn.wait()  # no browser sends requests ahead
+            self._request_turn.wait()  # no browser pipelines its requests
 
     def _go_on(self) -> None:
         self._advance()
@@ -421,7 +421,7 @@ class Connection(asyncio.Protocol):
             self._refuse(fault)
 
     def _refuse(self, fault: Fault) -> None:
-        """Refuse what is no request, and close: where the next one would begin cannot be told any more."""
+        """Refuse what is no request, and close: nobody can tell any more where the next one would begin."""
         self._unread = b""
         self._linger(refusal(fault))
 

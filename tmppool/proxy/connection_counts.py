@@ -18,8 +18,8 @@ class Acceptance(Enum):
 class ConnectionCounts:
     """``limit`` connections in all and ``per_address`` from one address, 0 for any number.
 
-    An IPv6 visitor has a /64 for themselves (RFC 6177), which counts as one address. Behind a trusted proxy stand many
-    visitors, so only ``limit`` holds for its address.
+    An IPv6 visitor has a /64 to themselves (RFC 6177), which counts as one address. There are many
+    visitors behind a trusted proxy, so only ``limit`` holds for its address.
     """
 
     def __init__(self, limit: int, per_address: int, trusted: Sequence[Network] = ()) -> None:

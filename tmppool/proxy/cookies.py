@@ -1,8 +1,9 @@
-"""Cookies: the service's own, those that a notebook set, and all others, which are nobody's business here. Pure.
+"""Cookies: the service's own, those that a notebook set, and all others, which do not concern it. Pure.
 
 A browser sends a notebook whatever its host or the domain above has set: the session of another site of the same
-domain, which scripts there cannot read, would be a present to a stranger's program. And any page of that domain can
-fill the jar until no request fits. So a notebook is sent what it has set itself, and what others set does not count.
+domain, which scripts there cannot read, would be a gift to a stranger's program. And any page of that domain can
+fill the jar until no request fits. So a notebook is sent only what it has set itself, and what others have set does
+not count.
 """
 
 import re

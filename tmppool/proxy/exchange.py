@@ -1,6 +1,6 @@
-"""One request and its response, between a visitor and what responds: a notebook, or the service's own application.
+"""One request and its response, between a visitor and whatever responds: a notebook, or the service's own application.
 
-Nothing is held but what cannot be sent on yet: each side is read no faster than the other takes it. A response that
+Nothing is kept that could be sent on already: each side is read no faster than the other takes it. A response that
 is broken off must not look complete to the visitor.
 """
 
@@ -42,7 +42,7 @@ class VisitorConnection(Protocol):
         """The response ends in the middle."""
 
     def join(self, connection: UpstreamConnection, first: bytes) -> None:
-        """The two connections are one WebSocket's from now on."""
+        """From now on the two connections carry one WebSocket."""
 
 
 class Destination(Protocol):
@@ -109,7 +109,7 @@ STAGES: dict[Stage, frozenset[Stage]] = {
 
 
 class Exchange:
-    """``feed`` takes the request's body. The response goes to ``visitor_connection``, with one of its four endings.
+    """``feed`` takes the request's body. ``visitor_connection`` gets the response, and one of its four endings.
 
     ``request_turn`` and ``response_turn`` are for small chunks; ``go_on`` is to be called when the second comes.
     ``upload_limit``: bytes of the request's body, 0 for any number.
@@ -171,7 +171,7 @@ class Exchange:
             spawn(self._dial(), "dial")
 
     def feed(self, data: bytes) -> bytes:
-        """Take what the visitor sent next; return what is behind the request's end. Raises BadMessageError."""
+        """Take what the visitor sent next; return what follows the request's end. Raises BadMessageError."""
         framed, rest = self._body.feed(data)
         if self._request.length == wire.CHUNKED:
             framed = chunk(framed) + (LAST_CHUNK if self._body.is_done else b"")
@@ -188,7 +188,7 @@ class Exchange:
             self._drop()
 
     def drop_response(self) -> None:
-        """Wait no longer for a response: it is treated as lost."""
+        """Wait no longer for the response: treat it as lost."""
         if self._connection is not None:
             self._drop()
             self._give_up("the response head arrived too slowly")
@@ -197,7 +197,7 @@ class Exchange:
         self._pace()
 
     def go_on(self) -> None:
-        """Read on, since it is this response's turn; a visitor who takes nothing now has another."""
+        """Read on, since it is this response's turn; a visitor who is not reading gets another turn later."""
         if not self._visitor_connection.is_congested and self.stage is not Stage.OVER:
             self._read(b"", is_turn=True)
             self._pace()
@@ -244,7 +244,7 @@ class Exchange:
             return
         if self.stage is Stage.OVER:
             connection.drop()
-        elif connection.is_closing:  # and nobody would hear of it
+        elif connection.is_closing:  # or nobody would ever hear of it
             self._give_up("the notebook closed the connection before the request was sent")
         else:
             self._ask(connection)
@@ -318,7 +318,7 @@ class Exchange:
         self._visitor_connection.join(connection, handshake.switching(lines) + self._reader.behind)
 
     def _collect(self, content: bytes) -> None:
-        """Collect a page; it goes on with the notice once it is whole, or without when it is too long for that."""
+        """Collect a page; send it with the notice once it is complete, or without if it is too long."""
         self._page += content
         if self._reader.is_done:
             self._finish(b"")

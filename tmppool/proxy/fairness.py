@@ -1,7 +1,7 @@
 """Turns for senders of small chunks, or of requests ahead: the cost of these is bounded, for all of them together.
 
-Nobody is refused for it, nor slowed as long as their rate is one that a stream of events has. Who goes beyond that is
-not read meanwhile, so their own system holds what they send (back-pressure), and waits in one queue with the others.
+Nobody is refused for them, nor slowed down at the rate of a stream of events. A sender who exceeds it is not read for
+the time being, so that their own system holds what they send (back-pressure), and waits in one queue with the others.
 """
 
 import asyncio
@@ -13,7 +13,9 @@ from tmppool.proxy.body import Allowance
 BURST = 256  # small chunks of one sender that are taken at once: half a millisecond of the loop
 _PER_SECOND = 100  # small chunks that a sender gets back: five times what a progress bar or a chat of events sends
 _SLICE = 64  # small chunks in one turn, some 130 µs of the loop; or one request
-_PAUSE = 0.001  # seconds between two turns, whosesoever: with the slice, 15 % of the loop, or 64,000 chunks a second
+_PAUSE = (
+    0.001  # seconds between two turns, whoever has them: with the slice, 15 % of the loop, or 64,000 chunks a second
+)
 
 
 class Turn(Allowance):
@@ -33,7 +35,7 @@ class Turn(Allowance):
         self._turns.enter(self)
 
     def leave(self) -> None:
-        """Wait no more."""
+        """Leave the queue."""
         if self.is_awaited:
             self.is_awaited = False
             self._turns.queue.pop(self, None)
@@ -50,7 +52,7 @@ class Turn(Allowance):
 
 
 class TurnQueue:
-    """The turns of one listener. ``queue`` holds those who wait, the longest first."""
+    """The turns of one listener. ``queue`` holds those who wait, the one that has waited longest first."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

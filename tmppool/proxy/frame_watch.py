@@ -9,8 +9,8 @@ _MOST_FRAMES = 1000  # read one by one in a second, 1 ms of the loop; a page tha
 class FrameWatch:
     """Reads the headers of the WebSocket frames in a stream (RFC 6455 section 5.2), never their payload.
 
-    Of a stream with more frames than a page sends nothing more is read: what a program floods the notebook with is an
-    interaction. Empty frames cost the loop a hundred times what they cost their sender.
+    Once a stream has more frames than a page would send, no more of it is read: a flood counts as an interaction. Empty
+    frames cost the loop a hundred times what they cost their sender.
     """
 
     def __init__(self) -> None:
@@ -20,11 +20,11 @@ class FrameWatch:
 
     @property
     def is_flood(self) -> bool:
-        """True once this stream is read no more."""
+        """True once no more of this stream is read."""
         return self._left < 0
 
     def look(self) -> None:
-        """Begin another second."""
+        """Begin the next second."""
         if not self.is_flood:
             self._left = _MOST_FRAMES
 

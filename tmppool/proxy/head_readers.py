@@ -1,7 +1,7 @@
-"""Heads while they arrive: found in pieces of any size, with work that grows as their bytes do. Pure.
+"""Heads while they arrive: found in pieces of any size, with work in proportion to their bytes. Pure.
 
 A request's head that is too long because of its cookies is taken without those that are not the service's own: any
-page of a domain can fill the browser's jar, in Chromium with 180 cookies of 4 KiB, and its visitor cannot help it.
+page of a domain can fill the browser's jar, in Chromium with 180 cookies of 4 KiB, and the visitor cannot help it.
 """
 
 import re
@@ -38,15 +38,15 @@ class RequestHeadReader:
 
     @property
     def has_begun(self) -> bool:
-        """True while a part of a head is here, and not all of it."""
+        """True while part of a head has arrived, and not all."""
         return bool(self._held) or self._filter is not None
 
     def feed(self, data: bytes) -> tuple[bytes | None, bytes]:
-        """Take what came next; return a head and what is behind it, or None and nothing. Raises BadMessageError."""
+        """Take what came next; return a head and what follows it, or None and nothing. Raises BadMessageError."""
         if self._filter is not None:
             return self._filter_cookies(data)
         held = self._held
-        if len(held) <= 1:  # the one is perhaps half an empty line
+        if len(held) <= 1:  # one byte may be half an empty line
             data = self._without_empty_lines(bytes(held) + data if held else data)
             held.clear()
             end = data.find(_END) + len(_END)
@@ -102,7 +102,7 @@ class _CookieFilter:
         self._cookies = 0
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take what came next; return what is behind the head, None before its end. Raises BadMessageError."""
+        """Take what came next; return what follows the head, None before its end. Raises BadMessageError."""
         data, at = self._tail + data, 0
         self._size -= len(self._tail)
         self._tail = b""
@@ -182,11 +182,11 @@ class ResponseHeadReader:
 
     @property
     def has_begun(self) -> bool:
-        """True while a part of it is here, and not all of it."""
+        """True while part of it has arrived, and not all."""
         return bool(self._held)
 
     def feed(self, data: bytes) -> tuple[Response | None, bytes]:
-        """Take what came next; return the response and what is behind its head. Raises BadMessageError."""
+        """Take what came next; return the response and what follows its head. Raises BadMessageError."""
         new = 0
         if self._held:
             new = max(0, len(self._held) - len(_END) + 1)

@@ -73,7 +73,7 @@ def identity(client: Client, token: str) -> bytes:
 
 
 def refuse_loop(fields: Fields) -> None:
-    """Raise BadMessageError for a request that went through this service before: it would go round for ever."""
+    """Raise BadMessageError for a request that has been through this service before: it would loop forever."""
     if b"via" in fields.first and any(name == b"via" and _PSEUDONYM in line for name, line in fields.lines):
         raise BadMessageError("a loop", Fault.LOOP)
 

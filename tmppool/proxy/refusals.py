@@ -1,7 +1,7 @@
 """The answer to each kind of fault: plain text, which reflects nothing of what was sent, and the connection ends.
 
-A connection is refused before it has made a request that a page could answer, or where no page may follow: on a fault
-in the bytes of a message. All other answers are a request's, and ``tmppool.web.kinds`` has them.
+These answer a connection that has not made a request to which a page could respond, or whose message is at fault.
+Every other answer of the service is in ``tmppool.web.kinds``.
 """
 
 from http import HTTPStatus

@@ -30,7 +30,7 @@ class ResponseReader:
 
     @property
     def is_in_head(self) -> bool:
-        """True while a part of the head is here, and not all of it."""
+        """True while part of the head has arrived, and not all."""
         return self._head.has_begun
 
     @property
@@ -70,7 +70,7 @@ class ResponseReader:
         return self.feed(data)
 
     def end_of_stream(self) -> None:
-        """Take note that the stream ended in order, which completes a response that has no other end."""
+        """Note that the stream ended in order, which completes a response that has no other end."""
         if self._body is not None:
             self._body.end_of_stream()
 
@@ -79,7 +79,7 @@ class ResponseWriter:
     """Writes one response for ``request`` with ``send``, framed for the visitor's version of HTTP.
 
     The head goes out with the first content. ``keeps_alive``: another request may follow on this connection.
-    ``has_begun``: the visitor has a part of the response, so no other can take its place.
+    ``has_begun``: the visitor has part of the response, so no other can take its place.
     """
 
     def __init__(self, request: wire.Request, send: Callable[[bytes], None]) -> None:

@@ -18,13 +18,13 @@ class ToApplication:
 
 @dataclass(frozen=True, slots=True)
 class ToNotebook:
-    """A notebook responds; ``unreachable`` returns where the request goes when it does not.
+    """A notebook responds; ``unreachable`` returns where the request goes if it does not.
 
     ``target`` is what the notebook is asked for; None for the request's own target. ``identity`` holds the header lines
     by which the proxy tells the notebook who asks. ``jar`` knows which cookies the notebook has set. ``notice`` goes
     into the head of Jupyter's own pages. ``on_taken`` is called once, when the connection takes this route; so a route
     that is decided and not taken has no effects. ``touch`` notes an interaction for data frames of this WebSocket; None
-    where these are none. ``on_close`` holds what is called when the notebook is no longer this visitor's.
+    if they are not interactions. ``on_close`` holds what is called when the notebook is no longer this visitor's.
     """
 
     base_path: str
@@ -59,11 +59,11 @@ class ToNotebook:
         return [*headers.to_visitor(response.fields, self.base_path, self.jar), *headers.PAGE_POLICY]
 
     def switching_lines(self, response: Response) -> list[bytes]:
-        """Return the same for the head that switches to the WebSocket protocol."""
+        """Return the same for the response that switches to the WebSocket protocol."""
         return headers.to_visitor(response.fields, self.base_path, self.jar)
 
     def notice_for(self, response: Response) -> bytes | None:
-        """Return the notice for a response that is a page which it goes into."""
+        """Return the notice if the response is a page to put it into, else None."""
         first = response.fields.first
         is_page = (
             response.status == 200  # noqa: PLR2004 - OK

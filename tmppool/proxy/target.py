@@ -1,7 +1,7 @@
 """The target of a request, in one spelling only, and its Host (RFC 9112 section 3.2). Pure.
 
-Whoever decodes, normalises or splits a path decides otherwise than whoever does not. So a path in which that makes a
-difference is refused, and every other one is passed on byte for byte: ``%2F`` inside a file's name is one of those.
+A server that decodes, normalises or splits a path decides differently from one that does not. So a path for which that
+makes a difference is refused, and every other is passed on byte for byte: ``%2F`` inside a file name is among those.
 """
 
 import re

@@ -17,7 +17,7 @@ class Timeouts:
     unread          in which a visitor takes nothing of what waits for them (nginx ``send_timeout``)
     unread_tunnel   the same of a WebSocket: a page that does not read cannot answer Jupyter Server's ping either,
                     which ends a WebSocket after 90 (``ws_ping_timeout``); one on which nothing waits is never ended
-    response_head   of a notebook's response, from its first byte to its last; to begin it may take for ever
+    response_head   of a notebook's response, from its first byte to its last; it may take forever to begin
     linger          for what is still on its way after the last words (nginx ``lingering_timeout``)
     """
 

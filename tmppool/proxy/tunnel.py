@@ -50,7 +50,7 @@ class _End(asyncio.Protocol):
 
     @property
     def has_ended(self) -> bool:
-        """True when nothing more comes from here."""
+        """True once nothing more comes from this end."""
         return self._closing is not None
 
     def eof_received(self) -> bool:

@@ -45,7 +45,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.consumer is not None:
             self.consumer.upstream_sent(data)
-        else:  # nobody asked: what a notebook says unasked is no response to the next visitor
+        else:  # nobody asked: what a notebook sends unasked must not become the next visitor's response
             self.transport.abort()
 
     def eof_received(self) -> bool:
@@ -94,7 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
 
     def leave(self) -> None:
-        """Give the transport up to somebody else, who sets its protocol."""
+        """Hand the transport over to somebody else, who sets its protocol."""
         self.consumer = None
         self._upstream.forget(self)
 

@@ -10,10 +10,10 @@ class Watched(Protocol):
     """A connection, or one of its ends, that is checked while it is open."""
 
     def check(self, now: float) -> object:
-        """End it when that is due; ``now`` is the watchdog's time in seconds."""
+        """End it if it is due; ``now`` is the watchdog's time in seconds."""
 
     def abort(self) -> None:
-        """End it now: the service ends."""
+        """End it now, as the service ends."""
 
 
 _MAX_INTERVALS = 3  # that may count between two checks
@@ -22,7 +22,7 @@ _MAX_INTERVALS = 3  # that may count between two checks
 class Watchdog:
     """Checks all that was added, every ``interval`` seconds, by a clock that stands still while this process does.
 
-    While a machine is suspended, or has no time for us, nobody is heard: so nobody is late for that.
+    While the machine is suspended, or has no time for this process, nobody can be heard, so nobody counts as late.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
@@ -40,7 +40,7 @@ class Watchdog:
         return min(self._loop.time(), self._checked_at + _MAX_INTERVALS * self._interval) - self._missed
 
     def close(self) -> None:
-        """Abort all that is open."""
+        """Abort everything that is open."""
         self._timer.cancel()
         for each in list(self._open):
             each.abort()
