@@ -12,6 +12,7 @@ from tmppool.backends.fake import FakeBackend
 from tmppool.errors import TakenError
 from tmppool.notebook import Reason, State
 from tmppool.pool import Pool
+from tmppool.running import Given
 
 Factory = Callable[..., Pool]
 
@@ -21,7 +22,7 @@ async def test_what_is_given_away_is_marked(pool: Factory, backend: FakeBackend)
     notebook = main.assign("visitor")
     assert await main.marks.is_set(notebook)
     assert backend.given == {notebook.key}
-    assert [item.is_given for item in await backend.list() if item.key == notebook.key] == [True]
+    assert [item.given for item in await backend.list() if item.key == notebook.key] == [Given.YES]
 
 
 async def test_an_adopted_session_is_marked_unless_it_was(pool: Factory, backend: FakeBackend) -> None:

@@ -27,7 +27,7 @@ from tmppool.policy import Limits, shares
 from tmppool.pool import PHASES, Phase, Pool, Trouble
 from tmppool.pools import Pools
 from tmppool.reconcile import Reconciler
-from tmppool.running import Dial, Running
+from tmppool.running import Dial, Given, Running
 
 Factory = Callable[..., Pool]
 
@@ -972,7 +972,9 @@ class Scripted:
         if self.lies:
             self.lies -= 1
             return []
-        return [replace(item, is_given=item.key in self.given) for item in self.running.values()]
+        return [
+            replace(item, given=Given.YES if item.key in self.given else Given.NO) for item in self.running.values()
+        ]
 
     async def ping(self) -> None:
         await asyncio.sleep(0)

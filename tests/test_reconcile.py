@@ -15,7 +15,7 @@ from tmppool.jupyter import JupyterClient
 from tmppool.notebook import Reason, State, Transition
 from tmppool.pool import Pool, Trouble
 from tmppool.reconcile import Finding, Reconciler, finding
-from tmppool.running import Running
+from tmppool.running import Given, Running
 
 Factory = Callable[..., Pool]
 
@@ -360,17 +360,17 @@ def reason(why: Reason | None) -> Callable[[str], Reason | None]:
     return lambda _key: why
 
 
-@pytest.mark.parametrize("is_given", [True, None])
+@pytest.mark.parametrize("given", [Given.YES, Given.UNKNOWN])
 @pytest.mark.parametrize("why", [None, Reason.DIED, Reason.FAILED])
 async def test_somebodys_that_nobody_knows_is_taken_back(
     pool: Factory,
     backend: FakeBackend,
-    is_given: bool | None,  # noqa: FBT001
+    given: Given,
     why: Reason | None,
 ) -> None:
     await backend.start("found")
     fake = backend.notebooks["found"]
-    fake.running = replace(fake.running, created_at=0.0, is_given=is_given)
+    fake.running = replace(fake.running, created_at=0.0, given=given)
     main = pool(warm=0)
     with capture_logs() as logs:
         await Reconciler(main, reason(why)).look()
@@ -382,7 +382,7 @@ async def test_somebodys_that_nobody_knows_is_taken_back(
 async def test_somebodys_whose_end_was_decided_is_stopped_for_good(pool: Factory, backend: FakeBackend) -> None:
     await backend.start("ended")
     fake = backend.notebooks["ended"]
-    fake.running = replace(fake.running, created_at=0.0, is_given=True)
+    fake.running = replace(fake.running, created_at=0.0, given=Given.YES)
     main = pool(warm=0)
     with capture_logs():
         await Reconciler(main, reason(Reason.IDLE)).look()

@@ -21,6 +21,7 @@ from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
+from tmppool.running import Given
 
 KEY = "k" * 22
 LIMITS = Limits(capacity=4, warm=2, idle=600.0, lifetime=3600.0, parallel_starts=8)
@@ -92,31 +93,31 @@ SESSION, WARM, STOPPED = "a session", "warm", "stopped"
 
 @pytest.mark.parametrize("is_trusted", [True, False])
 @pytest.mark.parametrize(
-    ("row", "is_given", "becomes"),
+    ("row", "given", "becomes"),
     [
-        pytest.param(None, False, WARM, id="no row, not given: nobody's"),
-        pytest.param(None, True, SESSION, id="no row, given: the ledger missed it"),
-        pytest.param(None, None, SESSION, id="no row, nobody can tell: may be somebody's, never handed out"),
-        pytest.param(State.WARM, False, WARM, id="warm"),
-        pytest.param(State.WARM, True, SESSION, id="warm, given: the ledger is an older one"),
-        pytest.param(State.ASSIGNED, True, SESSION, id="assigned"),
-        pytest.param(State.ASSIGNED, False, SESSION, id="assigned, while the backend could not note it"),
-        pytest.param(State.ASSIGNED, None, SESSION, id="assigned by an older version"),
-        pytest.param(State.REAPING, True, STOPPED, id="its reaping was under way"),
-        pytest.param(State.GONE, True, STOPPED, id="gone, and yet it runs"),
-        pytest.param(State.REAPING, None, STOPPED, id="its reaping was under way, by an older version"),
+        pytest.param(None, Given.NO, WARM, id="no row, not given: nobody's"),
+        pytest.param(None, Given.YES, SESSION, id="no row, given: the ledger missed it"),
+        pytest.param(None, Given.UNKNOWN, SESSION, id="no row, nobody can tell: may be somebody's, never handed out"),
+        pytest.param(State.WARM, Given.NO, WARM, id="warm"),
+        pytest.param(State.WARM, Given.YES, SESSION, id="warm, given: the ledger is an older one"),
+        pytest.param(State.ASSIGNED, Given.YES, SESSION, id="assigned"),
+        pytest.param(State.ASSIGNED, Given.NO, SESSION, id="assigned, while the backend could not note it"),
+        pytest.param(State.ASSIGNED, Given.UNKNOWN, SESSION, id="assigned by an older version"),
+        pytest.param(State.REAPING, Given.YES, STOPPED, id="its reaping was under way"),
+        pytest.param(State.GONE, Given.YES, STOPPED, id="gone, and yet it runs"),
+        pytest.param(State.REAPING, Given.UNKNOWN, STOPPED, id="its reaping was under way, by an older version"),
     ],
 )
 async def test_what_becomes_of_a_running_notebook(
     service: Start,
     backend: FakeBackend,
     row: State | None,
-    is_given: bool | None,  # noqa: FBT001
+    given: Given,
     is_trusted: bool,  # noqa: FBT001
     becomes: str,
 ) -> None:
     await backend.start(KEY)
-    backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, is_given=is_given)
+    backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, given=given)
     async with service(adopt=False) as made:
         if row is not None:
             written(made.ledger, row)
@@ -140,7 +141,7 @@ async def test_what_becomes_of_a_running_notebook(
             assert (notebook.visitor, left) == (None, pytest.approx(LIMITS.lifetime, abs=30))
         if becomes is SESSION:
             await made.pool.marks.close()
-            assert backend.given == (set() if is_given else {KEY})  # from now on it is told by the backend
+            assert backend.given == (set() if given is Given.YES else {KEY})  # from now on it is told by the backend
 
 
 @pytest.mark.parametrize(("row", "becomes"), [(State.WARM, State.WARM), (None, State.ASSIGNED)])
@@ -148,18 +149,18 @@ def test_what_no_backend_can_tell_is_warm_only_by_a_ledger_that_missed_nothing(
     row: State | None, becomes: State
 ) -> None:
     known = None if row is None else Row(KEY, "main", row, None, None, None, None)
-    assert recovery.becomes(known, is_given=None, is_trusted=True) is becomes
-    assert recovery.becomes(known, is_given=None, is_trusted=False) is State.ASSIGNED
+    assert recovery.becomes(known, given=Given.UNKNOWN, is_trusted=True) is becomes
+    assert recovery.becomes(known, given=Given.UNKNOWN, is_trusted=False) is State.ASSIGNED
 
 
-@pytest.mark.parametrize("is_given", [True, None])
+@pytest.mark.parametrize("given", [Given.YES, Given.UNKNOWN])
 async def test_one_that_was_called_dead_and_runs_goes_on_with_its_visitor(
     service: Start,
     backend: FakeBackend,
-    is_given: bool | None,  # noqa: FBT001
+    given: Given,
 ) -> None:
     await backend.start(KEY)
-    backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, is_given=is_given)
+    backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, given=given)
     async with service(adopt=False) as made:
         written(made.ledger, State.ASSIGNED)
         await made.ledger.end_row(KEY, Reason.DIED)

@@ -34,7 +34,7 @@ from tmppool.jupyter import JupyterClient
 from tmppool.marks import Marks
 from tmppool.notebook import Notebook, Place, Reason, State, Transition
 from tmppool.policy import Limits, plan
-from tmppool.running import Running
+from tmppool.running import Given, Running
 from tmppool.tasks import finish, spawn
 
 Listener = Callable[[Transition], None]
@@ -286,7 +286,7 @@ class Pool:
         left = self.limits.lifetime if expires_in is None else expires_in
         notebook.begin(visitor, now, now + left if self.limits.lifetime else None, shared)
         fact = self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
-        if not running.is_given:
+        if running.given is not Given.YES:
             self.marks.set(notebook)
         self._notify(fact)
         return notebook

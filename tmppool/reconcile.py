@@ -14,7 +14,7 @@ from tmppool.errors import BackendError
 from tmppool.incidents import DeathDisproved, SessionRecovered
 from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Phase, Pool
-from tmppool.running import Running
+from tmppool.running import Given, Running
 
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each listing, for a silent one: an engine reports a death early
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
@@ -77,7 +77,7 @@ class Reconciler:
             self._doubt(key)
         await asyncio.wait({self._begin()})
         for notebook in self._members():
-            if notebook.is_live and notebook.key in running and running[notebook.key].is_given is False:
+            if notebook.is_live and notebook.key in running and running[notebook.key].given is Given.NO:
                 self._pool.marks.set(notebook)  # its container was renamed by hand
         for key, item in running.items():
             if key not in self._pool:
@@ -155,7 +155,7 @@ class Reconciler:
 
         Adopt it if it may have been assigned and nobody ended it; else stop it after the start grace.
         """
-        if item.is_given is not False and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
+        if item.given is not Given.NO and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
             self._pool.report(SessionRecovered(self._pool.name))
             self._pool.adopt_session(item, visitor=None, expires_in=None)
         elif seconds_until(item.created_at + _GRACE) < 0:

@@ -11,7 +11,7 @@ from tmppool.ledger import Ledger, Row
 from tmppool.notebook import REVOCABLE, Reason, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
-from tmppool.running import Running
+from tmppool.running import Given, Running
 
 _SECOND_LOOK = 1.0  # seconds before the list is repeated, if it lacks a notebook of the ledger
 
@@ -56,7 +56,7 @@ async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
     return list(running.values())
 
 
-def becomes(row: Row | None, *, is_given: bool | None, is_trusted: bool) -> State:
+def becomes(row: Row | None, *, given: Given, is_trusted: bool) -> State:
     """Return the state to adopt a running notebook in: ASSIGNED, WARM, or GONE if its end was already decided.
 
     ``row`` is its row in the ledger. A notebook that may have been assigned is kept as a session and never assigned
@@ -65,15 +65,15 @@ def becomes(row: Row | None, *, is_given: bool | None, is_trusted: bool) -> Stat
     """
     if row is not None and row.ended_at is not None and row.reason not in REVOCABLE:
         return State.GONE
-    if is_given or (row is not None and row.state is State.ASSIGNED):
+    if given is Given.YES or (row is not None and row.state is State.ASSIGNED):
         return State.ASSIGNED
-    is_warm = is_given is False or (is_trusted and row is not None and row.state is State.WARM)
+    is_warm = given is Given.NO or (is_trusted and row is not None and row.state is State.WARM)
     return State.WARM if is_warm else State.ASSIGNED
 
 
 async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: bool) -> State | None:
     """Return the state it was adopted in, or None if it was stopped."""
-    match becomes(row, is_given=item.is_given, is_trusted=is_trusted):
+    match becomes(row, given=item.given, is_trusted=is_trusted):
         case State.ASSIGNED if row is not None:
             left = None if row.expires_at is None else seconds_until(row.expires_at)
             pool.adopt_session(item, visitor=row.visitor, expires_in=left, shared=row.shared)

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 
 def base_path(key: str) -> str:
@@ -41,14 +42,21 @@ class Dial:
         return sock
 
 
+class Given(Enum):
+    """A backend's record of whether a notebook was assigned."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"  # as of one that an older version made
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """One running notebook, as its backend reports it.
 
     ``created_at`` is wall time in epoch seconds. ``token`` is the notebook's own token, which the proxy sends in
     ``Authorization``. ``secret`` is unknown inside the notebook; empty if the backend cannot keep one. ``edition`` is
-    the id of its Edition; empty if unknown. ``is_given`` is True if the backend has recorded that it was assigned;
-    None if unknown, for example if an older version started it.
+    the id of its Edition; empty if unknown. ``given``: whether the backend has recorded that it was assigned.
     """
 
     key: str
@@ -57,7 +65,7 @@ class Running:
     created_at: float
     secret: str = field(default="", repr=False)
     edition: str = ""
-    is_given: bool | None = False
+    given: Given = Given.NO
 
     @property
     def base_path(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tmppool.backends.base import Backend
 from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
-from tmppool.running import Running
+from tmppool.running import Given, Running
 
 KEY, OTHER = "A" * 11 + "-_" + "z" * 9, "B" * 22
 
@@ -101,11 +101,11 @@ class Contract:
         await asyncio.gather(backend.start(KEY, backend.edition), backend.start(OTHER, backend.edition))
         for _ in range(2):
             await backend.give(KEY)
-            assert {item.key: item.is_given for item in await backend.list()} == {KEY: True, OTHER: False}
+            assert {item.key: item.given for item in await backend.list()} == {KEY: Given.YES, OTHER: Given.NO}
         await backend.close()
         heir = await site.make()
         listed = {item.key: item for item in await heir.list()}
-        assert {key: item.is_given for key, item in listed.items()} == {KEY: True, OTHER: False}
+        assert {key: item.given for key, item in listed.items()} == {KEY: Given.YES, OTHER: Given.NO}
         assert await status(listed[KEY], listed[KEY].base_path) == 200
         await heir.stop(KEY)
         assert await site.leftovers(KEY) == []
@@ -119,7 +119,7 @@ class Contract:
         await heir.list()
         with pytest.raises(TakenError):
             await heir.give(KEY)
-        assert [(item.key, item.is_given) for item in await heir.list()] == [(KEY, True)]
+        assert [(item.key, item.given) for item in await heir.list()] == [(KEY, Given.YES)]
 
     async def test_what_is_gone_cannot_be_given_away(self, site: Site) -> None:
         backend = await site.make()

@@ -24,6 +24,7 @@ from tmppool.build_image import build
 from tmppool.errors import BackendError, ImageError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.pool_settings import DEFAULT_IMAGE
+from tmppool.running import Given
 
 on_an_engine = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
 
@@ -190,7 +191,7 @@ class TestOnTheEngine:
             if name == "by hand" and asked is backend:
                 await container.rename(new)
             (listed,) = await asked.list()
-            assert listed.is_given
+            assert listed.given is Given.YES
         await backend.give(KEY)
         assert (await container.show())["Name"] == f"/{given_name(spec(), KEY)}"
         await container.rename(new)
@@ -242,7 +243,7 @@ class TestOnTheEngine:
         for asked in (backend, await site.make()):
             assert await asked.list() == []
             found = await asked.list([KEY, OTHER, "c" * 22])
-            assert {item.key: item.is_given for item in found} == {KEY: False, OTHER: True}
+            assert {item.key: item.given for item in found} == {KEY: Given.NO, OTHER: Given.YES}
 
     async def test_one_that_was_started_anew_is_over(self, site: DockerSite) -> None:
         backend = await site.make()
@@ -373,12 +374,12 @@ async def test_of_one_that_a_service_before_marks_made_nobody_can_tell(
     backend: DockerBackend, small: SmallEngine
 ) -> None:
     (listed,) = await backend.list()
-    assert listed.is_given is None
+    assert listed.given is Given.UNKNOWN
     shown = json.loads(small.answers[f"containers/{CONTAINER}/json"](None).body)
     shown["Config"]["Labels"][GIVEN_LABEL] = "name"
     small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(shown)
     (listed,) = await backend.list()
-    assert listed.is_given is False
+    assert listed.given is Given.NO
 
 
 async def test_a_notebook_that_the_engine_cannot_show_now_is_not_taken_for_gone(

@@ -130,7 +130,7 @@ class Backend(Protocol):
         """Start one notebook; return when it answers HTTP. Raises StartError with the tail of its log; BackendError."""
 
     async def give(self, key: str) -> None:
-        """Record in the backend that the notebook was assigned; ``Running.is_given`` is True from then on. Idempotent.
+        """Record in the backend that the notebook was assigned; ``Running.given`` is YES from then on. Idempotent.
 
         The ledger records it too. But the ledger can be lost, or an older one restored, and an assigned notebook must
         not look warm then. Raises TakenError if another service assigned it first; BackendError.

@@ -16,6 +16,7 @@ from tmppool.backends.container_limits import HOME, TMP
 from tmppool.backends.uids import UID_LABEL
 from tmppool.errors import BackendError
 from tmppool.keys import id_of
+from tmppool.running import Given
 
 SERVICE_LABEL = "tmppool.service"
 POOL_LABEL = "tmppool.pool"
@@ -92,15 +93,15 @@ def given_name(spec: Spec, key: str) -> str:
     return f"{container_name(spec, key)}-given"
 
 
-def is_given(spec: Spec, key: str, shown: dict[str, Any]) -> bool | None:
-    """Return True if the notebook was assigned (``shown``: ContainerInspect); None if an older version made it.
+def given_of(spec: Spec, key: str, shown: dict[str, Any]) -> Given:
+    """Return whether the notebook was assigned (``shown``: ContainerInspect); UNKNOWN if an older version made it.
 
     The mark is the name: unlike a label, it can be changed while the container runs. GIVEN_LABEL says that the version
     that made the container renames it. Any other name than the original counts, also one given by hand.
     """
     if GIVEN_LABEL not in (shown["Config"].get("Labels") or {}):
-        return None
-    return str(shown["Name"]).removeprefix("/") != container_name(spec, key)
+        return Given.UNKNOWN
+    return Given.NO if str(shown["Name"]).removeprefix("/") == container_name(spec, key) else Given.YES
 
 
 def owner_name(service: str) -> str:

@@ -28,7 +28,7 @@ from tmppool.backends.container import (
     edition_id,
     edition_of,
     given_name,
-    is_given,
+    given_of,
     labels,
     secret_of,
     token_of,
@@ -285,7 +285,7 @@ class DockerBackend(Auditable):
                 created_at=datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp(),
                 secret=secret_of(shown),
                 edition=edition_of(shown),
-                is_given=is_given(self._spec, key, shown),
+                given=given_of(self._spec, key, shown),
             )
 
     def _port_of(self, shown: dict[str, Any]) -> int:

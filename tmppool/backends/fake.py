@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from tmppool.backends.base import Edition, Paths, Spec, Traits, digest
 from tmppool.errors import BackendError, StartError, TakenError
-from tmppool.running import Dial, Running
+from tmppool.running import Dial, Given, Running
 from tmppool.tasks import completed
 
 
@@ -110,7 +110,7 @@ class FakeBackend:
             self.unlisted -= 1
             return []
         return [
-            replace(made.running, is_given=True) if key in self.given else made.running
+            replace(made.running, given=Given.YES) if key in self.given else made.running
             for key, made in self.notebooks.items()
         ]
 

@@ -26,7 +26,7 @@ from tmppool.backends.process_birth import born
 from tmppool.errors import BackendError, ConfigError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
-from tmppool.running import Dial, Running
+from tmppool.running import Dial, Given, Running
 from tmppool.tasks import completed, spawn
 
 _FACTS = "notebook.json"
@@ -145,7 +145,7 @@ class ProcessBackend:
         running = []
         with _refusals("notebooks could not be listed"):
             found = await asyncio.to_thread(_read_facts, self._root)
-        for facts, is_alive, is_given in found:
+        for facts, is_alive, given in found:
             key = facts["key"]
             if not is_alive:
                 await self.stop(key)  # it died while no service ran: remove what is left
@@ -154,7 +154,7 @@ class ProcessBackend:
                 with _refusals("a notebook's end could not be watched for"):
                     self._watch(key, facts["pid"])
             dial, edition = Dial("127.0.0.1", facts["port"]), str(facts.get("edition", ""))
-            running.append(Running(key, dial, facts["token"], facts["created_at"], edition=edition, is_given=is_given))
+            running.append(Running(key, dial, facts["token"], facts["created_at"], edition=edition, given=given))
         return running
 
     async def deaths(self) -> AsyncIterator[str | None]:
@@ -282,7 +282,7 @@ def _refusals(what: str) -> Iterator[None]:
         raise BackendError(f"{what}: {error}") from error
 
 
-def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
+def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, Given]]:
     """Return each notebook's facts, validated since a visitor can write them; if it is alive; if it was assigned."""
     found = []
     for path in root.glob(f"*/{_FACTS}"):
@@ -290,7 +290,8 @@ def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, bool]]:
             facts = json.loads(path.read_bytes())
             is_sound = all(isinstance(facts.get(name), kind) for name, kind in _FACT_TYPES.items())
             if is_sound and id_of(facts["key"]) == path.parent.name:
-                found.append((facts, born(facts["pid"]) == facts["born"], path.with_name(_GIVEN).exists()))
+                given = Given.YES if path.with_name(_GIVEN).exists() else Given.NO
+                found.append((facts, born(facts["pid"]) == facts["born"], given))
         except (OSError, ValueError, AttributeError, RecursionError):
             continue
     return found
