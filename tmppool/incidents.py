@@ -1,4 +1,4 @@
-"""Incidents: facts that a pool states beside its transitions, as values. Listeners log them; the core does not log.
+"""Incidents: facts that a pool reports besides its transitions, as values. Listeners log them; the core does not.
 
 ``pool`` is the pool's name, ``notebook`` a notebook's id, ``error`` one sentence, ``cause`` an exception that only a
 bug can cause.
@@ -31,7 +31,7 @@ class StartCrashed:
 
 @dataclass(frozen=True, slots=True)
 class StopFailed:
-    """The backend could not stop a notebook; it is tried again."""
+    """The backend could not stop a notebook; it is retried."""
 
     pool: str
     notebook: str
@@ -40,7 +40,7 @@ class StopFailed:
 
 @dataclass(frozen=True, slots=True)
 class MarkFailed:
-    """The backend could not record that a notebook is assigned; it is tried again."""
+    """The backend could not record that a notebook is assigned; it is retried."""
 
     pool: str
     notebook: str

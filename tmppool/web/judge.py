@@ -95,7 +95,7 @@ def _at_notebooks_host(visit: Visit, label: str, table: Table) -> Verdict | None
 
 
 def _locked(visit: Visit, lock: Lock) -> Verdict | None:
-    """Refuse all but this machine's own user; ``Unlock`` them, or return None if they have been unlocked.
+    """Refuse all but this machine's own user, or ``Unlock`` them; None if the lock permits the request.
 
     The Host must name this machine: a page whose own name resolves to loopback would be same-origin (DNS rebinding).
     Static files are exempt: they are the same in every service, and the refusal's page needs them.
