@@ -20,11 +20,8 @@ Arrow = tuple[str, str]
 Step = tuple[str, str]
 """A module, and the function in it by which a request enters."""
 
-RETURNS = {"proxy.fairness": 2, "proxy.read_pause": 2}
-"""Rooms that a walk enters more than once, and how often.
-
-A connection has a turn for requests and one for responses, and reads on behind the exchange and for the next request.
-"""
+RETURNS = {"proxy.fairness": 2}
+"""Rooms that a walk enters more than once, and how often: a connection has a turn for requests and one for responses."""
 
 
 # The document, read

@@ -59,6 +59,8 @@ class Fields:
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the value of each field ``name`` (lower case), with the blanks around it."""
+        if name not in self.first:
+            return []
         behind = len(name) + 1  # and the colon
         return [line[behind:] for key, line in self.lines if key == name]
 

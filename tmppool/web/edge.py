@@ -63,10 +63,12 @@ class Edge:
     def _to_notebook(self, visit: Visit, verdict: Pass) -> ToNotebook:
         notebook, path = verdict.held.notebook, verdict.path
         relay = self._relays.get(notebook.key) or self._open(notebook)
-        touch = partial(verdict.held.pool.touch, notebook)
-        is_request = not visit.is_websocket
-        is_page = is_request and visit.method == b"GET" and jupyter_urls.is_page(path)
-        is_touching = is_request and jupyter_urls.is_interaction(visit.method.decode(), path)
+        if visit.is_websocket:
+            is_page, is_touching, is_talking = False, False, jupyter_urls.talks_to_visitor(path)
+        else:
+            is_page = visit.method == b"GET" and jupyter_urls.is_page(path)
+            is_touching, is_talking = jupyter_urls.is_interaction(visit.method.decode(), path), False
+        touch = partial(verdict.held.pool.touch, notebook) if is_touching or is_talking else None
         return ToNotebook(
             target=verdict.target,
             base_path=relay.base_path,
@@ -76,7 +78,7 @@ class Edge:
             notice=relay.notice if is_page else None,
             is_websocket=visit.is_websocket,
             on_taken=touch if is_touching else None,
-            touch=touch if visit.is_websocket and jupyter_urls.talks_to_visitor(path) else None,
+            touch=touch if is_talking else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
             unreachable=lambda: _to_application(visit, _UNREACHABLE),
         )

@@ -6,8 +6,8 @@ A visit is built from the raw head. ``judge`` decides by it, and handlers use it
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 
+from propcache.api import cached_property
 from yarl import URL
 
 from tmppool import keys
@@ -57,29 +57,30 @@ class PublicAddress:
 
 
 class Visit:
-    """One ``request`` from ``peer``, an IP address, to a service reachable at ``public``."""
+    """One ``request`` from ``peer``, an IP address, to a service reachable at ``public``.
+
+    ``path`` is the raw path below ``/user/<key>/``: None without a key, or without the slash after it. ``query`` is the
+    raw query with its question mark, empty without one; ``tokens`` are the first few values of ``token`` in it.
+    """
 
     def __init__(self, request: Request, peer: str, public: PublicAddress) -> None:
         self.request = request
-        self._public = public
+        self.method = request.method
+        self.target = target = request.target  # path and query, nothing decoded
         self._peer = peer
-        self._below_user = _BELOW_USER.match(request.target) if self.is_for_notebook else None
+        self._public = public
+        # The facts that every request to a notebook is judged by are worked out here, which is cheaper than on demand.
+        self.is_for_notebook = target.startswith("/user/")
+        found = _BELOW_USER.match(target) if self.is_for_notebook else None
+        if found is None:
+            self._notebook_key, self.path, self.query = None, None, "".join(target.partition("?")[1:])
+        else:
+            self._notebook_key, self.path, query = found.groups()
+            self.query = query or ""
+        self.tokens = tokens.tokens_in(self.query) if self.query else []
+        self.is_websocket = handshake.is_handshake(request.fields)
 
     # Target
-
-    @property
-    def method(self) -> bytes:
-        return self.request.method
-
-    @property
-    def target(self) -> str:
-        """The raw request target: path and query, nothing decoded."""
-        return self.request.target
-
-    @property
-    def is_for_notebook(self) -> bool:
-        """True if the path is below ``/user/``, where notebooks are."""
-        return self.request.target.startswith("/user/")
 
     @cached_property
     def address(self) -> Address:
@@ -94,22 +95,10 @@ class Visit:
     @cached_property
     def key(self) -> str | None:
         """The key of a notebook in the path, below ``/user/``, ``/session/`` or ``/api/session/``."""
-        if self._below_user is not None:
-            return self._below_user[1]
+        if self.is_for_notebook:
+            return self._notebook_key
         found = _OF_SESSION.match(self.routed_path)
         return None if found is None else found[1]
-
-    @property
-    def path(self) -> str | None:
-        """The raw path below ``/user/<key>/``; None without a key, or without the slash after it."""
-        return None if self._below_user is None else self._below_user[2]
-
-    @property
-    def query(self) -> str:
-        """The raw query with its question mark; empty without one."""
-        if self._below_user is not None:
-            return self._below_user[3] or ""
-        return "".join(self.target.partition("?")[1:])
 
     @cached_property
     def open_path(self) -> str:
@@ -117,7 +106,7 @@ class Visit:
 
         Requests to the session's page and API carry it in their query, as ``path``.
         """
-        if self._below_user is not None:
+        if self._notebook_key is not None:
             return tokens.without_token((self.path or "") + self.query)
         return links.path_of(self.target)
 
@@ -150,11 +139,6 @@ class Visit:
     def spawn_origin(self, notebook_id: str) -> str:
         """Return the origin that programs need before a notebook's base path; empty without a ``domain``."""
         return "" if self._public.domain is None else self.origin_of(notebook_id)
-
-    @cached_property
-    def is_websocket(self) -> bool:
-        """True if it opens a WebSocket (RFC 6455 section 4.1)."""
-        return handshake.is_handshake(self.request.fields)
 
     # Client
 
@@ -254,11 +238,6 @@ class Visit:
     @property
     def authorization(self) -> bytes:
         return self.request.fields.first.get(b"authorization", b"")
-
-    @cached_property
-    def tokens(self) -> list[str]:
-        """The first few values of ``token`` in the query."""
-        return tokens.tokens_in(self.query)
 
     @property
     def bearer_token(self) -> bytes:
