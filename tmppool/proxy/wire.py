@@ -5,7 +5,7 @@ A head is accepted by one grammar (RFC 9112 sections 2 to 6, RFC 9110 section 5)
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 
 from multidict import CIMultiDict
@@ -44,10 +44,14 @@ class BadMessageError(TmppoolError):
 
 @dataclass(slots=True)
 class Fields:
-    """Header fields. ``lines`` hold each as (name in lower case, its line without CRLF); ``first`` the first value."""
+    """Header fields. ``lines`` hold each as (name in lower case, its line without CRLF).
+
+    ``first`` holds the first value of each name, and ``more`` the others, both without the blanks around them.
+    """
 
     lines: list[tuple[bytes, bytes]]
     first: dict[bytes, bytes]
+    more: dict[bytes, list[bytes]] = field(default_factory=dict)
 
     def text(self) -> CIMultiDict[str]:
         """Return them as aiohttp would have read them."""
@@ -58,11 +62,11 @@ class Fields:
         return found
 
     def values(self, name: bytes) -> list[bytes]:
-        """Return the value of each field ``name`` (lower case), with the blanks around it."""
+        """Return the value of each field ``name`` (lower case)."""
         if name not in self.first:
             return []
-        behind = len(name) + 1  # and the colon
-        return [line[behind:] for key, line in self.lines if key == name]
+        first = self.first[name]
+        return [first, *self.more[name]] if name in self.more else [first]
 
     def has_token(self, name: bytes, token: bytes) -> bool:
         """Return True if the comma-separated field ``name`` holds ``token`` (lower case), in any case."""
@@ -160,6 +164,7 @@ def _parse_fields(block: bytes) -> Fields:
         raise BadMessageError("too many fields", Fault.HEAD_TOO_LONG)
     lines: list[tuple[bytes, bytes]] = []
     first: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] = {}
     for line in found:
         name, _, value = line.partition(b":")
         key = name.lower()
@@ -168,7 +173,9 @@ def _parse_fields(block: bytes) -> Fields:
             first[key] = value.strip(b" \t")
         elif key in _ONCE:
             raise BadMessageError(f"more than one {key.decode()}")
-    return Fields(lines, first)
+        else:
+            more.setdefault(key, []).append(value.strip(b" \t"))
+    return Fields(lines, first, more)
 
 
 def _length(fields: Fields, minor: bytes, otherwise: int) -> int:

@@ -102,7 +102,7 @@ def _locked(visit: Visit, lock: Lock) -> Verdict | None:
     """
     if not visit.names_this_machine and not visit.address.needs_no_name:
         return Answer(Kind.NOT_THIS_MACHINE)
-    if visit.address.is_open or visit.is_for_notebook:
+    if visit.is_for_notebook or visit.address.is_open:
         return None
     has_secret = any(lock.matches_secret(token) for token in visit.tokens)
     if has_secret and visit.method in (b"GET", b"HEAD") and not visit.address.is_api:
