@@ -37,7 +37,7 @@ async def containers(service: Service) -> set[str]:
 
 async def given(service: Service) -> str:
     """The name of the one container that was given away."""
-    names = (await docker("ps", "--format", "{{.PublicAddress}}")).split()
+    names = (await docker("ps", "--format", "{{.Names}}")).split()
     (found,) = [name for name in names if name.startswith(f"tmppool-{service.name}-") and name.endswith("-given")]
     return found
 

@@ -52,7 +52,7 @@ class DockerSite(Site):
 
     async def leftovers(self, key: str) -> list[str]:
         found = await self.docker.containers.list(all=True, filters={"label": [f"{KEY_LABEL}={key}"]})
-        return [f"container {container['PublicAddress']} {container['State']}" for container in found]
+        return [f"container {container['Names']} {container['State']}" for container in found]
 
     async def users(self) -> list[str]:
         """Return as whom each notebook of ours runs."""
