@@ -1,7 +1,8 @@
 """A visitor's connection: reads one request after another, and hands each to whatever responds to it.
 
-Every head is parsed strictly, and its route is decided once, on its raw bytes: to a notebook, or to the service's own
-application.
+Every head is parsed strictly, and its route is decided on its raw bytes: to a notebook, or to the service's own
+application. The route of a request to the application is decided again once its body is complete: rights may end while
+it arrives.
 """
 
 import asyncio
@@ -228,7 +229,7 @@ class Connection(asyncio.Protocol):
         """Respond in place of what did not: where there was no body, the application does, which knows our pages."""
         at = self._at
         if isinstance(at, AtNotebook):
-            _log.warning("upstream.failed", error=why)
+            _log.warning("upstream.failed", notebook=at.route.notebook_id, error=why)
             if at.exchange.had_body:
                 self._refuse(Fault.NO_RESPONSE)
             else:
@@ -421,7 +422,7 @@ class Connection(asyncio.Protocol):
             self._refuse(fault)
 
     def _refuse(self, fault: Fault) -> None:
-        """Refuse what is no request, and close: nobody can tell any more where the next one would begin."""
+        """Respond with a refusal and close, since the next request cannot be found: what follows is not read."""
         self._unread = b""
         self._linger(refusal(fault))
 

@@ -22,9 +22,10 @@ class ToNotebook:
 
     ``target`` is what the notebook is asked for; None for the request's own target. ``identity`` holds the header lines
     by which the proxy tells the notebook who asks. ``jar`` knows which cookies the notebook has set. ``notice`` goes
-    into the head of Jupyter's own pages. ``on_taken`` is called once, when the connection takes this route; so a route
-    that is decided and not taken has no effects. ``touch`` notes an interaction for data frames of this WebSocket; None
-    if they are not interactions. ``on_close`` holds what is called when the notebook is no longer this visitor's.
+    into the head of Jupyter's own pages. ``on_taken`` is called once, when the connection takes this route; a route
+    that is decided and not taken is no interaction. ``touch`` notes an interaction for data frames of this WebSocket;
+    None if they are not interactions. ``on_close`` holds what is called when the notebook is no longer this visitor's.
+    ``notebook_id`` is for the log.
     """
 
     base_path: str
@@ -38,6 +39,7 @@ class ToNotebook:
     touch: Callable[[], None] | None = None
     on_close: set[Callable[[], None]] = field(default_factory=set)
     unreachable: Callable[[], ToApplication] = ToApplication
+    notebook_id: str = ""
 
     def take(self, *, may_repeat: bool) -> UpstreamConnection | None:
         """Return an idle connection for a request that may be repeated, or None.

@@ -29,6 +29,7 @@ class _Relay:
     ``notice`` is the script element that shows in its pages when and why it ends.
     """
 
+    notebook_id: str
     base_path: str
     token: str = field(repr=False)
     upstream: Upstream
@@ -81,12 +82,13 @@ class Edge:
             touch=touch if is_talking else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
             unreachable=lambda: _to_application(visit, _UNREACHABLE),
+            notebook_id=relay.notebook_id,
         )
 
     def _open(self, notebook: Notebook) -> _Relay:
         running = notebook.running
         relay = self._relays[notebook.key] = _Relay(
-            running.base_path, running.token, Upstream(running.dial), _notice(notebook.key)
+            notebook.id, running.base_path, running.token, Upstream(running.dial), _notice(notebook.key)
         )
 
         def close() -> None:
