@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tmppool"
 TESTS = ROOT / "tests"
 
-FLOORS: tuple[tuple[str, ...], ...] = (
+LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
         "keys",
@@ -37,9 +37,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("app",),
     ("__main__",),
 )
-"""A room may import from the floors below it, and from itself where it is a package."""
+"""A room may import from the layers below it, and from itself where it is a package."""
 
-INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "proxy": (
         ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "upstream"),
         ("wire", "forwarded", "connection_timer", "linger", "read_pause"),
@@ -62,7 +62,7 @@ INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("routes",),
     ),
 }
-"""The floors inside of a room: its modules import downwards too."""
+"""The layers inside of a room: its modules import downwards too."""
 
 ONLY = {
     "config": {"app", "backend_choice", "from_settings", "__main__"},
@@ -101,13 +101,13 @@ QUESTIONS = ("What", "Who", "Whether", "Which", "How")
 BRANCHING: frozenset[str] = frozenset()
 """Functions that may still have more ways through them. This list only shrinks."""
 
-INNER_FLOOR_OF = {
+INNER_LAYER_OF = {
     f"{room}.{module}": number
-    for room, floors in INNER_FLOORS.items()
-    for number, modules_there in enumerate(floors)
+    for room, layers in INNER_LAYERS.items()
+    for number, modules_there in enumerate(layers)
     for module in modules_there
 }
-FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LAYER_OF = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 
 
 # The checker
@@ -163,12 +163,12 @@ def wrong_imports(package: Path) -> list[str]:
         if below == "__init__":
             continue
         if room == below and "." in name:
-            if name in INNER_FLOOR_OF and INNER_FLOOR_OF.get(other, -1) >= INNER_FLOOR_OF[name]:
+            if name in INNER_LAYER_OF and INNER_LAYER_OF.get(other, -1) >= INNER_LAYER_OF[name]:
                 found.append(f"{name} -> {other}: not downwards")
             continue
-        if room not in FLOOR_OF or below not in FLOOR_OF:
-            found.append(f"{name} -> {other}: no floor is known for it")
-        elif FLOOR_OF[below] >= FLOOR_OF[room]:
+        if room not in LAYER_OF or below not in LAYER_OF:
+            found.append(f"{name} -> {other}: no layer is known for it")
+        elif LAYER_OF[below] >= LAYER_OF[room]:
             found.append(f"{name} -> {other}: not downwards")
         elif room not in ONLY.get(below, {room}):
             found.append(f"{name} -> {other}: only {' and '.join(sorted(ONLY[below]))} may")
@@ -262,7 +262,7 @@ def test_no_module_is_in_an_import_cycle() -> None:
 
 def test_every_room_has_a_floor_and_every_floor_has_its_rooms() -> None:
     rooms = {name.split(".")[0] for name in modules(PACKAGE)} - {"__init__"}
-    assert rooms == set(FLOOR_OF)
+    assert rooms == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("library", FOREIGN)
@@ -290,10 +290,10 @@ def test_no_room_asks_a_backend_which_one_it_is() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("room", INNER_FLOORS)
+@pytest.mark.parametrize("room", INNER_LAYERS)
 def test_every_module_of_a_room_with_inner_floors_has_one(room: str) -> None:
     names = {name for name in modules(PACKAGE) if name.startswith(f"{room}.") and not name.endswith("__init__")}
-    assert names == {name for name in INNER_FLOOR_OF if name.startswith(f"{room}.")}
+    assert names == {name for name in INNER_LAYER_OF if name.startswith(f"{room}.")}
 
 
 CORE = {"notebook", "policy", "marks", "pool", "pools", "reconcile"}
@@ -418,8 +418,8 @@ UPWARD = ["notebook -> pool: not downwards"]
         ),
         pytest.param(
             {"notebook.py": "from tmppool.cellar import X", "cellar.py": ""},
-            ["notebook -> cellar: no floor is known for it"],
-            id="a room without floor",
+            ["notebook -> cellar: no layer is known for it"],
+            id="a room without layer",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 import uvloop
 
-from tests.test_architecture import FLOOR_OF, PACKAGE, arrows, modules
+from tests.test_architecture import LAYER_OF, PACKAGE, arrows, modules
 from tests.web.guests import Guest, opened
 
 DOCUMENT = (PACKAGE.parent / "docs/architecture.md").read_text()
@@ -189,7 +189,7 @@ def test_the_drawn_arrows_are_those_of_the_code() -> None:
 
 
 def test_every_room_is_drawn() -> None:
-    assert {room for arrow in drawn(block("rooms")) for room in arrow} == set(FLOOR_OF)
+    assert {room for arrow in drawn(block("rooms")) for room in arrow} == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("name", ["notebook", "refusal"])

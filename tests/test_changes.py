@@ -1,10 +1,11 @@
-"""docs/changes.md names files and tests that exist; and what a change may forget across rooms is asked for here."""
+"""docs/changes.md names files and tests that exist; and what a change may forget across modules is asked for here."""
 
 import ast
 import re
 import sqlite3
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_change_stands_once() -> None:
     assert len(set(changes)) == len(changes) > 15
 
 
-# Forgotten across rooms
+# Forgotten across modules
 
 
 @pytest.mark.parametrize("name", sorted(set(Settings.model_fields) | set(PoolSettings.model_fields)))
@@ -83,6 +84,10 @@ def test_every_backend_keeps_the_contract(name: str) -> None:
     tests = [path.read_text() for path in (ROOT / "tests/backends").glob("test_*.py")]
     held = [text for text in tests if re.search(r"class \w+\((Command)?Contract\)", text) and cls in text]
     assert held, f"no test of {cls} derives from the contract (tests/backends/contract.py)"
+
+
+def test_every_backend_is_a_choice_of_the_setting() -> None:
+    assert set(get_args(Settings.model_fields["backend"].annotation)) == {"auto", *BACKENDS}
 
 
 _FIRST = ["key", "pool", "state", "visitor", "warm_at", "assigned_at", "expires_at", "ended_at", "reason"]

@@ -1,4 +1,4 @@
-"""What a setting means to each room."""
+"""What a setting means to each module."""
 
 import pytest
 

@@ -16,7 +16,7 @@ GLOSSARY = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 EVENTS = (ROOT / "docs/log-events.md").read_text(encoding="utf-8")
 
 THEIRS = {"cull_timeout", "cull_max", "cull_period", "available", "_WORKSPACE"}
-"""PublicAddress that somebody else has given: tmpnb's options and statistics, JupyterLab's workspaces."""
+"""Names that somebody else has given: tmpnb's options and statistics, JupyterLab's workspaces."""
 
 LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 BY_STATE = {f"notebook.{state}" for state in State} - {"notebook.starting"}

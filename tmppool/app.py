@@ -19,7 +19,7 @@ import uvloop
 
 from tmppool import backend_choice, build_image, from_settings, log, recipes, recovery, state_lock, timers
 from tmppool.audit import startup
-from tmppool.backends import BACKENDS, Kind, engine
+from tmppool.backends import BACKENDS, BackendKind, engine
 from tmppool.backends.base import Backend, Paths, Traits
 from tmppool.backends.ownership import Owner, this_process
 from tmppool.config import Settings
@@ -152,7 +152,7 @@ class _Parts:
     """
 
     settings: Settings
-    kind: Kind
+    kind: BackendKind
     state: Path
     ledger: Ledger
     pools: Pools

@@ -1,11 +1,11 @@
-"""Converts the settings into each module's own slice. Only this module interprets them."""
+"""Converts the settings into what the pools, the core and the backends take. ``app`` passes the rest on."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import NamedTuple
 
-from tmppool.backends import Kind
+from tmppool.backends import BackendKind
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
@@ -25,7 +25,7 @@ class Exposure(NamedTuple):
     allowed: str
 
 
-def public_ip(settings: Settings, kind: Kind) -> str | None:
+def public_ip(settings: Settings, kind: BackendKind) -> str | None:
     """Return the address of the public listener, None for all. Raises ConfigError like ``check_processes``."""
     if not kind.is_local_only:
         return settings.ip
@@ -62,7 +62,7 @@ def check_processes(settings: Settings) -> None:
         )
 
 
-def on_exit(settings: Settings, kind: Kind) -> str:
+def on_exit(settings: Settings, kind: BackendKind) -> str:
     """Return what happens to notebooks when the service ends: stop or keep."""
     return settings.on_exit or ("stop" if kind.ends_with_service else "keep")
 
@@ -156,7 +156,7 @@ def cors(settings: Settings) -> dict[str, str]:
     return headers
 
 
-def url(settings: Settings, kind: Kind, ip: str | None) -> str:
+def url(settings: Settings, kind: BackendKind, ip: str | None) -> str:
     """Return the URL of the launch pages, without a trailing slash."""
     if kind.is_local_only and settings.domain_per_notebook is not None:
         return f"http://{settings.domain_per_notebook}"  # as in links from notebooks: cookies are per host

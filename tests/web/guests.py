@@ -281,7 +281,7 @@ def _watch_what_is_made(monkeypatch: pytest.MonkeyPatch, fake: dict[str, Any]) -
             setattr(backends[-1], name, value)
         return backends[-1]
 
-    monkeypatch.setattr("tmppool.backends.Kind.make", lambda _kind, spec, _paths: make(spec))
+    monkeypatch.setattr("tmppool.backends.BackendKind.make", lambda _kind, spec, _paths: make(spec))
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
     entrances: list[Entrance] = []
     tables: list[tuple[Pools, Ledger]] = []

@@ -42,8 +42,8 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         )
     ],
     "warming": [
-        LAUNCH | {"retry_after": 1, "warm": 0, "target": 0},
-        LAUNCH | {"retry_after": 1, "warm": 2, "target": 5},
+        LAUNCH | {"retry_after": 1, "warm": 0, "warm_target": 0},
+        LAUNCH | {"retry_after": 1, "warm": 2, "warm_target": 5},
     ],
     "gone": [
         {

@@ -7,7 +7,7 @@ from tmppool.backends.base import Backend, Paths, Spec
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class BackendKind:
     """The properties of a kind of backend that are needed before one is created.
 
     ``factory`` is ``module:Class``; the class has ``from_spec``. ``is_local_only``: notebooks are not isolated, so only
@@ -34,8 +34,8 @@ class Kind:
 BACKENDS = {
     kind.name: kind
     for kind in (
-        Kind("docker", "tmppool.backends.docker:DockerBackend", on_engine=True),
-        Kind("process", "tmppool.backends.process:ProcessBackend", is_local_only=True, ends_with_service=True),
-        Kind("fake", "tmppool.backends.fake:FakeBackend"),
+        BackendKind("docker", "tmppool.backends.docker:DockerBackend", on_engine=True),
+        BackendKind("process", "tmppool.backends.process:ProcessBackend", is_local_only=True, ends_with_service=True),
+        BackendKind("fake", "tmppool.backends.fake:FakeBackend"),
     )
 }
