@@ -37,9 +37,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: success. 2: a mistake of the caller, or settings that the backend refuses. 3: an audit has findings. 69,
-    EX_UNAVAILABLE of sysexits.h: no engine, or the backend failed. 130 and 141: ended by Ctrl-C or a broken pipe, as a
-    shell numbers SIGINT and SIGPIPE.
+    0: success. 1: the image could not be built. 2: a mistake of the caller, or settings that the backend refuses. 3: an
+    audit has findings. 69, EX_UNAVAILABLE of sysexits.h: no engine, or the backend failed. 130 and 141: ended by Ctrl-C
+    or a broken pipe, as a shell numbers SIGINT and SIGPIPE.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and not words[0].startswith("-") else "serve"

@@ -1,8 +1,9 @@
-"""The errors that one room of tmppool raises for another; an error that only a bug can cause stays a builtin.
+"""The errors that one module of tmppool raises for another; an error that only a bug can cause stays a builtin.
 
 The core and the backends raise these; ``web/`` alone turns them into status codes and ``__main__`` alone turns
-them into exit codes. The proxy turns its own, BadMessageError, into a refusal itself. Errors of libraries (aiodocker,
-aiohttp, OSError) are translated where they occur, never propagated.
+them into exit codes. The proxy turns its own, BadMessageError, into a refusal itself. Errors of libraries and
+of the system (aiodocker, aiohttp, OSError, sqlite3) are translated where they occur; a function that lets one through
+names it under "Raises".
 """
 
 from enum import StrEnum

@@ -20,10 +20,10 @@ from yarl import URL
 from tmppool.errors import BackendError
 from tmppool.running import Running
 
-_READY_PAUSE = 0.05  # seconds between two probes of a server that is starting
-_KNOCK_TIMEOUT = 2.0  # seconds for one probe
+_READY_PAUSE = 0.05  # seconds between two knocks at a server that is starting
+_KNOCK_TIMEOUT = 2.0  # seconds for one knock
 _ASK_TIMEOUT = 5.0  # seconds for one request to a running server
-_CONNECT_TIMEOUT = 1.0  # seconds to connect for a probe
+_CONNECT_TIMEOUT = 1.0  # seconds to connect for a knock
 # A reply is parsed on the event loop, where a megabyte of hostile JSON takes as long as a hundred visitors.
 _MAX_REPLY = 64 * 1024  # bytes; a list of 100 kernels has 20,000
 _MAX_DOCUMENT = 1 << 20  # bytes of a document that is read for its kernel's name, before anybody can change it
@@ -75,7 +75,7 @@ class JupyterClient:
         return self._session
 
     async def answers(self) -> bool:
-        """Return True if the notebook answers an HTTP probe."""
+        """Return True if the notebook answers an HTTP request."""
         return await self._knock() is _Knock.ANSWERED
 
     async def shows_life(self) -> bool:

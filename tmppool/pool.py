@@ -127,7 +127,6 @@ class Pool:
         return list(self._places.values())
 
     def count(self, state: State) -> int:
-        """Return the number of places in this state."""
         return sum(place.state is state for place in self._places.values())
 
     def find(self, key: str) -> Notebook | None:
@@ -136,11 +135,9 @@ class Pool:
         return notebook if isinstance(notebook, Notebook) and notebook.is_live else None
 
     def listen(self, listener: Listener) -> None:
-        """Add a listener."""
         self._listeners.append(listener)
 
     def report(self, incident: Incident) -> None:
-        """Call all incident listeners."""
         for hear in self._incident_listeners:
             try:
                 hear(incident)

@@ -44,7 +44,7 @@ def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any
 class PoolSettings(BaseModel):
     """The settings of one pool in the TOML file, as ``[pools.NAME]``."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
 
     image: str = option(
         DEFAULT_IMAGE,

@@ -1,7 +1,7 @@
 """Compare a pool's table with the notebooks that its backend reports. One false report never ends a session.
 
 An engine may return an incomplete list, or report a death that did not happen. A notebook that is reported dead is
-first probed over HTTP, without the engine. Its session ends only if it does not respond and another listing lacks it
+first asked over HTTP, without the engine. Its session ends only if it does not respond and another listing lacks it
 too. Until that is decided it is not assigned.
 """
 

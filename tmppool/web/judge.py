@@ -1,4 +1,6 @@
-"""Decides what answers a request. Pure; called once for every request on a listener.
+"""Decides what answers a request. Pure.
+
+Called for each request on the public listener, and again when the body of a request to the service itself is complete.
 
 ``judge`` reads the visit and the table of notebooks. It changes nothing, and asks neither engine nor database: a
 forgotten tab may poll for ever.
@@ -161,20 +163,20 @@ def _entering(visit: Visit, table: Table, pool: Pool, notebook: Notebook, access
     """
     known = Role.OWNER if _is_owner(visit, notebook) else access.by_cookie
     if known is not None:
-        return _entry(visit, pool, notebook, known)
+        return _enter(visit, pool, notebook, known)
     if visit.is_prefetch or visit.is_crawler:
         return Answer(Kind.PREFETCH)
     if access.by_token is Role.GUEST:
-        return _entry(visit, pool, notebook, Role.GUEST)
+        return _enter(visit, pool, notebook, Role.GUEST)
     foreign = _foreign(visit, table, pool)
     if access.by_token is Role.OWNER and notebook.visitor is None:
-        return Claim(_entry(visit, pool, notebook, Role.OWNER), foreign)
+        return Claim(_enter(visit, pool, notebook, Role.OWNER), foreign)
     if access.by_token is None and visit.label is not None and visit.tokens:
-        return Redeem(_entry(visit, pool, notebook, Role.OWNER), tuple(visit.tokens), foreign)
+        return Redeem(_enter(visit, pool, notebook, Role.OWNER), tuple(visit.tokens), foreign)
     return foreign
 
 
-def _entry(visit: Visit, pool: Pool, notebook: Notebook, role: Role) -> Enter:
+def _enter(visit: Visit, pool: Pool, notebook: Notebook, role: Role) -> Enter:
     return Enter(pool, notebook, tokens.role_token(notebook, role), visit.open_path)
 
 

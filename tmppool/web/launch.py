@@ -61,7 +61,7 @@ class Launch:
         ticket = form.get("ticket", "")
         if not self._tickets.redeem(ticket, visit.visitor):
             return self._page(visit, pool, Kind.TICKET, {})
-        target = self._target(visit, pool)
+        target = self._path(visit, pool)
         try:
             with self._limits.count_start(visit.client.address, visit.visitor, workshop_code(visit, form)):
                 notebook = await self._sessions.assign(pool, visit.visitor, jupyter_urls.document_of(target))
@@ -76,9 +76,9 @@ class Launch:
         notebook: Notebook | None = self._pools.held_by(visit.visitor, pool)
         if notebook is None:
             return None
-        return await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._target(visit, pool)))
+        return await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool)))
 
-    def _target(self, visit: Visit, pool: Pool) -> str:
+    def _path(self, visit: Visit, pool: Pool) -> str:
         return links.target_of(self._link(visit), self._landing[pool.name])
 
     def _link(self, visit: Visit) -> str:
@@ -92,13 +92,13 @@ class Launch:
             # The form of a GET passes the link's code on; at a POST it is known, or was wrong.
             "action": links.action_of(self._link(visit) if visit.method == b"POST" else visit.target),
             "ticket": self._tickets.issue(visitor),
-            "document": jupyter_urls.document_of(self._target(visit, pool)) or "",
+            "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
             "has_code": self._limits.has_code,
             "idle_minutes": round(pool.limits.idle / 60),
             "lifetime_minutes": round(pool.limits.lifetime / 60),
             "capacity": pool.limits.capacity,
             "warm": pool.count(State.WARM),
-            "target": pool.limits.warm,
+            "warm_target": pool.limits.warm,
         }
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)
         if cookie is not None:
