@@ -183,7 +183,7 @@ def test_who_keeps_the_connection_open(minor: int, line: str | None, keeps: bool
 
 def test_a_word_of_a_list_is_found_in_any_of_its_lines() -> None:
     fields = parse_request(get("Connection: a , B", "Connection: Upgrade", "X: c")).fields
-    assert [fields.has_token(b"connection", word) for word in (b"a", b"b", b"upgrade", b"c", b"a , b")] == [
+    assert [word in fields.elements(b"connection") for word in (b"a", b"b", b"upgrade", b"c", b"a , b")] == [
         True,
         True,
         True,

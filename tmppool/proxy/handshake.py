@@ -18,7 +18,7 @@ def is_handshake(fields: Fields) -> bool:
     return (
         b"upgrade" in fields.first
         and fields.first[b"upgrade"].lower() == b"websocket"
-        and fields.has_token(b"connection", b"upgrade")
+        and b"upgrade" in fields.elements(b"connection")
     )
 
 
@@ -51,7 +51,7 @@ def is_accepted(request: Request, response: Response) -> bool:
 
 def _names(fields: Fields, field: bytes) -> set[bytes]:
     """Return a list's names, without parameters: a quoted one is a token too, so it holds no comma (section 9.1)."""
-    return {part.partition(b";")[0].strip().lower() for value in fields.values(field) for part in value.split(b",")}
+    return {element.partition(b";")[0].strip() for element in fields.elements(field)}
 
 
 def switching(lines: list[bytes]) -> bytes:

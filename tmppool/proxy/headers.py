@@ -74,7 +74,7 @@ def identity(client: Client, token: str) -> bytes:
 
 def refuse_loop(fields: Fields) -> None:
     """Raise BadMessageError for a request that has been through this service before: it would loop forever."""
-    if b"via" in fields.first and any(name == b"via" and _PSEUDONYM in line for name, line in fields.lines):
+    if any(_PSEUDONYM in value for value in fields.values(b"via")):
         raise BadMessageError("a loop", Fault.LOOP)
 
 
@@ -135,5 +135,5 @@ def _outside(line: bytes, base_path: bytes) -> bytes:
 def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
     if b"connection" not in fields.first:
         return always
-    named = {part.strip().lower() for value in fields.values(b"connection") for part in value.split(b",")}
+    named = set(fields.elements(b"connection"))
     return always if named <= always else (always | named) - {b"host"}

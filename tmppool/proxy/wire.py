@@ -68,9 +68,9 @@ class Fields:
         first = self.first[name]
         return [first, *self.more[name]] if name in self.more else [first]
 
-    def has_token(self, name: bytes, token: bytes) -> bool:
-        """Return True if the comma-separated field ``name`` holds ``token`` (lower case), in any case."""
-        return any(token in [part.strip().lower() for part in value.split(b",")] for value in self.values(name))
+    def elements(self, name: bytes) -> list[bytes]:
+        """Return the elements of the comma-separated field ``name`` (RFC 9110 section 5.6.1), in lower case."""
+        return [part.strip().lower() for value in self.values(name) for part in value.split(b",")]
 
 
 @dataclass(slots=True)
@@ -196,8 +196,8 @@ def _keeps_alive(fields: Fields, minor: bytes) -> bool:
     if b"connection" not in fields.first:
         return minor == b"1"
     if minor == b"1":
-        return not fields.has_token(b"connection", b"close")
-    return fields.has_token(b"connection", b"keep-alive")
+        return b"close" not in fields.elements(b"connection")
+    return b"keep-alive" in fields.elements(b"connection")
 
 
 _dated: tuple[int, bytes] = (0, b"")
