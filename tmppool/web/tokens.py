@@ -65,7 +65,7 @@ def access(
     its query. Of several cookies with the name any valid one counts, the owner's before a guest's: another page may
     have set the others (cookie tossing).
     """
-    keys = _keys(notebook.key, _secret(notebook), notebook.shared)
+    keys = _keys_of(notebook)
     by_token = keys.role(bearer_token) if bearer_token else None
     for token in () if by_token is not None else tokens:
         by_token = keys.role(token.encode("ascii", "replace"))
@@ -89,12 +89,13 @@ def _by_cookie(keys: "_Keys", cookies: Iterable[bytes]) -> Role | None:
 
 
 def session_token(notebook: Notebook) -> str:
-    return _derived(_secret(notebook), "session").decode()
+    return _keys_of(notebook).owner.decode()
 
 
 def share_token(notebook: Notebook) -> str | None:
     """Return the token for guests; None while the notebook is not shared."""
-    return None if notebook.shared is None else _derived(_secret(notebook), f"share {notebook.shared}").decode()
+    guest = _keys_of(notebook).guest
+    return None if guest is None else guest.decode()
 
 
 def role_token(notebook: Notebook, role: Role) -> str:
@@ -139,15 +140,15 @@ class _Keys:
         return Role.GUEST if self.guest is not None and hmac.compare_digest(given, self.guest) else None
 
 
+def _keys_of(notebook: Notebook) -> _Keys:
+    return _keys(notebook.key, notebook.running.secret or notebook.running.token, notebook.shared)
+
+
 @lru_cache(_KNOWN)
 def _keys(key: str, secret: str, shared: str | None) -> _Keys:
     """Return the tokens; cached, which saves deriving them per request."""
     guest = None if shared is None else _derived(secret, f"share {shared}")
     return _Keys(f"{notebook_name(key, is_secure=False)}=".encode(), _derived(secret, "session"), guest)
-
-
-def _secret(notebook: Notebook) -> str:
-    return notebook.running.secret or notebook.running.token
 
 
 def _derived(secret: str, purpose: str) -> bytes:
