@@ -31,8 +31,8 @@ def target_of(raw: str, landing: str) -> str:
 
 def pool_of(raw: str) -> str | None:
     """Return the pool that the link's query names."""
-    found = _POOL.search(raw.partition("?")[2])
-    return unquote(found[2]) if found else None
+    value = _value_of(_POOL, raw)
+    return None if value is None else unquote(value)
 
 
 def path_of(raw: str) -> str:
@@ -40,15 +40,18 @@ def path_of(raw: str) -> str:
 
     It is empty too if the path is too long, or is one that the proxy would refuse.
     """
-    found = _PATH.search(raw.partition("?")[2])
-    path = quote(unquote_plus(found[2]).lstrip("/"), safe=_KEPT_IN_PATHS) if found else ""
+    path = quote(unquote_plus(_value_of(_PATH, raw) or "").lstrip("/"), safe=_KEPT_IN_PATHS)
     return path if len(path) <= _LONGEST_PATH and target.origin_form(f"/{path}".encode(), None) is not None else ""
 
 
 def code_of(raw: str) -> str:
     """Return the workshop code in the link's query; empty without one."""
-    found = _CODE.search(raw.partition("?")[2])
-    return unquote_plus(found[2]) if found else ""
+    return unquote_plus(_value_of(_CODE, raw) or "")
+
+
+def _value_of(pair: re.Pattern[str], raw: str) -> str | None:
+    found = pair.search(raw.partition("?")[2])
+    return None if found is None else found[2]
 
 
 def without_code(raw: str) -> str:
