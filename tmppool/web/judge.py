@@ -18,7 +18,7 @@ from tmppool.pool import Pool
 from tmppool.pools import Ended
 from tmppool.proxy import handshake
 from tmppool.running import base_path
-from tmppool.web import hosts, links, tokens
+from tmppool.web import links, tokens
 from tmppool.web.authorization import is_same
 from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
@@ -102,7 +102,7 @@ def _locked(visit: Visit, lock: Lock) -> Verdict | None:
     The Host must name this machine: a page whose own name resolves to loopback would be same-origin (DNS rebinding).
     Static files are exempt: they are the same in every service, and the refusal's page needs them.
     """
-    if not visit.names_this_machine and not visit.address.needs_no_name:
+    if not visit.names_this_machine() and not visit.address.needs_no_name:
         return Answer(Kind.NOT_THIS_MACHINE)
     if visit.is_for_notebook or visit.address.is_open:
         return None
@@ -264,8 +264,7 @@ def judge_admin(visit: Visit, token: str | None, ip: str) -> Answer | Serve:
     safe methods included (Fetch Metadata). Without a token the Host must name this machine: a page whose own name
     resolves to loopback would be same-origin (DNS rebinding).
     """
-    host = visit.request.fields.first.get(b"host", b"").decode("latin-1")
-    if token is None and not hosts.is_this_machine(host, ip):
+    if token is None and not visit.names_this_machine(ip):
         return Answer(Kind.OPERATOR_HOST)
     if visit.origin is not Origin.SAME or visit.names_other_origin:
         return Answer(Kind.OPERATOR_ORIGIN)

@@ -223,10 +223,9 @@ class Visit:
             )
         return self.origin is not Origin.SAME
 
-    @cached_property
-    def names_this_machine(self) -> bool:
-        """True if the Host is one of this machine's own names."""
-        return hosts.is_this_machine(self.request.fields.first.get(b"host", b"").decode("latin-1"))
+    def names_this_machine(self, ip: str = "localhost") -> bool:
+        """Return True if the Host, as sent, names this machine's loopback or ``ip``."""
+        return hosts.is_this_machine(self.request.fields.first.get(b"host", b"").decode("latin-1"), ip)
 
     # Credentials
 
@@ -236,11 +235,7 @@ class Visit:
         return self.request.fields.values(b"cookie")
 
     @property
-    def authorization(self) -> bytes:
-        return self.request.fields.first.get(b"authorization", b"")
-
-    @property
     def bearer_token(self) -> bytes:
         """The token in ``Authorization: token …`` or ``Bearer …``; empty without one."""
-        field = self.authorization
+        field = self.request.fields.first.get(b"authorization")
         return authorization.bearer_token(field) if field else b""
