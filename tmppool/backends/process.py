@@ -49,7 +49,7 @@ class ProcessBackend:
         self._spec = spec
         self._paths = paths
         self._root = paths.state / "notebooks" / spec.pool
-        self._watched: dict[int, tuple[str, int]] = {}
+        self._watched: dict[str, int] = {}  # pidfds by key
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._dead: asyncio.Queue[str] = asyncio.Queue()
         self._edition: Edition | None = None
@@ -150,9 +150,8 @@ class ProcessBackend:
             if not is_alive:
                 await self.stop(key)  # it died while no service ran: remove what is left
                 continue
-            if all(watched != key for watched, _ in self._watched.values()):
-                with _refusals("a notebook's end could not be watched for"):
-                    self._watch(key, facts["pid"])
+            with _refusals("a notebook's end could not be watched for"):
+                self._watch(key, facts["pid"])
             dial, edition = Dial("127.0.0.1", facts["port"]), str(facts.get("edition", ""))
             running.append(Running(key, dial, facts["token"], facts["created_at"], edition=edition, given=given))
         return running
@@ -162,7 +161,7 @@ class ProcessBackend:
             yield await self._dead.get()
 
     async def close(self) -> None:
-        for key in [key for key, _ in self._watched.values()]:
+        for key in list(self._watched):
             self._unwatch(key)
 
     # Inside
@@ -230,22 +229,23 @@ class ProcessBackend:
 
     def _watch(self, key: str, pid: int) -> None:
         """Report the end of a process, at which its pidfd becomes readable (pidfd_open(2)). Raises OSError."""
+        if key in self._watched:
+            return
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             self._dead.put_nowait(key)
             return
-        self._watched[descriptor] = (key, pid)
-        asyncio.get_running_loop().add_reader(descriptor, self._died, descriptor)
+        self._watched[key] = descriptor
+        asyncio.get_running_loop().add_reader(descriptor, self._died, key)
 
-    def _died(self, descriptor: int) -> None:
-        key, _ = self._watched[descriptor]
+    def _died(self, key: str) -> None:
         self._unwatch(key)
         self._dead.put_nowait(key)
 
     def _unwatch(self, key: str) -> None:
-        for descriptor in [fd for fd, (watched, _) in self._watched.items() if watched == key]:
-            del self._watched[descriptor]
+        descriptor = self._watched.pop(key, None)
+        if descriptor is not None:
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
 
