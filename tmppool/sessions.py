@@ -16,8 +16,7 @@ from tmppool.tasks import completed, spawn
 
 _log = structlog.get_logger("tmppool.sessions")
 
-_UNMARKED = "notebooks cannot be assigned right now"
-_UNMARKED_RETRY = 10  # seconds for Retry-After while the backend fails
+_ILL_RETRY = 10  # Retry-After while the backend fails, in seconds
 
 
 class Sessions:
@@ -32,10 +31,10 @@ class Sessions:
         Raises NoNotebookError.
         """
         if pool.illness:
-            raise NoNotebookError(Shortage.BACKEND_ILL, _UNMARKED, retry_after=_UNMARKED_RETRY)
+            raise _unmarked()
         notebook = pool.assign(visitor)
         if not await completed(self._is_marked(pool, notebook), f"mark {notebook.id}"):
-            raise NoNotebookError(Shortage.BACKEND_ILL, _UNMARKED, retry_after=_UNMARKED_RETRY)
+            raise _unmarked()
         if document is not None:
             spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
         return notebook
@@ -82,6 +81,10 @@ class Sessions:
         if not is_marked:
             pool.reap(notebook, Reason.FAILED)
         return is_marked
+
+
+def _unmarked() -> NoNotebookError:
+    return NoNotebookError(Shortage.BACKEND_ILL, "notebooks cannot be assigned right now", retry_after=_ILL_RETRY)
 
 
 async def _start_kernel(notebook: Notebook, document: str) -> None:
