@@ -291,9 +291,18 @@ FIELDS = {
     'Clear-Site-Data: "cookies", "storage"': None, "clear-site-data: *": None, "Strict-Transport-Security: max-age=31536000; includeSubDomains": None, "Public-Key-Pins: x": None, 'Alt-Svc: h3="evil:443"': None, "Service-Worker-Allowed: /": None,
     "SERVICE-WORKER-ALLOWED: /": None, "NEL: {}": None, "Report-To: {}": None, 'Reporting-Endpoints: a="https://evil"': None, "Accept-CH: Sec-CH-UA-Model": None, "Critical-CH: x": None, "Origin-Agent-Cluster: ?1": None, "Expect-CT: x": None, "Refresh: 0; url=https://evil": None,
     'WWW-Authenticate: Basic realm="evil"': None, "Proxy-Authenticate: Basic": None, "Set-Login: logged-in": None, 'Use-As-Dictionary: match="/*"': None, "Shared-Storage-Write: clear": None, 'Secure-Session-Registration: (ES256); path="/"': None, "Set-Cookie2: evil=1": None,
+    **dict.fromkeys((
+        "Set-Cookie3: evil=1", "Supports-Loading-Mode: credentialed-prerender", 'Speculation-Rules: "/evil"', "Observe-Browsing-Topics: ?1", "Attribution-Reporting-Register-Source: {}", "Activate-Storage-Access: load", "Origin-Trial: evil", "Timing-Allow-Origin: *", "Sec-Session-Registration: evil", "P3P: CP=evil", "Public-Key-Pins-Report-Only: x", "Save-Data: on", "Sec-GPC: 1", "X-Permitted-Cross-Domain-Policies: all", "Signed-Headers: evil", "Login-Status: logged-in", "IdP-SignIn-Status: action=signin", "Sec-Token-Binding: x", "Permissions-Policy-X: evil", "Own: evil", "A: evil",
+    ), None),
     # For a proxy in front
     "X-Accel-Redirect: /etc/passwd": None, "X-Accel-Expires: 9999": None, "X-Accel-Buffering: no": None, "X-Sendfile: /etc/passwd": None, "X-Lighttpd-Send-File: /etc/passwd": None, "X-LiteSpeed-Location: /x": None, "X-Reproxy-URL: http://127.0.0.1/": None, "Surrogate-Control: max-age=9999": None,
     "Server: evil": None, "Via: 1.1 evil": None, "Keep-Alive: timeout=9999": None, "Trailer: evil": None, "TE: evil": None, "Upgrade: h2c": None, "Proxy-Connection: evil": None,
+    **dict.fromkeys((
+        "X-Envoy-Upstream-Alt-Stat-Name: evil", "X-Envoy-Immediate-Health-Check-Fail: 1", "X-Envoy-Degraded: 1", "X-Sendfile2: /etc/passwd 0-", "X-Sendfile-Temporary: /etc/passwd", "X-Archive-Files: zip", "X-Reproxy-File: /etc/passwd", "X-Reproxy-Expected-Size: 9", "X-Reproxy-Cache-For: 9999", "X-Reproxy-Method: POST",
+        "X-LiteSpeed-Cache-Control: public,max-age=9999", "X-LiteSpeed-Purge: *", "X-LiteSpeed-Tag: evil", "X-LSCache: on", "X-LSADC-Cache-Control: public", "CDN-Cache-Control: max-age=9999", "Cloudflare-CDN-Cache-Control: max-age=9999", "Netlify-CDN-Cache-Control: public", "Vercel-CDN-Cache-Control: max-age=9999", "CDN-Loop: evil", "Surrogate-Key: evil", "Surrogate-Capability: evil", "Edge-Control: cache-maxage=9d", "Edge-Cache-Tag: evil", "Cache-Tag: evil", "Akamai-Cache-Control: public",
+        "xkey: evil", "X-Cache-Tags: evil", "X-Drupal-Cache-Tags: evil", "X-Drupal-Dynamic-Cache: HIT", "X-Varnish: 1", "X-Magento-Tags: evil", "X-Fastly-Imageopto-Api: evil", "X-Proxy-Cache: HIT", "X-Redirect-By: evil", "X-Internal-Redirect: /evil", "X-Forwarded-Proto: evil", "X-Original-URL: /evil", "X-Rewrite-URL: /evil", "X-Haproxy-Server-State: DOWN", "X-Mod-Pagespeed: evil", "PageSpeed: off", "X-Compress-Hint: on", "X-Upstream: evil", "X-Nginx-Cache: evil", "X-Amz-Cf-Id: evil", "X-Middleware-Rewrite: /evil", "X-Any-Thing-That-Nobody-Knows: evil",
+        "Age: 9999", "Warning: 110 evil", "Cache-Status: evil; hit", "Proxy-Status: evil", "Priority: u=0", "Status: 302 Found", "ESI: evil", "Proxy-Authentication-Info: evil", "Proxy-Connection: keep-alive", "HTTP2-Settings: AAAA",
+    ), None),
     # Who may read it is for the service to say
     "Access-Control-Allow-Origin: https://evil": None, "Access-Control-Allow-Credentials: true": None, "Access-Control-Expose-Headers: *": None, "access-control-max-age: 9999": None, "Referrer-Policy: unsafe-url": None, "X-Content-Type-Options: evil": None,
     # Places
@@ -302,7 +311,11 @@ FIELDS = {
     "Location: https://elsewhere.example/?u=http://h{base}": "Location: https://elsewhere.example/?u=http://h{base}", "Location: http://h\\{base}": "Location: http://h\\{base}",
     # A notebook's own business
     "Content-Security-Policy: sandbox allow-scripts": "Content-Security-Policy: sandbox allow-scripts", "Content-Security-Policy: frame-ancestors *": "Content-Security-Policy: frame-ancestors *", "X-Frame-Options: ALLOWALL": "X-Frame-Options: ALLOWALL",
-    "Content-Type: text/html": "Content-Type: text/html", "Content-Disposition: attachment": "Content-Disposition: attachment", "Link: <x>; rel=preload": "Link: <x>; rel=preload", "Cross-Origin-Opener-Policy: unsafe-none": "Cross-Origin-Opener-Policy: unsafe-none", "X-Own: a": "X-Own: a",
+    "Content-Type: text/html": "Content-Type: text/html", "Content-Disposition: attachment": "Content-Disposition: attachment", "Link: <x>; rel=preload": "Link: <x>; rel=preload", "Cross-Origin-Opener-Policy: unsafe-none": "Cross-Origin-Opener-Policy: unsafe-none",
+    **{line: line for line in (
+        "X-App-Own: a", "X-XSRFToken: a", "x-jupyterhub-version: 5", "X-Jupyter-Anything: a", "X-Request-Id: 1", "X-Process-Time: 0.1", "X-Powered-By: Express", "X-Total-Count: 9", "X-RateLimit-Limit: 9", "HX-Redirect: x", "HX-Trigger: a", "Tus-Resumable: 1.0.0", "Upload-Offset: 9", "DAV: 1, 2", "MS-Author-Via: DAV", "Lock-Token: <opaquelocktoken:a>", "Allow: GET", "Mcp-Session-Id: a", "Grpc-Status: 0",
+        'ETag: "a"', "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT", "Expires: 0", "Pragma: no-cache", "Vary: Accept, Cookie", "Accept-Ranges: bytes", "Content-Range: bytes 0-1/2", "Retry-After: 1", "Content-Encoding: br", "Content-Language: de", "Permissions-Policy: camera=()", "Cross-Origin-Embedder-Policy: require-corp", "Cross-Origin-Resource-Policy: same-origin", "SourceMap: a.map", "Server-Timing: a;dur=1", "X-UA-Compatible: IE=edge", "X-Robots-Tag: noindex",
+    )},
 }  # fmt: skip
 """A field of a notebook and how its visitor sees it; None where they do not."""
 
@@ -314,3 +327,9 @@ COOKIES = (
     "tmppool\xad=evil", "a,tmppool=evil", "a=" + "evil" * 2000,
 )  # fmt: skip
 """What a notebook says behind Set-Cookie; ``evil`` where no browser may have it."""
+
+CACHING = {
+    "": "private", "public": "private", "Public, max-age=60": "private, max-age=60", "max-age=31536000, immutable, PUBLIC": "private, max-age=31536000, immutable", "s-maxage=9999": "private", "S-MaxAge = 9999": "private", 's-maxage="9999", max-age="60"': 'private, max-age="60"', "no-store": "private, no-store", "no-cache, no-store, must-revalidate": "private, no-cache, no-store, must-revalidate",
+    "private": "private", 'private="set-cookie"': "private", 'private="set-cookie, x", public': "private", 'no-cache="Set-Cookie"': 'private, no-cache="set-cookie"', "public,\tmax-age=60,,": "private, max-age=60", "public\\, public": "private", '"public, max-age=60': "private, max-age=60", "public; s-maxage=9": "private", "proxy-revalidate, must-understand": "private", "stale-while-revalidate=60": "private, stale-while-revalidate=60", "max-age=1 s-maxage=9": "private", "pub lic": "private", "\xa0public": "private",
+}  # fmt: skip
+"""What a notebook says behind Cache-Control, and what its visitor is told: never that a shared cache may store it."""

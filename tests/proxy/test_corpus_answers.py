@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.proxy.corpus_answers import ANSWERS, BROKEN, COOKIES, FIELDS, WHOLE, Answer
+from tests.proxy.corpus_answers import ANSWERS, BROKEN, CACHING, COOKIES, FIELDS, WHOLE, Answer
 from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, scripted
 from tmppool.proxy import headers
 
@@ -140,7 +140,7 @@ async def said(stand: tuple[House, Liar], line: str) -> Message:
     return answer
 
 
-POLICY = [line.decode() for line in headers.PAGE_POLICY]
+POLICY = ["Cache-Control: private", *(line.decode() for line in headers.PAGE_POLICY)]
 
 
 @pytest.mark.parametrize("line", FIELDS, ids=lambda line: line[:60])
@@ -151,6 +151,14 @@ async def test_a_field_of_a_notebook_reaches_no_further_than_its_pages(stand: tu
     wanted = FIELDS[line]
     assert seen == ([] if wanted is None else [wanted.replace("{base}", base)])
     assert [each for each in answer.lines if each in POLICY] == POLICY
+
+
+@pytest.mark.parametrize("value", CACHING, ids=lambda value: repr(value)[:60])
+async def test_what_a_notebook_says_of_caches_is_for_its_visitors_browser(
+    stand: tuple[House, Liar], value: str
+) -> None:
+    answer = await said(stand, f"Cache-Control: {value}")
+    assert answer.fields.getall("Cache-Control") == [CACHING[value]]
 
 
 def as_browsers_do(cookie: str) -> tuple[str, dict[str, str]]:

@@ -6,7 +6,7 @@ from tmppool.proxy import headers
 from tmppool.proxy.cookies import Jar
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.forwarded import Client
-from tmppool.proxy.headers import identity, to_notebook, to_visitor
+from tmppool.proxy.headers import cache_line, identity, to_notebook, to_visitor
 from tmppool.proxy.wire import BadMessageError, Fields, parse_request, parse_response
 
 SAID = b"Authorization: token t\r\n"
@@ -55,12 +55,12 @@ def test_what_concerns_one_hop_or_who_one_is_does_not_reach_the_notebook(line: s
 
 @pytest.mark.parametrize("line", [*HOP_BY_HOP, *NOT_FOR_BROWSERS], ids=lambda line: line.partition(":")[0])
 def test_what_concerns_one_hop_or_the_whole_origin_does_not_reach_the_visitor(line: str) -> None:
-    assert answered("A: b", line) == ["A: b"]
+    assert answered("Link: b", line) == ["Link: b"]
 
 
 @pytest.mark.parametrize(
     "line", ["Content-Type: x", "Location: /elsewhere", "ETag: x", "Content-Security-Policy: sandbox", "Permissions-Policy: x",
-             "Content-Encoding: gzip", "Cache-Control: x", "Link: x", "Content-Disposition: attachment", "Vary: x", "Date: x"]
+             "Content-Encoding: gzip", "X-App-Anything: x", "Link: x", "Content-Disposition: attachment", "Vary: x", "Date: x"]
 )  # fmt: skip
 def test_what_concerns_the_answer_reaches_the_visitor(line: str) -> None:
     assert answered(line) == [line]
@@ -68,7 +68,9 @@ def test_what_concerns_the_answer_reaches_the_visitor(line: str) -> None:
 
 def test_what_connection_names_goes_too_in_both_directions() -> None:
     assert passed("A: 1", "B: 2", "c: 3", "Connection: a, close ,, C", "Connection: x") == ["B: 2"]
-    assert answered("A: 1", "B: 2", "c: 3", "Connection: a, close ,, C", "Connection: x") == ["B: 2"]
+    assert answered("Allow: 1", "Vary: 2", "date: 3", "Connection: allow, close ,, DATE", "Connection: x") == [
+        "Vary: 2"
+    ]
 
 
 def test_connection_takes_away_nothing_that_the_proxy_says() -> None:
@@ -88,7 +90,19 @@ def test_names_with_an_underscore_are_dropped(line: str) -> None:
 def test_fields_keep_their_order_spelling_and_bytes() -> None:
     lines = ["b: 2", "A:1", "B:  3\t", "accept:", "C: \xff\xfe"]
     assert passed(*lines) == lines
+    lines = ["vary: 2", "ETag:1", "LINK:  3\t", "allow:", "Location: \xff\xfe"]
     assert answered(*lines) == lines
+
+
+def test_what_is_not_listed_does_not_reach_the_visitor_whatever_it_means_to_a_proxy_in_front() -> None:
+    assert answered("X-Sendfile2: /etc/passwd 0-", "X-Some-Later-Proxys: x", "Vary: b", "NoSuchField: x") == ["Vary: b"]
+
+
+def test_no_shared_cache_may_store_an_answer() -> None:
+    assert cache_line(response()) == b"Cache-Control: private"
+    assert cache_line(response("Cache-Control: public, max-age=60", "cache-control: s-maxage=9, no-transform")) == (
+        b"Cache-Control: private, max-age=60, no-transform"
+    )
 
 
 # Who the visitor is
@@ -130,8 +144,8 @@ def test_a_notebook_may_set_so_many_cookies_and_no_more() -> None:
 
 
 def test_each_cookie_has_a_field_of_its_own_that_a_browser_reads_as_one() -> None:
-    assert answered("Set-Cookie: a=b", "A: b", "set-cookie: c=d; Path=/") == [
-        "A: b",
+    assert answered("Set-Cookie: a=b", "Vary: b", "set-cookie: c=d; Path=/") == [
+        "Vary: b",
         f"Set-Cookie: a=b; Path={BASE}",
         f"Set-Cookie: c=d; Path={BASE}",
     ]

@@ -242,11 +242,11 @@ async def test_our_own_pages_and_programs_get_a_websocket(house: House) -> None:
 
 @pytest.mark.parametrize("status", [403, 404, 500])
 async def test_a_refusal_of_the_notebook_is_passed_as_it_is(house: House, status: int) -> None:
-    house.stranger.says(b"HTTP/1.1 %d No\r\nContent-Length: 4\r\nX-Why: because\r\n\r\nnope" % status)
+    house.stranger.says(b"HTTP/1.1 %d No\r\nContent-Length: 4\r\nX-App-Why: because\r\n\r\nnope" % status)
     visitor = await house.visitor()
     await visitor.send(house.head("GET", CHANNELS, *HANDSHAKE))
     answer = await visitor.answer()
-    assert (answer.status, answer.body, answer.fields["X-Why"]) == (status, b"nope", "because")
+    assert (answer.status, answer.body, answer.fields["X-App-Why"]) == (status, b"nope", "because")
     house.stranger.says(OK)
     await visitor.send(house.head("GET", "x"))
     assert (await visitor.answer()).body == b"ok"

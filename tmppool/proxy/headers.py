@@ -11,7 +11,7 @@ from tmppool.proxy import cookies
 from tmppool.proxy.cookies import Jar
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.forwarded import Client
-from tmppool.proxy.wire import BadMessageError, Fields
+from tmppool.proxy.wire import TOKEN, BadMessageError, Fields
 
 HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
@@ -27,18 +27,46 @@ IDENTITY = frozenset({
 })  # fmt: skip
 """Fields that a visitor may not set: removed, and set by the proxy where a notebook needs them."""
 
-UNTRUSTED = frozenset({
-    b"clear-site-data", b"strict-transport-security", b"public-key-pins", b"public-key-pins-report-only", b"alt-svc",
-    b"service-worker-allowed", b"nel", b"report-to", b"reporting-endpoints", b"accept-ch", b"critical-ch",
-    b"origin-agent-cluster", b"expect-ct", b"refresh", b"server", b"via", b"www-authenticate", b"set-cookie",
-    b"set-cookie2", b"set-login", b"shared-storage-write", b"use-as-dictionary", b"sec-session-registration",
-    b"secure-session-registration", b"x-sendfile", b"x-lighttpd-send-file", b"x-reproxy-url", b"surrogate-control",
-    b"referrer-policy", b"x-content-type-options",
+TO_VISITOR = frozenset({
+    # Content, and its choice (RFC 9110 sections 8, 10.2 and 12.5, RFC 9530, RFC 5789, RFC 6266)
+    b"content-type", b"content-encoding", b"content-language", b"content-location", b"content-disposition",
+    b"content-range", b"content-md5", b"content-digest", b"repr-digest", b"digest", b"content-description",
+    b"content-transfer-encoding", b"mime-version", b"accept", b"accept-charset", b"accept-encoding",
+    b"accept-language", b"accept-patch", b"accept-post", b"accept-ranges", b"allow", b"date", b"etag", b"expires",
+    b"last-modified", b"link", b"location", b"pragma", b"preference-applied", b"retry-after", b"vary",
+    # WebSockets (RFC 6455), and protocols of files and calls: WebDAV, tus, OData, gRPC-Web, MCP
+    b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol", b"sec-websocket-version", b"dav",
+    b"lock-token", b"ms-author-via", b"odata-version", b"odata-entityid", b"grpc-status", b"grpc-message",
+    b"grpc-status-details-bin", b"mcp-session-id", b"mcp-protocol-version",
+    # What a browser applies to this page only, or shows its author
+    b"content-security-policy", b"content-security-policy-report-only", b"permissions-policy",
+    b"permissions-policy-report-only", b"feature-policy", b"document-policy", b"document-policy-report-only",
+    b"document-isolation-policy", b"integrity-policy", b"cross-origin-embedder-policy",
+    b"cross-origin-embedder-policy-report-only", b"cross-origin-opener-policy",
+    b"cross-origin-opener-policy-report-only", b"cross-origin-resource-policy", b"server-timing", b"sourcemap",
+    b"deprecation", b"sunset", b"ratelimit", b"ratelimit-policy", b"ratelimit-limit", b"ratelimit-remaining",
+    b"ratelimit-reset", b"x-frame-options", b"x-xss-protection", b"x-ua-compatible", b"x-download-options",
+    b"x-dns-prefetch-control", b"x-robots-tag", b"x-sourcemap",
+    # What applications tell their own pages
+    b"x-request-id", b"x-correlation-id", b"x-trace-id", b"x-csrftoken", b"x-xsrftoken", b"x-requested-with",
+    b"x-powered-by", b"x-generator", b"x-runtime", b"x-version", b"x-response-time", b"x-process-time", b"x-count",
+    b"x-total", b"x-page", b"x-per-page", b"x-next-page", b"x-prev-page", b"x-filename", b"x-elastic-product",
 })  # fmt: skip
-"""Fields of a notebook's that would reach a browser, or a proxy in front, beyond the notebook's own pages: removed."""
+"""Fields that pass from a notebook to its visitor; any other is removed, and Cache-Control is written anew.
+
+Names are listed, since nobody knows all by which some proxy or content delivery network is steered (X-Accel-Redirect,
+X-Envoy-*, X-Sendfile2, CDN-Cache-Control), or a browser's behaviour on the whole origin (Clear-Site-Data, Alt-Svc).
+"""
+
+_TO_VISITOR_FAMILIES = (
+    b"tus-", b"upload-", b"hx-", b"x-jupyter", b"x-xsrf-", b"x-csrf-", b"x-app-", b"x-total-", b"x-pagination",
+    b"x-ratelimit-", b"x-rate-limit-", b"x-upload-", b"x-file-", b"x-bokeh-", b"x-dash-", b"x-gradio-", b"x-marimo-",
+    b"x-panel-", b"x-rstudio-", b"x-shiny-", b"x-streamlit-", b"x-voila-", b"x-vscode-", b"x-plotly-",
+    b"x-tensorboard-", b"x-mlflow-", b"x-ray-", b"x-clickhouse-", b"x-couch", b"x-influxdb-", b"x-oc-", b"x-amz-meta-",
+)  # fmt: skip
+"""Beginnings of names that pass: of protocols and of applications. ``X-App-`` is for whoever writes an application."""
 
 _IDENTITY_PREFIX = b"x-forwarded-"
-_UNTRUSTED_PREFIXES = (b"access-control-", b"x-accel-", b"x-litespeed-")
 
 PAGE_POLICY = (
     b"Content-Security-Policy: frame-ancestors 'self'",
@@ -55,12 +83,13 @@ would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
 _INTERNAL = re.compile(rb"[\t ]*https?://[^/?#\\@]*(/.*)", re.IGNORECASE)
 _PLACES = (b"location", b"content-location")
 _MAX_COOKIES = 20
+_DIRECTIVE = re.compile(TOKEN + rb"(?:=(?:" + TOKEN + rb'|"[^"\\]*"))?')
+_SHARED = (b"public", b"s-maxage", b"proxy-revalidate", b"private", b"must-understand")
 
 # RFC 9110 section 7.6.3. Made anew by each service, so that one may stand in front of another.
 _PSEUDONYM = b"tmppool-" + secrets.token_hex(4).encode()
 
 _NOT_TO_NOTEBOOK = HOP_BY_HOP | IDENTITY
-_NOT_TO_VISITOR = HOP_BY_HOP | UNTRUSTED
 
 
 def identity(client: Client, token: str) -> bytes:
@@ -109,12 +138,12 @@ def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar) -> bytes:
 
 def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
     """Return the lines to send to the visitor for a notebook's fields; ``jar`` takes note of the cookies that pass."""
-    dropped = _dropped(fields, _NOT_TO_VISITOR)
+    named = _dropped(fields, frozenset())
     base = base_path.encode()
     passed = [
         _outside(line, base) if name in _PLACES else line
         for name, line in fields.lines
-        if name not in dropped and not name.startswith(_UNTRUSTED_PREFIXES)
+        if name not in named and (name in TO_VISITOR or name.startswith(_TO_VISITOR_FAMILIES))
     ]
     if b"set-cookie" in fields.first:
         for cookie in fields.values(b"set-cookie")[:_MAX_COOKIES]:
@@ -123,6 +152,19 @@ def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
                 jar.note(confined)
                 passed.append(b"Set-Cookie: " + confined)
     return passed
+
+
+def cache_line(fields: Fields) -> bytes:
+    """Return the Cache-Control line of a notebook's response: its word to a browser, and none to a shared cache.
+
+    Each response is one visitor's, so no cache in front may store it (RFC 9111 section 5.2.2.7). A directive that is
+    not valid is left out, also one whose quoted value holds a comma.
+    """
+    if b"cache-control" not in fields.first:
+        return b"Cache-Control: private"
+    found = [element for element in fields.elements(b"cache-control") if _DIRECTIVE.fullmatch(element)]
+    kept = [directive for directive in found if directive.partition(b"=")[0] not in _SHARED]
+    return b"Cache-Control: " + b", ".join([b"private", *kept])
 
 
 def _outside(line: bytes, base_path: bytes) -> bytes:

@@ -58,7 +58,8 @@ class ToNotebook:
 
     def response_lines(self, response: Response) -> list[bytes]:
         """Return the lines, without CRLF, to send to the visitor for a notebook's response."""
-        return [*headers.to_visitor(response.fields, self.base_path, self.jar), *headers.PAGE_POLICY]
+        passed = headers.to_visitor(response.fields, self.base_path, self.jar)
+        return [*passed, headers.cache_line(response.fields), *headers.PAGE_POLICY]
 
     def switching_lines(self, response: Response) -> list[bytes]:
         """Return the same for the response that switches to the WebSocket protocol."""
