@@ -41,8 +41,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "proxy": (
-        ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "upstream"),
-        ("wire", "forwarded", "connection_timer", "linger", "read_pause"),
+        ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "rare_warning"),
+        ("wire", "upstream", "forwarded", "connection_timer", "linger", "read_pause"),
         ("connection_counts", "body", "head_readers", "headers", "handshake", "refusals"),
         ("fairness", "response", "route", "application"),
         ("exchange", "tunnel", "connection_context"),

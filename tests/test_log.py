@@ -1,6 +1,7 @@
 """What is logged, in which form, and what never is."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,55 @@ def test_they_are_masked_in_lists_too() -> None:
 def test_what_is_no_text_is_left_alone() -> None:
     event = {"event": "x", "count": 3, "ratio": 0.5, "none": None}
     assert log.scrub(None, "info", dict(event)) == event
+
+
+# Floods
+
+
+def said_in(
+    limit: log.FloodLimit, times: int, event: object = "request.failed", level: int = logging.ERROR
+) -> list[str]:
+    """What is logged of so many lines of one event."""
+    passed = []
+    for _ in range(times):
+        said = {"event": event} if isinstance(event, str) else event
+        message = said if isinstance(said, dict) else "%s failed"
+        arguments = () if isinstance(said, dict) else ("it",)
+        record = logging.LogRecord("tmppool.web", level, "", 0, message, arguments, None)  # type: ignore[arg-type]
+        if limit.filter(record):
+            passed.append(record.getMessage())
+    return passed
+
+
+def test_an_event_that_visitors_cause_at_will_has_so_many_lines_a_minute_and_then_says_how_many_are_missing() -> None:
+    now = [0.0]
+    limit = log.FloodLimit(lambda: now[0])
+    assert len(said_in(limit, 1000)) == 60
+    assert len(said_in(limit, 1, "task.failed")) == 1
+    now[0] = 60.0
+    assert "'unlogged': 940" in said_in(limit, 1)[0]
+    assert "unlogged" not in said_in(limit, 1)[0]
+
+
+def test_the_lines_of_a_library_are_limited_whatever_they_say() -> None:
+    now = [0.0]
+    limit = log.FloodLimit(lambda: now[0])
+    assert len(said_in(limit, 100, None)) == 60
+    now[0] = 61.0
+    assert said_in(limit, 1, None) == ["it failed (unlogged: 40)"]
+
+
+def test_neither_news_nor_the_states_of_notebooks_are_limited() -> None:
+    limit = log.FloodLimit(lambda: 0.0)
+    assert len(said_in(limit, 500, level=logging.INFO)) == 500
+    assert len(said_in(limit, 500, "notebook.gone", logging.WARNING)) == 500
+
+
+def test_the_service_logs_no_flood() -> None:
+    flood = "import structlog; from tmppool import log; log.configure(level='info', json=True); l = structlog.get_logger('x')\n"
+    flood += "for _ in range(500): l.warning('request.failed')"
+    made = subprocess.run([sys.executable, "-c", flood], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert len(made.stderr.splitlines()) == 60
 
 
 # Transitions

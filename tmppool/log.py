@@ -3,7 +3,8 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from dataclasses import fields
 from typing import Any
 
@@ -33,7 +34,47 @@ INCIDENTS: dict[type[Incident], tuple[str, str]] = {
 }
 """Event and level of each incident. Its fields become the event's, except ``cause``, which is logged as traceback."""
 
+_MOST_LINES = 60  # of one event in a minute
+_MINUTE = 60.0  # seconds
+
 _log = structlog.get_logger("tmppool.notebook")
+
+
+class FloodLimit(logging.Filter):
+    """Limits the warnings and errors of one event, or of one library, to ``_MOST_LINES`` a minute.
+
+    Visitors could fill the disk with them. The next line tells in ``unlogged`` how many are missing. A notebook's
+    states are not limited: each has one line, and starts are limited elsewhere.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._counts: dict[tuple[str, str], int] = {}
+        self._until = float("-inf")
+        self._unlogged: dict[tuple[str, str], int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        event = record.msg.get("event", "") if isinstance(record.msg, dict) else ""  # a library's may hold anything
+        key = (record.name, event)
+        if record.levelno < logging.WARNING or key[1].startswith("notebook."):
+            return True
+        if self._is_over(key):
+            self._unlogged[key] = self._unlogged.get(key, 0) + 1
+            return False
+        unlogged = self._unlogged.pop(key, 0)
+        if unlogged and isinstance(record.msg, dict):
+            record.msg = {**record.msg, "unlogged": unlogged}
+        elif unlogged:
+            record.msg, record.args = f"{record.getMessage()} (unlogged: {unlogged})", None
+        return True
+
+    def _is_over(self, key: tuple[str, str]) -> bool:
+        now = self._clock()
+        if now >= self._until:
+            self._counts, self._until = {}, now + _MINUTE
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key] > _MOST_LINES
 
 
 def configure(*, level: str, json: bool | None = None) -> None:
@@ -61,6 +102,7 @@ def configure(*, level: str, json: bool | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(FloodLimit())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.proxy.conftest import Open
 from tests.proxy.stage import OK, CutError, EagerPeer, House, Message, Peer, eventually, opened, quiet
+from tmppool.keys import id_of
 from tmppool.proxy import wire
 from tmppool.proxy.application import MAX_BODY, Application
 from tmppool.proxy.connection import PHASES, Bare, Connection, Phase
@@ -846,6 +847,21 @@ async def test_a_notebook_that_does_not_answer_is_said_in_the_log_without_its_ke
     assert "message" in json.loads(answer.body)
     assert [entry["event"] for entry in logs] == ["upstream.failed"]
     assert house.key not in json.dumps(logs)
+
+
+async def test_a_broken_notebook_has_one_line_a_minute_with_its_id_and_a_count(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.stranger.says(b"nonsense\r\n\r\n")
+    with capture_logs() as logs:
+        for _ in range(20):
+            assert (await house.ask("GET", "x")).status == 502
+        monkeypatch.setattr("tmppool.proxy.rare_warning.PAUSE", 0.0)
+        assert (await house.ask("GET", "x")).status == 502
+    assert [(entry["event"], entry["notebook"], entry["count"]) for entry in logs] == [
+        ("upstream.failed", id_of(house.key), 1),
+        ("upstream.failed", id_of(house.key), 20),
+    ]
 
 
 # What aiohttp is fed

@@ -10,12 +10,12 @@ from tmppool.proxy.connection import Connection
 from tmppool.proxy.connection_counts import Acceptance, ConnectionCounts
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.linger import Linger
+from tmppool.proxy.rare_warning import RareWarning
 from tmppool.proxy.refusals import refusal
 from tmppool.proxy.timeouts import Timeouts
 from tmppool.proxy.watchdog import Watchdog
 
 _MAX_TURNED_AWAY = 64  # connections that are told why; any more are closed without a word
-_PAUSE_OF_WARNINGS = 60.0  # seconds
 _FAULTS = {
     Acceptance.TOO_MANY_FROM_ADDRESS: Fault.TOO_MANY_FROM_ADDRESS,
     Acceptance.TOO_MANY: Fault.TOO_MANY_CONNECTIONS,
@@ -42,13 +42,13 @@ class Gatekeeper:
         self.timeouts = timeouts
         self.make = make
         self.turned_away = 0
-        self._warned_at = float("-inf")
+        self._refusals = RareWarning()
 
     def warn(self, acceptance: Acceptance, now: float) -> None:
         """Warn the operator, once a minute at most: a line for each of thousands helps nobody."""
-        if now - self._warned_at >= _PAUSE_OF_WARNINGS:
-            self._warned_at = now
-            _log.warning("connections.refused", message=acceptance.value)
+        count = self._refusals.note(now)
+        if count:
+            _log.warning("connections.refused", message=acceptance.value, count=count)
 
 
 class Acceptor(asyncio.Protocol):

@@ -229,7 +229,9 @@ class Connection(asyncio.Protocol):
         """Respond in place of what did not: where there was no body, the application does, which knows our pages."""
         at = self._at
         if isinstance(at, AtNotebook):
-            _log.warning("upstream.failed", notebook=at.route.notebook_id, error=why)
+            count = at.route.upstream.failures.note(self._context.watchdog.time())
+            if count:
+                _log.warning("upstream.failed", notebook=at.route.notebook_id, error=why, count=count)
             if at.exchange.had_body:
                 self._refuse(Fault.NO_RESPONSE)
             else:

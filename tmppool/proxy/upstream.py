@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from tmppool.proxy.rare_warning import RareWarning
 from tmppool.running import Dial
 
 _DIAL_TIMEOUT = 5.0  # seconds
@@ -100,13 +101,14 @@ class UpstreamConnection(asyncio.Protocol):
 
 
 class Upstream:
-    """The connections to one notebook, reached by ``dial``."""
+    """The connections to one notebook, reached by ``dial``; ``failures`` says when to log that it does not respond."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self.is_closed = False
+        self.failures = RareWarning()
 
     def take(self) -> UpstreamConnection | None:
         """Return an idle connection, or None."""
