@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "ledger_file",
         "incidents",
     ),
-    ("jupyter", "config", "build_report", "recipes", "state_lock"),
+    ("jupyter", "config", "build_report", "recipes", "state_dir"),
     ("notebook",),
     ("policy", "backends"),
     ("marks", "build_image"),
@@ -88,7 +88,6 @@ WITHOUT_TESTS = {
     "proxy/connection_context": "types only",
     "proxy/faults": "types only; test_refusals.py knows the response to each",
     "ledger_file": "tested as part of test_ledger.py, whose files these are",
-    "state_lock": "tested as part of test_app.py, whose second service is refused",
     "build_report": "tested as part of test_build_image.py, whose builds it reports",
 }
 """Modules that have no test file of their own, and why."""

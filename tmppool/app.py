@@ -17,7 +17,7 @@ import platformdirs
 import structlog
 import uvloop
 
-from tmppool import backend_choice, build_image, from_settings, log, recipes, recovery, state_lock, timers
+from tmppool import backend_choice, build_image, from_settings, log, recipes, recovery, state_dir, timers
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, BackendKind, engine
 from tmppool.backends.base import Backend, Paths, Traits
@@ -111,7 +111,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         from_settings.check_admin(settings)
         startup.check_risks(settings.accept_risk)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
-        await stack.enter_async_context(state_lock.held(state, settings.pool_name))
+        await stack.enter_async_context(state_dir.held(state, settings.pool_name))
         kind = BACKENDS[await backend_choice.backend_kind(settings, state / "ledger.sqlite")]
         ip = from_settings.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)

@@ -1,0 +1,129 @@
+"""A state directory is one service's, and nobody else's to change."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tmppool import state_dir
+from tmppool.errors import ConfigError
+
+NOBODY = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+def given_away(state: Path) -> None:
+    state.mkdir()
+    os.chown(state, NOBODY, NOBODY)
+
+
+def below_somebody(state: Path) -> None:
+    given_away(state.parent)
+
+
+def below_all(state: Path) -> None:
+    state.mkdir(parents=True)
+    state.parent.chmod(0o777)
+
+
+def below_a_group(state: Path) -> None:
+    state.mkdir(parents=True)
+    state.parent.chmod(0o775)
+
+
+def for_everybody(state: Path) -> None:
+    state.mkdir()
+    state.chmod(0o1777)
+
+
+def with_a_link(state: Path) -> None:
+    state.mkdir()
+    (state / "ledger.sqlite-wal").symlink_to("/etc/passwd")
+
+
+def with_a_broken_link(state: Path) -> None:
+    state.mkdir()
+    (state / "admin-token").symlink_to("/nowhere")
+
+
+def with_a_file_of_somebody(state: Path) -> None:
+    state.mkdir()
+    (state / "ledger.sqlite").touch()
+    os.chown(state / "ledger.sqlite", NOBODY, NOBODY)
+
+
+def behind_a_link_of_somebody(state: Path) -> None:
+    (state.parent / "real").mkdir(parents=True)
+    state.symlink_to(state.parent / "real")
+    os.lchown(state, NOBODY, NOBODY)
+
+
+def behind_a_link_to_a_place_of_all(state: Path) -> None:
+    below_all(state.parent / "all" / "real")
+    state.symlink_to(state.parent / "all" / "real")
+
+
+DANGERS: dict[Callable[[Path], None], str] = {
+    given_away: "it belongs to UID 65534",
+    below_somebody: "belongs to UID 65534",
+    below_all: "has mode 0777; run chmod go-w",
+    below_a_group: "has mode 0775",
+    for_everybody: "everybody's files",
+    with_a_link: "ledger.sqlite-wal in it is a symbolic link",
+    with_a_broken_link: "admin-token in it is a symbolic link",
+    with_a_file_of_somebody: "ledger.sqlite in it belongs to another user",
+    behind_a_link_of_somebody: "belongs to UID 65534",
+    behind_a_link_to_a_place_of_all: "has mode 0777",
+}
+
+
+@needs_root
+@pytest.mark.parametrize("make", DANGERS, ids=lambda make: make.__name__)
+def test_what_others_could_change_is_refused_in_one_sentence(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    state = tmp_path / "parent" / "state"
+    if make not in (below_somebody, below_all, below_a_group, behind_a_link_of_somebody):
+        state.parent.mkdir()
+    make(state)
+    with pytest.raises(ConfigError, match=r"^--state-dir: '.*' is not allowed, since other users could") as error:
+        state_dir.prepare(state)
+    assert DANGERS[make] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_directory_that_others_may_write_to_is_tightened_and_that_is_said(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    with capture_logs() as logs:
+        state_dir.prepare(state)
+        state_dir.prepare(state)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o755
+    assert [(line["event"], line["mode"]) for line in logs] == [("state.tightened", "0777")]
+
+
+def test_a_new_one_is_its_users_alone(tmp_path: Path) -> None:
+    state_dir.prepare(tmp_path / "a" / "state")
+    assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700
+
+
+def test_an_ordinary_one_is_used_also_below_tmp_or_behind_ones_own_link(tmp_path: Path) -> None:
+    (tmp_path / "sticky").mkdir()
+    (tmp_path / "sticky").chmod(0o1777)
+    state = tmp_path / "sticky" / "state"
+    state.mkdir(mode=0o755)
+    (state / "ledger.sqlite").touch()
+    (state / "notebooks").mkdir()
+    (tmp_path / "link").symlink_to(state)
+    with capture_logs() as logs:
+        state_dir.prepare(state)
+        state_dir.prepare(tmp_path / "link")
+    assert logs == []
+
+
+async def test_one_that_cannot_be_used_is_the_ledgers_to_say(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with state_dir.held(tmp_path / "file" / "below", "name"):
+        pass

@@ -1,0 +1,111 @@
+"""The state directory: used by one service at a time, and writable by its user alone.
+
+Who can write there, or replace it, can make themselves the owner of sessions: the ledger has the secret that tokens
+and tickets are made with.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import structlog
+
+from tmppool.errors import ConfigError
+
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_ROOT = 0
+
+_log = structlog.get_logger("tmppool")
+
+
+@contextlib.asynccontextmanager
+async def held(state: Path, name: str) -> AsyncIterator[None]:
+    """Hold the state directory's lock. If the directory is unusable, hold none: the ledger logs that error.
+
+    Raises ConfigError if another service holds it, or if others than this user can change what is in it.
+    """
+    try:
+        descriptor = await asyncio.to_thread(_open_lock, state)
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"--pool-name: a service called {name!r} already runs with its state in {state}; choose another name"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_lock(state: Path) -> int:
+    prepare(state)
+    return os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def prepare(state: Path) -> None:
+    """Create the directory with mode 0700, or check an existing one, and take its group's and others' write permission.
+
+    Raises ConfigError if others can change what is in it, OSError if it cannot be used.
+    """
+    _refuse(state, _dangers_on_the_way(state))
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _refuse(state, _dangers_within(state))
+    mode = stat.S_IMODE(state.stat().st_mode)
+    if mode & _OTHERS_MAY_WRITE:
+        state.chmod(mode & ~_OTHERS_MAY_WRITE)
+        message = "other users could write to the state directory; their permission was removed"
+        _log.warning("state.tightened", path=str(state), mode=f"{mode:04o}", message=message)
+
+
+def _refuse(state: Path, dangers: Iterator[str]) -> None:
+    for danger in dangers:
+        raise ConfigError(
+            f"--state-dir: {str(state)!r} is not allowed, since other users could change the sessions in it: {danger}"
+        )
+
+
+def _dangers_on_the_way(state: Path) -> Iterator[str]:
+    """Yield each directory or link above the state directory by which others could replace it (as sshd does for keys).
+
+    In a directory with the sticky bit, such as /tmp, nobody renames what belongs to somebody else (inode(7)).
+    """
+    whole = state.absolute()
+    for path in (whole, *whole.parents):
+        if path.is_symlink() and path.lstat().st_uid not in _trusted():
+            yield f"the link {path} belongs to UID {path.lstat().st_uid}; name another directory"
+    for path in whole.resolve().parents:
+        if not path.exists():
+            continue
+        found = path.stat()
+        if found.st_uid not in _trusted():
+            yield f"{path} belongs to UID {found.st_uid}; name a directory below one of this user's or root's"
+        if found.st_mode & _OTHERS_MAY_WRITE and not found.st_mode & stat.S_ISVTX:
+            yield f"{path} has mode {stat.S_IMODE(found.st_mode):04o}; run chmod go-w {path}, or name another"
+
+
+def _dangers_within(state: Path) -> Iterator[str]:
+    """Yield what is wrong with the directory itself, and each file in it that others have put there."""
+    found = state.stat()
+    if found.st_uid != os.geteuid():
+        yield f"it belongs to UID {found.st_uid}, and the service runs as {os.geteuid()}; run chown, or name another"
+    if found.st_mode & stat.S_ISVTX:
+        yield "it is a directory for everybody's files; name one below it"
+    with os.scandir(state) as entries:
+        names = list(entries)
+    for entry in names:
+        if entry.is_symlink():
+            yield f"{entry.name} in it is a symbolic link; remove it"
+        elif not entry.is_dir() and entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+            yield f"{entry.name} in it belongs to another user; remove it, or run chown"
+
+
+def _trusted() -> tuple[int, int]:
+    return _ROOT, os.geteuid()
