@@ -127,3 +127,63 @@ async def test_one_that_cannot_be_used_is_the_ledgers_to_say(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     async with state_dir.held(tmp_path / "file" / "below", "name"):
         pass
+
+
+# The token of the admin listener
+
+
+def test_a_token_is_made_once_and_is_its_users_alone(tmp_path: Path) -> None:
+    token, path = state_dir.admin_token(tmp_path)
+    assert path == tmp_path / "admin-token"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(token) >= 32
+    assert path.read_text() == f"{token}\n"
+    assert state_dir.admin_token(tmp_path) == (token, path)
+    assert [each.name for each in tmp_path.iterdir()] == ["admin-token"]
+
+
+def read_by_others(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def too_short(path: Path) -> None:
+    path.write_text("short")
+
+
+def empty(path: Path) -> None:
+    path.write_text("")
+
+
+def no_text(path: Path) -> None:
+    path.write_bytes(b"\xff" * 64)
+
+
+def somebody_elses(path: Path) -> None:
+    os.chown(path, NOBODY, NOBODY)
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+@needs_root
+@pytest.mark.parametrize("spoil", [read_by_others, too_short, empty, no_text, somebody_elses, a_pipe])
+def test_a_token_that_others_may_know_is_replaced(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    old, path = state_dir.admin_token(tmp_path)
+    assert path is not None
+    spoil(path)
+    new, _ = state_dir.admin_token(tmp_path)
+    assert new != old
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_uid == os.geteuid()
+    assert state_dir.admin_token(tmp_path)[0] == new
+
+
+def test_a_token_that_cannot_be_kept_is_good_for_this_start_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with capture_logs() as logs:
+        token, path = state_dir.admin_token(tmp_path / "file")
+    assert (len(token) >= 32, path) == (True, None)
+    assert [line["event"] for line in logs] == ["admin.token_lost"]
+    assert token not in str(logs)

@@ -283,6 +283,23 @@ async def _listen(
     public = await asyncio.to_thread(routes.public, launch, api, session, answers, entrance, is_locked=lock is not None)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
-    token = settings.admin_auth_token.get_secret_value() if settings.admin_auth_token else local_token
-    admin = routes.admin(Admin(pools, sessions, parts.metrics), answers, needs_token=token is not None)
-    await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(token, settings.admin_ip))
+    token, local_ip = await _admin_lock(parts, local_token)
+    admin = routes.admin(Admin(pools, sessions, parts.metrics), answers)
+    await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(token, local_ip))
+
+
+async def _admin_lock(parts: _Parts, local_token: str | None) -> tuple[str, str | None]:
+    """Return the admin listener's token, and its address if its Host must name this machine.
+
+    Without the operator's own token it is the printed secret, or one that is kept in the state directory: any user of
+    this machine can reach loopback.
+    """
+    settings = parts.settings
+    if settings.admin_auth_token is not None:
+        return settings.admin_auth_token.get_secret_value(), None
+    if local_token is not None:
+        return local_token, settings.admin_ip
+    token, path = await asyncio.to_thread(state_dir.admin_token, parts.state)
+    if path is not None:
+        _log.info("admin.opened", token_file=str(path), message="every request needs the token in this file")
+    return token, settings.admin_ip

@@ -105,7 +105,7 @@ class Settings(PoolSettings, BaseSettings):
     )
     admin_auth_token: SecretStr | None = option(
         None,
-        "variable ADMIN_AUTH_TOKEN: token that the admin listener requires",
+        "variable ADMIN_AUTH_TOKEN: token that the admin listener requires (default: one made in the state directory)",
         validation_alias=AliasChoices("ADMIN_AUTH_TOKEN"),
     )
 

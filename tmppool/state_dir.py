@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
+import secrets
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,8 +18,11 @@ import structlog
 
 from tmppool.errors import ConfigError
 
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ROOT = 0
+_ADMIN_TOKEN = "admin-token"  # noqa: S105 - a file's name
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 _log = structlog.get_logger("tmppool")
 
@@ -63,6 +68,48 @@ def prepare(state: Path) -> None:
         state.chmod(mode & ~_OTHERS_MAY_WRITE)
         message = "other users could write to the state directory; their permission was removed"
         _log.warning("state.tightened", path=str(state), mode=f"{mode:04o}", message=message)
+
+
+def admin_token(state: Path) -> tuple[str, Path | None]:
+    """Return the admin listener's token and the file that has it, which is made unless there is one.
+
+    A file that others can read is replaced, token and all. None for the file if it cannot be written.
+    """
+    path = state / _ADMIN_TOKEN
+    try:
+        known = _read_private(path)
+        if known is not None:
+            return known, path
+        made = secrets.token_urlsafe(32)
+        _write_private(path, made)
+    except OSError as error:
+        made = secrets.token_urlsafe(32)
+        message = f"{path} cannot be written ({error.strerror}): set ADMIN_AUTH_TOKEN to reach the admin listener"
+        _log.warning("admin.token_lost", message=message)
+        return made, None
+    return made, path
+
+
+def _read_private(path: Path) -> str | None:
+    """Return the token in the file; None if there is none, or others could have read or written it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
+        found = os.fstat(descriptor)
+        is_private = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _OTHERS
+        said = file.read(1024).strip() if is_private else ""
+    return said if _TOKEN.fullmatch(said) else None
+
+
+def _write_private(path: Path, text: str) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{text}\n")
+    new.replace(path)
 
 
 def _refuse(state: Path, dangers: Iterator[str]) -> None:

@@ -83,7 +83,9 @@ class Service:
 
     async def end_sessions(self) -> None:
         """End every assigned notebook; the pool starts others in their place."""
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{self.admin_port}") as session:
+        file = self.log.with_suffix("") / "admin-token"  # in the state directory; with processes there is none
+        headers = {"Authorization": f"token {file.read_text().strip()}"} if file.exists() else self.headers
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{self.admin_port}", headers=headers) as session:
             async with session.get("/api/notebooks") as reply:
                 found = (await reply.json())["notebooks"]
             for notebook in found:

@@ -117,6 +117,12 @@ class Service:
         secret = f"{'&' if '?' in path else '?'}token={self.secret}" if self.secret else ""
         return f"{self.printed[1]}{path.lstrip('/')}{secret}"
 
+    def operator(self) -> aiohttp.ClientSession:
+        """Return a session of whoever can read the state directory, or the URL that was printed."""
+        file = self.home / self.name / "admin-token"
+        token = self.secret or (file.read_text().strip() if file.exists() else "")
+        return aiohttp.ClientSession(headers={"Authorization": f"token {token}"})
+
     async def launch(self, *more: str) -> asyncio.subprocess.Process:
         """Start, and do not wait until it serves."""
         self._begun = self.log_path.stat().st_size if self.log_path.exists() else 0
@@ -176,7 +182,7 @@ class Service:
     async def remove(self) -> None:
         """End the service and every notebook of it."""
         if self.process is not None and self.process.returncode is None:
-            async with aiohttp.ClientSession(headers=self.headers) as session:
+            async with self.operator() as session:
                 with contextlib.suppress(aiohttp.ClientError):
                     for notebook in await self.notebooks():
                         await session.delete(f"{self.admin_url}/api/notebooks/{notebook['id']}")
@@ -190,8 +196,7 @@ class Service:
         await asyncio.wait_for(last.wait(), 60)
 
     async def notebooks(self) -> list[dict[str, Any]]:
-        operator = aiohttp.ClientSession(headers=self.headers)
-        async with operator as session, session.get(f"{self.admin_url}/api/notebooks") as reply:
+        async with self.operator() as session, session.get(f"{self.admin_url}/api/notebooks") as reply:
             return list((await reply.json())["notebooks"])
 
 

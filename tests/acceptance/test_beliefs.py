@@ -144,7 +144,7 @@ async def test_killed_again_and_again_under_clicks_and_without_its_ledger_none_i
 
 async def drop(service: Service) -> None:
     """Make room: end every session, also one whose visitor never heard of it because the service was killed first."""
-    async with aiohttp.ClientSession() as session:
+    async with service.operator() as session:
         for each in await service.notebooks():
             if each["state"] == "assigned":
                 async with session.delete(f"{service.admin_url}/api/notebooks/{each['id']}") as reply:

@@ -89,7 +89,8 @@ async def attack(session: aiohttp.ClientSession, guest: Guest, name: str) -> dic
 async def end(service: Service, session: aiohttp.ClientSession, guest: Guest) -> None:
     for notebook in await service.notebooks():
         if notebook["pool"] == "hostile" and notebook["state"] == "assigned":
-            await session.delete(f"{service.admin_url}/api/notebooks/{notebook['id']}")
+            async with service.operator() as operator:
+                await operator.delete(f"{service.admin_url}/api/notebooks/{notebook['id']}")
 
 
 @contextlib.asynccontextmanager

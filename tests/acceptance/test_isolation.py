@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.acceptance.harness import Service, Taken, running
@@ -94,7 +93,7 @@ async def test_a_given_notebooks_container_is_never_entered_copied_from_or_attac
         # The watch is proved to see what it is to see, on a container that nobody has.
         await docker("exec", other, "true")
         await watch.until(other, "exec_create")
-        async with aiohttp.ClientSession() as session:
+        async with service.operator() as session:
             for notebook in await service.notebooks():
                 if notebook["state"] == "assigned":
                     await session.delete(f"{service.admin_url}/api/notebooks/{notebook['id']}")

@@ -5,7 +5,6 @@ import json
 import uuid
 from pathlib import Path
 
-import aiohttp
 import aiosqlite
 import pytest
 
@@ -170,7 +169,7 @@ async def test_two_services_on_one_engine_leave_each_other_and_the_operators_con
             first = await one.spawn()
             async with running(tmp_path, "docker", "--pool-size=2", warm=2, name="two") as two:
                 second = await two.spawn()
-                async with aiohttp.ClientSession() as session:
+                async with two.operator() as session:
                     await session.delete(f"{two.admin_url}/api/pool")
                 await _answers(first, 200)
                 await two.kill()

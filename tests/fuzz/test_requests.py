@@ -258,6 +258,9 @@ async def test_the_public_listener_answers_or_ends(
         )
 
 
+METRICS = b"GET /metrics HTTP/1.0\r\nHost: localhost\r\nAuthorization: token %s\r\n\r\n"
+
+
 @given(pieces=anything)
 @example(pieces=[b"GET /metrics HTTP/1.1\r\nHost: h\r\nCookie: %s\x00\r\n\r\n" % CANARY])
 @example(pieces=[b"get /%s HTTP/1.1\r\nHost: h\r\n\r\n" % CANARY])
@@ -268,9 +271,7 @@ async def test_the_admin_listener_answers_or_ends(
     port = int(place.admin_url.rpartition(":")[2])
     async with nothing_said(caplog):
         check(await answer_to(port, pieces))
-        assert (await answer_to(port, [b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n"], PATIENCE)).startswith(
-            b"HTTP/1.1 200 "
-        )
+        assert (await answer_to(port, [METRICS % place.operator_token.encode()], PATIENCE)).startswith(b"HTTP/1.1 200 ")
 
 
 any_suffix = st.one_of(

@@ -196,6 +196,7 @@ class Place:
     tokens: dict[str, str] = field(default_factory=dict)
     domain: str | None = None
     secret: str = ""
+    operator_token: str = ""
 
     @property
     def backend(self) -> FakeBackend:
@@ -239,7 +240,9 @@ class Place:
         return self._guest(self.url, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def operator(self, **headers: str) -> Guest:
-        return self._guest(self.admin_url, headers)
+        """Whoever can read the state directory, where the operator chose no token."""
+        known = {"Authorization": f"token {self.operator_token}"} if self.operator_token else {}
+        return self._guest(self.admin_url, known | headers)
 
     def insider(self, **headers: str) -> Guest:
         """A program of whoever started the service, where notebooks are processes."""
@@ -326,6 +329,8 @@ async def opened(
         url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
         place = Place(url, f"http://127.0.0.1:{admin_port}", *made, domain=domain)
         place.secret = link.partition("?token=")[2]
+        kept = state / "admin-token"
+        place.operator_token = kept.read_text().strip() if kept.exists() and given.admin_auth_token is None else ""
         with blockbuster_ctx("tmppool"):
             if fake is None:
                 await place.until(warm=given.warm_target)

@@ -4,9 +4,11 @@ import asyncio
 import itertools
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.web.guests import Guest, Place, eventually
 from tmppool.keys import id_of
@@ -105,6 +107,25 @@ async def test_with_a_token_nothing_is_answered_without_it(open_place: Any, meth
     assert known.status == (404 if path in ("/nowhere", "/api/notebooks/x") else 200)
 
 
+@pytest.mark.parametrize(("method", "path"), [*ROUTES, ("GET", "/nowhere"), ("GET", "/api/openapi.json")])
+async def test_without_a_token_of_the_operators_it_is_open_to_who_can_read_the_state_directory_only(
+    place: Place, method: str, path: str
+) -> None:
+    for wrong in ({"Authorization": ""}, {"Authorization": "token "}, {"Authorization": f"token {'x' * 43}"}):
+        assert (await place.operator(**wrong).ask(method, path)).status == 403
+    known = await place.operator().ask(method, path)
+    assert known.status == (404 if path in ("/nowhere", "/api/notebooks/x") else 200)
+
+
+async def test_the_log_says_where_the_token_is_and_not_what_it_is(open_place: Any, tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        place = await open_place()
+    (line,) = [line for line in logs if line["event"] == "admin.opened"]
+    assert line["token_file"] == str(tmp_path / "state" / "admin-token")
+    assert place.operator_token not in str(logs)
+    assert (tmp_path / "state" / "admin-token").stat().st_mode & 0o777 == 0o600
+
+
 TOKEN = "right-token-of-the-operator"
 WRONG = {
     "none": [],
@@ -157,17 +178,24 @@ HERE = ["127.0.0.1", "127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "127.8
 ELSEWHERE = ["", "evil.example", "evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.1@evil.example", "192.0.2.1", "0.0.0.0", "[::]", "[::1", "127.1", "2130706433", "evil.example#localhost", "localhost:99999999", "::1"]  # fmt: skip
 
 
+def known(place: Place) -> str:
+    return f"Authorization: token {place.operator_token}\r\n"
+
+
 @pytest.mark.parametrize("host", HERE)
-async def test_without_a_token_it_is_answered_at_this_machines_own_names(place: Place, host: str) -> None:
+async def test_without_a_token_of_the_operators_it_is_answered_at_this_machines_own_names(
+    place: Place, host: str
+) -> None:
     host = host.format(port=place.admin_url.rpartition(":")[2])
-    assert (await raw(place.admin_url, f"GET /api/notebooks HTTP/1.1\r\nHost: {host}\r\n\r\n")).split()[1] == b"200"
+    request = f"GET /api/notebooks HTTP/1.1\r\nHost: {host}\r\n{known(place)}\r\n"
+    assert (await raw(place.admin_url, request)).split()[1] == b"200"
 
 
 @pytest.mark.parametrize("host", ELSEWHERE)
 async def test_a_foreign_name_that_leads_here_is_not_answered(place: Place, host: str) -> None:
     host = host.format(port=place.admin_url.rpartition(":")[2])
     for line in ("GET /api/notebooks", "GET /metrics", "DELETE /api/pool", "GET /nowhere"):
-        answer = await raw(place.admin_url, f"{line} HTTP/1.1\r\nHost: {host}\r\n\r\n")
+        answer = await raw(place.admin_url, f"{line} HTTP/1.1\r\nHost: {host}\r\n{known(place)}\r\n")
         assert answer.split()[1] in (b"400", b"421"), answer
         assert b"warm" not in answer
     assert (await place.stats())["warm"] == 4
@@ -176,7 +204,7 @@ async def test_a_foreign_name_that_leads_here_is_not_answered(place: Place, host
 @pytest.mark.parametrize("fields", ["", "Host: localhost\r\nHost: evil.example\r\n", "Host: evil.example\r\nHost: localhost\r\n"])  # fmt: skip
 async def test_a_request_without_one_name_is_not_answered(place: Place, fields: str) -> None:
     for version in ("1.0", "1.1"):
-        answer = await raw(place.admin_url, f"GET /api/notebooks HTTP/{version}\r\n{fields}\r\n")
+        answer = await raw(place.admin_url, f"GET /api/notebooks HTTP/{version}\r\n{fields}{known(place)}\r\n")
         assert answer.split()[1] in (b"400", b"421")
 
 

@@ -319,21 +319,28 @@ def test_a_foreign_name_that_leads_here_is_not_answered() -> None:
 
 # The operator's listener
 
+OPERATOR = {"Authorization": f"token {'t' * 16}"}
+
 
 @pytest.mark.parametrize(
-    ("token", "fields", "wanted"),
+    ("local_ip", "fields", "wanted"),
     [
-        (None, {"Host": "127.0.0.1:10000"}, None),
-        (None, {"Host": "evil.example"}, Kind.OPERATOR_HOST),
-        (None, {"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, Kind.OPERATOR_ORIGIN),
-        (None, {"Host": "localhost", "Sec-Fetch-Site": "same-origin", "Origin": "http://e"}, Kind.OPERATOR_ORIGIN),
-        ("t" * 16, {"Host": "evil.example"}, Kind.TOKEN),
-        ("t" * 16, {"Authorization": f"token {'t' * 16}"}, None),
-        ("t" * 16, {"Authorization": f"token {'t' * 16}", "Origin": "https://e"}, Kind.OPERATOR_ORIGIN),
+        ("127.0.0.1", {"Host": "127.0.0.1:10000"}, Kind.TOKEN),
+        ("127.0.0.1", {"Host": "127.0.0.1:10000"} | OPERATOR, None),
+        ("127.0.0.1", {"Host": "evil.example"} | OPERATOR, Kind.OPERATOR_HOST),
+        ("127.0.0.1", {"Host": "localhost", "Sec-Fetch-Site": "cross-site"} | OPERATOR, Kind.OPERATOR_ORIGIN),
+        (
+            "127.0.0.1",
+            {"Host": "localhost", "Sec-Fetch-Site": "same-origin", "Origin": "http://e"} | OPERATOR,
+            Kind.OPERATOR_ORIGIN,
+        ),
+        (None, {"Host": "evil.example"}, Kind.TOKEN),
+        (None, {"Host": "evil.example"} | OPERATOR, None),
+        (None, OPERATOR | {"Origin": "https://e"}, Kind.OPERATOR_ORIGIN),
     ],
 )
 def test_the_operators_listener_is_the_operators(
-    token: str | None, fields: dict[str, str], wanted: Kind | None
+    local_ip: str | None, fields: dict[str, str], wanted: Kind | None
 ) -> None:
-    verdict = judge_admin(visit("/metrics", fields), token, "127.0.0.1")
+    verdict = judge_admin(visit("/metrics", fields), "t" * 16, local_ip)
     assert verdict == Serve() if wanted is None else kind(verdict) is wanted

@@ -30,6 +30,9 @@ async def refuse(request: web.Request) -> web.Response:
     raise AnswerError(Kind.NOT_OWNER, message="Only <b>on Sundays</b>.")
 
 
+ADMIN_TOKEN = "token-of-the-operator"
+
+
 async def redirect(request: web.Request) -> web.Response:
     raise web.HTTPFound("/elsewhere")
 
@@ -47,8 +50,8 @@ async def guest() -> AsyncIterator[Guest]:
         app.router.add_get(f"/{name}/{{secret:.*}}", handler)
     async with contextlib.AsyncExitStack() as stack:
         sock = stack.enter_context(listener.bind("127.0.0.1", 0))
-        await listener.serve(stack, app, sock, edge.admin_decide(None, "127.0.0.1"))
-        made = Guest(f"http://127.0.0.1:{sock.getsockname()[1]}", {})
+        await listener.serve(stack, app, sock, edge.admin_decide(ADMIN_TOKEN, "127.0.0.1"))
+        made = Guest(f"http://127.0.0.1:{sock.getsockname()[1]}", {"Authorization": f"token {ADMIN_TOKEN}"})
         stack.push_async_callback(made.session.close)
         yield made
 

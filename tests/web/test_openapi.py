@@ -99,7 +99,7 @@ def test_the_public_document_describes_each_address_that_is_no_page(with_pages: 
 def test_the_admin_document_describes_each_address() -> None:
     app = application(routes.admin)
     found = {path: without_head(methods) for path, methods in served(app).items()}
-    assert found == described(openapi.admin(needs_token=False))
+    assert found == described(openapi.admin())
 
 
 def documents() -> list[dict[str, Any]]:
@@ -107,8 +107,7 @@ def documents() -> list[dict[str, Any]]:
         openapi.public(with_pages=True),
         openapi.public(with_pages=False),
         openapi.public(with_pages=True, is_local=True),
-        openapi.admin(needs_token=True),
-        openapi.admin(needs_token=False),
+        openapi.admin(),
     ]
 
 
@@ -200,14 +199,13 @@ def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_o
 def test_a_token_is_asked_for_where_the_service_asks_for_one() -> None:
     for with_pages, wanted in ((True, [{}]), (False, [{"token": []}])):
         assert openapi.public(with_pages=with_pages)["paths"]["/api/spawn"]["post"]["security"] == wanted
-    for needs_token, wanted in ((False, [{}]), (True, [{"token": []}])):
-        assert openapi.admin(needs_token=needs_token)["security"] == wanted
+    assert openapi.admin()["security"] == [{"token": []}]
 
 
 async def test_both_listeners_serve_their_own_document(place: Place) -> None:
     for guest, document in (
         (place.program(), openapi.public(with_pages=True)),
-        (place.operator(), openapi.admin(needs_token=False)),
+        (place.operator(), openapi.admin()),
     ):
         answer = await guest.get("/api/openapi.json")
         assert (answer.status, answer.json) == (200, document)

@@ -99,12 +99,15 @@ class Edge:
         return relay
 
 
-def admin_decide(token: str | None, ip: str) -> Decide:
-    """Return the router of the admin listener at ``ip``: the application answers all, to the operator only."""
+def admin_decide(token: str, local_ip: str | None) -> Decide:
+    """Return the router of the admin listener: the application answers all, to the operator only.
+
+    ``local_ip``: its address, if its Host must name this machine.
+    """
 
     def decide(request: wire.Request, peer: str) -> Route:
         visit = Visit(request, peer, PublicAddress())
-        return _to_application(visit, judge_admin(visit, token, ip))
+        return _to_application(visit, judge_admin(visit, token, local_ip))
 
     return decide
 

@@ -257,17 +257,15 @@ def _fresh(visit: Visit, table: Table, pool: str | None) -> Mapping[str, str]:
 # The operator's listener
 
 
-def judge_admin(visit: Visit, token: str | None, ip: str) -> Answer | Serve:
-    """Return the verdict on a request to the admin listener at ``ip``; every request needs ``token``, if it is set.
+def judge_admin(visit: Visit, token: str, local_ip: str | None) -> Answer | Serve:
+    """Return the verdict on a request to the admin listener; every request needs ``token``.
 
     A browser on the operator's machine lets any page send requests to loopback, so cross-origin requests are refused,
-    safe methods included (Fetch Metadata). Without a token the Host must name this machine: a page whose own name
-    resolves to loopback would be same-origin (DNS rebinding).
+    safe methods included (Fetch Metadata). If the operator chose no token, the Host must name this machine too, which
+    is at ``local_ip``: a page whose own name resolves to loopback would be same-origin (DNS rebinding).
     """
-    if token is None and not visit.names_this_machine(ip):
+    if local_ip is not None and not visit.names_this_machine(local_ip):
         return Answer(Kind.OPERATOR_HOST)
     if visit.origin is not Origin.SAME or visit.names_other_origin:
         return Answer(Kind.OPERATOR_ORIGIN)
-    if token is not None and not is_same(visit.bearer_token, token):
-        return Answer(Kind.TOKEN)
-    return Serve()
+    return Serve() if is_same(visit.bearer_token, token) else Answer(Kind.TOKEN)

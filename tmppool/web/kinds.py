@@ -75,7 +75,9 @@ class Kind(Enum):
     # Programs and the operator
     TOKEN = Shape(403, "The token is missing or wrong.", "Not allowed")
     OPERATOR_HOST = Shape(
-        421, "Without a token, the admin listener answers only to this machine's own host names.", "Wrong host name"
+        421,
+        "Without ADMIN_AUTH_TOKEN, the admin listener answers only to this machine's own host names.",
+        "Wrong host name",
     )
     OPERATOR_ORIGIN = Shape(403, "Cross-origin requests are not allowed here.", "Not allowed")
     # Starts: the launch page, and refusals

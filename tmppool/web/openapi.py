@@ -76,12 +76,12 @@ def public(*, with_pages: bool, is_local: bool = False) -> Json:
     return _document("tmppool", "Start temporary notebooks and manage their sessions.", operations)
 
 
-def admin(*, needs_token: bool) -> Json:
+def admin() -> Json:
     """Return the admin listener's document."""
     document = _document(
         "tmppool admin", "Drain the pools, list and end notebooks, read metrics.", (*_ADMIN, _THIS_DOCUMENT)
     )
-    return document | {"security": [_TOKEN_AUTH if needs_token else _NO_AUTH]}
+    return document | {"security": [_TOKEN_AUTH]}
 
 
 def serve(document: Json) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -50,14 +50,14 @@ def public(
     return app
 
 
-def admin(handlers: Admin, answers: Answers, *, needs_token: bool) -> web.Application:
+def admin(handlers: Admin, answers: Answers) -> web.Application:
     """Return the application of the admin listener."""
     app = _application(answers)
     app.router.add_delete("/api/pool", handlers.drain)
     app.router.add_get("/api/notebooks", handlers.notebooks)
     app.router.add_delete("/api/notebooks/{key}", handlers.end)
     app.router.add_get("/metrics", handlers.metrics)
-    app.router.add_get(openapi.PATH, openapi.serve(openapi.admin(needs_token=needs_token)))
+    app.router.add_get(openapi.PATH, openapi.serve(openapi.admin()))
     return app
 
 
