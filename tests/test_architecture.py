@@ -54,7 +54,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("own_cookies", "start_limits", "tickets"),
         ("tokens", "lock"),
         ("models", "addresses"),
-        ("kinds", "visit", "openapi"),
+        ("kinds", "visit", "openapi", "health"),
         ("verdict",),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin"),

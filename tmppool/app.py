@@ -284,7 +284,7 @@ async def _listen(
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     token, local_ip = await _admin_lock(parts, local_token)
-    admin = routes.admin(Admin(pools, sessions, parts.metrics), answers)
+    admin = routes.admin(Admin(pools, parts.ledger, sessions, parts.metrics), answers)
     await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(token, local_ip))
 
 

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from tests.acceptance.harness import IMAGE, ROOT, Service, free_port, running
@@ -169,9 +168,10 @@ async def test_an_image_whose_command_exits_shows_its_words_and_causes_no_storm(
         assert "cannot go on with /user/***/" in " ".join(failed[0]["log_tail"])
         waits = [event["next_try_in"] for event in failed]
         assert waits == sorted(waits)
-        async with aiohttp.ClientSession() as session, session.get(f"{service.url}/health") as reply:
-            assert reply.status == 503
-            assert "exited with code 3" in await reply.text()
+        for address, is_said in ((service.url, False), (service.admin_url, True)):
+            async with service.operator() as session, session.get(f"{address}/health") as reply:
+                assert reply.status == 503
+                assert ("exited with code 3" in await reply.text()) is is_said
     finally:
         await service.remove()
 

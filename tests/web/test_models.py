@@ -55,15 +55,19 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
     (
         models.Health(
             ok=False,
-            checks=[models.Check(service="a", ok=False, message="m"), models.Advisory(service="b", ok=True)],
+            checks=[models.Check(service="a", ok=False, state="degraded"), models.Advisory(service="b", ok=True)],
         ),
         {
             "ok": False,
             "checks": [
-                {"service": "a", "ok": False, "message": "m"},
+                {"service": "a", "ok": False, "state": "degraded"},
                 {"service": "b", "ok": True, "_ignore_failure": True},
             ],
         },
+    ),
+    (
+        models.HealthReport(ok=False, checks=[models.DetailedCheck(service="a", ok=False, message="m")]),
+        {"ok": False, "checks": [{"service": "a", "ok": False, "message": "m"}]},
     ),
     (models.Drained(drained=3), {"drained": 3}),
     (
@@ -82,7 +86,7 @@ def test_a_body_is_byte_for_byte_this_json(body: models.Body, wanted: dict[str, 
 
 
 def test_every_body_is_among_these_cases() -> None:
-    inside = {models.Check, models.Advisory, models.Notebook}
+    inside = {models.Check, models.DetailedCheck, models.Advisory, models.Notebook}
     assert {type(body) for body, _ in CASES} | inside == set(BODIES)
 
 

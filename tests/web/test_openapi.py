@@ -131,10 +131,10 @@ def test_every_object_names_all_that_it_holds() -> None:
 
 def test_every_model_is_described_by_the_listener_that_sends_it_and_by_no_other() -> None:
     public, admin = (set(each["components"]["schemas"]) for each in (documents()[0], documents()[3]))
-    for_operators = {"Drained", "Notebook", "Notebooks"}
+    for_operators = {"Drained", "Notebook", "Notebooks", "DetailedCheck", "HealthReport"}
     assert public >= {kind.__name__ for kind in models.Body.__subclasses__()} - for_operators
     assert admin >= for_operators
-    assert admin & public == {"Error"}
+    assert admin & public == {"Error", "Advisory"}
 
 
 def test_the_documents_are_valid_openapi() -> None:

@@ -1,22 +1,24 @@
-"""The admin API: drains pools, lists and ends notebooks, exposes metrics. Served on the admin listener only."""
+"""The admin API, on the admin listener only: drains pools, lists and ends notebooks, exposes health and metrics."""
 
 from aiohttp import web
 
 from tmppool.clocks import wall_of
+from tmppool.ledger import Ledger
 from tmppool.metrics import CONTENT_TYPE, Metrics
 from tmppool.notebook import Notebook, Place, Reason
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.sessions import Sessions
-from tmppool.web import models
+from tmppool.web import health, models
 from tmppool.web.models import to_response
 
 
 class Admin:
     """Handlers of the admin listener, called after ``judge_admin`` has checked the operator's token."""
 
-    def __init__(self, pools: Pools, sessions: Sessions, metrics: Metrics) -> None:
+    def __init__(self, pools: Pools, ledger: Ledger, sessions: Sessions, metrics: Metrics) -> None:
         self._pools = pools
+        self._ledger = ledger
         self._sessions = sessions
         self._metrics = metrics
 
@@ -36,6 +38,12 @@ class Admin:
         pool, notebook = self._find(request.match_info["key"])
         await self._sessions.end(pool, notebook, Reason.DRAINED)
         return to_response(_described(pool, notebook))
+
+    async def health(self, request: web.Request) -> web.Response:
+        """GET /health: the checks of the public one, with the reasons of those that fail."""
+        del request
+        body = health.for_operator(self._pools, is_durable=self._ledger.is_durable)
+        return to_response(body, 200 if body.ok else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /metrics: the metrics in Prometheus' text format."""

@@ -9,11 +9,10 @@ from tmppool import __version__
 from tmppool.errors import NoNotebookError
 from tmppool.ledger import Ledger
 from tmppool.notebook import State
-from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.running import base_path
 from tmppool.sessions import Sessions
-from tmppool.web import models
+from tmppool.web import health, models
 from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
 from tmppool.web.session_ends import ends
@@ -81,25 +80,12 @@ class Api:
         return self._answers.json(body)
 
     async def health(self, request: web.Request) -> web.Response:
-        """GET /health: 200 if visitors can be served, else 503; both with all checks."""
+        """GET /health: 200 if visitors can be served, else 503; both with all checks, without reasons."""
         del request
-        checks = [check for pool in self._pools for check in _checks(pool)]
-        ledger = models.Advisory(service="ledger", ok=self._ledger.is_durable)
-        is_healthy = all(check.ok for check in checks)
-        return self._answers.json(models.Health(ok=is_healthy, checks=[*checks, ledger]), 200 if is_healthy else 503)
+        body = health.for_public(self._pools, is_durable=self._ledger.is_durable)
+        return self._answers.json(body, 200 if body.ok else 503)
 
     async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS: answer with the CORS headers that ``--allow-origin`` and its siblings set, if any."""
         del request
         return self._answers.preflight()
-
-
-def _checks(pool: Pool) -> list[models.Check]:
-    failed, illness = pool.failed_start, pool.illness
-    is_able = failed is None or pool.count(State.WARM) > 0
-    return [
-        models.Check(service=f"pool {pool.name}", ok=is_able, message="" if failed is None else failed.error),
-        models.Check(
-            service=f"backend of {pool.name}", ok=illness is None, message="" if illness is None else illness.error
-        ),
-    ]

@@ -161,8 +161,7 @@ class Foreign(Body):
 class Check(Body):
     service: str
     ok: bool
-    message: str
-    """Empty when it is ok."""
+    state: Literal["healthy", "degraded"]
 
 
 class Advisory(Body):
@@ -180,6 +179,19 @@ class Health(Body):
 
 
 # The admin listener
+
+
+class DetailedCheck(Body):
+    service: str
+    ok: bool
+    message: str
+    """Empty when nothing failed."""
+
+
+class HealthReport(Body):
+    ok: bool
+    """True when a visitor can be served."""
+    checks: list[DetailedCheck | Advisory]
 
 
 class Drained(Body):

@@ -329,7 +329,7 @@ _PUBLIC = (
         "Check that visitors can be served",
         {
             200: Response("They can.", (models.Health,)),
-            503: Response("They cannot, for these reasons.", (models.Health,)),
+            503: Response("They cannot.", (models.Health,)),
         },
     ),
 )
@@ -356,6 +356,17 @@ _ADMIN = (
         "End a notebook",
         {200: Response("It is ending.", (models.Notebook,)), 404: _UNKNOWN, **_OPERATOR},
         parameters=(_KEY_OR_ID,),
+    ),
+    Operation(
+        "GET",
+        "/health",
+        "health",
+        "Check that visitors can be served, with reasons",
+        {
+            200: Response("They can.", (models.HealthReport,)),
+            503: Response("They cannot, for these reasons.", (models.HealthReport,)),
+            **_OPERATOR,
+        },
     ),
     Operation(
         "GET",

@@ -56,6 +56,7 @@ def admin(handlers: Admin, answers: Answers) -> web.Application:
     app.router.add_delete("/api/pool", handlers.drain)
     app.router.add_get("/api/notebooks", handlers.notebooks)
     app.router.add_delete("/api/notebooks/{key}", handlers.end)
+    app.router.add_get("/health", handlers.health)
     app.router.add_get("/metrics", handlers.metrics)
     app.router.add_get(openapi.PATH, openapi.serve(openapi.admin()))
     return app
