@@ -12,9 +12,27 @@ from tmppool.policy import Limits
 
 
 def test_the_limits_of_a_pool() -> None:
-    wanted = load({"pool_size": "30", "cull_timeout": "60", "cull_max": "0", "parallel_starts": "3"})
+    given = {"pool_size": "30", "cull_timeout": "60", "cull_max": "0", "parallel_starts": "3", "open_timeout": "9"}
+    wanted = load(given)
 
-    assert from_settings.limits(wanted) == Limits(capacity=30, warm=30, idle=60.0, lifetime=0.0, parallel_starts=3)
+    assert from_settings.limits(wanted) == Limits(30, 30, 60.0, 0.0, parallel_starts=3, unopened=9.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "most"),
+    [
+        ({}, "docker", None),
+        ({}, "process", 0),
+        ({"starts_per_hour": "0"}, "docker", 0),
+        ({"starts_per_hour": "0", "notebooks_per_address": "2"}, "docker", 2),
+        ({"notebooks_per_address": "2"}, "process", 2),
+        ({"notebooks_per_address": "0"}, "docker", 0),
+    ],
+)
+def test_an_address_is_limited_unless_it_says_nothing_about_a_visitor(
+    given: dict[str, str], kind: str, most: int | None
+) -> None:
+    assert from_settings.notebooks_per_address(load(given), BACKENDS[kind]) == most
 
 
 @pytest.mark.parametrize(("warm", "target"), [("1", 1), ("4", 4), ("99", 10)])

@@ -265,6 +265,7 @@ async def test_each_column_is_written_in_the_course_of_a_session(path: Path) -> 
     async with opened(path) as ledger:
         live(ledger, made, WARM, ASSIGNED)
         await ledger.note_people(made)
+        ledger.note_opened(made)
         live(ledger, made, REAPING)
         await ledger.flush()
         (written,) = raw(path, f"SELECT {', '.join(COLUMNS[VERSION])} FROM sessions")
@@ -282,7 +283,28 @@ async def test_a_file_of_each_older_version_is_taken_over(path: Path, version: i
         async with opened(path) as ledger:
             row = (await ledger.rows())[KEY]
             assert (row.visitor, row.shared, ledger.is_trusted, ledger.is_durable) == ("visitor", None, True, True)
+            assert (row.network, row.opened_at is None) == (None, False)  # an older version noted no opening
     assert raw(path, "PRAGMA user_version") == [(VERSION,)]
+
+
+async def test_a_network_is_kept_no_longer_than_its_notebook(path: Path) -> None:
+    made = notebook()
+    made.network = "its network"
+    async with opened(path) as ledger:
+        live(ledger, made, WARM, ASSIGNED, REAPING)
+        assert await _network(ledger) == "its network"  # its place is still taken
+        live(ledger, made, GONE)
+        assert await _network(ledger) is None
+        live(ledger, made := notebook(), ASSIGNED)
+        made.network = "its network"
+        await ledger.note_people(made)
+        await ledger.end_row(KEY, Reason.DIED)
+        assert await _network(ledger) is None
+
+
+async def _network(ledger: Ledger) -> str | None:
+    await ledger.flush()
+    return (await ledger.rows())[KEY].network
 
 
 # Files that can't be used

@@ -192,6 +192,22 @@ def test_no_idle_limit_means_no_asking_and_no_reaping() -> None:
     assert plan([found], limits(idle=0, warm=0), ONE, NOW, may_start=True) == Plan((), (), ())
 
 
+@pytest.mark.parametrize(
+    ("facts", "unopened", "is_over"),
+    [
+        pytest.param({"moved_at": NOW - 300}, 300.0, True, id="nobody came in time"),
+        pytest.param({"moved_at": NOW - 299}, 300.0, False, id="somebody may still come"),
+        pytest.param({"moved_at": NOW - 300, "is_opened": True}, 300.0, False, id="somebody came"),
+        pytest.param({"moved_at": NOW - 1e6}, 0.0, False, id="0 is no limit"),
+        pytest.param({"moved_at": NOW - 300, "active_at": NOW - 900}, 300.0, True, id="it is not asked first"),
+    ],
+)
+def test_what_nobody_opened_goes_back(facts: dict[str, float], unopened: float, is_over: bool) -> None:  # noqa: FBT001
+    found = notebook(State.ASSIGNED, **facts)
+    decided = plan([found], limits(unopened=unopened, warm=0), ONE, NOW, may_start=True)
+    assert decided == Plan((), ((found, Reason.UNOPENED),) if is_over else (), ())
+
+
 def test_expiry_comes_before_idleness() -> None:
     found = notebook(State.ASSIGNED, active_at=NOW - 900, expires_at=NOW)
     assert plan([found], limits(warm=0), ONE, NOW, may_start=True) == Plan((), ((found, Reason.EXPIRED),), ())

@@ -18,10 +18,11 @@ from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import Notebook, Reason, State, Transition
-from tmppool.policy import Limits
+from tmppool.policy import Limits, opens_until
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 from tmppool.running import Given
+from tmppool.web.start_limits import HoldingLimit, StartRefusedError, network_of
 
 KEY = "k" * 22
 LIMITS = Limits(capacity=4, warm=2, idle=600.0, lifetime=3600.0, parallel_starts=8)
@@ -446,6 +447,61 @@ async def test_each_fact_that_the_ledger_has_of_a_session_is_taken_over(service:
     async with service() as made:
         found = made.pool.find(held.key)
         assert {name: getattr(found, name) for name in facts} == {name: f"its {name}" for name in facts}
+
+
+async def test_a_network_holds_after_a_restart_what_it_held_before(service: Start) -> None:
+    network = network_of("198.51.100.7")
+    for run in range(3):
+        async with service() as made:
+            limit = HoldingLimit(made.ledger.secret)
+            await made.warmed()
+            assert sum(n.is_live for n in made.pool) == run
+            if run < 2:
+                made.pool.assign(None, limit.check(made.pool, network))
+            else:
+                with pytest.raises(StartRefusedError):
+                    limit.check(made.pool, network)
+                limit.check(made.pool, network_of("198.51.100.8"))
+
+
+OPENED, UNOPENED = True, False
+
+
+@pytest.mark.parametrize(
+    ("row", "is_written", "is_trusted", "becomes"),
+    [
+        pytest.param(State.ASSIGNED, False, True, UNOPENED, id="nobody opened it"),
+        pytest.param(State.ASSIGNED, True, True, OPENED, id="somebody opened it"),
+        pytest.param(State.ASSIGNED, False, False, OPENED, id="not opened, as far as a ledger knows that missed a run"),
+        pytest.param(State.WARM, False, True, OPENED, id="assigned since the ledger was copied"),
+        pytest.param(None, False, True, OPENED, id="assigned, and in no ledger"),
+    ],
+)
+async def test_what_a_ledger_does_not_know_to_be_unopened_is_not_reaped_for_it(
+    service: Start,
+    backend: FakeBackend,
+    row: State | None,
+    is_written: bool,  # noqa: FBT001
+    is_trusted: bool,  # noqa: FBT001
+    becomes: bool,  # noqa: FBT001
+) -> None:
+    await backend.start(KEY)
+    backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, given=Given.YES)
+    async with service(replace(LIMITS, unopened=600.0), adopt=False) as made:
+        if row is not None:
+            written(made.ledger, row)
+        if is_written:
+            made.ledger.note_opened(notebook_of(KEY))
+        await made.ledger.flush()
+        made.ledger.is_trusted = is_trusted
+        await recovery.adopt(made.pools, made.ledger)
+        _, notebook = made.pools.find(KEY)
+        assert notebook.is_opened is becomes
+        # One that nobody opened has its whole time again: nobody could open it while no service ran.
+        until = opens_until(notebook, made.pool.limits)
+        assert until == (None if becomes is OPENED else pytest.approx(made.pool.clock() + 600, abs=30))
+        await made.ledger.flush()
+        assert ((await made.ledger.rows())[KEY].opened_at is not None) is becomes
 
 
 async def test_what_was_shared_stays_shared_and_a_lost_ledger_ends_that(

@@ -46,7 +46,7 @@ from tmppool.web.launch import Launch
 from tmppool.web.lock import Lock
 from tmppool.web.pages import Pages
 from tmppool.web.session import Session
-from tmppool.web.start_limits import StartLimits
+from tmppool.web.start_limits import HoldingLimit, StartLimits
 from tmppool.web.tickets import Tickets
 from tmppool.web.visit import PublicAddress
 
@@ -271,12 +271,15 @@ async def _listen(
     cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
     allowed_origin = cors.get("Access-Control-Allow-Origin")
     reached_at = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, allowed_origin)
-    edge = Edge(pools, reached_at, Rules(api_token, lock))
+    sessions = Sessions(parts.ledger)
+    edge = Edge(pools, reached_at, Rules(api_token, lock), sessions.note_opened)
     isolated = traits[settings.pool_name].isolated
     pages = await asyncio.to_thread(Pages, isolated=isolated, domain=reached_at.domain)
-    sessions, answers = Sessions(parts.ledger), Answers(pages, cors)
+    answers = Answers(pages, cors)
     entrance = Entrance(sessions, answers, Tickets(secret, "handoff", HANDOFF_LIFETIME), lock)
-    limits = StartLimits(settings.starts_per_hour, settings.workshop_code)
+    most = from_settings.notebooks_per_address(settings, parts.kind)
+    holding = None if most == 0 else HoldingLimit(secret, most)
+    limits = StartLimits(settings.starts_per_hour, settings.workshop_code, holding=holding)
     launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, Tickets(secret), landing)
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing)

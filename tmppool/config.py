@@ -64,9 +64,16 @@ class Settings(PoolSettings, BaseSettings):
         None, "parent domain, with a port if needed: every notebook gets a host name below it"
     )
     workshop_code: str | None = option(
-        None, "code with which a class behind one address is exempt from --starts-per-hour"
+        None,
+        "code with which a class behind one address is exempt from --starts-per-hour and --notebooks-per-address",
     )
     starts_per_hour: int = option(60, "notebooks that one client address may start per hour; 0: no limit", ge=0)
+    notebooks_per_address: int | None = option(
+        None,
+        "notebooks of one pool that one client address may hold at a time; 0: no limit (default: half of the pool,"
+        " rounded up; no limit with --starts-per-hour=0, or where notebooks are processes)",
+        ge=0,
+    )
     connections_per_address: int = option(512, "open connections per client address; 0: no limit", ge=0)
     upload_limit: Size = option("2g", "size of one request body sent to a notebook; 0: no limit", ge=0)
     accept_risk: Words = option(

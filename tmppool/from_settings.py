@@ -112,7 +112,19 @@ def limits(wanted: PoolSettings) -> Limits:
         idle=wanted.cull_timeout,
         lifetime=wanted.cull_max,
         parallel_starts=wanted.parallel_starts,
+        unopened=wanted.open_timeout,
     )
+
+
+def notebooks_per_address(settings: Settings, kind: BackendKind) -> int | None:
+    """Return how many notebooks of a pool one client address may hold: 0 for any number, None for a share of the pool.
+
+    Without the setting there is no limit where an address says nothing about a visitor: behind the lock there is only
+    one, and an operator who lifts the limit on starts says that many come from one address.
+    """
+    if settings.notebooks_per_address is None and (kind.is_local_only or not settings.starts_per_hour):
+        return 0
+    return settings.notebooks_per_address
 
 
 SETTING_OF = {

@@ -23,14 +23,15 @@ from tmppool.clocks import wall_of
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.tasks import finish, spawn
 
-_VERSION = 2
+_VERSION = 3
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 
 # No code reads ``warm_at``: it shows a person who opens the file how long a notebook was warm before it was assigned.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     key TEXT PRIMARY KEY, pool TEXT NOT NULL, state TEXT NOT NULL, visitor TEXT,
-    warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT, shared TEXT
+    warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT, shared TEXT, network TEXT,
+    opened_at REAL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sessions_by_state ON sessions (state);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -38,7 +39,12 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STR
 
 _DAMAGE = ("not a database", "malformed", "decode to UTF-8")
 """Phrases in SQLite's errors for a corrupt file."""
-_MIGRATIONS = {1: "ALTER TABLE sessions ADD COLUMN shared TEXT"}
+_MIGRATIONS = {
+    1: "ALTER TABLE sessions ADD COLUMN shared TEXT",
+    # Nothing is known of sessions of the older version, so all count as opened.
+    2: "ALTER TABLE sessions ADD COLUMN network TEXT; ALTER TABLE sessions ADD COLUMN opened_at REAL;"
+    " UPDATE sessions SET opened_at = assigned_at",
+}
 """SQL that migrates a file from each version to the next."""
 
 _log = structlog.get_logger("tmppool.ledger")
@@ -56,6 +62,8 @@ class Row:
     ended_at: float | None
     reason: Reason | None
     shared: str | None = None
+    network: str | None = None
+    opened_at: float | None = None
 
 
 _FACTS = [field.name for field in fields(Row)]
@@ -175,29 +183,37 @@ class Ledger:
             )
         elif isinstance(notebook, Notebook) and fact.to is State.ASSIGNED:
             expires_at = None if notebook.expires_at is None else wall_of(notebook.expires_at, fact.at)
+            opened_at = now if notebook.is_opened else None
             self._put(
-                "INSERT INTO sessions (key, pool, state, visitor, assigned_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"
+                "INSERT INTO sessions (key, pool, state, visitor, assigned_at, expires_at, network, opened_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (key) DO UPDATE SET state = excluded.state, visitor = excluded.visitor,"
                 " assigned_at = coalesce(assigned_at, excluded.assigned_at), expires_at = excluded.expires_at,"
+                " network = excluded.network, opened_at = coalesce(opened_at, excluded.opened_at),"
                 " ended_at = NULL, reason = NULL",
-                (notebook.key, notebook.pool, State.ASSIGNED, notebook.visitor, now, expires_at),
-            )
+                (notebook.key, notebook.pool, State.ASSIGNED, notebook.visitor, now, expires_at,
+                 notebook.network, opened_at),
+            )  # fmt: skip
         elif fact.was is State.ASSIGNED:
             self._put(
                 "UPDATE sessions SET state = ?, ended_at = ?, reason = ? WHERE key = ?",
                 (State.REAPING, now, fact.reason, notebook.key),
             )
         elif fact.to is State.GONE:
-            self._put("UPDATE sessions SET state = ? WHERE key = ?", (State.GONE, notebook.key))
+            self._put("UPDATE sessions SET state = ?, network = NULL WHERE key = ?", (State.GONE, notebook.key))
             self._put("DELETE FROM sessions WHERE key = ? AND assigned_at IS NULL", (notebook.key,))
 
     async def note_people(self, notebook: Notebook) -> None:
-        """Record the notebook's owner and its sharing; return when they are written."""
+        """Record the notebook's owner, its network and its sharing; return when they are written."""
         self._put(
-            "UPDATE sessions SET visitor = ?, shared = ? WHERE key = ?",
-            (notebook.visitor, notebook.shared, notebook.key),
+            "UPDATE sessions SET visitor = ?, network = ?, shared = ? WHERE key = ?",
+            (notebook.visitor, notebook.network, notebook.shared, notebook.key),
         )
         await self.flush()
+
+    def note_opened(self, notebook: Notebook) -> None:
+        """Queue that the notebook was opened. Lost in a crash, this costs nothing: its open page opens it again."""
+        self._put("UPDATE sessions SET opened_at = ? WHERE key = ?", (time.time(), notebook.key))
 
     async def note_backend(self, kind: str) -> None:
         """Record the backend's kind, for ``ledger_file.left_behind``; return when it is written."""
@@ -214,7 +230,7 @@ class Ledger:
     async def end_row(self, key: str, reason: Reason) -> None:
         """Record the end of a session whose notebook vanished while no service ran."""
         self._put(
-            "UPDATE sessions SET state = ?, ended_at = ?, reason = ? WHERE key = ?",
+            "UPDATE sessions SET state = ?, ended_at = ?, reason = ?, network = NULL WHERE key = ?",
             (State.GONE, time.time(), reason, key),
         )
         await self.flush()

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     READY = "ready"
     CLICK = "click"
     ADOPTED = "adopted"
+    UNOPENED = "unopened"
     IDLE = "idle"
     EXPIRED = "expired"
     ENDED = "ended"
@@ -54,6 +55,7 @@ REVOCABLE = frozenset({Reason.DIED, Reason.FAILED})
 """Reasons of ends that nobody decided. If such a notebook is found running, it has not ended."""
 
 EXPLANATIONS: dict[Reason, str] = {
+    Reason.UNOPENED: "Nobody opened it soon after it was assigned, so it was ended to make room for others.",
     Reason.IDLE: "It was idle, so it was ended to make room for others.",
     Reason.EXPIRED: "It reached the maximum time that a notebook may run here.",
     Reason.ENDED: "It was ended from its own page.",
@@ -151,8 +153,9 @@ class Place:
 class Notebook(Place):
     """A running notebook, reached by ``running.dial``; ``jupyter`` is the service's own client of it.
 
-    ``shared`` is the nonce of the current sharing, None if it is not shared. ``on_close`` closes the owner's
-    connections and everything else, ``on_unshare`` the guests'; both are called on REAPING or GONE.
+    ``shared`` is the nonce of the current sharing, None if it is not shared. ``network`` is the digest of the network
+    whose share of the pool it takes, None if it takes none. ``on_close`` closes the owner's connections and everything
+    else, ``on_unshare`` the guests'; both are called on REAPING or GONE.
     """
 
     running: Running = field(kw_only=True)
@@ -162,6 +165,8 @@ class Notebook(Place):
     expires_at: float | None = None
     asked_at: float | None = None
     shared: str | None = None
+    network: str | None = None
+    is_opened: bool = False
     on_close: Closers = field(default_factory=Closers)
     on_unshare: Closers = field(default_factory=Closers)
 
@@ -170,9 +175,18 @@ class Notebook(Place):
         """True while it is assigned."""
         return self.state is State.ASSIGNED
 
-    def begin(self, visitor: str | None, now: float, expires_at: float | None, shared: str | None = None) -> None:
+    def begin(
+        self,
+        visitor: str | None,
+        now: float,
+        expires_at: float | None,
+        shared: str | None = None,
+        network: str | None = None,
+        *,
+        is_opened: bool = False,
+    ) -> None:
         """Set the facts of a session that begins, or continues after a restart; ``visitor`` is its owner."""
-        self.visitor, self.shared = visitor, shared
+        self.visitor, self.shared, self.network, self.is_opened = visitor, shared, network, is_opened
         self.active_at, self.expires_at = now, expires_at
 
     def bind(self, visitor: str) -> bool:

@@ -14,13 +14,14 @@ frequent queries."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``capacity`` and ``warm`` count notebooks; ``idle`` and ``lifetime`` are seconds, 0 means no limit."""
+    """``capacity`` and ``warm`` count notebooks; ``idle``, ``lifetime`` and ``unopened`` are seconds, 0: no limit."""
 
     capacity: int
     warm: int
     idle: float
     lifetime: float
     parallel_starts: int
+    unopened: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ def plan(places: Iterable[Place], limits: Limits, weights: Mapping[str, float], 
     return Plan(tuple(missing[: min(wanted, free)]), tuple(reap), tuple(ask))
 
 
+def opens_until(notebook: Notebook, limits: Limits) -> float | None:
+    """Return the time at which an assigned notebook is reaped unless it was opened; None if that is not to come."""
+    return notebook.moved_at + limits.unopened if limits.unopened and not notebook.is_opened else None
+
+
 # Editions have weights for a roll-out: a new one begins with a small share of the warm notebooks.
 def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     """Divide ``total`` by the weights into whole numbers that add up to it (largest remainder method)."""
@@ -74,6 +80,7 @@ def shares(total: int, weights: Mapping[str, float]) -> dict[str, int]:
 def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[tuple[Place, Reason]], list[Notebook]]:
     """Return the sessions to reap, and those to query.
 
+    One that nobody opened is reaped after ``unopened`` seconds, whatever runs in it: the service itself starts kernels.
     A notebook without activity for ``idle`` seconds is first asked whether a kernel computes; a yes updates
     ``active_at``, otherwise it is reaped. It is not asked again within ASK_PAUSE; meanwhile the last answer decides:
     it is reaped if that reported no current activity, else kept.
@@ -85,6 +92,8 @@ def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[
             continue
         if notebook.expires_at is not None and now >= notebook.expires_at:
             reap.append((notebook, Reason.EXPIRED))
+        elif (closes_at := opens_until(notebook, limits)) is not None and now >= closes_at:
+            reap.append((notebook, Reason.UNOPENED))
         elif limits.idle and now >= (due := notebook.active_at + limits.idle):
             asked = -math.inf if notebook.asked_at is None else notebook.asked_at
             is_fresh = now - asked < ASK_PAUSE

@@ -199,14 +199,15 @@ class Pool:
 
     # Moving
 
-    def assign(self, visitor: str | None) -> Notebook:
+    def assign(self, visitor: str | None, network: str | None = None) -> Notebook:
         """Assign the oldest warm notebook, preferring wanted editions. Raises NoNotebookError."""
         warm = [n for n in self if n.state is State.WARM and n.key not in self._doubted]
         if not warm:
             raise self._none_warm()
         notebook = min(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
         now = self.clock()
-        notebook.begin(visitor, now, now + self.limits.lifetime if self.limits.lifetime else None)
+        expires_at = now + self.limits.lifetime if self.limits.lifetime else None
+        notebook.begin(visitor, now, expires_at, network=network)
         fact = self._move(notebook, State.ASSIGNED, Reason.CLICK)
         self.marks.set(notebook)
         self._notify(fact)
@@ -272,16 +273,24 @@ class Pool:
     # Recovery
 
     def adopt_session(
-        self, running: Running, *, visitor: str | None, expires_in: float | None, shared: str | None = None
+        self,
+        running: Running,
+        *,
+        visitor: str | None,
+        expires_in: float | None,
+        shared: str | None = None,
+        network: str | None = None,
+        is_opened: bool = True,
     ) -> Notebook:
-        """Adopt a notebook that was assigned before a restart; its idle time starts again.
+        """Adopt a notebook that was assigned before a restart; its idle time, and its time to be opened, start again.
 
-        ``expires_in``: seconds, None for a whole lifetime. ``shared``: the nonce of the current sharing.
+        ``expires_in``: seconds, None for a whole lifetime. The others are as in ``Notebook``.
         """
         notebook = self._enter(running)
         now = self.clock()
         left = self.limits.lifetime if expires_in is None else expires_in
-        notebook.begin(visitor, now, now + left if self.limits.lifetime else None, shared)
+        expires_at = now + left if self.limits.lifetime else None
+        notebook.begin(visitor, now, expires_at, shared, network, is_opened=is_opened)
         fact = self._move(notebook, State.ASSIGNED, Reason.ADOPTED)
         if running.given is not Given.YES:
             self.marks.set(notebook)

@@ -65,6 +65,9 @@ class PoolSettings(BaseModel):
     cull_max: float = option(
         14400.0, "seconds after assignment at which a session is reaped, active or not; 0: never", common=True, ge=0
     )
+    open_timeout: float = option(
+        300.0, "seconds after assignment within which somebody must open a notebook, or it is reaped; 0: never", ge=0
+    )
     mem_limit: Size = option("1g", "memory limit per notebook, without swap", common=True, ge=1 << 20)
     cpu_quota: int | None = option(
         100_000, "CFS quota in microseconds per 100 ms: 100000 is one core, 50000 half of one", common=True, ge=1000

@@ -76,7 +76,12 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: 
     match becomes(row, given=item.given, is_trusted=is_trusted):
         case State.ASSIGNED if row is not None:
             left = None if row.expires_at is None else seconds_until(row.expires_at)
-            pool.adopt_session(item, visitor=row.visitor, expires_in=left, shared=row.shared)
+            # What an incomplete or older ledger does not say of a session must not end it.
+            is_unopened = is_trusted and row.state is State.ASSIGNED and row.opened_at is None
+            pool.adopt_session(
+                item, visitor=row.visitor, expires_in=left, shared=row.shared, network=row.network,
+                is_opened=not is_unopened,
+            )  # fmt: skip
             return State.ASSIGNED
         case State.ASSIGNED:
             pool.adopt_session(item, visitor=None, expires_in=None)

@@ -25,14 +25,16 @@ class Sessions:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def assign(self, pool: Pool, visitor: str | None, document: str | None = None) -> Notebook:
+    async def assign(
+        self, pool: Pool, visitor: str | None, document: str | None = None, network: str | None = None
+    ) -> Notebook:
         """Assign a notebook, and start the kernel of ``document``, a path in its home, in the background.
 
-        Raises NoNotebookError.
+        It is in the pool's table, with its ``network``, before anything is awaited. Raises NoNotebookError.
         """
         if pool.illness:
             raise _unmarked()
-        notebook = pool.assign(visitor)
+        notebook = pool.assign(visitor, network)
         if not await completed(self._is_marked(pool, notebook), f"mark {notebook.id}"):
             raise _unmarked()
         if document is not None:
@@ -46,17 +48,25 @@ class Sessions:
         await self._note(notebook)
         return True
 
+    def note_opened(self, notebook: Notebook) -> None:
+        """Note that somebody uses the notebook, so that it is not reaped as unopened."""
+        if not notebook.is_opened:
+            notebook.is_opened = True
+            self._ledger.note_opened(notebook)
+
     async def share(self, notebook: Notebook, *, is_shared: bool) -> None:
         """Share the notebook under a new token, or stop sharing. No effect on a session that has ended."""
         if not notebook.is_live:
             return
+        self.note_opened(notebook)  # the guests may come later
         if (notebook.shared is not None) != is_shared:
             notebook.share(secrets.token_urlsafe(9) if is_shared else None)
         await self._note(notebook)
 
     def extend(self, pool: Pool, notebook: Notebook) -> None:
-        """Note activity. It is not written to the ledger: an adopted session's idle time starts anew."""
+        """Note activity. Its time is not written to the ledger: an adopted session's idle time starts anew."""
         pool.touch(notebook)
+        self.note_opened(notebook)
 
     async def end(self, pool: Pool, place: Place, reason: Reason = Reason.ENDED) -> None:
         """End a session or an unassigned notebook. Returns once the ledger has it, not once it has stopped.

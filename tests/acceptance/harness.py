@@ -79,6 +79,7 @@ class Service:
             f"--admin-port={self.admin_port}",
             f"--pool-name={self.name}",
             f"--state-dir={home / self.name}",
+            "--notebooks-per-address=0",  # all that tests take, they take from one
             *(option.replace("{service_port}", str(self.port)) for option in options),
             *(["--allow-root"] if backend == "process" else []),
         ]

@@ -315,6 +315,7 @@ async def opened(
     known: dict[str, Any] = {
         "pool_size": 4,
         "parallel_starts": 50,
+        "notebooks_per_address": 0,
         "state_dir": state,
         "cull_period": 3600,
         "on_exit": "stop",

@@ -26,8 +26,10 @@ async def test_a_program_gets_a_notebook(place: Place, path: str) -> None:
     assert set(answer.json) == {"url", "token", "pool", "expires_at", "idle_expires_at"}
     assert answer.json["pool"] == "tmppool"
     assert answer.json["expires_at"] == pytest.approx(time.time() + 14400, abs=60)
-    assert answer.json["idle_expires_at"] == pytest.approx(time.time() + 3600, abs=60)
+    assert answer.json["idle_expires_at"] == pytest.approx(time.time() + 300, abs=60)  # unless it is opened
     assert b"fake notebook" in (await program.get(answer.json["url"])).body
+    session = await program.get(answer.json["url"].replace("/user/", "/api/session/").rstrip("/"))
+    assert session.json["idle_expires_at"] == pytest.approx(time.time() + 3600, abs=60)
 
 
 async def test_each_call_gets_another_notebook(open_place: Open) -> None:
@@ -67,7 +69,7 @@ async def test_only_post_takes_a_notebook(place: Place, method: str) -> None:
 
 
 async def test_without_limits_there_are_no_ends(open_place: Open) -> None:
-    place = await open_place(cull_timeout=0, cull_max=0)
+    place = await open_place(cull_timeout=0, cull_max=0, open_timeout=0)
     answer = await place.program().post("/api/spawn")
     assert (answer.json["expires_at"], answer.json["idle_expires_at"]) == (None, None)
 

@@ -97,6 +97,7 @@ async def test_a_change_by_a_person_is_use_and_a_look_is_none(place: Place, key:
         await asyncio.sleep(0.02)
         return float((await program.get(f"/api/session/{key}")).json["idle_expires_at"])
 
+    await program.get(f"/user/{key}/api/kernels")
     first = await end()
     await program.get(f"/user/{key}/api/kernels")
     await program.ask("PUT", f"/user/{key}/api/contents/a.ipynb", data=b"{}")

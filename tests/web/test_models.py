@@ -20,6 +20,7 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
     ),
     (models.Full(message="m"), {"status": "full", "message": "m"}),
     (models.Limited(message="m"), {"status": "limited", "message": "m"}),
+    (models.Held(message="m"), {"status": "held", "message": "m"}),
     (models.Warming(message="m"), {"status": "warming", "message": "m"}),
     (models.WrongCode(message="m"), {"status": "wrong-code", "message": "m"}),
     (

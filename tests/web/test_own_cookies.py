@@ -48,3 +48,14 @@ def test_a_cookie_is_taken_back_as_it_was_set() -> None:
     own_cookies.forget(response, "__Host-tmppool-x", is_secure=True)
     morsel = response.cookies["__Host-tmppool-x"]
     assert (morsel.value, morsel["max-age"], morsel["path"], morsel["secure"]) == ("", "0", "/", True)
+
+
+def test_the_notebooks_that_cookies_are_named_for() -> None:
+    names = [
+        own_cookies.notebook_name(key, is_secure=is_secure)
+        for key in ("a" * 22, "b" * 22)
+        for is_secure in (True, False)
+    ]
+    values = [f"x=1; {names[0]}=v".encode(), f"{names[3]}=v; tmppool=w; tmppool-8000-x=1".encode()]
+    assert own_cookies.notebook_ids(values) == {id_of("a" * 22), id_of("b" * 22)}
+    assert own_cookies.notebook_ids([b"tmppool=w", b""]) == set()

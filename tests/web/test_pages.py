@@ -33,13 +33,17 @@ VALUES: dict[str, list[dict[str, Any]]] = {
     ],
     "full": [LAUNCH | {"retry_after": 30, "capacity": 1}, LAUNCH | {"retry_after": 30, "capacity": 40}],
     "limited": [
-        LAUNCH | {"cause": cause, "retry_after": retry_after, "has_code": has_code}
+        LAUNCH | {"cause": cause, "retry_after": retry_after, "has_code": has_code, "held": []}
         for cause, retry_after, has_code in (
             ("starts", 3600, True),
             ("starts", 1, False),
             ("code", None, True),
             ("guesses", 90, True),
         )
+    ]
+    + [
+        LAUNCH | {"cause": "held", "retry_after": 60, "has_code": has_code, "held": held}
+        for held, has_code in (([], True), (["/user/k/"], False), (["/user/k/", "/user/l/"], False))
     ],
     "warming": [
         LAUNCH | {"retry_after": 1, "warm": 0, "warm_target": 0},

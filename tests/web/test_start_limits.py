@@ -10,13 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from tests.specs import spec_of
 from tests.web.guests import Answer, Guest, Place
+from tmppool.backends.fake import FakeBackend
 from tmppool.errors import NoNotebookError, Shortage
+from tmppool.policy import Limits
+from tmppool.pool import Pool
 from tmppool.web import start_limits as start_limits_module
 from tmppool.web.start_limits import WRONG_CODES_PER_HOUR, RateLimiter, StartLimits, StartRefusedError, network_of
 
 Open = Any
 HERE = "198.51.100.7"
+POOL = Pool("main", FakeBackend(spec_of()), [], Limits(6, 6, 0, 0, 1))
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
 
@@ -202,7 +207,7 @@ def started(
     limits: StartLimits, address: str = HERE, visitor: str | None = None, code: str = ""
 ) -> StartRefusedError | None:
     try:
-        with limits.count_start(address, visitor, code):
+        with limits.count_start(POOL, address, visitor, code):
             return None
     except StartRefusedError as error:
         return error
@@ -232,7 +237,7 @@ def test_0_is_no_limit(now: Now) -> None:
 def test_what_the_pool_could_not_give_costs_nothing(now: Now) -> None:
     limits = StartLimits(1, None, now)
     for _ in range(10):
-        with pytest.raises(NoNotebookError), limits.count_start(HERE):
+        with pytest.raises(NoNotebookError), limits.count_start(POOL, HERE):
             raise NoNotebookError(Shortage.WARMING, "none", retry_after=1)
     assert started(limits) is None
     assert refused(limits)[0] == "starts"
@@ -240,7 +245,7 @@ def test_what_the_pool_could_not_give_costs_nothing(now: Now) -> None:
 
 def test_a_visitor_who_left_after_the_start_has_paid(now: Now) -> None:
     limits = StartLimits(1, None, now)
-    with pytest.raises(asyncio.CancelledError), limits.count_start(HERE):
+    with pytest.raises(asyncio.CancelledError), limits.count_start(POOL, HERE):
         raise asyncio.CancelledError
     assert refused(limits)[0] == "starts"
 

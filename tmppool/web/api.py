@@ -22,7 +22,7 @@ from tmppool.web.tokens import session_token
 
 
 class Api:
-    """``images`` maps pools to image names. ``is_trusted``: all clients have the API token, so no rate limit holds."""
+    """``images`` maps pools to image names. ``is_trusted``: all clients have the API token, so none is limited."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class Api:
             with (
                 contextlib.nullcontext()
                 if self._is_trusted
-                else self._limits.count_start(visit.client.address, code=code)
-            ):
-                notebook = await self._sessions.assign(pool, visitor=None)
+                else self._limits.count_start(pool, visit.client.address, code=code)
+            ) as network:
+                notebook = await self._sessions.assign(pool, visitor=None, network=network)
         except (StartRefusedError, NoNotebookError) as error:
             return self._answers.refusal(refused(error))
         body = models.Spawned(

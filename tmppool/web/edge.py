@@ -3,6 +3,7 @@
 For each live notebook it keeps the connections, the cookies, and the header lines that identify clients.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -49,7 +50,12 @@ class _Relay:
 
 
 class Edge:
-    def __init__(self, pools: Pools, public: PublicAddress, rules: Rules) -> None:
+    """``note_opened`` is called with each notebook before its first request in this run of the service."""
+
+    def __init__(
+        self, pools: Pools, public: PublicAddress, rules: Rules, note_opened: Callable[[Notebook], None]
+    ) -> None:
+        self._note_opened = note_opened
         self._pools = pools
         self._public = public
         self._rules = rules
@@ -86,6 +92,7 @@ class Edge:
         )
 
     def _open(self, notebook: Notebook) -> _Relay:
+        self._note_opened(notebook)
         running = notebook.running
         relay = self._relays[notebook.key] = _Relay(
             notebook.id, running.base_path, running.token, Upstream(running.dial), _notice(notebook.key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tmppool.proxy.refusals import BODY_TOO_LARGE, NOT_ACCEPTED
-from tmppool.web.models import Body, Error, Foreign, Full, Gone, Limited, Warming, WrongCode
+from tmppool.web.models import Body, Error, Foreign, Full, Gone, Held, Limited, Warming, WrongCode
 
 
 class Cors(Enum):
@@ -95,6 +95,7 @@ class Kind(Enum):
     )
     WRONG_CODE = Shape(403, page="limited", body=WrongCode, cors=Cors.SETTINGS)
     LIMITED = Shape(429, page="limited", body=Limited, cors=Cors.SETTINGS)
+    HELD = Shape(429, page="limited", body=Held, cors=Cors.SETTINGS)
     FULL = Shape(429, page="full", body=Full, cors=Cors.SETTINGS)
     WARMING = Shape(503, page="warming", body=Warming, cors=Cors.SETTINGS)
     NO_POOL = Shape(404, "This service has no pool with this name.", "Page not found")

@@ -9,8 +9,9 @@ from tmppool.errors import NoNotebookError
 from tmppool.notebook import Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Pools
+from tmppool.running import base_path
 from tmppool.sessions import Sessions
-from tmppool.web import links, own_cookies
+from tmppool.web import links, own_cookies, tokens
 from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
 from tmppool.web.enter import Entrance, as_owner
@@ -53,9 +54,9 @@ class Launch:
         """POST: assign a notebook and redirect to it (303)."""
         visit = visit_of(request)
         pool, form = pool_of(visit, self._pools), await read_form(request)
-        held = await self._held(visit, pool)
-        if held is not None:
-            return held
+        own = await self._held(visit, pool)
+        if own is not None:
+            return own
         if visit.is_crawler:
             return self._page(visit, pool, Kind.CRAWLER, {})
         ticket = form.get("ticket", "")
@@ -63,12 +64,15 @@ class Launch:
             return self._page(visit, pool, Kind.TICKET, {})
         target = self._path(visit, pool)
         try:
-            with self._limits.count_start(visit.client.address, visit.visitor, workshop_code(visit, form)):
-                notebook = await self._sessions.assign(pool, visit.visitor, jupyter_urls.document_of(target))
+            code = workshop_code(visit, form)
+            with self._limits.count_start(pool, visit.client.address, visit.visitor, code) as network:
+                document = jupyter_urls.document_of(target)
+                notebook = await self._sessions.assign(pool, visit.visitor, document, network)
         except (StartRefusedError, NoNotebookError) as error:
             self._tickets.give_back(ticket, visit.visitor)
             refusal = refused(error)
-            return self._page(visit, pool, refusal.kind, refusal.facts)
+            held = _owned(visit, pool) if refusal.kind is Kind.HELD else []
+            return self._page(visit, pool, refusal.kind, {**refusal.facts, "held": held})
         return await self._entrance.enter(visit, as_owner(visit, pool, notebook, target))
 
     async def _held(self, visit: Visit, pool: Pool) -> web.Response | None:
@@ -104,3 +108,13 @@ class Launch:
         if cookie is not None:
             own_cookies.put_visitor(response, cookie, is_secure=visit.is_secure)
         return response
+
+
+def _owned(visit: Visit, pool: Pool) -> list[str]:
+    """Return the paths of the notebooks whose owner's cookie the browser has, whichever visitor it is now."""
+    ids = own_cookies.notebook_ids(visit.cookies)
+    return [
+        base_path(notebook.key)
+        for notebook in pool
+        if notebook.is_live and notebook.id in ids and tokens.access(notebook, visit.cookies).is_owner
+    ]

@@ -54,6 +54,7 @@ class Spawned(Body):
     pool: str
     expires_at: End
     idle_expires_at: End
+    """If it is not used before: sooner than by the idle limit for a notebook that nobody has opened."""
 
 
 class Full(Body):
@@ -67,6 +68,13 @@ class Limited(Body):
     """Too many starts, or too many wrong workshop codes, from this network address."""
 
     status: Literal["limited"] = "limited"
+    message: str
+
+
+class Held(Body):
+    """The client's network address holds as many notebooks of the pool as one address may at a time."""
+
+    status: Literal["held"] = "held"
     message: str
 
 

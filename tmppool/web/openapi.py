@@ -219,7 +219,7 @@ _TOO_LARGE = Response("The form is too large.", (models.Error,))
 _MALFORMED = Response("The request is malformed.", text="text/plain")
 _LOCKED = Response("The secret that was printed at the start is missing or wrong.", (models.Error,))
 _MISDIRECTED = Response("The Host header does not name this machine.", (models.Error,))
-_STARTS_LIMITED = "All notebooks are in use, or this network address has started too many."
+_STARTS_LIMITED = "All notebooks are in use, or this network address has started or holds too many."
 _STARTING = "Notebooks are being started, or this is a prefetch."
 
 _LIVE = Response("The session is live.", (models.Session,))
@@ -293,7 +293,7 @@ _PUBLIC = (
             ),
             404: _UNKNOWN,
             413: _TOO_LARGE,
-            429: Response(_STARTS_LIMITED, (models.Full, models.Limited), headers=_RETRY_AFTER),
+            429: Response(_STARTS_LIMITED, (models.Full, models.Limited, models.Held), headers=_RETRY_AFTER),
             503: Response(_STARTING, (models.Warming, models.Error), headers=_MAY_RETRY_AFTER),
         },
         parameters=(_POOL, _CODE),

@@ -4,6 +4,7 @@ Over TLS each has the prefix ``__Host-``, so that no other host of the domain ca
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ from tmppool.proxy import cookies
 
 _VISITOR_AGE = 7 * 86400  # seconds
 _SHORTEST = 16  # characters of a visitor's cookie; ours has 22
+_OF_NOTEBOOK = re.compile(rb"%b-([0-9a-z]{1,10})=" % cookies.NAME.encode())
 
 
 def visitor_name(*, is_secure: bool) -> str:
@@ -24,6 +26,11 @@ def visitor_name(*, is_secure: bool) -> str:
 def notebook_name(key: str, *, is_secure: bool) -> str:
     """The name of the cookie for the notebook of ``key``; it reveals only the notebook's id."""
     return f"{'__Host-' if is_secure else ''}{cookies.NAME}-{id_of(key)}"
+
+
+def notebook_ids(values: Iterable[bytes]) -> set[str]:
+    """Return the ids of the notebooks that cookies are named for, whether or not a cookie is worth anything."""
+    return {found.decode() for value in values for found in _OF_NOTEBOOK.findall(value)}
 
 
 def lock_name(port: int) -> str:

@@ -11,11 +11,17 @@ from tmppool.pools import Pools
 from tmppool.web import links
 from tmppool.web.answers import AnswerError
 from tmppool.web.kinds import Kind
-from tmppool.web.start_limits import StartRefusedError
+from tmppool.web.start_limits import Cause, StartRefusedError
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
 _MAX_FIELDS = 1000
+_REFUSALS: dict[Cause, Kind] = {
+    "starts": Kind.LIMITED,
+    "guesses": Kind.LIMITED,
+    "held": Kind.HELD,
+    "code": Kind.WRONG_CODE,
+}
 _SHORTAGES = {
     Shortage.FULL: Kind.FULL,
     Shortage.WARMING: Kind.WARMING,
@@ -24,10 +30,10 @@ _SHORTAGES = {
 
 
 def refused(error: StartRefusedError | NoNotebookError) -> Answer:
-    """Return the answer to a start that the rate limits refused, or for which no notebook is free."""
+    """Return the answer to a start that the limits of its address refuse, or for which no notebook is free."""
     facts = {"message": str(error), "retry_after": error.retry_after or None}
     if isinstance(error, StartRefusedError):
-        return Answer(Kind.LIMITED if error.retry_after else Kind.WRONG_CODE, {**facts, "cause": error.cause})
+        return Answer(_REFUSALS[error.cause], {**facts, "cause": error.cause})
     return Answer(_SHORTAGES[error.cause], facts)
 
 

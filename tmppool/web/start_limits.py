@@ -1,9 +1,11 @@
-"""Rate limits on starts: a number per hour from each network address, without limit with the workshop code.
+"""Limits on starts by network address: how many an hour, and how many notebooks of a pool it may hold at a time.
 
-The counts are in memory only: a restart resets them.
+The workshop code lifts both. The starts of the hour are counted in memory only: a restart resets them. The notebooks
+that an address holds are counted in the pool's table, which a restart restores.
 """
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -12,6 +14,7 @@ import structlog
 from cachetools import LRUCache, TLRUCache
 
 from tmppool.errors import NoNotebookError, TmppoolError
+from tmppool.pool import Pool
 from tmppool.proxy.forwarded import parse
 from tmppool.web.authorization import is_same
 
@@ -21,10 +24,12 @@ WRONG_CODES_PER_HOUR = 30
 _SECOND = 1_000_000_000  # nanoseconds
 _HOUR = 3600 * _SECOND
 _REMEMBERED = 16_000  # keys per limiter, about 5 MB; also participants
+_HELD_RETRY = 60  # Retry-After of an address that holds its share: when one of them ends is up to others
 
-Cause = Literal["starts", "code", "guesses"]
+Cause = Literal["starts", "held", "code", "guesses"]
 _MESSAGES: dict[Cause, str] = {
     "starts": "Many notebooks were started from your network address recently.",
+    "held": "Your network address holds as many notebooks as one address may: end one of them first, or wait.",
     "code": "That workshop code is wrong.",
     "guesses": "Many wrong workshop codes came from your network address recently.",
 }
@@ -33,7 +38,7 @@ _log = structlog.get_logger("tmppool.start_limits")
 
 
 class StartRefusedError(TmppoolError):
-    """A start is refused: too many starts, a wrong code, or too many wrong codes.
+    """A start is refused: too many starts or notebooks, a wrong code, or too many wrong codes.
 
     ``retry_after`` is in seconds; 0 if waiting does not help.
     """
@@ -87,12 +92,49 @@ class RateLimiter:
         return max(0, -(-(arrival - self._tolerance - now) // _SECOND))
 
 
+class HoldingLimit:
+    """The notebooks of one pool that a network may hold at a time: ``most``, by default half of the pool, rounded up.
+
+    One address is rarely one visitor: half leaves a school or a company behind a NAT as much as all others together,
+    one notebook of a pool of one or two to whoever comes first, and never the whole of a larger pool to a single
+    client, who would need two networks for that. More than half would leave the others too little, and a fixed number
+    would be all of a small pool and next to nothing of a large one.
+
+    ``secret`` keys the digest of a network, so that neither the table nor the ledger holds an address.
+    """
+
+    def __init__(self, secret: bytes, most: int | None = None) -> None:
+        self._secret = secret
+        self._most = most
+
+    def check(self, pool: Pool, network: bytes) -> str:
+        """Return the digest of a network that may hold one more. Raises StartRefusedError for one that may not."""
+        digest = hashlib.blake2b(network, digest_size=16, key=self._secret, person=b"tmppool.network").hexdigest()
+        held = sum(notebook.is_live and notebook.network == digest for notebook in pool)
+        if not may_hold_another(held, pool.limits.capacity, self._most):
+            raise StartRefusedError("held", _HELD_RETRY)
+        return digest
+
+
+def may_hold_another(held: int, capacity: int, most: int | None) -> bool:
+    """Return True if a network that holds ``held`` notebooks of a pool may get another; ``most`` None: half of it."""
+    return held < (-(-capacity // 2) if most is None else most)
+
+
 class StartLimits:
-    """``starts_per_hour`` is per network address, 0 for no limit; ``code`` is the workshop code, if there is one."""
+    """``starts_per_hour`` is per network address, 0 for no limit; ``code`` is the workshop code, if there is one.
+
+    ``holding`` limits the notebooks that a network holds, if anything does.
+    """
 
     def __init__(
-        self, starts_per_hour: int, code: str | None = None, clock: Callable[[], int] = time.monotonic_ns
+        self,
+        starts_per_hour: int,
+        code: str | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+        holding: HoldingLimit | None = None,
     ) -> None:
+        self._holding = holding
         self._code = code or None
         self._starts = RateLimiter(starts_per_hour, clock) if starts_per_hour else None
         self._wrong_codes = RateLimiter(WRONG_CODES_PER_HOUR, clock)
@@ -105,22 +147,36 @@ class StartLimits:
         return self._code is not None
 
     @contextlib.contextmanager
-    def count_start(self, address: str, visitor: str | None = None, code: str = "") -> Iterator[None]:
-        """Count the start in the block, unless it raises NoNotebookError. Raises StartRefusedError over the limit.
+    def count_start(self, pool: Pool, address: str, visitor: str | None = None, code: str = "") -> Iterator[str | None]:
+        """Count the start in the block, unless it raises NoNotebookError. Raises StartRefusedError over a limit.
 
-        A correct ``code`` lifts the limit for this start and every later one of the same ``visitor``; programs have
+        Yields the digest of the network whose share the notebook takes, None if it takes none. The block must put the
+        notebook with it into the pool's table before it awaits anything, so that starts at the same time are counted.
+
+        A correct ``code`` lifts the limits for this start and every later one of the same ``visitor``; programs have
         no ``visitor``, and are not remembered.
         """
         network = network_of(address)
-        limiter = None if self._is_participant(network, visitor, code) else self._starts
-        if limiter is not None:
-            self._take(limiter, network, address)
+        is_exempt = self._is_participant(network, visitor, code)
+        holder = None if is_exempt else self._admit(pool, network, address)
         try:
-            yield
+            yield holder
         except NoNotebookError:
-            if limiter is not None:
-                limiter.give_back(network)
+            if self._starts is not None and not is_exempt:
+                self._starts.give_back(network)
             raise
+
+    def _admit(self, pool: Pool, network: bytes, address: str) -> str | None:
+        """Take a start, and return the digest of the network if what it holds is limited."""
+        try:
+            holder = None if self._holding is None else self._holding.check(pool, network)
+            wait = 0 if self._starts is None else self._starts.take(network)
+            if wait:
+                raise StartRefusedError("starts", wait)  # noqa: TRY301 - both refusals get the hint
+        except StartRefusedError:
+            self._hint(address)
+            raise
+        return holder
 
     def _is_participant(self, network: bytes, visitor: str | None, code: str) -> bool:
         """Return True if the code was given, now or earlier. Raises StartRefusedError for a wrong one."""
@@ -137,18 +193,16 @@ class StartLimits:
             self._participants[visitor] = True
         return True
 
-    def _take(self, limiter: RateLimiter, network: bytes, address: str) -> None:
-        wait = limiter.take(network)
-        if not wait:
-            return
+    def _hint(self, address: str) -> None:
+        """Log once what a refusal suggests: all visitors of a proxy that is not trusted share its address."""
         if not self._has_warned and _is_private(address):
             self._has_warned = True
             _log.warning(
                 "start.refused",
-                message="a private client address used up --starts-per-hour: if it is a reverse proxy in front of"
-                " this service, add it to --trusted-proxies; for a class behind one address set --workshop-code",
+                message="a private client address used up --starts-per-hour or --notebooks-per-address: if it is a"
+                " reverse proxy in front of this service, add it to --trusted-proxies; for a class behind one address"
+                " set --workshop-code",
             )
-        raise StartRefusedError("starts", wait)
 
 
 def network_of(address: str) -> bytes:
