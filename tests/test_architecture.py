@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pool_settings",
         "ledger_file",
         "incidents",
+        "head_limit",
     ),
     ("jupyter", "config", "build_report", "recipes", "state_dir"),
     ("notebook",),

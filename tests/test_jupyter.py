@@ -386,14 +386,13 @@ async def test_two_clients_never_share_a_cookie_or_a_connection(backend: FakeBac
 
     ports, cookies = zip(*seen, strict=True)
     assert cookies == (None, None, None, None)
-    assert (ports[0], ports[1]) == (ports[2], ports[3])
-    assert ports[0] != ports[1]
+    assert len(set(ports)) == 4  # nor does one keep any: what comes on it unasked would be kept
 
 
 async def test_no_header_is_added_to_what_a_visitor_sent(jupyter: JupyterClient, backend: FakeBackend) -> None:
     async with jupyter.session.get(f"{jupyter.origin}{jupyter.running.base_path}tree", headers={"X-A": "1"}):
         pass
-    assert set(backend.notebooks[KEY].headers[0]) == {"Host", "X-A"}
+    assert set(backend.notebooks[KEY].headers[0]) == {"Host", "X-A", "Connection"}
 
 
 async def test_the_environment_proxies_are_not_used(jupyter: JupyterClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from tmppool.errors import BackendError
+from tmppool.head_limit import HeadLimitedResponse
 from tmppool.running import Running
 
 _READY_PAUSE = 0.05  # seconds between two knocks at a server that is starting
@@ -157,12 +158,13 @@ class JupyterClient:
 def _session(running: Running) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=0,
-        keepalive_timeout=30,
+        force_close=True,  # on a connection that lies idle aiohttp keeps whatever comes
         use_dns_cache=False,
         socket_factory=lambda _address: _narrow(running.dial.make_socket()),
     )
     return aiohttp.ClientSession(
         connector=connector,
+        response_class=HeadLimitedResponse,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

@@ -222,7 +222,15 @@ async def test_what_a_hostile_server_answers_harms_nobody(tmp_path: Path, figure
         assert "Traceback" not in service.log
 
 
-KERNELS = {"eight-megabytes": 424, "deepest": 424, "one-byte-chunks": 424, "busy": 200}
+KERNELS = {
+    "eight-megabytes": 424,
+    "deepest": 424,
+    "one-byte-chunks": 424,
+    "interim": 424,
+    "behind-it": 424,
+    "longest-number": 424,
+    "busy": 200,
+}
 """What a hostile server says when it is asked for its kernels, and how it is with it afterwards: busy, it is spared."""
 
 

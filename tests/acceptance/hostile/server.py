@@ -106,6 +106,9 @@ EVIL = {
     ],
     "deepest": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n", b"[" * 65_536],
     "one-byte-chunks": lambda: forever(CHUNKED, b"1\r\n[\r\n" * 10_000),
+    "interim": lambda: forever(b"", b"HTTP/1.1 103 E\r\n\r\n" * 1000),
+    "behind-it": lambda: forever(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"HTTP/1.1 103 E\r\n\r\n" * 1000),
+    "longest-number": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n[", b"9" * 65_534 + b"]"],
     "busy": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n", b'[{"execution_state": "busy"}]'],
     "two-lengths": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 30\r\n\r\nok"],
 }
