@@ -53,7 +53,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "web": (
         ("authorization", "hosts", "robots", "links", "pages", "session_ends", "listener"),
         ("own_cookies", "start_limits", "tickets"),
-        ("tokens", "lock"),
+        ("tokens", "lock", "login"),
         ("models", "addresses"),
         ("kinds", "visit", "openapi", "health"),
         ("verdict",),

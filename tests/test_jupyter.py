@@ -410,3 +410,21 @@ async def test_a_closed_client_has_no_connections_left(backend: FakeBackend) -> 
     assert made.session.closed
     with pytest.raises(RuntimeError):
         await made.session.get(made.origin)
+
+
+async def test_a_login_returns_the_cookies_as_they_were_sent(stranger: Stranger) -> None:
+    def answer(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "token the-token"
+        assert request.host == "nb.example:8"
+        return web.Response(status=403, headers=[("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2")])
+
+    stranger.answer = answer
+    assert await stranger.jupyter().log_in("nb.example:8") == ["a=1; Path=/", "b=2"]
+    assert stranger.asked == [("GET", f"/user/{KEY}/api/status", b"")]
+
+
+async def test_a_login_without_an_answer_is_an_error(stranger: Stranger) -> None:
+    jupyter = stranger.jupyter()
+    await stranger._runner.cleanup()
+    with pytest.raises(BackendError):
+        await jupyter.log_in("h")

@@ -103,6 +103,19 @@ def test_which_paths_are_pages(path: str, is_one: bool) -> None:  # noqa: FBT001
     assert jupyter_urls.is_page(path) is is_one
 
 
+OWN = {
+    **dict.fromkeys(["api", "api/kernels", "lab", "files/a.html", "static/lab/a.js", "login", "lsp/ws/x"], True),
+    **dict.fromkeys(
+        ["", "proxy/8050/", "proxy/8050/api", "voila/render/a.ipynb", "rstudio/", "labs", "git/status"], False
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "is_own"), OWN.items(), ids=OWN.keys())
+def test_which_paths_are_jupyters(path: str, is_own: bool) -> None:  # noqa: FBT001
+    assert jupyter_urls.is_own(path) is is_own
+
+
 LINKS = {
     "lab": "/lab",
     "lab?reset": "/lab?reset",

@@ -271,12 +271,15 @@ async def _listen(
     cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
     allowed_origin = cors.get("Access-Control-Allow-Origin")
     reached_at = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, allowed_origin)
+    admin_token, admin_local_ip = await _admin_lock(parts, local_token)
+    handoffs = Tickets(secret, "handoff", HANDOFF_LIFETIME)
+    secrets = tuple(token for token in (api_token, local_token, admin_token) if token)
     sessions = Sessions(parts.ledger)
-    edge = Edge(pools, reached_at, Rules(api_token, lock), sessions.note_opened)
+    edge = Edge(pools, reached_at, Rules(api_token, lock, secrets, handoffs.is_ours), sessions.note_opened)
     isolated = traits[settings.pool_name].isolated
     pages = await asyncio.to_thread(Pages, isolated=isolated, domain=reached_at.domain)
     answers = Answers(pages, cors)
-    entrance = Entrance(sessions, answers, Tickets(secret, "handoff", HANDOFF_LIFETIME), lock)
+    entrance = Entrance(sessions, answers, handoffs, lock)
     most = from_settings.notebooks_per_address(settings, parts.kind)
     holding = None if most == 0 else HoldingLimit(secret, most)
     limits = StartLimits(settings.starts_per_hour, settings.workshop_code, holding=holding)
@@ -286,9 +289,8 @@ async def _listen(
     public = await asyncio.to_thread(routes.public, launch, api, session, answers, entrance, is_locked=lock is not None)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
-    token, local_ip = await _admin_lock(parts, local_token)
     admin = routes.admin(Admin(pools, parts.ledger, sessions, parts.metrics), answers)
-    await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(token, local_ip))
+    await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(admin_token, admin_local_ip))
 
 
 async def _admin_lock(parts: _Parts, local_token: str | None) -> tuple[str, str | None]:

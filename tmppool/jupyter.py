@@ -119,6 +119,21 @@ class JupyterClient:
         wanted = {"path": document, "name": name, "type": "notebook", "kernel": {"name": kernel}}
         await self._ask("POST", "api/sessions", wanted)
 
+    async def log_in(self, host: str) -> list[str]:
+        """Return the cookies that Jupyter sets for whoever sends its token to ``host``, as it sent them.
+
+        Raises BackendError if there is no answer.
+        """
+        headers = {"Authorization": f"token {self.running.token}", "Host": host}
+        try:
+            async with (
+                asyncio.timeout(_ASK_TIMEOUT),
+                self.session.get(self._url("api/status"), headers=headers, allow_redirects=False) as reply,
+            ):
+                return reply.headers.getall("Set-Cookie", [])
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # the last: it was closed meanwhile
+            raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error
+
     async def _knock(self) -> _Knock:
         """Probe ``GET api``, which needs no token (Jupyter Server REST API)."""
         timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)

@@ -17,6 +17,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """The methods that change nothing (RFC 9110 section 9.2.1), without TRACE, which no Jupyter server has."""
 
 _PAGE = re.compile(r"(lab|doc|tree|notebooks|edit|consoles|terminals|nbclassic)(/|$)")
+_OWN = re.compile(
+    r"(api|lab|doc|tree|notebooks|edit|consoles|terminals|nbclassic|files|view|nbconvert|static|custom|kernelspecs|lsp"
+    r"|nbextensions|metrics|login|logout)(/|$)"
+)
 _DOCUMENT = re.compile(
     r"/?(?:notebooks|tree|doc/tree|edit|nbclassic/notebooks|lab(?:/workspaces/[^/]+)?/tree)/(.+\.ipynb)"
 )
@@ -29,6 +33,11 @@ _TALKING = re.compile(r"api/kernels/[^/]+/channels|terminals/websocket/[^/]+|lsp
 def is_page(path: str) -> bool:
     """Return True if ``path`` is one of Jupyter's pages, in which a person works."""
     return _PAGE.match(path) is not None
+
+
+def is_own(path: str) -> bool:
+    """Return True if ``path`` is one of Jupyter Server's own, False if it may be that of an app beside or behind it."""
+    return _OWN.match(path) is not None
 
 
 def is_interaction(method: str, path: str) -> bool:

@@ -123,7 +123,7 @@ def test_who_is_said_to_be_behind_a_proxy_has_an_address(peer: str, said: list[t
     client = identify(peer, CIMultiDict(said), TRUSTED)
     ipaddress.ip_address(client.address)
     assert client.scheme in ("http", "https")
-    lines = headers.identity(client, "t").split(b"\r\n")
+    lines = headers.identity(client, b"t").split(b"\r\n")
     assert all(re.fullmatch(rb"(?:[A-Za-z-]+: [!-~][ -~]*)?", line) for line in lines), lines
 
 

@@ -111,7 +111,7 @@ def test_a_peer_that_is_no_address_is_kept_as_it_is() -> None:
 def test_whatever_is_said_the_address_is_one_and_can_be_passed_on(entries: list[str]) -> None:
     found = client(PROXY, ("X-Forwarded-For", ", ".join(entries)))
     ipaddress.ip_address(found.address)
-    said = identity(found, "t")
+    said = identity(found, b"t")
     assert all(0x20 <= byte < 0x7F for line in said.split(b"\r\n") for byte in line)
     assert b" " not in said.split(b"\r\n")[1].removeprefix(b"X-Forwarded-For: ")
 

@@ -29,8 +29,8 @@ def passed(*lines: str, jar: Jar | None = None) -> list[str]:
     return sent.split("\r\n")[1:-2]
 
 
-def answered(*lines: str) -> list[str]:
-    return [line.decode("latin-1") for line in to_visitor(response(*lines), BASE, Jar())]
+def answered(*lines: str, is_app: bool = False) -> list[str]:
+    return [line.decode("latin-1") for line in to_visitor(response(*lines), BASE, Jar(), is_app=is_app)]
 
 
 HOP_BY_HOP = ["Connection: x", "Keep-Alive: 5", "Proxy-Connection: x", "Proxy-Authenticate: x", "Proxy-Authorization: x", "TE: trailers",
@@ -109,7 +109,7 @@ def test_no_shared_cache_may_store_an_answer() -> None:
 
 
 def test_the_proxy_says_who_the_visitor_is() -> None:
-    assert identity(Client("203.0.113.7", "https", "h"), "secret") == (
+    assert identity(Client("203.0.113.7", "https", "h"), b"token secret") == (
         b"Authorization: token secret\r\nX-Forwarded-For: 203.0.113.7\r\nX-Real-IP: 203.0.113.7\r\n"
         b"X-Forwarded-Proto: https\r\nX-Scheme: https\r\nVia: 1.1 %b\r\n" % headers._PSEUDONYM
     )
@@ -120,7 +120,43 @@ def test_a_request_without_other_fields_still_says_it_and_has_a_host() -> None:
     assert to_notebook(fields, SAID, Jar()) == b"Host: localhost\r\n" + SAID
 
 
+@pytest.mark.parametrize(
+    ("challenge", "passes"),
+    [
+        ('Basic realm="lesson, one", charset="UTF-8"', True),
+        ("bearer", True),
+        ('Digest realm="a", nonce="b=", Basic realm="Negotiate"', True),
+        ('Basic realm="a\\", Negotiate"', True),
+        ("Negotiate", False),
+        ("NTLM TlRMTVNTUAAC", False),
+        ('Basic realm="x", negotiate', False),
+        ("Basic realm=x,NTLM", False),
+        ("Basic, Kerberos abc==", False),
+        ("Hobo x=y", False),
+        ("", False),
+    ],
+)
+def test_an_app_may_ask_for_what_somebody_types(challenge: str, passes: bool) -> None:  # noqa: FBT001
+    line = f"WWW-Authenticate: {challenge}"
+    assert answered("A: b", line, is_app=True) == (["A: b", line] if passes else ["A: b"])
+    assert answered("A: b", line) == ["A: b"]
+
+
 # Cookies
+
+
+def test_jupyters_login_is_added_to_the_visitors_cookies_and_replaces_none() -> None:
+    jar = Jar()
+    jar.note(b"a=b")
+    jar.note(b"login=theirs")
+    login = b"login=1; more=2"
+    for lines, wanted in (
+        ((), b"login=1; more=2"),
+        (("Cookie: a=b; x=y",), b"a=b; login=1; more=2"),
+        (("Cookie: login=theirs",), b"login=theirs; more=2"),
+    ):
+        sent = to_notebook(request(*lines), SAID, jar, login)
+        assert b"\r\nCookie: %b\r\n" % wanted in sent
 
 
 def test_a_notebook_is_sent_the_cookies_that_it_set_and_no_others() -> None:
@@ -188,7 +224,7 @@ def test_a_request_that_was_here_before_is_a_loop_and_one_of_another_proxy_is_no
 
 def test_what_the_proxy_says_of_itself_is_seen_when_it_comes_back() -> None:
     with pytest.raises(BadMessageError):
-        headers.refuse_loop(request(*identity(Client("1.1.1.1", "http", "h"), "t").decode().split("\r\n")[:-1]))
+        headers.refuse_loop(request(*identity(Client("1.1.1.1", "http", "h"), b"t").decode().split("\r\n")[:-1]))
 
 
 def test_a_service_worker_is_told_apart_from_other_scripts() -> None:

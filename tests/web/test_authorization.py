@@ -2,7 +2,7 @@
 
 import pytest
 
-from tmppool.web.authorization import bearer_token, is_same
+from tmppool.web.authorization import bearer_token, is_same, secrets_in
 
 TOKEN = b"right-token"
 
@@ -16,6 +16,22 @@ def test_the_token_may_come_under_either_scheme(scheme: bytes) -> None:
 @pytest.mark.parametrize("field", [b"", b"token", TOKEN, b"Basic " + TOKEN, b"token\t" + TOKEN, b"tokens " + TOKEN])
 def test_anything_else_says_none(field: bytes) -> None:
     assert bearer_token(field) == b""
+
+
+@pytest.mark.parametrize(
+    ("field", "secrets"),
+    [
+        (b"token x", [b"x"]),
+        (b"Digest a=b", [b"a=b"]),
+        (b"Basic YTpiOmM=", [b"a", b"b:c"]),
+        (b"basic  YTpi ", [b"a", b"b"]),
+        (b"Basic YQ==", [b"a", b""]),
+        (b"Basic Y", []),
+        (b"", [b""]),
+    ],
+)
+def test_what_may_be_a_secret_is_found(field: bytes, secrets: list[bytes]) -> None:
+    assert secrets_in(field) == secrets
 
 
 @pytest.mark.parametrize(("one", "other"), [("a", "b"), ("", "a"), ("a", "aa"), ("?", "\udcff"), ("é", "e")])

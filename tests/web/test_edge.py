@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import WSServerHandshakeError
 
+from tests.notebooks import notebook_of
 from tests.web.guests import MODES, Place, eventually
 from tests.web.heads import visit
 from tmppool import __version__, app
@@ -84,9 +85,9 @@ def test_the_lines_of_a_bounded_number_of_clients_are_kept_and_all_are_told_righ
 ) -> None:
     """One visitor may come from any number of addresses."""
     monkeypatch.setattr(edge, "_MOST_CLIENTS", 2)
-    relay = edge._Relay("id", "/user/k/", "t", Upstream(Dial("127.0.0.1", 1)), b"")
+    relay = edge._Relay(notebook_of("k" * 22), "id", "/user/k/", Upstream(Dial("127.0.0.1", 1)), b"")
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.3"):
-        assert f"X-Real-IP: {address}\r\n".encode() in relay.identity(visit(peer=address))
+        assert f"X-Real-IP: {address}\r\n".encode() in relay.identity(visit(peer=address), None)
     assert {address for address, _ in relay.identities} == {"192.0.2.1", "192.0.2.2"}
 
 

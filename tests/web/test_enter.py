@@ -225,12 +225,24 @@ async def test_with_a_token_asked_for_by_the_api_the_link_works_the_same(open_pl
     assert (await with_api_token.get(f"{given['url']}api/kernels")).status == 403
 
 
-async def test_a_wrong_token_in_the_owners_address_goes_away(place: Place) -> None:
+async def test_a_wrong_token_keeps_nobody_out_of_their_notebook(place: Place) -> None:
     person = place.person()
     key = await person.start()
-    answer = await person.get(f"/user/{key}/lab?token=old&x")
-    assert (answer.status, answer.location) == (303, f"/user/{key}/lab?x")
-    assert "Set-Cookie" in answer.headers
+    assert (await person.get(f"/user/{key}/lab?token=old&x")).status == 200
+    assert place.asked(key)[-1] == "GET lab?x"
+
+
+async def test_a_token_and_credentials_of_an_app_reach_it_and_jupyters_do_too(place: Place) -> None:
+    person = place.person()
+    key = await person.start()
+    told = place.notebook(key).headers
+    await person.get(f"/user/{key}/proxy/8050/?token=theirs&x=1", Authorization="Basic YTpi")
+    assert place.asked(key)[-1] == "GET proxy/8050/?token=theirs&x=1"
+    assert told[-1]["Authorization"] == "Basic YTpi"
+    await person.get(f"/user/{key}/lab", Authorization="Basic YTpi")
+    assert told[-1]["Authorization"] == f"token token-of-{key}"
+    await person.get(f"/user/{key}/proxy/8050/")
+    assert told[-1]["Authorization"] == f"token token-of-{key}"
 
 
 # A host for each notebook

@@ -1,5 +1,6 @@
 """Each request has one verdict: tables of requests, without a socket, a clock or a notebook that runs."""
 
+import base64
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,6 +138,53 @@ def test_a_token_in_the_query_is_kept_from_the_notebook() -> None:
     assert (verdict.target, verdict.held.is_explicit) == (f"{IN}/api?a=1", True)
 
 
+APP_TOKENS: dict[str, tuple[str, str]] = {
+    "an app's": ("proxy/8050/?token=theirs&x=1", "proxy/8050/?token=theirs&x=1"),
+    "an app's, and ours": (f"proxy/8050/?token=theirs&token={OWNS}", "proxy/8050/?token=theirs"),
+    "ours behind many": ("voila/x?" + "token=a&" * 20 + f"token={OWNS}", "voila/x?" + "token=a&" * 19 + "token=a"),
+    "ours in another spelling": (f"x?token=%{ord(OWNS[0]):02x}{OWNS[1:]}", "x"),
+    "a guest's": (f"x?token={SHARES}&y", "x?y"),
+    "a secret of the service": ("x?token=of-the-operator&y", "x?y"),
+    "an empty one": ("x?token=", "x?token="),
+    "a wrong one for Jupyter": ("lab?token=old&x", "lab?x"),
+    "a wrong one for Jupyter's API": ("api/kernels?token=old", "api/kernels"),
+}
+
+
+@pytest.mark.parametrize(("path", "sent"), APP_TOKENS.values(), ids=APP_TOKENS.keys())
+def test_of_tokens_in_the_query_only_ours_are_taken(path: str, sent: str) -> None:
+    verdict = judged("GET", f"{IN}/{path}", COOKIE, Rules(secrets=("of-the-operator",)))
+    assert isinstance(verdict, Pass)
+    assert verdict.target == f"{IN}/{sent}"
+
+
+@pytest.mark.parametrize("path", ["proxy/8050/?token=theirs", "lab?token=old", "files/a.html?token=a"])
+def test_a_token_that_is_not_ours_redirects_nobody(path: str) -> None:
+    assert isinstance(judged("GET", f"{IN}/{path}", BROWSER | COOKIE), Pass)
+
+
+BASIC = "Basic " + base64.b64encode(b"student:secret").decode()
+AUTHORIZATIONS: dict[str, tuple[str, str, bytes | None]] = {
+    "of an app": ("proxy/8050/", BASIC, BASIC.encode()),
+    "another token for an app": ("proxy/8050/", "Bearer theirs", b"Bearer theirs"),
+    "a scheme of an app's own": ("voila/", "Digest username=x", b"Digest username=x"),
+    "ours": ("proxy/8050/", f"Bearer {OWNS}", None),
+    "ours as a password": ("proxy/8050/", "Basic " + base64.b64encode(f":{OWNS}".encode()).decode(), None),
+    "ours as a user": ("proxy/8050/", "Basic " + base64.b64encode(f"{SHARES}:x".encode()).decode(), None),
+    "ours without a scheme that we know": ("proxy/8050/", f"Key {OWNS}", None),
+    "a secret of the service": ("proxy/8050/", "token of-the-operator", None),
+    "of an app, for Jupyter": ("api/kernels", BASIC, None),
+}
+
+
+@pytest.mark.parametrize(("path", "said", "passed"), AUTHORIZATIONS.values(), ids=AUTHORIZATIONS.keys())
+def test_an_apps_authorization_passes_and_ours_never(path: str, said: str, passed: bytes | None) -> None:
+    fields = COOKIE | {"Authorization": said}
+    verdict = judged("GET", f"{IN}/{path}", fields, Rules(secrets=("of-the-operator",)))
+    assert isinstance(verdict, Pass)
+    assert verdict.authorization == passed
+
+
 def test_a_broken_handshake_is_no_request() -> None:
     with pytest.raises(BadMessageError):
         judged("GET", f"{IN}/x", COOKIE | UPGRADE | {"Sec-WebSocket-Version": "8"})
@@ -185,8 +233,14 @@ AT_HOME = {"Host": f"{NOTEBOOK.id}.{HOST}"}
 AWAY = {"Host": f"0123456789.{HOST}"}
 
 
-def at(target: str, fields: dict[str, str], method: str = "GET", notebook: Notebook = NOTEBOOK) -> Verdict:
-    return judged(method, target, fields, domain=HOST, notebook=notebook)
+def at(
+    target: str,
+    fields: dict[str, str],
+    method: str = "GET",
+    notebook: Notebook = NOTEBOOK,
+    rules: Rules | None = None,
+) -> Verdict:
+    return judged(method, target, fields, rules, domain=HOST, notebook=notebook)
 
 
 def test_a_notebook_is_at_its_own_host_alone() -> None:
@@ -198,9 +252,14 @@ def test_a_notebook_is_at_its_own_host_alone() -> None:
 
 def test_the_owner_is_sent_on_from_the_main_host_and_proves_it_by_a_ticket() -> None:
     assert at(f"{IN}/lab?x=1", BROWSER | VISITOR) == HandOff(NOTEBOOK, "lab?x=1")
-    handed = at(f"{IN}/lab?token=t&token=u", AT_HOME | BROWSER)
+    rules = Rules(is_ticket=lambda ticket, key: (ticket, key) in (("t", KEY), ("u", KEY)))
+    handed = at(f"{IN}/lab?token=t&token=x&token=u", AT_HOME | BROWSER, rules=rules)
     assert isinstance(handed, Redeem)
-    assert (handed.tickets, handed.entry.token, handed.entry.path) == (("t", "u"), OWNS, "lab")
+    assert (handed.tickets, handed.entry.token, handed.entry.path) == (("t", "u"), OWNS, "lab?token=x")
+    again = at(f"{IN}/lab?token=t", AT_HOME | BROWSER | COOKIE, rules=rules)
+    assert isinstance(again, Enter)
+    assert again.path == "lab"
+    assert kind(at(f"{IN}/lab?token=x", AT_HOME | BROWSER, rules=rules)) is Kind.FOREIGN
     assert handed.refusal.facts["fresh_url"] == f"http://{HOST}/lab"
     assert kind(at(f"{IN}/lab", BROWSER)) is Kind.WRONG_HOST
 

@@ -157,6 +157,16 @@ def test_a_ticket_for_one_purpose_is_no_good_for_another() -> None:
     assert other.redeem(other.issue("anna"), "anna")
 
 
+def test_a_ticket_is_known_as_ours_when_it_is_used_or_too_old() -> None:
+    tickets = Tickets(SECRET, lifetime=-1)
+    ticket = tickets.issue("anna")
+    assert not tickets.redeem(ticket, "anna")
+    assert tickets.is_ours(ticket, "anna")
+    assert not tickets.is_ours(ticket, "bert")
+    assert not Tickets(SECRET, "other").is_ours(ticket, "anna")
+    assert not tickets.is_ours("theirs", "anna")
+
+
 def test_what_was_signed_for_another_purpose_is_no_ticket() -> None:
     signed = URLSafeTimedSerializer(SECRET, salt="another").dumps(["anna", "x"])
     assert not Tickets(SECRET).redeem(signed, "anna")

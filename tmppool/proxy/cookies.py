@@ -80,6 +80,13 @@ def confine(cookie: bytes, base_path: bytes) -> bytes | None:
     return b"; ".join([*kept, b"Path=" + path])
 
 
+def joined(pairs: bytes, more: bytes) -> bytes:
+    """Return ``pairs`` and those of ``more`` whose names are not among them, as one value of a Cookie field."""
+    names = {pair.partition(b"=")[0].strip() for pair in pairs.split(b";")}
+    added = [pair.strip() for pair in more.split(b";") if pair.partition(b"=")[0].strip() not in names]
+    return b"; ".join([pairs, *added] if pairs else added)
+
+
 def own(pairs: bytes) -> list[bytes] | None:
     """Return the pairs of a Cookie field's value that may be the service's own; None where it is no field's value."""
     return None if _NOT_TEXT.search(pairs) else _OWN.findall(pairs)

@@ -80,6 +80,20 @@ frame each other, hence 'self'. Paths hold keys, hence no referrer to other site
 would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
 """
 
+READABLE = (
+    b"Access-Control-Allow-Origin: *",
+    b"Access-Control-Expose-Headers: *",
+    b"Vary: Authorization",
+)
+"""The lines that let the page of any origin read a response (Fetch section 3.3), for a request with a token.
+
+``*`` never covers a request with cookies, so it is of use only to who knows the token.
+"""
+
+_SCHEMES = (b"basic", b"digest", b"bearer")
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_SCHEME = re.compile(rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?![ \t]*=)(?=[ \t]|$)")
+
 _INTERNAL = re.compile(rb"[\t ]*https?://[^/?#\\@]*(/.*)", re.IGNORECASE)
 _PLACES = (b"location", b"content-location")
 _MAX_COOKIES = 20
@@ -92,12 +106,15 @@ _PSEUDONYM = b"tmppool-" + secrets.token_hex(4).encode()
 _NOT_TO_NOTEBOOK = HOP_BY_HOP | IDENTITY
 
 
-def identity(client: Client, token: str) -> bytes:
-    """Return the header lines, each with CRLF, by which the proxy tells a notebook about its visitor."""
+def identity(client: Client, authorization: bytes) -> bytes:
+    """Return the header lines, each with CRLF, by which the proxy tells a notebook about its visitor.
+
+    ``authorization`` is Jupyter's token, or the visitor's own for an app in the notebook.
+    """
     address, scheme = client.address.encode(), client.scheme.encode()
     return (
-        b"Authorization: token %b\r\nX-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Scheme: %b\r\n"
-        b"Via: 1.1 %b\r\n" % (token.encode(), address, address, scheme, scheme, _PSEUDONYM)
+        b"Authorization: %b\r\nX-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Scheme: %b\r\n"
+        b"Via: 1.1 %b\r\n" % (authorization, address, address, scheme, scheme, _PSEUDONYM)
     )
 
 
@@ -116,10 +133,11 @@ def refuse_worker(fields: Fields) -> None:
         raise BadMessageError("no script of this service may be a service worker", Fault.SERVICE_WORKER)
 
 
-def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar) -> bytes:
+def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar, login: bytes = b"") -> bytes:
     """Return the lines to send upstream for a visitor's fields; ``identity_lines`` come from ``identity``.
 
-    Of the cookies only those that the notebook has set are sent: ``jar`` knows which.
+    Of the cookies only those that the notebook has set are sent: ``jar`` knows which. ``login`` holds Jupyter's own,
+    for a request that cannot carry its token; the visitor's of the same name stand.
     """
     dropped = _dropped(fields, _NOT_TO_NOTEBOOK)
     passed = [
@@ -129,15 +147,19 @@ def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar) -> bytes:
     ]
     if b"host" not in fields.first:  # of HTTP/1.0; what goes to the notebook is 1.1 (RFC 9112 section 3.2)
         passed.append(b"Host: localhost")
-    if b"cookie" in fields.first:
-        known = jar.of(fields.values(b"cookie"))
-        if known:
-            passed.append(b"Cookie: " + known)
+    known = jar.of(fields.values(b"cookie")) if b"cookie" in fields.first else b""
+    if login:
+        known = cookies.joined(known, login)
+    if known:
+        passed.append(b"Cookie: " + known)
     return b"\r\n".join([*passed, identity_lines])
 
 
-def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
-    """Return the lines to send to the visitor for a notebook's fields; ``jar`` takes note of the cookies that pass."""
+def to_visitor(fields: Fields, base_path: str, jar: Jar, *, is_app: bool = False) -> list[bytes]:
+    """Return the lines to send to the visitor for a notebook's fields; ``jar`` takes note of the cookies that pass.
+
+    ``is_app``: an app in the notebook may ask for credentials of its own.
+    """
     named = _dropped(fields, frozenset())
     base = base_path.encode()
     passed = [
@@ -151,6 +173,9 @@ def to_visitor(fields: Fields, base_path: str, jar: Jar) -> list[bytes]:
             if confined is not None:
                 jar.note(confined)
                 passed.append(b"Set-Cookie: " + confined)
+    if is_app and b"www-authenticate" in fields.first:
+        asked = fields.values(b"www-authenticate")
+        passed += [b"WWW-Authenticate: " + value for value in asked if is_plain_challenge(value)]
     return passed
 
 
@@ -165,6 +190,16 @@ def cache_line(fields: Fields) -> bytes:
     found = [element for element in fields.elements(b"cache-control") if _DIRECTIVE.fullmatch(element)]
     kept = [directive for directive in found if directive.partition(b"=")[0] not in _SHARED]
     return b"Cache-Control: " + b", ".join([b"private", *kept])
+
+
+def is_plain_challenge(value: bytes) -> bool:
+    """Return True if all challenges in a WWW-Authenticate ask for what somebody types (RFC 9110 section 11.6.1).
+
+    For others, as ``Negotiate``, some browsers send credentials of the machine's user without asking.
+    """
+    parts = _QUOTED.sub(b'""', value).split(b",")
+    schemes = [found[1].lower() for part in parts if (found := _SCHEME.match(part))]
+    return bool(schemes) and all(scheme in _SCHEMES for scheme in schemes)
 
 
 def _outside(line: bytes, base_path: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tmppool.proxy import headers
 from tmppool.proxy.cookies import Jar
@@ -16,6 +17,17 @@ class ToApplication:
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
+class Login(Protocol):
+    """The cookies by which Jupyter knows whoever may use it, for requests that cannot carry its token."""
+
+    @property
+    def cookies(self) -> bytes | None:
+        """The value of a Cookie field; None until ``fetch`` has found it."""
+
+    async def fetch(self) -> None:
+        """Find the cookies, unless they are known."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToNotebook:
     """A notebook responds; ``unreachable`` returns where the request goes if it does not.
@@ -25,7 +37,9 @@ class ToNotebook:
     into the head of Jupyter's own pages. ``on_taken`` is called once, when the connection takes this route; a route
     that is decided and not taken is no interaction. ``touch`` notes an interaction for data frames of this WebSocket;
     None if they are not interactions. ``on_close`` holds what is called when the notebook is no longer this visitor's.
-    ``notebook_id`` is for the log.
+    ``login`` lets the request through Jupyter to an app, where Jupyter's token in ``identity`` does not suffice.
+    ``is_app``: what responds is an app in the notebook, not Jupyter. ``is_explicit``: the request carried a token of
+    the notebook's, so that the page that sent it may read the response wherever it is. ``notebook_id`` is for the log.
     """
 
     base_path: str
@@ -39,6 +53,9 @@ class ToNotebook:
     touch: Callable[[], None] | None = None
     on_close: set[Callable[[], None]] = field(default_factory=set)
     unreachable: Callable[[], ToApplication] = ToApplication
+    login: Login | None = None
+    is_app: bool = False
+    is_explicit: bool = False
     notebook_id: str = ""
 
     def take(self, *, may_repeat: bool) -> UpstreamConnection | None:
@@ -46,20 +63,25 @@ class ToNotebook:
 
         It may be closed under a request, which must then be sent again (RFC 9110 section 9.2.2).
         """
-        return self.upstream.take() if may_repeat else None
+        is_ready = self.login is None or self.login.cookies is not None
+        return self.upstream.take() if may_repeat and is_ready else None
 
     async def dial(self) -> UpstreamConnection:
-        """Return a new connection. Raises OSError."""
+        """Return a new connection, once the request can be made. Raises OSError."""
+        if self.login is not None:
+            await self.login.fetch()
         return await self.upstream.dial()
 
     def request_lines(self, fields: Fields) -> bytes:
         """Return the lines to send to the notebook for a visitor's fields."""
-        return headers.to_notebook(fields, self.identity, self.jar)
+        login = b"" if self.login is None else self.login.cookies or b""
+        return headers.to_notebook(fields, self.identity, self.jar, login)
 
     def response_lines(self, response: Response) -> list[bytes]:
         """Return the lines, without CRLF, to send to the visitor for a notebook's response."""
-        passed = headers.to_visitor(response.fields, self.base_path, self.jar)
-        return [*passed, headers.cache_line(response.fields), *headers.PAGE_POLICY]
+        passed = headers.to_visitor(response.fields, self.base_path, self.jar, is_app=self.is_app)
+        cross_origin = headers.READABLE if self.is_explicit else ()
+        return [*passed, headers.cache_line(response.fields), *headers.PAGE_POLICY, *cross_origin]
 
     def switching_lines(self, response: Response) -> list[bytes]:
         """Return the same for the response that switches to the WebSocket protocol."""

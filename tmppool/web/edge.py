@@ -16,11 +16,13 @@ from tmppool.proxy.route import Decide, Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
 from tmppool.web.judge import Rules, judge, judge_admin
 from tmppool.web.kinds import Kind
+from tmppool.web.login import Login
 from tmppool.web.tokens import Role
 from tmppool.web.verdict import Answer, Pass, Verdict
 from tmppool.web.visit import PublicAddress, Visit
 
 _MOST_CLIENTS = 1000  # whose header lines are kept, per notebook
+_MOST_HOSTS = 16  # whose logins are kept, per notebook; one notebook has one or two
 
 
 @dataclass(slots=True)
@@ -30,20 +32,32 @@ class _Relay:
     ``notice`` is the script element that shows in its pages when and why it ends.
     """
 
+    notebook: Notebook
     notebook_id: str
     base_path: str
-    token: str = field(repr=False)
     upstream: Upstream
     notice: bytes
     jar: Jar = field(default_factory=Jar)
     identities: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    logins: dict[str, Login] = field(default_factory=dict)
 
-    def identity(self, visit: Visit) -> bytes:
-        """Return the header lines that identify the client."""
+    def login(self, visit: Visit) -> Login:
+        """Return the login for the visit's Host, which the notebook is sent too."""
+        host = visit.request.fields.first.get(b"host", b"localhost").decode("latin-1")
+        if host not in self.logins:
+            if len(self.logins) >= _MOST_HOSTS:
+                self.logins.clear()
+            self.logins[host] = Login(self.notebook.jupyter, host)
+        return self.logins[host]
+
+    def identity(self, visit: Visit, authorization: bytes | None) -> bytes:
+        """Return the header lines that identify the client, with their own Authorization or Jupyter's token."""
         client = visit.client
+        if authorization is not None:
+            return headers.identity(client, authorization)
         known = self.identities.get((client.address, client.scheme))
         if known is None:
-            known = headers.identity(client, self.token)
+            known = headers.identity(client, f"token {self.notebook.running.token}".encode())
             if len(self.identities) < _MOST_CLIENTS:
                 self.identities[client.address, client.scheme] = known
         return known
@@ -75,19 +89,23 @@ class Edge:
         else:
             is_page = visit.method == b"GET" and jupyter_urls.is_page(path)
             is_touching, is_talking = jupyter_urls.is_interaction(visit.method.decode(), path), False
+        is_app = not jupyter_urls.is_own(path)
         touch = partial(verdict.held.pool.touch, notebook) if is_touching or is_talking else None
         return ToNotebook(
             target=verdict.target,
             base_path=relay.base_path,
             upstream=relay.upstream,
             jar=relay.jar,
-            identity=relay.identity(visit),
+            identity=relay.identity(visit, verdict.authorization),
             notice=relay.notice if is_page else None,
             is_websocket=visit.is_websocket,
             on_taken=touch if is_touching else None,
             touch=touch if is_talking else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
             unreachable=lambda: _to_application(visit, _UNREACHABLE),
+            login=relay.login(visit) if is_app and _hides_jupyters_token(verdict, visit) else None,
+            is_app=is_app,
+            is_explicit=verdict.held.is_explicit,
             notebook_id=relay.notebook_id,
         )
 
@@ -95,7 +113,7 @@ class Edge:
         self._note_opened(notebook)
         running = notebook.running
         relay = self._relays[notebook.key] = _Relay(
-            notebook.id, running.base_path, running.token, Upstream(running.dial), _notice(notebook.key)
+            notebook, notebook.id, running.base_path, Upstream(running.dial), _notice(notebook.key)
         )
 
         def close() -> None:
@@ -120,6 +138,11 @@ def admin_decide(token: str, local_ip: str | None) -> Decide:
 
 
 _UNREACHABLE = Answer(Kind.UNREACHABLE)
+
+
+def _hides_jupyters_token(verdict: Pass, visit: Visit) -> bool:
+    """Return True if Jupyter may not find its own token, since it would read the app's ``token`` in its place."""
+    return verdict.authorization is not None or "token=" in verdict.target or visit.is_form
 
 
 def _to_application(visit: Visit, verdict: Verdict) -> ToApplication:

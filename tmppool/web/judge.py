@@ -6,10 +6,10 @@ Called for each request on the public listener, and again when the body of a req
 forgotten tab may poll for ever.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tmppool import jupyter_urls
 from tmppool.keys import id_of
@@ -19,7 +19,7 @@ from tmppool.pools import Ended
 from tmppool.proxy import handshake
 from tmppool.running import base_path
 from tmppool.web import links, tokens
-from tmppool.web.authorization import is_same
+from tmppool.web.authorization import is_same, secrets_in
 from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
 from tmppool.web.tokens import Access, Role
@@ -56,10 +56,28 @@ class Table(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """``api_token`` is required of programs that start notebooks; ``lock`` is set if notebooks are processes."""
+    """``api_token`` is required of programs that start notebooks; ``lock`` is set if notebooks are processes.
+
+    ``secrets`` are the service's own, which no notebook may see. ``is_ticket`` tells whether the first argument is a
+    handoff's ticket for the notebook whose key is the second.
+    """
 
     api_token: str | None = None
     lock: Lock | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    is_ticket: Callable[[str, str], bool] = lambda _ticket, _key: False
+
+    def are_for(self, notebook: Notebook) -> Callable[[str], bool]:
+        """Return the test for what is ours in a request to this notebook; any other value is for an app inside."""
+
+        def is_ours(value: str) -> bool:
+            return (
+                tokens.is_of(notebook, value)
+                or any(is_same(value, secret) for secret in self.secrets)
+                or self.is_ticket(value, notebook.key)
+            )
+
+        return is_ours
 
 
 def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
@@ -72,7 +90,7 @@ def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
     if verdict is not None:
         return verdict
     if visit.is_for_notebook:
-        return _to_notebook(visit, table)
+        return _to_notebook(visit, table, rules)
     return _to_own_address(visit, table, rules)
 
 
@@ -108,7 +126,7 @@ def _locked(visit: Visit, lock: Lock) -> Verdict | None:
         return None
     has_secret = any(lock.matches_secret(token) for token in visit.tokens)
     if has_secret and visit.method in (b"GET", b"HEAD") and not visit.address.is_api:
-        return Unlock(tokens.without_token(visit.target))
+        return Unlock(tokens.without_token(visit.target, lock.matches_secret))
     if has_secret or lock.matches_secret(visit.bearer_token) or lock.has_cookie(visit.cookies):
         return None
     return Answer(Kind.LOCKED)
@@ -117,7 +135,16 @@ def _locked(visit: Visit, lock: Lock) -> Verdict | None:
 # A notebook's address
 
 
-def _to_notebook(visit: Visit, table: Table) -> Verdict:
+class _Asked(NamedTuple):
+    """The notebook that a visit asks for, and the access that it has; ``is_ours`` finds our own values among others."""
+
+    pool: Pool
+    notebook: Notebook
+    access: Access
+    is_ours: Callable[[str], bool]
+
+
+def _to_notebook(visit: Visit, table: Table, rules: Rules) -> Verdict:
     if visit.key is None:
         return Answer(Kind.NOTHING)
     found = table.find(visit.key)
@@ -125,23 +152,29 @@ def _to_notebook(visit: Visit, table: Table) -> Verdict:
         return _gone(visit, table, visit.key)
     pool, notebook = found
     is_browser = visit.method == b"GET" and visit.wants_page
+    is_ours = rules.are_for(notebook)
     if visit.is_at_main_host:
         if is_browser and _is_owner(visit, notebook):
-            return HandOff(notebook, visit.open_path)
+            return HandOff(notebook, _path(visit, is_ours))
         return Answer(Kind.WRONG_HOST)
-    access = _access(visit, notebook)
-    if is_browser and (access.role is None or visit.tokens):
-        return _entering(visit, table, pool, notebook, access)
-    if access.role is None:
+    asked = _Asked(pool, notebook, _access(visit, notebook), is_ours)
+    if is_browser and (asked.access.role is None or any(is_ours(token) for token in visit.tokens)):
+        return _entering(visit, table, asked)
+    if asked.access.role is None:
         return _foreign(visit, table, pool)
-    return _passing(visit, Admitted(pool, notebook, access.role, access.is_explicit))
+    return _passing(visit, Admitted(pool, notebook, asked.access.role, asked.access.is_explicit), is_ours)
 
 
 def _access(visit: Visit, notebook: Notebook) -> Access:
     return tokens.access(notebook, visit.cookies, visit.bearer_token, visit.tokens)
 
 
-def _passing(visit: Visit, held: Admitted) -> Pass | Redirect | Answer:
+def _path(visit: Visit, is_ours: Callable[[str], bool]) -> str:
+    """Return the path and query below the notebook, without what is ours."""
+    return tokens.without_token((visit.path or "") + visit.query, is_ours)
+
+
+def _passing(visit: Visit, held: Admitted, is_ours: Callable[[str], bool]) -> Pass | Redirect | Answer:
     """Judge a request with access to the notebook. Raises BadMessageError for an invalid handshake."""
     if visit.path is None:
         return Redirect(f"{base_path(held.notebook.key)}{visit.query}", 302)
@@ -151,33 +184,47 @@ def _passing(visit: Visit, held: Admitted) -> Pass | Redirect | Answer:
         handshake.check(visit.request)
     if not held.is_explicit and visit.is_cross_site:
         return Answer(Kind.CROSS_SITE)
-    target = tokens.without_token(visit.target) if visit.tokens else visit.target
-    return Pass(held, visit.path, target)
+    if jupyter_urls.is_own(visit.path):
+        # There ``token`` is Jupyter's, which prefers a wrong one to the one that it is sent.
+        return Pass(held, visit.path, tokens.without_token(visit.target) if visit.tokens else visit.target)
+    target = tokens.without_token(visit.target, is_ours) if visit.tokens else visit.target
+    return Pass(held, visit.path, target, _meant_for_an_app(visit, is_ours))
 
 
-def _entering(visit: Visit, table: Table, pool: Pool, notebook: Notebook, access: Access) -> Entry | Answer:
-    """Judge a browser's navigation to a notebook without its cookie, or with a token in the URL.
+def _meant_for_an_app(visit: Visit, is_ours: Callable[[str], bool]) -> bytes | None:
+    """Return the visitor's Authorization unless a secret of ours is in it."""
+    said = visit.request.fields.first.get(b"authorization")
+    if said is None or any(is_ours(secret.decode("latin-1")) for secret in secrets_in(said)):
+        return None
+    return said
+
+
+def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Answer:
+    """Judge a browser's navigation to a notebook without its cookie, or with a token of ours in the URL.
 
     A session token makes the first browser that opens it the owner, and no other; a share token makes every browser a
     guest. A browser that has access by a cookie keeps its role.
     """
+    notebook, access = asked.notebook, asked.access
     known = Role.OWNER if _is_owner(visit, notebook) else access.by_cookie
     if known is not None:
-        return _enter(visit, pool, notebook, known)
+        return _enter(visit, asked, known)
     if visit.is_prefetch or visit.is_crawler:
         return Answer(Kind.PREFETCH)
     if access.by_token is Role.GUEST:
-        return _enter(visit, pool, notebook, Role.GUEST)
-    foreign = _foreign(visit, table, pool)
+        return _enter(visit, asked, Role.GUEST)
+    foreign = _foreign(visit, table, asked.pool)
     if access.by_token is Role.OWNER and notebook.visitor is None:
-        return Claim(_enter(visit, pool, notebook, Role.OWNER), foreign)
-    if access.by_token is None and visit.label is not None and visit.tokens:
-        return Redeem(_enter(visit, pool, notebook, Role.OWNER), tuple(visit.tokens), foreign)
+        return Claim(_enter(visit, asked, Role.OWNER), foreign)
+    tickets = tuple(token for token in visit.tokens if asked.is_ours(token))
+    if access.by_token is None and visit.label is not None and tickets:
+        return Redeem(_enter(visit, asked, Role.OWNER), tickets, foreign)
     return foreign
 
 
-def _enter(visit: Visit, pool: Pool, notebook: Notebook, role: Role) -> Enter:
-    return Enter(pool, notebook, tokens.role_token(notebook, role), visit.open_path)
+def _enter(visit: Visit, asked: _Asked, role: Role) -> Enter:
+    token = tokens.role_token(asked.notebook, role)
+    return Enter(asked.pool, asked.notebook, token, _path(visit, asked.is_ours))
 
 
 def _is_owner(visit: Visit, notebook: Notebook) -> bool:

@@ -35,22 +35,26 @@ class Tickets:
 
     def redeem(self, ticket: str, subject: str | None) -> bool:
         """Use up a ticket. Returns True if it was ours, for this subject, not expired and unused."""
-        nonce = self._nonce(ticket, subject)
+        nonce = self._nonce(ticket, subject, self._lifetime)
         if nonce is None or nonce in self._used:
             return False
         self._used[nonce] = True
         return True
 
+    def is_ours(self, ticket: str, subject: str) -> bool:
+        """Return True if the ticket was issued for this subject, whether or not it is still valid."""
+        return self._nonce(ticket, subject, None) is not None
+
     def give_back(self, ticket: str, subject: str | None) -> None:
         """Undo ``redeem``, so that the ticket is valid again."""
-        nonce = self._nonce(ticket, subject)
+        nonce = self._nonce(ticket, subject, self._lifetime)
         if nonce is not None:
             self._used.pop(nonce, None)
 
-    def _nonce(self, ticket: str, subject: str | None) -> str | None:
-        """Return the ticket's nonce; None unless it is ours, for this subject and not expired."""
+    def _nonce(self, ticket: str, subject: str | None, max_age: int | None) -> str | None:
+        """Return the ticket's nonce; None unless it is ours, for this subject, and at most ``max_age`` seconds old."""
         try:
-            owner, nonce = self._signer.loads(ticket, max_age=self._lifetime)
+            owner, nonce = self._signer.loads(ticket, max_age=max_age)
         except (BadSignature, ValueError, TypeError):
             return None
         return nonce if isinstance(nonce, str) and owner == subject else None

@@ -9,10 +9,11 @@ valid until the owner stops sharing. Either comes in a cookie, which a browser s
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from urllib.parse import unquote
 
 from tmppool.notebook import Notebook
 from tmppool.web.own_cookies import notebook_name
@@ -108,22 +109,32 @@ def role_token(notebook: Notebook, role: Role) -> str:
     return token
 
 
+def is_of(notebook: Notebook, value: str) -> bool:
+    """Return True if this is a token of one of the notebook's roles."""
+    return _keys_of(notebook).role(value.encode("ascii", "replace")) is not None
+
+
 def tokens_in(query: str) -> list[str]:
     """Return the first few values of ``token`` in a target or query; few, because each costs a comparison."""
     if _NAME not in query:
         return []
     pairs = query.partition("?")[2].split("&")
-    return [pair.removeprefix(_NAME) for pair in pairs if pair.startswith(_NAME)][:_MAX_TOKENS]
+    return [_value(pair) for pair in pairs if pair.startswith(_NAME)][:_MAX_TOKENS]
 
 
-def without_token(target: str) -> str:
-    """Return a target or query without ``token``, otherwise byte for byte."""
+def without_token(target: str, is_ours: Callable[[str], bool] = lambda _value: True) -> str:
+    """Return a target or query without those values of ``token`` that are ours, otherwise byte for byte."""
     path, _, query = target.partition("?")
     pairs = query.split("&")
-    kept = [pair for pair in pairs if not pair.startswith(_NAME)]
+    kept = [pair for pair in pairs if not (pair.startswith(_NAME) and is_ours(_value(pair)))]
     if len(kept) == len(pairs):
         return target
     return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+def _value(pair: str) -> str:
+    """Return the value of a pair as its reader decodes it: no spelling hides a token of ours."""
+    return unquote(pair.removeprefix(_NAME))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The request is forwarded to the notebook. ``path`` is below its base path; ``target`` is the one to send."""
+    """The request is forwarded to the notebook. ``path`` is below its base path; ``target`` is the one to send.
+
+    ``authorization`` is the visitor's own Authorization, meant for an app in the notebook; None without one.
+    """
 
     held: Admitted
     path: str
     target: str
+    authorization: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tmppool.web.addresses import Address
 
 _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
+_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _SHOWN = (b"GET", b"HEAD", b"POST")
 
 
@@ -166,6 +167,11 @@ class Visit:
     def is_crawler(self) -> bool:
         """True if its user agent is a known crawler."""
         return robots.is_crawler(self.request.fields.text())
+
+    @property
+    def is_form(self) -> bool:
+        """True if the body is a form's."""
+        return self.request.fields.first.get(b"content-type", b"").lower().startswith(_FORMS)
 
     # Sending page
 
