@@ -143,6 +143,39 @@ async def test_a_program_with_the_token_does_what_it_likes_wherever_it_runs(plac
     assert (await program.ask("POST", f"/api/session/{key}/extend{query}", headers)).status == 200
 
 
+async def test_a_page_anywhere_reads_what_it_asked_for_with_the_token(place: Place) -> None:
+    key, token, _ = await taken(place)
+    page = place.stranger(Origin="https://tool.example", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
+    for path in (f"/user/{key}/api/kernels", f"/api/session/{key}"):
+        wanted = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
+        asked = await page.ask("OPTIONS", path, wanted)
+        assert (asked.status, asked.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        assert "DELETE" in asked.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
+        assert "Access-Control-Allow-Credentials" not in asked.headers
+        assert "Access-Control-Allow-Private-Network" not in asked.headers
+        near = await page.ask("OPTIONS", path, wanted | {"Access-Control-Request-Private-Network": "true"})
+        assert near.headers["Access-Control-Allow-Private-Network"] == "true"
+        for given in (await page.get(f"{path}?token={token}"), await page.get(path, Authorization=f"token {token}")):
+            assert (given.status, given.headers["Access-Control-Allow-Origin"]) == (200, "*")
+            assert given.headers.getall("Access-Control-Expose-Headers") == ["*"]
+            assert "Access-Control-Allow-Credentials" not in given.headers
+        refused = await page.get(path, Authorization="token wrong")
+        assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (403, "*")
+    assert [line for line in place.asked(key) if line.startswith("OPTIONS")] == []
+    assert (await page.ask("OPTIONS", "/user/" + "x" * 22 + "/api", wanted)).status == 204
+    assert (await page.ask("OPTIONS", f"/user/{key}/api", {"Authorization": f"token {token}"})).status == 200
+
+
+async def test_no_page_reads_what_a_cookie_got(place: Place) -> None:
+    person = place.person()
+    key = await person.start()
+    for path in (f"/user/{key}/api/kernels", f"/api/session/{key}"):
+        own = await person.get(path, Sec_Fetch_Site="same-origin", Sec_Fetch_Mode="cors")
+        assert own.status == 200
+        assert "Access-Control-Allow-Origin" not in own.headers
+
+
 async def test_no_notebook_sees_the_token(place: Place) -> None:
     key, token, _ = await taken(place)
     await place.stranger().get(f"/user/{key}/a?b=1&token={token}&c=%2F")

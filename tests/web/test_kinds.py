@@ -47,5 +47,6 @@ def test_a_body_that_one_kind_has_is_described_with_its_status(kind: Kind) -> No
     assert any(f"/{name}'" in str(response) for response in described)
 
 
-def test_what_any_page_may_read_tells_nothing_of_a_notebook_that_lives() -> None:
-    assert {kind for kind in Kind if kind.shape.cors is Cors.ANY} == {Kind.GONE, Kind.UNKNOWN}
+def test_any_page_may_read_why_its_program_gets_no_notebook_and_nothing_else() -> None:
+    about_a_notebook = {Kind.GONE, Kind.UNKNOWN, Kind.FOREIGN, Kind.NOT_OWNER, Kind.UNREACHABLE, Kind.WRONG_HOST}
+    assert {kind for kind in Kind if kind.shape.cors is Cors.ANY} == about_a_notebook | {Kind.METHOD}

@@ -39,12 +39,12 @@ _RETRY_AFTER = {Fault.TOO_MANY_FROM_ADDRESS: 60, Fault.TOO_MANY_CONNECTIONS: 60}
 
 
 def refusal(fault: Fault) -> bytes:
-    """Return a whole response that ends the connection."""
+    """Return a whole response that ends the connection; a page of any origin may read it, as a program can."""
     status, text = REFUSALS[fault]
     body = f"{text}\n".encode()
     retry = b"Retry-After: %d\r\n" % _RETRY_AFTER[fault] if fault in _RETRY_AFTER else b""
     return (
         b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
-        b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n%b%b\r\nConnection: close\r\n\r\n%b"
-        % (status, status.phrase.encode(), len(body), retry, date_line(), body)
+        b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\n"
+        b"%b%b\r\nConnection: close\r\n\r\n%b" % (status, status.phrase.encode(), len(body), retry, date_line(), body)
     )

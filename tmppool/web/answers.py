@@ -11,6 +11,16 @@ from tmppool.web.pages import Pages
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
+READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
+"""The CORS header fields of what any page may read. A browser uses neither for a request with cookies."""
+
+_PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-XSRFToken, *",  # * never means Authorization
+    "Access-Control-Max-Age": "7200",  # seconds; browsers keep it no longer
+    "Cache-Control": "no-store",
+}
 _HEADERS = {"allow": "Allow", "retry_after": "Retry-After"}
 
 
@@ -27,7 +37,7 @@ class Answers:
 
     def __init__(self, pages: Pages, cors: Mapping[str, str]) -> None:
         self._pages = pages
-        self._cors = {Cors.NONE: {}, Cors.SETTINGS: dict(cors), Cors.ANY: {"Access-Control-Allow-Origin": "*"}}
+        self._cors = {Cors.NONE: {}, Cors.SETTINGS: dict(cors), Cors.ANY: READABLE}
 
     def render(self, answer: Answer, visit: Visit) -> web.Response:
         return self.page(answer, visit) if visit.wants_page else self.refusal(answer)
@@ -52,6 +62,11 @@ class Answers:
     def json(self, body: models.Body, status: int = 200) -> web.Response:
         """Return a body for programs, with the CORS header fields of the settings."""
         return models.to_response(body, status, self._cors[Cors.SETTINGS])
+
+    def preflight_with_token(self, *, is_private: bool) -> web.Response:
+        """Answer a preflight about a notebook: any page may send requests with its token, and none with cookies."""
+        private = {"Access-Control-Allow-Private-Network": "true"} if is_private else {}
+        return web.Response(status=204, headers={**_PREFLIGHT, **private})
 
     def preflight(self) -> web.Response:
         """Answer a CORS preflight as the settings allow (Fetch, section 4.9)."""

@@ -31,6 +31,7 @@ from tmppool.web.verdict import (
     Entry,
     HandOff,
     Pass,
+    Preflight,
     Redeem,
     Redirect,
     Serve,
@@ -89,6 +90,8 @@ def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
         verdict = _locked(visit, rules.lock)
     if verdict is not None:
         return verdict
+    if visit.is_preflight and visit.key is not None:
+        return Preflight(visit.asks_for_private_network)  # it carries no token, so it is no matter whose notebook it is
     if visit.is_for_notebook:
         return _to_notebook(visit, table, rules)
     return _to_own_address(visit, table, rules)

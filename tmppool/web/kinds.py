@@ -49,15 +49,19 @@ class Kind(Enum):
         "This notebook belongs to another browser. Its owner can share it; programs must send its token.",
         page="foreign",
         body=Foreign,
+        cors=Cors.ANY,
     )
     UNREACHABLE = Shape(
-        502, "The notebook is not responding. It may be restarting; please try again in a moment.", "No answer"
+        502,
+        "The notebook is not responding. It may be restarting; please try again in a moment.",
+        "No answer",
+        cors=Cors.ANY,
     )
-    NOT_OWNER = Shape(403, "Only the owner of this notebook can do that.", "Not allowed")
+    NOT_OWNER = Shape(403, "Only the owner of this notebook can do that.", "Not allowed", cors=Cors.ANY)
     # Wrong origin or host
     CROSS_SITE = Shape(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
     CROSS_SITE_OWN = Shape(403, "This request must come from one of this service's own pages.", "Not allowed")
-    WRONG_HOST = Shape(421, "This notebook is served on its own host name.", "Wrong host name")
+    WRONG_HOST = Shape(421, "This notebook is served on its own host name.", "Wrong host name", cors=Cors.ANY)
     PREFETCH = Shape(503, "A prefetch opens no notebook and starts none.", "Not now")
     # This machine's user only
     LOCKED = Shape(
@@ -102,7 +106,7 @@ class Kind(Enum):
     # Any request
     BAD = Shape(400, NOT_ACCEPTED, "Bad request")
     NOTHING = Shape(404, "There is no page at this URL.", "Page not found")
-    METHOD = Shape(405, "This URL does not accept this kind of request.", "Method not allowed")
+    METHOD = Shape(405, "This URL does not accept this kind of request.", "Method not allowed", cors=Cors.ANY)
     TOO_LARGE = Shape(413, BODY_TOO_LARGE, "Too large")
     FAILED = Shape(
         500, "Something went wrong on our side. It has been logged; please try again.", "Something went wrong"

@@ -7,11 +7,11 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from tmppool.web.answers import AnswerError, Answers
+from tmppool.web.answers import READABLE, AnswerError, Answers
 from tmppool.web.context import verdict_of, visit_of
 from tmppool.web.enter import Entrance, redirect
 from tmppool.web.kinds import Kind
-from tmppool.web.verdict import Answer, Claim, Enter, HandOff, Redeem, Redirect, Serve, Unlock
+from tmppool.web.verdict import Answer, Claim, Enter, HandOff, Preflight, Redeem, Redirect, Serve, Unlock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,6 +37,8 @@ def carry_out(answers: Answers, entrance: Entrance | None = None) -> Middleware:
                 return answers.render(verdict, visit)
             case Redirect(location, code):
                 return redirect(location, code)
+            case Preflight(is_private):
+                return answers.preflight_with_token(is_private=is_private)
             case Unlock() if entrance is not None:
                 return entrance.unlock(visit, verdict)
             case Enter() | Claim() | Redeem() | HandOff() if entrance is not None:
@@ -73,8 +75,10 @@ def errors(answers: Answers) -> Middleware:
 
 
 async def set_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal: forbid content sniffing, and hide the name of the server software."""
-    del request
+    """Signal: forbid content sniffing, and hide the server software; pages that sent a token may read the answer."""
+    verdict = verdict_of(request)
+    if isinstance(verdict, Serve) and verdict.held is not None and verdict.held.is_explicit:
+        response.headers.update(READABLE)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "tmppool"
 

@@ -94,6 +94,16 @@ class Unlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Preflight:
+    """A page of another origin asks whether it may send a request with a notebook's token.
+
+    ``is_private``: it asks to reach a private network too.
+    """
+
+    is_private: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Serve:
     """The handler of the service's own address answers. ``held`` is the notebook that it concerns, if any."""
 
@@ -101,4 +111,4 @@ class Serve:
 
 
 Entry = Enter | Claim | Redeem | HandOff
-Verdict = Pass | Answer | Entry | Redirect | Unlock | Serve
+Verdict = Pass | Answer | Entry | Redirect | Unlock | Preflight | Serve

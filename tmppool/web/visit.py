@@ -229,6 +229,17 @@ class Visit:
             )
         return self.origin is not Origin.SAME
 
+    @property
+    def is_preflight(self) -> bool:
+        """True if a browser asks, before a page of another origin sends its request, whether it may (Fetch 4.9)."""
+        first = self.request.fields.first
+        return self.method == b"OPTIONS" and b"origin" in first and b"access-control-request-method" in first
+
+    @property
+    def asks_for_private_network(self) -> bool:
+        """True if a preflight comes from a public page to a private address (Private Network Access)."""
+        return self.request.fields.first.get(b"access-control-request-private-network") == b"true"
+
     def names_this_machine(self, ip: str = "localhost") -> bool:
         """Return True if the Host, as sent, names this machine's loopback or ``ip``."""
         return hosts.is_this_machine(self.request.fields.first.get(b"host", b"").decode("latin-1"), ip)
