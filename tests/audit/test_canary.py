@@ -173,7 +173,16 @@ WEAKENED: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     "no filter of system calls": (
         {},
         {"SecurityOpt": ["no-new-privileges:true", "seccomp=unconfined"]},
-        {"seccomp-filter", "call-io-uring-setup", "call-unshare-user", "call-clone3", "call-32-bit", "socket-vsock"},
+        {
+            "seccomp-filter",
+            "call-io-uring-setup",
+            "call-unshare-user",
+            "call-clone3",
+            "call-32-bit",
+            "socket-vsock",
+            "socket-mptcp",
+            "socket-udplite",
+        },
     ),
     "new privileges": (
         {},
@@ -192,7 +201,15 @@ WEAKENED: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     "nothing masked": (
         {},
         {"MaskedPaths": [], "ReadonlyPaths": []},
-        {"masked-interrupts", "mounted-readonly-proc-sys"},
+        {
+            "masked-interrupts",
+            "masked-cmdline",
+            "masked-key-users",
+            "masked-locks",
+            "masked-pressure",
+            "masked-kernel-irq",
+            "mounted-readonly-proc-sys",
+        },
     ),
     "twice the memory": ({}, {"Memory": 2 << 30, "MemorySwap": 2 << 30}, {"memory-limit"}),
     "any number of processes": ({}, {"PidsLimit": 0}, {"pids-limit"}),

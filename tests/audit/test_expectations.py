@@ -8,6 +8,7 @@ import pytest
 from tests.specs import spec_of
 from tmppool.audit import engine_rules, expectations, machine_sums, settings_rules
 from tmppool.audit.inside import run
+from tmppool.backends import container
 from tmppool.backends.base import Spec
 
 SPEC = spec_of("service", "main")
@@ -23,6 +24,12 @@ def test_the_facts_survive_json_and_name_each_probe_once() -> None:
     assert len(names) == len(set(names))
     assert len(names) > 80
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
+
+
+def test_each_masked_path_has_a_probe_of_its_own() -> None:
+    masked = [name for name in probes(SPEC) if name.startswith("masked-")]
+    assert len(masked) == len(container.MASKED)
+    assert {"masked-kcore", "masked-timers", "masked-firmware", "masked-pressure", "masked-key-users"} <= set(masked)
 
 
 def test_a_name_means_one_thing_in_probes_and_rules() -> None:

@@ -165,6 +165,13 @@ def look(masked: list[str]) -> dict[str, object]:
             name: attempt(socket.socket, family, socket.SOCK_RAW if name == "netlink" else socket.SOCK_STREAM, 0)
             for name, family in FAMILIES.items()
         },
+        "other protocols": sorted(
+            (family, kind, protocol)
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for kind in range(11)
+            for protocol in (*range(256), 262)
+            if attempt(socket.socket, family, kind, protocol) != "EPERM"
+        ),
         "other netlinks": {attempt(socket.socket, 16, socket.SOCK_RAW, protocol) for protocol in range(1, 23)}
         == {"EPERM"},
         "socketpair": attempt(lambda: [end.close() for end in socket.socketpair()]),

@@ -24,9 +24,19 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test m
 LOOK = Path(__file__).with_name("inside.py").read_text()
 MIB = 1 << 20
 MASKED = [
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware", "/sys/kernel/debug", "/sys/kernel/tracing",
+    "/proc/acpi", "/proc/allocinfo", "/proc/asound", "/proc/bootconfig", "/proc/buddyinfo", "/proc/bus",
+    "/proc/cmdline", "/proc/config.gz", "/proc/consoles", "/proc/crypto", "/proc/device-tree", "/proc/devices",
+    "/proc/diskstats", "/proc/dma", "/proc/driver", "/proc/dynamic_debug", "/proc/execdomains", "/proc/fb",
+    "/proc/fs", "/proc/interrupts", "/proc/iomem", "/proc/ioports", "/proc/irq", "/proc/kallsyms", "/proc/kcore",
+    "/proc/key-users", "/proc/keys", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags",
+    "/proc/latency_stats", "/proc/lock_stat", "/proc/locks", "/proc/mdstat", "/proc/misc", "/proc/modules",
+    "/proc/mtrr", "/proc/pagetypeinfo", "/proc/partitions", "/proc/pressure", "/proc/sched_debug",
+    "/proc/schedstat", "/proc/scsi", "/proc/slabinfo", "/proc/softirqs", "/proc/swaps", "/proc/timer_list",
+    "/proc/timer_stats", "/proc/vmallocinfo", "/proc/vmcore", "/proc/zoneinfo", "/sys/devices/virtual/dmi",
+    "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/bpf", "/sys/fs/pstore", "/sys/hypervisor",
+    "/sys/kernel/boot_params", "/sys/kernel/btf", "/sys/kernel/debug", "/sys/kernel/iommu_groups",
+    "/sys/kernel/irq", "/sys/kernel/notes", "/sys/kernel/security", "/sys/kernel/slab", "/sys/kernel/tracing",
+    "/sys/kernel/vmcoreinfo", "/sys/module", "/sys/power",
 ]  # fmt: skip
 
 REFUSED = [
@@ -48,6 +58,9 @@ EXPECTED = {
     | dict.fromkeys(
         ["ax25", "key", "packet", "rds", "can", "tipc", "bluetooth", "rxrpc", "alg", "vsock", "xdp"], "EPERM"
     ),
+    "other protocols": [
+        [2, 1, 0], [2, 1, 6], [2, 2, 0], [2, 2, 1], [2, 2, 17], [10, 1, 0], [10, 1, 6], [10, 2, 0], [10, 2, 17], [10, 2, 58],
+    ],
     "other netlinks": True,
     "socketpair": "ok",
     "write": dict.fromkeys(["/x", "/usr/x", "/etc/x", "/opt/notebook/x", "/run/x"], "EROFS")

@@ -67,10 +67,24 @@ def equal(index: int, value: int) -> dict[str, object]:
     return {"index": index, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ"}
 
 
+def of_type(kind: int) -> dict[str, object]:
+    return {"index": 1, "value": 0xF, "valueTwo": kind, "op": "SCMP_CMP_MASKED_EQ"}
+
+
 @pytest.mark.parametrize(
     ("name", "conditions"),
     [
-        ("socket", [[equal(0, 1)], [equal(0, 2)], [equal(0, 10)], [equal(0, 16), equal(2, 0)]]),
+        (
+            "socket",
+            [
+                [equal(0, 1)],
+                [equal(0, 16), equal(2, 0)],
+                *([equal(0, 2), of_type(1), equal(2, protocol)] for protocol in (0, 6)),
+                *([equal(0, 2), of_type(2), equal(2, protocol)] for protocol in (0, 17, 1)),
+                *([equal(0, 10), of_type(1), equal(2, protocol)] for protocol in (0, 6)),
+                *([equal(0, 10), of_type(2), equal(2, protocol)] for protocol in (0, 17, 58)),
+            ],
+        ),
         ("socketpair", [[equal(0, 1)]]),
         ("personality", [[equal(0, 0)], [equal(0, 0x20000)], [equal(0, 0xFFFFFFFF)]]),
         ("clone", [[{"index": 0, "value": 0x7E020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]]),

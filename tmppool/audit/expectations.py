@@ -4,11 +4,12 @@ System call numbers: Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/u
 arguments are chosen so that without a filter the call does nothing or fails with another error.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tmppool.audit.inside import run
-from tmppool.backends import container_limits
+from tmppool.backends import container, container_limits
 from tmppool.backends.base import Spec
 from tmppool.backends.container_limits import HOME
 
@@ -77,7 +78,7 @@ _CALLS: tuple[tuple[str, int, int | None, tuple[int, ...], tuple[str, ...]], ...
     ("ioperm", 173, None, (0, 0, 0), _EPERM),
 )
 
-_STREAM, _DATAGRAM, _RAW, _SEQUENCE = 1, 2, 3, 5
+_STREAM, _DATAGRAM, _RAW, _SEQUENCE, _DCCP = 1, 2, 3, 5, 6
 # name, and socket(2)'s arguments (numbers: Linux, include/linux/socket.h)
 _SOCKETS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("packet", (17, _RAW, 0)),
@@ -90,6 +91,21 @@ _SOCKETS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("tipc", (30, _DATAGRAM, 0)),
     ("can", (29, _RAW, 1)),
     ("raw", (2, _RAW, 1)),
+    ("raw-by-default", (2, _RAW, 0)),
+    ("raw6", (10, _RAW, 58)),
+    ("sctp", (2, _STREAM, 132)),
+    ("sctp-sequence", (2, _SEQUENCE, 132)),
+    ("sctp-by-default", (2, _SEQUENCE, 0)),
+    ("sctp6", (10, _STREAM, 132)),
+    ("dccp", (2, _DCCP, 33)),
+    ("dccp-by-default", (10, _DCCP, 0)),
+    ("mptcp", (2, _STREAM, 262)),
+    ("mptcp6", (10, _STREAM, 262)),
+    ("udplite", (2, _DATAGRAM, 136)),
+    ("udplite6", (10, _DATAGRAM, 136)),
+    ("l2tp", (2, _DATAGRAM, 115)),
+    ("igmp", (2, _DATAGRAM, 2)),
+    ("icmp-of-the-other-family", (2, _DATAGRAM, 58)),
 )
 
 _READONLY = {"root": "/", "usr": "/usr", "etc": "/etc", "var": "/var"}
@@ -102,27 +118,23 @@ _MOUNTED_READONLY = {
     "sys": "/sys",
 }
 _UNWRITABLE = {
+    "pressure-cpu": "/proc/pressure/cpu",
+    "pressure-io": "/proc/pressure/io",
+    "pressure-irq": "/proc/pressure/irq",
+    "pressure-memory": "/proc/pressure/memory",
     "core-pattern": "/proc/sys/kernel/core_pattern",
     "drop-caches": "/proc/sys/vm/drop_caches",
     "ip-forward": "/proc/sys/net/ipv4/ip_forward",
     "sysrq": "/proc/sysrq-trigger",
     "uevent-helper": "/sys/kernel/uevent_helper",
 }
-_MASKED = {
-    "kcore": "/proc/kcore",
-    "keys": "/proc/keys",
-    "acpi": "/proc/acpi",
-    "asound": "/proc/asound",
-    "interrupts": "/proc/interrupts",
-    "latency": "/proc/latency_stats",
-    "timers": "/proc/timer_list",
-    "scheduler": "/proc/sched_debug",
-    "scsi": "/proc/scsi",
-    "firmware": "/sys/firmware",
-    "kernel-debug": "/sys/kernel/debug",
-    "kernel-tracing": "/sys/kernel/tracing",
-    "powercap": "/sys/devices/virtual/powercap",
+_MASK_NAMES = {
+    "/proc/latency_stats": "latency",
+    "/proc/timer_list": "timers",
+    "/proc/timer_stats": "timer-stats",
+    "/proc/sched_debug": "scheduler",
 }
+"""Probes of masked paths that are not named after the path."""
 _SECRETS = ("API_AUTH_TOKEN", "ADMIN_AUTH_TOKEN", "DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_CONFIG")
 
 METADATA = (("169.254.169.254", 80), ("169.254.169.254", 443))
@@ -155,12 +167,17 @@ def _facts(
         "readonly": list(_READONLY.items()),
         "mounted_readonly": list(_MOUNTED_READONLY.items()),
         "unwritable": list(_UNWRITABLE.items()),
-        "masked": list(_MASKED.items()),
+        "masked": [(_mask_name(path), path) for path in container.MASKED],
         "home": HOME,
         **limits,
         "network": network,
         "targets": [(name, list(places)) for name, places in targets.items()],
     }  # fmt: skip
+
+
+def _mask_name(path: str) -> str:
+    name = re.sub(r"^/(proc|sys/devices/virtual|sys)/", "", path)
+    return _MASK_NAMES.get(path) or re.sub(r"[^a-z0-9]+", "-", name)
 
 
 def _uids(spec: Spec) -> tuple[int, int]:

@@ -36,22 +36,25 @@ _LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"
 
 # Each list replaces the engine's default, which on an old engine lacks paths found unsafe since. The engine ignores
 # paths that the kernel does not have.
-_MASKED = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/kernel/debug",
-    "/sys/kernel/tracing",
-)
+_MASKED_PROC = """
+    acpi allocinfo asound bootconfig buddyinfo bus cmdline config.gz consoles crypto device-tree devices
+    diskstats dma driver dynamic_debug execdomains fb fs interrupts iomem ioports irq kallsyms kcore key-users
+    keys kmsg kpagecgroup kpagecount kpageflags latency_stats lock_stat locks mdstat misc modules mtrr
+    pagetypeinfo partitions pressure sched_debug schedstat scsi slabinfo softirqs swaps timer_list timer_stats
+    vmallocinfo vmcore zoneinfo
+"""
+_MASKED_SYS = """
+    devices/virtual/dmi devices/virtual/powercap firmware fs/bpf fs/pstore hypervisor kernel/boot_params
+    kernel/btf kernel/debug kernel/iommu_groups kernel/irq kernel/notes kernel/security kernel/slab
+    kernel/tracing kernel/vmcoreinfo module power
+"""
+MASKED = (*(f"/proc/{name}" for name in _MASKED_PROC.split()), *(f"/sys/{name}" for name in _MASKED_SYS.split()))
+"""Files and directories that are empty in a notebook: facts about the host and what else runs on it.
+
+Stalls (``pressure``) can be subscribed to at the host's cost, and locks, keys and interrupts tell of neighbours. What
+numerical libraries and psutil read stays: ``cpuinfo``, ``meminfo``, ``stat``, ``vmstat``, ``loadavg``, and the CPUs and
+memory nodes below ``/sys/devices/system``.
+"""
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
@@ -262,7 +265,7 @@ def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
         "Privileged": False,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true", *rules],
-        "MaskedPaths": list(_MASKED),
+        "MaskedPaths": list(MASKED),
         "ReadonlyPaths": list(_READ_ONLY),
         "ReadonlyRootfs": True,
         "Tmpfs": {HOME: _tmpfs(spec, HOME, user), TMP: _tmpfs(spec, TMP)},

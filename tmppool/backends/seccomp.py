@@ -113,12 +113,19 @@ IDLE = {"it would make the whole host write to its disks, and nothing of a noteb
 """Calls that return success without doing anything."""
 
 _NETLINK_ROUTE = 0  # linux/netlink.h; getifaddrs(3) uses it
-_SOCKETS = (
-    (socket.AF_UNIX, None),
-    (socket.AF_INET, None),
-    (socket.AF_INET6, None),
-    (socket.AF_NETLINK, _NETLINK_ROUTE),
+_TYPE = 0xF  # of socket(2)'s second argument, beside SOCK_CLOEXEC and SOCK_NONBLOCK (linux/net.h)
+_STREAMS = (0, socket.IPPROTO_TCP)
+_DATAGRAMS = (0, socket.IPPROTO_UDP)
+_INET: tuple[tuple[int, int, tuple[int, ...]], ...] = (
+    (socket.AF_INET, socket.SOCK_STREAM, _STREAMS),
+    (socket.AF_INET, socket.SOCK_DGRAM, (*_DATAGRAMS, socket.IPPROTO_ICMP)),
+    (socket.AF_INET6, socket.SOCK_STREAM, _STREAMS),
+    (socket.AF_INET6, socket.SOCK_DGRAM, (*_DATAGRAMS, socket.IPPROTO_ICMPV6)),
 )
+"""TCP, UDP and ping: family, type and protocols; 0 is the type's default.
+
+The types count, since another type's default is SCTP or DCCP, for which the kernel loads a module.
+"""
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* of clone(2), linux/sched.h
 _PERSONALITIES = (0x0, 0x20000, 0xFFFFFFFF)  # PER_LINUX, UNAME26, and the query: personality(2)
 _ARCHITECTURES = ("SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64")
@@ -134,9 +141,13 @@ def profile() -> str:
         _rule(["clone"], _is(0, _NEW_NAMESPACES, 0, op="SCMP_CMP_MASKED_EQ")),
         _rule(["socketpair"], _is(0, socket.AF_UNIX)),
     ]
-    for family, protocol in _SOCKETS:
-        also = () if protocol is None else (_is(2, protocol),)
-        rules.append(_rule(["socket"], _is(0, family), *also))
+    rules.append(_rule(["socket"], _is(0, socket.AF_UNIX)))
+    rules.append(_rule(["socket"], _is(0, socket.AF_NETLINK), _is(2, _NETLINK_ROUTE)))
+    rules += [
+        _rule(["socket"], _is(0, family), _is(1, _TYPE, kind, op="SCMP_CMP_MASKED_EQ"), _is(2, protocol))
+        for family, kind, protocols in _INET
+        for protocol in protocols
+    ]
     rules += [_rule(["personality"], _is(0, persona)) for persona in _PERSONALITIES]
     # The engine picks the machine's architecture; without sub-architectures no 32-bit call is allowed.
     natives = [{"architecture": name, "subArchitectures": []} for name in _ARCHITECTURES]
