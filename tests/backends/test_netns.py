@@ -59,6 +59,22 @@ def pid() -> Iterator[int]:
 
 
 @pytest.fixture
+def visitor(pid: int) -> Iterator[int]:
+    """A process of another user in a network namespace of its own, as a notebook's is."""
+    made = subprocess.Popen(
+        ["unshare", "--net", "setpriv", "--reuid=20001", "--clear-groups", "sh", "-c", "echo ready; exec sleep 60"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert made.stdout is not None
+    assert made.stdout.readline() == "ready\n"
+    yield made.pid
+    made.kill()
+    made.wait()
+    made.stdout.close()
+
+
+@pytest.fixture
 def namespace(pid: int) -> Iterator[NetworkNamespace]:
     with closing(NetworkNamespace.of(pid)) as made:
         yield made
@@ -160,20 +176,50 @@ def test_root_may_enter_namespaces(pid: int) -> None:
     assert descriptors() == before
 
 
-def test_who_may_not_is_told(pid: int) -> None:
+def without(*capabilities: str) -> list[str]:
+    """The beginning of a command that runs as root, but for these capabilities."""
     if shutil.which("setpriv") is None:
         unavailable("network namespaces", "setpriv is not installed")
-    program = (
-        "from tmppool.backends.netns import require_permission\n"
-        "from tmppool.errors import BackendError\n"
-        "try:\n    require_permission()\n"
-        "except BackendError as error:\n    print(error.transient, error)\n"
-    )
-    found = subprocess.run(
-        ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", sys.executable, "-c", program],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert found.stdout == ("False no permission to enter a container's network namespace (Operation not permitted)\n")
+    listed = ",".join(capabilities)
+    return ["setpriv", f"--bounding-set={listed}", f"--inh-caps={listed}"]
+
+
+TRY = """
+import os, sys
+from tmppool.backends.netns import NetworkNamespace, require_permission
+from tmppool.errors import BackendError
+try:
+    require_permission()
+    print("may")
+except BackendError as error:
+    print(error.transient, error)
+try:
+    NetworkNamespace.of(int(sys.argv[1])).socket().close()
+    print("can")
+except OSError as error:
+    print("cannot")
+"""
+LACKS = "False no permission to enter a container's network namespace: this process lacks"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "said"),
+    [
+        (("-sys_admin",), f"{LACKS} CAP_SYS_ADMIN\ncannot\n"),
+        (("-sys_ptrace",), f"{LACKS} CAP_SYS_PTRACE\ncannot\n"),
+        (("-sys_admin", "-sys_ptrace"), f"{LACKS} CAP_SYS_ADMIN and CAP_SYS_PTRACE\ncannot\n"),
+        (("-all",), f"{LACKS} CAP_SYS_ADMIN and CAP_SYS_PTRACE\ncannot\n"),
+        (("-all", "+sys_admin"), f"{LACKS} CAP_SYS_PTRACE\ncannot\n"),
+        (("-all", "+sys_admin", "+sys_ptrace"), "may\ncan\n"),
+    ],
+    ids=str,
+)
+def test_who_may_not_is_told_what_exactly_is_missing_and_those_two_are_enough(
+    visitor: int, capabilities: tuple[str, ...], said: str
+) -> None:
+    command = [*without(*capabilities), sys.executable, "-c", TRY, str(visitor)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == said
 
 
 def test_a_service_that_cannot_come_back_ends_at_once(pid: int) -> None:

@@ -97,7 +97,10 @@ class DockerBackend(Auditable):
                 require_permission()
             except BackendError as error:
                 self._spec = replace(self._spec, network="isolated")
-                notes.append(f"{error}: using --network isolated, one internal bridge, instead of none")
+                notes.append(
+                    f"{error}. Using --network isolated instead, one internal bridge, from which notebooks reach this"
+                    " machine's own addresses unless a firewall drops that"
+                )
         return Traits(isolated=True, edition=await self.prepare(self._spec), notes=tuple(notes))
 
     async def prepare(self, spec: Spec) -> Edition:

@@ -2,7 +2,8 @@
 
 A container with ``NetworkMode: none`` has only its own loopback interface. To reach it, one synchronous block enters
 its namespace, creates a socket and returns; a socket stays in the namespace in which it was created
-(network_namespaces(7), setns(2)). Needs CAP_SYS_ADMIN.
+(network_namespaces(7), setns(2)). Needs CAP_SYS_ADMIN for setns, and CAP_SYS_PTRACE to open the namespace of a
+process of another user (proc(5), /proc/pid/ns; ptrace(2), "Ptrace access mode checking").
 
 The block contains no ``await``, and the process exits at once if it cannot return to its own namespace: it must not
 go on serving from a visitor's namespace.
@@ -12,11 +13,13 @@ import ctypes
 import os
 import socket
 import sys
+from pathlib import Path
 
 from tmppool.errors import BackendError
 from tmppool.running import plain_socket
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
+_NEEDED = {"CAP_SYS_ADMIN": 21, "CAP_SYS_PTRACE": 19}  # linux/capability.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,7 +69,13 @@ class NetworkNamespace:
 
 
 def require_permission() -> None:
-    """Raise BackendError if this process may not enter network namespaces."""
+    """Raise BackendError, which names what is missing, if this process may not enter containers' network namespaces."""
+    missing = [name for name, bit in _NEEDED.items() if not _effective_capabilities() >> bit & 1]
+    if missing:
+        raise BackendError(
+            f"no permission to enter a container's network namespace: this process lacks {' and '.join(missing)}",
+            transient=False,
+        )
     try:
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -75,5 +84,12 @@ def require_permission() -> None:
             os.close(own)
     except OSError as error:
         raise BackendError(
-            f"no permission to enter a container's network namespace ({error.strerror})", transient=False
+            f"no permission to enter a container's network namespace, with {' and '.join(_NEEDED)} too"
+            f" ({error.strerror}): this process is in a user namespace, or a security module forbids it",
+            transient=False,
         ) from error
+
+
+def _effective_capabilities() -> int:
+    lines = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("CapEff:")), 16)
