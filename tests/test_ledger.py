@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
+from tmppool import ledger as ledger_module
 from tmppool import ledger_file
 from tmppool.ledger import Ledger, Row
 from tmppool.ledger_file import left_behind
@@ -198,6 +199,40 @@ async def test_ended_sessions_are_forgotten_after_a_week_and_live_ones_never(pat
 
 
 # The file
+
+
+async def test_a_ledger_that_is_open_for_years_forgets_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "_MOST_ENDED", 3)
+    async with opened(path) as ledger:
+        for number in range(6):
+            live(ledger, notebook(f"gone-{number}"), WARM, ASSIGNED, REAPING, GONE)
+        live(ledger, notebook("stopping"), WARM, ASSIGNED, REAPING)
+        live(ledger, notebook("live"), WARM, ASSIGNED)
+        await ledger.flush()
+        for number in range(6):
+            raw(path, f"UPDATE sessions SET ended_at = ended_at - {6 - number} WHERE key = 'gone-{number}'")
+        raw(path, "UPDATE sessions SET ended_at = ended_at - 100 WHERE key = 'stopping'")
+        ledger.prune()
+        await ledger.flush()
+        assert set(await ledger.rows()) == {"gone-3", "gone-4", "gone-5", "stopping", "live"}
+        raw(path, f"UPDATE sessions SET ended_at = ended_at - {8 * 86400} WHERE key IN ('gone-4', 'live')")
+        ledger.prune()
+        await ledger.flush()
+        assert set(await ledger.rows()) == {"gone-3", "gone-5", "stopping", "live"}
+
+
+async def test_the_file_of_a_busy_service_stays_small(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "_MOST_ENDED", 1000)
+    sizes = []
+    async with opened(path) as ledger:
+        for turn in range(8):
+            for number in range(1000):
+                live(ledger, notebook(f"{turn}-{number}-{'k' * 16}"), WARM, ASSIGNED, REAPING, GONE)
+            ledger.prune()
+            await ledger.flush()
+            sizes.append(path.stat().st_size)
+        assert len(await ledger.rows()) == 1000
+    assert path.stat().st_size < 3 * sizes[0] + (1 << 20)
 
 
 async def test_the_secret_stays_and_differs_between_services(path: Path, tmp_path: Path) -> None:

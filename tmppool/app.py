@@ -51,6 +51,7 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.visit import PublicAddress
 
 _RECONCILE = 30.0  # seconds between two comparisons with what the backend runs
+_PRUNE = 3600.0  # seconds between two prunings of the ledger
 _OWN = 3.0  # seconds between two checks that this service still owns its name
 _ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
     errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
@@ -136,7 +137,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         await recovery.adopt(pools, ledger)
         await ledger.note_backend(kind.name)
         await _listen(stack, parts, traits, sockets)
-        _keep_time(stack, settings, pools, reconcilers, owner)
+        _keep_time(stack, parts, reconcilers, owner)
         url = from_settings.url(settings, kind, ip)
         on_exit = from_settings.on_exit(settings, kind)
         _log.info("service.opened", url=url, backend=kind.name, capacity=pools.default.limits.capacity, on_exit=on_exit)
@@ -222,16 +223,12 @@ async def _close(parts: _Parts, owner: Owner | None) -> None:
 
 
 def _keep_time(
-    stack: contextlib.AsyncExitStack,
-    settings: Settings,
-    pools: Pools,
-    reconcilers: list[Reconciler],
-    owner: Owner | None,
+    stack: contextlib.AsyncExitStack, parts: _Parts, reconcilers: list[Reconciler], owner: Owner | None
 ) -> None:
-    jobs: dict[str, tuple[Callable[[], object], float]] = {}
+    jobs: dict[str, tuple[Callable[[], object], float]] = {"ledger": (parts.ledger.prune, _PRUNE)}
     if owner is not None:
         jobs["owner"] = (owner.keep, _OWN)
-    jobs |= {f"tick {pool.name}": (pool.tick, settings.cull_period) for pool in pools}
+    jobs |= {f"tick {pool.name}": (pool.tick, parts.settings.cull_period) for pool in parts.pools}
     jobs |= {f"reconcile {reconciler.name}": (reconciler.look, _RECONCILE) for reconciler in reconcilers}
     scheduler = timers.start(jobs)
     stack.callback(scheduler.shutdown, wait=False)

@@ -25,6 +25,14 @@ from tmppool.tasks import finish, spawn
 
 _VERSION = 3
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
+_MOST_ENDED = 10_000  # ended sessions that stay, as many as ``tmppool.pools`` remembers
+_TOO_OLD = "DELETE FROM sessions WHERE ended_at < ?"
+# Not those that are still being stopped: without its row, a restart would take such a notebook back as a session.
+_TOO_MANY = """
+DELETE FROM sessions WHERE key IN (
+    SELECT key FROM sessions WHERE state = 'gone' AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT -1 OFFSET ?
+)
+"""
 
 # No code reads ``warm_at``: it shows a person who opens the file how long a notebook was warm before it was assigned.
 _SCHEMA = """
@@ -145,7 +153,8 @@ class Ledger:
                 await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
             await database.executescript(_SCHEMA)
             await database.execute(f"PRAGMA user_version={_VERSION}")
-            await database.execute("DELETE FROM sessions WHERE ended_at < ?", (time.time() - _KEPT,))
+            for statement, values in _pruning():
+                await database.execute(statement, values)
             fresh = secrets.token_bytes(32)
             await database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (fresh,))
             secret = await _one(database, "SELECT value FROM meta WHERE name = 'secret'")
@@ -220,6 +229,11 @@ class Ledger:
         self._put("INSERT OR REPLACE INTO meta VALUES ('backend', ?)", (kind.encode(),))
         await self.flush()
 
+    def prune(self) -> None:
+        """Forget sessions that ended long ago, and the oldest of too many: a service may run for years."""
+        for statement, values in _pruning():
+            self._put(statement, values)
+
     async def flush(self) -> None:
         """Return when all queued changes are written. A visitor is redirected only after that.
 
@@ -290,6 +304,10 @@ class Ledger:
         self._database = fallback._database  # noqa: SLF001 - its own class
         with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
             await broken.close()
+
+
+def _pruning() -> list[tuple[str, tuple[object, ...]]]:
+    return [(_TOO_OLD, (time.time() - _KEPT,)), (_TOO_MANY, (_MOST_ENDED,))]
 
 
 async def _one(database: aiosqlite.Connection, query: str) -> object:
