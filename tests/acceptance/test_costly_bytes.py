@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 SCRIPT = Path(__file__).with_name("costly.py")
 NOTEBOOK = f"--command={sys.executable} {SCRIPT} notebook {{base_path}} {{port}}"
 ROUNDS = 5  # the middle one counts: what else the machine does falls into one or two
+ENOUGH = 3  # of them are at most twice as slow: the middle one is, however the others go
+BAR = 2  # times as long as quiet
 SECONDS = 0.8  # of each round's quiet and of its attacked part
 PAUSE = 0.005  # seconds between two requests of a neighbour
 
@@ -55,7 +57,15 @@ class Neighbour:
 
 @contextlib.asynccontextmanager
 async def attacked(service: Service, taken: Taken, name: str) -> AsyncIterator[None]:
-    words = ("attack", name, str(service.port), urlsplit(taken.url).path, taken.token, service.secret)
+    words = (
+        "attack",
+        name,
+        str(service.port),
+        str(service.admin_port),
+        urlsplit(taken.url).path,
+        taken.token,
+        service.secret,
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, str(SCRIPT), *words)
     try:
         await asyncio.sleep(0.5)
@@ -78,8 +88,8 @@ async def test_costly_bytes_cost_the_neighbours_nothing_that_they_notice(service
     await neighbour.ask(SECONDS)
     slower: dict[str, float] = {}
     for name in ATTACKS:
-        ratios = []
-        for _ in range(ROUNDS):
+        ratios: list[float] = []
+        while len(ratios) < ROUNDS and sum(ratio <= BAR for ratio in ratios) < ENOUGH:
             quiet = await neighbour.ask(SECONDS)
             async with attacked(service, victim, name):
                 ratios.append(await neighbour.ask(SECONDS) / quiet)
@@ -87,4 +97,4 @@ async def test_costly_bytes_cost_the_neighbours_nothing_that_they_notice(service
     assert neighbour.failures == []
     assert "Traceback" not in service.log
     for name, ratio in slower.items():
-        figure(f"{name} beside them: neighbours' p95", ratio, "x quiet", at_most=2)
+        figure(f"{name} beside them: neighbours' p95", ratio, "x quiet", at_most=BAR)
