@@ -2,7 +2,8 @@
 
 Written from RFC 9110 and 9112, from what HTTP parsers test themselves with, and from published findings of request
 smuggling. ``{base}`` stands for the path of a notebook, ``{host}`` for the service's host, ``{key}`` and ``{via}``
-for the notebook's key and what the service calls itself. ``zq7`` marks what no refusal may repeat, ``gone`` what no
+for the notebook's key and what the service calls itself. ``{owner}`` stands for the line that gives a request the right
+to reach the notebook; where a case has none, its first request gets it, so that only its fault is judged. ``zq7`` marks what no refusal may repeat, ``gone`` what no
 notebook may get, ``smuggled`` the request that hides in another.
 """
 
@@ -31,7 +32,7 @@ class Case:
     fault_in_body: bool = False
 
 
-SMUGGLED = "GET {base}smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"
+SMUGGLED = "GET {base}smuggled HTTP/1.1\r\nHost: {host}\r\n{owner}\r\n\r\n"
 LAST = "0\r\n\r\n"
 
 
@@ -242,13 +243,13 @@ def limits() -> Iterator[Case]:
     many = "; ".join(f"c{number}={'x' * 900}" for number in range(30))
     yield from passed("H-04", source, [
         ("a target of nearly 8000 bytes", get(target="{base}" + "x" * 7900)),
-        ("100 fields", get(*(f"A{number}: b" for number in range(99)))),
+        ("100 fields", get("{owner}", *(f"A{number}: b" for number in range(98)))),
         ("a head of nearly 16 KiB", get("A: " + "x" * 16_000)),
     ])  # fmt: skip
     yield from refused("H-04", source, [
         ("a target of more than 8000 bytes", get(target="{base}zq7" + "x" * 8000)),
         ("a target without end", "GET {base}zq7" + "x" * 40_000),
-        ("101 fields", get(*(f"A{number}: b" for number in range(100)))),
+        ("101 fields", get("{owner}", *(f"A{number}: b" for number in range(99)))),
         ("fields without end", "GET {base}zq7 HTTP/1.1\r\n" + "A: b\r\n" * 10_000),
         ("a head of more than 16 KiB", get("A: " + "x" * 17_000)),
         ("a name of 17 KiB", get("A" * 17_000 + ": b")),
@@ -305,7 +306,7 @@ def lengths() -> Iterator[Case]:
         request("GET", "/health", "Content-Length: 34", body="GET /api/stats HTTP/1.1\r\nHost: h\r\n\r\n"[:34]), (OWN,))  # fmt: skip
     yield Case("H-08 own: CL.0, our own form with a body", source,
         request("POST", "/nowhere", "Content-Length: 5", body="12345"), (OWN,))  # fmt: skip
-    yield Case("H-08: 0.CL, no length is no body", source, post() + get(), (PASSED, PASSED))
+    yield Case("H-08: 0.CL, no length is no body", source, post() + get("{owner}"), (PASSED, PASSED))
     yield Case("H-08: a length that is not reached", source, post("Content-Length: 505", body="12345"), (WAITS,))
     yield from refused(
         "H-08", source, [("2^32 more than what comes", post("Content-Length: 4294967301", body="12345"))]
@@ -435,8 +436,8 @@ def chunks() -> Iterator[Case]:
 def pipelines() -> Iterator[Case]:
     source = "RFC 9112 section 9.3.2"
     bad = post("Content-Length: 5", "Transfer-Encoding: chunked", body=LAST)
-    chunked = post("Transfer-Encoding: chunked", body="3\r\nabc\r\n" + LAST)
-    own = get(target="/health")
+    chunked = post("{owner}", "Transfer-Encoding: chunked", body="3\r\nabc\r\n" + LAST)
+    own, theirs = get(target="/health"), get("{owner}")
     yield Case("H-12: what follows a refusal is never read", source, bad + SMUGGLED, (REFUSED,), keeps=False)
     yield Case("H-12: a refusal behind a request", source, get() + bad + SMUGGLED, (PASSED, REFUSED), keeps=False)
     yield Case("H-12: a refusal behind chunks", source, chunked + bad + SMUGGLED, (PASSED, REFUSED), keeps=False)
@@ -452,9 +453,9 @@ def pipelines() -> Iterator[Case]:
         keeps=False,
     )
     yield Case("H-12: garbage behind chunks", source, chunked + "X\r\n\r\n" + SMUGGLED, (PASSED, REFUSED), keeps=False)
-    yield Case("H-12: requests in a row", source, get() + chunked + get(), (PASSED, PASSED, PASSED))
-    yield Case("H-12: ours and theirs in a row", source, own + get() + own + chunked, (OWN, PASSED, OWN, PASSED))
-    yield Case("H-12: an empty line between", source, get() + "\r\n" + get(), (PASSED, PASSED))
+    yield Case("H-12: requests in a row", source, theirs + chunked + theirs, (PASSED, PASSED, PASSED))
+    yield Case("H-12: ours and theirs in a row", source, own + theirs + own + chunked, (OWN, PASSED, OWN, PASSED))
+    yield Case("H-12: an empty line between", source, theirs + "\r\n" + theirs, (PASSED, PASSED))
     yield Case(
         "H-12: nothing after a close",
         "RFC 9112 section 9.6",

@@ -29,7 +29,7 @@ from tmppool.backends.base import Edition, Spec, Traits, digest
 from tmppool.config import Settings
 from tmppool.proxy.timeouts import Timeouts
 from tmppool.running import Dial, Running, base_path
-from tmppool.web.tokens import Access, Role
+from tmppool.web.own_cookies import notebook_name
 
 PATIENCE = 30.0  # seconds until what hangs is a failure
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -361,11 +361,18 @@ class House:
     port: int
     stranger: Stranger
     key: str = ""
+    tokens: dict[str, str] = field(default_factory=dict)
     visitors: list[Peer] = field(default_factory=list)
 
     @property
     def base(self) -> str:
         return base_path(self.key)
+
+    @property
+    def cookie(self) -> str:
+        """The line of a browser that owns all notebooks that were given away here."""
+        pairs = (f"{notebook_name(key, is_secure=False)}={token}" for key, token in self.tokens.items())
+        return f"Cookie: {'; '.join(pairs)}"
 
     async def visitor(self, **options: Any) -> Peer:
         made = await Peer.connect(self.port, **options)
@@ -373,10 +380,11 @@ class House:
         return made
 
     def head(self, method: str, path: str, *lines: str, version: str = "1.1") -> bytes:
-        """Return a request's head; a path without a slash in front is below the notebook."""
+        """Return the head of its owner's request; a path without a slash in front is below the notebook."""
         target = path if path.startswith("/") else self.base + path
         host = [f"Host: 127.0.0.1:{self.port}"] if not any(line.lower().startswith("host:") for line in lines) else []
-        return "\r\n".join([f"{method} {target} HTTP/{version}", *host, *lines, "", ""]).encode("latin-1")
+        cookie = [self.cookie] if self.tokens else []
+        return "\r\n".join([f"{method} {target} HTTP/{version}", *host, *cookie, *lines, "", ""]).encode("latin-1")
 
     async def ask(self, method: str, path: str, *lines: str, body: bytes = b"", version: str = "1.1") -> Message:
         """Return the answer to one request on a connection of its own."""
@@ -389,7 +397,10 @@ class House:
         async with asyncio.timeout(PATIENCE):
             while (found := await self.ask("POST", "/api/spawn", "Content-Length: 0")).status != 200:
                 await asyncio.sleep(0.01)
-        return str(json.loads(found.body)["url"]).split("/")[2]
+        facts = json.loads(found.body)
+        key = str(facts["url"]).split("/")[2]
+        self.tokens[key] = facts["token"]
+        return key
 
     async def session(self) -> dict[str, Any]:
         return dict(json.loads((await self.ask("GET", f"/api/session/{self.key}")).body))
@@ -424,14 +435,19 @@ async def opened(
     timeouts: Timeouts | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
-    """Open the service; its notebooks are the stranger, or what ``dial`` reaches. Every visitor may use them all."""
-    monkeypatch.setattr("tmppool.web.tokens.access", lambda *_request: Access(by_cookie=Role.OWNER))
+    """Open the service; its notebooks are the stranger, or what ``dial`` reaches."""
     stranger = Stranger()
     backend = StrangerBackend(stranger, dial)
     monkeypatch.setattr("tmppool.backends.fake.FakeBackend.from_spec", lambda _spec, _paths: backend)
     monkeypatch.setattr("tmppool.web.pages.Environment", environment)
     port, admin_port = free_ports(2)
-    known: dict[str, Any] = {"pool_size": 4, "ip": "127.0.0.1", "state_dir": state, "cull_period": 3600}
+    known: dict[str, Any] = {
+        "pool_size": 4,
+        "ip": "127.0.0.1",
+        "state_dir": state,
+        "cull_period": 3600,
+        "notebooks_per_address": 0,
+    }
     wanted = Settings(backend="fake", port=port, admin_port=admin_port, **(known | settings))
     async with stranger, service(wanted, timeouts or Timeouts()):
         house = House(port, stranger)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from tmppool.proxy import headers
 
 pytestmark = [pytest.mark.corpus, pytest.mark.asyncio(loop_scope="module")]
 
+TO_NOTEBOOK = re.compile(r"\A((?:\r\n)*[^\r\n]*\{base\}[^\r\n]* HTTP/1\.[01])(?=\r\n)")
 SEEN = 299  # the status by which the notebook's answers are told from the service's
 NO_PLACES = (400, 403, 404, 405, 424)
 
@@ -65,7 +67,11 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
 
 
 def filled(house: House, text: str) -> bytes:
+    """Return the bytes of a case."""
+    if "{owner}" not in text.strip("\r\n").partition("\r\n\r\n")[0]:
+        text = TO_NOTEBOOK.sub(r"\1\r\n{owner}", text)
     known = {
+        "owner": house.cookie,
         "base": house.base,
         "host": f"127.0.0.1:{house.port}",
         "key": house.key,

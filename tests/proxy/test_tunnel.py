@@ -123,6 +123,10 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield made
 
 
+def owner(house: House) -> dict[str, str]:
+    return {"Cookie": house.cookie.removeprefix("Cookie: ")}
+
+
 def url(house: House, path: str = CHANNELS) -> str:
     return f"http://127.0.0.1:{house.port}{house.base}{path}"
 
@@ -131,7 +135,7 @@ def url(house: House, path: str = CHANNELS) -> str:
 async def test_messages_of_every_kind_and_size_come_back(
     echo: House, client: aiohttp.ClientSession, compress: int
 ) -> None:
-    async with client.ws_connect(url(echo), compress=compress, max_msg_size=0) as socket:
+    async with client.ws_connect(url(echo), headers=owner(echo), compress=compress, max_msg_size=0) as socket:
         for size in (0, 1, 125, 126, 127, 65535, 65536, 3_000_000):
             await socket.send_str("ü" * (size // 2) + "x" * (size % 2))
             assert await socket.receive_str() == "ü" * (size // 2) + "x" * (size % 2)
@@ -141,18 +145,18 @@ async def test_messages_of_every_kind_and_size_come_back(
 
 
 async def test_pings_are_answered_by_the_other_end(echo: House, client: aiohttp.ClientSession) -> None:
-    async with client.ws_connect(url(echo), autoping=False) as socket:
+    async with client.ws_connect(url(echo), headers=owner(echo), autoping=False) as socket:
         await socket.ping(b"are you there")
         message = await socket.receive()
         assert (message.type, message.data) == (WSMsgType.PONG, b"are you there")
 
 
 async def test_the_close_code_of_either_end_reaches_the_other(echo: House, client: aiohttp.ClientSession) -> None:
-    async with client.ws_connect(url(echo)) as socket:
+    async with client.ws_connect(url(echo), headers=owner(echo)) as socket:
         await socket.send_str("close")
         message = await socket.receive()
         assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, 4321, "as you wish")
-    async with client.ws_connect(url(echo)) as socket:
+    async with client.ws_connect(url(echo), headers=owner(echo)) as socket:
         await socket.close(code=4000)
     assert codes[-1] == 4000
 
@@ -168,7 +172,7 @@ async def test_the_close_code_of_either_end_reaches_the_other(echo: House, clien
 async def test_the_notebook_chooses_the_subprotocol(
     echo: House, client: aiohttp.ClientSession, offered: tuple[str, ...], chosen: str | None
 ) -> None:
-    async with client.ws_connect(url(echo), protocols=offered) as socket:
+    async with client.ws_connect(url(echo), headers=owner(echo), protocols=offered) as socket:
         assert socket.protocol == chosen
 
 
@@ -530,6 +534,7 @@ async def test_data_frames_of_other_websockets_are_no_use(house: House) -> None:
 
 
 async def test_to_open_a_websocket_is_no_use(house: House) -> None:
+    await house.ask("GET", "x")  # it is opened
     before = await idle_end(house)
     await asyncio.sleep(0.01)
     await tunnel(house)

@@ -1,5 +1,8 @@
 """Who may use a notebook: by cookie, by Authorization, by the query, and nobody else."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,3 +202,14 @@ def test_no_query_keeps_a_token_nor_loses_anything_else(pairs: list[str]) -> Non
     kept = [pair for pair in query.split("&") if not pair.startswith("token=")]
     assert rest == (f"/p?{'&'.join(kept)}" if kept else "/p")
     assert len(tokens.tokens_in(f"/p?{query}")) == min(8, len(query.split("&")) - len(kept))
+
+
+# The tests themselves
+
+REPLACED = re.compile(r"""setattr\(\s*(?:"tmppool\.web\.|\w*)(?:tokens|judge|lock|authorization)\b""")
+
+
+def test_no_test_replaces_what_decides_on_access() -> None:
+    """Else what the proxy's tests show would be shown of a service without an access check."""
+    tests = Path(__file__).parents[1]
+    assert [str(path) for path in tests.rglob("*.py") if REPLACED.search(path.read_text())] == []
