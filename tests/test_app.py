@@ -10,7 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.proxy.stage import free_ports
+from tests.specs import spec_of
 from tmppool import app
+from tmppool.backends.base import Edition, Traits
+from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
 from tmppool.errors import ConfigError, EngineAwayError
 from tmppool.ledger_file import left_behind
@@ -123,3 +126,24 @@ async def test_without_a_port_in_the_command_processes_cannot_be_told_apart(tmp_
     with pytest.raises(ConfigError, match=r"^--command: it must contain \{port\}"):
         async with app.service(settings(tmp_path, backend="process", allow_root=True, command="server {base_path}")):
             pass
+
+
+async def test_a_landing_of_an_image_that_would_be_refused_ends_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traits = Traits(isolated=True, edition=Edition("e", "image", spec_of(), landing="/lab/../tree"))
+
+    async def open_(_backend: FakeBackend) -> Traits:
+        return traits
+
+    monkeypatch.setattr(FakeBackend, "open", open_)
+    with pytest.raises(ConfigError, match=r"^the tmppool\.landing label of .*: '/lab/\.\./tree' is not allowed: "):
+        async with app.service(settings(tmp_path)):
+            pytest.fail("it serves")
+
+
+async def test_a_landing_that_would_be_refused_ends_the_start_before_anything_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--redirect-uri: "):
+        async with app.service(settings(tmp_path / "state", redirect_uri="/100%")):
+            pytest.fail("it serves")
+    assert not (tmp_path / "state").exists()

@@ -127,6 +127,36 @@ def test_a_public_admin_listener_needs_a_token_that_is_not_guessed(monkeypatch: 
     from_settings.check_admin(Settings(admin_ip="127.0.0.1"))
 
 
+@pytest.mark.parametrize("path", ["/", "/lab", "/lab?reset", "/lab/tree/a%20b%5Cc%23.ipynb?x=%", "/tree/caf%C3%A9/"])
+def test_a_landing_that_a_browser_can_ask_for_is_taken(path: str) -> None:
+    from_settings.check_landings(Settings(redirect_uri=path, pools={"r": PoolSettings(redirect_uri=path)}))
+
+
+@pytest.mark.parametrize(
+    ("path", "example"),
+    [
+        ("/lab/tree/a b.ipynb", "as in /lab/tree/a%20b.ipynb"),
+        ("/lab/tree/100%.ipynb", "as in /lab/tree/100%25.ipynb"),
+        ("/lab/tree/caf\xe9.ipynb", "as in /lab/tree/caf%C3%A9.ipynb"),
+        ("/lab#cell-id=1", "without #"),
+        ("/lab/../tree", "without . or .. as a segment"),
+        ("/lab%2f..%5Ctree", "without . or .. as a segment"),
+        ("/\\evil.example", "percent-encoded"),
+        ("/a\\b", "percent-encoded"),
+        ("/%00", "percent-encoded"),
+        ("/lab\r\nSet-Cookie: a=b", "percent-encoded"),
+        ("/lab?\udcff", "percent-encoded"),
+        ("/" + "x" * 9000, "percent-encoded"),
+    ],
+)
+def test_a_landing_that_would_be_refused_is_refused_at_the_start(path: str, example: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--redirect-uri: .* is not allowed: it must be a path") as caught:
+        from_settings.check_landings(Settings(redirect_uri=path))
+    assert example in str(caught.value)
+    with pytest.raises(ConfigError, match=r"^redirect_uri of pool r: "):
+        from_settings.check_landings(Settings(pools={"r": PoolSettings(redirect_uri=path)}))
+
+
 def test_the_headers_of_the_api() -> None:
     given = {
         "allow_origin": "*",

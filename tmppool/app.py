@@ -21,6 +21,7 @@ from tmppool import backend_choice, build_image, from_settings, log, recipes, re
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, BackendKind, engine
 from tmppool.backends.base import Backend, Paths, Traits
+from tmppool.backends.container import LANDING_LABEL
 from tmppool.backends.ownership import Owner, this_process
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
@@ -110,6 +111,7 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
     async with contextlib.AsyncExitStack() as stack:
         backend_choice.check(settings)
         from_settings.check_admin(settings)
+        from_settings.check_landings(settings)
         startup.check_risks(settings.accept_risk)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_dir.held(state, settings.pool_name))
@@ -189,6 +191,7 @@ async def _open_backend(
     backend = parts.kind.make(from_settings.spec(parts.settings.pool_name, name, wanted), paths)
     stack.push_async_callback(backend.close)
     traits = await backend.open()
+    from_settings.check_landing(f"the {LANDING_LABEL} label of {wanted.image}", traits.edition.landing)
     for note in traits.notes:
         _log.warning("backend.warned", pool=name, message=note)
     return backend, traits

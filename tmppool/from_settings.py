@@ -11,6 +11,7 @@ from tmppool.config import Settings
 from tmppool.errors import ConfigError
 from tmppool.policy import Limits
 from tmppool.pool_settings import PoolSettings
+from tmppool.proxy import target
 from tmppool.proxy.forwarded import is_loopback
 
 _LEAST_TOKEN = 16  # characters
@@ -80,6 +81,27 @@ def check_admin(settings: Settings) -> None:
             f"ADMIN_AUTH_TOKEN: it has fewer than {_LEAST_TOKEN} characters, which is not allowed when others can reach"
             f" the admin listener (--admin-ip {settings.admin_ip}); use a longer one, or 127.0.0.1"
         )
+
+
+def check_landings(settings: Settings) -> None:
+    """Raise ConfigError for a path that ``/`` should open and that would be refused when a browser asks for it."""
+    for name, pool in wanted_pools(settings).items():
+        if pool.redirect_uri is not None:
+            option = "--redirect-uri" if name == settings.pool_name else f"redirect_uri of pool {name}"
+            check_landing(option, pool.redirect_uri)
+
+
+def check_landing(option: str, path: str) -> None:
+    """Raise ConfigError, in which ``option`` is named, for a path that would be refused when it is asked for."""
+    raw = path.encode(errors="surrogatepass")
+    if target.is_accepted(raw):
+        return
+    meant = target.correct(raw)
+    example = "as in /lab/tree/a%20b.ipynb" if meant is None else f"as in {meant.decode()}"
+    raise ConfigError(
+        f"{option}: {path!r} is not allowed: it must be a path as browsers send it, percent-encoded, without # and"
+        f" without . or .. as a segment, {example}"
+    )
 
 
 def check_uids(settings: Settings) -> None:

@@ -54,6 +54,7 @@ def one_sentence(said: str) -> str:
         ("--trusted-proxies=everyone", "--trusted-proxies"),
         ("--public-url=example.org", "--public-url: 'example.org' is not allowed"),
         ("--redirect-uri=lab", "--redirect-uri: 'lab' is not allowed"),
+        ("--redirect-uri=/lab/tree/100%.ipynb", "--redirect-uri: '/lab/tree/100%.ipynb' is not allowed"),
         ("--config=nowhere.toml", "--config: nowhere.toml cannot be read"),
         ("--admin-ip=0.0.0.0", "set ADMIN_AUTH_TOKEN"),
         ("serve-it", "is not a command"),

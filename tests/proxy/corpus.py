@@ -13,6 +13,8 @@ from dataclasses import dataclass
 PASSED = "passed"  # one request for the notebook, on which three readers agree
 OWN = "own"  # answered by the service itself, which keeps in step
 REFUSED = "refused"  # a 4xx or 5xx, the connection closed, and nothing of it for the notebook
+UNCLEAR = "unclear"  # a 400 of the service itself, the connection closed, and nothing of it for the notebook
+MOVED = "moved"  # as UNCLEAR, but a navigation: a 308 to where the target can only have led
 NO_PLACE = "no place"  # OWN or REFUSED, with 400, 403, 404 or 405
 WAITS = "waits"  # for the rest of a request
 
@@ -54,6 +56,11 @@ def refused(rule: str, source: str, cases: Iterable[tuple[str, str]], *, fault_i
         yield Case(f"{rule} refused: {name}", source, raw, (REFUSED,), keeps=False, fault_in_body=fault_in_body)
 
 
+def unclear(rule: str, source: str, cases: Iterable[tuple[str, str]], what: str = UNCLEAR) -> Iterator[Case]:
+    for name, raw in cases:
+        yield Case(f"{rule} {what}: {name}", source, raw, (what,), keeps=False)
+
+
 def passed(rule: str, source: str, cases: Iterable[tuple[str, str]], *, keeps: bool = True) -> Iterator[Case]:
     for name, raw in cases:
         yield Case(f"{rule} passed: {name}", source, raw, (PASSED,), keeps=keeps)
@@ -79,6 +86,7 @@ def targets() -> Iterator[Case]:
         ("absolute-form, no authority", request("GET", "http://{base}x")),
         ("absolute-form, one slash", request("GET", "http:/{host}{base}x")),
         ("absolute-form with a path of two meanings", request("GET", "http://{host}/../user/{key}/x")),
+        ("absolute-form with bytes of UTF-8", request("GET", "http://{host}{base}\xc3\xa9")),
         ("absolute-form without Host in 1.0", "GET http://{host}{base}x HTTP/1.0\r\n\r\n"),
         ("asterisk-form of GET", request("GET", "*")),
         ("asterisk with a path", request("OPTIONS", "*{base}x")),
@@ -96,9 +104,11 @@ def targets() -> Iterator[Case]:
         for method in ("ZQ7", "get", "Get", "M!#$%&'*+-.^_`|~9", "GETT", "X" * 300)
     )
     yield Case("H-01 own: TRACE", "RFC 9110 section 9.3.8", request("TRACE", "{base}zq7", "Cookie: a=zq7"), (NO_PLACE,))
+    yield from unclear("H-03", f"{source}, no fragment in any form", [
+        (f"fragment {target}", request("GET", target)) for target in ("{base}x#zq7", "{base}x?y#zq7", "{base}#", "/#{base}x")
+    ])  # fmt: skip
     yield from refused("H-03", f"{source}, no fragment in any form", [
-        (f"fragment {target}", request("GET", target))
-        for target in ("{base}x#zq7", "{base}x?y#zq7", "{base}#", "/#{base}x", "#", "http://{host}{base}x#zq7")
+        (f"fragment {target}", request("GET", target)) for target in ("#", "http://{host}{base}x#zq7")
     ])  # fmt: skip
 
 
@@ -168,11 +178,17 @@ def request_lines() -> Iterator[Case]:
         ("tab before the version", good.replace(" HTTP/1.1", "\tHTTP/1.1")),
         ("space behind the version", good.replace("HTTP/1.1\r\n", "HTTP/1.1 \r\n")),
         ("tab behind the version", good.replace("HTTP/1.1\r\n", "HTTP/1.1\t\r\n")),
-        ("space in the target", get(target="{base}zq7 b")),
+        ("another version in the target", get(target="/zq7 HTTP/1.0")), ("space before the target", get(target=" {base}zq7 b")),
+        ("space in the target, no version", get(target="{base}zq7 b").replace(" HTTP/1.1", "", 1)),
         ("another request in the target", get(target="{base}zq7 HTTP/1.1 {base}smuggled")),
         ("only a version", "HTTP/1.1\r\n\r\n"), ("a response", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), ("words", "zq7\r\n\r\n"),
         ("CR CR LF at the line's end", good.replace("HTTP/1.1\r\n", "HTTP/1.1\r\r\n")),
         ("LF before", "\n" + good), ("CR before", "\r" + good), ("space on a line before", " \r\n" + good), ("NUL before", "\x00" + good),
+    ])  # fmt: skip
+    yield from unclear("H-10", f"{source}, a target with a blank may be answered by a redirect and is not gone on with", [
+        ("space in the target", get(target="{base}zq7 b")), ("spaces in the target", get(target="{base}zq7  b /c  d")),
+        ("space in the query", get(target="{base}x?zq7 b")), ("space and a fragment", get(target="{base}x b#zq7")),
+        ("space in the target of a POST", request("POST", "{base}zq7 b", "Content-Length: 3", body="abc")),
     ])  # fmt: skip
     yield from passed("H-10", f"{source}, empty lines before a request", [
         ("an empty line before", "\r\n" + good), ("two empty lines before", "\r\n\r\n" + good),
@@ -620,20 +636,34 @@ def paths() -> Iterator[Case]:
     source = "RFC 3986 sections 2.1, 3.3 and 5.2.4"
     yield from passed("H-23", f"{source}, byte for byte", [
         (f"path {path}", get(target="{base}" + path))
-        for path in ("", "a%2Fb", "a%2fb%2Fc", "a%252Fb", "a//b", "a;b=c/d", "...", ".a", "a..b", "%7Ea", "caf%C3%A9", "%E2%80%AE", "a%20b+c", "a%0d%0ab", "~!$&'()*,=:@-._", "a|b^c`d{e}", '"<>', "[a]", "a?b", "a?b?c", "?", "a?../..", "a?%zz", "a?\\", "a?%00", "a?//", "a%3Fb%23c", "a%25%32%46b")
+        for path in ("", "a%2Fb", "a%2fb%2Fc", "a%252Fb", "a//b", "a;b=c/d", "...", ".a", "a..b", "%7Ea", "caf%C3%A9", "%E2%80%AE", "a%20b+c", "a%0d%0ab", "~!$&'()*,=:@-._", "a|b^c`d{e}", '"<>', "a%5cb", "%5C", "a%5C%5Cb%5C", "a%5C.b", "..%5b", "a..%5Cb", ".....", "a.", "a..", "a. ".replace(" ", "%20"), "e%CC%81", "%F0%9F%90%8D", "%0A", "%09", "a#b".replace("#", "%23"), "50%25", "a+b&c;d", "'a'", "%F0%9F%90%8D" * 63, "~", "%EF%BC%8F..", "[a]", "a?b", "a?b?c", "?", "a?../..", "a?%zz", "a?\\", "a?%00", "a?//", "a%3Fb%23c", "a%25%32%46b")
     ])  # fmt: skip
     wrong = (
         "../x", "./x", "a/../x", "a/./b", "..", ".", "a/..", "%2e%2e/x", "%2E%2E/x", ".%2e/x", "%2e./x", "a/%2e/b", "%2e", "..%2fx", "%2e%2e%2fx", "a%2f..%2fb", "a%2F%2e%2e", "..;/x", ".;a/x", "%2e%2e;a=b/x",
-        "a\\b", "..\\x", "a%5cb", "a%5C..%5Cx", "%00", "a%00.ipynb", "%", "%2", "%zz", "%u002e", "%%32%65", "%-1", "%+1", "% 1",
+        "a\\b", "..\\x", "a%5C..%5Cx", "..%5cx", "a%5c..", "..%5C..%5Cx", ".%5Cx", "a/..%5c/b", "%2e%2e%5C", "a%2f..%5C..%2Fb", "a%5C.;b", "%00", "a%00.ipynb", "%", "%2", "%zz", "%u002e", "%%32%65", "%-1", "%+1", "% 1",
     )  # fmt: skip
-    yield from refused("H-24", source, [(f"path {path!r}", get(target="{base}" + path)) for path in wrong])
-    yield from refused("H-24", source, [
+    yield from unclear("H-24", source, [(f"path {path!r}", get(target="{base}" + path)) for path in wrong])
+    yield from unclear(
+        "H-24",
+        source,
+        [(f"POST {path!r}", request("POST", "{base}" + path, "Content-Length: 3", body="abc")) for path in wrong[::5]],
+    )
+    yield from unclear("H-24", source, [
         (f"target {target!r}", get(target=target))
-        for target in ("//user/{key}/x", "///user/{key}/x", "//zq7.example/user/{key}/x", "/./user/{key}/x", "/x/../user/{key}/x", "/%2e/user/{key}/x", "/user/./{key}/x", "/user/../user/{key}/x", "/user\\{key}/x", "/user%5c{key}/x", "\\user/{key}/x", "/user/{key}/\xe9", "/user/{key}/\xc3\xa9", "/user/{key}/\x80", "/%00/user/{key}/x", "/%c0%ae%c0%ae/%")
+        for target in ("//user/{key}/x", "///user/{key}/x", "//zq7.example/user/{key}/x", "/./user/{key}/x", "/x/../user/{key}/x", "/%2e/user/{key}/x", "/user/./{key}/x", "/user/../user/{key}/x", "/user\\{key}/x", "/user/{key}/\xe9", "/user/{key}/\xc3\xa9", "/user/{key}/\x80", "/%00/user/{key}/x", "/%c0%ae%c0%ae/%")
+    ])  # fmt: skip
+    yield from refused("H-24", source, [("target with a backslash before", get(target="\\user/{key}/x"))])
+    yield from unclear("H-24", "RFC 9112 section 3.2, URL Standard: what a browser would have sent", [
+        (f"navigation to {target!r}", get("Accept: text/html", target=target))
+        for target in ("//user/{key}/x", "///user/{key}/x", "{base}zq7 b", "{base}100%", "{base}100%.ipynb", "{base}50%%", "{base}caf\xc3\xa9", "{base}x?q=\xc3\xa9 \xf0\x9f\x90\x8d", "{base}%%32%65", "//zq7.example/x", "//zq7 b%/\xc3\xa9", "{base}%u00")
+    ], what=MOVED)  # fmt: skip
+    yield from unclear("H-24", "nobody can say what it means", [
+        (f"navigation to {target!r}", get("Accept: text/html", target=target))
+        for target in ("//{host}/../x", "{base}a\\b", "/\\zq7.example/", "//\\zq7.example", "{base}%00", "{base}..%2f", "{base}..%5C", "{base}caf\xe9", "{base}a#zq7", "{base}%u0041", "{base}100%/../x", "///..", "{base}\xed\xa0\x80")
     ])  # fmt: skip
     yield from (
         Case(f"H-23 no place: {target}", "a key has one spelling", get(target=target), (NO_PLACE,))
-        for target in ("/user%2f{key}/x", "/%75ser/{key}/x", "/user/{key}%2fx", "/user/{key}%00/x", "/user/%{key}/x", "/user/{key}x/x", "/user/{key};a/x", "/user/{key}%20/x", "/USER/{key}/x", "/user//{key}/x", "/user/{key},/x", "/x/user/{key}/x", "/user/{key}./x", "/user/x/{key}/x", "/user/%41bcdefghijklmnop/x", "/user/", "/user/x/")
+        for target in ("/user%2f{key}/x", "/user%5c{key}/x", "/%5cuser/{key}/x", "/%75ser/{key}/x", "/user/{key}%2fx", "/user/{key}%00/x", "/user/%{key}/x", "/user/{key}x/x", "/user/{key};a/x", "/user/{key}%20/x", "/USER/{key}/x", "/user//{key}/x", "/user/{key},/x", "/x/user/{key}/x", "/user/{key}./x", "/user/x/{key}/x", "/user/%41bcdefghijklmnop/x", "/user/", "/user/x/")
     )  # fmt: skip
     yield Case("H-23 own: a key without a slash", source, get(target="/user/{key}"), (OWN,))
     yield Case("H-23 own: a key with a query", source, get(target="/user/{key}?x"), (OWN,))

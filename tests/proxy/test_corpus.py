@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.proxy.corpus import CASES, NO_PLACE, OWN, PASSED, REFUSED, WAITS, Case
+from tests.proxy.corpus import CASES, MOVED, NO_PLACE, OWN, PASSED, REFUSED, UNCLEAR, WAITS, Case
 from tests.proxy.corpus_readers import Seen, agreed, by_h11, strict, whole
 from tests.proxy.stage import CutError, EagerPeer, House, Message, Peer, eventually, quiet, scripted
 from tmppool.proxy import headers
+from tmppool.proxy.wire import parse_request
 
 pytestmark = [pytest.mark.corpus, pytest.mark.asyncio(loop_scope="module")]
 
@@ -119,6 +120,12 @@ def check_answer(expect: str, answer: Message) -> None:
             else answer.status in NO_PLACES
         )
         assert answer.status == 424 or answer.fields["X-Content-Type-Options"] == "nosniff"
+    if expect in (UNCLEAR, MOVED):
+        assert (answer.status, answer.fields["Connection"]) == (400 if expect == UNCLEAR else 308, "close")
+        assert answer.fields.get("Content-Type", "").startswith("text/plain") is False
+    if expect == MOVED:
+        assert re.match(r"/(?![/\\])[\x21\x22\x24-\x7e]*$", answer.fields["Location"])
+        assert parse_request(f"GET {answer.fields['Location']} HTTP/1.1\r\nHost: h\r\n\r\n".encode()).correction is None
     if expect == REFUSED:
         assert answer.fields["Connection"] == "close"
         assert answer.fields["Content-Type"].startswith("text/plain")

@@ -40,16 +40,40 @@ def test_only_options_asks_about_no_address_at_all() -> None:
 @pytest.mark.parametrize(
     "start",
     [
-        "GET * HTTP/1.1", "GET http://i/ HTTP/1.1", "CONNECT / HTTP/1.1", "CONNECT http://h/ HTTP/1.1", "GET //h/ HTTP/1.1", "GET /%zz HTTP/1.1", "CONNECT h:443 HTTP/1.1", "GET h/ HTTP/1.1", "GET ?x HTTP/1.1", "OPTIONS *x HTTP/1.1",
+        "GET * HTTP/1.1", "GET http://i/ HTTP/1.1", "CONNECT / HTTP/1.1", "CONNECT http://h/ HTTP/1.1", "CONNECT /a b HTTP/1.1", "CONNECT h:443 HTTP/1.1", "GET h/ HTTP/1.1", "GET ?x HTTP/1.1", "OPTIONS *x HTTP/1.1",
         "", "GET", "GET /", "GET / ", "GET / HTTP/1", "GET / HTTP/1.2", "GET / HTTP/1.10", "GET / HTTP/2.0", "GET / http/1.1",
-        "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET\t/ HTTP/1.1", "GET /a b HTTP/1.1",
-        "GET /# HTTP/1.1", "GET /\x00 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET /\xe9 HTTP/1.1", "GET /\n HTTP/1.1",
+        "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET\t/ HTTP/1.1", "GET /a HTTP/1.1 HTTP/1.1", "GET /a HTTP/1.0 /b HTTP/1.1", "GET b /a HTTP/1.1", "GET /a\tb HTTP/1.1",
+        "GET # HTTP/1.1", "GET /\x00 HTTP/1.1", "GET /\x7f HTTP/1.1", "GET http://h/\xe9 HTTP/1.1", "GET /\n HTTP/1.1",
         "G(ET / HTTP/1.1", "G\xe9T / HTTP/1.1", "GET  HTTP/1.1", "GET / HTTP/\u0661.1".encode().decode("latin-1"),
     ],
 )  # fmt: skip
 def test_what_is_no_request_line_is_refused(start: str) -> None:
     with pytest.raises(BadMessageError):
         parse_request(head(start, "Host: h"))
+
+
+@pytest.mark.parametrize(
+    ("start", "correction"),
+    [
+        ("GET //h/x HTTP/1.1", "/h/x"),
+        ("HEAD /100%?y HTTP/1.1", "/100%25?y"),
+        ("GET /a b HTTP/1.0", "/a%20b"),
+        ("GET /\u00c3\u00a9 HTTP/1.1", "/%C3%A9"),
+        ("GET /\u00e9 HTTP/1.1", ""),
+        ("GET /# HTTP/1.1", ""),
+        ("GET /a\\b HTTP/1.1", ""),
+        ("POST //h/x HTTP/1.1", ""),
+        ("PUT /a b HTTP/1.1", ""),
+        ("OPTIONS /%zz HTTP/1.1", ""),
+    ],
+)
+def test_a_path_that_is_refused_is_a_request_for_none_and_the_last_one(start: str, correction: str) -> None:
+    request = parse_request(head(start, "Host: h", "Connection: keep-alive"))
+    assert (request.target, request.correction, request.keeps_alive) == ("/", correction, False)
+
+
+def test_a_path_that_is_taken_needs_no_correction() -> None:
+    assert parse_request(get()).correction is None
 
 
 FIELD_LINES = {

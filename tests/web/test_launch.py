@@ -106,6 +106,60 @@ async def test_the_landing_is_the_operators_choice(open_place: Open) -> None:
     assert (await person.get("/?x=1")).location.endswith("/lab?reset&x=1")
 
 
+NAMES = ["a%5Cb", "%5C", "100%25", "what%3F", "%23hash", "a;b", "a+b&c", "'it'", "%22it%22", "%F0%9F%90%8D" * 62, "e%CC%81", "%C3%A9", "..foo", "...", "a..b", "a.", "%2Ffoo", "a%0Ab", '{a}|"b"^`', "~"]  # fmt: skip
+
+
+async def test_a_link_to_a_document_of_any_name_leads_there(open_place: Open) -> None:
+    place = await open_place(pool_size=len(NAMES))
+    for name in NAMES:
+        deep = f"/lab/tree/{name}.ipynb"
+        person = place.person()
+        answer = await person.click(deep)
+        assert (answer.status, answer.location) == (303, f"/user/{answer.key}{deep}")
+        assert (await person.get(answer.location)).status == 200
+        assert f"GET {deep[1:]}" in place.asked(answer.key)
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [
+        (b"//lab/tree/x.ipynb", "/lab/tree/x.ipynb"),
+        (b"/lab/tree/100%.ipynb?x=%", "/lab/tree/100%25.ipynb?x=%"),
+        (b"/lab/tree/a b.ipynb", "/lab/tree/a%20b.ipynb"),
+        ("/lab/tree/caf\xe9.ipynb".encode(), "/lab/tree/caf%C3%A9.ipynb"),
+        (b"//evil.example/%2f", "/evil.example/%2f"),
+    ],
+)
+async def test_a_link_that_can_only_mean_one_thing_leads_there(place: Place, target: bytes, meant: str) -> None:
+    for method in (b"GET", b"HEAD"):
+        answer = await said(place, method, target, b"Accept: text/html")
+        assert answer.startswith(b"HTTP/1.1 308 ")
+        assert f"\r\nLocation: {meant}\r\n".encode() in answer
+    answer = await said(place, b"GET", target)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'{"message": "This URL could be read in two ways' in answer
+    assert (await said(place, b"POST", target, b"Accept: text/html", b"Content-Length: 0")).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("target", [b"/lab/tree/a\\b.ipynb", b"/lab/tree/a#b.ipynb", b"/lab/tree/a%00", b"//\\evil.example", b"/lab/..%2f", b"/lab/tree/caf\xe9"])  # fmt: skip
+async def test_a_link_of_two_meanings_leads_to_a_page_that_says_so(place: Place, target: bytes) -> None:
+    answer = await said(place, b"GET", target, b"Accept: text/html")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Type: text/html" in answer
+    assert b"This URL could be read in two ways" in answer
+    assert target not in answer
+    assert (await place.stats())["assigned"] == 0
+
+
+async def said(place: Place, method: bytes, target: bytes, *lines: bytes) -> bytes:
+    """Return the whole answer to a request that no client would send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+    writer.write(b"\r\n".join([b"%b %b HTTP/1.1" % (method, target), b"Host: nb.example", *lines, b"", b""]))
+    answer = await asyncio.wait_for(reader.read(), 30)  # until it is closed
+    writer.close()
+    return answer
+
+
 @pytest.mark.parametrize("lead", ["", "/spawn"])
 async def test_a_deep_link_leads_to_its_document_byte_for_byte(open_place: Open, lead: str) -> None:
     place = await open_place(pool_size=len(jupyter_urls.DEEP_LINKS))

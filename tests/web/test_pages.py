@@ -123,7 +123,11 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
     assert "{{" not in text
     assert "{%" not in text
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=|javascript:", text)
-    assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {"/static/launch.js", "/static/copy.js"}
+    assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {
+        "/static/launch.js",
+        "/static/copy.js",
+        "/static/fragment.js",
+    }
     for address in re.findall(r'(?:src|href|action)="([^"]*)"', text):
         assert address.startswith("/")
         assert not address.startswith("//")

@@ -72,7 +72,12 @@ def test_an_address_is_what_the_router_reads(target: str, address: str) -> None:
         (f"/session/{KEY}?path=..%2f..%2fspawn", ""),
         (f"/session/{KEY}?path=lab/../../x", ""),
         (f"/session/{KEY}?path=lab/%252e%252E", ""),
-        (f"/session/{KEY}?path=%2F%5Cevil.example", ""),
+        (f"/session/{KEY}?path=%2F%5Cevil.example", "%5Cevil.example"),
+        (f"/session/{KEY}?path=%5C%2F..%2Fevil.example", ""),
+        (
+            f"/session/{KEY}?path=lab%2Ftree%2Fa%255Cb%23%3F%26%2B%0A%F0%9F%90%8D",
+            "lab/tree/a%5Cb%23%3F&+%0A%F0%9F%90%8D",
+        ),
         (f"/session/{KEY}?path=lab%2500", ""),
         (f"/session/{KEY}?xpath=y", ""),
         ("/", ""),

@@ -75,7 +75,7 @@ class FakeBackend:
             raise StartError("the fake was told to fail", log_tail="last words")
         app = web.Application(client_max_size=1 << 30)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-        app.router.add_route("*", "/{path:.*}", functools.partial(self._answer, key))
+        app.router.add_route("*", "/{path:(?s:.*)}", functools.partial(self._answer, key))
         try:
             await completed(_open(runner), "open a fake notebook")
         except asyncio.CancelledError:

@@ -5,6 +5,7 @@ A head is accepted by one grammar (RFC 9112 sections 2 to 6, RFC 9110 section 5)
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
@@ -22,6 +23,9 @@ MAX_FIELDS = 100  # a browser sends 20 to 30, and a proxy or two in front add 10
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS = rb"((?:" + TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
 _REQUEST = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n" + _FIELDS)
+_MISSPELT = re.compile(
+    rb"(" + TOKEN + rb") (/(?:[\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?) HTTP/1\.([01])\r\n" + _FIELDS
+)
 _RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n" + _FIELDS)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"sec-websocket-key", b"sec-websocket-version",
@@ -77,7 +81,8 @@ class Fields:
 class Request:
     """A parsed request head. ``length``: bytes of the body, CHUNKED, or 0. ``keeps_alive``: the visitor asked for it.
 
-    ``target`` is path and query, or ``*``.
+    ``target`` is path and query, or ``*``. ``correction`` is None, unless the target is refused as it was sent: then
+    it is the spelling that it can only have meant, or empty, and ``target`` is ``/``. No more is read after it.
     """
 
     method: bytes
@@ -86,6 +91,7 @@ class Request:
     fields: Fields
     length: int
     keeps_alive: bool
+    correction: str | None = None
 
     @property
     def is_safe(self) -> bool:
@@ -117,10 +123,7 @@ class Response:
 
 def parse_request(head: bytes) -> Request:
     """Parse a whole request head, its empty line included (RFC 9112 section 3). Raises BadMessageError."""
-    found = _REQUEST.fullmatch(head)
-    if found is None:
-        raise BadMessageError("not a request head")
-    method, target, minor, block = found.groups()
+    method, target, minor, block = _split_request(head)
     if len(target) > targets.MAX_TARGET:
         raise BadMessageError("target too long", Fault.TARGET_TOO_LONG)
     fields = _parse_fields(block)
@@ -130,13 +133,33 @@ def parse_request(head: bytes) -> Request:
     host = first.get(b"host")
     if not targets.is_host(host or b"") and (minor, host) != (b"0", None):
         raise BadMessageError("Host is missing or invalid")
-    asked = target if (method, target) == (b"OPTIONS", b"*") else targets.origin_form(target, host)
-    if asked is None or method == b"CONNECT":
-        raise BadMessageError("the target is not a path")
+    asked, correction = _read_target(method, target, host)
     if b"expect" in first and first[b"expect"].lower() != b"100-continue":
         raise BadMessageError("unknown expectation", Fault.UNKNOWN_EXPECTATION)
     length = _length(fields, minor, 0)
-    return Request(method, asked.decode("ascii"), int(minor), fields, length, _keeps_alive(fields, minor))
+    keeps_alive = correction is None and _keeps_alive(fields, minor)
+    return Request(method, asked.decode("ascii"), int(minor), fields, length, keeps_alive, correction)
+
+
+def _split_request(head: bytes) -> Sequence[bytes]:
+    """Return method, target, version and fields, where it is sure which is which. Raises BadMessageError."""
+    found = _REQUEST.fullmatch(head) or _MISSPELT.fullmatch(head)
+    if found is None or b" HTTP/" in found[2]:
+        raise BadMessageError("not a request head")
+    return found.groups()
+
+
+def _read_target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, str | None]:
+    """Return path and query, and the correction of a target that is refused. Raises BadMessageError for no path."""
+    if (method, target) == (b"OPTIONS", b"*"):
+        return target, None
+    asked = targets.origin_form(target, host) if targets.is_sendable(target) else None
+    if method == b"CONNECT" or (asked is None and not target.startswith(b"/")):
+        raise BadMessageError("the target is not a path")
+    if asked is not None:
+        return asked, None
+    meant = targets.correct(target) if method in (b"GET", b"HEAD") else None
+    return b"/", (meant or b"").decode("ascii")
 
 
 def _size_of_cookies(fields: Fields) -> int:

@@ -83,7 +83,9 @@ class Rules:
 
 def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
     """Return the verdict on a request to the public listener. Raises BadMessageError for an invalid handshake."""
-    verdict = None
+    verdict: Verdict | None = _misspelt(visit)
+    if verdict is not None:
+        return verdict
     if visit.label is not None:
         verdict = _at_notebooks_host(visit, visit.label, table)
     if verdict is None and rules.lock is not None:
@@ -95,6 +97,14 @@ def judge(visit: Visit, table: Table, rules: Rules) -> Verdict:
     if visit.is_for_notebook:
         return _to_notebook(visit, table, rules)
     return _to_own_address(visit, table, rules)
+
+
+def _misspelt(visit: Visit) -> Redirect | Answer | None:
+    """Lead a navigation whose target is refused as it is spelled to the only one that it can mean, if there is one."""
+    correction = visit.request.correction
+    if correction is None:
+        return None
+    return Redirect(correction, 308) if correction and visit.wants_page else Answer(Kind.MISSPELT)
 
 
 # The host, and the lock
@@ -314,6 +324,8 @@ def judge_admin(visit: Visit, token: str, local_ip: str | None) -> Answer | Serv
     safe methods included (Fetch Metadata). If the operator chose no token, the Host must name this machine too, which
     is at ``local_ip``: a page whose own name resolves to loopback would be same-origin (DNS rebinding).
     """
+    if visit.request.correction is not None:
+        return Answer(Kind.MISSPELT)
     if local_ip is not None and not visit.names_this_machine(local_ip):
         return Answer(Kind.OPERATOR_HOST)
     if visit.origin is not Origin.SAME or visit.names_other_origin:

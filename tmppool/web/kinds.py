@@ -105,6 +105,12 @@ class Kind(Enum):
     NO_POOL = Shape(404, "This service has no pool with this name.", "Page not found")
     # Any request
     BAD = Shape(400, NOT_ACCEPTED, "Bad request")
+    MISSPELT = Shape(
+        400,
+        "This URL could be read in two ways: in names, \\ must be written as %5C, # as %23 and % as %25, and neither"
+        " . nor .. is a name.",
+        "Unclear URL",
+    )
     NOTHING = Shape(404, "There is no page at this URL.", "Page not found")
     METHOD = Shape(405, "This URL does not accept this kind of request.", "Method not allowed", cors=Cors.ANY)
     TOO_LARGE = Shape(413, BODY_TOO_LARGE, "Too large")

@@ -13,6 +13,7 @@ from tmppool.web.launch import Launch
 from tmppool.web.pages import Static
 from tmppool.web.session import Session
 
+_REST = "rest:(?s:.*)"  # a name may hold a newline
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
@@ -24,12 +25,12 @@ def public(
     router = app.router
     if launch is not None:
         router.add_get("/", launch.show)
-        for path in ("/spawn", "/spawn/{rest:.*}"):
+        for path in ("/spawn", f"/spawn/{{{_REST}}}"):
             router.add_get(path, launch.show)
             router.add_post(path, launch.start)
         for prefix in jupyter_urls.DEEP_LINKS:
             router.add_get(f"/{prefix}", launch.show)
-            router.add_get(f"/{prefix}/{{rest:.*}}", launch.show)
+            router.add_get(f"/{prefix}/{{{_REST}}}", launch.show)
     for path in ("/api/spawn", "/api/spawn/"):
         router.add_post(path, api.spawn)
         router.add_route("OPTIONS", path, api.preflight)

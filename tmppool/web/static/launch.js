@@ -11,6 +11,30 @@
   const opened = Date.now(); // wall time: a ticket ages while the machine sleeps
   let timer;
 
+  // The fragment, which no server sees, is kept over the POST and its redirect, if the action has it.
+  const KEPT = "tmppool-fragment";
+  const fragment = () => {
+    if (location.hash) return location.hash;
+    try {
+      const [url, kept] = JSON.parse(sessionStorage.getItem(KEPT) || "[]");
+      return url === location.href ? kept : "";
+    } catch {
+      return "";
+    }
+  };
+  if (fragment()) form.action = form.action.split("#")[0] + fragment();
+
+  // Loads the page anew. With its fragment the browser would stay where it is.
+  const renew = () => {
+    const url = location.href.split("#")[0];
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify([url, fragment()]));
+    } catch {
+      /* no storage: the document opens at its beginning */
+    }
+    location.replace(url);
+  };
+
   // idle: the reader decides; wait: counting down; busy: submitted.
   const set = (state, text = "", spoken = "") => {
     clearTimeout(timer);
@@ -21,7 +45,7 @@
 
   // A ticket is valid for ten minutes: before that, the page is reloaded to get a new one.
   const submit = () => {
-    if (Date.now() - opened > 540000) return location.replace(location.href);
+    if (Date.now() - opened > 540000) return renew();
     return form.requestSubmit ? form.requestSubmit() : form.querySelector("button").click();
   };
 

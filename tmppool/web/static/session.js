@@ -161,6 +161,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     try {
       const to = new URL(given, location.href);
       if (to.protocol !== "https:" && to.protocol !== "http:") return null;
+      if (!to.hash) to.hash = location.hash; // to the same place in the same document
       link.href = to.href;
     } catch {
       return null;
