@@ -147,3 +147,13 @@ async def test_a_landing_that_would_be_refused_ends_the_start_before_anything_is
         async with app.service(settings(tmp_path / "state", redirect_uri="/100%")):
             pytest.fail("it serves")
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(("proxies", "count"), [(("0.0.0.0/0", "::/0"), 2), (("127.0.0.1",), 0)])
+async def test_proxies_that_may_be_anybody_are_warned_of(tmp_path: Path, proxies: tuple[str, ...], count: int) -> None:
+    with capture_logs() as logs:
+        async with app.service(settings(tmp_path, trusted_proxies=proxies)):
+            pass
+    warned = [line["message"] for line in logs if line["event"] == "settings.warned"]
+    assert len(warned) == count
+    assert all("--trusted-proxies" in message and "holds everybody" in message for message in warned)

@@ -56,7 +56,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tokens", "lock", "login"),
         ("models", "addresses"),
         ("kinds", "visit", "openapi", "health"),
-        ("verdict",),
+        ("verdict", "origin_refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin"),
         ("launch", "session", "api", "middleware"),

@@ -127,6 +127,24 @@ def test_a_public_admin_listener_needs_a_token_that_is_not_guessed(monkeypatch: 
     from_settings.check_admin(Settings(admin_ip="127.0.0.1"))
 
 
+@pytest.mark.parametrize(
+    ("given", "boundless"),
+    [
+        ("", []),
+        ("127.0.0.1,10.0.0.0/8,172.16.0.0/12,fc00::/7,::1", []),
+        ("0.0.0.0/0", ["0.0.0.0/0"]),
+        ("::/0", ["::/0"]),
+        ("10.0.0.1,::/0,0.0.0.0/0", ["0.0.0.0/0", "::/0"]),
+        ("0.0.0.0/1,128.0.0.0/1", ["0.0.0.0/0"]),
+        ("1.2.3.4/0", ["0.0.0.0/0"]),
+        ("2000::/3", ["2000::/3"]),
+        ("128.0.0.0/2", ["128.0.0.0/2"]),
+    ],
+)
+def test_proxies_that_may_be_anybody_are_known(given: str, boundless: list[str]) -> None:
+    assert list(from_settings.boundless_proxies(load({"trusted_proxies": given}))) == boundless
+
+
 @pytest.mark.parametrize("path", ["/", "/lab", "/lab?reset", "/lab/tree/a%20b%5Cc%23.ipynb?x=%", "/tree/caf%C3%A9/"])
 def test_a_landing_that_a_browser_can_ask_for_is_taken(path: str) -> None:
     from_settings.check_landings(Settings(redirect_uri=path, pools={"r": PoolSettings(redirect_uri=path)}))

@@ -45,6 +45,7 @@ from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.judge import Rules
 from tmppool.web.launch import Launch
 from tmppool.web.lock import Lock
+from tmppool.web.origin_refusals import OriginRefusals
 from tmppool.web.pages import Pages
 from tmppool.web.session import Session
 from tmppool.web.start_limits import HoldingLimit, StartLimits
@@ -57,6 +58,10 @@ _OWN = 3.0  # seconds between two checks that this service still owns its name
 _ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
     errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
 )  # fmt: skip
+
+_TRUSTS_ALL = (
+    "any visitor can claim any address, and no limit by address holds; name the addresses of the proxies in front"
+)
 
 _log = structlog.get_logger("tmppool")
 
@@ -112,6 +117,9 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         backend_choice.check(settings)
         from_settings.check_admin(settings)
         from_settings.check_landings(settings)
+        for network in from_settings.boundless_proxies(settings):
+            message = f"--trusted-proxies: {network} holds everybody: {_TRUSTS_ALL}"
+            _log.warning("settings.warned", message=message)
         startup.check_risks(settings.accept_risk)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_dir.held(state, settings.pool_name))
@@ -275,7 +283,9 @@ async def _listen(
     handoffs = Tickets(secret, "handoff", HANDOFF_LIFETIME)
     secrets = tuple(token for token in (api_token, local_token, admin_token) if token)
     sessions = Sessions(parts.ledger)
-    edge = Edge(pools, reached_at, Rules(api_token, lock, secrets, handoffs.is_ours), sessions.note_opened)
+    refusals = OriginRefusals(has_public_url=settings.public_url is not None)
+    rules = Rules(api_token, lock, secrets, handoffs.is_ours)
+    edge = Edge(pools, reached_at, rules, sessions.note_opened, refusals)
     isolated = traits[settings.pool_name].isolated
     pages = await asyncio.to_thread(Pages, isolated=isolated, domain=reached_at.domain)
     answers = Answers(pages, cors)
@@ -285,7 +295,7 @@ async def _listen(
     limits = StartLimits(settings.starts_per_hour, settings.workshop_code, holding=holding)
     launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, Tickets(secret), landing)
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
-    session = Session(sessions, answers, pages, landing)
+    session = Session(sessions, answers, pages, landing, refusals)
     public = await asyncio.to_thread(routes.public, launch, api, session, answers, entrance, is_locked=lock is not None)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)

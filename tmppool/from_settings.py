@@ -1,5 +1,6 @@
 """Converts the settings into what the pools, the core and the backends take. ``app`` passes the rest on."""
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -11,10 +12,11 @@ from tmppool.config import Settings
 from tmppool.errors import ConfigError
 from tmppool.policy import Limits
 from tmppool.pool_settings import PoolSettings
-from tmppool.proxy import target
+from tmppool.proxy import forwarded, target
 from tmppool.proxy.forwarded import is_loopback
 
 _LEAST_TOKEN = 16  # characters
+_SHORTEST_PREFIX = {4: 8, 6: 7}  # bits, of the largest private networks: 10.0.0.0/8 and fc00::/7
 _LOCAL_DOMAIN = re.compile(r"(?:^|\.)localhost(?::\d+)?$")  # always loopback (RFC 6761 section 6.3)
 
 
@@ -102,6 +104,15 @@ def check_landing(option: str, path: str) -> None:
         f"{option}: {path!r} is not allowed: it must be a path as browsers send it, percent-encoded, without # and"
         f" without . or .. as a segment, {example}"
     )
+
+
+def boundless_proxies(settings: Settings) -> Iterator[str]:
+    """Yield each network of trusted proxies that visitors from the internet are in too, neighbouring ones as one."""
+    for version in (4, 6):
+        networks = [network for network in forwarded.networks(settings.trusted_proxies) if network.version == version]
+        for network in ipaddress.collapse_addresses(networks):  # type: ignore[type-var]  # all of one version
+            if network.prefixlen < _SHORTEST_PREFIX[version]:
+                yield str(network)
 
 
 def check_uids(settings: Settings) -> None:

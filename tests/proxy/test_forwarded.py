@@ -1,6 +1,7 @@
 """Who a request comes from: only a trusted peer is believed, and only as far as it can know."""
 
 import ipaddress
+import time
 
 import pytest
 from hypothesis import given
@@ -35,8 +36,15 @@ ADDRESSES = {
     "no address behind ours": (["203.0.113.7, rubbish, 10.9.9.9"], "10.9.9.9"),
     "no address last": (["203.0.113.7, rubbish"], PROXY),
     "an empty last entry": (["203.0.113.7,"], PROXY),
-    "with a port": (["203.0.113.7:4711"], PROXY),
-    "in brackets": (["[2001:db8::7]"], PROXY),
+    "with a port": (["203.0.113.7:4711"], "203.0.113.7"),
+    "in brackets": (["[2001:db8::7]"], "2001:db8::7"),
+    "in brackets, with a port": (["[2001:db8::5]:443"], "2001:db8::5"),
+    "spelled at length": (["[2001:DB8:0:0::0005]:443"], "2001:db8::5"),
+    "with ports, through ours": (["6.6.6.6:1, 203.0.113.7:4711, 10.9.9.9:80, [fd00::1]:81"], "203.0.113.7"),
+    "hidden": (["203.0.113.7, _hidden, 10.9.9.9"], "10.9.9.9"),
+    "half a bracket": (["[2001:db8::7"], PROXY),
+    "a port too many": (["203.0.113.7:1:2"], PROXY),
+    "a long port": (["203.0.113.7:123456"], PROXY),
     "leading zeros": (["203.0.113.007"], PROXY),
     "a network": (["203.0.113.0/24"], PROXY),
     "Arabic digits": (["\u0661.1.1.1"], PROXY),
@@ -90,10 +98,104 @@ def test_the_scheme_is_http_or_https_and_nothing_else(said: list[tuple[str, str]
 
 
 @pytest.mark.parametrize(
-    "said", ["", "\udcff", "h\u00e9.example", "a b", "a.example, b.example", "evil.example/x?", "x@y", "<b>", "h:x"]
+    "said",
+    ["", "\udcff", "h\u00e9.example", "a b", "<b>, b.example", ", b.example", "evil.example/x?", "x@y", "<b>", "h:x"],
 )
 def test_what_is_no_host_is_not_taken_for_one(said: str) -> None:
     assert client(PROXY, ("X-Forwarded-Host", said)).host == "nb.example"
+
+
+FORWARDED = {
+    "one hop": (["for=203.0.113.7"], "203.0.113.7"),
+    "quoted, with a port": (['for="203.0.113.7:4711"'], "203.0.113.7"),
+    "IPv6": (['For="[2001:db8::5]:443"'], "2001:db8::5"),
+    "not quoted": (["for=[2001:db8::5]:443"], "2001:db8::5"),
+    "through two of ours": (['for=6.6.6.6, for=203.0.113.7;proto=https, for="10.9.9.9:80"'], "203.0.113.7"),
+    "in two fields": (["for=6.6.6.6, for=203.0.113.7", "for=10.9.9.9"], "203.0.113.7"),
+    "with blanks": (["  for=6.6.6.6 ,\tfor=203.0.113.7 ; by=10.0.0.1  "], "203.0.113.7"),
+    "hidden": (["for=203.0.113.7, for=_hidden"], PROXY),
+    "hidden behind ours": (["for=203.0.113.7, for=_hidden, for=10.9.9.9"], "10.9.9.9"),
+    "unknown": (["for=unknown"], PROXY),
+    "a hidden port": (['for="203.0.113.7:_port"'], "203.0.113.7"),
+    "escaped": (['for="203.0.113.\\7"'], "203.0.113.7"),
+    "no address": (["proto=https;host=a"], PROXY),
+    "no address in the last": (["for=203.0.113.7, proto=https"], PROXY),
+    "an address twice": (["for=203.0.113.7;for=203.0.113.8"], PROXY),
+    "an open quote": (['for="203.0.113.7'], PROXY),
+    "an open quote of the visitor's": (['for="6.6.6.6, for=203.0.113.7'], PROXY),
+    "an open quote of the visitor's, on a line of its own": (['for="6.6.6.6', "for=203.0.113.7"], "203.0.113.7"),
+    "a comma in quotes": (['by="a, for=6.6.6.6";for=203.0.113.7'], "203.0.113.7"),
+    "rubbish": (["\udcff=<>"], PROXY),
+    "an empty last element": (["for=203.0.113.7,"], PROXY),
+    "empty": ([""], PROXY),
+}
+
+
+@pytest.mark.parametrize(("values", "address"), FORWARDED.values(), ids=FORWARDED.keys())
+def test_the_standard_field_is_read_as_the_others_are(values: list[str], address: str) -> None:
+    said = [("Forwarded", value) for value in values]
+    assert client(PROXY, *said).address == address
+    assert client("203.0.113.9", *said) == Client("203.0.113.9", "http", "nb.example")
+
+
+def test_where_two_fields_tell_of_different_addresses_neither_is_believed() -> None:
+    """A proxy sets one of them, and passes on the other as the visitor sent it."""
+    true, forged = "203.0.113.7", "6.6.6.6"
+    for x_field, field in ((true, forged), (forged, true), (true, "unknown"), ("unknown", true), (true, '"')):
+        said = [("X-Forwarded-For", x_field), ("Forwarded", f"for={field}")]
+        assert client(PROXY, *said).address == PROXY
+    assert client(PROXY, ("X-Forwarded-For", f"{forged}, {true}"), ("Forwarded", f'for="{true}:1"')).address == true
+    assert client(PROXY, ("X-Forwarded-For", true), ("Forwarded", "proto=https")).address == true
+
+
+CAME = {
+    "the first proxy's word": ([("X-Forwarded-Proto", "https, http"), ("X-Forwarded-Host", "nb.org, inner:8000")], "https", "nb.org"),
+    "in two lines": ([("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")], "https", "nb.example"),
+    "at the client's place": (
+        [("X-Forwarded-For", "6.6.6.6, 203.0.113.7"), ("X-Forwarded-Proto", "ftp, https"), ("X-Forwarded-Host", "evil.example, nb.org")],
+        "https", "nb.org",
+    ),
+    "at the client's place, behind two": (
+        [("X-Forwarded-For", "6.6.6.6, 203.0.113.7, 10.9.9.9"), ("X-Forwarded-Proto", "http, https, http"), ("X-Forwarded-Host", "evil.example, nb.org, inner")],
+        "https", "nb.org",
+    ),
+    "a WebSocket as Traefik says it": ([("X-Forwarded-Proto", "wss")], "https", "nb.example"),
+    "a WebSocket without TLS": ([("X-Forwarded-Proto", "ws")], "http", "nb.example"),
+    "a host with a port": ([("X-Forwarded-Host", "nb.org:8443")], "http", "nb.org:8443"),
+    "the port apart": ([("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "8443")], "https", "nb.example:8443"),
+    "ports": ([("X-Forwarded-Port", "8443, 80")], "http", "nb.example:8443"),
+    "the port apart from an address": ([("X-Forwarded-Host", "[2001:db8::5]"), ("X-Forwarded-Port", "8443")], "http", "[2001:db8::5]:8443"),
+    "the port twice": ([("X-Forwarded-Host", "nb.org:8443"), ("X-Forwarded-Port", "9000")], "http", "nb.org:8443"),
+    "a default port": ([("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "443")], "https", "nb.example"),
+    "the port behind TLS": ([("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "80")], "https", "nb.example"),
+    "no port": ([("X-Forwarded-Port", "x1")], "http", "nb.example"),
+    "the standard field": ([("Forwarded", 'for=203.0.113.7;proto=HTTPS;host="nb.org:8443"')], "https", "nb.org:8443"),
+    "the standard field of the first proxy": ([("Forwarded", "for=6.6.6.6;host=evil.example, for=203.0.113.7;proto=https;host=nb.org, for=10.9.9.9;proto=http;host=inner")], "https", "nb.org"),
+    "the standard field without an address": ([("Forwarded", "proto=https;host=nb.org")], "https", "nb.org"),
+    "the standard field and no host": ([("Forwarded", "proto=gopher;host=<b>")], "http", "nb.example"),
+    "both": ([("Forwarded", "proto=http;host=other.example"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "nb.org")], "https", "nb.org"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "scheme", "host"), CAME.values(), ids=CAME.keys())
+def test_how_a_visitor_came_is_what_the_first_proxy_saw(said: list[tuple[str, str]], scheme: str, host: str) -> None:
+    found = client(PROXY, *said)
+    assert (found.scheme, found.host) == (scheme, host)
+    assert client("203.0.113.9", *said) == Client("203.0.113.9", "http", "nb.example")
+
+
+def test_a_field_of_any_length_is_read_in_one_go() -> None:
+    started = time.perf_counter()
+    for text in (
+        'for="' * 4000,
+        " " * 16_000,
+        ";" * 16_000,
+        "a=" + "\\" * 16_000,
+        'a="' + "\\" * 16_001,
+        "for=1.1.1.1 " * 1000,
+    ):
+        assert client(PROXY, ("Forwarded", text)).scheme == "http"
+    assert time.perf_counter() - started < 1
 
 
 def test_a_peer_that_is_no_address_is_kept_as_it_is() -> None:
@@ -110,6 +212,7 @@ def test_a_peer_that_is_no_address_is_kept_as_it_is() -> None:
 )
 def test_whatever_is_said_the_address_is_one_and_can_be_passed_on(entries: list[str]) -> None:
     found = client(PROXY, ("X-Forwarded-For", ", ".join(entries)))
+    assert client(PROXY, ("Forwarded", ", ".join(f'for="{entry}"' for entry in entries))).scheme == "http"
     ipaddress.ip_address(found.address)
     said = identity(found, b"t")
     assert all(0x20 <= byte < 0x7F for line in said.split(b"\r\n") for byte in line)

@@ -8,7 +8,7 @@ import pytest
 from tests.web.guests import MODES, Place
 from tmppool import jupyter_urls
 from tmppool.keys import id_of
-from tmppool.web.hosts import host_of, is_this_machine, label_of
+from tmppool.web.hosts import host_of, is_origin, is_same_origin, is_this_machine, label_of, with_port_of
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,86 @@ def test_what_names_this_machine(host: str, is_ours: bool) -> None:  # noqa: FBT
 @pytest.mark.parametrize(("host", "ip", "is_ours"), [("192.0.2.1:80", "192.0.2.1", True), ("192.0.2.2", "192.0.2.1", False), ("[2001:DB8::1]", "2001:db8::1", True), ("", "", False)])  # fmt: skip
 def test_the_address_that_is_listened_on_names_it_too(host: str, ip: str, is_ours: bool) -> None:  # noqa: FBT001
     assert is_this_machine(host, ip) is is_ours
+
+
+# Whose page it is
+
+SAME = {
+    "as it is": ("http://nb.example", "http", "nb.example"),
+    "both with the port": ("http://nb.example:8000", "http", "nb.example:8000"),
+    "https on another port": ("https://nb.example:8443", "https", "nb.example:8443"),
+    "the Host has the default port": ("https://nb.example", "https", "nb.example:443"),
+    "and nobody told of TLS": ("https://nb.example", "http", "nb.example:443"),
+    "nobody told of TLS": ("https://nb.example", "http", "nb.example"),
+    "nobody told of TLS, another port": ("https://nb.example:8443", "http", "nb.example:8443"),
+    "the port behind TLS": ("https://nb.example", "http", "nb.example:80"),
+    "the port behind TLS that was told of": ("https://nb.example", "https", "nb.example:80"),
+    "the Origin has the default port": ("https://nb.example:443", "https", "nb.example"),
+    "both have it": ("http://nb.example:80", "http", "nb.example:80"),
+    "http on 443": ("http://nb.example:443", "http", "nb.example:443"),
+    "capitals": ("HTTPS://NB.Example", "https", "nB.eXAMPLE:443"),
+    "IPv6": ("https://[2001:db8::5]", "https", "[2001:db8::5]:443"),
+    "IPv6, spelled at length": ("https://[2001:db8::5]:8443", "https", "[2001:DB8:0:0::0005]:8443"),
+    "the dot of the root": ("https://nb.example", "https", "nb.example."),
+    "which a proxy took away": ("https://nb.example.:8443", "https", "nb.example:8443"),
+}
+OTHER = {
+    "another host": ("https://evil.example", "https", "nb.example"),
+    "another port": ("https://nb.example:8444", "https", "nb.example:8443"),
+    "a port that was lost": ("https://nb.example:8443", "https", "nb.example"),
+    "no port where there is one": ("https://nb.example", "https", "nb.example:8443"),
+    "plain http on the other port": ("http://nb.example", "http", "nb.example:8000"),
+    "http where it is https": ("http://nb.example", "https", "nb.example"),
+    "http on 443 where it is https": ("http://nb.example:443", "https", "nb.example:443"),
+    "https on 80": ("https://nb.example:80", "https", "nb.example"),
+    "a longer name": ("https://nb.example.evil", "https", "nb.example"),
+    "a name that ends alike": ("https://evilnb.example", "https", "nb.example"),
+    "two dots": ("https://nb.example..", "https", "nb.example"),
+    "a user": ("https://nb.example@evil.example", "https", "nb.example"),
+    "a user's name like ours": ("https://evil.example@nb.example", "https", "nb.example"),
+    "a path": ("https://nb.example/", "https", "nb.example"),
+    "null": ("null", "https", "null"),
+    "another scheme": ("ftp://nb.example", "ftp", "nb.example"),
+    "nothing": ("", "http", ""),
+    "no host": ("http://", "http", ""),
+    "no name": ("http://:80", "http", ":80"),
+    "a line more": ("https://nb.example\n", "https", "nb.example"),
+    "a letter that is one in lower case": ("https://nb.e\u212aample", "https", "nb.ekample"),
+}
+
+
+@pytest.mark.parametrize(("origin", "scheme", "host"), SAME.values(), ids=SAME.keys())
+def test_a_page_of_this_origin_is_known_behind_any_proxy(origin: str, scheme: str, host: str) -> None:
+    assert is_same_origin(origin, scheme, host)
+
+
+@pytest.mark.parametrize(("origin", "scheme", "host"), OTHER.values(), ids=OTHER.keys())
+def test_a_page_of_another_origin_is_none_of_this_one(origin: str, scheme: str, host: str) -> None:
+    assert not is_same_origin(origin, scheme, host)
+    assert not is_same_origin(origin, scheme, host, is_certain=True)
+
+
+def test_where_the_scheme_is_certain_no_other_is_meant() -> None:
+    assert is_same_origin("https://nb.example", "https", "nb.example:443", is_certain=True)
+    assert not is_same_origin("https://nb.example", "http", "nb.example", is_certain=True)
+
+
+@pytest.mark.parametrize(("text", "is_one"), [("https://nb.example:8443", True), ("http://[::1]", True), ("null", False), ("https://u:p@h", False), ("https://h/user/x", False), ("https://h\x9b", False), ("", False)])  # fmt: skip
+def test_an_origin_has_no_path_and_no_user(text: str, is_one: bool) -> None:  # noqa: FBT001
+    assert is_origin(text) is is_one
+
+
+@pytest.mark.parametrize(
+    ("host", "base", "whole"),
+    [
+        ("abc.nb.example", "nb.example:8443", "abc.nb.example:8443"),
+        ("abc.nb.example:1", "nb.example:8443", "abc.nb.example:1"),
+        ("abc.nb.example", "nb.example", "abc.nb.example"),
+        ("[::1]", "nb.example:8443", "[::1]:8443"),
+    ],
+)
+def test_a_port_that_a_proxy_took_away_is_that_of_the_domain(host: str, base: str, whole: str) -> None:
+    assert with_port_of(host, base) == whole
 
 
 # At a host of its own

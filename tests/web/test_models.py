@@ -36,8 +36,8 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
         },
     ),
     (
-        models.Session(now=1.5, role=Role.GUEST, expires_at=None, idle_expires_at=2.5),
-        {"state": "live", "now": 1.5, "role": "guest", **ENDS},
+        models.Session(now=1.5, role=Role.GUEST, origin_refused=False, expires_at=None, idle_expires_at=2.5),
+        {"state": "live", "now": 1.5, "role": "guest", "origin_refused": False, **ENDS},
     ),
     (models.Ended(explanation="e"), {"state": "gone", "reason": "ended", "explanation": "e"}),
     (models.Shared(url=None), {"url": None}),

@@ -1,6 +1,7 @@
 """The client of a request, when proxies in front may or may not be believed. Pure."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,18 @@ from multidict import MultiMapping
 from tmppool.proxy import target
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik says ws and wss for WebSockets
+_PORT = re.compile(r"(?!0*(?:80|443)$)[0-9]{1,5}")
+_HAS_PORT = re.compile(r":[0-9]+$")
+_NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[\w.-]+))?")
+_PIECE = re.compile(
+    r"""(?P<name>[\w!#$%&'*+.^`|~-]+)=(?:(?P<bare>[^\s",;\\]+)|"(?P<quoted>(?:[^"\\]|\\.)*)")|(?P<mark>[,;])|[ \t]+""",
+    re.ASCII,
+)
+_MALFORMED = [{"for": "_malformed"}]
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +42,123 @@ def networks(words: Sequence[str]) -> tuple[Network, ...]:
 def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], scheme: str = "http") -> Client:
     """Return the client of a request.
 
-    Only a trusted peer is believed. The client is the right-most address of X-Forwarded-For that is not itself
-    trusted; an entry that is no address ends the search at the peer before it. An X-Forwarded-Host that is no host is
-    passed over.
+    Only a trusted peer is believed. A proxy sets X-Forwarded-* or Forwarded, and many pass on the other as the visitor
+    sent it: where the two tell of different addresses, neither is believed, and the client is the peer. Scheme and host
+    are those of X-Forwarded-*, else of Forwarded: no page can set either, and a visitor deceives only themselves.
     """
     host = headers.get("Host", "")
     peer = plain(peer)
     if not trusted or not is_trusted(peer, trusted):
         return Client(peer, scheme, host)
-    address = peer
-    hops = [hop.strip() for value in headers.getall("X-Forwarded-For", ()) for hop in value.split(",")]
-    for hop in reversed(hops):
-        if parse(hop) is None:
-            break
-        address = hop
-        if not is_trusted(hop, trusted):
-            break
-    forwarded_scheme = headers.get("X-Forwarded-Proto", headers.get("X-Scheme", "")).lower()
-    known_scheme = forwarded_scheme if forwarded_scheme in ("http", "https") else scheme
-    forwarded_host = headers.get("X-Forwarded-Host", "")
-    return Client(address, known_scheme, forwarded_host if _is_host(forwarded_host) else host)
+    one, other = _x_forwarded(headers, peer, trusted), _forwarded(headers, peer, trusted)
+    told = {said.address for said in (one, other) if said.address}
+    address = told.pop() if len(told) == 1 else peer
+    known_host = one.host or other.host or host
+    return Client(address, one.scheme or other.scheme or scheme, _with_port(known_host, one.port))
 
 
-def _is_host(text: str) -> bool:
-    """Return True if this can be a Host: many a proxy passes on what the visitor has sent, and links are made of it."""
-    return target.is_host(text.encode(errors="replace"))
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The client as one family of fields tells of it; each is empty where nothing valid is said."""
+
+    address: str = ""
+    scheme: str = ""
+    host: str = ""
+    port: str = ""
+
+
+def _x_forwarded(headers: MultiMapping[str], peer: str, trusted: Sequence[Network]) -> _Said:
+    """Return what X-Forwarded-For, -Proto (or X-Scheme), -Host and -Port say."""
+    hops = _list(headers, "X-Forwarded-For")
+    address, place = _walk(hops, peer, trusted)
+
+    def word(*names: str) -> str:
+        words = next((found for name in names if (found := _list(headers, name))), [""])
+        # Where each proxy has added to each list, the client's words are at its place; else the first saw the client.
+        return words[place if len(words) == len(hops) else 0]
+
+    port = word("X-Forwarded-Port")
+    return _Said(
+        address=address if hops else "",
+        scheme=_SCHEMES.get(word("X-Forwarded-Proto", "X-Scheme").lower(), ""),
+        host=_valid_host(word("X-Forwarded-Host")),
+        port=port if _PORT.fullmatch(port) else "",
+    )
+
+
+def _forwarded(headers: MultiMapping[str], peer: str, trusted: Sequence[Network]) -> _Said:
+    """Return what Forwarded says (RFC 7239), in the element of the proxy that the client connected to."""
+    elements = [element for line in headers.getall("Forwarded", ()) for element in _elements(line)]
+    if not elements:
+        return _Said()
+    hops = [element.get("for", "") for element in elements]
+    address, place = _walk(hops, peer, trusted)
+    client = elements[place]
+    return _Said(
+        address=address if any(hops) else "",
+        scheme=_SCHEMES.get(client.get("proto", "").lower(), ""),
+        host=_valid_host(client.get("host", "")),
+    )
+
+
+def _walk(hops: Sequence[str], peer: str, trusted: Sequence[Network]) -> tuple[str, int]:
+    """Return the right-most address that is not itself trusted, and its place; ``peer`` if the last hop is none.
+
+    A hop that is no address, such as ``unknown`` or ``_hidden``, ends the search at the proxy that wrote it.
+    """
+    address, place = peer, 0
+    for place in range(len(hops) - 1, -1, -1):
+        found = _address_of(hops[place])
+        if found is None:
+            break
+        address = str(found)
+        if not is_trusted(address, trusted):
+            break
+    return address, place
+
+
+def _address_of(hop: str) -> Address | None:
+    """Return the address of a hop, with or without a port or brackets (RFC 7239 section 6)."""
+    found = _NODE.fullmatch(hop)
+    return parse(hop if found is None else found[1] or found[2])
+
+
+def _list(headers: MultiMapping[str], name: str) -> list[str]:
+    """Return the entries of a comma-separated field, those of several lines in their order (RFC 9110 section 5.3)."""
+    return [entry.strip() for value in headers.getall(name, ()) for entry in value.split(",")]
+
+
+def _elements(line: str) -> list[dict[str, str]]:
+    """Return the elements of one Forwarded field (RFC 7239 section 4); a malformed one is one hidden element.
+
+    Values with a colon or in brackets are taken without quotes too, as many proxies write them.
+    """
+    found: list[dict[str, str]] = [{}]
+    position = 0
+    while position < len(line):
+        piece = _PIECE.match(line, position)
+        if piece is None:
+            return _MALFORMED
+        position = piece.end()
+        if piece["mark"] == ",":
+            found.append({})
+        elif piece["name"]:
+            name = piece["name"].lower()
+            if name in found[-1]:
+                return _MALFORMED
+            quoted = piece["quoted"]
+            found[-1][name] = piece["bare"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
+    return found
+
+
+def _valid_host(text: str) -> str:
+    """Return a Host, and nothing for anything else: many a proxy passes on what the visitor sent, and links hold it."""
+    return text if target.is_host(text.encode(errors="replace")) else ""
+
+
+def _with_port(host: str, port: str) -> str:
+    """Return the host with the port that a proxy has named, if it has none; a default port says nothing new."""
+    return host if not port or not host or _HAS_PORT.search(host) else f"{host}:{port}"
 
 
 @lru_cache(4096)  # asked for every request
@@ -68,7 +173,7 @@ def is_loopback(name: str) -> bool:
     return name.lower() == "localhost" if address is None else address.is_loopback
 
 
-def parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse(text: str) -> Address | None:
     """Return the IP address, as IPv4 where IPv6 wraps it (RFC 4291 section 2.5.5.2); None for anything else."""
     try:
         found = ipaddress.ip_address(text)

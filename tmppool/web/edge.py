@@ -15,8 +15,9 @@ from tmppool.proxy.cookies import Jar
 from tmppool.proxy.route import Decide, Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
 from tmppool.web.judge import Rules, judge, judge_admin
-from tmppool.web.kinds import Kind
+from tmppool.web.kinds import REFUSED_FOR_ORIGIN, Kind
 from tmppool.web.login import Login
+from tmppool.web.origin_refusals import OriginRefusals
 from tmppool.web.tokens import Role
 from tmppool.web.verdict import Answer, Pass, Verdict
 from tmppool.web.visit import PublicAddress, Visit
@@ -67,10 +68,16 @@ class Edge:
     """``note_opened`` is called with each notebook before its first request in this run of the service."""
 
     def __init__(
-        self, pools: Pools, public: PublicAddress, rules: Rules, note_opened: Callable[[Notebook], None]
+        self,
+        pools: Pools,
+        public: PublicAddress,
+        rules: Rules,
+        note_opened: Callable[[Notebook], None],
+        refusals: OriginRefusals,
     ) -> None:
         self._note_opened = note_opened
         self._pools = pools
+        self._refusals = refusals
         self._public = public
         self._rules = rules
         self._relays: dict[str, _Relay] = {}
@@ -79,7 +86,10 @@ class Edge:
         """Return the route of a request. Raises BadMessageError."""
         visit = Visit(request, peer, self._public)
         verdict = judge(visit, self._pools, self._rules)
-        return self._to_notebook(visit, verdict) if isinstance(verdict, Pass) else _to_application(visit, verdict)
+        if isinstance(verdict, Pass):
+            return self._to_notebook(visit, verdict)
+        _note(visit, verdict, self._refusals)
+        return _to_application(visit, verdict)
 
     def _to_notebook(self, visit: Visit, verdict: Pass) -> ToNotebook:
         notebook, path = verdict.held.notebook, verdict.path
@@ -129,12 +139,20 @@ def admin_decide(token: str, local_ip: str | None) -> Decide:
 
     ``local_ip``: its address, if its Host must name this machine.
     """
+    refusals = OriginRefusals()
 
     def decide(request: wire.Request, peer: str) -> Route:
         visit = Visit(request, peer, PublicAddress())
-        return _to_application(visit, judge_admin(visit, token, local_ip))
+        verdict = judge_admin(visit, token, local_ip)
+        _note(visit, verdict, refusals)
+        return _to_application(visit, verdict)
 
     return decide
+
+
+def _note(visit: Visit, verdict: Verdict, refusals: OriginRefusals) -> None:
+    if isinstance(verdict, Answer) and verdict.kind in REFUSED_FOR_ORIGIN:
+        refusals.note(visit)
 
 
 _UNREACHABLE = Answer(Kind.UNREACHABLE)

@@ -196,7 +196,7 @@ def _passing(visit: Visit, held: Admitted, is_ours: Callable[[str], bool]) -> Pa
     if visit.is_websocket:
         handshake.check(visit.request)
     if not held.is_explicit and visit.is_cross_site:
-        return Answer(Kind.CROSS_SITE)
+        return _cross_site(visit, Kind.CROSS_SITE)
     if jupyter_urls.is_own(visit.path):
         # There ``token`` is Jupyter's, which prefers a wrong one to the one that it is sent.
         return Pass(held, visit.path, tokens.without_token(visit.target) if visit.tokens else visit.target)
@@ -255,7 +255,7 @@ def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
             return Answer(Kind.TOKEN)
         if visit.is_prefetch:
             return Answer(Kind.PREFETCH)
-    return Answer(Kind.CROSS_SITE_OWN) if _is_forbidden_cross_site(visit) else Serve()
+    return _cross_site(visit, Kind.CROSS_SITE_OWN) if _is_forbidden_cross_site(visit) else Serve()
 
 
 def _is_forbidden_cross_site(visit: Visit) -> bool:
@@ -281,11 +281,16 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Serve:
     if needed is Role.OWNER and not access.is_owner:
         return Answer(Kind.NOT_OWNER)
     if not access.is_explicit and visit.is_cross_site:
-        return Answer(Kind.CROSS_SITE_OWN)
+        return _cross_site(visit, Kind.CROSS_SITE_OWN)
     return Serve(Admitted(pool, notebook, access.role, access.is_explicit))
 
 
 # The facts of an answer
+
+
+def _cross_site(visit: Visit, kind: Kind) -> Answer:
+    """Return ``kind`` if the browser says that a page of another site sent this; else a proxy may be the cause."""
+    return Answer(Kind.OTHER_ORIGIN if visit.is_judged_by_origin else kind)
 
 
 def _gone(visit: Visit, table: Table, key: str) -> Answer:

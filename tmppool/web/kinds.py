@@ -61,6 +61,13 @@ class Kind(Enum):
     # Wrong origin or host
     CROSS_SITE = Shape(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
     CROSS_SITE_OWN = Shape(403, "This request must come from one of this service's own pages.", "Not allowed")
+    OTHER_ORIGIN = Shape(
+        403,
+        "This request comes from a page whose address is not the one that this service expects. If you opened that page"
+        " yourself, cells cannot run in it: the proxy in front of the service changes the host, and the service's log"
+        " tells its operator what to set.",
+        "Not allowed",
+    )
     WRONG_HOST = Shape(421, "This notebook is served on its own host name.", "Wrong host name", cors=Cors.ANY)
     PREFETCH = Shape(503, "A prefetch opens no notebook and starts none.", "Not now")
     # This machine's user only
@@ -121,3 +128,7 @@ class Kind(Enum):
     @property
     def shape(self) -> Shape:
         return self.value
+
+
+REFUSED_FOR_ORIGIN = frozenset({Kind.CROSS_SITE, Kind.CROSS_SITE_OWN, Kind.OTHER_ORIGIN, Kind.OPERATOR_ORIGIN})
+"""What requests are answered that the same request from a page of another origin would not be."""

@@ -125,6 +125,8 @@ class Session(Body):
     now: WallTime
     """The service's clock, by which the ends below are to be read. Seconds since 1970."""
     role: Role
+    origin_refused: bool
+    """In the last minute a request was refused for its Origin that a page of this notebook may have sent."""
     expires_at: End
     idle_expires_at: End
 

@@ -15,6 +15,7 @@ from tmppool.web import links, models, tokens
 from tmppool.web.answers import Answers
 from tmppool.web.context import admitted_of, visit_of
 from tmppool.web.enter import redirect
+from tmppool.web.origin_refusals import OriginRefusals
 from tmppool.web.pages import Pages
 from tmppool.web.session_ends import ends
 from tmppool.web.verdict import Admitted
@@ -24,8 +25,16 @@ from tmppool.web.visit import Visit
 class Session:
     """``landing`` is the path that ``/`` opens, by pool."""
 
-    def __init__(self, sessions: Sessions, answers: Answers, pages: Pages, landing: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        answers: Answers,
+        pages: Pages,
+        landing: Mapping[str, str],
+        refusals: OriginRefusals,
+    ) -> None:
         self._sessions = sessions
+        self._refusals = refusals
         self._answers = answers
         self._pages = pages
         self._landing = landing
@@ -88,7 +97,9 @@ class Session:
     # Inside
 
     def _live(self, held: Admitted) -> web.Response:
-        live = models.Session(now=time.time(), role=held.role, **ends(held.pool, held.notebook)._asdict())
+        is_refused = self._refusals.concerns(held.notebook.key)
+        facts = ends(held.pool, held.notebook)._asdict()
+        live = models.Session(now=time.time(), role=held.role, origin_refused=is_refused, **facts)
         return self._answers.json(live)
 
     def _open_path(self, visit: Visit, held: Admitted) -> str:

@@ -4,7 +4,7 @@ A visit is built from the raw head. ``judge`` decides by it, and handlers use it
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from propcache.api import cached_property
@@ -50,6 +50,8 @@ class PublicAddress:
             found = identify(peer, fields.text(), self.trusted)
         else:
             found = Client(plain(peer), "http", fields.first.get(b"host", b"").decode("latin-1"))
+        if self.domain is not None:
+            found = replace(found, host=hosts.with_port_of(found.host, self.domain))
         if self.public_url is None:
             return found
         scheme, _, host = self.public_url.partition("://")
@@ -196,10 +198,7 @@ class Visit:
 
     @cached_property
     def origin(self) -> Origin:
-        """The sender's origin, by Fetch Metadata, else by the Origin field (RFC 6454 section 7).
-
-        Only hosts are compared: schemes differ behind a proxy that terminates TLS silently.
-        """
+        """The sender's origin, by Fetch Metadata, else by the Origin field (RFC 6454 section 7)."""
         site = self.request.fields.first.get(b"sec-fetch-site")
         if site in (b"same-origin", b"none") if site is not None else not self.names_other_origin:
             return Origin.SAME
@@ -208,10 +207,19 @@ class Visit:
         return Origin.FRIEND if is_friend else Origin.FOREIGN
 
     @property
+    def is_judged_by_origin(self) -> bool:
+        """True if its origin is known by the Origin field only: a proxy that changes the host makes that another."""
+        first = self.request.fields.first
+        return b"sec-fetch-site" not in first and b"origin" in first
+
+    @property
     def names_other_origin(self) -> bool:
-        """True if the Origin field names another host than the request."""
+        """True if the Origin field names another origin than the one at which the request arrived."""
         sender = self.request.fields.first.get(b"origin")
-        return sender is not None and sender.decode("latin-1").partition("://")[2].lower() != self.client.host.lower()
+        if sender is None:
+            return False
+        client, is_certain = self.client, self._public.public_url is not None
+        return not hosts.is_same_origin(sender.decode("latin-1"), client.scheme, client.host, is_certain=is_certain)
 
     @property
     def is_cross_site(self) -> bool:

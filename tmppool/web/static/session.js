@@ -280,6 +280,23 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     }
   };
 
+  // --- The proxy in front changes the host ----------------------------------------------------
+
+  let isCutOff = false;
+  const showCutOff = (isRefused) => {
+    if (isRefused === isCutOff) return;
+    isCutOff = isRefused;
+    draw(null);
+    if (!isRefused) return;
+    const text =
+      "Cells cannot run here: the proxy in front of this service changes its host name. " +
+      "Please tell the people who run it; the service's log says what to set.";
+    const box = make("section", "box hint");
+    box.setAttribute("role", "alert");
+    draw(box);
+    box.append(make("span", "", text), button("x", "×", () => draw(null), "Dismiss"));
+  };
+
   // --- Polling -------------------------------------------------------------------------------
 
   const request = async (method, path) => {
@@ -317,6 +334,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       const at = (t) => (Number.isFinite(t) && Number.isFinite(body.now) ? Date.now() + (t - body.now) * 1000 : Infinity);
       session = { idle: at(body.idle_expires_at), life: at(body.expires_at) };
       showHint();
+      showCutOff(body.origin_refused === true);
       showAbout(body.role === "owner");
       return true;
     }
