@@ -159,34 +159,49 @@ async def test_wait_ready_knocks_until_it_answers(stranger: Stranger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernels", "seconds"),
+    ("kernels", "terminals", "seconds"),
     [
-        pytest.param([], None, id="no kernel ever ran"),
-        pytest.param([("busy", 500)], 0.0, id="busy"),
-        pytest.param([("idle", 500)], 500.0, id="idle"),
-        pytest.param([("idle", 900), ("idle", 300)], 300.0, id="the latest of several"),
-        pytest.param([("idle", 900), ("busy", 800)], 0.0, id="one busy among several"),
-        pytest.param([("idle", -500)], 0.0, id="a clock that is ahead"),
-        pytest.param([{"execution_state": "idle"}], None, id="no time"),
-        pytest.param([{"execution_state": "idle", "last_activity": "yesterday"}], None, id="no such time"),
-        pytest.param([{"execution_state": "idle", "last_activity": None}], None, id="null for a time"),
-        pytest.param([7, None, "x", [], ("idle", 60)], 60.0, id="things that are no kernels"),
+        pytest.param([], [], None, id="nothing ever ran"),
+        pytest.param([("busy", 500)], [], 0.0, id="a kernel computes"),
+        pytest.param([("idle", 5)], [], None, id="a kernel that only had messages lately: any page may poll it"),
+        pytest.param([("starting", 5)], [], None, id="a kernel that nobody uses"),
+        pytest.param([("idle", 900), ("busy", 800)], [], 0.0, id="one busy among several"),
+        pytest.param([], [("terminal", 300)], 300.0, id="a terminal printed"),
+        pytest.param([], [("terminal", 900), ("terminal", 300)], 300.0, id="the latest of several"),
+        pytest.param([("busy", 1)], [("terminal", 900)], 0.0, id="both"),
+        pytest.param([], [("terminal", -500)], 0.0, id="a clock that is ahead"),
+        pytest.param([], [{"name": "1"}], None, id="no time"),
+        pytest.param([], [{"last_activity": "yesterday"}], None, id="no such time"),
+        pytest.param([], [{"last_activity": None}], None, id="null for a time"),
+        pytest.param([7, None, "x", []], [7, None, "x", [], ("terminal", 60)], 60.0, id="things that are neither"),
     ],
 )
-async def test_how_long_the_kernels_have_been_silent(
-    jupyter: JupyterClient, backend: FakeBackend, kernels: list[object], seconds: float | None
+async def test_how_long_nothing_has_worked(
+    jupyter: JupyterClient,
+    backend: FakeBackend,
+    kernels: list[object],
+    terminals: list[object],
+    seconds: float | None,
 ) -> None:
-    backend.notebooks[KEY].kernels = [kernel(*found) if isinstance(found, tuple) else found for found in kernels]
+    made = [[kernel(*each) if isinstance(each, tuple) else each for each in found] for found in (kernels, terminals)]
+    backend.notebooks[KEY].kernels, backend.notebooks[KEY].terminals = made
     silent = await jupyter.silent_for()
     assert silent == (None if seconds is None else pytest.approx(seconds, abs=30))
 
 
-async def test_the_question_carries_the_token_and_does_not_count_as_activity(
+async def test_the_questions_carry_the_token_and_do_not_count_as_activity(
     jupyter: JupyterClient, backend: FakeBackend
 ) -> None:
     await jupyter.silent_for()
-    assert backend.notebooks[KEY].requests == [f"GET /user/{KEY}/api/kernels?no_track_activity=1"]
-    assert backend.notebooks[KEY].headers[0]["Authorization"] == f"token token-of-{KEY}"
+    assert backend.notebooks[KEY].requests == [
+        f"GET /user/{KEY}/api/{name}?no_track_activity=1" for name in ("kernels", "terminals")
+    ]
+    assert {each["Authorization"] for each in backend.notebooks[KEY].headers} == {f"token token-of-{KEY}"}
+
+
+async def test_a_server_that_is_not_jupyters_has_neither_kernels_nor_terminals(stranger: Stranger) -> None:
+    stranger.says("no such page", 404)
+    assert await stranger.jupyter().silent_for() is None
 
 
 GARBAGE = {
@@ -207,7 +222,7 @@ async def test_garbage_is_no_usable_answer(stranger: Stranger, text: str | bytes
         await stranger.jupyter().silent_for()
 
 
-@pytest.mark.parametrize("status", [301, 302, 401, 404, 500])
+@pytest.mark.parametrize("status", [301, 302, 401, 500])
 async def test_a_refusal_or_a_redirect_is_no_usable_answer(stranger: Stranger, status: int) -> None:
     stranger.answer = lambda _request: web.Response(status=status, headers={"Location": "/elsewhere"})
     with pytest.raises(BackendError):
@@ -227,13 +242,13 @@ async def test_a_reply_without_end_is_cut_off(stranger: Stranger) -> None:
             sent += 1
 
     stranger.answer = endless
-    with pytest.raises(BackendError, match=r"^the notebook's response is longer than 65536 bytes$"):
+    with pytest.raises(BackendError, match=r"^the notebook's response is longer than 32768 bytes$"):
         await stranger.jupyter().silent_for()
     assert sent < 64
 
 
-@pytest.mark.parametrize(("size", "is_read"), [(65_536, True), (65_537, False)])
-async def test_a_list_of_kernels_is_read_up_to_64_kilobytes(
+@pytest.mark.parametrize(("size", "is_read"), [(32_768, True), (32_769, False)])
+async def test_each_list_is_read_up_to_32_kilobytes(
     stranger: Stranger,
     size: int,
     is_read: bool,  # noqa: FBT001
@@ -242,7 +257,7 @@ async def test_a_list_of_kernels_is_read_up_to_64_kilobytes(
     if is_read:
         assert await stranger.jupyter().silent_for() is None
     else:
-        with pytest.raises(BackendError, match="longer than 65536 bytes"):
+        with pytest.raises(BackendError, match="longer than 32768 bytes"):
             await stranger.jupyter().silent_for()
 
 

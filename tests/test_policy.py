@@ -126,7 +126,9 @@ IDLE, ASKED, WAITS = "reaped as idle", "asked", "left alone"
     ("silent", "asked_ago", "outcome"),
     [
         (0.0, None, WAITS),
-        (599.0, None, WAITS),
+        (59.0, None, WAITS),
+        pytest.param(60.0, None, ASKED, id="a tenth of the idle time is over"),
+        pytest.param(599.0, 30.0, WAITS, id="asked half a minute ago"),
         (600.0, None, ASKED),
         (900.0, None, ASKED),
         (600.0, 0.0, IDLE),
@@ -157,11 +159,14 @@ def test_a_silent_session_is_asked_before_it_is_reaped(silent: float, asked_ago:
         pytest.param(20.0, 20.0, 59.0, WAITS, id="busy 20 s ago, asked 59 s ago"),
         pytest.param(20.0, 20.0, 60.0, ASKED, id="a minute has passed"),
         pytest.param(20.0, 20.0, 20.0, WAITS, id="it was busy at the moment at which it was asked"),
-        pytest.param(20.0, 20.0, 10.0, IDLE, id="asked since"),
+        pytest.param(20.0, 30.0, 10.0, IDLE, id="asked since it fell due"),
         pytest.param(20.0, 25.0, 25.0, WAITS, id="it said then that a kernel computes: neither asked nor reaped"),
-        pytest.param(20.0, 25.0, 24.0, IDLE, id="it said then that nothing goes on"),
-        pytest.param(600.0, 600.0, 59.0, IDLE, id="one that says that it was busy a moment less ago than allowed"),
+        pytest.param(20.0, 25.0, 20.0, WAITS, id="a terminal printed 5 s before: it may print again"),
+        pytest.param(20.0, 65.0, 60.0, ASKED, id="a terminal printed 5 s before, and a minute has passed"),
+        pytest.param(600.0, 600.0, 59.0, WAITS, id="one that says that it was busy a moment less ago than allowed"),
         pytest.param(600.0, 600.0, 601.0, ASKED, id="asked in an earlier silence"),
+        pytest.param(3600.0, 400.0, 359.0, WAITS, id="a tenth of an hour is not over"),
+        pytest.param(3600.0, 400.0, 360.0, ASKED, id="a tenth of an hour is over"),
     ],
 )
 def test_no_answer_makes_it_be_asked_more_often_than_once_a_minute(
@@ -177,14 +182,33 @@ def test_no_answer_makes_it_be_asked_more_often_than_once_a_minute(
     assert decided == expected[outcome]
 
 
-def test_a_kernel_that_computes_postpones_the_end_by_the_whole_idle_time() -> None:
-    found = notebook(State.ASSIGNED, active_at=NOW - 600, asked_at=None)
-    assert plan([found], limits(warm=0), ONE, NOW, may_start=True).ask == (found,)
+@pytest.mark.parametrize("idle", [30.0, 60.0, 90.0, 150.0, 600.0, 3600.0])
+def test_who_is_silent_and_has_nothing_that_works_is_reaped_when_the_idle_time_is_over(idle: float) -> None:
+    found = notebook(State.ASSIGNED, active_at=0.0)
+    asks = 0
+    for now in range(int(idle) + 1):
+        decided = plan([found], limits(idle=idle, warm=0), ONE, float(now), may_start=True)
+        assert decided.reap == ()
+        if decided.ask:
+            asks, found.asked_at = asks + 1, float(now)
+    assert asks <= 10
+    assert plan([found], limits(idle=idle, warm=0), ONE, idle, may_start=True).reap == ((found, Reason.IDLE),)
 
-    found.asked_at, found.active_at = NOW, NOW  # it answered: a kernel is busy now
 
-    assert plan([found], limits(warm=0), ONE, NOW + 599, may_start=True) == Plan((), (), ())
-    assert plan([found], limits(warm=0), ONE, NOW + 600, may_start=True) == Plan((), (), (found,))
+@pytest.mark.parametrize("idle", [30.0, 600.0, 3600.0])
+def test_the_idle_time_begins_when_something_was_last_seen_at_work(idle: float) -> None:
+    """Whoever left a computation alone comes back to its result, not to a notebook that ended with it."""
+    found = notebook(State.ASSIGNED, active_at=0.0)
+    works_until = 5000.0
+    for now in range(20_000):
+        decided = plan([found], limits(idle=idle, warm=0), ONE, float(now), may_start=True)
+        if decided.ask:
+            found.asked_at = float(now)
+            found.active_at = float(now) if now < works_until else found.active_at
+        if decided.reap:
+            break
+    # A minute at most passes between what it does and what is known of it; or a tenth of the idle time, if longer.
+    assert works_until + idle - max(60.0, idle / 10) <= now <= works_until + idle + 60
 
 
 def test_no_idle_limit_means_no_asking_and_no_reaping() -> None:

@@ -10,6 +10,7 @@ import socket
 import time
 from datetime import datetime
 from enum import Enum
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -26,7 +27,7 @@ _KNOCK_TIMEOUT = 2.0  # seconds for one knock
 _ASK_TIMEOUT = 5.0  # seconds for one request to a running server
 _CONNECT_TIMEOUT = 1.0  # seconds to connect for a knock
 # A reply is parsed on the event loop, where a megabyte of hostile JSON takes as long as a hundred visitors.
-_MAX_REPLY = 64 * 1024  # bytes; a list of 100 kernels has 20,000
+_MAX_REPLY = 32 * 1024  # bytes; a list of 100 kernels has 20,000
 _MAX_DOCUMENT = 1 << 20  # bytes of a document that is read for its kernel's name, before anybody can change it
 # Socket buffer in bytes: aiohttp parses all received chunks, however small, before the size can be checked.
 _RECEIVE_BUFFER = 8 * 1024
@@ -34,6 +35,10 @@ _RECEIVE_BUFFER = 8 * 1024
 
 class _TooLargeError(BackendError):
     """The reply exceeds its size limit."""
+
+
+class _NotFoundError(BackendError):
+    """The notebook's server does not know the path."""
 
 
 class _Knock(Enum):
@@ -89,14 +94,15 @@ class JupyterClient:
             await asyncio.sleep(_READY_PAUSE)
 
     async def silent_for(self) -> float | None:
-        """Return the seconds since the last kernel activity, 0 while a kernel computes; None if there is no kernel.
+        """Return the seconds since something worked: 0 while a kernel computes, else since a terminal printed.
 
-        Raises BackendError if the answer is unusable.
+        None if there is neither. When a kernel last had a message does not count: any page that is open may poll it.
+        What a terminal prints is read by its server, and counted, also while no page shows it (Jupyter Server
+        Terminals, ``pre_pty_read_hook``). Raises BackendError if an answer is unusable.
         """
-        kernels = await self._ask("GET", "api/kernels?no_track_activity=1")
-        if not isinstance(kernels, list):
-            raise BackendError("the notebook's list of kernels is not a list")
-        ages = [_age(kernel) for kernel in kernels if isinstance(kernel, dict)]
+        if any(kernel.get("execution_state") == "busy" for kernel in await self._list("kernels")):
+            return 0.0
+        ages = [_age(terminal) for terminal in await self._list("terminals")]
         return min((age for age in ages if age is not None), default=None)
 
     async def start_kernel(self, document: str) -> None:
@@ -134,6 +140,16 @@ class JupyterClient:
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # the last: it was closed meanwhile
             raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error
 
+    async def _list(self, name: str) -> list[dict[str, Any]]:
+        """Return the notebook's list of this name; empty on a server without it, which need not be Jupyter's."""
+        try:
+            found = await self._ask("GET", f"api/{name}?no_track_activity=1")
+        except _NotFoundError:
+            return []
+        if not isinstance(found, list):
+            raise BackendError(f"the notebook's list of {name} is not a list")
+        return [each for each in found if isinstance(each, dict)]
+
     async def _knock(self) -> _Knock:
         """Probe ``GET api``, which needs no token (Jupyter Server REST API)."""
         timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
@@ -161,7 +177,8 @@ class JupyterClient:
                 ) as reply:
                     text = await _read_bounded(reply, most)
                     if reply.status >= 400:  # noqa: PLR2004 - 4xx and 5xx begin there
-                        raise BackendError(f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}")
+                        kind = _NotFoundError if reply.status == HTTPStatus.NOT_FOUND else BackendError
+                        raise kind(f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}")
                     return json.loads(text)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error
@@ -205,11 +222,9 @@ async def _read_bounded(reply: aiohttp.ClientResponse, most: int) -> bytes:
     return bytes(text)
 
 
-def _age(kernel: dict[str, Any]) -> float | None:
-    if kernel.get("execution_state") == "busy":
-        return 0.0
+def _age(terminal: dict[str, Any]) -> float | None:
     try:
-        last = datetime.fromisoformat(str(kernel["last_activity"]))
+        last = datetime.fromisoformat(str(terminal["last_activity"]))
         return max(0.0, time.time() - last.timestamp())
     except (KeyError, ValueError, OverflowError):
         return None

@@ -11,6 +11,8 @@ ASK_PAUSE = 60.0
 """Minimum seconds between two queries of one notebook. Its answers are untrusted, so they must not cause more
 frequent queries."""
 
+_MOST_ASKS = 10  # queries in one idle time; the end of a computation is known to a tenth of it
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -26,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``start``: the edition of each start; ``reap``: places and reasons; ``ask``: idle ones to query for activity."""
+    """``start``: the edition of each start; ``reap``: places and reasons; ``ask``: silent ones to query."""
 
     start: tuple[str, ...]
     reap: tuple[tuple[Place, Reason], ...]
@@ -81,27 +83,33 @@ def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[
     """Return the sessions to reap, and those to query.
 
     One that nobody opened is reaped after ``unopened`` seconds, whatever runs in it: the service itself starts kernels.
-    A notebook without activity for ``idle`` seconds is first asked whether a kernel computes; a yes updates
-    ``active_at``, otherwise it is reaped. It is not asked again within ASK_PAUSE; meanwhile the last answer decides:
-    it is reaped if that reported no current activity, else kept.
+    While its visitor is silent, a notebook is asked several times per idle time whether something works in it; a yes
+    updates ``active_at``, so the idle time after a computation begins when it was last seen. After ``idle`` seconds
+    without activity it is reaped if it has been asked since, else asked first. It is not asked again within ASK_PAUSE.
     """
     reap: list[tuple[Place, Reason]] = []
     ask: list[Notebook] = []
     for notebook in table:
         if not isinstance(notebook, Notebook) or notebook.state is not State.ASSIGNED:
             continue
+        asked_at = -math.inf if notebook.asked_at is None else notebook.asked_at
+        idle_at = notebook.active_at + limits.idle if limits.idle else math.inf
         if notebook.expires_at is not None and now >= notebook.expires_at:
             reap.append((notebook, Reason.EXPIRED))
         elif (closes_at := opens_until(notebook, limits)) is not None and now >= closes_at:
             reap.append((notebook, Reason.UNOPENED))
-        elif limits.idle and now >= (due := notebook.active_at + limits.idle):
-            asked = -math.inf if notebook.asked_at is None else notebook.asked_at
-            is_fresh = now - asked < ASK_PAUSE
-            if asked >= due or (is_fresh and asked > notebook.active_at):
-                reap.append((notebook, Reason.IDLE))
-            elif not is_fresh:
-                ask.append(notebook)
+        elif now >= idle_at and asked_at >= idle_at:
+            reap.append((notebook, Reason.IDLE))
+        elif _is_to_be_asked(notebook.active_at, asked_at, limits.idle, now):
+            ask.append(notebook)
     return reap, ask
+
+
+def _is_to_be_asked(active_at: float, asked_at: float, idle: float, now: float) -> bool:
+    if not idle or now - asked_at < ASK_PAUSE:
+        return False
+    pause = idle / max(1, min(_MOST_ASKS, idle // ASK_PAUSE))  # a whole number of them, the last when it falls due
+    return now >= active_at + idle or now - max(active_at, asked_at) >= pause
 
 
 def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float]) -> list[str]:

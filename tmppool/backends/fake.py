@@ -21,11 +21,12 @@ from tmppool.tasks import completed
 
 @dataclass(slots=True)
 class FakeNotebook:
-    """``kernels`` is the answer to ``GET api/kernels``; ``requests`` the requests so far, oldest first."""
+    """``kernels`` and ``terminals`` answer ``GET api/…``; ``requests`` are the requests so far, oldest first."""
 
     running: Running
     runner: web.AppRunner
     kernels: list[dict[str, object]] = field(default_factory=list)
+    terminals: list[dict[str, object]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -152,6 +153,8 @@ class FakeBackend:
             return web.json_response({"version": "fake"})
         if path == "api/kernels":
             return web.json_response(notebook.kernels)
+        if path == "api/terminals":
+            return web.json_response(notebook.terminals)
         if path == "api/sessions" and request.method == "POST":
             return web.json_response(await request.json(), status=201)
         if request.method in ("POST", "PUT"):
