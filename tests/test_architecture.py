@@ -44,7 +44,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "proxy": (
         ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "rare_warning"),
         ("wire", "upstream", "forwarded", "connection_timer", "linger", "read_pause"),
-        ("connection_counts", "body", "head_readers", "headers", "handshake", "refusals"),
+        ("connection_counts", "body", "head_readers", "headers", "handshake", "refusals", "page", "page_policy"),
         ("fairness", "response", "route", "application"),
         ("exchange", "tunnel", "connection_context"),
         ("connection",),

@@ -5,7 +5,7 @@ import pytest
 from tmppool import jupyter_urls
 
 REQUESTS = {
-    # What a person does
+    # What changes something
     ("POST", "api/sessions"): True,
     ("POST", "api/kernels"): True,
     ("POST", "api/kernels/1/interrupt"): True,
@@ -21,7 +21,7 @@ REQUESTS = {
     ("POST", "api/contents/a.ipynb/checkpoints"): True,
     ("PUT", "lab/api/settings/@jupyterlab/apputils-extension:themes"): True,
     ("POST", "git-pull/api"): True,
-    # What a tab does
+    # What looks, or what Jupyter's pages send by themselves
     ("GET", ""): False,
     ("GET", "lab"): False,
     ("HEAD", "api"): False,
@@ -41,28 +41,25 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize(("request_", "is_one"), REQUESTS.items(), ids=[" ".join(key) for key in REQUESTS])
-def test_which_requests_are_interactions(request_: tuple[str, str], is_one: bool) -> None:  # noqa: FBT001
-    assert jupyter_urls.is_interaction(*request_) is is_one
+def test_which_requests_of_a_program_are_work(request_: tuple[str, str], is_one: bool) -> None:  # noqa: FBT001
+    assert jupyter_urls.is_work(*request_) is is_one
 
 
 SOCKETS = {
     "api/kernels/1/channels": True,
-    "api/kernels/0b5e-11/channels": True,
     "terminals/websocket/1": True,
     "lsp/ws/pylsp": True,
+    "proxy/8000/ws": True,
+    "": True,
     "api/events/subscribe": False,
-    "api/kernels/1/channels/x": False,
-    "api/kernels//channels": False,
-    "x/api/kernels/1/channels": False,
-    "terminals/websocket/": False,
-    "proxy/8000/ws": False,
-    "": False,
+    "api/collaboration/room/x": False,
+    "proxy/1/api/events/subscribe": True,
 }
 
 
-@pytest.mark.parametrize(("path", "talks"), SOCKETS.items(), ids=SOCKETS.keys())
-def test_on_which_sockets_a_visitor_talks(path: str, talks: bool) -> None:  # noqa: FBT001
-    assert jupyter_urls.talks_to_visitor(path) is talks
+@pytest.mark.parametrize(("path", "carries"), SOCKETS.items(), ids=SOCKETS.keys())
+def test_on_which_sockets_a_program_works(path: str, carries: bool) -> None:  # noqa: FBT001
+    assert jupyter_urls.carries_work(path) is carries
 
 
 DOCUMENTS = {

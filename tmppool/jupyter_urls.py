@@ -25,9 +25,9 @@ _DOCUMENT = re.compile(
     r"/?(?:notebooks|tree|doc/tree|edit|nbclassic/notebooks|lab(?:/workspaces/[^/]+)?/tree)/(.+\.ipynb)"
 )
 _WORKSPACE = re.compile(r"lab/workspaces/[^/?]+")
-# An open tab polls, autosaves and stores its window layout without any action by a person.
+# JupyterLab sends these by itself, also where it comes with a token, as its desktop application does.
 _CHATTER = re.compile(r"lab/api/workspaces(/|$)|api/security/csp-report|api/events|api/contents/(?!.*/checkpoints$)")
-_TALKING = re.compile(r"api/kernels/[^/]+/channels|terminals/websocket/[^/]+|lsp/ws/[^/]+")
+_QUIET = re.compile(r"api/events/|api/collaboration/")
 
 
 def is_page(path: str) -> bool:
@@ -40,8 +40,8 @@ def is_own(path: str) -> bool:
     return _OWN.match(path) is not None
 
 
-def is_interaction(method: str, path: str) -> bool:
-    """Return True if a person caused the request, False if an open tab sends it by itself.
+def is_work(method: str, path: str) -> bool:
+    """Return True if a program's request changes something; looking, however often, does not.
 
     JupyterLab's autosave is only a PUT of the contents; a manual save also creates a checkpoint.
     """
@@ -52,9 +52,9 @@ def is_interaction(method: str, path: str) -> bool:
     return True
 
 
-def talks_to_visitor(path: str) -> bool:
-    """Return True if data frames that a page sends on the WebSocket at ``path`` are interactions."""
-    return _TALKING.fullmatch(path) is not None
+def carries_work(path: str) -> bool:
+    """Return True if data frames that a program sends on the WebSocket at ``path`` are its work."""
+    return _QUIET.match(path) is None
 
 
 def document_of(path: str) -> str | None:

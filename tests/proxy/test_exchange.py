@@ -1,18 +1,21 @@
 """One request to a notebook and its answer, byte by byte, with a stranger for a notebook."""
 
 import asyncio
+import gzip
 import hashlib
 import random
+import re
 import resource
 import socket
 import types
+import zlib
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.proxy.stage import HTML, OK, CutError, House, Message, Peer, eventually
+from tests.proxy.stage import HTML, OK, CutError, House, Peer, eventually
 from tmppool.proxy import headers
 from tmppool.proxy import upstream as upstream_module
 from tmppool.proxy.exchange import STAGES, Exchange, Stage
@@ -660,7 +663,17 @@ async def test_a_dial_that_takes_too_long_becomes_502(house: House, monkeypatch:
     assert (await house.ask("GET", "x")).status == 502
 
 
-# The notice in the notebook's own pages
+# The notice in the pages that a browser shows
+
+
+PERSON = ("Accept: text/html,*/*;q=0.8", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: none")
+FRAME = (
+    "Accept: text/html,*/*;q=0.8",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Dest: iframe",
+    "Sec-Fetch-Site: same-origin",
+)
+PLAIN = ("Accept: text/html,application/xhtml+xml,*/*;q=0.8",)  # browsers send no Fetch Metadata over plain HTTP
 
 
 def page(
@@ -672,88 +685,210 @@ def page(
     return head.encode() + body
 
 
-def notices(found: Message, house: House) -> int:
-    if f"/api/session/{house.key}".encode() not in found.body:
-        assert b"<script" not in found.body
-    return found.body.count(b"<script src=")
+SCRIPT = re.compile(
+    rb'<script (?:nonce="\S+" )?src="/static/(activity|session)\.js\?v=[^"]+" [^>]* defer(?:="defer")?></script>'
+)
+
+
+def notices(body: bytes) -> list[bytes]:
+    """Return which of the service's scripts a page has."""
+    return SCRIPT.findall(body)
+
+
+def without(body: bytes) -> bytes:
+    return SCRIPT.sub(b"", body)
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "lines", "scripts"),
     [
-        "lab",
-        "lab/tree/a.ipynb?x=1",
-        "tree",
-        "notebooks/a.ipynb",
-        "edit/a.py",
-        "doc",
-        "consoles/a",
-        "terminals/1",
-        "nbclassic/tree",
+        ("lab", PERSON, [b"activity", b"session"]),
+        ("lab/tree/a.ipynb?x=1", PERSON, [b"activity", b"session"]),
+        ("notebooks/a.ipynb", PLAIN, [b"activity", b"session"]),
+        ("proxy/5006/app", PERSON, [b"activity", b"session"]),
+        ("", PERSON, [b"activity", b"session"]),
+        ("voila/render/a.ipynb", FRAME, [b"activity"]),
+        ("proxy/5006/app", FRAME, [b"activity"]),
+        (
+            "anything",
+            ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: frame", "Sec-Fetch-Site: same-origin"),
+            [b"activity"],
+        ),
     ],
 )
-async def test_a_page_of_the_notebook_gets_the_notice_once(house: House, path: str) -> None:
+async def test_a_page_that_a_browser_shows_gets_the_notice_once(
+    house: House, path: str, lines: tuple[str, ...], scripts: list[bytes]
+) -> None:
     house.stranger.says(page(HTML + HTML))
-    found = await house.ask("GET", path)
+    found = await house.ask("GET", path, *lines)
     assert found.fields.getall("Content-Length") == [str(len(found.body))]
-    assert notices(found, house) == 1
-    before, _, after = found.body.partition(b"<script")
-    assert before + after.partition(b"</script>")[2] == HTML + HTML
-    assert after.partition(b"</script>")[2].startswith(b"</head>")
+    assert notices(found.body) == scripts
+    assert without(found.body) == HTML + HTML
+    assert found.body.startswith(b"<!doctype html><html><head><script ")
 
 
-OTHER_PAGES = {
-    "a visitor's file": ("files/a.html", page()),
-    "an answer of the API": ("api/contents/tree", page()),
-    "the notebook's root": ("", page()),
-    "a path that only begins like a page": ("labyrinth", page()),
-    "no HTML": ("lab", page(content_type="application/json")),
-    "an error": ("lab", page(status="404 Not Found")),
-    "packed": ("lab", page(HTML, "Content-Encoding: gzip")),
-    "a page without head": ("lab", page(b"<p>hello</p>")),
+async def test_only_jupyters_own_pages_have_the_owners_button(house: House) -> None:
+    for path, is_app in (("lab", False), ("notebooks/a.ipynb", False), ("proxy/1/x", True), ("labyrinth", True)):
+        house.stranger.says(page())
+        assert (b"data-app" in (await house.ask("GET", path, *PERSON)).body) is is_app
+
+
+async def test_a_form_that_is_sent_and_an_error_are_pages_too(house: House) -> None:
+    house.stranger.says(page())
+    assert notices((await house.ask("POST", "app/login", *PERSON, "Content-Length: 0")).body)
+    house.stranger.says(page(status="404 Not Found"))
+    assert notices((await house.ask("GET", "app/x", *PERSON)).body)
+
+
+FETCH = ("Accept: */*", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Sec-Fetch-Site: same-origin")
+JQUERY = ("Accept: text/html, */*; q=0.01", "X-Requested-With: XMLHttpRequest")
+
+OTHERS = {
+    "a script's fetch": (FETCH, page()),
+    "a script's request over plain HTTP": (JQUERY, page()),
+    "a program's": ((), page()),
+    "a part of a page": ((*PERSON, "Range: bytes=0-9"), page(HTML[:10], status="206 Partial Content")),
+    "a part that is given whole": ((*PERSON, "Range: bytes=0-9"), page()),
+    "no HTML": (PERSON, page(content_type="application/json")),
+    "HTML's source": (PERSON, page(content_type="text/plain")),
+    "a download": (PERSON, page(HTML, 'Content-Disposition: attachment; filename="a.html"')),
+    "in a packing that we do not read": (PERSON, page(HTML, "Content-Encoding: br")),
+    "packed twice": (PERSON, page(HTML, "Content-Encoding: gzip, gzip")),
+    "said to be packed": (PERSON, page(HTML, "Content-Encoding: gzip")),
+    "UTF-16": (PERSON, page("<html><head></head></html>".encode("utf-16"), content_type="text/html")),
+    "UTF-16 that only the field tells": (PERSON, page("<html>".encode("utf-16-be"), content_type="text/html; charset=utf-16be")),
+    "nothing": (PERSON, page(b"")),
+    "in a sandbox": (PERSON, page(HTML, "Content-Security-Policy: sandbox allow-scripts")),
+    "XHTML without a head that we see": (PERSON, page(b"<h:html xmlns:h='x'/>", content_type="application/xhtml+xml")),
+    "a redirect": (PERSON, page(HTML, "Location: x", status="302 Found")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "answer"), OTHERS.values(), ids=OTHERS.keys())
+async def test_other_answers_are_left_as_they_are(house: House, lines: tuple[str, ...], answer: bytes) -> None:
+    house.stranger.says(answer)
+    found = await house.ask("GET", "lab", *lines)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert found.body == body
+    assert found.fields["Content-Length"] == str(len(body))
+    assert set(head.decode().split("\r\n")[1:]) <= set(found.lines)
+
+
+async def test_a_page_that_is_only_looked_at_gets_no_notice(house: House) -> None:
+    house.stranger.says(page(b"", "X-Length: 1")[:-1] + b"\n")
+    assert (await house.ask("HEAD", "lab", *PERSON)).fields["Content-Length"] == "0"
+
+
+async def test_a_page_is_asked_for_whole_and_not_packed(house: House) -> None:
+    """A page that a browser has kept may lack the notice, or have an older one."""
+    conditions = (
+        'If-None-Match: "a"',
+        "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+        "Accept-Encoding: gzip, br, zstd",
+    )
+    for lines, is_page in ((PERSON, True), (FETCH, False)):
+        house.stranger.says(page(HTML, 'ETag: "a"', "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", "X-Own: a"))
+        found = await house.ask("GET", "lab", *lines, *conditions)
+        asked = house.stranger.requests[-1].fields
+        assert asked.getall("Accept-Encoding") == (["identity"] if is_page else ["gzip, br, zstd"])
+        assert ("If-None-Match" in asked, "If-Modified-Since" in asked) == (not is_page, not is_page)
+        assert ("ETag" in found.fields, "Last-Modified" in found.fields) == (not is_page, not is_page)
+        assert (found.fields["Vary"], found.fields["X-Own"]) == ("Accept, Sec-Fetch-Dest", "a")
+
+
+@pytest.mark.parametrize("bits", [31, 15, -15], ids=["gzip", "deflate", "deflate without its wrapping"])
+async def test_a_page_that_is_packed_all_the_same_is_unpacked(house: House, bits: int) -> None:
+    packer = zlib.compressobj(wbits=bits)
+    packed = packer.compress(HTML) + packer.flush()
+    house.stranger.says(page(packed, f"Content-Encoding: {'gzip' if bits == 31 else 'deflate'}"))
+    found = await house.ask("GET", "lab", *PERSON)
+    assert notices(found.body) == [b"activity", b"session"]
+    assert without(found.body) == HTML
+    assert found.fields["Content-Length"] == str(len(found.body))
+    assert "Content-Encoding" not in found.fields
+
+
+BOMBS = {
+    "unpacked it is too long": gzip.compress(b"<html><head>" + bytes(8 * MEGABYTE)),
+    "it is too long": gzip.compress(HTML + random.Random(1).randbytes(MEGABYTE)),
+    "it is broken off": gzip.compress(HTML)[:-9],
+    "something follows": gzip.compress(HTML) + b"x",
 }
 
 
-@pytest.mark.parametrize(("path", "answer"), OTHER_PAGES.values(), ids=OTHER_PAGES.keys())
-async def test_other_answers_are_left_as_they_are(house: House, path: str, answer: bytes) -> None:
-    house.stranger.says(answer)
-    found = await house.ask("GET", path)
-    assert found.body == answer.partition(b"\r\n\r\n")[2]
-    assert found.fields["Content-Length"] == str(len(found.body))
-
-
-async def test_a_page_that_is_posted_to_or_only_looked_at_gets_no_notice(house: House) -> None:
-    house.stranger.says(page())
-    assert (await house.ask("POST", "lab", "Content-Length: 0")).body == HTML
-    house.stranger.says(page(b"", "X-Length: 1")[:-1] + b"\n")
-    assert (await house.ask("HEAD", "lab")).fields["Content-Length"] == "0"
+@pytest.mark.parametrize("packed", BOMBS.values(), ids=BOMBS.keys())
+async def test_a_packed_page_that_cannot_be_edited_passes_as_it_is(house: House, packed: bytes) -> None:
+    house.stranger.says(page(packed, "Content-Encoding: gzip", 'ETag: "a"'))
+    found = await house.ask("GET", "lab", *PERSON)
+    assert found.body == packed
+    assert (found.fields["Content-Encoding"], found.fields["ETag"]) == ("gzip", '"a"')
 
 
 @pytest.mark.parametrize("framing", ["chunked", "until close"])
-async def test_a_page_of_unknown_length_gets_the_notice_and_a_length(house: House, framing: str) -> None:
+async def test_a_page_of_unknown_length_gets_the_notice(house: House, framing: str) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
     chunked = b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"1\r\n%c\r\n" % byte for byte in HTML) + b"0\r\n\r\n"
     house.stranger.says(head + (chunked if framing == "chunked" else b"\r\n" + HTML))
-    found = await house.ask("GET", "lab")
-    assert notices(found, house) == 1
-    assert found.fields.getall("Content-Length") == [str(len(found.body))]
-    assert "Transfer-Encoding" not in found.fields
+    found = await house.ask("GET", "lab", *PERSON)
+    assert notices(found.body) == [b"activity", b"session"]
+    assert without(found.body) == HTML
 
 
-async def test_a_page_that_is_too_long_passes_without_notice(house: House) -> None:
-    body = HTML + b"x" * (3 * MEGABYTE)
-    house.stranger.says(page(body))
-    assert (await house.ask("GET", "lab")).body == body
+async def test_a_long_page_gets_the_notice_and_is_not_kept(house: House) -> None:
+    """An app may bring megabytes of script in its head."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    body = b"<!doctype html><html><head><script>" + b"x" * (3 * MEGABYTE)
+
+    async def slowly(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(page(body)[:500])
+        begun.set()
+        await go_on.wait()
+        await connection.send(page(body)[500:])
+
+    house.stranger.script = slowly
+    visitor = await house.visitor()
+    await visitor.send(house.head("GET", "app", *PERSON))
+    await begun.wait()
+    head = await visitor.head()
+    before = await visitor.until(b"session.js")  # before the rest of the page was sent
+    go_on.set()
+    rest = await visitor.exactly(int(head.fields["Content-Length"]) - len(before))
+    assert without(before + rest) == body
 
 
-async def test_a_page_that_is_broken_off_becomes_502(house: House) -> None:
+STRICT = "default-src 'none'; script-src 'nonce-abc123' 'strict-dynamic'"
+
+
+async def test_a_page_with_a_strict_policy_lets_our_scripts_run_and_keeps_the_rest(house: House) -> None:
+    house.stranger.says(page(HTML, f"Content-Security-Policy: {STRICT}"))
+    found = await house.ask("GET", "app", *PERSON)
+    assert found.body.count(b'<script nonce="abc123" src="/static/') == 2
+    own, ours = sorted(found.fields.getall("Content-Security-Policy"))
+    assert ours == "frame-ancestors 'self'"
+    place = f"127.0.0.1:{house.port}/api/session/{house.key}"
+    assert own == f"{STRICT}; connect-src {place} {place}/"
+
+
+async def test_a_page_that_is_broken_off_does_not_look_complete(house: House) -> None:
     async def break_off(connection: Peer) -> None:
         await house.stranger.request(connection)
         await connection.send(page()[:-5])
         connection.close()
 
     house.stranger.script = break_off
-    assert (await house.ask("GET", "lab")).status == 502
+    with pytest.raises(CutError):
+        await house.ask("GET", "lab", *PERSON)
+
+
+async def test_a_page_that_is_broken_off_at_its_beginning_becomes_502(house: House) -> None:
+    async def break_off(connection: Peer) -> None:
+        await house.stranger.request(connection)
+        await connection.send(page().partition(b"<head")[0])
+        connection.close()
+
+    house.stranger.script = break_off
+    assert (await house.ask("GET", "lab", *PERSON)).status == 502
 
 
 # Size and pace

@@ -5,9 +5,11 @@ import base64
 import contextlib
 import hashlib
 import itertools
+import json
 import os
 import resource
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +19,7 @@ from aiohttp import WSMsgType, web
 from tests.proxy.conftest import Open
 from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
 from tmppool.running import Dial
+from tmppool.web.tokens import access as real_access
 
 CHANNELS = "api/kernels/1/channels"
 KEY = base64.b64encode(b"0123456789abcdef").decode()
@@ -67,7 +70,7 @@ async def shake(house: House, connection: Peer, *lines: str) -> Message:
     return request
 
 
-async def tunnel(house: House, path: str = CHANNELS) -> tuple[Peer, Peer]:
+async def tunnel(house: House, path: str = CHANNELS, *lines: str) -> tuple[Peer, Peer]:
     """Return both ends of an open tunnel."""
     ready = asyncio.get_running_loop().create_future()
 
@@ -77,7 +80,7 @@ async def tunnel(house: House, path: str = CHANNELS) -> tuple[Peer, Peer]:
 
     house.stranger.script = wait
     visitor = await house.visitor()
-    await visitor.send(house.head("GET", path, *HANDSHAKE))
+    await visitor.send(house.head("GET", path, *HANDSHAKE, *lines))
     assert (await visitor.head()).status == 101
     return visitor, await ready
 
@@ -488,57 +491,82 @@ async def test_what_a_notebook_does_not_take_is_not_kept_for_ever_after_its_visi
 # What counts as use
 
 
-async def idle_end(house: House) -> float:
-    return float((await house.session())["idle_expires_at"])
+@dataclass
+class Program:
+    """A program with the token of a notebook of its own."""
+
+    house: House
+    line: str
+
+    async def idle_end(self) -> float:
+        """Return when the session would end, a moment later: that it is used shows."""
+        await asyncio.sleep(0.02)
+        answer = await self.house.ask("GET", f"/api/session/{self.house.key}", self.line)
+        return float(json.loads(answer.body)["idle_expires_at"])
 
 
-@pytest.mark.parametrize("path", [CHANNELS, CHANNELS + "?session_id=1", "terminals/websocket/1"])
-async def test_data_frames_of_the_visitor_are_use(house: House, path: str) -> None:
-    visitor, notebook = await tunnel(house, path)
-    before = await idle_end(house)
-    await asyncio.sleep(0.01)
+@pytest.fixture
+async def program(house: House, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.setattr("tmppool.web.tokens.access", real_access)
+    given = json.loads((await house.ask("POST", "/api/spawn", "Content-Length: 0")).body)
+    house.key = given["url"].split("/")[2]
+    return Program(house, f"Authorization: token {given['token']}")
+
+
+@pytest.mark.parametrize("path", [CHANNELS, CHANNELS + "?session_id=1", "terminals/websocket/1", "proxy/5006/app/ws"])
+async def test_data_frames_of_a_program_are_use(house: House, program: Program, path: str) -> None:
+    visitor, notebook = await tunnel(house, path, program.line)
+    before = await program.idle_end()
     await visitor.send(frame(1, b"execute"))
     await notebook.exactly(13)
-    assert await idle_end(house) > before + 0.005
+    assert await program.idle_end() > before + 0.005
 
 
-async def test_pings_pongs_and_what_the_notebook_says_are_no_use(house: House) -> None:
-    visitor, notebook = await tunnel(house)
-    before = await idle_end(house)
-    await asyncio.sleep(0.01)
+async def test_pings_pongs_and_what_the_notebook_says_are_no_use(house: House, program: Program) -> None:
+    visitor, notebook = await tunnel(house, CHANNELS, program.line)
+    before = await program.idle_end()
     await visitor.send(frame(9, b"ping") + frame(10, b"pong"))
     await notebook.exactly(20)
     await notebook.send(frame(1, b"output", mask=None))
     await visitor.exactly(8)
-    assert await idle_end(house) == pytest.approx(before, abs=0.005)
+    assert await program.idle_end() == pytest.approx(before, abs=0.005)
 
 
-async def test_a_flood_of_frames_passes_whole_and_is_use(house: House) -> None:
-    visitor, notebook = await tunnel(house)
-    before = await idle_end(house)
-    await asyncio.sleep(0.01)
+async def test_a_flood_of_frames_passes_whole_and_is_use(house: House, program: Program) -> None:
+    visitor, notebook = await tunnel(house, CHANNELS, program.line)
+    before = await program.idle_end()
     flood = frame(10, b"") * 20_000
     sending = asyncio.get_running_loop().create_task(visitor.send(flood))
     assert await notebook.exactly(len(flood)) == flood
     await sending
-    assert await idle_end(house) > before + 0.005
+    assert await program.idle_end() > before + 0.005
 
 
-async def test_data_frames_of_other_websockets_are_no_use(house: House) -> None:
-    visitor, notebook = await tunnel(house, "api/events/subscribe")
-    before = await idle_end(house)
-    await asyncio.sleep(0.01)
+@pytest.mark.parametrize("path", ["api/events/subscribe", "api/collaboration/room/a"])
+async def test_data_frames_that_jupyter_sends_by_itself_are_no_use(house: House, program: Program, path: str) -> None:
+    visitor, notebook = await tunnel(house, path, program.line)
+    before = await program.idle_end()
     await visitor.send(frame(1, b"hello"))
     await notebook.exactly(11)
-    assert await idle_end(house) == pytest.approx(before, abs=0.005)
+    assert await program.idle_end() == pytest.approx(before, abs=0.005)
 
 
-async def test_to_open_a_websocket_is_no_use(house: House) -> None:
+async def test_to_open_a_websocket_is_no_use(house: House, program: Program) -> None:
     await house.ask("GET", "x")  # it is opened
-    before = await idle_end(house)
-    await asyncio.sleep(0.01)
-    await tunnel(house)
-    assert await idle_end(house) == pytest.approx(before, abs=0.005)
+    before = await program.idle_end()
+    await tunnel(house, CHANNELS, program.line)
+    assert await program.idle_end() == pytest.approx(before, abs=0.005)
+
+
+@pytest.mark.parametrize("path", [CHANNELS, "terminals/websocket/1", "proxy/5006/app/ws"])
+async def test_what_a_browser_sends_on_a_websocket_is_no_use(house: House, path: str) -> None:
+    """A page sends what it likes, whether anybody is there or not; its visitor's activity is reported by our script."""
+    visitor, notebook = await tunnel(house, path)
+    before = float((await house.session())["idle_expires_at"])
+    await asyncio.sleep(0.02)
+    await visitor.send(frame(1, b"execute") + frame(10, b"") * 2000)
+    await notebook.exactly(13 + 6 * 2000)
+    assert float((await house.session())["idle_expires_at"]) == pytest.approx(before, abs=0.005)
 
 
 # The end

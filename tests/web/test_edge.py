@@ -1,10 +1,12 @@
 """From the socket to a notebook: who is let through, and what passes."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 from aiohttp import WSServerHandshakeError
+from yarl import URL
 
 from tests.notebooks import notebook_of
 from tests.web.guests import MODES, Place, eventually
@@ -91,21 +93,32 @@ def test_the_lines_of_a_bounded_number_of_clients_are_kept_and_all_are_told_righ
     assert {address for address, _ in relay.identities} == {"192.0.2.1", "192.0.2.2"}
 
 
-async def test_a_change_by_a_person_is_use_and_a_look_is_none(place: Place, key: str) -> None:
-    program = place.program()
+async def test_a_program_that_changes_something_uses_its_notebook_and_one_that_looks_does_not(
+    place: Place, key: str
+) -> None:
+    """A program is told by its token, an owner's browser by its cookie: of that, only what our script reports counts."""
+    browser, program = place.owner(), place.program()
+    has_token = {"Authorization": f"token {place.tokens[key]}"}
 
     async def end() -> float:
         await asyncio.sleep(0.02)
-        return float((await program.get(f"/api/session/{key}")).json["idle_expires_at"])
+        return float((await browser.get(f"/api/session/{key}")).json["idle_expires_at"])
 
     await program.get(f"/user/{key}/api/kernels")
     first = await end()
-    await program.get(f"/user/{key}/api/kernels")
-    await program.ask("PUT", f"/user/{key}/api/contents/a.ipynb", data=b"{}")
-    await program.ask("PUT", f"/user/{key}/lab/api/workspaces/default", data=b"{}")
+    for headers in ({}, has_token):
+        await program.ask("GET", f"/user/{key}/api/kernels", headers)
+        await program.ask("PUT", f"/user/{key}/api/contents/a.ipynb", headers, data=b"{}")
+        await program.ask("PUT", f"/user/{key}/lab/api/workspaces/default", headers, data=b"{}")
+    for path in ("api/sessions", "git/status", "proxy/5006/poll"):
+        await program.post(f"/user/{key}/{path}", b"{}", Content_Type="application/json")
+    assert (await browser.get(f"/user/{key}/lab")).status == 200
     assert await end() == pytest.approx(first, abs=0.01)
-    await program.post(f"/user/{key}/api/sessions", b"{}", Content_Type="application/json")
-    assert await end() > first + 0.015
+    await program.ask("POST", f"/user/{key}/api/sessions", has_token | {"Content-Type": "application/json"}, data=b"{}")
+    second = await end()
+    assert second > first + 0.015
+    await browser.ask("POST", f"/api/session/{key}/touch", {"Sec-Fetch-Site": "same-origin"})
+    assert await end() > second + 0.015
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "X-OWN"])
@@ -186,11 +199,32 @@ async def test_the_public_urls_own_pages_change_what_they_like(open_place: Any, 
 
 async def test_a_notebooks_pages_carry_the_notice_of_their_session(place: Place, key: str) -> None:
     page = await place.owner().get(f"/user/{key}/lab/tree/a.ipynb")
-    script = f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>'
-    assert page.text.count(script) == 1
-    assert page.text.index(script) < page.text.index("</head>")
+    scripts = (
+        f'<script src="/static/activity.js?v={__version__}" data-touch="/api/session/{key}" defer></script>',
+        f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>',
+    )
+    for script in scripts:
+        assert page.text.count(script) == 1
+        assert page.text.index(script) < page.text.index("</head>")
     assert int(page.headers["Content-Length"]) == len(page.body)
-    assert "session.js" not in (await place.owner().get(f"/user/{key}/files/a.html")).text
+    app = await place.owner().get(f"/user/{key}/proxy/5006/app")
+    assert app.text.count("<script") == 2
+    frame = await place.owner().get(f"/user/{key}/lab", Sec_Fetch_Dest="iframe", Sec_Fetch_Site="same-origin")
+    assert (frame.text.count(scripts[0]), frame.text.count("<script")) == (1, 1)
+
+
+async def test_who_is_no_browser_gets_pages_as_they_are(place: Place, key: str) -> None:
+    whole = (await place.program().get(f"/user/{key}/lab")).body
+    has_token = {"Authorization": f"token {place.tokens[key]}", "Accept": "text/html"}
+    assert b"<script" not in whole
+    assert (await place.program().ask("GET", f"/user/{key}/lab", has_token)).body == whole
+
+
+async def test_the_scripts_of_a_page_are_served_where_the_page_is(place: Place, key: str) -> None:
+    page = await place.owner().get(f"/user/{key}/lab")
+    for path in re.findall(r'<script src="([^"]+)"', page.text):
+        found = await place.owner().get(str(URL(page.url).join(URL(path))))
+        assert (found.status, found.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
 
 
 async def test_a_websocket_reaches_the_notebook_and_ends_with_it(place: Place, key: str) -> None:

@@ -129,8 +129,8 @@ class ApplicationRequest:
     def switching_lines(self, response: wire.Response) -> list[bytes]:
         return self.response_lines(response)
 
-    def notice_for(self, response: wire.Response) -> None:
-        """Return None: our own pages need no notice."""
+    def page_of(self, response: wire.Response) -> None:
+        """Return None: our own pages are not edited."""
         del response
 
 

@@ -13,10 +13,10 @@ from tmppool.proxy.fairness import Turn
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.head_readers import SWITCHING
 from tmppool.proxy.response import ResponseReader, ResponseWriter
+from tmppool.proxy.route import EditedPage
 from tmppool.proxy.upstream import Consumer, UpstreamConnection
 from tmppool.tasks import spawn
 
-_MAX_PAGE = 128 * 1024  # bytes of a page that the notice is put into; JupyterLab's has 10 to 30 kB
 _WITH_BODY = (b"POST", b"PUT", b"PATCH")  # a length is expected of these, if only of zero (RFC 9110 section 8.6)
 
 
@@ -65,7 +65,7 @@ class Destination(Protocol):
 
     def switching_lines(self, response: wire.Response) -> list[bytes]: ...
 
-    def notice_for(self, response: wire.Response) -> bytes | None: ...
+    def page_of(self, response: wire.Response) -> EditedPage | None: ...
 
 
 class DestinationConnection(Protocol):
@@ -93,7 +93,7 @@ class Stage(StrEnum):
 
     CONNECTING = auto()
     ASKED = auto()  # the response's head is awaited, or being read
-    PAGE = auto()  # a page is collected, to put the notice in
+    PAGE = auto()  # the beginning of a page is collected, to put the notice in
     RESPONDING = auto()  # the content is passed on
     OVER = auto()
 
@@ -135,8 +135,7 @@ class Exchange:
         self._reader = ResponseReader(request.method, response_turn)
         self._writer = ResponseWriter(request, visitor_connection.send)
         self._turn = response_turn
-        self._page = bytearray()
-        self._notice = b""  # of the page that is collected
+        self._edited: EditedPage | None = None  # the page that is collected
 
     @property
     def had_body(self) -> bool:
@@ -223,7 +222,9 @@ class Exchange:
             return
         if is_clean:
             self._reader.end_of_stream()
-        if self._reader.is_done:
+        if self._reader.is_done and self.stage is Stage.PAGE:
+            self._collect(b"")
+        elif self._reader.is_done:
             self._finish(b"")
         else:
             self._give_up("the notebook truncated its response")
@@ -294,17 +295,15 @@ class Exchange:
         if response.status == SWITCHING:
             self._switch(response)
             return
-        notice = self._destination.notice_for(response) if self._reader.has_body else None
-        if notice is None:
-            self._begin_response(response, response.length)
+        self._edited = self._destination.page_of(response) if self._reader.has_body else None
+        if self._edited is None:
+            self._begin_response(response, self._destination.response_lines(response), response.length)
         else:
-            self._notice = notice
             self._move(Stage.PAGE)
 
-    def _begin_response(self, response: wire.Response, length: int) -> None:
+    def _begin_response(self, response: wire.Response, lines: list[bytes], length: int) -> None:
         if self.wants_body:
             self._writer.keeps_alive = False  # a response before the end of the request
-        lines = self._destination.response_lines(response)
         self._move(Stage.RESPONDING)
         self._writer.begin(response, lines, length, has_body=self._reader.has_body)
 
@@ -318,20 +317,19 @@ class Exchange:
         self._visitor_connection.join(connection, handshake.switching(lines) + self._reader.behind)
 
     def _collect(self, content: bytes) -> None:
-        """Collect a page; send it with the notice once it is complete, or without if it is too long."""
-        self._page += content
-        if self._reader.is_done:
-            self._finish(b"")
-        elif len(self._page) > _MAX_PAGE:
-            response, page, self._page = self._reader.response, self._page, bytearray()
-            assert response is not None
-            self._begin_response(response, response.length)
-            self._writer.write(bytes(page))
-
-    def _page_with_notice(self, response: wire.Response) -> bytes:
-        page = bytes(self._page).replace(b"</head>", self._notice + b"</head>", 1)
-        self._begin_response(response, len(page))
-        return page
+        """Collect the beginning of a page; send it once it is known where the notice goes, or that it does not."""
+        response, edited = self._reader.response, self._edited
+        assert response is not None
+        assert edited is not None
+        page = edited.page
+        page.add(content, is_whole=self._reader.is_done)
+        if not page.is_decided:
+            return
+        self._edited = None
+        length = response.length + page.growth if response.length >= 0 else response.length
+        lines = edited.lines if page.has_notice else self._destination.response_lines(response)
+        self._begin_response(response, lines, len(page.content) if self._reader.is_done else length)
+        self._pass_on(page.content)
 
     def _pass_on(self, content: bytes) -> None:
         if self._reader.is_done:
@@ -342,8 +340,6 @@ class Exchange:
     def _finish(self, content: bytes) -> None:
         response = self._reader.response
         assert response is not None
-        if self.stage is Stage.PAGE:
-            content = self._page_with_notice(response)
         self._writer.end(content)
         self._move(Stage.OVER)
         connection, self._connection = self._connection, None

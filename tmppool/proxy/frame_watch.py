@@ -1,4 +1,4 @@
-"""Finds data frames in the WebSocket stream that a visitor sends: their interactions. Pings and pongs are not."""
+"""Finds data frames in the WebSocket stream that a program sends: its activity. Pings and pongs are none."""
 
 _DATA = 2  # the last of a frame's codes that are data: continuation, text, binary (RFC 6455 section 5.2)
 _LONGER = 254  # a masked frame's second byte where two more hold the length
@@ -9,7 +9,7 @@ _MOST_FRAMES = 1000  # read one by one in a second, 1 ms of the loop; a page tha
 class FrameWatch:
     """Reads the headers of the WebSocket frames in a stream (RFC 6455 section 5.2), never their payload.
 
-    Once a stream has more frames than a page would send, no more of it is read: a flood counts as an interaction. Empty
+    Once a stream has more frames than a page would send, no more of it is read: a flood counts as activity. Empty
     frames cost the loop a hundred times what they cost their sender.
     """
 

@@ -93,6 +93,18 @@ READABLE = (
 _SCHEMES = (b"basic", b"digest", b"bearer")
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _SCHEME = re.compile(rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?![ \t]*=)(?=[ \t]|$)")
+VARIANTS = b"Vary: Accept, Sec-Fetch-Dest"
+"""Added to a notebook's HTML page that may be kept: the same address has the notice where a browser shows it, and not
+where a script fetches it, and a cache must not take one for the other."""
+
+_FOR_CACHES = (b"cache-control", b"expires", b"etag", b"last-modified")
+
+_CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"accept-encoding"})
+_OF_BYTES = frozenset({
+    b"etag", b"last-modified", b"content-encoding", b"accept-ranges", b"digest", b"content-digest", b"repr-digest",
+    b"content-md5", b"content-security-policy",
+})  # fmt: skip
+"""Fields about the very bytes of a page, which an edited one does not keep, or gets anew."""
 
 _INTERNAL = re.compile(rb"[\t ]*https?://[^/?#\\@]*(/.*)", re.IGNORECASE)
 _PLACES = (b"location", b"content-location")
@@ -133,13 +145,18 @@ def refuse_worker(fields: Fields) -> None:
         raise BadMessageError("no script of this service may be a service worker", Fault.SERVICE_WORKER)
 
 
-def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar, login: bytes = b"") -> bytes:
+def to_notebook(
+    fields: Fields, identity_lines: bytes, jar: Jar, login: bytes = b"", *, is_for_page: bool = False
+) -> bytes:
     """Return the lines to send upstream for a visitor's fields; ``identity_lines`` come from ``identity``.
 
     Of the cookies only those that the notebook has set are sent: ``jar`` knows which. ``login`` holds Jupyter's own,
-    for a request that cannot carry its token; the visitor's of the same name stand.
+    for a request that cannot carry its token; the visitor's of the same name stand. A page that is to be edited is
+    asked for whole, and not compressed.
     """
     dropped = _dropped(fields, _NOT_TO_NOTEBOOK)
+    if is_for_page:
+        dropped |= _CONDITIONS
     passed = [
         line
         for name, line in fields.lines
@@ -152,6 +169,8 @@ def to_notebook(fields: Fields, identity_lines: bytes, jar: Jar, login: bytes = 
         known = cookies.joined(known, login)
     if known:
         passed.append(b"Cookie: " + known)
+    if is_for_page:
+        passed.append(b"Accept-Encoding: identity")
     return b"\r\n".join([*passed, identity_lines])
 
 
@@ -200,6 +219,17 @@ def is_plain_challenge(value: bytes) -> bool:
     parts = _QUOTED.sub(b'""', value).split(b",")
     schemes = [found[1].lower() for part in parts if (found := _SCHEME.match(part))]
     return bool(schemes) and all(scheme in _SCHEMES for scheme in schemes)
+
+
+def is_kept(fields: Fields) -> bool:
+    """Return True if a cache may keep the response: without any of these fields, none does."""
+    return any(name in fields.first for name in _FOR_CACHES)
+
+
+def edited(lines: list[bytes], policies: list[bytes]) -> list[bytes]:
+    """Return the lines of a response for a page that is edited; ``policies`` take the place of the notebook's own."""
+    own = (line for line in lines if line in PAGE_POLICY or line.partition(b":")[0].lower() not in _OF_BYTES)
+    return [*own, *(b"Content-Security-Policy: " + policy for policy in policies)]
 
 
 def _outside(line: bytes, base_path: bytes) -> bytes:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tmppool.proxy import headers
+from tmppool.proxy import headers, page_policy
 from tmppool.proxy.cookies import Jar
+from tmppool.proxy.page import Notice, Page, is_html, takes_notice
 from tmppool.proxy.upstream import Upstream, UpstreamConnection
 from tmppool.proxy.wire import Fields, Request, Response
 
@@ -34,12 +35,13 @@ class ToNotebook:
 
     ``target`` is what the notebook is asked for; None for the request's own target. ``identity`` holds the header lines
     by which the proxy tells the notebook who asks. ``jar`` knows which cookies the notebook has set. ``notice`` goes
-    into the head of Jupyter's own pages. ``on_taken`` is called once, when the connection takes this route; a route
-    that is decided and not taken is no interaction. ``touch`` notes an interaction for data frames of this WebSocket;
-    None if they are not interactions. ``on_close`` holds what is called when the notebook is no longer this visitor's.
-    ``login`` lets the request through Jupyter to an app, where Jupyter's token in ``identity`` does not suffice.
-    ``is_app``: what responds is an app in the notebook, not Jupyter. ``is_explicit``: the request carried a token of
-    the notebook's, so that the page that sent it may read the response wherever it is. ``notebook_id`` is for the log.
+    into the page that a browser asks for to show it; None for what is no such request. ``on_taken`` is called once,
+    when the connection takes this route; a route that is decided and not taken is no activity. ``touch`` notes the
+    activity of a program that sends data frames on this WebSocket; None if they are no activity. ``on_close`` holds
+    what is called when the notebook is no longer this visitor's. ``login`` lets the request through Jupyter to an app,
+    where Jupyter's token in ``identity`` does not suffice. ``is_app``: what responds is an app in the notebook, not
+    Jupyter. ``is_explicit``: the request carried a token of the notebook's, so that the page that sent it may read the
+    response wherever it is. ``notebook_id`` is for the log.
     """
 
     base_path: str
@@ -47,7 +49,7 @@ class ToNotebook:
     identity: bytes
     target: str | None = None
     jar: Jar = field(default_factory=Jar)
-    notice: bytes | None = None
+    notice: Notice | None = None
     is_websocket: bool = False
     on_taken: Callable[[], None] | None = None
     touch: Callable[[], None] | None = None
@@ -75,27 +77,38 @@ class ToNotebook:
     def request_lines(self, fields: Fields) -> bytes:
         """Return the lines to send to the notebook for a visitor's fields."""
         login = b"" if self.login is None else self.login.cookies or b""
-        return headers.to_notebook(fields, self.identity, self.jar, login)
+        return headers.to_notebook(fields, self.identity, self.jar, login, is_for_page=self.notice is not None)
 
     def response_lines(self, response: Response) -> list[bytes]:
         """Return the lines, without CRLF, to send to the visitor for a notebook's response."""
         passed = headers.to_visitor(response.fields, self.base_path, self.jar, is_app=self.is_app)
         cross_origin = headers.READABLE if self.is_explicit else ()
-        return [*passed, headers.cache_line(response.fields), *headers.PAGE_POLICY, *cross_origin]
+        has_variants = headers.is_kept(response.fields) and is_html(response.fields)
+        variants = (headers.VARIANTS,) if has_variants else ()
+        return [*passed, headers.cache_line(response.fields), *headers.PAGE_POLICY, *variants, *cross_origin]
 
     def switching_lines(self, response: Response) -> list[bytes]:
         """Return the same for the response that switches to the WebSocket protocol."""
         return headers.to_visitor(response.fields, self.base_path, self.jar)
 
-    def notice_for(self, response: Response) -> bytes | None:
-        """Return the notice if the response is a page to put it into, else None."""
-        first = response.fields.first
-        is_page = (
-            response.status == 200  # noqa: PLR2004 - OK
-            and first.get(b"content-type", b"").lower().startswith(b"text/html")
-            and b"content-encoding" not in first
-        )
-        return self.notice if is_page else None
+    def page_of(self, response: Response) -> "EditedPage | None":
+        """Return the page that the notice goes into, if the response is one."""
+        policies = response.fields.values(page_policy.NAME)
+        if self.notice is None or not takes_notice(response) or page_policy.is_opaque(policies):
+            return None
+        admitted, nonce = page_policy.admit(policies, self.notice.host, self.notice.session_path)
+        elements = self.notice.elements
+        if nonce:
+            elements = elements.replace(b"<script ", b'<script nonce="%b" ' % nonce)
+        return EditedPage(Page(elements, response.fields), headers.edited(self.response_lines(response), admitted))
+
+
+@dataclass(frozen=True, slots=True)
+class EditedPage:
+    """A page that the notice goes into, and the lines of its response's head with it."""
+
+    page: Page
+    lines: list[bytes]
 
 
 Route = ToNotebook | ToApplication

@@ -1,4 +1,4 @@
-"""Two connections joined into one: bytes pass unread, except for the frame headers that tell an interaction.
+"""Two connections joined into one: bytes pass unread, except for the frame headers that a program sends.
 
 Whatever extension, fragment or size the two ends agreed on passes. The protocols here replace those of both
 transports, so nothing else stands in the way of a byte (asyncio, Transports and Protocols).
@@ -15,7 +15,7 @@ from tmppool.proxy.route import ToNotebook
 from tmppool.proxy.upstream import HIGH_WATER, UpstreamConnection
 from tmppool.proxy.watchdog import ReaderWatch, Watchdog
 
-_TOUCH_PAUSE = 1.0  # seconds in which one interaction says as much as many
+_TOUCH_PAUSE = 1.0  # seconds in which one touch says as much as many
 _LAST_WORDS = 10.0  # seconds in which one end may still speak after the other has ended
 
 
@@ -72,7 +72,7 @@ class _End(asyncio.Protocol):
 
 
 class _WatchedEnd(_End):
-    """The visitor's end, where a data frame is an interaction."""
+    """The end of a program, whose data frames are activity."""
 
     def __init__(
         self,

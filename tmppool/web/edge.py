@@ -12,6 +12,7 @@ from tmppool.notebook import Notebook
 from tmppool.pools import Pools
 from tmppool.proxy import headers, wire
 from tmppool.proxy.cookies import Jar
+from tmppool.proxy.page import Notice
 from tmppool.proxy.route import Decide, Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
 from tmppool.web.judge import Rules, judge, judge_admin
@@ -28,16 +29,12 @@ _MOST_HOSTS = 16  # whose logins are kept, per notebook; one notebook has one or
 
 @dataclass(slots=True)
 class _Relay:
-    """The connections, cookies and header lines kept for one live notebook.
-
-    ``notice`` is the script element that shows in its pages when and why it ends.
-    """
+    """The connections, cookies and header lines kept for one live notebook."""
 
     notebook: Notebook
     notebook_id: str
     base_path: str
     upstream: Upstream
-    notice: bytes
     jar: Jar = field(default_factory=Jar)
     identities: dict[tuple[str, str], bytes] = field(default_factory=dict)
     logins: dict[str, Login] = field(default_factory=dict)
@@ -92,25 +89,20 @@ class Edge:
         return _to_application(visit, verdict)
 
     def _to_notebook(self, visit: Visit, verdict: Pass) -> ToNotebook:
-        notebook, path = verdict.held.notebook, verdict.path
+        notebook = verdict.held.notebook
         relay = self._relays.get(notebook.key) or self._open(notebook)
-        if visit.is_websocket:
-            is_page, is_touching, is_talking = False, False, jupyter_urls.talks_to_visitor(path)
-        else:
-            is_page = visit.method == b"GET" and jupyter_urls.is_page(path)
-            is_touching, is_talking = jupyter_urls.is_interaction(visit.method.decode(), path), False
-        is_app = not jupyter_urls.is_own(path)
-        touch = partial(verdict.held.pool.touch, notebook) if is_touching or is_talking else None
+        is_app = not jupyter_urls.is_own(verdict.path)
+        touch = partial(verdict.held.pool.touch, notebook) if _is_work(visit, verdict) else None
         return ToNotebook(
             target=verdict.target,
             base_path=relay.base_path,
             upstream=relay.upstream,
             jar=relay.jar,
             identity=relay.identity(visit, verdict.authorization),
-            notice=relay.notice if is_page else None,
+            notice=_notice(visit, verdict),
             is_websocket=visit.is_websocket,
-            on_taken=touch if is_touching else None,
-            touch=touch if is_talking else None,
+            on_taken=None if visit.is_websocket else touch,
+            touch=touch if visit.is_websocket else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
             unreachable=lambda: _to_application(visit, _UNREACHABLE),
             login=relay.login(visit) if is_app and _hides_jupyters_token(verdict, visit) else None,
@@ -122,9 +114,7 @@ class Edge:
     def _open(self, notebook: Notebook) -> _Relay:
         self._note_opened(notebook)
         running = notebook.running
-        relay = self._relays[notebook.key] = _Relay(
-            notebook, notebook.id, running.base_path, Upstream(running.dial), _notice(notebook.key)
-        )
+        relay = self._relays[notebook.key] = _Relay(notebook, notebook.id, running.base_path, Upstream(running.dial))
 
         def close() -> None:
             del self._relays[notebook.key]
@@ -167,7 +157,31 @@ def _to_application(visit: Visit, verdict: Verdict) -> ToApplication:
     return ToApplication({"visit": visit, "verdict": verdict})
 
 
-def _notice(key: str) -> bytes:
-    return (
-        f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>'
-    ).encode()
+def _is_work(visit: Visit, verdict: Pass) -> bool:
+    """Return True if the request is itself activity: a program's, that changes something or opens a WebSocket.
+
+    What a browser sends says nothing of its visitor, who may be asleep: the scripts in its pages report what they do.
+    """
+    if not verdict.held.is_explicit:
+        return False
+    if visit.is_websocket:
+        return jupyter_urls.carries_work(verdict.path)
+    return jupyter_urls.is_work(visit.method.decode(), verdict.path)
+
+
+def _notice(visit: Visit, verdict: Pass) -> Notice | None:
+    """Return what goes into the page that a browser wants to show, if this is a request for one.
+
+    Every page reports its visitor's activity; one that is not in a frame also shows when and why the notebook ends, and
+    Jupyter's own have the owner's button. ``Sec-Fetch-Dest`` is not sent over plain HTTP: there the script itself finds
+    that it is in a frame.
+    """
+    first = visit.request.fields.first
+    if verdict.held.is_explicit or not visit.wants_page or b"range" in first:
+        return None
+    session = f"/api/session/{verdict.held.notebook.key}"
+    elements = f'<script src="/static/activity.js?v={__version__}" data-touch="{session}" defer></script>'
+    if first.get(b"sec-fetch-dest", b"document") == b"document":
+        is_app = "" if jupyter_urls.is_page(verdict.path) else ' data-app=""'
+        elements += f'<script src="/static/session.js?v={__version__}" data-session="{session}"{is_app} defer></script>'
+    return Notice(elements.encode(), visit.client.host.encode("latin-1", "replace"), session.encode())

@@ -310,8 +310,8 @@ _PUBLIC = (
     Operation("OPTIONS", "/api/stats", "statsPreflight", "CORS preflight", _PREFLIGHT),
     _of_session("GET", "", "session", "When a session will end, or why it ended", _LIVE),
     _of_session("DELETE", "", "endSession", "End a session", Response("It has ended.", (models.Ended,))),
-    _of_session("POST", "/extend", "extendSession", "Count as activity of the visitor", _LIVE),
-    _of_session("POST", "/touch", "touchSession", "Another name for extend", _LIVE),
+    _of_session("POST", "/extend", "extendSession", "Count as activity: the session is idle only later", _LIVE),
+    _of_session("POST", "/touch", "touchSession", "The same, as the pages report that a person is active", _LIVE),
     _of_session(
         "POST", "/share", "shareSession", "Share a notebook by a link", Response("The link.", (models.Shared,))
     ),

@@ -189,7 +189,8 @@ class Visit:
         mode = first.get(b"sec-fetch-mode")
         if mode is not None:
             return mode == b"navigate"
-        return self.method in _SHOWN and b"text/html" in first.get(b"accept", b"")
+        is_by_script = b"x-requested-with" in first
+        return self.method in _SHOWN and not is_by_script and b"text/html" in first.get(b"accept", b"")
 
     @property
     def is_safe(self) -> bool:

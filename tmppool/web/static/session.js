@@ -1,6 +1,6 @@
-// Runs in the notebook's own pages. Polls the session, warns before it ends, and says when it has ended. Its owner
-// gets a small button to share or end it. It does not touch the page otherwise: no globals, a shadow root of its own,
-// never the focus. A failed request never counts as an end.
+// Runs in the notebook's pages that are not in a frame. Polls the session, warns before it ends, and says when it has
+// ended. In Jupyter's pages its owner gets a small button to share or end it. It does not touch the page otherwise: no
+// globals, a shadow root of its own, never the focus. A failed request never counts as an end.
 (() => {
   "use strict";
   const script = document.currentScript || document.querySelector("script[data-session]");
@@ -13,6 +13,7 @@
     /* framed by another origin: run here */
   }
   script.dataset.running = "";
+  const isApp = "app" in script.dataset; // a page that is none of Jupyter's
 
   const SOON = 300; // seconds before an end at which to show the notice
   const LAST = 60; // and to show it again, if it was dismissed
@@ -334,8 +335,10 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       const at = (t) => (Number.isFinite(t) && Number.isFinite(body.now) ? Date.now() + (t - body.now) * 1000 : Infinity);
       session = { idle: at(body.idle_expires_at), life: at(body.expires_at) };
       showHint();
-      showCutOff(body.origin_refused === true);
-      showAbout(body.role === "owner");
+      if (!isApp) {
+        showCutOff(body.origin_refused === true);
+        showAbout(body.role === "owner");
+      }
       return true;
     }
     return false;
@@ -394,14 +397,20 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     again = asking !== null; // the current request may date from before the network was back
     ask();
   };
-  // Typing counts as activity, even if nothing is run or saved.
-  let touched = 0;
-  const touch = (event) => {
-    if (ended || !event.isTrusted || Date.now() - touched < 10000) return;
-    touched = Date.now();
-    request("POST", `${url}/touch${openPath()}`).then(take);
-  };
-  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, touch, { capture: true, passive: true });
+
+  // What activity.js was answered, in any page of this notebook; of an end this page asks for itself, with its own path.
+  try {
+    new BroadcastChannel(`tmppool:${url}`).addEventListener("message", ({ data }) => {
+      if (ended || !data || !data.answer) return;
+      const body = data.answer.body;
+      if (body && body.state === "live") {
+        take(data.answer);
+        plan();
+      } else askNow();
+    });
+  } catch {
+    /* it asks from time to time anyway */
+  }
 
   document.addEventListener("visibilitychange", askNow);
   addEventListener("online", askNow);

@@ -1,0 +1,78 @@
+"""A notebook whose pages are apps that their makers did not write for us: ``python apps.py BASE_PATH PORT``."""
+
+import gzip
+import sys
+
+from aiohttp import WSMsgType, web
+
+HEAD = "<!doctype html><html><head><meta charset=utf-8><title>App</title></head><body>"
+
+SLIDER = (
+    HEAD
+    + """<input type=range id=slider min=0 max=1000 style="width:300px"><output id=value></output><script>
+const socket = new WebSocket(location.href.replace("http", "ws").replace(/[^/]*$/, "socket"));
+socket.onmessage = (event) => { value.textContent = event.data; };
+slider.oninput = () => socket.send(slider.value);
+</script>"""
+)
+
+POLLING = (
+    HEAD
+    + """<div id=log style="height:80px;overflow:auto"></div><iframe src="poll"></iframe><script>
+const socket = new WebSocket(location.href.replace("http", "ws").replace(/[^/]*$/, "socket"));
+setInterval(() => {
+  fetch("poll", { method: "POST", body: "x" });
+  if (socket.readyState === 1) socket.send("poll");
+  log.append(document.createElement("p"), "more");
+  log.scrollTop = log.scrollHeight; // its scroll events are trusted
+  document.body.click();
+  dispatchEvent(new KeyboardEvent("keydown", { key: "a", bubbles: true }));
+}, 300);
+</script>"""
+)
+
+TEXT = HEAD + "<p>word</p>" * 2000
+OUTER = HEAD + '<iframe src="slider" width=400 height=200></iframe>'
+INLINE = HEAD + '<iframe srcdoc="<textarea id=t></textarea>" width=400 height=200></iframe>'
+STRICT = "<!doctype html><html><head><title>App</title></head><body><h1 id=h>strict</h1>"
+POLICY = "default-src 'none'; style-src 'self'"
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["name"]
+    pages = {"slider": SLIDER, "polling": POLLING, "text": TEXT, "outer": OUTER, "inline": INLINE, "strict": STRICT}
+    text = pages.get(name, HEAD).encode()
+    headers = {"Content-Type": "text/html"}
+    if name == "strict":
+        headers["Content-Security-Policy"] = POLICY
+    if name == "slider":  # whatever was asked for
+        headers["Content-Encoding"] = "gzip"
+        text = gzip.compress(text)
+    return web.Response(body=text, headers=headers)
+
+
+async def talk(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            await socket.send_str(message.data)
+    return socket
+
+
+async def poll(_request: web.Request) -> web.Response:
+    return web.json_response({})
+
+
+def main(base_path: str, port: int) -> None:
+    app = web.Application()
+    app.router.add_get(f"{base_path}socket", talk)
+    app.router.add_post(f"{base_path}poll", poll)
+    app.router.add_get(f"{base_path}api/{{rest:.*}}", poll)
+    app.router.add_get(f"{base_path}api", poll)
+    app.router.add_get(f"{base_path}{{name:.*}}", page)
+    web.run_app(app, host="127.0.0.1", port=port, print=None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

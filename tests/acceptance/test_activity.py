@@ -1,0 +1,121 @@
+"""Who is active is a person, whatever page they use; what a page does by itself keeps nothing."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page
+
+from tests.acceptance.harness import Service, chromium, running
+
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.timeout(240)]
+
+IDLE = 8
+APPS = f"--command={sys.executable} {Path(__file__).with_name('apps.py')} {{base_path}} {{port}}"
+
+Act = Callable[[Page, int], Awaitable[object]]
+
+
+async def slide(page: Page, turn: int) -> None:
+    await page.mouse.move(50 + turn % 2 * 100, 18)
+
+
+async def drag(page: Page, turn: int) -> None:
+    await page.mouse.down()
+    await page.mouse.move(50 + turn % 2 * 100, 18)
+    await page.mouse.up()
+
+
+async def press_a_key(page: Page, _turn: int) -> None:
+    await page.keyboard.press("ArrowRight")
+
+
+async def read_by_wheel(page: Page, _turn: int) -> None:
+    await page.mouse.wheel(0, 40)
+
+
+async def read_by_touch(page: Page, _turn: int) -> None:
+    session = await page.context.new_cdp_session(page)
+    for kind, y in (("touchStart", 300), ("touchMove", 200)):
+        await session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": 100, "y": y}]})
+    await session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+async def do_nothing(_page: Page, _turn: int) -> None:
+    pass
+
+
+VISITORS: dict[str, tuple[str, Act, bool]] = {
+    "who drags an app's slider": ("slider", drag, True),
+    "who moves over it": ("slider", slide, True),
+    "who uses its keys": ("slider", press_a_key, True),
+    "who reads by wheel": ("text", read_by_wheel, True),
+    "who reads by touch": ("text", read_by_touch, True),
+    "who uses an app in a frame": ("outer", drag, True),
+    "who uses a frame that no server sent": ("inline", drag, True),
+    "who uses a page of a strict policy": ("strict", slide, True),
+    "nobody at an app": ("slider", do_nothing, False),
+    "nobody at a page that polls and scrolls": ("polling", do_nothing, False),
+}
+"""The page that each has open, what they do there every second or so, and whether their notebook lives."""
+
+
+async def arrive(service: Service, browser: Browser, path: str) -> Page:
+    page = await (await browser.new_context(has_touch=True)).new_page()
+    await page.goto(service.at("/lab"))
+    await page.wait_for_url("**/user/**")
+    await page.goto(page.url.rpartition("/lab")[0] + "/" + path)
+    return page
+
+
+async def test_a_person_keeps_their_notebook_and_a_page_does_not(tmp_path: Path) -> None:
+    count = len(VISITORS)
+    options = (f"--cull-timeout={IDLE}", "--cull-period=0.5", f"--pool-size={count}", "--starts-per-hour=1000", APPS)
+    async with running(tmp_path, "process", *options, warm=count) as service, chromium() as browser:
+        pages = {who: await arrive(service, browser, path) for who, (path, _, _) in VISITORS.items()}
+        slider = pages["who drags an app's slider"]
+        async with asyncio.timeout(120):
+            for turn in range(2 * IDLE):
+                for who, (_, act, _) in VISITORS.items():
+                    await act(pages[who], turn)
+                await asyncio.sleep(1)
+        assert await slider.inner_text("#value") != ""
+        for who, (_, _, lives) in VISITORS.items():
+            page = pages[who]
+            session = page.url.replace("/user/", "/api/session/").rpartition("/")[0]
+            answer = await page.request.get(session)
+            assert (answer.status, (await answer.json()).get("reason")) == ((200, None) if lives else (424, "idle")), (
+                who
+            )
+            notice = page.locator("tmppool-notice").get_by_role("alertdialog")
+            if not lives:
+                await notice.wait_for(timeout=30_000)
+            assert await notice.count() == (0 if lives else 1), who
+
+
+async def test_one_report_is_for_all_frames_and_none_is_made_without_a_person(tmp_path: Path) -> None:
+    options = ("--cull-timeout=40", "--pool-size=1", APPS)
+    async with running(tmp_path, "process", *options) as service, chromium() as browser:
+        page = await arrive(service, browser, "outer")
+        reports: list[str] = []
+        page.on("request", lambda request: reports.append(request.url) if request.url.endswith("/touch") else None)
+        await asyncio.sleep(1)
+        assert reports == []
+        for turn in range(20):
+            await drag(page, turn)  # in the frame
+            await page.mouse.move(50, 400 + turn)  # beside it
+            await asyncio.sleep(0.1)
+        assert len(reports) == 1
+        # The bar is in the top page alone, and an app has no button of ours.
+        assert await page.locator('script[src*="session.js"]').count() == 1
+        (frame,) = (each for each in page.frames if each != page.main_frame)
+        assert await frame.locator('script[src*="activity.js"]').count() == 1
+        assert await frame.locator('script[src*="session.js"]').count() == 0
+        assert await page.locator("tmppool-notice").get_by_role("link").count() == 0
+        session = page.url.replace("/user/", "/api/session/").rpartition("/")[0]
+        await page.request.delete(session)
+        await asyncio.sleep(10)
+        await drag(page, 1)
+        await page.locator("tmppool-notice").get_by_role("alertdialog").wait_for(timeout=3_000)

@@ -1,0 +1,181 @@
+"""Where the service's own scripts go in a page of whatever make."""
+
+import gzip
+import random
+
+import pytest
+
+from tmppool.proxy import page as page_module
+from tmppool.proxy.page import Page, is_html, takes_notice
+from tmppool.proxy.wire import Fields, Response, parse_response
+
+NOTICE = b"<script src=x defer></script>"
+
+
+def fields(*lines: str, content_type: str = "text/html") -> Fields:
+    return response(*lines, content_type=content_type).fields
+
+
+def response(*lines: str, content_type: str = "text/html", status: int = 200) -> Response:
+    head = [f"HTTP/1.1 {status} X", f"Content-Type: {content_type}", *lines, "", ""]
+    return parse_response("\r\n".join(head).encode())
+
+
+def edited(content: bytes, size: int = 0, **about: str) -> bytes:
+    """Return the page as a browser gets it, given in pieces of ``size`` bytes."""
+    size = size or max(1, len(content))
+    page, sent = Page(NOTICE, fields(**about)), b""
+    for start in range(0, max(1, len(content)), size):
+        piece = content[start : start + size]
+        if page.is_decided:
+            sent += piece
+            continue
+        page.add(piece, is_whole=start + size >= len(content))
+        assert page.is_decided or start + size < len(content)
+        sent += page.content if page.is_decided else b""
+    assert page.has_notice is (NOTICE.partition(b" ")[0] in sent and sent != content)
+    return sent
+
+
+PAGES = {
+    "usual": b"<!DOCTYPE html>\n<html lang='en'>\n<head>|<meta charset=utf-8></head><body>x</body></html>",
+    "no head": b"<!doctype html><html>|<body>x",
+    "nothing but text": b"|hello",
+    "nothing but a doctype": b"<!doctype html>|",
+    "no html": b"<!doctype html><head>|<title>x</title>",
+    "a header is no head": b"<!doctype html>|<header>x</header>",
+    "an html5 is no html": b"|<html5>x",
+    "comments": b"<!-- > <head> --><!DOCTYPE html><!--x--!><html><!--y--><head>|<!--z-->",
+    "short comments": b"<!--><!---><html><head>|",
+    "for an old browser": b"<!--[if IE]><html class=ie><head><![endif]--><html><head>|x",
+    "a long doctype": b'<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://x/y.dtd"><html><head>|',
+    "XML's beginning": b'<?xml version="1.0"?><!doctype html><html><head>|',
+    "quotes": b"""<html data-a="<head>" data-b='>' data-c=d><head prefix="og: x>y">|""",
+    "capitals": b"<!DOCTYPE HTML><HTML><HEAD>|<TITLE>",
+    "a mark of the order of bytes": b"\xef\xbb\xbf<!doctype html><html><head>|x",
+    "another charset": "<html><head>|<title>näher</title>".encode("latin-1"),
+    "a slash": b"<html/><head/>|x",
+    "a closed head": b"<html>|</head><body>",
+    "frames": b"<html>|<frameset><frame src=a></frameset>",
+    "a comment without end": b"<html>|<!-- " + b"x" * 100,
+    "a quote without end": b"<!doctype html>|<html lang=en'><head>" + b"x" * 100,
+}
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 7])
+@pytest.mark.parametrize("marked", PAGES.values(), ids=PAGES.keys())
+def test_where_the_notice_goes(marked: bytes, size: int) -> None:
+    before, _, after = marked.partition(b"|")
+    assert edited(before + after, size) == before + NOTICE + after
+
+
+WIDE = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+@pytest.mark.parametrize("encoding", WIDE)
+def test_a_page_of_wide_characters_is_left_as_it_is(encoding: str, size: int) -> None:
+    content = "<!doctype html><html><head></head>".encode(encoding)
+    assert edited(content, size) == content
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"<", b"<!", b"\xef\xbb", b"<html"])
+def test_the_shortest_pages(content: bytes) -> None:
+    assert edited(content, 1) == (NOTICE + content if content else b"")
+
+
+def test_xml_gets_what_is_well_formed_and_only_in_a_head_that_is_there() -> None:
+    about = {"content_type": "application/xhtml+xml; charset=utf-8"}
+    head = b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head>'
+    assert edited(head + b"<title/>", **about) == head + b'<script src=x defer="defer"></script>' + b"<title/>"
+    for content in (
+        b"<h:html xmlns:h='x'><h:head/></h:html>",
+        b"<html><body/></html>",
+        b"<!DOCTYPE html [<!ENTITY a 'b'>]>x",
+    ):
+        assert edited(content, **about) == content
+
+
+def test_no_more_than_a_page_s_beginning_is_held_back() -> None:
+    page = Page(NOTICE, fields())
+    page.add(b"<html><!--", is_whole=False)
+    for _ in range(16):
+        assert not page.is_decided
+        page.add(b"x" * 1024, is_whole=False)
+    assert page.is_decided
+    assert page.content.startswith(b"<html>" + NOTICE + b"<!--")
+
+
+def test_a_beginning_that_comes_byte_by_byte_is_not_read_again_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    find = page_module._find
+    monkeypatch.setattr(page_module, "_find", lambda data, at: looks.append(at) or find(data, at))
+    edited(b"<html><!--" + b"x" * 5000 + b"--><head>", 1)
+    assert len(looks) < 40
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_bytes_are_left_whole(seed: int) -> None:
+    pieces = [
+        b"<",
+        b">",
+        b"html",
+        b"head",
+        b"<!--",
+        b"-->",
+        b"'",
+        b'"',
+        b" ",
+        b"<!doctype",
+        b"<?",
+        b"x",
+        b"/",
+        b"\0",
+        b"=",
+    ]
+    chance = random.Random(seed)
+    content = b"".join(chance.choices(pieces, k=200))
+    assert edited(content, chance.choice([1, 5, 1000])).replace(NOTICE, b"", 1) == content
+
+
+def test_a_packed_page_is_unpacked_and_shrinks_or_grows() -> None:
+    content = b"<html><head>" + b"x" * 5000
+    page = Page(NOTICE, fields("Content-Encoding: gzip"))
+    packed = gzip.compress(content)
+    page.add(packed[:5], is_whole=False)
+    assert not page.is_decided
+    page.add(packed[5:], is_whole=True)
+    assert page.content == content[:12] + NOTICE + content[12:]
+    assert page.growth == len(page.content) - len(packed)
+
+
+@pytest.mark.parametrize(
+    ("made", "takes"),
+    [
+        (response(), True),
+        (response(content_type="text/html; charset=utf-8"), True),
+        (response(content_type="TEXT/HTML;charset=utf-8"), True),
+        (response(content_type="application/xhtml+xml"), True),
+        (response(status=404), True),
+        (response(status=500), True),
+        (response("Content-Encoding: identity"), True),
+        (response("Content-Encoding: gzip"), True),
+        (response("Content-Encoding: DEFLATE"), True),
+        (response("Content-Disposition: inline"), True),
+        (response("Content-Encoding: br"), False),
+        (response("Content-Encoding: zstd"), False),
+        (response("Content-Encoding: gzip", "Content-Encoding: br"), False),
+        (response('Content-Disposition: Attachment; filename="a"'), False),
+        (response(content_type="text/plain"), False),
+        (response(content_type="text/htmlx"), False),
+        (response(content_type="image/svg+xml"), False),
+        *((response(status=status), False) for status in (204, 205, 206, 301, 304, 307)),
+    ],
+)
+def test_which_responses_are_pages_to_edit(made: Response, takes: bool) -> None:  # noqa: FBT001
+    assert takes_notice(made) is takes
+
+
+def test_a_page_is_told_by_its_type_whatever_becomes_of_it() -> None:
+    assert is_html(fields("Content-Encoding: br"))
+    assert not is_html(fields(content_type="text/plain; text/html"))

@@ -1,0 +1,167 @@
+"""HTML pages of a notebook that a browser shows, and the place in them where the service's own scripts go. Pure.
+
+The scripts go to the beginning of a page's head (HTML, sections 13.2.6.4.1 to 13.2.6.4.4: what may come before it). So
+only the beginning of a page is held back, however long the page is. Notebooks are asked for pages that are not
+compressed; one that compresses them anyway has its short pages unpacked, and its long ones passed as they are.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+
+from tmppool.proxy.wire import Fields, Response
+
+_MOST_START = 16 * 1024  # bytes before a page's head: comments, perhaps a licence
+_MOST_PACKED = 128 * 1024  # bytes of a compressed page
+_MOST_UNPACKED = 512 * 1024  # bytes; a millisecond of the loop
+
+_HTML = b"text/html"
+_XHTML = b"application/xhtml+xml"
+_PACKINGS = (b"gzip", b"x-gzip", b"deflate")
+_WITHOUT_PAGE = frozenset({204, 205, 206, 304})
+_AUTO = 32 + zlib.MAX_WBITS  # gzip's format or zlib's
+
+_BOM = b"\xef\xbb\xbf"
+_WIDE = b"\0\0\0<"  # the longest character before the first part
+_SPACE = rb"[\t\n\f\r ]"
+_PART = re.compile(
+    _SPACE + rb"+"
+    rb"|<!--(?:-?>|.*?--!?>)"
+    rb"|<!doctype[^>]*>"
+    rb"|<\?[^>]*>"
+    rb"|<(html|head)(?=[\t\n\f\r />])(?:[^\"'>]|\"[^\"]*\"|'[^']*')*+>",
+    re.IGNORECASE | re.DOTALL,
+)
+_BEGINNINGS = (b"<!--", b"<!doctype", b"<?", b"<html", b"<head")
+_OTHER_TAG = re.compile(rb"<(?:html|head)[^\t\n\f\r />]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Script ``elements`` for a notebook's page, the service's ``host`` as the browser knows it, and the path below it
+    to which the scripts send their requests.
+    """
+
+    elements: bytes
+    host: bytes = b""
+    session_path: bytes = b""
+
+
+def is_html(fields: Fields) -> bool:
+    """Return True if the response is an HTML page, in either syntax."""
+    return _type(fields) in (_HTML, _XHTML)
+
+
+def takes_notice(response: Response) -> bool:
+    """Return True for a response that a browser shows as a page, in an encoding that can be edited."""
+    first = response.fields.first
+    is_shown = response.status not in _WITHOUT_PAGE and not 300 <= response.status < 400  # noqa: PLR2004 - redirects
+    is_download = first.get(b"content-disposition", b"").lower().startswith(b"attachment")
+    coding = _coding(response.fields)
+    return is_shown and is_html(response.fields) and not is_download and (not coding or coding in _PACKINGS)
+
+
+class Page:
+    """A page whose beginning is held back until it is known where ``elements`` go.
+
+    ``is_decided``: ``content`` may be sent, and whatever follows it. ``has_notice``: the elements are in it.
+    """
+
+    def __init__(self, elements: bytes, fields: Fields) -> None:
+        self.is_decided = False
+        self.has_notice = False
+        self.content = b""
+        self._is_xml = _type(fields) == _XHTML
+        self._elements = elements.replace(b" defer>", b' defer="defer">') if self._is_xml else elements
+        self._is_packed = bool(_coding(fields))
+        self._size = 0
+        self._looked = 0  # bytes of the content that are known to come before its head
+
+    @property
+    def growth(self) -> int:
+        """The bytes by which ``content`` is longer than what was added; negative if it was unpacked from more."""
+        return len(self.content) - self._size
+
+    def add(self, content: bytes, *, is_whole: bool) -> None:
+        """Take the next piece of the page; ``is_whole`` with the last one."""
+        self._size += len(content)
+        self.content += content
+        if self._is_packed:
+            self._try_packed(is_whole=is_whole)
+        elif self.content and (is_whole or self._is_worth_a_look(content)):
+            self._try(is_whole=is_whole)
+        self.is_decided = self.is_decided or is_whole
+
+    def _is_worth_a_look(self, content: bytes) -> bool:
+        """Return True unless the part that is still open goes on: it would be read again for each piece."""
+        is_open = self._looked < len(self.content) - len(content)
+        return not is_open or b">" in content or len(self.content) > _MOST_START
+
+    def _try_packed(self, *, is_whole: bool) -> None:
+        if len(self.content) > _MOST_PACKED:
+            self.is_decided = True
+        elif is_whole:
+            packed, unpacked = self.content, _unpack(self.content)
+            if unpacked:
+                self.content = unpacked
+                self._try(is_whole=True)
+            if not self.has_notice:
+                self.content = packed
+
+    def _try(self, *, is_whole: bool) -> None:
+        data = self.content
+        if len(data) < len(_WIDE) and not is_whole:
+            return
+        if _is_wide(data):
+            self.is_decided = True
+            return
+        self._looked, is_found, is_in_head = _find(data, self._looked)
+        if is_found or is_whole or len(data) > _MOST_START:
+            self.is_decided = True
+            if is_in_head or not self._is_xml:  # XML has no head but the one that is written
+                self.has_notice = True
+                self.content = data[: self._looked] + self._elements + data[self._looked :]
+
+
+def _find(data: bytes, position: int) -> tuple[int, bool, bool]:
+    """Return how far the parts before the head's content go, if what follows is known, and if a head has begun."""
+    if position == 0 and data.startswith(_BOM):
+        position = len(_BOM)
+    while (part := _PART.match(data, position)) is not None:
+        position = part.end()
+        if (part[1] or b"").lower() == b"head":
+            return position, True, True
+    return position, not _may_begin_part(data[position : position + 16]), False
+
+
+def _may_begin_part(rest: bytes) -> bool:
+    """Return True if a part that comes before the head may begin here, and is not all here yet."""
+    start = rest.lower()
+    begins = any(start.startswith(each) or each.startswith(start) for each in _BEGINNINGS)
+    return begins and _OTHER_TAG.match(rest) is None
+
+
+def _is_wide(data: bytes) -> bool:
+    """Return True if its characters have two bytes or four, as in UTF-16: there, what we write would be noise."""
+    return data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[: len(_WIDE)]
+
+
+def _unpack(packed: bytes) -> bytes:
+    """Return the content; empty if it is not one whole and short piece in one of the known formats."""
+    for bits in (_AUTO, -zlib.MAX_WBITS):  # some servers send deflate without zlib's wrapping
+        unpacker = zlib.decompressobj(bits)
+        try:
+            content = unpacker.decompress(packed, _MOST_UNPACKED)
+        except zlib.error:
+            continue
+        return content if unpacker.eof and not unpacker.unused_data else b""
+    return b""
+
+
+def _type(fields: Fields) -> bytes:
+    return fields.first.get(b"content-type", b"").partition(b";")[0].strip().lower()
+
+
+def _coding(fields: Fields) -> bytes:
+    """Return the content's coding; empty without one."""
+    return b",".join(each for each in fields.elements(b"content-encoding") if each not in (b"", b"identity"))
