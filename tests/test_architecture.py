@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "backoff",
         "tasks",
         "running",
+        "input_wait",
         "pool_settings",
         "ledger_file",
         "incidents",

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tmppool import input_wait
 from tmppool import jupyter as jupyter_module
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
@@ -197,6 +198,23 @@ async def test_the_questions_carry_the_token_and_do_not_count_as_activity(
         f"GET /user/{KEY}/api/{name}?no_track_activity=1" for name in ("kernels", "terminals")
     ]
     assert {each["Authorization"] for each in backend.notebooks[KEY].headers} == {f"token token-of-{KEY}"}
+
+
+@pytest.mark.parametrize(
+    ("busy", "waiting", "silent"),
+    [("ab", "a", 0.0), ("ab", "ab", None), ("", "a", None), ("a", "b", 0.0), ("a", "", 0.0)],
+)
+async def test_a_kernel_that_waits_for_input_does_not_compute(
+    jupyter: JupyterClient,
+    backend: FakeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    busy: str,
+    waiting: str,
+    silent: float | None,
+) -> None:
+    backend.notebooks[KEY].kernels = [{"id": each, "execution_state": "busy"} for each in busy]
+    monkeypatch.setattr(input_wait, "waiting", lambda _pid: set(waiting))
+    assert await jupyter.silent_for() == silent
 
 
 async def test_a_server_that_is_not_jupyters_has_neither_kernels_nor_terminals(stranger: Stranger) -> None:

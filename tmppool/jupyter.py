@@ -18,6 +18,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from tmppool import input_wait
 from tmppool.errors import BackendError
 from tmppool.head_limit import HeadLimitedResponse
 from tmppool.running import Running
@@ -96,11 +97,15 @@ class JupyterClient:
     async def silent_for(self) -> float | None:
         """Return the seconds since something worked: 0 while a kernel computes, else since a terminal printed.
 
-        None if there is neither. When a kernel last had a message does not count: any page that is open may poll it.
-        What a terminal prints is read by its server, and counted, also while no page shows it (Jupyter Server
-        Terminals, ``pre_pty_read_hook``). Raises BackendError if an answer is unusable.
+        None if there is neither. A kernel that waits for input does not compute, though Jupyter calls it busy. When a
+        kernel last had a message does not count: any page that is open may poll it. What a terminal prints is read by
+        its server, and counted, also while no page shows it (Jupyter Server Terminals, ``pre_pty_read_hook``). Raises
+        BackendError if an answer is unusable.
         """
-        if any(kernel.get("execution_state") == "busy" for kernel in await self._list("kernels")):
+        busy = {
+            str(kernel.get("id")) for kernel in await self._list("kernels") if kernel.get("execution_state") == "busy"
+        }
+        if busy and busy - await asyncio.to_thread(input_wait.waiting, self.running.pid):
             return 0.0
         ages = [_age(terminal) for terminal in await self._list("terminals")]
         return min((age for age in ages if age is not None), default=None)

@@ -57,6 +57,7 @@ class Running:
     ``created_at`` is wall time in epoch seconds. ``token`` is the notebook's own token, which the proxy sends in
     ``Authorization``. ``secret`` is unknown inside the notebook; empty if the backend cannot keep one. ``edition`` is
     the id of its Edition; empty if unknown. ``given``: whether the backend has recorded that it was assigned.
+    ``pid`` is its first process on this machine; 0 if unknown.
     """
 
     key: str
@@ -66,6 +67,7 @@ class Running:
     secret: str = field(default="", repr=False)
     edition: str = ""
     given: Given = Given.NO
+    pid: int = 0
 
     @property
     def base_path(self) -> str:

@@ -187,7 +187,8 @@ class DockerBackend(Auditable):
         exited = spawn(engine.wait(container), "watch a start", awaited=True)
         try:
             self._reached[key] = await container_dial.find(self.docker, container.id, edition.spec.port)
-            running = Running(key, self._reached[key].dial, token, time.time(), secret, edition=edition.id)
+            reach = self._reached[key]
+            running = Running(key, reach.dial, token, time.time(), secret, edition=edition.id, pid=reach.pid)
             async with JupyterClient(running) as jupyter:
                 ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
                 try:
@@ -289,6 +290,7 @@ class DockerBackend(Auditable):
                 secret=secret_of(shown),
                 edition=edition_of(shown),
                 given=given_of(self._spec, key, shown),
+                pid=self._reached[key].pid,
             )
 
     def _port_of(self, shown: dict[str, Any]) -> int:

@@ -101,7 +101,7 @@ class ProcessBackend:
             command = edition.spec.render(key, ip="127.0.0.1", port=port, token=token)
             child = await self._spawn(key, home, token, command)
             self._children[key] = child
-            running = Running(key, Dial("127.0.0.1", port), token, time.time(), edition=edition.id)
+            running = Running(key, Dial("127.0.0.1", port), token, time.time(), edition=edition.id, pid=child.pid)
             await self._wait_ready(running, child, home, edition.spec.start_timeout)
             birth = await asyncio.to_thread(born, child.pid)
             facts = dict(zip(_FACT_TYPES, (key, child.pid, birth, port, token, running.created_at), strict=True))
@@ -153,7 +153,8 @@ class ProcessBackend:
             with _refusals("a notebook's end could not be watched for"):
                 self._watch(key, facts["pid"])
             dial, edition = Dial("127.0.0.1", facts["port"]), str(facts.get("edition", ""))
-            running.append(Running(key, dial, facts["token"], facts["created_at"], edition=edition, given=given))
+            about = Running(key, dial, facts["token"], facts["created_at"], edition=edition, given=given)
+            running.append(replace(about, pid=facts["pid"]))
         return running
 
     async def deaths(self) -> AsyncIterator[str | None]:
