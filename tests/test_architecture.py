@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "ledger_file",
         "incidents",
         "head_limit",
+        "environment",
     ),
     ("jupyter", "config", "build_report", "recipes", "state_dir"),
     ("notebook",),

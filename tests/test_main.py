@@ -44,6 +44,18 @@ def test_an_audit_whose_reader_has_enough_ends_quietly(words: list[str]) -> None
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+def test_a_variable_without_effect_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPPOOL_HOME", "/srv")
+    monkeypatch.setenv("TMPPOOL_DOCKER_NETWORK", "bridge")
+    monkeypatch.setenv("TMPPOOL_PORT_8000_TCP_PORT", "8000")
+    ended = run("--admin-ip=0.0.0.0", "--backend=fake")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[:2] == [
+        "tmppool: the variable TMPPOOL_HOME is not a setting and has no effect; --help-all lists them",
+        f"tmppool: the variable for --docker-network has no effect any more: {RETIRED['docker-network']}",
+    ]
+
+
 MISTAKES = [
     (["--bogus"], "--bogus is not an option"),
     (["serve", "--bogus"], "--bogus is not an option"),

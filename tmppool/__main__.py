@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from tmppool import __version__, app, build_image, config, from_settings, log, recipes
+from tmppool import __version__, app, build_image, config, environment, from_settings, log, recipes
 from tmppool.audit import inspection, report, startup
 from tmppool.audit.machine_sums import Planned
 from tmppool.errors import BackendError, ConfigError, EngineAwayError, ImageError, TmppoolError
@@ -98,9 +98,18 @@ def _audit_parser() -> argparse.ArgumentParser:
 
 
 def _serve(words: list[str]) -> int:
-    given = parse_options(words)
+    return app.run(_load(parse_options(words)))
+
+
+def _load(given: dict[str, str]) -> config.Settings:
+    """Return the settings, and say on standard error which variables have no effect. Raises ConfigError."""
     settings = config.load(given)
-    return app.run(settings)
+    for name in environment.strangers(os.environ, config.VARIABLES):
+        sys.stderr.write(f"tmppool: the variable {name} is not a setting and has no effect; --help-all lists them\n")
+    for name, advice in config.RETIRED.items():
+        if f"{environment.PREFIX}{name.replace('-', '_')}".upper() in os.environ:
+            sys.stderr.write(f"tmppool: the variable for --{name} has no effect any more: {advice}\n")
+    return settings
 
 
 def _audit(words: list[str]) -> int:
@@ -108,7 +117,7 @@ def _audit(words: list[str]) -> int:
 
     Exit status: 0 if no check of severity high or critical failed, else 3.
     """
-    settings = config.load(parse_options([word for word in words if word != "--json"], _audit_parser))
+    settings = _load(parse_options([word for word in words if word != "--json"], _audit_parser))
     startup.check_risks(settings.accept_risk)
     if settings.backend not in ("auto", "docker"):
         raise ConfigError(

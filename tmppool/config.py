@@ -15,12 +15,14 @@ from pydantic import AliasChoices, SecretStr, ValidationError, field_validator
 from pydantic import model_validator as validate_model
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
+from tmppool import environment
 from tmppool.errors import ConfigError
 from tmppool.pool_settings import PoolSettings, Size, Words, option
 
@@ -127,6 +129,8 @@ class Settings(PoolSettings, BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
         given = init_settings()
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = environment.without_links(env_settings.env_vars)
         path = given.get("config") or os.environ.get("TMPPOOL_CONFIG")
         file = InitSettingsSource(settings_cls, init_kwargs=_read_toml(Path(path)) if path else {})
         return init_settings, env_settings, file
@@ -179,8 +183,16 @@ class Settings(PoolSettings, BaseSettings):
         return -(-max(self.user_length, _MIN_KEY) * 6 // 8) if self.user_length > _MIN_KEY else 16
 
 
+VARIABLES = frozenset(name for name in Settings.model_fields if not name.endswith("_auth_token")) | {
+    name.replace("-", "_") for name in RETIRED
+}
+"""Names of the variables behind their prefix, in lower case; the tokens have none."""
+
+
 def load(given: dict[str, str]) -> Settings:
     """Return the settings, with those ``given`` on the command line by field name. Raises ConfigError."""
+    for mistake in environment.mistakes(os.environ, VARIABLES):
+        raise ConfigError(mistake)
     try:
         return Settings(**given)  # type: ignore[arg-type]  # strings, which pydantic turns into the fields' types
     except ValidationError as error:
