@@ -19,7 +19,7 @@ import uvloop
 
 from tmppool import backend_choice, build_image, from_settings, log, recipes, recovery, state_dir, timers
 from tmppool.audit import startup
-from tmppool.backends import BACKENDS, BackendKind, engine
+from tmppool.backends import BACKENDS, BackendKind, engine, image_home
 from tmppool.backends.base import Backend, Paths, Traits
 from tmppool.backends.container import LANDING_LABEL
 from tmppool.backends.ownership import Owner, this_process
@@ -231,6 +231,8 @@ async def _close(parts: _Parts, owner: Owner | None) -> None:
     """Stop what runs, or leave it, as the settings say. What another service has taken over is always left."""
     is_ours = owner is None or not owner.is_lost
     await parts.pools.close(stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
+    if is_ours and parts.kind.on_engine:
+        await image_home.clear(pool.backend for pool in parts.pools)
 
 
 def _keep_time(

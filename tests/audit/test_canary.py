@@ -43,6 +43,8 @@ async def docker() -> AsyncIterator[aiodocker.Docker]:
     async with aiodocker.Docker() as made:
         yield made
         assert await ours(made) == []
+        for volume in await engine.volumes(made, [f"{SERVICE_LABEL}={SERVICE}"]):
+            await engine.remove_volume(made, volume)
         for network in await made.networks.list():
             if network["Name"].startswith(f"tmppool-{SERVICE}-"):
                 await aiodocker.networks.DockerNetwork(made, network["Id"]).delete()

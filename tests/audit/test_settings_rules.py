@@ -8,6 +8,7 @@ from tmppool.audit.machine import Facts
 from tmppool.audit.machine_sums import Planned
 from tmppool.audit.rule import Status
 from tmppool.audit.settings_rules import Deployment
+from tmppool.backends.base import ImageFacts
 
 GIB = 1 << 30
 RULES = {rule.id: rule for rule in settings_rules.RULES}
@@ -18,14 +19,19 @@ def image(user: str = "1000:100", *env: str) -> dict[str, object]:
 
 
 def plan(
-    capacity: int = 10, admin_ip: str = "127.0.0.1", shown: dict[str, object] | None = None, **limits: object
+    capacity: int = 10,
+    admin_ip: str = "127.0.0.1",
+    shown: dict[str, object] | None = None,
+    left_out: tuple[str, ...] = (),
+    **limits: object,
 ) -> Deployment:
     machine = Facts(
         info={"MemTotal": 24 * GIB},
         kernel={"pid_max": "32768", "threads_max": "190000", "file_max": "20000000"},
         images={"workshop": image() if shown is None else shown},
     )
-    return Deployment((Planned("main", capacity, spec_of("service", "main", **limits)),), machine, admin_ip)
+    homes = {"workshop": ImageFacts(left_out=left_out)}
+    return Deployment((Planned("main", capacity, spec_of("service", "main", **limits)),), machine, admin_ip, homes)
 
 
 def test_the_defaults_pass() -> None:
@@ -35,7 +41,8 @@ def test_the_defaults_pass() -> None:
 def test_what_needs_a_machine_or_an_image_is_unknown_without() -> None:
     nothing = Deployment(plan().pools, Facts())
     unknown = {name for name, rule in RULES.items() if rule.check(nothing).status is Status.UNKNOWN}
-    assert unknown == {"pids-sum", "memory-of-one", "memory-sum", "files-sum", "image-user", "image-secrets"}
+    of_image = {"image-user", "image-home", "image-secrets"}
+    assert unknown == {"pids-sum", "memory-of-one", "memory-sum", "files-sum", *of_image}
 
 
 FAILING = [
@@ -50,6 +57,11 @@ FAILING = [
     ("admin-listener", plan(admin_ip="0.0.0.0"), "0.0.0.0"),
     ("image-user", plan(shown=image("")), "workshop would run as root"),
     ("image-user", plan(shown=image("0:0")), "workshop would run as root"),
+    (
+        "image-home",
+        plan(left_out=("'/home/jovyan/a' (mode 0600, x)",)),
+        "image workshop: '/home/jovyan/a' (mode 0600, x)",
+    ),
     ("image-secrets", plan(shown=image("1", "AWS_SECRET_ACCESS_KEY=x")), "AWS_SECRET_ACCESS_KEY in workshop"),
     ("image-secrets", plan(shown=image("1", "A=1", "DB_PASSWORD=x")), "DB_PASSWORD in workshop"),
 ]

@@ -16,6 +16,7 @@ from tmppool.backends.container import (
     container_name,
     edition_id,
     edition_of,
+    home_config,
     image_facts,
     labels,
     mount,
@@ -24,6 +25,7 @@ from tmppool.backends.container import (
     secret_of,
     token_of,
     trial_config,
+    volume_labels,
 )
 from tmppool.errors import BackendError
 from tmppool.keys import id_of
@@ -31,19 +33,30 @@ from tmppool.keys import id_of
 KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
 MIB = 1 << 20
 SPEC = spec_of(service="talks", pool="main", image="tmppool/debian:latest")
-IMAGE = ImageFacts(id="sha256:abc", seed="/home/jovyan", landing="/tree", has_init=False)
+IMAGE = ImageFacts(id="sha256:abc", landing="/tree", has_init=False, volume="v", below="talks/one")
 
-LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
+LAUNCH = (
+    'tar -xopmf /var/lib/tmppool/home.tar -C "$HOME"'
+    ' || { echo "tmppool: the home could not be unpacked: tar exited with $?" >&2; exit 73; };'
+    ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
+)
+HOME_MOUNT = {
+    "Type": "volume",
+    "Source": "v",
+    "Target": "/var/lib/tmppool",
+    "ReadOnly": True,
+    "VolumeOptions": {"NoCopy": True},
+}
 
 DEFAULT = {
     "Image": "sha256:abc",
     "User": "20007:100",
     "Hostname": "notebook",
     "WorkingDir": "/",
+    "Entrypoint": ["/bin/sh", "-c", LAUNCH, "talks/one"],
     "Cmd": [
         "/bin/sh",
         "-c",
-        LAUNCH,
         (
             f"jupyter lab --no-browser --ServerApp.base_url=/user/{KEY}/ --ServerApp.ip=127.0.0.1 --ServerApp.port=8888"
             " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
@@ -58,7 +71,6 @@ DEFAULT = {
         "USER=jovyan",
         "LOGNAME=jovyan",
         "SHELL=/bin/bash",
-        "TMPPOOL_SEED=/home/jovyan",
         "JUPYTER_TOKEN=the-token",
         "OMP_NUM_THREADS=1",
         "OPENBLAS_NUM_THREADS=1",
@@ -150,6 +162,7 @@ DEFAULT = {
             "/home/notebook": "rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,uid=20007,gid=100,mode=0700",
             "/tmp": "rw,exec,nosuid,nodev,size=134217728,nr_inodes=16384,mode=1777",
         },
+        "Mounts": [HOME_MOUNT],
         "ShmSize": 64 * MIB,
         "IpcMode": "private",
         "CgroupnsMode": "private",
@@ -222,25 +235,24 @@ def test_the_container_of_the_line_that_iqss_ran() -> None:
     expected["Cmd"] = [
         "/bin/sh",
         "-c",
-        LAUNCH,
         (
             f'start-notebook.sh "--NotebookApp.base_url=/user/{KEY}/ --ip=0.0.0.0 --port=8888'
             ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"'
         ),
     ]
-    assert made(ImageFacts(), image="NAME", command=command, cpu_quota=50_000) == expected
+    assert made(replace(IMAGE, id=""), image="NAME", command=command, cpu_quota=50_000) == expected
 
 
 def test_a_container_on_an_isolated_bridge_listens_to_it_and_asks_nobody_for_names() -> None:
     found = made(network="isolated")
     assert found["HostConfig"] == {**DEFAULT["HostConfig"], "NetworkMode": "tmppool-talks-isolated"}
-    assert "--ServerApp.ip=0.0.0.0 " in found["Cmd"][3]
+    assert "--ServerApp.ip=0.0.0.0 " in found["Cmd"][2]
 
 
 def test_a_container_on_a_bridge_to_the_internet_listens_to_it_and_may_ask_for_names() -> None:
     found = made(network="bridge")
     assert found["HostConfig"] == {**without_host("Dns")["HostConfig"], "NetworkMode": "tmppool-talks-bridge"}
-    assert "--ServerApp.ip=0.0.0.0 " in found["Cmd"][3]
+    assert "--ServerApp.ip=0.0.0.0 " in found["Cmd"][2]
 
 
 @pytest.mark.parametrize(
@@ -271,6 +283,7 @@ def test_a_container_on_a_bridge_to_the_internet_listens_to_it_and_may_ask_for_n
             {"binds": ("/data:/data:ro", "/talks:/talks")},
             with_host(
                 Mounts=[
+                    HOME_MOUNT,
                     {"Type": "bind", "Source": "/data", "Target": "/data", "ReadOnly": True},
                     {"Type": "bind", "Source": "/talks", "Target": "/talks", "ReadOnly": False},
                 ]
@@ -337,13 +350,13 @@ def test_the_token_is_in_no_argument_list_of_the_default_command() -> None:
 
 
 def test_a_command_may_ask_for_the_token() -> None:
-    assert made(command="serve {base_path} {ip} {port} {token}", port=9999)["Cmd"][3] == (
+    assert made(command="serve {base_path} {ip} {port} {token}", port=9999)["Cmd"][2] == (
         f"serve /user/{KEY}/ 127.0.0.1 9999 the-token"
     )
 
 
 def test_braces_that_are_doubled_reach_the_shell_as_one() -> None:
-    assert made(command="x {base_path} ${{HOME}}")["Cmd"][3] == f"x /user/{KEY}/ ${{HOME}}"
+    assert made(command="x {base_path} ${{HOME}}")["Cmd"][2] == f"x /user/{KEY}/ ${{HOME}}"
 
 
 def test_the_default_command_names_every_placeholder_but_the_token() -> None:
@@ -427,6 +440,9 @@ def test_another_setting_is_another_profile(changed: dict[str, object]) -> None:
     ("image", "engine"),
     [
         pytest.param(replace(IMAGE, id="sha256:def"), EngineFacts(), id="image"),
+        pytest.param(replace(IMAGE, volume="w"), EngineFacts(), id="home"),
+        pytest.param(replace(IMAGE, below=""), EngineFacts(), id="working directory"),
+        pytest.param(replace(IMAGE, entrypoint=("tini", "--")), EngineFacts(), id="entrypoint"),
         pytest.param(IMAGE, EngineFacts(seccomp="{}"), id="seccomp"),
         pytest.param(IMAGE, EngineFacts(seccomp=None), id="the engine's seccomp"),
         pytest.param(IMAGE, EngineFacts(has_swappiness=True), id="swappiness"),
@@ -474,29 +490,35 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
                 "Id": "sha256:abc",
                 "Config": {
                     "Env": ["PATH=/bin", "HOME=/home/jovyan"],
+                    "User": "1000:100",
                     "WorkingDir": "/home/jovyan",
                     "Entrypoint": ["tini", "-g", "--"],
                     "Labels": {"tmppool.landing": "/notebooks/welcome.ipynb"},
                 },
             },
-            ImageFacts("sha256:abc", "/home/jovyan", "/notebooks/welcome.ipynb", has_init=True),
+            ImageFacts(
+                "sha256:abc",
+                "/notebooks/welcome.ipynb",
+                has_init=True,
+                user="1000:100",
+                home="/home/jovyan",
+                workdir="/home/jovyan",
+                entrypoint=("tini", "-g", "--"),
+            ),
             id="ours",
         ),
         pytest.param(
             {"Id": "x", "Config": {"Env": None, "WorkingDir": "", "Entrypoint": None, "Labels": None}},
-            ImageFacts("x", "/home/jovyan", "/tree", has_init=False),
+            ImageFacts("x"),
             id="a bare one",
         ),
         pytest.param({"Id": "x", "Config": None}, ImageFacts("x"), id="no configuration at all"),
-        pytest.param({"Id": "x", "Config": {"WorkingDir": "/srv"}}, ImageFacts("x", "/srv"), id="a working directory"),
         pytest.param(
-            {"Id": "x", "Config": {"Env": ["HOME=/home/me"], "WorkingDir": "/"}},
-            ImageFacts("x", "/home/me"),
-            id="only a home",
+            {"Id": "x", "Config": {"WorkingDir": "/srv"}}, ImageFacts("x", workdir="/srv"), id="a working directory"
         ),
         pytest.param(
             {"Id": "x", "Config": {"Env": ["odd", "A=b=c"], "Entrypoint": ["/usr/bin/dumb-init", "--"]}},
-            ImageFacts("x", has_init=True),
+            ImageFacts("x", has_init=True, entrypoint=("/usr/bin/dumb-init", "--")),
             id="dumb-init, odd variables",
         ),
     ],
@@ -505,13 +527,41 @@ def test_what_is_read_of_an_image(shown: dict[str, object], facts: ImageFacts) -
     assert image_facts(shown) == facts
 
 
+def test_the_images_entrypoint_runs_the_command_when_the_home_is_there() -> None:
+    found = made(replace(IMAGE, entrypoint=("tini", "-g", "--")))
+    assert found["Entrypoint"] == ["/bin/sh", "-c", LAUNCH, "talks/one", "tini", "-g", "--"]
+    assert found["Cmd"][:2] == ["/bin/sh", "-c"]
+
+
+def test_only_the_container_that_never_runs_may_write_into_the_volume_with_the_home() -> None:
+    found = home_config(SPEC, IMAGE, "v")
+    assert found == {
+        "Image": "sha256:abc",
+        "Entrypoint": ["/never-started"],
+        "Labels": canary_labels(SPEC),
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Mounts": [
+                {
+                    **HOME_MOUNT,
+                    "ReadOnly": False,
+                    "VolumeOptions": {"NoCopy": True, "Labels": volume_labels(SPEC)},
+                }
+            ],
+        },
+    }
+    assert volume_labels(SPEC) == {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.volume": "home"}
+
+
 # What is tried
 
 
 def test_a_trial_is_a_notebook_in_all_but_its_command_and_its_labels() -> None:
     own = container_config(SPEC, "name", "", IMAGE, EngineFacts(), uid=SPEC.uids[-1])
     trial = trial_config(SPEC, "name", IMAGE, EngineFacts(), ["python3", "-c", "x"])
-    assert trial == {**own, "Cmd": ["python3", "-c", "x"], "Labels": canary_labels(SPEC)}
+    assert trial == {**own, "Entrypoint": [], "Cmd": ["python3", "-c", "x"], "Labels": canary_labels(SPEC)}
+    trial = trial_config(SPEC, "name", IMAGE, EngineFacts(), ["x"], unpacks=True)
+    assert trial == {**own, "Cmd": ["x"], "Labels": canary_labels(SPEC)}
 
 
 def test_a_trial_has_the_user_that_all_have() -> None:

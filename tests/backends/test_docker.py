@@ -68,6 +68,8 @@ class DockerSite(Site):
             filters = {"label": [f"tmppool.service={spec(service).service}"]}
             for container in await self.docker.containers.list(all=True, filters=filters):
                 await engine.remove(self.docker, container.id)
+            for volume in await engine.volumes(self.docker, filters["label"]):
+                await engine.remove_volume(self.docker, volume)
         for network in await self.docker.networks.list():
             if network["Name"].startswith(f"tmppool-test-{os.getpid()}-"):
                 await aiodocker.networks.DockerNetwork(self.docker, network["Id"]).delete()
@@ -325,7 +327,7 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         "Id": CONTAINER,
         "Name": f"/{container_name(spec(), KEY)}",
         "Created": "2026-01-01T00:00:00.123456789Z",
-        "Config": {"Env": ["JUPYTER_TOKEN=the-token"], "Labels": {"tmppool.secret": "the-secret"}},
+        "Config": {"Tty": True, "Env": ["JUPYTER_TOKEN=the-token"], "Labels": {"tmppool.secret": "the-secret"}},
         "State": {"Running": True, "Pid": 1},
         "HostConfig": {"NetworkMode": network_name(spec(network="bridge"))},
         "NetworkSettings": {"Networks": {network_name(spec(network="bridge")): {"IPAddress": "10.9.8.7"}}},
@@ -336,6 +338,9 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         "info": lambda _request: said({"CgroupVersion": "2"}),
         "containers/create": lambda _request: said({"Id": CONTAINER, "Warnings": []}, 201),
         f"containers/{CONTAINER}/start": lambda _request: web.Response(status=204),
+        f"containers/{CONTAINER}/wait": lambda _request: said({"StatusCode": 0}),
+        f"containers/{CONTAINER}/logs": lambda _request: web.Response(body=b"tmppool-42\n", content_type=RAW),
+        f"containers/{CONTAINER}/archive": no_files,
         "images/tmppool/debian:latest/json": lambda _request: said({"Id": "sha256:abc", "Config": {}}),
         f"networks/{network_name(spec(network='bridge'))}": lambda _request: said({"Id": "n"}),
     }
@@ -351,6 +356,13 @@ async def backend(small: SmallEngine) -> AsyncIterator[DockerBackend]:
     await made.open()
     yield made
     await made.close()
+
+
+RAW = "application/vnd.docker.raw-stream"
+
+
+def no_files(request: web.Request) -> web.Response:
+    return web.Response() if request.method == "PUT" else said({"message": "no such file"}, 404)
 
 
 ILL = {"message": "the engine is ill"}
@@ -629,7 +641,8 @@ async def test_the_network_is_made_when_it_is_missing(small: SmallEngine) -> Non
     await made.open()
     await made.close()
     posted = [path for method, path, _ in small.asked if method == "POST"]
-    assert posted == ["/v1.41/networks/create", "/v1.41/containers/create", f"/v1.41/containers/{CONTAINER}/start"]
+    create, trial = "/v1.41/containers/create", f"/v1.41/containers/{CONTAINER}"
+    assert posted == [create, "/v1.41/networks/create", create, f"{trial}/start", f"{trial}/wait"]
 
 
 async def test_without_an_engine_it_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:

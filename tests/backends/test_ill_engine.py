@@ -19,7 +19,7 @@ from tests.backends.contract import KEY
 from tests.backends.test_engine import SmallEngine, said
 from tests.specs import spec_of
 from tmppool.backends import docker as docker_module
-from tmppool.backends import engine
+from tmppool.backends import engine, preflight
 from tmppool.backends.container import container_name, labels, network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.backoff import Backoff
@@ -97,10 +97,12 @@ class OneContainer(SmallEngine):
             "GET /networks/tmppool-ill-bridge": answering('{"Id": "n"}'),
             "GET /containers/json": self._list,
             "POST /containers/create": self._create,
+            "GET /containers/ID/archive": answering('{"message": "no such file"}', 404),
+            "PUT /containers/ID/archive": answering("", 200),
             "POST /containers/ID/start": answering("", 204),
             "POST /containers/ID/rename": answering("", 204),
             "GET /containers/ID/json": self._show,
-            "GET /containers/ID/logs": answering("", 200, "application/vnd.docker.raw-stream"),
+            "GET /containers/ID/logs": answering("tmppool-42\n", 200, "application/vnd.docker.raw-stream"),
             "POST /containers/ID/wait": self._wait,
             "DELETE /containers/ID": self._delete,
             "GET /events": self.events,
@@ -174,9 +176,10 @@ async def ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await made.open()
     monkeypatch.setenv("DOCKER_HOST", made.url)
     monkeypatch.setattr(engine, "Backoff", lambda **_times: Backoff(first=0.001, cap=0.001))
-    for name in ("PING_TIMEOUT", "RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT"):
+    for name in ("PING_TIMEOUT", "RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT", "COPY_TIMEOUT"):
         monkeypatch.setattr(engine, name, 0.1)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.1)
+    monkeypatch.setattr(preflight, "TRIAL_TIMEOUT", 0.05)
     yield made
     await made.close()
     await runner.cleanup()
@@ -270,7 +273,17 @@ async def test_nothing_foreign_passes_the_seam(ill: OneContainer, verb: str, fau
 @pytest.mark.parametrize(
     ("verb", "endpoints"),
     [
-        ("open", {"GET /info", "GET /images/some:image/json", "POST /containers/create", "DELETE /containers/ID"}),
+        (
+            "open",
+            {
+                "GET /info",
+                "GET /images/some:image/json",
+                "POST /containers/create",
+                "DELETE /containers/ID",
+                "GET /containers/ID/archive",
+                "PUT /containers/ID/archive",
+            },
+        ),
         ("start", {"POST /containers/create", "POST /containers/ID/start", "POST /containers/ID/wait"}),
         ("start that ends at once", {"GET /containers/ID/logs", "DELETE /containers/ID"}),
         ("give", {"POST /containers/ID/rename"}),

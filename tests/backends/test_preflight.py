@@ -1,5 +1,6 @@
 """What is found out before a pool's first container, and what an engine's refusals are told as."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from tests.backends.test_engine import SmallEngine, said
 from tests.specs import spec_of
-from tmppool.backends import preflight, seccomp
+from tmppool.backends import engine, image_home, preflight, seccomp
 from tmppool.backends.base import ImageFacts
 from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts
 from tmppool.errors import BackendError
@@ -26,16 +27,28 @@ class Docile(SmallEngine):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.made: dict[str, object] = {}
-        self.start = said("", 204)
+        self.all_made: list[dict[str, object]] = []
+        self.says, self.code = ["tmppool-42\n"], 0  # what each container prints, the last one also for all further
+        self.start: tuple[object, int] = ("", 204)
         self.info = {"CgroupVersion": "1", "MemoryLimit": True}
         self.answers |= {
             "containers/create": self.create,
-            "start": lambda _request: self.start,
+            "start": lambda _request: said(*self.start),
+            "wait": lambda _request: said({"StatusCode": self.code}),
+            f"{'c' * 64}/json": lambda _request: said(
+                {"Id": "c" * 64, "Config": {"Tty": True}, "State": {"ExitCode": self.code}}
+            ),
+            "logs": self.log,
             "info": lambda _request: said(self.info),
         }
 
+    def log(self, _request: web.Request) -> web.Response:
+        text = self.says[min(len(self.all_made), len(self.says)) - 1]
+        return web.Response(body=text.encode(), content_type="application/vnd.docker.raw-stream")
+
     async def create(self, request: web.Request) -> web.Response:
         self.made = await request.json()
+        self.all_made.append(self.made)
         return said({"Id": "c" * 64, "Warnings": []}, 201)
 
 
@@ -91,12 +104,75 @@ async def test_an_engine_that_does_not_tell_about_itself_is_a_backenderror(
 
 # The trial
 
+IMAGE = ImageFacts(volume="v", entrypoint=("tini", "-g", "--"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("jupyter-lab: /bin/sh -c echo tmppool-$((6 * 7)): no such option\n", id="the command quoted"),
+        pytest.param("tmppool-42 is no command\n", id="more on the line"),
+    ],
+)
+async def test_an_entrypoint_that_does_not_run_its_command_is_left_out_and_said(
+    small: Docile, docker: aiodocker.Docker, said: str
+) -> None:
+    small.says = [said, "tmppool-42\n"]
+    found = await preflight.try_out(docker, SPEC, IMAGE, EngineFacts())
+    assert found.entrypoint == ()
+    (note,) = found.notes
+    assert note == (
+        "the entrypoint of image tmppool/debian:latest (tini -g --) does not run the command that it is given:"
+        " notebooks run theirs without it"
+    )
+    assert [made["Entrypoint"][4:] for made in small.all_made] == [["tini", "-g", "--"], []]
+
+
+async def test_an_entrypoint_that_runs_for_ever_is_waited_for_a_while(
+    small: Docile, docker: aiodocker.Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "TRIAL_TIMEOUT", 0.05)
+
+    async def wait(_request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    small.says = ["a server listens\n", "tmppool-42\n"]
+    small.answers["wait"] = wait
+    assert (await preflight.try_out(docker, SPEC, IMAGE, EngineFacts())).entrypoint == ()
+
+
+@pytest.mark.parametrize("image", [IMAGE, replace(IMAGE, entrypoint=())])
+async def test_an_image_in_which_no_command_runs_is_one_bounded_sentence(
+    small: Docile, docker: aiodocker.Docker, image: ImageFacts
+) -> None:
+    small.says, small.code = ["x\x1b[31m\r\n" * 9000 + "sh: tar: not found\n"], 127
+    with pytest.raises(BackendError) as caught:
+        await preflight.try_out(docker, SPEC, image, EngineFacts())
+    text = str(caught.value)
+    assert text.startswith("--image: a container of tmppool/debian:latest ended with exit code 127 (")
+    assert text.endswith("sh: tar: not found); an image needs /bin/sh and tar, which unpacks its home")
+    assert len(text) < 400
+    assert text.isprintable()
+    assert not caught.value.transient
+
+
+async def test_a_home_that_is_not_unpacked_is_no_fault_of_the_entrypoint(
+    small: Docile, docker: aiodocker.Docker
+) -> None:
+    small.says, small.code = ["tar: short read\ntmppool: the home could not be unpacked: tar exited with 2\n"], 73
+    with pytest.raises(BackendError, match=r"exit code 73 \(tar: short read tmppool: the home could not be unpacked"):
+        await preflight.try_out(docker, SPEC, IMAGE, EngineFacts())
+    assert len(small.all_made) == 1
+
 
 async def test_the_trial_is_a_notebook_in_all_but_its_command_and_is_removed(
     small: Docile, docker: aiodocker.Docker
 ) -> None:
-    await preflight.try_out(docker, SPEC, ImageFacts(), EngineFacts())
-    assert (small.made["Entrypoint"], small.made["Cmd"]) == (["/bin/sh", "-c", ":"], [])
+    assert await preflight.try_out(docker, SPEC, IMAGE, EngineFacts()) == IMAGE
+    assert small.made["Cmd"] == ["/bin/sh", "-c", "echo tmppool-$((6 * 7))"]
+    assert small.made["Entrypoint"][-3:] == ["tini", "-g", "--"]
     assert small.made["User"] == "29999:100"
     assert small.made["Labels"] == {SERVICE_LABEL: SPEC.service, CANARY_LABEL: "main"}
     assert small.made["HostConfig"]["SecurityOpt"][1] == f"seccomp={seccomp.PROFILE}"
@@ -106,7 +182,7 @@ async def test_the_trial_is_a_notebook_in_all_but_its_command_and_is_removed(
 
 
 async def test_one_user_for_all_is_tried_as_it_is(small: Docile, docker: aiodocker.Docker) -> None:
-    await preflight.try_out(docker, replace(SPEC, user="1000:100"), ImageFacts(), EngineFacts())
+    await preflight.try_out(docker, replace(SPEC, user="1000:100"), IMAGE, EngineFacts())
     assert small.made["User"] == "1000:100"
 
 
@@ -127,9 +203,9 @@ async def test_one_user_for_all_is_tried_as_it_is(small: Docile, docker: aiodock
 async def test_a_refusal_names_the_setting_where_it_can_be_told(
     small: Docile, docker: aiodocker.Docker, message: str, setting: str
 ) -> None:
-    small.start = said({"message": message}, 400)
+    small.start = ({"message": message}, 400)
     with pytest.raises(BackendError) as caught:
-        await preflight.try_out(docker, SPEC, ImageFacts(), EngineFacts())
+        await preflight.try_out(docker, SPEC, IMAGE, EngineFacts())
     text = str(caught.value)
     assert text.startswith(f"{setting}a container of tmppool/debian:latest with these settings could not be started: ")
     assert text.endswith(" ".join(message.split()))
@@ -159,14 +235,19 @@ class TestOnTheEngine:
     ) -> None:
         async with aiodocker.Docker() as docker:
             with pytest.raises(BackendError) as caught:
-                await preflight.try_out(docker, replace(SPEC, **changed), ImageFacts(), EngineFacts(text))
+                await preflight.try_out(
+                    docker, replace(SPEC, **changed), ImageFacts(volume="unused"), EngineFacts(text)
+                )
             filters = {"label": [f"{SERVICE_LABEL}={SPEC.service}"]}
             assert await docker.containers.list(all=True, filters=filters) == []
+            await engine.remove_volume(docker, "unused")
         assert str(caught.value).startswith(f"{setting}a container of"), caught.value
 
     async def test_the_default_container_is_taken_and_nothing_is_left(self) -> None:
         async with aiodocker.Docker() as docker:
-            image = await preflight.inspect_image(docker, DEFAULT_IMAGE)
-            await preflight.try_out(docker, SPEC, image, await preflight.engine_facts(docker, "tmppool"))
+            image = await image_home.take(docker, SPEC, await preflight.inspect_image(docker, DEFAULT_IMAGE))
+            facts = await preflight.engine_facts(docker, "tmppool")
+            assert await preflight.try_out(docker, SPEC, image, facts) == image
+            await image_home.sweep(docker, SPEC, ())
             filters = {"label": [f"{SERVICE_LABEL}={SPEC.service}"]}
             assert await docker.containers.list(all=True, filters=filters) == []

@@ -29,6 +29,7 @@ from tmppool.tasks import completed
 
 RUN_TIMEOUT = 30.0  # seconds for all probes, which usually take one
 
+_QUOTED = 200  # characters of what an image said that a result quotes
 _NEIGHBOUR_PORT = 8888
 _NEIGHBOUR_WAIT = 10.0  # seconds for the neighbour to listen
 _NEIGHBOUR_PAUSE = 0.02  # seconds between two attempts
@@ -100,7 +101,7 @@ async def run(backend: Auditable, ports: Iterable[int] = ()) -> Canary:
 
 
 def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> Canary:
-    return Canary((*others, Result(CANARY, False, " ".join(seen.split()))), shown or {})
+    return Canary((*others, Result(CANARY, False, engine.one_line(seen))), shown or {})
 
 
 async def _probe(start: Start, backend: Auditable, targets: dict[str, tuple[Target, ...]]) -> Canary:
@@ -113,7 +114,8 @@ async def _probe(start: Start, backend: Auditable, targets: dict[str, tuple[Targ
         return Canary(results, shown)
     with engine.reading("inspect a container"):
         code = shown["State"]["ExitCode"]
-    return _failed(f"python3 in the image exited with code {code} ({other or 'no output'})", *results, shown=shown)
+    quoted = engine.one_line(other, _QUOTED) or "no output"
+    return _failed(f"python3 in the image exited with code {code} ({quoted})", *results, shown=shown)
 
 
 def parse(log: str) -> tuple[tuple[Result, ...], str]:
@@ -122,7 +124,7 @@ def parse(log: str) -> tuple[tuple[Result, ...], str]:
     for line in log.splitlines():
         try:
             said = json.loads(line)
-            results.append(Result(str(said["name"]), said["held"] is True, str(said["detail"])))
+            results.append(Result(str(said["name"]), said["held"] is True, engine.one_line(said["detail"])))
         except (ValueError, KeyError, TypeError):
             other = line
     return tuple(results), other

@@ -11,7 +11,7 @@ from typing import Any
 from tmppool.audit.inside import run
 from tmppool.backends import container, container_limits
 from tmppool.backends.base import Spec
-from tmppool.backends.container_limits import HOME
+from tmppool.backends.container_limits import HOME, SEED
 
 _EPERM = ("EPERM",)
 _ENOSYS = ("ENOSYS",)
@@ -116,6 +116,7 @@ _MOUNTED_READONLY = {
     "proc-fs": "/proc/fs",
     "proc-irq": "/proc/irq",
     "sys": "/sys",
+    "image-home": SEED,
 }
 _UNWRITABLE = {
     "pressure-cpu": "/proc/pressure/cpu",

@@ -46,7 +46,8 @@ async def inspect(
         canaries = await startup.canaries(in_force, ports)
     shown = live or {f"canary of {spec.image}": canary.shown for spec, canary in canaries if canary.shown}
     current = frozenset(str(image.get("Id", "")) for image in facts.images.values())
-    deployment = Deployment(tuple(pool.planned for pool in in_force), facts, admin_ip)
+    homes = {pool.backend.spec.image: pool.backend.image for pool in in_force}
+    deployment = Deployment(tuple(pool.planned for pool in in_force), facts, admin_ip, homes)
     checks = [
         Check("engine-answers", "engine", Status.PASS, Severity.HIGH, facts.engine_at, ""),
         *(rule.check(facts) for rule in engine_rules.RULES),

@@ -1,12 +1,14 @@
 """Rules on the settings and the images. Each rule uses only the gathered facts."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tmppool.audit import machine_sums
 from tmppool.audit.machine import Facts
 from tmppool.audit.rule import Opinion, Rule, Severity, fails, holds, passes, unknown
+from tmppool.backends import image_home
+from tmppool.backends.base import ImageFacts
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -19,11 +21,15 @@ _PUBLIC = ("GPG_KEY",)  # in Docker's python images: the source's signer
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The configured pools on this machine; ``admin_ip``: the address of the admin listener."""
+    """The configured pools on this machine; ``admin_ip``: the address of the admin listener.
+
+    ``homes``: the facts about each image whose home was read.
+    """
 
     pools: tuple[machine_sums.Planned, ...]
     machine: Facts
     admin_ip: str = "127.0.0.1"
+    homes: Mapping[str, ImageFacts] = field(default_factory=dict)
 
 
 def _pids(deployment: Deployment) -> Opinion:
@@ -89,6 +95,13 @@ def _image_user(deployment: Deployment) -> Opinion:
     return holds(not found, "no image names root as its user", f"{' and '.join(found)} would run as root elsewhere")
 
 
+def _image_home(deployment: Deployment) -> Opinion:
+    if not deployment.homes:
+        return unknown("no image's home was read")
+    found = [image_home.left_out(name, image) for name, image in deployment.homes.items() if image.left_out]
+    return holds(not found, "every notebook has all of the image's home", "; ".join(found))
+
+
 def _is_secret(name: str, value: str) -> bool:
     return bool(value and _SECRET.search(name) and name not in _PUBLIC)
 
@@ -120,5 +133,6 @@ RULES: tuple[Rule[Deployment], ...] = (
     Rule("system-calls", "settings", _LOW, "Leave out --seccomp.", _system_calls),
     Rule("admin-listener", "settings", _MEDIUM, "Leave --admin-ip at 127.0.0.1 and reach it by ssh.", _admin),
     Rule("image-user", "image", _LOW, "End the image's Dockerfile with USER and a UID other than 0.", _image_user),
+    Rule("image-home", "image", _MEDIUM, "Give what is named to the image's user, or remove it.", _image_home),
     Rule("image-secrets", "image", _HIGH, "Build the image without them: ENV stays in it for good.", _image_secrets),
 )  # fmt: skip

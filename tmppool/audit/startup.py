@@ -14,6 +14,7 @@ import structlog
 from tmppool.audit import canary, expectations, machine, machine_sums
 from tmppool.audit.canary import Canary
 from tmppool.audit.machine_sums import Planned
+from tmppool.backends import image_home
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.errors import ConfigError
@@ -63,6 +64,8 @@ async def prove(pools: Pools, accepted: Sequence[str], ports: Sequence[int]) -> 
     began = time.monotonic()
     facts = await machine.look(in_force[0].backend.docker)
     await canary.sweep(in_force[0].backend.docker, in_force[0].backend.spec.service)
+    for pool in in_force:
+        await image_home.sweep(pool.backend.docker, pool.backend.spec, (pool.backend.image.volume,))
     _check_sums([pool.planned for pool in in_force], facts.sums, accepted)
     await _check_probes(in_force, accepted, ports)
     _log.info("probes.finished", seconds=round(time.monotonic() - began, 2))

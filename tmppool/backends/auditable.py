@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tmppool.backends import engine
-from tmppool.backends.base import Spec
+from tmppool.backends.base import ImageFacts, Spec
 
 
 class Auditable(ABC):
@@ -18,6 +18,11 @@ class Auditable(ABC):
     @abstractmethod
     def spec(self) -> Spec:
         """The pool's specification, with the network mode that ``open`` chose."""
+
+    @property
+    @abstractmethod
+    def image(self) -> ImageFacts:
+        """The facts about the pool's image."""
 
     @property
     @abstractmethod

@@ -68,12 +68,24 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """Facts about an image: its id, the home directory to copy (``seed``), and the path that ``/`` opens."""
+    """Facts about an image: its configuration, and what was found out with its help.
+
+    ``landing``: the path that ``/`` opens. ``user``, ``home`` (its variable HOME), ``workdir``: as configured.
+    ``entrypoint``: the part that runs the command it is given. ``volume`` holds the copy of its home, ``below`` is the
+    working directory in that copy, and ``left_out`` says what was not copied. ``notes`` are for the operator.
+    """
 
     id: str = ""
-    seed: str = "/home/jovyan"
     landing: str = "/tree"
     has_init: bool = False
+    user: str = ""
+    home: str = ""
+    workdir: str = "/"
+    entrypoint: tuple[str, ...] = ()
+    volume: str = ""
+    below: str = ""
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

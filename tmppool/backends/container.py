@@ -12,7 +12,7 @@ from typing import Any
 
 from tmppool.backends import container_limits, seccomp
 from tmppool.backends.base import ImageFacts, Spec
-from tmppool.backends.container_limits import HOME, TMP
+from tmppool.backends.container_limits import HOME, SEED, SEED_FILE, TMP
 from tmppool.backends.uids import UID_LABEL
 from tmppool.errors import BackendError
 from tmppool.keys import id_of
@@ -27,12 +27,20 @@ EDITION_LABEL = "tmppool.profile"
 SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
 GIVEN_LABEL = "tmppool.given"
 OWNER_LABEL = "tmppool.owner"
+HOME_LABEL = "tmppool.volume"
+
+HOME_FAILED = "tmppool: the home could not be unpacked"
+"""What a container prints, and then exits, if its notebook would not have the whole home."""
 
 _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server documentation, security)
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
 _GROUP = 100  # "users", as in Debian's base and in the Jupyter Docker Stacks
-# cp does not preserve times: to the visitor these files are new.
-_LAUNCH = 'cp -RP "$TMPPOOL_SEED/." "$HOME/"; cd "$HOME" && exec /bin/sh -c "$0"'
+# Modes as in the image (p), its owner's UID replaced by the notebook's (o), times new (m). The words behind the script
+# are the working directory, the image's entrypoint and the command.
+_LAUNCH = (
+    f'tar -xopmf {SEED_FILE} -C "$HOME" || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }};'
+    ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
+)
 
 # Each list replaces the engine's default, which on an old engine lacks paths found unsafe since. The engine ignores
 # paths that the kernel does not have.
@@ -70,11 +78,16 @@ def image_facts(shown: dict[str, Any]) -> ImageFacts:
     """Read the facts from the engine's answer to ImageInspect."""
     config = shown.get("Config") or {}
     env = dict(pair.split("=", 1) for pair in config.get("Env") or () if "=" in pair)
-    working_dir = config.get("WorkingDir") or "/"
-    seed = working_dir if working_dir != "/" else env.get("HOME", "/home/jovyan")
-    entrypoint = " ".join(config.get("Entrypoint") or ())
-    landing = (config.get("Labels") or {}).get(LANDING_LABEL, "/tree")
-    return ImageFacts(shown.get("Id", ""), seed, landing, has_init="tini" in entrypoint or "dumb-init" in entrypoint)
+    entrypoint = tuple(config.get("Entrypoint") or ())
+    return ImageFacts(
+        shown.get("Id", ""),
+        landing=(config.get("Labels") or {}).get(LANDING_LABEL, "/tree"),
+        has_init=any("tini" in word or "dumb-init" in word for word in entrypoint),
+        user=config.get("User") or "",
+        home=env.get("HOME", ""),
+        workdir=config.get("WorkingDir") or "/",
+        entrypoint=entrypoint,
+    )
 
 
 def labels(spec: Spec) -> dict[str, str]:
@@ -112,6 +125,23 @@ def owner_name(service: str) -> str:
     return f"tmppool-{service}-owner"
 
 
+def volume_labels(spec: Spec) -> dict[str, str]:
+    """Return the labels of the volumes with homes for this pool."""
+    return {**labels(spec), HOME_LABEL: "home"}
+
+
+def home_config(spec: Spec, image: ImageFacts, volume: str) -> dict[str, Any]:
+    """Return the ContainerCreate body for a container that is never started: it joins an image and a volume."""
+    mounted = _seed_mount(volume, is_read_only=False)
+    mounted["VolumeOptions"]["Labels"] = volume_labels(spec)
+    return {
+        "Image": image.id or spec.image,
+        "Entrypoint": ["/never-started"],
+        "Labels": canary_labels(spec),
+        "HostConfig": {"NetworkMode": "none", "Mounts": [mounted]},
+    }
+
+
 def network_name(spec: Spec) -> str:
     return f"tmppool-{spec.service}-{spec.network}"
 
@@ -147,10 +177,11 @@ def container_config(
         "Hostname": "notebook",
         # Not the home: the engine would create it below the mount, and old runtimes copy the mode of that directory.
         "WorkingDir": "/",
-        "Cmd": ["/bin/sh", "-c", _LAUNCH, command],
+        "Entrypoint": ["/bin/sh", "-c", _LAUNCH, image.below, *image.entrypoint],
+        "Cmd": ["/bin/sh", "-c", command],
         "Tty": False,
         "OpenStdin": False,
-        "Env": _environment(token, image),
+        "Env": _environment(token),
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGKILL",
         "Labels": {**labels(spec), KEY_LABEL: key, **own},
@@ -159,15 +190,23 @@ def container_config(
 
 
 def trial_config(
-    spec: Spec, name: str, image: ImageFacts, engine: EngineFacts, command: Sequence[str]
+    spec: Spec,
+    name: str,
+    image: ImageFacts,
+    engine: EngineFacts,
+    command: Sequence[str],
+    *,
+    unpacks: bool = False,
 ) -> dict[str, Any]:
     """Return the ContainerCreate body for a notebook's container with another command and other labels.
 
-    If each notebook has its own UID, it gets the last of the range: if any is refused, that one is.
+    ``unpacks``: it gets the image's home too, and its command runs only if that succeeds. If each notebook has its own
+    UID, it gets the last of the range: if any is refused, that one is.
     """
     uid = spec.uids[-1] if spec.user is None else None
     made = container_config(spec, name, "", image, engine, uid=uid)
-    return {**made, "Cmd": list(command), "Labels": canary_labels(spec)}
+    entrypoint = made["Entrypoint"] if unpacks else list(image.entrypoint)
+    return {**made, "Entrypoint": entrypoint, "Cmd": list(command), "Labels": canary_labels(spec)}
 
 
 def edition_id(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
@@ -202,6 +241,12 @@ def mount(entry: str) -> dict[str, Any]:
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": mode == "ro"}
 
 
+def _seed_mount(volume: str, *, is_read_only: bool) -> dict[str, Any]:
+    """Return the engine's Mount for the volume with the image's home, which nothing of the image is copied into."""
+    options = {"NoCopy": True}
+    return {"Type": "volume", "Source": volume, "Target": SEED, "ReadOnly": is_read_only, "VolumeOptions": options}
+
+
 def token_of(shown: dict[str, Any]) -> str:
     """Return a container's notebook token (``shown``: ContainerInspect)."""
     prefix = f"{_TOKEN}="
@@ -214,14 +259,13 @@ def secret_of(shown: dict[str, Any]) -> str:
     return str((shown["Config"].get("Labels") or {}).get(SECRET_LABEL, ""))
 
 
-def _environment(token: str, image: ImageFacts) -> list[str]:
+def _environment(token: str) -> list[str]:
     return [
         f"HOME={HOME}",
         f"XDG_CACHE_HOME={HOME}/.cache",
         "USER=jovyan",
         "LOGNAME=jovyan",
         "SHELL=/bin/bash",
-        f"TMPPOOL_SEED={image.seed}",
         f"{_TOKEN}={token}",
         # Numerical libraries start a thread per core of the host, which the CPU quota then throttles.
         "OMP_NUM_THREADS=1",
@@ -248,8 +292,7 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
     if spec.network != "bridge":
         # Nothing listens there: a look-up fails at once, and no DNS query leaves the container.
         config["Dns"] = ["127.0.0.1"]
-    if spec.binds:
-        config["Mounts"] = [mount(entry) for entry in spec.binds]
+    config["Mounts"] = [_seed_mount(image.volume, is_read_only=True), *(mount(entry) for entry in spec.binds)]
     if spec.extra_hosts:
         config["ExtraHosts"] = list(spec.extra_hosts)
     return config

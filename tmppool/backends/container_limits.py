@@ -14,6 +14,12 @@ from tmppool.backends.base import Spec
 HOME = "/home/notebook"
 """Mount point of the writable home. It differs from the image's own home, which is copied into it."""
 
+SEED = "/var/lib/tmppool"
+"""Mount point of the volume with the copy of the image's home, read-only."""
+
+SEED_FILE = f"{SEED}/home.tar"
+"""The archive that each notebook unpacks into its home."""
+
 TMP = "/tmp"  # noqa: S108 - the container's own
 
 

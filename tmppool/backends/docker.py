@@ -14,12 +14,13 @@ from typing import Any, Self
 
 import structlog
 
-from tmppool.backends import container_dial, engine, preflight, uids
+from tmppool.backends import container_dial, engine, image_home, preflight, uids
 from tmppool.backends.auditable import Auditable
-from tmppool.backends.base import Edition, Paths, Spec, Traits
+from tmppool.backends.base import Edition, ImageFacts, Paths, Spec, Traits
 from tmppool.backends.container import (
     EDITION_LABEL,
     GIVEN_LABEL,
+    HOME_FAILED,
     KEY_LABEL,
     SECRET_LABEL,
     EngineFacts,
@@ -85,6 +86,10 @@ class DockerBackend(Auditable):
         """The edition of the backend's own spec; valid after ``open``."""
         return next(iter(self._editions.values()))
 
+    @property
+    def image(self) -> ImageFacts:
+        return self.edition.image
+
     def trial_config(self, name: str, command: Sequence[str]) -> dict[str, Any]:
         own = self.edition
         return trial_config(own.spec, name, own.image, self._engines[own.id], command)
@@ -101,17 +106,22 @@ class DockerBackend(Auditable):
                     f"{error}. Using --network isolated instead, one internal bridge, from which notebooks reach this"
                     " machine's own addresses unless a firewall drops that"
                 )
-        return Traits(isolated=True, edition=await self.prepare(self._spec), notes=tuple(notes))
+        edition = await self.prepare(self._spec)
+        return Traits(isolated=True, edition=edition, notes=(*notes, *image_home.notes(edition)))
 
     async def prepare(self, spec: Spec) -> Edition:
         network = self._spec.network if spec.network == "none" else spec.network
         spec = replace(spec, service=self._spec.service, pool=self._spec.pool, network=network)
-        image = await preflight.inspect_image(self.docker, spec.image)
         facts = await preflight.engine_facts(self.docker, spec.seccomp)
+        image = await image_home.take(self.docker, spec, await preflight.inspect_image(self.docker, spec.image))
+        try:
+            if network != "none":
+                await preflight.make_network(self.docker, spec)
+            image = await preflight.try_out(self.docker, spec, image, facts)
+        except BaseException:
+            await completed(image_home.discard(self.docker, image.volume), "remove a volume")
+            raise
         made = Edition(edition_id(spec, image, facts), spec.image, spec, image, image.landing)
-        if network != "none":
-            await preflight.make_network(self.docker, spec)
-        await preflight.try_out(self.docker, spec, image, facts)
         self._editions[made.id], self._engines[made.id] = made, facts
         return made
 
@@ -233,6 +243,9 @@ class DockerBackend(Auditable):
         with engine.reading("inspect a container"):
             state = shown["State"]
             how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
+        if HOME_FAILED in tail:
+            await image_home.take(self.docker, edition.spec, edition.image)  # its volume may have been removed
+            return StartError(f"a notebook of {edition.name} did not get the whole home of the image", log_tail=tail)
         return StartError(f"the notebook command of {edition.name} {how} before it answered", log_tail=tail)
 
     # Stopping

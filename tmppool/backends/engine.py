@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 from aiodocker.containers import DockerContainer
 from aiodocker.networks import DockerNetwork
+from aiodocker.volumes import DockerVolume
 
 from tmppool.backends import engine_address
 from tmppool.backends.engine_address import EngineAddress
@@ -26,18 +27,21 @@ from tmppool.tasks import completed, spawn
 T = TypeVar("T")
 Container = DockerContainer
 
-PING_TIMEOUT = 5.0  # seconds, like the next five
+PING_TIMEOUT = 5.0  # seconds, like the next six
 RENAME_TIMEOUT = 5.0
 LIST_TIMEOUT = 10.0
 CREATE_TIMEOUT = 20.0
 DELETE_TIMEOUT = 20.0
 PRUNE_TIMEOUT = 60.0
+COPY_TIMEOUT = 600.0  # for the files of a home, either way
 
 NOT_FOUND = 404
 CONFLICT = 409
 _BAD_PARAMETER = 400
 _SERVER_ERROR = 500
 _NO_CONNECTION = 900  # aiodocker's own status for a failed connection
+
+_CHUNK = 1 << 18  # bytes
 
 # Errors of reading an answer that does not have the documented shape.
 _MISSHAPEN = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -49,9 +53,9 @@ class RefusedError(BackendError):
     """The engine answered with an HTTP status of 400 or above; ``said`` is its message on one line."""
 
     def __init__(self, what: str, status: int, said: str) -> None:
-        super().__init__(f"the engine could not {what}: {_one_line(said)}")
+        super().__init__(f"the engine could not {what}: {one_line(said)}")
         self.status = status
-        self.said = " ".join(said.split())
+        self.said = one_line(said)
 
 
 class Client(aiodocker.Docker):
@@ -71,7 +75,7 @@ async def connect(url: str | None = None) -> Client:
     try:
         docker = Client(address)
     except (ValueError, AssertionError, OSError, ImportError) as error:  # ImportError: ssh:// needs another library
-        raise BackendError(f"{address} is not the address of a Docker Engine: {_one_line(error)}") from error
+        raise BackendError(f"{address} is not the address of a Docker Engine: {one_line(error)}") from error
     try:
         await version(docker)
     except BaseException as error:
@@ -100,9 +104,15 @@ async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
             raise BackendError(f"the engine did not answer when asked to {what}") from error
         raise RefusedError(what, error.status, str(error.message)) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise BackendError(f"the engine did not answer when asked to {what}: {_one_line(error)}") from error
+        raise BackendError(f"the engine did not answer when asked to {what}: {one_line(error)}") from error
     except _MISSHAPEN as error:
         raise _nonsense(what, error) from error
+
+
+def one_line(text: object, most: int = 300) -> str:
+    """Return what an engine or an image said as one line of bounded length, without control characters."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in str(text)).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 @contextlib.contextmanager
@@ -319,6 +329,68 @@ async def remove(docker: Client, name: str) -> None:
         raise BackendError(f"the engine did not remove a container within {DELETE_TIMEOUT:.0f} s{refusal}") from error
 
 
+# Files in containers and volumes
+
+
+@contextlib.asynccontextmanager
+async def archive(docker: Client, container_id: str, path: str) -> AsyncIterator[aiohttp.StreamReader | None]:
+    """Read ``path`` in a container, running or not, as a tar stream (ContainerArchive); None if it does not exist.
+
+    The caller limits the time, and translates errors of the stream with ``call``. Raises RefusedError; BackendError.
+    """
+    # aiodocker's own method holds the whole archive in memory.
+    asked = docker._do_query(f"containers/{container_id}/archive", "GET", params={"path": path}, timeout=None)  # noqa: SLF001
+    try:
+        reply = await call("read files of an image", asked, LIST_TIMEOUT)
+    except RefusedError as error:
+        if error.status != NOT_FOUND:
+            raise
+        yield None
+        return
+    try:
+        yield reply.content
+    finally:
+        reply.close()
+
+
+async def put_archive(docker: Client, container_id: str, path: str, archive: BinaryIO) -> None:
+    """Unpack a tar into directory ``path`` of a container that has not run (PutContainerArchive).
+
+    Raises RefusedError; BackendError.
+    """
+    kind, asked = {"Content-Type": "application/x-tar"}, f"containers/{container_id}/archive"
+    sent = _chunks(archive)
+    # aiodocker's own method has a short timeout.
+    work = docker._do_query(asked, "PUT", params={"path": path}, data=sent, headers=kind, timeout=None)  # noqa: SLF001
+    (await call("write into a volume", work, COPY_TIMEOUT)).close()
+
+
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    """Yield a file; end early if it is closed, which the caller does when the engine has failed."""
+    with contextlib.suppress(ValueError):
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk
+
+
+async def volumes(docker: Client, labels: Iterable[str]) -> list[str]:
+    """Return the names of all volumes with all of these labels. Raises BackendError."""
+    found = await _object("list volumes", docker.volumes.list(filters={"label": list(labels)}), LIST_TIMEOUT)
+    with reading("list volumes"):
+        return [str(volume["Name"]) for volume in found["Volumes"] or ()]
+
+
+async def remove_volume(docker: Client, name: str) -> bool:
+    """Remove a volume; return False if a container uses it. Raises BackendError."""
+    volume = DockerVolume(docker, name)
+    try:
+        await call("remove a volume", volume.delete(), DELETE_TIMEOUT)
+    except RefusedError as error:
+        if error.status not in (CONFLICT, NOT_FOUND):
+            raise
+        return error.status == NOT_FOUND
+    return True
+
+
 # Events
 
 
@@ -343,7 +415,7 @@ async def deaths(docker: Client, labels: Iterable[str], key_label: str) -> Async
                     yield key
             _log.warning("engine.events_ended")
         except BackendError as error:
-            _log.warning("engine.events_lost", error=_one_line(error))
+            _log.warning("engine.events_lost", error=one_line(error))
         yield None
         await asyncio.sleep(backoff.failed(time.monotonic()))
 
@@ -374,8 +446,4 @@ async def _object(what: str, work: Awaitable[Any], seconds: float) -> dict[str, 
 
 
 def _nonsense(what: str, error: Exception) -> BackendError:
-    return BackendError(f"the engine answered nonsense when asked to {what}: {_one_line(repr(error))}")
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())[:300]
+    return BackendError(f"the engine answered nonsense when asked to {what}: {one_line(repr(error))}")

@@ -1,0 +1,336 @@
+"""The home of real images on a real engine: whole in the notebook, or named; and where an image's home is."""
+
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import aiodocker
+import pytest
+
+from tests.backends.contract import FAILING, KEY, SERVER
+from tests.images import built
+from tests.specs import spec_of
+from tmppool.backends import engine, image_home
+from tmppool.backends.base import Edition, ImageFacts
+from tmppool.backends.container import volume_labels
+from tmppool.backends.docker import DockerBackend
+from tmppool.backends.home_archive import Account
+from tmppool.build_image import build
+from tmppool.errors import BackendError, StartError
+from tmppool.pool_settings import DEFAULT_IMAGE
+
+SPEC = spec_of(service=f"test-{os.getpid()}-home", pool="main", image=DEFAULT_IMAGE, command=SERVER)
+JOVYAN = Account(1000, 100, "/home/me")
+
+# Where an image's home is
+
+
+@pytest.mark.parametrize(
+    ("home", "account", "expected"),
+    [
+        ("/home/x", JOVYAN, ["/home/x", "/home/me", "/home/jovyan"]),
+        ("", JOVYAN, ["/home/me", "/home/jovyan"]),
+        ("", Account(0, 0, "/root"), ["/root", "/home/jovyan"]),
+        ("", None, ["/home/jovyan"]),
+        ("/home/x/../y/", None, ["/home/y", "/home/jovyan"]),
+        ("/", Account(7, 7, "/"), ["/home/jovyan"]),
+        ("relative", Account(7, 7, ""), ["/home/jovyan"]),
+    ],
+)
+def test_the_home_is_where_the_engine_and_the_image_say_never_the_whole_image(
+    home: str, account: Account | None, expected: list[str]
+) -> None:
+    assert list(image_home.homes(ImageFacts(home=home), account)) == expected
+
+
+@pytest.mark.parametrize(
+    ("workdir", "home", "expected"),
+    [
+        ("/home/me", "/home/me", ("", "")),
+        ("/home/me/", "/home/me", ("", "")),
+        ("/home/me/talks/one", "/home/me", ("", "talks/one")),
+        ("/home/me/../me/talks", "/home/me", ("", "talks")),
+        ("/", "/home/me", ("", "")),
+        ("", "/home/me", ("", "")),
+        ("/home", "/home/me", ("", "")),
+        ("/home/me2", "/home/me", ("/home/me2", "")),
+        ("/srv", "/home/me", ("/srv", "")),
+        ("/srv", "", ("/srv", "")),
+        ("/", "", ("", "")),
+    ],
+)
+def test_a_workdir_in_the_home_is_where_the_command_runs_and_another_is_copied_too(
+    workdir: str, home: str, expected: tuple[str, str]
+) -> None:
+    assert image_home.place_of(workdir, home) == expected
+
+
+def test_another_image_or_another_pool_has_another_volume() -> None:
+    image = ImageFacts("sha256:a", home="/home/x")
+    names = {
+        image_home.volume_name(spec, facts)
+        for spec in (SPEC, replace(SPEC, pool="other"), replace(SPEC, service="two"))
+        for facts in (image, replace(image, id="sha256:b"), replace(image, workdir="/srv"))
+    }
+    assert len(names) == 9
+
+
+def test_few_of_many_that_are_left_out_are_named() -> None:
+    image = ImageFacts(left_out=tuple(f"'/home/{number}' (mode 0600, x)" for number in range(9)), notes=("a note",))
+    note, sentence = image_home.notes(Edition("id", "workshop", SPEC, image))
+    assert note == "a note"
+    assert sentence.startswith("notebooks lack some of the home of image workshop: '/home/0' (mode 0600, x), ")
+    assert " and 4 more; in the Dockerfile, give them to the image's user" in sentence
+    assert image_home.notes(Edition("id", "workshop", SPEC, ImageFacts())) == ()
+
+
+# On the engine
+
+pytestmark = pytest.mark.timeout(1200)  # the first test may have to build the image
+
+LOOK = """
+import json, os, stat
+home, found = os.environ["HOME"], {}
+for folder, folders, files in os.walk(home):
+    for name in folders + files:
+        path = os.path.join(folder, name)
+        seen = os.lstat(path)
+        text = open(path).read() if stat.S_ISREG(seen.st_mode) else ""
+        found[os.path.relpath(path, home)] = [seen.st_mode & 0o7777, seen.st_uid == os.getuid(), text[:20]]
+print(json.dumps([os.readlink("/proc/1/cwd"), found]))
+"""
+Made = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(autouse=True)
+async def _tidy(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    yield
+    if request.node.get_closest_marker("engine"):
+        docker = await engine.connect()
+        for name in await engine.volumes(docker, [f"tmppool.service={SPEC.service}"]):
+            await engine.remove_volume(docker, name)
+        await docker.close()
+
+
+@pytest.fixture
+async def docker() -> AsyncIterator[aiodocker.Docker]:
+    if not await engine.has_image(DEFAULT_IMAGE):
+        await build("debian")
+    made = await engine.connect()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def image(docker: aiodocker.Docker) -> AsyncIterator[Made]:
+    """Build images from the lines of a Dockerfile, on the default one."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield lambda *lines: stack.enter_async_context(built(*lines))
+
+
+async def opened(image: str, **changed: Any) -> DockerBackend:
+    made = DockerBackend(replace(SPEC, image=image, **changed))
+    try:
+        await made.open()
+    except BaseException:
+        await made.close()
+        raise
+    return made
+
+
+async def seen(backend: DockerBackend) -> tuple[str, dict[str, list[Any]]]:
+    """Start a notebook; return its working directory, and its files: mode, whether they are its own, first bytes."""
+    try:
+        await backend.start(KEY, backend.edition)
+        (container,) = await backend.docker.containers.list(filters={"label": [f"tmppool.key={KEY}"]})
+        execution = await container.exec(["python3", "-c", LOOK])
+        output = b""
+        async with execution.start(detach=False) as stream:
+            while message := await stream.read_out():
+                output += message.data
+        workdir, files = json.loads(output)
+        return workdir, files
+    finally:
+        await backend.stop(KEY)
+        await backend.close()
+
+
+@pytest.mark.engine
+async def test_everything_that_the_owner_can_read_arrives_as_it_was_and_the_rest_is_named(image: Made) -> None:
+    name = await image(
+        "USER 1000:100",
+        "RUN umask 077 && mkdir -p course/data && echo one > course/data/one && echo key > key"
+        ' && mkdir -m 700 trusted && echo x > "trusted/größe" && ln course/data/one hard'
+        " && ln -s /home/jovyan/key absolute && mkfifo pipe && mkdir ro && echo r > ro/r && chmod 500 ro",
+        "USER root",
+        "RUN echo shown > shown && chmod 644 shown && echo secret > roots && chmod 600 roots"
+        " && mkdir -m 700 closed && echo x > closed/x",
+        "USER 1000:100",
+    )
+    backend = await opened(name)
+    left_out = backend.image.left_out
+    workdir, files = await seen(backend)
+    assert workdir == "/home/notebook"
+    expected = {
+        "course": [0o700, True, ""],
+        "course/data": [0o700, True, ""],
+        "course/data/one": [0o600, True, "one\n"],
+        "hard": [0o600, True, "one\n"],
+        "key": [0o600, True, "key\n"],
+        "absolute": [0o777, True, ""],
+        "pipe": [0o600, True, ""],
+        "trusted": [0o700, True, ""],
+        "trusted/größe": [0o600, True, "x\n"],
+        "ro": [0o500, True, ""],
+        "ro/r": [0o600, True, "r\n"],
+        "shown": [0o644, True, "shown\n"],
+    }
+    assert {path: files.get(path) for path in expected} == expected
+    assert not {"roots", "closed", "closed/x"} & set(files)
+    assert left_out == (
+        "'/home/jovyan/closed' (mode 0700, the image's user cannot read it)",
+        "'/home/jovyan/roots' (mode 0600, the image's user cannot read it)",
+    )
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("lines", "workdir", "names"),
+    [
+        pytest.param(
+            ["RUN mkdir -p talks/one", "WORKDIR /home/jovyan/talks/one"],
+            "/home/notebook/talks/one",
+            {"welcome.ipynb", "talks/one"},
+            id="below the home",
+        ),
+        pytest.param(["WORKDIR /"], "/home/notebook", {"welcome.ipynb"}, id="none"),
+        pytest.param(
+            ["USER root", "WORKDIR /srv/talk", "RUN echo x > intro.ipynb", "USER 1000:100"],
+            "/home/notebook",
+            {"welcome.ipynb", "intro.ipynb"},
+            id="elsewhere",
+        ),
+        pytest.param(
+            ["USER root", "RUN useradd -m -d /users/ada ada && echo x > /users/ada/a", "ENV HOME=", "USER ada"],
+            "/home/notebook",
+            {"a"},
+            id="the home of a name",
+        ),
+        pytest.param(
+            ["USER root", "ENV HOME=", "RUN echo x > /root/a && chmod 600 /root/a", "WORKDIR /root"],
+            "/home/notebook",
+            {"a"},
+            id="root",
+        ),
+        pytest.param(
+            ["USER root", "RUN ln -s /home/jovyan /home/alias", "ENV HOME=/home/alias", "USER 1000:100"],
+            "/home/notebook",
+            {"welcome.ipynb"},
+            id="a link to the home",
+        ),
+        pytest.param(
+            ["RUN echo x > a && chmod 600 a", "VOLUME /home/jovyan"],
+            "/home/notebook",
+            {"welcome.ipynb", "a"},
+            id="a volume",
+        ),
+    ],
+)
+async def test_the_home_is_the_users_whatever_the_workdir(
+    image: Made, lines: list[str], workdir: str, names: set[str]
+) -> None:
+    found, files = await seen(await opened(await image(*lines)))
+    assert found == workdir
+    assert names <= set(files)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"home_size": 1 << 20}, "--home-size: 1048576 bytes are fewer than the "),
+        ({"home_inodes": 256}, "--home-inodes: 256 inodes are fewer than the "),
+    ],
+)
+async def test_a_home_that_does_not_fit_is_said_with_both_numbers_and_leaves_no_volume(
+    image: Made, docker: engine.Client, changed: dict[str, int], words: str
+) -> None:
+    name = await image("RUN head -c 3000000 /dev/zero > big && touch $(seq 300)")
+    with pytest.raises(BackendError) as caught:
+        await opened(name, **changed)
+    text = str(caught.value)
+    assert text.startswith(words)
+    assert f" of the home in image {name}: raise " in text
+    assert not caught.value.transient
+    (size,) = [int(word) for word in text.partition(" than the ")[2].split()[:1]]
+    assert 300 < size < 5_000_000
+    assert await engine.containers(docker, [f"tmppool.service={SPEC.service}"]) == []
+    assert await engine.volumes(docker, [f"tmppool.service={SPEC.service}"]) == []
+
+
+@pytest.mark.engine
+async def test_a_volume_is_written_once_and_goes_with_its_image(image: Made, docker: engine.Client) -> None:
+    first = await opened(DEFAULT_IMAGE)
+    made = (await docker.volumes.list(filters={"label": [f"tmppool.service={SPEC.service}"]}))["Volumes"]
+    assert [volume["Name"] for volume in made] == [first.image.volume]
+    assert volume_labels(SPEC).items() <= made[0]["Labels"].items()
+    put: list[str] = []
+    genuine = engine.put_archive
+
+    async def noted(*about: Any) -> None:
+        put.append(about[2])
+        await genuine(*about)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "put_archive", noted)
+        again = await opened(DEFAULT_IMAGE)
+        assert (put, again.image) == ([], first.image)
+        other = await opened(await image("RUN echo x > x"))
+        assert put == ["/var/lib/tmppool"]
+    await first.start(KEY, first.edition)
+    wanted = (other.image.volume,)
+    await image_home.sweep(docker, SPEC, wanted)  # in use
+    assert set(await engine.volumes(docker, ["tmppool.volume"])) >= {first.image.volume, *wanted}
+    await first.stop(KEY)
+    await image_home.sweep(docker, replace(SPEC, service="two"), ())
+    await image_home.sweep(docker, replace(SPEC, pool="two"), ())
+    await image_home.sweep(docker, SPEC, wanted)
+    assert await engine.volumes(docker, [f"tmppool.service={SPEC.service}"]) == [*wanted]
+    for backend in (first, again, other):
+        await backend.close()
+
+
+@pytest.mark.engine
+async def test_a_notebook_whose_home_is_missing_fails_with_tars_words_and_the_next_has_it_again(
+    docker: engine.Client,
+) -> None:
+    backend = await opened(DEFAULT_IMAGE)
+    assert await engine.remove_volume(docker, backend.image.volume)
+    with pytest.raises(StartError, match=r"^a notebook of .* did not get the whole home of the image$") as caught:
+        await backend.start(KEY, backend.edition)
+    assert "Cannot open: No such file" in caught.value.log_tail
+    assert "tmppool: the home could not be unpacked: tar exited with 2" in caught.value.log_tail
+    _, files = await seen(backend)
+    assert "welcome.ipynb" in files
+
+
+@pytest.mark.engine
+async def test_a_command_that_fails_is_not_mistaken_for_that() -> None:
+    backend = await opened(DEFAULT_IMAGE, command=FAILING.replace("exit 3", "exit 73"))
+    with pytest.raises(StartError, match=r"exited with code 73 before it answered$"):
+        await backend.start(KEY, backend.edition)
+    await backend.close()
+
+
+@pytest.mark.engine
+async def test_the_volume_cannot_be_written_from_a_notebook() -> None:
+    backend = await opened(DEFAULT_IMAGE, user="0:0")
+    await backend.start(KEY, backend.edition)
+    (container,) = await backend.docker.containers.list(filters={"label": [f"tmppool.key={KEY}"]})
+    (mount,) = (await container.show())["Mounts"]
+    assert (mount["Destination"], mount["RW"]) == ("/var/lib/tmppool", False)
+    await backend.stop(KEY)
+    await backend.close()

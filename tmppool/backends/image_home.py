@@ -1,0 +1,224 @@
+"""Takes the home out of an image, at each start, and keeps it in a volume from which the pool's notebooks unpack it.
+
+No code of the image runs for it: the engine archives a container that is never started. Every notebook unpacks the
+archive into its own home, as its own UID; the volume is mounted read-only, so that they share nothing writable.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import posixpath
+import secrets
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, BinaryIO, cast
+
+import aiohttp
+import structlog
+
+from tmppool.backends import engine
+from tmppool.backends.auditable import Auditable
+from tmppool.backends.base import Edition, ImageFacts, Spec
+from tmppool.backends.container import container_name, home_config, volume_labels
+from tmppool.backends.container_limits import HOME, SEED, SEED_FILE
+from tmppool.backends.home_archive import Account, Repacker, Survey, account_of, wrapped
+from tmppool.errors import BackendError
+from tmppool.tasks import completed
+
+REMEDY = "in the Dockerfile, give them to the image's user (chown, or COPY --chown), or remove them"
+
+_VERSION = 1  # of what this module writes into a volume; another number makes other volumes
+_USUAL = "/home/jovyan"  # of an image that says nothing of its user
+_MIB = 1 << 20
+_SHOWN = 5  # paths that are named, of those that were left out
+
+
+_log = structlog.get_logger("tmppool.docker")
+
+
+def volume_name(spec: Spec, image: ImageFacts) -> str:
+    """Return the name of the volume with the home of this image, for this pool alone."""
+    facts = (spec.pool, image.id, image.user, image.home, image.workdir, _VERSION)
+    return f"tmppool-{spec.service}-home-{hashlib.blake2s(repr(facts).encode(), digest_size=8).hexdigest()}"
+
+
+async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFacts:
+    """Return the facts with the volume that holds the image's home; it is written unless it is complete already.
+
+    Raises BackendError, not transient if the home is larger than the pool's limits.
+    """
+    volume, name = volume_name(spec, image), container_name(spec, secrets.token_urlsafe())
+    async with _temporary_file() as archive:
+        try:
+            container = await engine.create(docker, name, home_config(spec, image, volume))
+            reading = _read(docker, container.id, image, Repacker(archive, HOME, spec.home_size))
+            below, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
+            _check(spec, survey)
+            if await _stored(docker, container.id) != await asyncio.to_thread(archive.seek, 0, io.SEEK_END):
+                await _write(docker, container.id, archive)
+        except BaseException:
+            await completed(_undo(docker, name, volume), "remove a volume")
+            raise
+        await completed(engine.remove(docker, name), "remove the container of a home")
+    return replace(image, volume=volume, below=below, left_out=tuple(str(each) for each in survey.left_out))
+
+
+async def _undo(docker: engine.Client, name: str, volume: str) -> None:
+    await engine.remove(docker, name)
+    await discard(docker, volume)
+
+
+async def discard(docker: engine.Client, volume: str) -> None:
+    """Remove a volume that no notebook uses; one that is used, or an engine that fails, is left alone."""
+    with contextlib.suppress(BackendError):
+        await engine.remove_volume(docker, volume)
+
+
+def notes(edition: Edition) -> tuple[str, ...]:
+    """Return what the operator should know of an edition's image, as sentences."""
+    return (*edition.image.notes, *([left_out(edition.name, edition.image)] if edition.image.left_out else []))
+
+
+def left_out(name: str, image: ImageFacts) -> str:
+    """Return the sentence on what notebooks lack of the image's home."""
+    more = len(image.left_out) - _SHOWN
+    listed = ", ".join(image.left_out[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return f"notebooks lack some of the home of image {name}: {listed}; {REMEDY}"
+
+
+async def sweep(docker: engine.Client, spec: Spec, wanted: Collection[str]) -> None:
+    """Remove the pool's volumes of other images, as far as no notebook uses them. Raises BackendError."""
+    for name in await engine.volumes(docker, [f"{name}={value}" for name, value in volume_labels(spec).items()]):
+        if name not in wanted:
+            await engine.remove_volume(docker, name)
+
+
+async def clear(backends: Iterable[object]) -> None:
+    """Remove the volumes of these backends that no notebook uses, at the end of a service. Logs failures."""
+    for backend in backends:
+        if isinstance(backend, Auditable):
+            try:
+                await sweep(backend.docker, backend.spec, ())
+            except BackendError as error:
+                _log.warning("volumes.cleanup_failed", error=str(error))
+
+
+def homes(image: ImageFacts, account: Account | None) -> Iterator[str]:
+    """Yield where the home of the image's user may be: HOME as in the engine, else as in its /etc/passwd."""
+    for path in (image.home, account.home if account else "", _USUAL):
+        found = posixpath.normpath(path)
+        if found.startswith("/") and found.strip("/"):
+            yield found
+
+
+def place_of(workdir: str, home: str) -> tuple[str, str]:
+    """Return the directory that is copied besides the home, if any, and the working directory below a notebook's home.
+
+    A WORKDIR outside of the home is copied too, over it: its files are what the visitor came for.
+    """
+    work = posixpath.normpath(workdir or "/")
+    if home and (work == home or work.startswith(f"{home}/")):
+        return "", work.removeprefix(home).strip("/")
+    is_above = not work.strip("/") or home.startswith(f"{work}/")
+    return ("", "") if is_above else (work, "")
+
+
+async def _read(docker: engine.Client, container_id: str, image: ImageFacts, repacker: Repacker) -> tuple[str, Survey]:
+    account = account_of(image.user, await _passwd(docker, container_id))
+    repacker.user = account
+    home = ""
+    for path in homes(image, account):
+        if await _add(docker, container_id, repacker, path):
+            home = path
+            break
+    more, below = place_of(image.workdir, home)
+    if more:
+        await _add(docker, container_id, repacker, more)
+    return below, await asyncio.to_thread(repacker.close)
+
+
+async def _add(docker: engine.Client, container_id: str, repacker: Repacker, path: str) -> bool:
+    """Copy a directory of the image; return False if there is none."""
+    async with engine.archive(docker, container_id, f"{path}/.") as stream:
+        if stream is None:
+            return False
+        source = cast("BinaryIO", _Incoming(stream, asyncio.get_running_loop()))
+        try:
+            await asyncio.to_thread(repacker.add, source, path)
+        except tarfile.TarError as error:
+            raise BackendError(f"the engine's archive of {path} cannot be read: {engine.one_line(error)}") from error
+    return True
+
+
+async def _passwd(docker: engine.Client, container_id: str) -> str:
+    async with engine.archive(docker, container_id, "/etc/passwd") as stream:
+        found = b"" if stream is None else await stream.read()
+    return await asyncio.to_thread(_only_file, found)
+
+
+def _only_file(archive: bytes) -> str:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            file = tar.extractfile(next(iter(tar)))
+            return file.read().decode(errors="replace") if file else ""
+    except (tarfile.TarError, StopIteration, KeyError):
+        return ""
+
+
+async def _stored(docker: engine.Client, container_id: str) -> int | None:
+    """Return the size of the archive in the volume; None if there is none."""
+    async with engine.archive(docker, container_id, SEED_FILE) as stream:
+        if stream is None:
+            return None
+        head = await engine.call("read a volume", stream.readexactly(tarfile.BLOCKSIZE), engine.LIST_TIMEOUT)
+        with engine.reading("read a volume"):
+            return tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape").size
+
+
+async def _write(docker: engine.Client, container_id: str, archive: BinaryIO) -> None:
+    async with _temporary_file() as out:
+        await asyncio.to_thread(wrapped, posixpath.basename(SEED_FILE), archive, out)
+        await engine.put_archive(docker, container_id, SEED, out)
+
+
+@contextlib.asynccontextmanager
+async def _temporary_file() -> AsyncIterator[BinaryIO]:
+    made = await asyncio.to_thread(tempfile.TemporaryFile)
+    try:
+        yield cast("BinaryIO", made)
+    finally:
+        await asyncio.to_thread(made.close)
+
+
+def _check(spec: Spec, survey: Survey) -> None:
+    """Raise BackendError for a home that does not fit, with both numbers."""
+    for option, has, allowed, unit in (
+        ("--home-size", survey.size, spec.home_size, "bytes"),
+        ("--home-inodes", survey.inodes, spec.home_inodes, "inodes"),
+    ):
+        if has > allowed:
+            said = f" ({has / _MIB:.1f} MiB)" if unit == "bytes" else ""
+            raise BackendError(
+                f"{option}: {allowed} {unit} are fewer than the {has} {unit}{said} of the home in image {spec.image}:"
+                f" raise {option}, or take files out of the image's home and its WORKDIR",
+                transient=False,
+            )
+
+
+class _Incoming(io.RawIOBase):
+    """The engine's stream as a file for a thread, which reads what the loop receives."""
+
+    def __init__(self, stream: aiohttp.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._stream, self._loop = stream, loop
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = asyncio.run_coroutine_threadsafe(self._stream.read(len(buffer)), self._loop).result()
+        buffer[: len(data)] = data
+        return len(data)
