@@ -189,6 +189,10 @@ class Notebook(Place):
         self.visitor, self.shared, self.network, self.is_opened = visitor, shared, network, is_opened
         self.active_at, self.expires_at = now, expires_at
 
+    def renew(self, visitor: str) -> None:
+        """Note that the owner is known as this visitor from now on."""
+        self.visitor = visitor
+
     def bind(self, visitor: str) -> bool:
         """Make this visitor the owner; return False and change nothing if there is one."""
         if self.visitor is not None:

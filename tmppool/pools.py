@@ -67,6 +67,11 @@ class Pools:
         held = (n for n in pool if n.is_live and n.visitor == visitor)
         return next(held, None)
 
+    def all_of(self, visitor: str | None) -> list[Notebook]:
+        """Return the notebooks in all pools that are assigned to this visitor."""
+        found = (notebook for pool in self if (notebook := self.held_by(visitor, pool)) is not None)
+        return list(found)
+
     async def close(self, *, stop: bool, grace: float = 30.0) -> None:
         """Close all pools concurrently, within ``grace`` seconds in total."""
         await asyncio.gather(*(pool.close(stop=stop, grace=grace) for pool in self))

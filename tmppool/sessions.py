@@ -5,6 +5,7 @@ before the request is answered: a session's owner, whether it is shared, and tha
 """
 
 import secrets
+from collections.abc import Iterable
 
 import structlog
 
@@ -53,6 +54,14 @@ class Sessions:
         if not notebook.is_opened:
             notebook.is_opened = True
             self._ledger.note_opened(notebook)
+
+    async def renew(self, notebooks: Iterable[Notebook], visitor: str) -> None:
+        """Note that the owner of these notebooks is known as ``visitor`` from now on."""
+        notebooks = list(notebooks)
+        for notebook in notebooks:
+            notebook.renew(visitor)
+        for notebook in notebooks:
+            await self._note(notebook)
 
     async def share(self, notebook: Notebook, *, is_shared: bool) -> None:
         """Share the notebook under a new token, or stop sharing. No effect on a session that has ended."""

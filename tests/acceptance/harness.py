@@ -227,6 +227,13 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
+async def claim(page: Page, link: str) -> None:
+    """Open the link of a notebook that a program started, as the first browser."""
+    await page.goto(link)
+    await page.get_by_role("button", name="Open the notebook").click()
+    await page.wait_for_url("**/user/**")
+
+
 async def run_cell(page: Page, number: int = 0, *, code: str | None = None) -> None:
     """Execute a code cell of the open notebook, with new code when given; waits for its kernel first."""
     # Jupyter asks which kernel to use when a cell is run before it has found the one that runs.

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from yarl import URL
 
-from tests.web.guests import PERSON, Guest, Place, eventually
+from tests.web.guests import MODES, PERSON, Guest, Place, eventually
 from tmppool import jupyter_urls
 from tmppool.ledger import Ledger
+from tmppool.web.own_cookies import visitor_id
 from tmppool.web.tickets import LIFETIME
 
 Open = Any
@@ -239,6 +241,65 @@ async def test_a_cookie_of_the_visitors_own_making_gives_nobody_elses_notebook(p
     for value in ("", "x", "x" * 22, "../../x", "\xff" * 30):
         stranger = place.person(Cookie=f"tmppool={value}")
         assert (await stranger.get("/")).status == 200
+
+
+# Cookies that somebody else has planted
+
+
+def planted(guest: Guest, cookie: str) -> Guest:
+    guest.session.cookie_jar.update_cookies({"tmppool": cookie}, URL(guest.url))
+    return guest
+
+
+async def test_who_planted_a_visitors_cookie_has_nothing_of_what_they_start(place: Place, person: Guest) -> None:
+    planter = place.person()
+    own_page = await planter.get("/")
+    cookie = planter.cookies()["tmppool"]
+    key = await planted(person, cookie).start("/lab")
+    assert person.cookies()["tmppool"] != cookie
+    assert (await person.get("/lab")).key == key
+    assert (await planter.get("/")).status == 200
+    assert (await planter.get(f"/user/{key}/lab")).status == 403
+    assert (await planter.get(f"/session/{key}")).status == 403
+    assert (await planter.press(own_page)).key != key
+
+
+async def test_a_used_ticket_leads_nobody_but_its_visitor_to_the_notebook(place: Place, person: Guest) -> None:
+    page = await person.get("/")
+    key = (await person.press(page)).key
+    thief = place.person()
+    assert (await thief.press(page)).status == 403
+    await thief.get("/")
+    assert (await thief.press(page)).status == 403
+    assert (await person.press(page)).key == key
+
+
+@pytest.mark.parametrize("mode", MODES, ids=("path", "domain"))
+async def test_a_browser_that_lost_its_cookies_comes_back_by_its_tickets_where_it_may_keep_them(
+    open_place: Open, mode: dict[str, str]
+) -> None:
+    place = await open_place(**mode)
+    person = place.person()
+    page = await person.get("/lab")
+    key = (await person.press(page)).key
+    person.session.cookie_jar.clear()
+    fields = (await person.get("/lab")).form()
+    assert fields.get("returns") == (None if place.domain is None else "")
+    fields["returns"] = f"an-old-one {page.form()['ticket']}"
+    back = await person.post(fields.pop("action"), fields, Sec_Fetch_Site="same-origin")
+    assert (back.key == key) is (place.domain is not None)
+    assert (await person.get("/lab")).key == back.key
+    assert (await person.follow(back))[1].status == 200
+
+
+async def test_a_visitor_keeps_the_notebooks_of_all_pools(open_place: Open) -> None:
+    place = await open_place(pools={"r": {"pool_size": 1}})
+    await eventually(lambda: all(backend.notebooks for backend in place.backends))
+    person = place.person()
+    keys = [(await person.click(link)).key for link in ("/lab", "/lab?pool=r")]
+    assert [(await person.get(link)).key for link in ("/lab", "/lab?pool=r")] == keys
+    rows = await place.ledger.rows()
+    assert {rows[key].visitor for key in keys} == {visitor_id(person.cookies()["tmppool"])}
 
 
 # Tickets
@@ -494,11 +555,14 @@ async def test_behind_a_trusted_proxy_with_tls_the_cookie_is_bound_to_the_host(o
     said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "Host": "nb.example.org"}
     page = await place.person().ask("GET", "/", said)
     cookie = page.headers["Set-Cookie"]
-    assert re.fullmatch(r"__Host-tmppool=[\w-]{22}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure", cookie)
+    assert re.fullmatch(r"__Host-Http-tmppool=[\w-]{22}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure", cookie)
     fields = page.form()
     back = {**said, "Cookie": cookie.partition(";")[0], "Sec-Fetch-Site": "same-origin"}
-    assert (await place.person().ask("POST", fields.pop("action"), back, data=fields)).status == 303
-    again = await place.person().ask("GET", "/", back)
+    started = await place.person().ask("POST", fields.pop("action"), back, data=fields)
+    assert started.status == 303
+    mine = [cookie.partition(";")[0] for cookie in started.headers.getall("Set-Cookie")]
+    assert all(cookie.startswith("__Host-Http-tmppool") for cookie in mine)
+    again = await place.person().ask("GET", "/", back | {"Cookie": "; ".join(mine)})
     assert again.status == 303
 
 
@@ -518,7 +582,7 @@ async def test_what_an_untrusted_peer_says_of_itself_changes_nothing(place: Plac
 async def test_the_public_url_says_how_the_visitor_came(open_place: Open) -> None:
     place = await open_place(public_url="https://nb.example.org")
     page = await place.person().get("/")
-    assert page.headers["Set-Cookie"].startswith("__Host-tmppool=")
+    assert page.headers["Set-Cookie"].startswith("__Host-Http-tmppool=")
     fields = page.form()
     headers = {
         "Origin": "https://nb.example.org",

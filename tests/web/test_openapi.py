@@ -175,7 +175,7 @@ def test_a_response_of_several_shapes_allows_one_of_them_only() -> None:
 
 def test_the_forms_code_may_be_left_out_and_its_ticket_may_not() -> None:
     form = openapi.public(with_pages=True)["components"]["schemas"]["LaunchForm"]
-    assert (list(form["properties"]), form["required"]) == (["ticket", "code"], ["ticket"])
+    assert (list(form["properties"]), form["required"]) == (["ticket", "code", "returns"], ["ticket"])
 
 
 def test_where_notebooks_are_processes_all_but_what_is_open_needs_the_secret() -> None:

@@ -13,7 +13,7 @@ KEY = "k" * 22
 def test_a_cookie_is_out_of_reach_of_scripts_and_other_sites(is_secure: bool) -> None:  # noqa: FBT001
     response = web.Response()
     own_cookies.put_visitor(response, "v" * 22, is_secure=is_secure)
-    morsel = response.cookies["__Host-tmppool" if is_secure else "tmppool"]
+    morsel = response.cookies["__Host-Http-tmppool" if is_secure else "tmppool"]
     assert (morsel.value, morsel["path"], morsel["httponly"], morsel["samesite"], morsel["domain"]) == (
         "v" * 22,
         "/",
@@ -28,7 +28,7 @@ def test_a_cookie_is_out_of_reach_of_scripts_and_other_sites(is_secure: bool) ->
 def test_each_cookie_has_a_name_of_its_own_that_tells_no_key() -> None:
     name = own_cookies.notebook_name(KEY, is_secure=False)
     assert name == f"tmppool-{id_of(KEY)}"
-    assert own_cookies.notebook_name(KEY, is_secure=True) == f"__Host-{name}"
+    assert own_cookies.notebook_name(KEY, is_secure=True) == f"__Host-Http-{name}"
     assert own_cookies.lock_name(8000) == "tmppool-8000"
 
 
@@ -45,8 +45,8 @@ def test_of_several_that_differ_none_counts() -> None:
 
 def test_a_cookie_is_taken_back_as_it_was_set() -> None:
     response = web.Response()
-    own_cookies.forget(response, "__Host-tmppool-x", is_secure=True)
-    morsel = response.cookies["__Host-tmppool-x"]
+    own_cookies.forget(response, "__Host-Http-tmppool-x", is_secure=True)
+    morsel = response.cookies["__Host-Http-tmppool-x"]
     assert (morsel.value, morsel["max-age"], morsel["path"], morsel["secure"]) == ("", "0", "/", True)
 
 

@@ -71,7 +71,7 @@ CASES = [(name, values) for name, cases in VALUES.items() for values in cases]
 
 
 ENVIRONMENT = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True)
-OF_EVERY_PAGE = {"static", "version", "isolated", "status"}
+OF_EVERY_PAGE = {"static", "version", "isolated", "apart", "status"}
 """Values that ``Pages`` gives to each template itself."""
 
 

@@ -1,5 +1,6 @@
 """Tickets: signed, short-lived, one visitor's own, good once."""
 
+import re
 import time
 
 import pytest
@@ -165,6 +166,15 @@ def test_a_ticket_is_known_as_ours_when_it_is_used_or_too_old() -> None:
     assert not tickets.is_ours(ticket, "bert")
     assert not Tickets(SECRET, "other").is_ours(ticket, "anna")
     assert not tickets.is_ours("theirs", "anna")
+
+
+def test_a_ticket_has_one_successor_that_it_does_not_tell() -> None:
+    tickets, ticket = Tickets(SECRET), Tickets(SECRET).issue("anna")
+    cookie = tickets.successor(ticket)
+    assert re.fullmatch(r"[\w-]{22}", cookie)
+    assert Tickets(SECRET).successor(ticket) == cookie  # after a restart too
+    assert cookie not in (tickets.successor(tickets.issue("anna")), Tickets(SECRET + b"x").successor(ticket))
+    assert tickets.successor("\udcff") != cookie
 
 
 def test_what_was_signed_for_another_purpose_is_no_ticket() -> None:

@@ -150,7 +150,9 @@ def test_a_visitor_is_a_digest_of_their_cookie() -> None:
     assert cookie not in visitor
 
 
-@pytest.mark.parametrize("cookie", ["", "tmppool=", "tmppool=short", "other=" + "x" * 22, "__Host-tmppool=" + "x" * 22])
+@pytest.mark.parametrize(
+    "cookie", ["", "tmppool=", "tmppool=short", "other=" + "x" * 22, "__Host-Http-tmppool=" + "x" * 22]
+)
 def test_without_our_cookie_there_is_no_visitor(cookie: str) -> None:
     assert visit("/", {"Cookie": cookie}).visitor is None
 
@@ -166,7 +168,7 @@ def test_a_page_cannot_put_a_visitor_into_anothers_place_with_a_name_that_looks_
 def test_with_tls_only_the_cookie_that_is_bound_to_the_host_counts() -> None:
     public = PublicAddress(public_url="https://nb.example")
     assert visit("/", {"Cookie": "tmppool=" + "x" * 22}, public=public).visitor is None
-    assert visit("/", {"Cookie": "__Host-tmppool=" + "x" * 22}, public=public).visitor is not None
+    assert visit("/", {"Cookie": "__Host-Http-tmppool=" + "x" * 22}, public=public).visitor is not None
 
 
 def test_a_prefetch_and_a_crawler_are_known_by_what_they_say() -> None:

@@ -22,6 +22,8 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
+_MOST_RETURNS = 8  # as many as launch.js keeps
+
 
 class Launch:
     """``landing`` is the path that ``/`` opens, by pool."""
@@ -54,26 +56,28 @@ class Launch:
         """POST: assign a notebook and redirect to it (303)."""
         visit = visit_of(request)
         pool, form = pool_of(visit, self._pools), await read_form(request)
-        own = await self._held(visit, pool)
+        ticket = form.get("ticket", "")
+        own = await self._held(visit, pool) or await self._given(visit, pool, form)
         if own is not None:
             return own
         if visit.is_crawler:
             return self._page(visit, pool, Kind.CRAWLER, {})
-        ticket = form.get("ticket", "")
         if not self._tickets.redeem(ticket, visit.visitor):
             return self._page(visit, pool, Kind.TICKET, {})
-        target = self._path(visit, pool)
+        document = jupyter_urls.document_of(self._path(visit, pool))
+        visitor = own_cookies.visitor_id(self._tickets.successor(ticket))
         try:
             code = workshop_code(visit, form)
             with self._limits.count_start(pool, visit.client.address, visit.visitor, code) as network:
-                document = jupyter_urls.document_of(target)
-                notebook = await self._sessions.assign(pool, visit.visitor, document, network)
+                notebook = await self._sessions.assign(pool, visitor, document, network)
         except (StartRefusedError, NoNotebookError) as error:
             self._tickets.give_back(ticket, visit.visitor)
             refusal = refused(error)
             held = _owned(visit, pool) if refusal.kind is Kind.HELD else []
             return self._page(visit, pool, refusal.kind, {**refusal.facts, "held": held})
-        return await self._entrance.enter(visit, as_owner(visit, pool, notebook, target))
+        self._limits.renew(visit.visitor, visitor)
+        await self._sessions.renew(self._pools.all_of(visit.visitor), visitor)
+        return await self._enter_as(visit, pool, notebook, ticket)
 
     async def _held(self, visit: Visit, pool: Pool) -> web.Response | None:
         """Redirect a visitor to their notebook of this pool, if any."""
@@ -81,6 +85,28 @@ class Launch:
         if notebook is None:
             return None
         return await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool)))
+
+    async def _given(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response | None:
+        """Redirect to the notebook that a ticket of this visitor was used for, if any, as when they press twice.
+
+        Where notebooks have their own host names, a browser that has lost its cookies proves by the tickets that it
+        used before who it is.
+        """
+        ticket = form.get("ticket", "")
+        is_theirs = visit.visitor is not None and self._tickets.is_ours(ticket, visit.visitor)
+        returns = form.get("returns", "").split()[:_MOST_RETURNS] if visit.is_at_main_host else []
+        for used in [*([ticket] if is_theirs else []), *returns]:
+            visitor = own_cookies.visitor_id(self._tickets.successor(used))
+            notebook = self._pools.held_by(visitor, pool)
+            if notebook is not None:
+                return await self._enter_as(visit, pool, notebook, used)
+        return None
+
+    async def _enter_as(self, visit: Visit, pool: Pool, notebook: Notebook, ticket: str) -> web.Response:
+        """Redirect to the notebook, as the visitor who succeeds the one that the ticket was issued to."""
+        response = await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool)))
+        own_cookies.put_visitor(response, self._tickets.successor(ticket), is_secure=visit.is_secure)
+        return response
 
     def _path(self, visit: Visit, pool: Pool) -> str:
         return links.target_of(self._link(visit), self._landing[pool.name])

@@ -98,6 +98,8 @@ class LaunchForm(Body):
     ticket: str
     code: str = ""
     """The workshop's code, where there is one."""
+    returns: str = ""
+    """Tickets that this browser has used, separated by blanks; used where each notebook has its own host name."""
 
 
 class Stats(Body):

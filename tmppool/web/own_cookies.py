@@ -1,6 +1,7 @@
 """Names, sets and deletes the service's own cookies: the visitor's, one per notebook, and the lock's.
 
-Over TLS each has the prefix ``__Host-``, so that no other host of the domain can set it (RFC 6265bis section 4.1.3.2).
+Over TLS each has the prefix ``__Host-Http-``: no other host of the domain can set it (RFC 6265bis section 4.1.3.2),
+nor, in browsers that know the longer prefix, any script (draft-ietf-httpbis-layered-cookies).
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from aiohttp import web
 from tmppool.keys import id_of
 from tmppool.proxy import cookies
 
+_PREFIX = "__Host-Http-"
 _VISITOR_AGE = 7 * 86400  # seconds
 _SHORTEST = 16  # characters of a visitor's cookie; ours has 22
 _OF_NOTEBOOK = re.compile(rb"%b-([0-9a-z]{1,10})=" % cookies.NAME.encode())
@@ -20,12 +22,12 @@ _OF_NOTEBOOK = re.compile(rb"%b-([0-9a-z]{1,10})=" % cookies.NAME.encode())
 
 def visitor_name(*, is_secure: bool) -> str:
     """The name of the cookie that identifies a visitor."""
-    return f"{'__Host-' if is_secure else ''}{cookies.NAME}"
+    return f"{_PREFIX if is_secure else ''}{cookies.NAME}"
 
 
 def notebook_name(key: str, *, is_secure: bool) -> str:
     """The name of the cookie for the notebook of ``key``; it reveals only the notebook's id."""
-    return f"{'__Host-' if is_secure else ''}{cookies.NAME}-{id_of(key)}"
+    return f"{_PREFIX if is_secure else ''}{cookies.NAME}-{id_of(key)}"
 
 
 def notebook_ids(values: Iterable[bytes]) -> set[str]:

@@ -48,7 +48,8 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,  # it would stat the template for every page
         )
-        self._environment.globals.update(static="/static", version=__version__, isolated=isolated)
+        known = {"static": "/static", "version": __version__, "isolated": isolated, "apart": domain is not None}
+        self._environment.globals.update(known)
         for name in self._environment.list_templates():
             self._environment.get_template(name)  # compiled now, not for the first click
 

@@ -178,6 +178,11 @@ class StartLimits:
             raise
         return holder
 
+    def renew(self, visitor: str | None, successor: str) -> None:
+        """Note that a visitor is known as ``successor`` from now on."""
+        if visitor is not None and self._participants.pop(visitor, False):
+            self._participants[successor] = True
+
     def _is_participant(self, network: bytes, visitor: str | None, code: str) -> bool:
         """Return True if the code was given, now or earlier. Raises StartRefusedError for a wrong one."""
         if not code or self._code is None:

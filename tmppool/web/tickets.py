@@ -4,6 +4,8 @@ The launch page's form contains one, which permits the start of one notebook. An
 from the main host to the notebook's own.
 """
 
+import base64
+import hashlib
 import secrets
 import time
 from typing import Literal
@@ -24,6 +26,7 @@ class Tickets:
     """
 
     def __init__(self, secret: bytes, purpose: str = "ticket", lifetime: int = LIFETIME) -> None:
+        self._key = hashlib.blake2b(secret, person=b"tmppool.visitor").digest()
         self._signer = URLSafeTimedSerializer(secret, salt=f"tmppool.{purpose}")
         self._lifetime = lifetime
         # By wall time, as signatures are: a clock that is set back prolongs both.
@@ -44,6 +47,15 @@ class Tickets:
     def is_ours(self, ticket: str, subject: str) -> bool:
         """Return True if the ticket was issued for this subject, whether or not it is still valid."""
         return self._nonce(ticket, subject, None) is not None
+
+    def successor(self, ticket: str) -> str:
+        """Return the cookie of the visitor to whom this ticket gives a notebook, the same each time.
+
+        The cookie that comes with the ticket may be one that somebody else has planted in the browser. The ticket is
+        known to the page alone, and does not tell the cookie.
+        """
+        made = hashlib.blake2b(ticket.encode(errors="surrogateescape"), digest_size=16, key=self._key)
+        return base64.urlsafe_b64encode(made.digest()).rstrip(b"=").decode()
 
     def give_back(self, ticket: str, subject: str | None) -> None:
         """Undo ``redeem``, so that the ticket is valid again."""

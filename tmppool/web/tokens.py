@@ -139,7 +139,7 @@ def _value(pair: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The tokens of one notebook. ``cookie`` is its cookie's name with ``=``, without the prefix ``__Host-``."""
+    """The tokens of one notebook. ``cookie`` is its cookie's name with ``=``, without a prefix."""
 
     cookie: bytes
     owner: bytes

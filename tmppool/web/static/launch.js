@@ -63,8 +63,28 @@
     addEventListener("visibilitychange", check, true);
   };
 
+  // A ticket leads back to the notebook that it was used for, should the browser lose its cookies (a page on another
+  // host of the domain can push them out). Kept only where the server asks for it: no notebook has this origin there.
+  const { returns, ticket } = form.elements;
+  const kept = () => {
+    try {
+      return (localStorage.getItem("tmppool") || "").split(" ").filter(Boolean);
+    } catch {
+      return [];
+    }
+  };
+  const keep = () => {
+    returns.value = kept().join(" ");
+    try {
+      localStorage.setItem("tmppool", [ticket.value, ...kept().filter((old) => old !== ticket.value)].slice(0, 8).join(" "));
+    } catch {
+      /* storage is blocked */
+    }
+  };
+
   form.addEventListener("submit", (event) => {
     if (root.dataset.state === "busy") return event.preventDefault();
+    if (returns) keep();
     set("busy", "", auto === undefined ? "Trying again…" : "Starting your notebook…");
     // No navigation yet: the request was stopped, or is slow. Show the button again.
     timer = setTimeout(() => set("idle", "", "This is taking longer than usual. You can try again."), 20000);
