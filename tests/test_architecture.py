@@ -61,7 +61,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("verdict", "origin_refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin"),
-        ("launch", "session", "api", "middleware"),
+        ("launch", "session", "claim", "api", "middleware"),
         ("routes",),
     ),
 }

@@ -5,6 +5,7 @@ them in reverse. Only it, ``backend_choice``, ``from_settings`` and the command 
 import asyncio
 import contextlib
 import errno
+import functools
 import secrets
 import signal
 import socket
@@ -40,6 +41,7 @@ from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
+from tmppool.web.claim import Claim
 from tmppool.web.edge import Edge, admin_decide
 from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.judge import Rules
@@ -291,14 +293,16 @@ async def _listen(
     isolated = traits[settings.pool_name].isolated
     pages = await asyncio.to_thread(Pages, isolated=isolated, domain=reached_at.domain)
     answers = Answers(pages, cors)
-    entrance = Entrance(sessions, answers, handoffs, lock)
+    entrance = Entrance(answers, handoffs, lock)
     most = from_settings.notebooks_per_address(settings, parts.kind)
     holding = None if most == 0 else HoldingLimit(secret, most)
     limits = StartLimits(settings.starts_per_hour, settings.workshop_code, holding=holding)
     launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, Tickets(secret), landing)
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing, refusals)
-    public = await asyncio.to_thread(routes.public, launch, api, session, answers, entrance, is_locked=lock is not None)
+    claim = Claim(sessions, entrance, pages, Tickets(secret, "claim"))
+    made = functools.partial(routes.public, launch, api, session, claim, answers, entrance, is_locked=lock is not None)
+    public = await asyncio.to_thread(made)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     admin = routes.admin(Admin(pools, parts.ledger, sessions, parts.metrics), answers)

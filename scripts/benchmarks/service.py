@@ -14,6 +14,7 @@ import aiohttp
 
 from benchmarks import containers
 from benchmarks.procs import BenchError, free_port, started, tail
+from tmppool.web.own_cookies import notebook_name
 
 _POLL = 0.05  # seconds between two polls of the counts
 _SECRET = re.compile(r"^http://\S+\?token=(\S+)$", re.MULTILINE)
@@ -65,21 +66,18 @@ class Service:
             return found
 
     async def spawn(self) -> tuple[str, str]:
-        """POST /api/spawn; return the notebook's base path, and the cookie that a browser would have for it.
-
-        A browser gets that cookie with the 303 for its first GET, which carries the notebook's token.
-        """
+        """POST /api/spawn; return the notebook's base path, and the cookie that its owner's browser has for it."""
         async with aiohttp.ClientSession(headers=self.headers) as session:
             async with session.post(f"{self.url}/api/spawn") as reply:
                 if reply.status != 200:
                     raise BenchError(f"no notebook was given: {await reply.text()}")
                 given = await reply.json()
-            url = f"{self.url}{given['url']}?token={given['token']}"
-            async with session.get(url, headers=_NAVIGATION, allow_redirects=False) as reply:
-                cookies = [cookie for cookie in reply.cookies.values() if cookie.value == given["token"]]
-                if not cookies:
-                    raise BenchError(f"no cookie came with a notebook: {reply.status}")
-        return str(given["url"]), f"{cookies[0].key}={cookies[0].value}"
+            base, key = str(given["url"]), str(given["url"]).rstrip("/").rpartition("/")[2]
+            cookie = f"{notebook_name(key, is_secure=False)}={given['token']}"
+            async with session.get(f"{self.url}{base}api", headers={"Cookie": cookie}) as reply:
+                if reply.status == 403:
+                    raise BenchError("the cookie of a notebook does not open it")
+        return base, cookie
 
     async def end_sessions(self) -> None:
         """End every assigned notebook; the pool starts others in their place."""

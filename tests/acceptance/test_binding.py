@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.acceptance.harness import Service, chromium, running
+from tests.acceptance.harness import Service, chromium, claim, running
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -128,7 +128,7 @@ async def test_the_link_of_a_programs_notebook_is_the_first_browsers(service: Se
     taken = await service.spawn()
     link = f"{taken.url}lab?x=1&token={taken.token}"
     first, second = await profile(browser), await profile(browser)
-    await first.goto(link)
+    await claim(first, link)
     assert first.url == f"{taken.url}lab?x=1"
     assert await first.inner_text("h1") == "A notebook"
     assert await is_refused(second, link)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import BrowserContext, Page
 
-from tests.acceptance.harness import Service, chromium, running
+from tests.acceptance.harness import Service, chromium, claim, running
 from tmppool.keys import id_of
 
 pytestmark = [pytest.mark.process, pytest.mark.browser, pytest.mark.timeout(180)]
@@ -63,7 +63,7 @@ async def start(context: BrowserContext, url: str, service: Service) -> Page:
     """A notebook more in this browser: as a program takes it, opened by its link."""
     taken = await service.spawn()
     page = await context.new_page()
-    await page.goto(f"{taken.url}lab?token={taken.token}")
+    await claim(page, f"{taken.url}lab?token={taken.token}")
     assert page.url == f"{taken.url}lab"
     return page
 
@@ -106,6 +106,63 @@ async def test_with_a_host_for_each_notebook_none_can_touch_another(tmp_path: Pa
         assert await victim.evaluate("fetch('api/x', {method: 'POST'}).then(reply => reply.status)") == 200
         registered = await victim.evaluate("navigator.serviceWorker.getRegistrations().then(found => found.length)")
         assert registered == 0
+
+
+LEFT_BEHIND = """async ([key, main]) => {
+  const told = {};
+  const attempt = async (name, act) => {
+    try { told[name] = String(await act()); } catch (error) { told[name] = 'failed: ' + error.name; }
+  };
+  const post = {method: 'POST', credentials: 'include'};
+  const session = `/api/session/${key}`;
+  await attempt('share', async () => (await fetch(session + '/share', post)).status);
+  await attempt('end', async () => (await fetch(session, {...post, method: 'DELETE'})).status);
+  for (const verb of ['share', 'unshare', 'end']) {
+    await attempt('press ' + verb, async () => (await fetch(`/session/${key}/${verb}`, post)).status);
+    await attempt('press at main ' + verb, async () => (await fetch(`${main}/session/${key}/${verb}`, post)).status);
+    await attempt('blind ' + verb, async () =>
+      (await fetch(`${main}/session/${key}/${verb}`, {...post, mode: 'no-cors'})).type);
+    await attempt('form ' + verb, async () => {
+      const sink = Object.assign(document.createElement('iframe'), {name: 'sink' + verb});
+      const form = Object.assign(document.createElement('form'),
+        {method: 'post', action: `${main}/session/${key}/${verb}`, target: 'sink' + verb});
+      document.body.append(sink, form);
+      form.submit();
+      await new Promise(done => setTimeout(done, 500));
+      return 'sent';
+    });
+  }
+  await attempt('end at main', async () => (await fetch(main + session, {...post, method: 'DELETE'})).status);
+  await attempt('share at main', async () => (await fetch(main + session + '/share', post)).status);
+  await attempt('read', async () => (await fetch(`${main}/session/${key}`, {credentials: 'include'})).status);
+  return told;
+}"""
+
+
+async def test_with_a_host_for_each_notebook_what_a_guest_left_there_neither_shares_nor_ends_it(tmp_path: Path) -> None:
+    async with running(tmp_path, "process", WITNESS, DOMAIN) as service, chromium() as browser:
+        main = f"http://nb.localhost:{service.port}"
+        page = await (await browser.new_context()).new_page()
+        await page.goto(service.at("/lab").replace("127.0.0.1", "nb.localhost"))
+        await page.wait_for_url("**/user/**")
+        origin, base, _ = parts(page)
+        key = base.split("/")[2]
+        told = await page.evaluate(LEFT_BEHIND, [key, main])
+        for name in ("share", "end", "press share", "press unshare", "press end"):
+            assert told[name] == "403", (name, told)
+        for name in ("press at main share", "press at main end", "end at main", "share at main", "read"):
+            assert told[name] == "failed: TypeError", (name, told)
+        about = await page.context.new_page()
+        await about.goto(f"{origin}/session/{key}")
+        assert about.url == f"{main}/session/{key}"
+        await about.get_by_role("button", name="Make a link").click()  # it was not shared, and it lives
+        link = await about.get_by_label("Link that shares this notebook").input_value()
+        guest = await (await browser.new_context()).new_page()
+        await guest.goto(link)
+        assert "/user/" in guest.url
+        assert (await guest.evaluate(LEFT_BEHIND, [key, main]))["end"] == "403"
+        await about.get_by_role("link", name="Back to the notebook").click()
+        assert await about.inner_text("h1") == "A notebook"
 
 
 async def test_at_one_host_a_page_of_another_origin_can_touch_none(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 PATIENCE = 30.0  # seconds until what hangs is a failure
 PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_.-]{22,})(?:/|$)")
-OF_NOTEBOOK = re.compile(r"^/(?:user|session|api/session)/([A-Za-z0-9_.-]{22,})")
+OF_NOTEBOOK = re.compile(r"^/(?:user|api/session)/([A-Za-z0-9_.-]{22,})")
+FOR_OWNERS = re.compile(r"^DELETE /api/session/|^POST /api/session/[^/]+/share")
 MODES = ({}, {"domain_per_notebook": "nb.localhost:{port}"})
 """Settings: all notebooks at one host, and each at a host of its own."""
 
@@ -118,11 +119,12 @@ class Guest:
         """Have the cookie of that notebook, as whoever started it."""
         assert self.tokens is not None
         cookie = {notebook_name(key, is_secure=False): self.tokens[key]}
-        self.session.cookie_jar.update_cookies(cookie, URL(self.whole(f"/user/{key}/")).with_path("/"))
+        for url in (self.whole(f"/user/{key}/"), self.url):
+            self.session.cookie_jar.update_cookies(cookie, URL(url).with_path("/"))
 
-    def whole(self, path: str) -> str:
-        """Return the whole URL for a path: a notebook's own are at its host."""
-        found = OF_NOTEBOOK.match(path)
+    def whole(self, path: str, method: str = "GET") -> str:
+        """Return the whole URL for a path: a notebook's own are at its host, but for what its owner alone may do."""
+        found = OF_NOTEBOOK.match(path) if not FOR_OWNERS.match(f"{method} {path}") else None
         if self.domain is not None and found is not None:
             return f"http://{id_of(found[1])}.{self.domain}{path}"
         return path if path.startswith("http") else self.url + path
@@ -132,13 +134,13 @@ class Guest:
             asyncio.timeout(PATIENCE),
             self.session.request(
                 method,
-                URL(self.whole(path), encoded=True),
+                URL(self.whole(path, method), encoded=True),
                 headers=self.headers | (headers or {}),
                 allow_redirects=False,
                 **more,
             ) as reply,
         ):
-            answer = Answer(reply.status, reply.headers, await reply.read(), self.whole(path))
+            answer = Answer(reply.status, reply.headers, await reply.read(), self.whole(path, method))
         if self.tokens is not None and path.startswith("/api/spawn") and answer.status == 200 and method == "POST":
             key = answer.json["url"].rstrip("/").rpartition("/")[2]
             self.tokens[key] = answer.json["token"]
@@ -178,6 +180,11 @@ class Guest:
     async def click(self, path: str = "/", **headers: str) -> Answer:
         """Follow a launch link and press the button."""
         return await self.press(await self.get(path, **headers), **headers)
+
+    async def claim(self, link: str, **headers: str) -> Answer:
+        """Open a program's link, and press the button if there is one."""
+        _, page = await self.follow(await self.get(link, **headers), **headers)
+        return await self.press(page, **headers) if page.status == 200 and "<form" in page.text else page
 
     def cookies(self) -> dict[str, str]:
         return {cookie.key: cookie.value for cookie in self.session.cookie_jar}

@@ -110,7 +110,7 @@ async def test_with_a_token_asked_for_the_pages_are_off(guarded: Place, method: 
 async def test_with_a_token_asked_for_notebooks_are_reached_as_ever(guarded: Place) -> None:
     taken = (await guarded.program(Authorization="token right-token-of-the-api").post("/api/spawn")).json
     person = guarded.person()
-    sent_on = await person.get(f"{taken['url']}tree?token={taken['token']}")
+    sent_on = await person.claim(f"{taken['url']}tree?token={taken['token']}")
     assert b"fake notebook" in (await person.get(sent_on.location)).body
 
 

@@ -21,7 +21,7 @@ from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
 from tmppool.web.own_cookies import notebook_name, visitor_id
 from tmppool.web.tokens import Role
-from tmppool.web.verdict import Answer, Claim, Enter, HandOff, Pass, Redeem, Redirect, Serve, Unlock, Verdict
+from tmppool.web.verdict import Answer, Enter, HandOff, Pass, Redeem, Redirect, Serve, Unlock, Verdict
 from tmppool.web.visit import PublicAddress
 
 KEY, DEAD, NONE = "live" * 5, "dead" * 5, "none" * 5
@@ -211,10 +211,16 @@ def test_a_browser_enters_and_the_token_leaves_the_address(
     assert (verdict.path, verdict.token) == ("lab?x=1", token)
 
 
-def test_the_first_browser_with_the_session_token_may_claim_a_notebook_without_an_owner() -> None:
-    verdict = judged("GET", f"{IN}/lab?x=1&token={OWNS}", BROWSER, notebook=live(visitor=None))
-    assert isinstance(verdict, Claim)
-    assert (verdict.entry.path, verdict.entry.token, verdict.refusal.kind) == ("lab?x=1", OWNS, Kind.FOREIGN)
+def test_the_first_browser_with_the_session_token_is_asked_to_claim_a_notebook_without_an_owner() -> None:
+    unowned, to = live(visitor=None), f"/session/{KEY}/claim?token={OWNS}&to=lab%3Fx%3D1"
+    target = f"{IN}/lab?x=1&token={OWNS}"
+    assert judged("GET", target, BROWSER, notebook=unowned) == Redirect(to)
+    assert at(target, AT_HOME | BROWSER, notebook=unowned) == Redirect(f"http://{HOST}{to}")
+    assert isinstance(judged("GET", to, BROWSER, notebook=unowned), Serve)
+    assert isinstance(judged("POST", to, BROWSER, notebook=unowned), Serve)
+    assert kind(judged("POST", to, BROWSER | ELSEWHERE, notebook=unowned)) is Kind.CROSS_SITE_OWN
+    assert kind(judged("GET", to.replace(OWNS, str(SHARES)), BROWSER, notebook=unowned)) is Kind.NOT_OWNER
+    assert kind(judged("GET", to.replace(OWNS, "x"), BROWSER, notebook=unowned)) is Kind.FOREIGN
 
 
 def test_a_refusal_offers_the_same_document_in_the_same_pool() -> None:
@@ -262,6 +268,49 @@ def test_the_owner_is_sent_on_from_the_main_host_and_proves_it_by_a_ticket() -> 
     assert kind(at(f"{IN}/lab?token=x", AT_HOME | BROWSER, rules=rules)) is Kind.FOREIGN
     assert handed.refusal.facts["fresh_url"] == f"http://{HOST}/lab"
     assert kind(at(f"{IN}/lab", BROWSER)) is Kind.WRONG_HOST
+
+
+AT_ITS_HOST: dict[str, tuple[str, str, dict[str, str], Kind | None]] = {
+    "what it is": ("GET", f"/api/session/{KEY}", COOKIE, None),
+    "use": ("POST", f"/api/session/{KEY}/touch", COOKIE, None),
+    "an end": ("DELETE", f"/api/session/{KEY}", COOKIE, Kind.NOT_INSIDE),
+    "an end by a guest": ("DELETE", f"/api/session/{KEY}", GUEST, Kind.NOT_OWNER),
+    "an end by a guest's token and the owner's cookie": (
+        "DELETE",
+        f"/api/session/{KEY}?token={SHARES}",
+        {"Cookie": f"{COOKIE['Cookie']}; {VISITOR['Cookie']}"},
+        Kind.NOT_OWNER,
+    ),
+    "an end by a program": ("DELETE", f"/api/session/{KEY}", TOKEN, None),
+    "sharing": ("POST", f"/api/session/{KEY}/share", COOKIE, Kind.NOT_INSIDE),
+    "no more sharing": ("DELETE", f"/api/session/{KEY}/share", COOKIE, Kind.NOT_INSIDE),
+    "the button that shares": ("POST", f"/session/{KEY}/share", COOKIE, Kind.NOT_INSIDE),
+    "the button that ends": ("POST", f"/session/{KEY}/end", COOKIE, Kind.NOT_INSIDE),
+    "the button that ends, by a token": ("POST", f"/session/{KEY}/end", TOKEN, Kind.NOT_INSIDE),
+    "the button that claims": ("POST", f"/session/{KEY}/claim", TOKEN, Kind.NOT_INSIDE),
+}
+
+
+@pytest.mark.parametrize(("method", "target", "fields", "wanted"), AT_ITS_HOST.values(), ids=AT_ITS_HOST.keys())
+def test_at_a_notebooks_host_no_cookie_makes_an_owner(
+    method: str, target: str, fields: dict[str, str], wanted: Kind | None
+) -> None:
+    """What a guest left running there can send whatever the owner's page can."""
+    verdict = at(target, AT_HOME | {"Sec-Fetch-Site": "same-origin"} | fields, method)
+    assert isinstance(verdict, Serve) if wanted is None else kind(verdict) is wanted
+
+
+@pytest.mark.parametrize("cookie", [VISITOR, COOKIE], ids=["the visitor's", "the notebook's"])
+def test_at_the_main_host_the_owner_ends_and_shares(cookie: dict[str, str]) -> None:
+    mine = cookie | {"Sec-Fetch-Site": "same-origin"}
+    for method, path in (("GET", ""), ("POST", "/share"), ("POST", "/end")):
+        assert isinstance(at(f"/session/{KEY}{path}", mine, method), Serve)
+    assert isinstance(at(f"/api/session/{KEY}", mine, "DELETE"), Serve)
+    for site in ("same-site", "cross-site"):
+        assert kind(at(f"/session/{KEY}/share", cookie | {"Sec-Fetch-Site": site}, "POST")) is Kind.CROSS_SITE_OWN
+    both = mine | {"Sec-Fetch-Site": "same-site"}
+    assert kind(at(f"/session/{KEY}/end?token={SHARES}", both, "POST")) is Kind.NOT_OWNER
+    assert at(f"/session/{KEY}?path=lab", AT_HOME | cookie) == Redirect(f"http://{HOST}/session/{KEY}?path=lab")
 
 
 def test_at_a_notebooks_host_there_is_nothing_of_the_services_own() -> None:

@@ -21,7 +21,7 @@ HERE = ["127.0.0.1", "127.0.0.1:{port}", "127.8.9.10:1", "localhost", "LocalHost
 ELSEWHERE = ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example", "evillocalhost", "192.0.2.1", "0.0.0.0", "[::]", "127.1", "2130706433", "localhost.", "xn--localhost"]  # fmt: skip
 OPEN = {
     "/health", "/robots.txt", "/static/{name}", "/session/{key}", "/session/{key}/share",
-    "/session/{key}/unshare", "/session/{key}/end", "/api/session/{key}", "/api/session/{key}/extend",
+    "/session/{key}/unshare", "/session/{key}/end", "/session/{key}/claim", "/api/session/{key}", "/api/session/{key}/extend",
     "/api/session/{key}/touch", "/api/session/{key}/share",
 }  # fmt: skip
 """What is answered without the secret: it tells nothing, or asks for a notebook's own secret."""

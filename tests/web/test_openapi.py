@@ -24,7 +24,7 @@ PAGES = {
     *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
     "/session/{key}",
-    *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end")),
+    *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end", "claim")),
     "/robots.txt",
     "/static/{name}",
 }

@@ -59,6 +59,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         },
         {"reason": "", "explanation": "Why.", "fresh_url": "/", "document": "", "ended_at": ""},
     ],
+    "claim": [{"action": "/a", "ticket": "T", "document": "a"}, {"action": "/a", "ticket": "T", "document": ""}],
     "foreign": [{"fresh_url": "/lab", "document": "a"}, {"fresh_url": "/", "document": ""}],
     "session": [
         SESSION,

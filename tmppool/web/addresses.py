@@ -17,7 +17,9 @@ class Address:
     ``is_launch``: a launch page. ``is_api``: for programs, and for pages of the origins that the settings allow.
     ``is_open``: served without the lock's secret, because it reveals nothing or needs a notebook's own token.
     ``is_everywhere``: also served at the notebooks' own hosts. ``needs_no_name``: served under any Host.
-    ``starts``: programs start notebooks here. ``rights``: the least role by method, for addresses of one session.
+    ``starts``: programs start notebooks here. ``is_main_only``: with host names for notebooks, at the main host only.
+    ``needs_click``: posted by our own page only, even with a token. ``rights``: the least role by method, for addresses
+    of one session.
     """
 
     is_launch: bool = False
@@ -26,13 +28,15 @@ class Address:
     is_everywhere: bool = False
     needs_no_name: bool = False
     starts: bool = False
+    is_main_only: bool = False
+    needs_click: bool = False
     rights: Mapping[bytes, Role] = field(default_factory=dict)
 
 
 _LAUNCH = Address(is_launch=True)
 _SPAWN = Address(is_api=True, starts=True)
 _STATS = Address(is_api=True)
-_OWNER_POSTS = Address(is_open=True, rights={b"POST": Role.OWNER})
+_OWNER_POSTS = Address(is_open=True, is_main_only=True, rights={b"POST": Role.OWNER})
 _GUEST_POSTS = Address(is_open=True, rights={b"POST": Role.GUEST})
 
 ADDRESSES: dict[str, Address] = {
@@ -49,7 +53,10 @@ ADDRESSES: dict[str, Address] = {
     "/api/session/{key}/extend": _GUEST_POSTS,
     "/api/session/{key}/touch": _GUEST_POSTS,
     "/api/session/{key}/share": Address(is_open=True, rights={b"POST": Role.OWNER, b"DELETE": Role.OWNER}),
-    "/session/{key}": Address(is_open=True, rights={b"GET": Role.OWNER}),
+    "/session/{key}": Address(is_open=True, is_main_only=True, rights={b"GET": Role.OWNER}),
+    "/session/{key}/claim": Address(
+        is_open=True, is_main_only=True, needs_click=True, rights={b"GET": Role.OWNER, b"POST": Role.OWNER}
+    ),
     "/session/{key}/share": _OWNER_POSTS,
     "/session/{key}/unshare": _OWNER_POSTS,
     "/session/{key}/end": _OWNER_POSTS,

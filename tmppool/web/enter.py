@@ -10,12 +10,11 @@ from aiohttp import web
 from tmppool.notebook import Notebook
 from tmppool.pool import Pool
 from tmppool.running import base_path
-from tmppool.sessions import Sessions
 from tmppool.web import links, own_cookies, tokens
 from tmppool.web.answers import Answers
 from tmppool.web.lock import Lock
 from tmppool.web.tickets import Tickets
-from tmppool.web.verdict import Claim, Enter, Entry, HandOff, Redeem, Unlock
+from tmppool.web.verdict import Enter, Entry, HandOff, Redeem, Unlock
 from tmppool.web.visit import Visit
 
 HANDOFF_LIFETIME = 60  # seconds that a handoff's ticket is valid
@@ -26,14 +25,13 @@ _REDIRECT_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referre
 class Entrance:
     """``handoffs`` issues the tickets that take an owner from the main host to a notebook's own, one per key."""
 
-    def __init__(self, sessions: Sessions, answers: Answers, handoffs: Tickets, lock: Lock | None = None) -> None:
-        self._sessions = sessions
+    def __init__(self, answers: Answers, handoffs: Tickets, lock: Lock | None = None) -> None:
         self._answers = answers
         self._handoffs = handoffs
         self._lock = lock
 
     async def enter(self, visit: Visit, entry: Entry) -> web.Response:
-        """Carry out the verdict. A ticket, or the claim of a notebook without an owner, lets in only the first."""
+        """Carry out the verdict. A ticket lets in only the first."""
         match entry:
             case Enter():
                 return _let_in(visit, entry, _redirect_to(entry))
@@ -44,17 +42,6 @@ class Entrance:
             case Redeem(inner, tickets, refusal):
                 is_good = any(self._handoffs.redeem(ticket, inner.notebook.key) for ticket in tickets)
                 return _let_in(visit, inner, _redirect_to(inner)) if is_good else self._answers.render(refusal, visit)
-            case Claim(inner, refusal):
-                response = _redirect_to(inner)
-                is_owner = await self._bind(visit, response, inner.notebook)
-                return _let_in(visit, inner, response) if is_owner else self._answers.render(refusal, visit)
-
-    async def _bind(self, visit: Visit, response: web.Response, notebook: Notebook) -> bool:
-        if visit.visitor is not None:
-            return await self._sessions.bind(notebook, visit.visitor)
-        cookie, visitor = own_cookies.new_visitor()
-        own_cookies.put_visitor(response, cookie, is_secure=visit.is_secure)
-        return await self._sessions.bind(notebook, visitor)
 
     def unlock(self, visit: Visit, verdict: Unlock) -> web.Response:
         assert self._lock is not None, "without a lock nothing is judged to be locked"
@@ -84,9 +71,12 @@ def _redirect_to(entry: Enter) -> web.Response:
 
 
 def _let_in(visit: Visit, entry: Enter, response: web.Response) -> web.Response:
-    """Set the notebook's cookie, which lasts at most as long as the session."""
-    notebook = entry.notebook
-    name = own_cookies.notebook_name(notebook.key, is_secure=visit.is_secure)
-    max_age = None if notebook.expires_at is None else math.ceil(notebook.expires_at - entry.pool.clock())
-    own_cookies.put(response, name, entry.token, max_age, is_secure=visit.is_secure)
+    put_cookie(visit, response, entry.pool, entry.notebook, entry.token)
     return response
+
+
+def put_cookie(visit: Visit, response: web.Response, pool: Pool, notebook: Notebook, token: str) -> None:
+    """Set the notebook's cookie, which lasts at most as long as the session."""
+    name = own_cookies.notebook_name(notebook.key, is_secure=visit.is_secure)
+    max_age = None if notebook.expires_at is None else math.ceil(notebook.expires_at - pool.clock())
+    own_cookies.put(response, name, token, max_age, is_secure=visit.is_secure)

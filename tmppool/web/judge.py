@@ -26,7 +26,6 @@ from tmppool.web.tokens import Access, Role
 from tmppool.web.verdict import (
     Admitted,
     Answer,
-    Claim,
     Enter,
     Entry,
     HandOff,
@@ -167,7 +166,7 @@ def _to_notebook(visit: Visit, table: Table, rules: Rules) -> Verdict:
     is_browser = visit.method == b"GET" and visit.wants_page
     is_ours = rules.are_for(notebook)
     if visit.is_at_main_host:
-        if is_browser and _is_owner(visit, notebook):
+        if is_browser and _owns(visit, notebook):
             return HandOff(notebook, _path(visit, is_ours))
         return Answer(Kind.WRONG_HOST)
     asked = _Asked(pool, notebook, _access(visit, notebook), is_ours)
@@ -212,11 +211,11 @@ def _meant_for_an_app(visit: Visit, is_ours: Callable[[str], bool]) -> bytes | N
     return said
 
 
-def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Answer:
+def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Redirect | Answer:
     """Judge a browser's navigation to a notebook without its cookie, or with a token of ours in the URL.
 
-    A session token makes the first browser that opens it the owner, and no other; a share token makes every browser a
-    guest. A browser that has access by a cookie keeps its role.
+    A session token lets the first browser that opens it claim the notebook, and no other; a share token makes every
+    browser a guest. A browser that has access by a cookie keeps its role.
     """
     notebook, access = asked.notebook, asked.access
     known = Role.OWNER if _is_owner(visit, notebook) else access.by_cookie
@@ -228,7 +227,8 @@ def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Answer:
         return _enter(visit, asked, Role.GUEST)
     foreign = _foreign(visit, table, asked.pool)
     if access.by_token is Role.OWNER and notebook.visitor is None:
-        return Claim(_enter(visit, asked, Role.OWNER), foreign)
+        token = tokens.session_token(notebook)
+        return Redirect(visit.main_origin + links.to_claim(notebook.key, token, _path(visit, asked.is_ours)))
     tickets = tuple(token for token in visit.tokens if asked.is_ours(token))
     if access.by_token is None and visit.label is not None and tickets:
         return Redeem(_enter(visit, asked, Role.OWNER), tickets, foreign)
@@ -242,6 +242,11 @@ def _enter(visit: Visit, asked: _Asked, role: Role) -> Enter:
 
 def _is_owner(visit: Visit, notebook: Notebook) -> bool:
     return visit.visitor is not None and visit.visitor == notebook.visitor
+
+
+def _owns(visit: Visit, notebook: Notebook) -> bool:
+    """Return True if a cookie of this host says that the browser is the owner's."""
+    return _is_owner(visit, notebook) or tokens.access(notebook, visit.cookies).is_owner
 
 
 # Our own addresses
@@ -265,7 +270,7 @@ def _is_forbidden_cross_site(visit: Visit) -> bool:
     return not (visit.origin is Origin.FRIEND and visit.address.is_api)
 
 
-def _of_session(visit: Visit, table: Table, key: str) -> Answer | Serve:
+def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Serve:
     """Judge a request about a session by the role that it needs; the router answers an unknown path or method."""
     method = b"GET" if visit.method == b"HEAD" else visit.method
     needed = visit.address.rights.get(method)
@@ -275,14 +280,29 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Serve:
     if found is None:
         return _gone(visit, table, key)
     pool, notebook = found
+    if visit.label is not None and visit.address.is_main_only and method == b"GET":
+        return Redirect(visit.main_origin + visit.target)
     access = _access(visit, notebook)
-    if access.role is None:
+    # A token counts before the cookies: who knows a guest's must not send it along with the owner's cookie.
+    role = Role.OWNER if not access.is_explicit and _is_owner(visit, notebook) else access.role
+    if role is None:
         return _foreign(visit, table, pool)
-    if needed is Role.OWNER and not access.is_owner:
+    if needed is Role.OWNER and role is not Role.OWNER:
         return Answer(Kind.NOT_OWNER)
-    if not access.is_explicit and visit.is_cross_site:
+    refusal = _misplaced(visit, needed, is_explicit=access.is_explicit)
+    return refusal or Serve(Admitted(pool, notebook, role, access.is_explicit))
+
+
+def _misplaced(visit: Visit, needed: Role, *, is_explicit: bool) -> Answer | None:
+    """Refuse what a page may have sent that is none of ours; None for a page of ours, and for who knows the token.
+
+    With a host name for each notebook, what is at the notebook's own is its visitors' to write, its guests' included.
+    """
+    if visit.is_cross_site and (visit.address.needs_click or not is_explicit):
         return _cross_site(visit, Kind.CROSS_SITE_OWN)
-    return Serve(Admitted(pool, notebook, access.role, access.is_explicit))
+    if visit.label is not None and needed is Role.OWNER and (visit.address.is_main_only or not is_explicit):
+        return Answer(Kind.NOT_INSIDE)
+    return None
 
 
 # The facts of an answer

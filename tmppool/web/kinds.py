@@ -58,6 +58,7 @@ class Kind(Enum):
         cors=Cors.ANY,
     )
     NOT_OWNER = Shape(403, "Only the owner of this notebook can do that.", "Not allowed", cors=Cors.ANY)
+    NOT_INSIDE = Shape(403, "Only the service's own pages, on its main host, can do that.", "Not allowed")
     # Wrong origin or host
     CROSS_SITE = Shape(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
     CROSS_SITE_OWN = Shape(403, "This request must come from one of this service's own pages.", "Not allowed")

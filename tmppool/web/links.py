@@ -9,6 +9,8 @@ from tmppool.proxy import target
 _SPAWN = re.compile(r"^/spawn(?=/|$)")
 _POOL = re.compile(r"(^|&)pool=([^&]*)")
 _PATH = re.compile(r"(^|&)path=([^&]*)")
+_TO = re.compile(r"(^|&)to=([^&]*)")
+_VISIBLE = re.compile("[!-~]*")
 _LONGEST_PATH = 2000  # characters
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 _CODE = re.compile(r"(^|&)code=([^&]*)")
@@ -42,6 +44,18 @@ def path_of(raw: str) -> str:
     """
     path = quote(unquote_plus(_value_of(_PATH, raw) or "").lstrip("/"), safe=_KEPT_IN_PATHS)
     return path if len(path) <= _LONGEST_PATH and target.origin_form(f"/{path}".encode(), None) is not None else ""
+
+
+def to_claim(key: str, token: str, path: str) -> str:
+    """Return the link to the page on which a browser claims a notebook, and opens ``path`` with its query there."""
+    return f"/session/{key}/claim?token={token}&to={quote(path, safe='')}"
+
+
+def claimed_path(raw: str) -> str:
+    """Return the path and query below the notebook that a claim's link names; empty if the proxy would refuse it."""
+    path = unquote(_value_of(_TO, raw) or "").lstrip("/")
+    is_passed = len(path) <= _LONGEST_PATH and _VISIBLE.fullmatch(path) is not None
+    return path if is_passed and target.origin_form(f"/{path}".encode(), None) is not None else ""
 
 
 def code_of(raw: str) -> str:

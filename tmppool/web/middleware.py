@@ -11,7 +11,7 @@ from tmppool.web.answers import READABLE, AnswerError, Answers
 from tmppool.web.context import verdict_of, visit_of
 from tmppool.web.enter import Entrance, redirect
 from tmppool.web.kinds import Kind
-from tmppool.web.verdict import Answer, Claim, Enter, HandOff, Preflight, Redeem, Redirect, Serve, Unlock
+from tmppool.web.verdict import Answer, Enter, HandOff, Preflight, Redeem, Redirect, Serve, Unlock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,7 +41,7 @@ def carry_out(answers: Answers, entrance: Entrance | None = None) -> Middleware:
                 return answers.preflight_with_token(is_private=is_private)
             case Unlock() if entrance is not None:
                 return entrance.unlock(visit, verdict)
-            case Enter() | Claim() | Redeem() | HandOff() if entrance is not None:
+            case Enter() | Redeem() | HandOff() if entrance is not None:
                 return await entrance.enter(visit, verdict)
         raise RuntimeError(f"this listener cannot carry out {type(verdict).__name__}")
 

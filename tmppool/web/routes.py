@@ -8,6 +8,7 @@ from tmppool.web import middleware, openapi
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
+from tmppool.web.claim import Claim
 from tmppool.web.enter import Entrance
 from tmppool.web.launch import Launch
 from tmppool.web.pages import Static
@@ -18,7 +19,14 @@ _ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
 def public(
-    launch: Launch | None, api: Api, session: Session, answers: Answers, entrance: Entrance, *, is_locked: bool
+    launch: Launch | None,
+    api: Api,
+    session: Session,
+    claim: Claim,
+    answers: Answers,
+    entrance: Entrance,
+    *,
+    is_locked: bool,
 ) -> web.Application:
     """Return the public listener's application; without ``launch`` it has no launch pages, as in tmpnb."""
     app = _application(answers, entrance)
@@ -44,6 +52,8 @@ def public(
     router.add_delete("/api/session/{key}/share", session.share)
     router.add_get("/session/{key}", session.page)
     router.add_post("/session/{key}/{verb:share|unshare|end}", session.press)
+    router.add_get("/session/{key}/claim", claim.ask)
+    router.add_post("/session/{key}/claim", claim.confirm)
     router.add_get("/health", api.health)
     router.add_get(openapi.PATH, openapi.serve(openapi.public(with_pages=launch is not None, is_local=is_locked)))
     router.add_get("/robots.txt", _robots)

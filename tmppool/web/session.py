@@ -77,7 +77,7 @@ class Session:
             200,
             base=f"/session/{held.notebook.key}",
             path=visit.open_path,
-            notebook_url=base_path(held.notebook.key) + self._open_path(visit, held),
+            notebook_url=_url(visit, held, self._open_path(visit, held)),
             share_url=self._share_url(visit, held) or "",
             document=jupyter_urls.document_of(f"/{visit.open_path}") or "",
             idle_minutes=left["idle_expires_at"],
@@ -89,7 +89,7 @@ class Session:
         visit, held = visit_of(request), admitted_of(request)
         if request.match_info["verb"] == "end":
             await self._sessions.end(held.pool, held.notebook)
-            return redirect(base_path(held.notebook.key) + visit.open_path)
+            return redirect(_url(visit, held, visit.open_path))
         await self._sessions.share(held.notebook, is_shared=request.match_info["verb"] == "share")
         query = f"?path={quote(visit.open_path, safe='/')}" if visit.open_path else ""
         return redirect(f"/session/{held.notebook.key}{query}")
@@ -111,3 +111,8 @@ class Session:
             return None
         below = base_path(held.notebook.key) + self._open_path(visit, held)
         return visit.origin_of(held.notebook.id) + links.with_query(below, f"token={token}")
+
+
+def _url(visit: Visit, held: Admitted, path: str) -> str:
+    """Return the URL of a path below the notebook, at its own host."""
+    return visit.spawn_origin(held.notebook.id) + base_path(held.notebook.key) + path

@@ -54,14 +54,6 @@ class Enter:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The browser has the session token of a notebook without an owner: the first to claim it becomes the owner."""
-
-    entry: Enter
-    refusal: Answer
-
-
-@dataclass(frozen=True, slots=True)
 class Redeem:
     """The browser was redirected from the main host: it is let in if one of its ``tickets`` is valid."""
 
@@ -110,5 +102,5 @@ class Serve:
     held: Admitted | None = None
 
 
-Entry = Enter | Claim | Redeem | HandOff
+Entry = Enter | Redeem | HandOff
 Verdict = Pass | Answer | Entry | Redirect | Unlock | Preflight | Serve
