@@ -600,6 +600,27 @@ async def test_what_waits_in_the_queue_of_a_writer_that_fails_holds_up_nobody(
                 await ledger.flush()
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_writer_that_is_cancelled_in_the_middle_of_a_write_ends(
+    path: Path, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ROLLBACK fails if the transaction has not begun, which must not look like a broken file."""
+
+    async def nothing(self: Ledger) -> None:
+        """Wait for no write."""
+
+    ledger = await Ledger.open(path)
+    live(ledger, notebook(), WARM, ASSIGNED)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    monkeypatch.setattr(Ledger, "flush", nothing)
+    with capture_logs() as logs:
+        async with asyncio.timeout(20):
+            await ledger.close()
+    assert [line for line in logs if line["event"] == "ledger.write_failed"] == []
+    assert path.exists()
+
+
 async def test_close_leaves_no_writer_behind(path: Path) -> None:
     async with opened(path) as ledger:
         writer = ledger._writer

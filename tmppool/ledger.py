@@ -286,7 +286,9 @@ class Ledger:
                 await self._database.execute(statement, values)
             await self._database.execute("COMMIT")
         except BaseException:
-            await self._database.execute("ROLLBACK")
+            # Where no transaction is open, ROLLBACK fails too; that must hide neither the cause nor a cancellation.
+            with contextlib.suppress(sqlite3.Error, ValueError):
+                await self._database.execute("ROLLBACK")
             raise
 
     async def _give_up(self, error: Exception) -> None:
