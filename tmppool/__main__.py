@@ -215,7 +215,9 @@ def _build_image(words: list[str]) -> int:
     parser.add_argument(
         "--build-arg", metavar="NAME=VALUE", action="append", default=[], help="as in docker build; can be repeated"
     )
-    parser.add_argument("--fresh", action="store_true", help="rebuild even if nothing changed, to get newer packages")
+    parser.add_argument(
+        "--fresh", action="store_true", help="rebuild even if nothing changed, to get newer packages of the system"
+    )
     found = parser.parse_args([_dashed(word) for word in words])
     options = recipes.BuildOptions(
         mirror=found.mirror,
