@@ -104,8 +104,22 @@ def test_a_directory_that_others_may_write_to_is_tightened_and_that_is_said(tmp_
     assert [(line["event"], line["mode"]) for line in logs] == [("state.tightened", "0777")]
 
 
-def test_a_new_one_is_its_users_alone(tmp_path: Path) -> None:
-    state_dir.prepare(tmp_path / "a" / "state")
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+def test_a_new_one_is_its_users_alone_and_still_right_at_the_next_start(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        state_dir.prepare(tmp_path / "a" / "b" / "state")
+        state_dir.prepare(tmp_path / "a" / "b" / "state")
+    finally:
+        os.umask(before)
+    state = tmp_path / "a" / "b" / "state"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert not state.parent.stat().st_mode & 0o022
+
+
+def test_a_relative_one_is_made_where_the_service_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    state_dir.prepare(Path("a/state"))
     assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700
 
 

@@ -61,7 +61,9 @@ def prepare(state: Path) -> None:
     Raises ConfigError if others can change what is in it, OSError if it cannot be used.
     """
     _refuse(state, _dangers_on_the_way(state))
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for parent in reversed(state.absolute().parents):
+        parent.mkdir(exist_ok=True, mode=0o755)  # whatever the umask: the next start looks at them too
+    state.mkdir(exist_ok=True, mode=0o700)
     _refuse(state, _dangers_within(state))
     mode = stat.S_IMODE(state.stat().st_mode)
     if mode & _OTHERS_MAY_WRITE:
