@@ -30,8 +30,9 @@ settings.register_profile("tmppool", deadline=None, database=None, suppress_heal
 settings.load_profile("tmppool")
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no tracebacks with files to read
 
-GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench")
+GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts")
 ARCH_TOOLS = ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg")
+PROGRAMS = {"bench": ("nginx", "wrk"), "fronts": ("nginx", "haproxy", "caddy", "openssl")}
 _lacking: dict[str, str] = {}
 
 
@@ -45,8 +46,9 @@ def lacks(group: str) -> str:
         return "" if has_browser else "playwright or Chromium is not installed"
     if group == "corpus":
         return ""
-    if group == "bench":
-        absent = [tool for tool in ("nginx", "wrk") if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")]
+    if group in PROGRAMS:
+        path = f"{os.environ['PATH']}:/usr/sbin"
+        absent = [tool for tool in PROGRAMS[group] if not shutil.which(tool, path=path)]
         return f"{' and '.join(absent)} not installed (scripts/packages does it)" if absent else ""
     if group == "arch":
         missing = [tool for tool in ARCH_TOOLS if not shutil.which(tool)]

@@ -60,7 +60,7 @@ class Settings(PoolSettings, BaseSettings):
     admin_port: int = option(10000, "port of the admin listener", ge=1, le=65535)
     public_url: str | None = option(None, "URL at which visitors reach the service, if behind a reverse proxy")
     trusted_proxies: Words = option(
-        (), "proxies whose X-Forwarded-* headers are trusted: addresses or networks, comma-separated"
+        (), "proxies whose X-Forwarded-* and Forwarded headers are trusted: addresses or networks, comma-separated"
     )
     domain_per_notebook: str | None = option(
         None, "parent domain, with a port if needed: every notebook gets a host name below it"
