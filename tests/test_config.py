@@ -258,6 +258,9 @@ NO_UIDS = "it must be FIRST-LAST, two UIDs from 1 to 2147483647, as in 20000-299
 NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no subdomains"
 
 
+NO_URL = "it must be http:// or https:// and a host, without a path, as in https://nb.example:8443"
+
+
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
@@ -338,7 +341,22 @@ NO_ADDRESS = "it must be a host name, as in nb.example: an IP address has no sub
         ),
         (
             "--public-url=try.example.org",
-            "--public-url: 'try.example.org' is not allowed: it must be http:// or https:// and a host, without a path",
+            f"--public-url: 'try.example.org' is not allowed: {NO_URL}",
+        ),
+        *(
+            (f"--public-url={url}", f"--public-url: {url!r} is not allowed: {NO_URL}")
+            for url in (
+                "https://nb.example/lab",
+                "https://u:p@nb.example",
+                "https://nb example",
+                "https://b\xfccher.example",
+                "https://nb.example:x",
+                "https://nb.example:123456",
+                "https://2001:db8::5",
+                "https://nb.example\n",
+                "wss://nb.example",
+                "https://",
+            )
         ),
         (
             "--trusted-proxies=10.0.0.0/33",

@@ -28,6 +28,7 @@ from tmppool.pool_settings import PoolSettings, Size, Words, option
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
+_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # parsed as an IPv4 address (URL Standard, host parsing)
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
 
@@ -157,8 +158,8 @@ class Settings(PoolSettings, BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"^https?://[^/?#]+/?$", value):
-            raise ValueError("it must be http:// or https:// and a host, without a path")
+        if value is not None and not _URL.fullmatch(value):
+            raise ValueError("it must be http:// or https:// and a host, without a path, as in https://nb.example:8443")
         return value.rstrip("/") if value else value
 
     @field_validator("domain_per_notebook")

@@ -162,7 +162,7 @@ async def limited(browser: Browser, open_place: Any) -> tuple[Page, Place, list[
     page = await (await browser.new_context()).new_page()
     await page.clock.install()
     asked: list[str] = []
-    await page.goto(place.url + LINK)
+    await page.goto(f"{place.url}{LINK}#Last-Section")
     await page.get_by_text("This page will try again then").wait_for()
     page.on("request", lambda request: request.is_navigation_request() and asked.append(request.method))
     return page, place, asked
@@ -181,6 +181,7 @@ async def test_a_limited_page_tries_again_by_itself_with_a_ticket_that_is_young(
             await asyncio.sleep(0.05)
     await page.get_by_text("This page will try again then").wait_for()
     assert "open for too long" not in await page.inner_text("main")
+    assert page.url.endswith(f"{LINK}#Last-Section")
 
 
 async def test_who_types_a_code_is_not_sent_off_in_the_middle_of_it(limited: tuple[Page, Place, list[str]]) -> None:

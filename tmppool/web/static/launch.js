@@ -13,22 +13,21 @@
 
   // The fragment, which no server sees, is kept over the POST and its redirect, if the action has it.
   const KEPT = "tmppool-fragment";
-  const fragment = () => {
-    if (location.hash) return location.hash;
-    try {
-      const [url, kept] = JSON.parse(sessionStorage.getItem(KEPT) || "[]");
-      return url === location.href ? kept : "";
-    } catch {
-      return "";
-    }
-  };
-  if (fragment()) form.action = form.action.split("#")[0] + fragment();
+  let fragment = location.hash;
+  try {
+    const [url, kept] = JSON.parse(sessionStorage.getItem(KEPT) || "[]");
+    sessionStorage.removeItem(KEPT);
+    if (url === location.href) fragment ||= kept;
+  } catch {
+    /* no storage */
+  }
+  if (fragment) form.action = form.action.split("#")[0] + fragment;
 
   // Loads the page anew. With its fragment the browser would stay where it is.
   const renew = () => {
     const url = location.href.split("#")[0];
     try {
-      sessionStorage.setItem(KEPT, JSON.stringify([url, fragment()]));
+      if (fragment) sessionStorage.setItem(KEPT, JSON.stringify([url, fragment]));
     } catch {
       /* no storage: the document opens at its beginning */
     }
