@@ -36,8 +36,12 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
         },
     ),
     (
-        models.Session(now=1.5, role=Role.GUEST, origin_refused=False, expires_at=None, idle_expires_at=2.5),
-        {"state": "live", "now": 1.5, "role": "guest", "origin_refused": False, **ENDS},
+        models.Session(now=1.5, role=Role.GUEST, expires_at=None, idle_expires_at=2.5),
+        {"state": "live", "now": 1.5, "role": "guest", **ENDS},
+    ),
+    (
+        models.RefusedSession(now=1.5, role=Role.GUEST, expires_at=None, idle_expires_at=2.5),
+        {"state": "live", "now": 1.5, "role": "guest", **ENDS, "origin_refused": True},
     ),
     (models.Ended(explanation="e"), {"state": "gone", "reason": "ended", "explanation": "e"}),
     (models.Shared(url=None), {"url": None}),
@@ -78,7 +82,8 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
         {"notebooks": [NOTEBOOK]},
     ),
 ]
-BODIES = [kind for kind in models.Body.__subclasses__() if kind is not models.LaunchForm]
+KINDS = [*models.Body.__subclasses__(), *models.Session.__subclasses__()]
+BODIES = [kind for kind in KINDS if kind is not models.LaunchForm]
 
 
 @pytest.mark.parametrize(("body", "wanted"), CASES, ids=[type(body).__name__ for body, _ in CASES])

@@ -127,10 +127,17 @@ class Session(Body):
     now: WallTime
     """The service's clock, by which the ends below are to be read. Seconds since 1970."""
     role: Role
-    origin_refused: bool
-    """In the last minute a request was refused for its Origin that a page of this notebook may have sent."""
     expires_at: End
     idle_expires_at: End
+
+
+class RefusedSession(Session):
+    """A session that goes on, and in the last minute a page of it may have been refused for its origin.
+
+    Then no cell runs there: the proxy in front changes the host.
+    """
+
+    origin_refused: Literal[True] = True
 
 
 class Ended(Body):

@@ -97,9 +97,8 @@ class Session:
     # Inside
 
     def _live(self, held: Admitted) -> web.Response:
-        is_refused = self._refusals.concerns(held.notebook.key)
-        facts = ends(held.pool, held.notebook)._asdict()
-        live = models.Session(now=time.time(), role=held.role, origin_refused=is_refused, **facts)
+        model = models.RefusedSession if self._refusals.concerns(held.notebook.key) else models.Session
+        live = model(now=time.time(), role=held.role, **ends(held.pool, held.notebook)._asdict())
         return self._answers.json(live)
 
     def _open_path(self, visit: Visit, held: Admitted) -> str:
