@@ -63,11 +63,21 @@ def kernel(code: str, *, below: str = "") -> Iterator[tuple[int, str]]:
         process.stdout.close()
 
 
+def found_below(pid: int, wanted: set[str]) -> set[str]:
+    """Return who is found; a machine that is busy with other tests gets more than one look."""
+    found: set[str] = set()
+    for _ in range(10):
+        found |= input_wait.waiting(pid)
+        if wanted <= found:
+            break
+    return found
+
+
 @here_only
 @pytest.mark.parametrize("below", ["", "another"])
 def test_a_kernel_that_waits_for_input_is_found_wherever_it_is_below(below: str) -> None:
     with kernel(WAITS, below=below) as (pid, name):
-        assert input_wait.waiting(pid) == {name}
+        assert found_below(pid, {name}) == {name}
 
 
 @pytest.mark.parametrize("code", COMPUTES.values(), ids=COMPUTES.keys())
@@ -80,8 +90,7 @@ def test_who_does_anything_else_is_not_found(code: str) -> None:
 @here_only
 def test_each_kernel_is_told_by_its_own_id() -> None:
     with kernel(WAITS) as (_, one), kernel(WAITS) as (_, other), kernel(COMPUTES["a sleep"]):
-        found = input_wait.waiting(os.getpid())
-    assert {one, other} <= found
+        assert found_below(os.getpid(), {one, other}) == {one, other}
 
 
 def test_nobody_is_found_where_nothing_may_be_looked_at() -> None:

@@ -10,7 +10,8 @@ import re
 import time
 from pathlib import Path
 
-_SAMPLES = 8
+_SAMPLES = 20
+_ENOUGH = 3  # of them in a slice, and none in another call; on a busy machine it waits for its turn most of the time
 _PAUSE = 0.007  # seconds between two samples, which is no divisor of a slice
 _SLICE = re.compile(r"7 0x[0-9a-f]+ 0x1 0x[0-9a] ")  # poll(2) on x86-64: descriptors, their number, milliseconds
 _CONNECTION_FILE = re.compile(r"kernel-([0-9A-Za-z-]{1,64})\.json")  # in a kernel's arguments, with its id
@@ -30,9 +31,9 @@ def waiting(pid: int) -> set[str]:
             call = _read(Path(f"/proc/{each}/syscall"))
             if _SLICE.match(call):
                 counts[each] += 1
-            elif not call.startswith("running"):  # between two slices
+            elif not call.startswith("running"):  # between two slices, or waiting for its turn
                 del counts[each]
-    return {ids[each] for each, count in counts.items() if count > _SAMPLES // 2}
+    return {ids[each] for each, count in counts.items() if count >= _ENOUGH}
 
 
 def _below(pid: int) -> set[int]:

@@ -18,7 +18,8 @@ slider.oninput = () => socket.send(slider.value);
 
 POLLING = (
     HEAD
-    + """<div id=log style="height:80px;overflow:auto"></div><iframe src="poll"></iframe><script>
+    + """<div id=log style="height:80px;overflow:auto"></div><iframe src="poll"></iframe>
+<textarea id=text></textarea><label id=label><input type=checkbox></label><script>
 const socket = new WebSocket(location.href.replace("http", "ws").replace(/[^/]*$/, "socket"));
 setInterval(() => {
   fetch("poll", { method: "POST", body: "x" });
@@ -26,6 +27,9 @@ setInterval(() => {
   log.append(document.createElement("p"), "more");
   log.scrollTop = log.scrollHeight; // its scroll events are trusted
   document.body.click();
+  label.click(); // the checkbox gets a trusted click
+  text.focus();
+  document.execCommand("insertText", false, "x"); // a trusted input event
   dispatchEvent(new KeyboardEvent("keydown", { key: "a", bubbles: true }));
 }, 300);
 </script>"""

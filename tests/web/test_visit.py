@@ -257,6 +257,7 @@ def test_a_websocket_is_no_link() -> None:
         ("GET", {"Accept": "text/html,*/*"}, True),
         ("GET", {"Accept": "*/*"}, False),
         ("GET", {}, False),
+        ("GET", {"Accept": "text/html, */*; q=0.01", "X-Requested-With": "XMLHttpRequest"}, False),
         ("GET", {"Accept": "text/html", "Sec-Fetch-Mode": "cors"}, False),
         ("GET", {"Sec-Fetch-Mode": "navigate"}, True),
         ("POST", {"Accept": "text/html"}, True),

@@ -1,7 +1,8 @@
 // Runs in every page that a notebook shows, also in frames. Reports that a person is there, by events that only a
-// person causes, at most a few times per idle time. What a page does by itself is never reported: script cannot make
-// trusted events. Scroll events are, but a page that scrolls by itself sends them too; wheel, touch, keys and pointer
-// tell who scrolls. It draws nothing: session.js in the top page does, which hears the answers on the same channel.
+// person causes, at most a few times per idle time. What a page does by itself is never reported, also where that makes
+// trusted events: scroll (wheel, touch, keys and pointer tell who scrolls), input (beforeinput does not come of
+// execCommand), the click that a label passes on. It draws nothing: session.js in the top page does, which hears the
+// answers on the same channel.
 (() => {
   "use strict";
   const script = document.currentScript;
@@ -11,7 +12,7 @@
 
   const LONGEST = 30000; // ms between two reports, and less if the idle time is short
   const RETRY = 3000; // ms after a report that did not arrive
-  const KINDS = ["pointerdown", "pointermove", "click", "keydown", "wheel", "touchstart", "touchmove", "input", "drop"];
+  const KINDS = ["pointerdown", "pointermove", "click", "keydown", "wheel", "touchstart", "touchmove", "beforeinput", "drop"];
   let pause = 5000; // until the service has told the idle time
   let reported = -Infinity;
   let timer = 0;
@@ -73,8 +74,12 @@
     return Boolean(event.movementX || event.movementY || (last && last !== place));
   };
 
+  // A click without a pointer may be a screen reader's; a script's does not activate the page.
+  const isActivation = () => Boolean(navigator.userActivation && navigator.userActivation.isActive);
+
   const see = (event) => {
-    if (event.isTrusted && (event.type !== "pointermove" || hasMoved(event))) note();
+    if (!event.isTrusted) return;
+    if (event.type === "pointermove" ? hasMoved(event) : event.type !== "click" || isActivation()) note();
   };
 
   const watch = (view) => {
