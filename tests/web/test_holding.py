@@ -89,6 +89,14 @@ async def test_any_number_at_the_same_moment_are_counted(six: Place) -> None:
     assert statuses(await spawned(programs(six, 40, ELSEWHERE))) == {200: 3, 429: 37}
 
 
+async def test_a_pool_that_has_nothing_to_give_says_so_to_whoever_asks(open_place: Open) -> None:
+    """As tmpnb's clients expect it: they wait until a notebook is free."""
+    place = await open_place(pool_size=1, **BY_DEFAULT)
+    answers = await spawned(programs(place, 3))
+    assert sorted(answer.json.get("status", "given") for answer in answers) == ["full", "full", "given"]
+    assert (await place.person().click()).title == "All notebooks are in use"
+
+
 async def test_a_network_of_ipv6_is_one_address(six: Place) -> None:
     asking = [six.program(X_Forwarded_For=f"2001:db8:1:2::{n:x}") for n in range(1, 7)]
     assert statuses(await spawned(asking)) == {200: 3, 429: 3}

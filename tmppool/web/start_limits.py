@@ -14,6 +14,7 @@ import structlog
 from cachetools import LRUCache, TLRUCache
 
 from tmppool.errors import NoNotebookError, TmppoolError
+from tmppool.notebook import State
 from tmppool.pool import Pool
 from tmppool.proxy.forwarded import parse
 from tmppool.web.authorization import is_same
@@ -108,10 +109,13 @@ class HoldingLimit:
         self._most = most
 
     def check(self, pool: Pool, network: bytes) -> str:
-        """Return the digest of a network that may hold one more. Raises StartRefusedError for one that may not."""
+        """Return the digest of a network that may hold one more. Raises StartRefusedError for one that may not.
+
+        A pool that has nothing to give refuses for that reason, as it does to everybody.
+        """
         digest = hashlib.blake2b(network, digest_size=16, key=self._secret, person=b"tmppool.network").hexdigest()
         held = sum(notebook.is_live and notebook.network == digest for notebook in pool)
-        if not may_hold_another(held, pool.limits.capacity, self._most):
+        if pool.count(State.WARM) and not may_hold_another(held, pool.limits.capacity, self._most):
             raise StartRefusedError("held", _HELD_RETRY)
         return digest
 
