@@ -331,7 +331,9 @@ async def test_rows_of_other_pools_are_left_alone(service: Start) -> None:
         made.ledger.hear(other.move(State.ASSIGNED, Reason.CLICK, 0.0))
         await made.ledger.flush()
         await recovery.adopt(made.pools, made.ledger)
-        assert (await made.ledger.rows())[KEY] == Row(KEY, "elsewhere", State.ASSIGNED, None, None, None, None)
+        row = (await made.ledger.rows())[KEY]
+        known = Row(KEY, "elsewhere", State.ASSIGNED, None, None, None, None)
+        assert row == replace(known, assigned_at=row.assigned_at)
 
 
 # Again and again
@@ -468,13 +470,15 @@ OPENED, UNOPENED = True, False
 
 
 @pytest.mark.parametrize(
-    ("row", "is_written", "is_trusted", "becomes"),
+    ("row", "is_written", "is_trusted", "ago", "becomes"),
     [
-        pytest.param(State.ASSIGNED, False, True, UNOPENED, id="nobody opened it"),
-        pytest.param(State.ASSIGNED, True, True, OPENED, id="somebody opened it"),
-        pytest.param(State.ASSIGNED, False, False, OPENED, id="not opened, as far as a ledger knows that missed a run"),
-        pytest.param(State.WARM, False, True, OPENED, id="assigned since the ledger was copied"),
-        pytest.param(None, False, True, OPENED, id="assigned, and in no ledger"),
+        pytest.param(State.ASSIGNED, False, True, 0, UNOPENED, id="nobody opened it"),
+        pytest.param(State.ASSIGNED, False, True, 500, UNOPENED, id="nobody opened it yet"),
+        pytest.param(State.ASSIGNED, True, True, 0, OPENED, id="somebody opened it"),
+        pytest.param(State.ASSIGNED, False, False, 0, OPENED, id="not opened, says a ledger that missed a run"),
+        pytest.param(State.ASSIGNED, False, True, 601, OPENED, id="opened since the ledger was copied, perhaps"),
+        pytest.param(State.WARM, False, True, 0, OPENED, id="assigned since the ledger was copied"),
+        pytest.param(None, False, True, 0, OPENED, id="assigned, and in no ledger"),
     ],
 )
 async def test_what_a_ledger_does_not_know_to_be_unopened_is_not_reaped_for_it(
@@ -483,6 +487,7 @@ async def test_what_a_ledger_does_not_know_to_be_unopened_is_not_reaped_for_it(
     row: State | None,
     is_written: bool,  # noqa: FBT001
     is_trusted: bool,  # noqa: FBT001
+    ago: float,
     becomes: bool,  # noqa: FBT001
 ) -> None:
     await backend.start(KEY)
@@ -492,6 +497,7 @@ async def test_what_a_ledger_does_not_know_to_be_unopened_is_not_reaped_for_it(
             written(made.ledger, row)
         if is_written:
             made.ledger.note_opened(notebook_of(KEY))
+        made.ledger._put("UPDATE sessions SET assigned_at = assigned_at - ?", (ago,))
         await made.ledger.flush()
         made.ledger.is_trusted = is_trusted
         await recovery.adopt(made.pools, made.ledger)

@@ -71,6 +71,7 @@ class Row:
     reason: Reason | None
     shared: str | None = None
     network: str | None = None
+    assigned_at: float | None = None
     opened_at: float | None = None
 
 

@@ -71,16 +71,25 @@ def becomes(row: Row | None, *, given: Given, is_trusted: bool) -> State:
     return State.WARM if is_warm else State.ASSIGNED
 
 
+def is_unopened(row: Row, within: float) -> bool:
+    """Return True if a session was assigned in the last ``within`` seconds, and nobody has opened it.
+
+    A session that was assigned earlier counts as opened. A service that ran would have ended it, so the ledger may be
+    an older one that was restored, and what that does not know must not end a session.
+    """
+    if row.state is not State.ASSIGNED or row.assigned_at is None or row.opened_at is not None:
+        return False
+    return seconds_until(row.assigned_at + within) > 0
+
+
 async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: bool) -> State | None:
     """Return the state it was adopted in, or None if it was stopped."""
     match becomes(row, given=item.given, is_trusted=is_trusted):
         case State.ASSIGNED if row is not None:
             left = None if row.expires_at is None else seconds_until(row.expires_at)
-            # What an incomplete or older ledger does not say of a session must not end it.
-            is_unopened = is_trusted and row.state is State.ASSIGNED and row.opened_at is None
             pool.adopt_session(
                 item, visitor=row.visitor, expires_in=left, shared=row.shared, network=row.network,
-                is_opened=not is_unopened,
+                is_opened=not (is_trusted and is_unopened(row, pool.limits.unopened)),
             )  # fmt: skip
             return State.ASSIGNED
         case State.ASSIGNED:
