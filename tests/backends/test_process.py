@@ -21,7 +21,9 @@ import psutil
 import pytest
 
 from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, started, until
+from tests.backends.test_port_owner import squatter
 from tests.specs import spec_of
+from tmppool.backends import port_owner
 from tmppool.backends.base import DEFAULT_COMMAND, Paths
 from tmppool.backends.process import ProcessBackend
 from tmppool.errors import BackendError, StartError
@@ -366,3 +368,54 @@ async def test_the_real_jupyter_starts_and_ends(site: ProcessSite) -> None:
     assert len(marked(KEY)) >= 2
     await backend.stop(KEY)
     assert await site.leftovers(KEY) == []
+
+
+# The port
+
+
+SILENT = "sleep 60 # {port} {base_path}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+async def test_another_user_who_takes_the_port_is_sent_nothing(
+    site: ProcessSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await site.make(command=SILENT, start_timeout=1.0)
+    with port_owner.reserved() as port, squatter(port) as other:
+        monkeypatch.setattr(port_owner, "reserved", lambda: contextlib.nullcontext(port))
+        with pytest.raises(StartError, match=rf"^another user of this machine \(UID 65534\) took port {port}$"):
+            await backend.start(KEY, backend.edition)
+        other.kill()
+        assert other.stdout is not None
+        assert other.stdout.read() == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+async def test_another_user_who_takes_the_port_of_a_notebook_that_died_is_sent_nothing(site: ProcessSite) -> None:
+    backend = await site.make()
+    running = await backend.start(KEY, backend.edition)
+    await site.kill(KEY)
+
+    async def is_free() -> bool:
+        return port_owner.owner(running.dial.port) is None
+
+    await until(is_free)
+    with squatter(running.dial.port) as other:
+        with pytest.raises(ConnectionRefusedError):
+            await running.dial.connect()
+        async with JupyterClient(running) as jupyter:
+            with pytest.raises(BackendError):
+                await jupyter.silent_for()
+        other.kill()
+        assert other.stdout is not None
+        assert other.stdout.read() == ""
+
+
+async def test_where_the_machine_does_not_tell_who_listens_it_says_so(
+    site: ProcessSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_owner, "_NETLINK_SOCK_DIAG", 31)
+    backend = await site.make()
+    assert "other users could pose as a notebook" in (await backend.open()).notes[1]
+    async with JupyterClient(await backend.start(KEY, backend.edition)) as jupyter:
+        assert await jupyter.answers()

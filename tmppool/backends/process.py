@@ -11,16 +11,16 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from tmppool.backends import process_family
+from tmppool.backends import port_owner, process_family
 from tmppool.backends.base import DEFAULT_COMMAND, Edition, Paths, Spec, Traits, digest
 from tmppool.backends.process_birth import born
 from tmppool.errors import BackendError, ConfigError, StartError, TakenError
@@ -54,6 +54,7 @@ class ProcessBackend:
         self._dead: asyncio.Queue[str] = asyncio.Queue()
         self._edition: Edition | None = None
         self._given: frozenset[str] = frozenset()  # keys that this process has marked, or tried to
+        self._checks_ports = port_owner.can_tell()
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
@@ -79,8 +80,10 @@ class ProcessBackend:
                 f"notebooks cannot live in {self._root}: {error.strerror}; choose another --state-dir", transient=False
             ) from error
         self._edition = await self.prepare(self._spec)
-        note = "no containers: notebooks are ordinary processes without isolation; listening on loopback only"
-        return Traits(isolated=False, edition=self._edition, notes=(note,))
+        notes = ["no containers: notebooks are ordinary processes without isolation; listening on loopback only"]
+        if not self._checks_ports:
+            notes.append("this machine does not tell who listens on a port: other users could pose as a notebook")
+        return Traits(isolated=False, edition=self._edition, notes=tuple(notes))
 
     async def prepare(self, spec: Spec) -> Edition:
         if spec.command == DEFAULT_COMMAND and os.geteuid() == 0:
@@ -96,13 +99,14 @@ class ProcessBackend:
     async def start(self, key: str, edition: Edition) -> Running:
         home = self._root / id_of(key)
         try:
-            token, port = secrets.token_urlsafe(24), _free_port()
+            token = secrets.token_urlsafe(24)
             await completed(asyncio.to_thread(self._prepare, home), "prepare a home")
-            command = edition.spec.render(key, ip="127.0.0.1", port=port, token=token)
-            child = await self._spawn(key, home, token, command)
-            self._children[key] = child
-            running = Running(key, Dial("127.0.0.1", port), token, time.time(), edition=edition.id, pid=child.pid)
-            await self._wait_ready(running, child, home, edition.spec.start_timeout)
+            with port_owner.reserved() as port:
+                command = edition.spec.render(key, ip=port_owner.HOST, port=port, token=token)
+                child = await self._spawn(key, home, token, command)
+                self._children[key] = child
+                running = Running(key, self._dial(port), token, time.time(), edition=edition.id, pid=child.pid)
+                await self._wait_ready(running, child, home, edition.spec.start_timeout)
             birth = await asyncio.to_thread(born, child.pid)
             facts = dict(zip(_FACT_TYPES, (key, child.pid, birth, port, token, running.created_at), strict=True))
             facts["edition"] = edition.id
@@ -152,7 +156,7 @@ class ProcessBackend:
                 continue
             with _refusals("a notebook's end could not be watched for"):
                 self._watch(key, facts["pid"])
-            dial, edition = Dial("127.0.0.1", facts["port"]), str(facts.get("edition", ""))
+            dial, edition = self._dial(facts["port"]), str(facts.get("edition", ""))
             about = Running(key, dial, facts["token"], facts["created_at"], edition=edition, given=given)
             running.append(replace(about, pid=facts["pid"]))
         return running
@@ -166,6 +170,11 @@ class ProcessBackend:
             self._unwatch(key)
 
     # Inside
+
+    def _dial(self, port: int) -> Dial:
+        if not self._checks_ports:
+            return Dial(port_owner.HOST, port)
+        return Dial(port_owner.HOST, port, partial(port_owner.socket_to, port))
 
     def _prepare(self, home: Path) -> None:
         home.mkdir(mode=0o700)
@@ -222,6 +231,10 @@ class ProcessBackend:
                 ready.cancel()
                 exited.cancel()
         tail = await asyncio.to_thread(_tail, home / _LOG)
+        port = running.dial.port
+        listener = port_owner.owner(port) if self._checks_ports else None
+        if listener not in (None, os.geteuid()):
+            raise StartError(f"another user of this machine (UID {listener}) took port {port}", log_tail=tail)
         if exited.done() and not exited.cancelled():
             raise StartError(
                 f"the notebook command exited with code {exited.result()} before it answered", log_tail=tail
@@ -296,12 +309,6 @@ def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, Given]]:
         except (OSError, ValueError, AttributeError, RecursionError):
             continue
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _leader(home: Path) -> int | None:
