@@ -159,7 +159,7 @@ def test_what_is_no_fields_value_is_none(value: str) -> None:
 
 
 def test_as_many_of_ours_as_a_browser_holds_fit_into_a_head() -> None:
-    longest = [f"tmppool-{number:010}=" + "x" * 32 for number in range(180)]
+    longest = [f"__Host-Http-tmppool-{number:010}=" + "x" * 32 for number in range(180)]
     assert own("; ".join(longest).encode()) == [pair.encode() for pair in longest]
     assert len("; ".join(longest)) < 12 * 1024
     assert max(map(len, itertools.chain(longest, ["__Secure-" + longest[0]]))) + 16 <= cookies.OWN_SIZE

@@ -11,7 +11,7 @@ from tmppool.web.answers import READABLE, AnswerError, Answers
 from tmppool.web.context import verdict_of, visit_of
 from tmppool.web.enter import Entrance, redirect
 from tmppool.web.kinds import Kind
-from tmppool.web.verdict import Answer, Enter, HandOff, Preflight, Redeem, Redirect, Serve, Unlock
+from tmppool.web.verdict import Admitted, Answer, Enter, HandOff, Preflight, Redeem, Redirect, Serve, Unlock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,8 +31,8 @@ def carry_out(answers: Answers, entrance: Entrance | None = None) -> Middleware:
     async def act(request: web.Request, handler: Handler) -> web.StreamResponse:
         visit, verdict = visit_of(request), verdict_of(request)
         match verdict:
-            case Serve():
-                return await handler(request)
+            case Serve(held):
+                return _readable(await handler(request), held)
             case Answer():
                 return answers.render(verdict, visit)
             case Redirect(location, code):
@@ -46,6 +46,13 @@ def carry_out(answers: Answers, entrance: Entrance | None = None) -> Middleware:
         raise RuntimeError(f"this listener cannot carry out {type(verdict).__name__}")
 
     return act
+
+
+def _readable(response: web.StreamResponse, held: Admitted | None) -> web.StreamResponse:
+    """Let the page that sent the token of a notebook read the response, wherever it is."""
+    if held is not None and held.is_explicit:
+        response.headers.update(READABLE)
+    return response
 
 
 def errors(answers: Answers) -> Middleware:
@@ -75,10 +82,8 @@ def errors(answers: Answers) -> Middleware:
 
 
 async def set_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal: forbid content sniffing, and hide the server software; pages that sent a token may read the answer."""
-    verdict = verdict_of(request)
-    if isinstance(verdict, Serve) and verdict.held is not None and verdict.held.is_explicit:
-        response.headers.update(READABLE)
+    """Signal: forbid content sniffing, and hide the name of the server software."""
+    del request
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "tmppool"
 

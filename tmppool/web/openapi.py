@@ -235,7 +235,10 @@ _OPERATOR = {
 
 def _of_session(method: str, path: str, name: str, summary: str, success: Response) -> Operation:
     """Return an operation on one session, with the response ``success`` and the refusals common to all sessions."""
-    others = "The notebook is another visitor's, or a page of another origin sent this."
+    others = (
+        "The notebook is another visitor's, or a page of another origin sent this. Or only its owner may do this, with"
+        " the token or, where notebooks have their own host names, at the main host."
+    )
     responses = {
         200: success,
         400: _MALFORMED,
