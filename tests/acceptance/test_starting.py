@@ -228,6 +228,7 @@ PAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "gone": ({}, f"GET /user/{'x' * 22}/lab/tree/a.ipynb", "has ended"),
     "error": ({}, "GET /nowhere", "Status 404"),
     "session": ({}, "GET /session/{own}", "Share with others"),
+    "claim": ({}, "GET {taken}lab/tree/a.ipynb?token={token}", "Open this notebook?"),
     "foreign": ({}, "GET /user/{other}/lab", "belongs to another browser"),
 }  # fmt: skip
 
@@ -252,6 +253,9 @@ async def test_every_page_keeps_to_its_policy_and_the_policy_is_enforced(
         await page.goto(place.url + LINK)
         await page.wait_for_url("**/user/**")
         path = path.format(own=page.url.split("/")[4])
+    elif "{taken}" in path:
+        given = (await place.stranger().post("/api/spawn")).json
+        path = path.format(taken=given["url"], token=given["token"])
     elif "{other}" in path:
         path = path.format(other=(await place.person().click()).headers["Location"].split("/")[2])
     await page.goto(place.url + (path if method == "GET" else "/nowhere"))
