@@ -596,10 +596,15 @@ def identities() -> Iterator[Case]:
     names = (
         "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-User", "X-Forwarded-Ssl", "X-Forwarded-Client-Cert", "X-FORWARDED-FOR",
         "X-Real-IP", "X-Scheme", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-Host", "X-Host", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Cluster-Client-IP",
-        "Front-End-Https", "Remote-User", "X-Remote-User", "Authorization",
+        "Front-End-Https", "Remote-User", "X-Remote-User",
     )  # fmt: skip
     yield from passed(
         "H-21", "who a visitor is the proxy says", [(f"{name} of the visitor", get(f"{name}: gone")) for name in names]
+    )
+    yield from passed(
+        "H-21",
+        "who a visitor is the proxy says",
+        [("Authorization for Jupyter", get("Authorization: gone", target="{base}api/zq7"))],
     )
     yield from passed(
         "H-21", "who a visitor is the proxy says", [("X-Forwarded-For thrice", get(*["X-Forwarded-For: gone"] * 3))]

@@ -286,7 +286,7 @@ async def test_what_a_notebook_may_not_say_to_a_browser_is_dropped(house: House)
         b"Set-Cookie: tmppool=stolen; Path=/\r\nSet-Cookie: a=b; Domain=example.org; Path=/\r\n"
         b"X-App-Kept: 1\r\nContent-Length: 2\r\n\r\nok"
     )
-    answer = await house.ask("GET", "x")
+    answer = await house.ask("GET", "api/x")
     ours = {"Date", "Cache-Control", *(line.partition(b":")[0].decode() for line in headers.PAGE_POLICY)}
     assert set(answer.fields) - ours == {"Set-Cookie", "X-App-Kept", "Content-Length"}
     assert answer.fields.getall("Set-Cookie") == [f"a=b; Path={house.base}"]

@@ -173,6 +173,7 @@ AUTHORIZATIONS: dict[str, tuple[str, str, bytes | None]] = {
     "ours as a user": ("proxy/8050/", "Basic " + base64.b64encode(f"{SHARES}:x".encode()).decode(), None),
     "ours without a scheme that we know": ("proxy/8050/", f"Key {OWNS}", None),
     "a secret of the service": ("proxy/8050/", "token of-the-operator", None),
+    "of an app, that Connection names": ("proxy/8050/", f"{BASIC}\r\nConnection: Authorization", None),
     "of an app, for Jupyter": ("api/kernels", BASIC, None),
 }
 

@@ -204,11 +204,12 @@ def _passing(visit: Visit, held: Admitted, is_ours: Callable[[str], bool]) -> Pa
 
 
 def _meant_for_an_app(visit: Visit, is_ours: Callable[[str], bool]) -> bytes | None:
-    """Return the visitor's Authorization unless a secret of ours is in it."""
-    said = visit.request.fields.first.get(b"authorization")
-    if said is None or any(is_ours(secret.decode("latin-1")) for secret in secrets_in(said)):
+    """Return the visitor's Authorization, unless a secret of ours is in it or it is for the proxy alone to read."""
+    fields = visit.request.fields
+    said = fields.first.get(b"authorization")
+    if said is None or b"authorization" in fields.elements(b"connection"):
         return None
-    return said
+    return None if any(is_ours(secret.decode("latin-1")) for secret in secrets_in(said)) else said
 
 
 def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Redirect | Answer:
