@@ -787,13 +787,13 @@ async def test_a_page_is_asked_for_whole_and_not_packed(house: House) -> None:
         "Accept-Encoding: gzip, br, zstd",
     )
     for lines, is_page in ((PERSON, True), (FETCH, False)):
-        house.stranger.says(page(HTML, 'ETag: "a"', "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", "X-Own: a"))
+        house.stranger.says(page(HTML, 'ETag: "a"', "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", "X-App-Own: a"))
         found = await house.ask("GET", "lab", *lines, *conditions)
         asked = house.stranger.requests[-1].fields
         assert asked.getall("Accept-Encoding") == (["identity"] if is_page else ["gzip, br, zstd"])
         assert ("If-None-Match" in asked, "If-Modified-Since" in asked) == (not is_page, not is_page)
         assert ("ETag" in found.fields, "Last-Modified" in found.fields) == (not is_page, not is_page)
-        assert (found.fields["Vary"], found.fields["X-Own"]) == ("Accept, Sec-Fetch-Dest", "a")
+        assert (found.fields["Vary"], found.fields["X-App-Own"]) == ("Accept, Sec-Fetch-Dest", "a")
 
 
 @pytest.mark.parametrize("bits", [31, 15, -15], ids=["gzip", "deflate", "deflate without its wrapping"])

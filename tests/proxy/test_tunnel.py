@@ -19,7 +19,6 @@ from aiohttp import WSMsgType, web
 from tests.proxy.conftest import Open
 from tests.proxy.stage import OK, CutError, House, Message, Peer, eventually, opened
 from tmppool.running import Dial
-from tmppool.web.tokens import access as real_access
 
 CHANNELS = "api/kernels/1/channels"
 KEY = base64.b64encode(b"0123456789abcdef").decode()
@@ -506,8 +505,7 @@ class Program:
 
 
 @pytest.fixture
-async def program(house: House, monkeypatch: pytest.MonkeyPatch) -> Program:
-    monkeypatch.setattr("tmppool.web.tokens.access", real_access)
+async def program(house: House) -> Program:
     given = json.loads((await house.ask("POST", "/api/spawn", "Content-Length: 0")).body)
     house.key = given["url"].split("/")[2]
     return Program(house, f"Authorization: token {given['token']}")
@@ -552,7 +550,7 @@ async def test_data_frames_that_jupyter_sends_by_itself_are_no_use(house: House,
 
 
 async def test_to_open_a_websocket_is_no_use(house: House, program: Program) -> None:
-    await house.ask("GET", "x")  # it is opened
+    await house.ask("GET", "x", program.line)  # it is opened
     before = await program.idle_end()
     await tunnel(house, CHANNELS, program.line)
     assert await program.idle_end() == pytest.approx(before, abs=0.005)
