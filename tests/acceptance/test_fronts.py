@@ -121,7 +121,7 @@ async def test_what_is_refused_is_told_to_the_operator_and_the_visitor_and_goes_
     tmp_path: Path, visit: Any
 ) -> None:
     async with (
-        running(tmp_path, "fake", "--pool-size=2") as service,
+        running(tmp_path, "fake", "--pool-size=2", "--starts-per-hour=0") as service,
         fronts.opened(tmp_path / "f", service.port, [CHANGED]) as (place,),
     ):
         visitor = visit(place)
@@ -199,7 +199,9 @@ async def compute(visitor: Visitor, base: str) -> str:
 async def test_in_a_browser_a_cell_runs_or_the_page_says_that_it_cannot(tmp_path: Path) -> None:
     """By HTTP/2 and TLS on a port of its own; the second proxy drops that port."""
     wanted = [FRONTS[3], LOST_PORT]
-    async with running(tmp_path, "docker", "--pool-size=2", "--trusted-proxies=127.0.0.1", warm=2) as service:
+    async with running(
+        tmp_path, "docker", "--pool-size=2", "--starts-per-hour=0", "--trusted-proxies=127.0.0.1", warm=2
+    ) as service:
         async with fronts.opened(tmp_path / "f", service.port, wanted) as places, async_playwright() as playwright:
             flags = [*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {fronts.NAME} 127.0.0.1"]
             browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)

@@ -96,7 +96,10 @@ async def test_a_fragment_leads_from_the_link_to_its_section_and_to_a_fresh_note
 
 @pytest.mark.browser
 async def test_the_fragment_survives_the_launch_page_with_every_kind_of_name(tmp_path: Path) -> None:
-    async with running(tmp_path, "fake", "--pool-size=6", warm=6) as service, chromium() as browser:
+    async with (
+        running(tmp_path, "fake", "--pool-size=6", "--starts-per-hour=0", warm=6) as service,
+        chromium() as browser,
+    ):
         for link in (
             "/lab/tree/x.ipynb#Last-Section",
             "/doc/tree/a%5Cb.ipynb?x=1#cell-id=7f3a%20b",
