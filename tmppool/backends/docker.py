@@ -99,7 +99,7 @@ class DockerBackend(Auditable):
         notes = []
         if self._spec.network == "none":
             try:
-                require_permission()
+                await asyncio.to_thread(require_permission)
             except BackendError as error:
                 self._spec = replace(self._spec, network="isolated")
                 notes.append(
