@@ -188,3 +188,11 @@ def test_as_many_of_ours_as_a_browser_holds_fit_into_a_head() -> None:
 )
 def test_our_own_cookie_is_read_as_browsers_write_it(lines: list[str], value: str) -> None:
     assert own_value(lines, "tmppool") == value
+
+
+@pytest.mark.parametrize(
+    ("pairs", "value"),
+    [(b"", b""), (b"a=b", b"b"), (b"x=y; a=b=c; a=d", b"b=c"), (b"aa=b", b""), (b"a", b""), (b" a=b ", b"b")],
+)
+def test_the_value_of_a_pair(pairs: bytes, value: bytes) -> None:
+    assert cookies.value_of(pairs, b"a") == value

@@ -232,3 +232,35 @@ def test_a_service_worker_is_told_apart_from_other_scripts() -> None:
     with pytest.raises(BadMessageError) as error:
         headers.refuse_worker(request("Service-Worker: script"))
     assert error.value.fault is Fault.SERVICE_WORKER
+
+
+# What Jupyter asks for where it knows no token
+
+
+@pytest.mark.parametrize(
+    ("lines", "sent"),
+    [
+        pytest.param([], ["X-XSRFToken: tmppool", "Cookie: _xsrf=tmppool"], id="a program"),
+        pytest.param(
+            ["Cookie: _xsrf=2|a|b; other=x"],
+            ["X-XSRFToken: 2|a|b", "Cookie: _xsrf=2|a|b"],
+            id="a program with a cookie jar",
+        ),
+        pytest.param(
+            ["Cookie: _xsrf=2|a|b", "X-XSRFToken: mine"],
+            ["X-XSRFToken: mine", "Cookie: _xsrf=2|a|b"],
+            id="a page of Jupyter's",
+        ),
+    ],
+)
+def test_a_request_whose_origin_was_judged_has_both_halves_of_the_double_submit(
+    lines: list[str], sent: list[str]
+) -> None:
+    jar = Jar()
+    jar.note(b"_xsrf=2|a|b")
+    found = to_notebook(request(*lines), SAID, jar, is_judged=True).decode().split("\r\n")[1:-2]
+    assert found == sent
+
+
+def test_any_other_request_has_neither() -> None:
+    assert passed("A: b") == ["A: b"]

@@ -87,6 +87,12 @@ def joined(pairs: bytes, more: bytes) -> bytes:
     return b"; ".join([pairs, *added] if pairs else added)
 
 
+def value_of(pairs: bytes, name: bytes) -> bytes:
+    """Return the value of the first of these pairs with this name; empty if there is none."""
+    split = (pair.strip().partition(b"=") for pair in pairs.split(b";"))
+    return next((value for key, _, value in split if key == name), b"")
+
+
 def own(pairs: bytes) -> list[bytes] | None:
     """Return the pairs of a Cookie field's value that may be the service's own; None where it is no field's value."""
     return None if _NOT_TEXT.search(pairs) else _OWN.findall(pairs)

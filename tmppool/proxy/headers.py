@@ -115,6 +115,9 @@ _SHARED = (b"public", b"s-maxage", b"proxy-revalidate", b"private", b"must-under
 # RFC 9110 section 7.6.3. Made anew by each service, so that one may stand in front of another.
 _PSEUDONYM = b"tmppool-" + secrets.token_hex(4).encode()
 
+XSRF = b"tmppool"
+"""The value of both halves of the double submit that Jupyter asks for (Tornado, ``check_xsrf_cookie``)."""
+
 _NOT_TO_NOTEBOOK = HOP_BY_HOP | IDENTITY
 
 
@@ -146,13 +149,20 @@ def refuse_worker(fields: Fields) -> None:
 
 
 def to_notebook(
-    fields: Fields, identity_lines: bytes, jar: Jar, login: bytes = b"", *, is_for_page: bool = False
+    fields: Fields,
+    identity_lines: bytes,
+    jar: Jar,
+    login: bytes = b"",
+    *,
+    is_for_page: bool = False,
+    is_judged: bool = False,
 ) -> bytes:
     """Return the lines to send upstream for a visitor's fields; ``identity_lines`` come from ``identity``.
 
     Of the cookies only those that the notebook has set are sent: ``jar`` knows which. ``login`` holds Jupyter's own,
     for a request that cannot carry its token; the visitor's of the same name stand. A page that is to be edited is
-    asked for whole, and not compressed.
+    asked for whole, and not compressed. ``is_judged``: the request may change something, and its origin was judged
+    here. A Jupyter whose token is empty asks for its ``_xsrf`` cookie all the same, which programs do not have.
     """
     dropped = _dropped(fields, _NOT_TO_NOTEBOOK)
     if is_for_page:
@@ -167,6 +177,9 @@ def to_notebook(
     known = jar.of(fields.values(b"cookie")) if b"cookie" in fields.first else b""
     if login:
         known = cookies.joined(known, login)
+    if is_judged and b"x-xsrftoken" not in fields.first:
+        known = cookies.joined(known, b"_xsrf=" + XSRF)
+        passed.append(b"X-XSRFToken: " + cookies.value_of(known, b"_xsrf"))
     if known:
         passed.append(b"Cookie: " + known)
     if is_for_page:

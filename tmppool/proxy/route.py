@@ -58,6 +58,7 @@ class ToNotebook:
     login: Login | None = None
     is_app: bool = False
     is_explicit: bool = False
+    is_judged: bool = False
     notebook_id: str = ""
 
     def take(self, *, may_repeat: bool) -> UpstreamConnection | None:
@@ -77,7 +78,10 @@ class ToNotebook:
     def request_lines(self, fields: Fields) -> bytes:
         """Return the lines to send to the notebook for a visitor's fields."""
         login = b"" if self.login is None else self.login.cookies or b""
-        return headers.to_notebook(fields, self.identity, self.jar, login, is_for_page=self.notice is not None)
+        is_for_page = self.notice is not None
+        return headers.to_notebook(
+            fields, self.identity, self.jar, login, is_for_page=is_for_page, is_judged=self.is_judged
+        )
 
     def response_lines(self, response: Response) -> list[bytes]:
         """Return the lines, without CRLF, to send to the visitor for a notebook's response."""

@@ -108,6 +108,7 @@ class Edge:
             login=relay.login(visit) if is_app and _hides_jupyters_token(verdict, visit) else None,
             is_app=is_app,
             is_explicit=verdict.held.is_explicit,
+            is_judged=not (visit.is_safe or is_app) and verdict.authorization is None,
             notebook_id=relay.notebook_id,
         )
 
