@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -93,7 +94,9 @@ async def test_a_notebook_that_ended_does_not_answer(jupyter: JupyterClient, bac
     assert not await jupyter.answers()
 
 
-@pytest.mark.parametrize(("status", "answers"), [(200, True), (302, True), (403, False), (404, False), (503, False)])
+@pytest.mark.parametrize(
+    ("status", "answers"), [(200, True), (302, True), (403, True), (401, True), (404, False), (503, False)]
+)
 async def test_what_counts_as_an_answer(stranger: Stranger, status: int, answers: bool) -> None:  # noqa: FBT001
     stranger.says({}, status)
     assert await stranger.jupyter().answers() is answers
@@ -145,6 +148,79 @@ async def test_what_is_no_http_is_no_answer() -> None:
         JupyterClient(Running(KEY, Dial("127.0.0.1", server.sockets[0].getsockname()[1]), "", 0.0)) as made,
     ):
         assert not await made.answers()
+
+
+@pytest.mark.parametrize(
+    ("api", "base", "answers", "asked", "heard"),
+    [
+        (200, 500, True, ["api"], ""),
+        (404, 200, True, ["api", ""], ""),
+        (405, 302, True, ["api", ""], ""),
+        (404, 401, True, ["api", ""], ""),
+        (404, 404, False, ["api", ""], "its last answer was 404 to GET {base_path}"),
+        (404, 502, False, ["api", ""], "its last answer was 502 to GET {base_path}"),
+        (503, 200, False, ["api"], "its last answer was 503 to GET {base_path}api"),
+    ],
+)
+async def test_a_server_without_jupyters_api_is_ready_when_it_answers_at_its_base_path(
+    stranger: Stranger,
+    api: int,
+    base: int,
+    answers: bool,  # noqa: FBT001
+    asked: list[str],
+    heard: str,
+) -> None:
+    stranger.answer = lambda request: web.Response(status=api if request.path.endswith("/api") else base)
+    made = stranger.jupyter()
+    assert await made.answers() is answers
+    assert [path for _, path, _ in stranger.asked] == [f"/user/{KEY}/{path}" for path in asked]
+    assert heard in made.heard
+    assert bool(made.is_jupyter) == (api == 200)
+    assert KEY not in made.heard
+
+
+async def test_an_image_may_name_what_to_knock_at(stranger: Stranger) -> None:
+    stranger.answer = lambda request: web.Response(status=200 if request.path.endswith("/up/now") else 404)
+    made = stranger.jupyter()
+    made.running = replace(made.running, knock="up/now")
+    assert await made.answers()
+    assert [path for _, path, _ in stranger.asked] == [f"/user/{KEY}/up/now"]
+    assert not made.is_jupyter
+
+
+async def test_one_that_takes_the_request_and_is_silent_is_told(
+    stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jupyter_module, "_KNOCK_TIMEOUT", 0.05)
+
+    async def silence(_request: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    stranger.answer = silence
+    made = stranger.jupyter()
+    assert not await made.answers()
+    assert made.heard == "it took the request for {base_path}api and did not answer"
+
+
+@pytest.mark.parametrize(("status", "refuses"), [(200, False), (401, True), (403, True), (404, False), (500, False)])
+async def test_whether_it_takes_our_token(stranger: Stranger, status: int, refuses: bool) -> None:  # noqa: FBT001
+    stranger.says({}, status)
+    assert await stranger.jupyter().refuses_token() is refuses
+
+
+async def test_our_own_requests_bring_both_halves_of_a_double_submit(stranger: Stranger) -> None:
+    """A Jupyter with an empty token asks for it (Tornado, ``check_xsrf_cookie``)."""
+    seen = []
+
+    def answer(request: web.Request) -> web.Response:
+        seen.append((request.cookies["_xsrf"], request.headers["X-XSRFToken"]))
+        return web.json_response({})
+
+    stranger.answer = answer
+    await stranger.jupyter().start_kernel("a.ipynb")
+    assert len(seen) == 2
+    assert all(cookie == field != "" for cookie, field in seen)
 
 
 async def test_wait_ready_knocks_until_it_answers(stranger: Stranger) -> None:

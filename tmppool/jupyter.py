@@ -8,9 +8,9 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -34,6 +34,11 @@ _MAX_DOCUMENT = 1 << 20  # bytes of a document that is read for its kernel's nam
 _RECEIVE_BUFFER = 8 * 1024
 
 
+_WEB_APP = (401, 403)  # answers of a web application that asks who is there
+# A server whose token is empty asks for this double submit instead (Tornado, ``check_xsrf_cookie``).
+_XSRF = {"Cookie": "_xsrf=tmppool", "X-XSRFToken": "tmppool"}
+
+
 class _TooLargeError(BackendError):
     """The reply exceeds its size limit."""
 
@@ -42,12 +47,20 @@ class _NotFoundError(BackendError):
     """The notebook's server does not know the path."""
 
 
+class _ForbiddenError(BackendError):
+    """The server does not know who asks."""
+
+
 class _Knock(Enum):
     """The outcome of one short question."""
 
     ANSWERED = "answered"
     TAKEN = "taken"  # and not answered in time
-    REFUSED = "refused"  # by an error too, or no connection
+    UNKNOWN = "unknown"  # it answered, and not there
+    REFUSED = "refused"  # by an error of its own, or no connection
+
+
+_ERRORS: dict[int, type[BackendError]] = {404: _NotFoundError, 401: _ForbiddenError, 403: _ForbiddenError}
 
 
 class JupyterClient:
@@ -60,6 +73,8 @@ class JupyterClient:
     def __init__(self, running: Running) -> None:
         self.running = running
         self.origin = f"http://{running.dial.host}:{running.dial.port}"
+        self.is_jupyter = False  # as far as its answers tell
+        self.heard = ""  # the last answer to a knock that was not good enough, in words
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,7 +102,7 @@ class JupyterClient:
 
     async def shows_life(self) -> bool:
         """Return True if it answers or at least accepts the connection: it may be busy, or its container paused."""
-        return await self._knock() is not _Knock.REFUSED
+        return await self._knock() in (_Knock.ANSWERED, _Knock.TAKEN)
 
     async def wait_ready(self) -> None:
         """Return when the notebook answers HTTP. The caller sets the timeout."""
@@ -130,6 +145,16 @@ class JupyterClient:
         wanted = {"path": document, "name": name, "type": "notebook", "kernel": {"name": kernel}}
         await self._ask("POST", "api/sessions", wanted)
 
+    async def refuses_token(self) -> bool:
+        """Return True if the server is a Jupyter that does not take the service's token, but another or a password."""
+        try:
+            await self._ask("GET", "api/status")
+        except _ForbiddenError:
+            return True
+        except BackendError:
+            pass
+        return False
+
     async def log_in(self, host: str) -> list[str]:
         """Return the cookies that Jupyter sets for whoever sends its token to ``host``, as it sent them.
 
@@ -156,23 +181,41 @@ class JupyterClient:
         return [each for each in found if isinstance(each, dict)]
 
     async def _knock(self) -> _Knock:
-        """Probe ``GET api``, which needs no token (Jupyter Server REST API)."""
+        """Probe the path that the image names; else ``GET api``, which needs no token, else the base path.
+
+        Any Jupyter server has ``api`` (Jupyter Server REST API). Another web application is ready when it answers at
+        its base path, be it that it asks who is there.
+        """
+        if self.running.knock is not None:
+            return await self._knock_at(self.running.knock, _WEB_APP)
+        found = await self._knock_at("api", ())
+        self.is_jupyter = found is _Knock.ANSWERED
+        if found is _Knock.UNKNOWN:
+            found = await self._knock_at("", _WEB_APP)
+        return found
+
+    async def _knock_at(self, path: str, also: Collection[int]) -> _Knock:
+        """Probe one path; a status of less than 400, or one of ``also``, is an answer."""
         timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
         try:
-            async with self.session.get(self._url("api"), allow_redirects=False, timeout=timeout) as reply:
-                is_error = reply.status >= 400  # noqa: PLR2004 - 4xx and 5xx begin there
-                return _Knock.REFUSED if is_error else _Knock.ANSWERED
+            async with self.session.get(self._url(path), allow_redirects=False, timeout=timeout) as reply:
+                status = reply.status
         except aiohttp.ConnectionTimeoutError:
             return _Knock.REFUSED
         except TimeoutError:
+            self.heard = f"it took the request for {{base_path}}{path} and did not answer"
             return _Knock.TAKEN
         except (aiohttp.ClientError, OSError):
             return _Knock.REFUSED
+        if status < 400 or status in also:  # noqa: PLR2004 - 4xx and 5xx begin there
+            return _Knock.ANSWERED
+        self.heard = f"its last answer was {status} to GET {{base_path}}{path}"
+        return _Knock.UNKNOWN if status < 500 else _Knock.REFUSED  # noqa: PLR2004 - the server's own errors begin there
 
     async def _ask(self, method: str, path: str, body: object = None, most: int = _MAX_REPLY) -> Any:
         try:
             async with asyncio.timeout(_ASK_TIMEOUT):
-                headers = {"Authorization": f"token {self.running.token}", "Content-Type": "application/json"}
+                headers = {"Authorization": f"token {self.running.token}", "Content-Type": "application/json", **_XSRF}
                 async with self.session.request(
                     method,
                     self._url(path),
@@ -182,8 +225,9 @@ class JupyterClient:
                 ) as reply:
                     text = await _read_bounded(reply, most)
                     if reply.status >= 400:  # noqa: PLR2004 - 4xx and 5xx begin there
-                        kind = _NotFoundError if reply.status == HTTPStatus.NOT_FOUND else BackendError
-                        raise kind(f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}")
+                        raise _ERRORS.get(reply.status, BackendError)(
+                            f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}"
+                        )
                     return json.loads(text)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error

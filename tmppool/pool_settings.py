@@ -53,7 +53,10 @@ class PoolSettings(BaseModel):
         validation_alias=AliasChoices("TMPPOOL_IMAGE", "DOCKER_NOTEBOOK_IMAGE"),
     )
     command: str | None = option(
-        None, "start command, run by a shell; {base_path}, {port}, {ip} and {token} are substituted", common=True
+        None,
+        "start command, run by a shell; {base_path}, {port}, {ip} and {token} are substituted; options alone are"
+        " for the image's entrypoint",
+        common=True,
     )
     pool_size: int = option(10, "capacity: maximum number of notebooks, assigned ones included", common=True, ge=1)
     warm: int | None = option(

@@ -57,7 +57,8 @@ class Running:
     ``created_at`` is wall time in epoch seconds. ``token`` is the notebook's own token, which the proxy sends in
     ``Authorization``. ``secret`` is unknown inside the notebook; empty if the backend cannot keep one. ``edition`` is
     the id of its Edition; empty if unknown. ``given``: whether the backend has recorded that it was assigned.
-    ``pid`` is its first process on this machine; 0 if unknown.
+    ``pid`` is its first process on this machine; 0 if unknown. ``knock`` is the path below its base path that tells
+    that it is ready, without a leading slash; None for Jupyter's.
     """
 
     key: str
@@ -68,6 +69,7 @@ class Running:
     edition: str = ""
     given: Given = Given.NO
     pid: int = 0
+    knock: str | None = None
 
     @property
     def base_path(self) -> str:

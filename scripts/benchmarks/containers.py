@@ -62,11 +62,15 @@ async def need_engine(image: str) -> None:
 
 
 async def remove_all(service: str) -> None:
-    """Remove all containers of the service, which leaves them if it was killed."""
+    """Remove all containers and volumes of the service, which leaves them if it was killed."""
     async with aiodocker.Docker() as docker:
         for container in await _of(docker, service):
             with contextlib.suppress(aiodocker.DockerError):
                 await container.delete(force=True, v=True)
+        volumes: Any = docker.volumes  # untyped
+        for found in (await volumes.list(filters={"label": [f"{_SERVICE_LABEL}={service}"]}))["Volumes"] or ():
+            with contextlib.suppress(aiodocker.DockerError):
+                await (await volumes.get(found["Name"])).delete()
 
 
 @contextlib.asynccontextmanager

@@ -2,13 +2,24 @@
 
 import asyncio
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.acceptance.harness import ROOT, Service, running
+from tests.acceptance.test_mistakes import LINE, start
+from tests.backends.contract import KEY
 from tests.images import built
+from tests.specs import spec_of
+from tmppool.backends import image_home
+from tmppool.backends.base import DEFAULT_COMMAND
+from tmppool.backends.docker import DockerBackend
+from tmppool.errors import StartError
+from tmppool.jupyter import JupyterClient
 
 pytestmark = [pytest.mark.engine, pytest.mark.process, pytest.mark.timeout(1200)]
 
@@ -48,3 +59,170 @@ async def test_what_a_notebook_lacks_of_the_home_is_said_at_the_start_and_by_the
         assert (check["status"], check["severity"]) == ("fail", "medium")
         assert said in check["seen"]
         assert check["remedy"]
+
+
+def script(path: str, *lines: str) -> str:
+    """Return the line of a Dockerfile that writes a script."""
+    return f"RUN printf '%s\\n' {' '.join(shlex.quote(line) for line in lines)} > {path} && chmod 755 {path}"
+
+
+async def answered(image: str, path: str, *, command: str = DEFAULT_COMMAND, seconds: float = 60.0) -> tuple[int, str]:
+    """Start a notebook of the image, and return what it answers below its base path."""
+    changed: dict[str, Any] = {"image": image, "command": command, "start_timeout": seconds}
+    backend = DockerBackend(spec_of(service=f"test-{os.getpid()}-images", pool="main", **changed))
+    try:
+        await backend.open()
+        started = await backend.start(KEY, backend.edition)
+        (listed,) = await backend.list()
+        assert listed.knock == started.knock
+        async with JupyterClient(started) as jupyter:
+            assert await jupyter.answers()
+            headers = {"Authorization": f"token {started.token}"}
+            async with jupyter.session.get(f"{jupyter.origin}{started.base_path}{path}", headers=headers) as reply:
+                return reply.status, await reply.text()
+    finally:
+        if backend._docker is not None:
+            await backend.stop(KEY)
+            await image_home.clear([backend] if backend._editions else [])
+        await backend.close()
+
+
+async def test_an_entrypoint_that_is_a_server_works_and_is_told(tmp_path: Path) -> None:
+    async with (
+        built('ENTRYPOINT ["jupyter-lab"]') as image,
+        running(tmp_path, "docker", "--pool-size=1", image=image) as service,
+    ):
+        await contents(service, "welcome.ipynb")
+        (event,) = [event for event in service.events if event["event"] == "backend.warned"]
+        assert f"the entrypoint of image {image} (jupyter-lab) does not run the command" in event["message"]
+        assert "import" not in service.log
+        assert max(len(line) for line in service.log.splitlines()) < 1500
+
+
+async def test_options_alone_are_for_the_entrypoint() -> None:
+    command = "--ServerApp.base_url={base_path} --ServerApp.port={port} --ServerApp.ip={ip}"
+    async with built('ENTRYPOINT ["jupyter-lab", "--no-browser"]') as image:
+        assert (await answered(image, "api/contents", command=command))[0] == 200
+
+
+async def test_the_line_of_tmpnb_days_works_with_todays_scripts_and_an_empty_token(tmp_path: Path) -> None:
+    lines = (
+        "USER root",
+        script("/usr/local/bin/start-notebook.sh", "#!/bin/bash", 'exec jupyter lab "$@"'),
+        "USER 1000",
+    )
+    options = ("--pool-size=1", f"--command={LINE}")
+    async with built(*lines) as image, running(tmp_path, "docker", *options, image=image) as service:
+        taken = await service.spawn()
+        async with taken.client() as session:
+            wanted = {"path": "welcome.ipynb", "name": "", "type": "notebook", "kernel": {"name": None}}
+            async with session.post(f"{taken.url}api/sessions", json=wanted) as reply:
+                assert reply.status == 201, await reply.text()
+            async with session.put(
+                f"{taken.url}api/contents/new.txt", json={"type": "file", "format": "text", "content": "x"}
+            ) as reply:
+                assert reply.status == 201, await reply.text()
+            async with session.get(f"{taken.url}lab") as reply:
+                assert reply.status == 200
+                kept = {"Cookie": "; ".join(f"{name}={each.value}" for name, each in reply.cookies.items())}
+            assert "_xsrf=" in kept["Cookie"]  # a program that keeps cookies sends one half of the double submit
+            async with session.delete(f"{taken.url}api/contents/new.txt", headers=kept) as reply:
+                assert reply.status == 204, await reply.text()
+
+
+async def test_a_start_hook_with_a_relative_path_runs_in_the_copy_of_the_workdir(tmp_path: Path) -> None:
+    lines = (
+        "RUN mkdir repo && umask 077 && echo data > repo/data",
+        "WORKDIR /home/jovyan/repo",
+        script("hook", "#!/bin/sh", "cp data copied && export FROM_HOOK=1", 'exec "$@"'),
+        'ENTRYPOINT ["./hook"]',
+    )
+    option = '--command=test "$FROM_HOOK" = 1 && exec ' + DEFAULT_COMMAND
+    async with built(*lines) as image, running(tmp_path, "docker", "--pool-size=1", option, image=image) as service:
+        assert (await contents(service, "copied"))["content"] == "data\n"
+
+
+APP = """
+import http.server, sys
+base, ip, port, good = sys.argv[1:]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status = 200 if self.path == base + good else 404
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(b"an app")
+    def log_message(self, *words):
+        print("asked for", self.path.removeprefix(base), flush=True)
+print("it listens", flush=True)
+http.server.ThreadingHTTPServer((ip, int(port)), Handler).serve_forever()
+"""
+SERVE = "exec python3 /srv/app.py {base_path} {ip} {port} "
+AN_APP = ("USER root", script("/srv/app.py", *APP.splitlines()), "USER 1000")
+
+
+async def test_a_web_application_without_jupyters_api_is_ready_at_its_base_path() -> None:
+    async with built(*AN_APP) as image:
+        assert await answered(image, "", command=SERVE + "''") == (200, "an app")
+
+
+async def test_an_image_may_name_what_tells_that_its_server_is_ready() -> None:
+    async with built(*AN_APP, "LABEL tmppool.ready=/up") as image:
+        assert await answered(image, "up", command=SERVE + "up") == (200, "an app")
+
+
+async def test_a_server_that_is_never_ready_is_told_with_its_last_answer_and_its_last_words() -> None:
+    async with built(*AN_APP) as image:
+        with pytest.raises(StartError) as caught:
+            await answered(image, "", command=SERVE + "elsewhere", seconds=5.0)
+        assert str(caught.value).endswith("did not answer within 5 s: its last answer was 404 to GET {base_path}")
+        assert "asked for api" in caught.value.log_tail
+        with pytest.raises(StartError) as caught:
+            await answered(image, "", command="echo last words; sleep 99; : {base_path}", seconds=4.0)
+        assert str(caught.value).endswith("did not answer within 4 s: nothing listened on port 8888 (--container-port)")
+        assert caught.value.log_tail == "last words"
+
+
+async def test_a_fixed_token_in_the_image_is_refused_with_its_field() -> None:
+    async with built(
+        "RUN mkdir .jupyter && echo 'c.IdentityProvider.token = \"x\"' > .jupyter/jupyter_server_config.py"
+    ) as image:
+        with pytest.raises(StartError, match=r"sets another \(IdentityProvider\.token, ") as caught:
+            await answered(image, "api/status")
+        assert not caught.value.transient
+
+
+async def test_what_else_an_image_may_set_does_no_harm() -> None:
+    lines = (
+        (
+            "RUN mkdir .jupyter && printf '%s\\n'"
+            " \"c.ServerApp.tornado_settings = {'compress_response': True}\""
+            " \"c.PasswordIdentityProvider.hashed_password = 'argon2:x'\" > .jupyter/jupyter_server_config.py"
+        ),
+        "ENV JUPYTER_TOKEN=fixed JUPYTER_DATA_DIR=/home/jovyan/.data",
+        "HEALTHCHECK --interval=1s CMD exit 1",
+        "STOPSIGNAL SIGINT",
+        "ENTRYPOINT exec jupyter-lab",
+        'CMD ["never", "run"]',
+    )
+    async with built(*lines) as image:
+        assert (await answered(image, "api/status"))[0] == 200
+
+
+@pytest.mark.parametrize("missing", ["/bin/tar", "/bin/sh"])
+async def test_an_image_without_what_a_start_needs_is_one_sentence(tmp_path: Path, missing: str) -> None:
+    async with built("USER root", f"RUN rm {missing}", "USER 1000:100") as image:
+        options = Service(tmp_path, "docker", f"--image={image}").options
+        status, said = await start(*options)
+    (line,) = [line for line in said.splitlines() if not line.startswith("{")]
+    assert status == 2
+    assert "--image: a container of " in line
+    assert missing.removeprefix("/bin/") in line.partition(" a container of ")[2]
+    assert len(line) < 500
+
+
+async def test_a_home_that_does_not_fit_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    async with built("RUN head -c 3000000 /dev/zero > big") as image:
+        status, said = await start(*Service(tmp_path, "docker", f"--image={image}", "--home-size=1m").options)
+    (line,) = [line for line in said.splitlines() if not line.startswith("{")]
+    assert status == 2
+    assert "--home-size: 1048576 bytes are fewer than the 30" in line

@@ -6,7 +6,7 @@ import pytest
 
 from tests.specs import spec_of
 from tmppool.backends import seccomp
-from tmppool.backends.base import DEFAULT_COMMAND, ImageFacts, Spec
+from tmppool.backends.base import DEFAULT_COMMAND, ImageFacts, Spec, options_apart
 from tmppool.backends.container import (
     EDITION_LABEL,
     SECRET_LABEL,
@@ -39,6 +39,10 @@ LAUNCH = (
     'tar -xopmf /var/lib/tmppool/home.tar -C "$HOME"'
     ' || { echo "tmppool: the home could not be unpacked: tar exited with $?" >&2; exit 73; };'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
+)
+LAUNCH_ANYWAY = (
+    'tar -xopmf /var/lib/tmppool/home.tar -C "$HOME" 2>/dev/null;'
+    ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
 )
 HOME_MOUNT = {
     "Type": "volume",
@@ -236,8 +240,8 @@ def test_the_container_of_the_line_that_iqss_ran() -> None:
         "/bin/sh",
         "-c",
         (
-            f'start-notebook.sh "--NotebookApp.base_url=/user/{KEY}/ --ip=0.0.0.0 --port=8888'
-            ' --NotebookApp.token=\\"\\" --NotebookApp.trust_xheaders=True"'
+            f"start-notebook.sh --NotebookApp.base_url=/user/{KEY}/ --ip=0.0.0.0 --port=8888"
+            " --NotebookApp.token= --NotebookApp.trust_xheaders=True"
         ),
     ]
     assert made(replace(IMAGE, id=""), image="NAME", command=command, cpu_quota=50_000) == expected
@@ -357,6 +361,28 @@ def test_a_command_may_ask_for_the_token() -> None:
 
 def test_braces_that_are_doubled_reach_the_shell_as_one() -> None:
     assert made(command="x {base_path} ${{HOME}}")["Cmd"][2] == f"x /user/{KEY}/ ${{HOME}}"
+
+
+@pytest.mark.parametrize(
+    ("command", "apart"),
+    [
+        pytest.param("x '--a=1 --b=\"2 3\"'", "x --a=1 '--b=2 3'", id="several options in one word"),
+        pytest.param('x "--a --token=\\"\\""', "x --a --token=", id="an empty value"),
+        pytest.param("x y '--a=1  --b=2' --c", "x y --a=1 --b=2 --c", id="beside others"),
+        pytest.param("x --a=1 --b='2 3'", None, id="apart already"),
+        pytest.param("x '--a=one two'", None, id="a value with a blank"),
+        pytest.param("x '--a=one - two'", None, id="a value with a dash"),
+        pytest.param("bash -c 'jupyter lab --a --b'", None, id="a script"),
+        pytest.param("x '--a=\"1 --b'", None, id="quotes that do not end"),
+        pytest.param("x 'y", None, id="a command that does not end"),
+        pytest.param("y && x '--a=1 --b=2'", None, id="two commands"),
+        pytest.param('x "--a=$HOME --b=2"', None, id="a variable"),
+        pytest.param("x '--a=*.py --b=2'", None, id="a pattern"),
+        pytest.param("", None, id="nothing"),
+    ],
+)
+def test_options_that_are_quoted_as_one_word_are_taken_apart(command: str, apart: str | None) -> None:
+    assert options_apart(command) == (command if apart is None else apart)
 
 
 def test_the_default_command_names_every_placeholder_but_the_token() -> None:
@@ -503,7 +529,9 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
                 user="1000:100",
                 home="/home/jovyan",
                 workdir="/home/jovyan",
+                env=("PATH=/bin", "HOME=/home/jovyan"),
                 entrypoint=("tini", "-g", "--"),
+                program=("tini", "-g", "--"),
             ),
             id="ours",
         ),
@@ -514,11 +542,22 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
         ),
         pytest.param({"Id": "x", "Config": None}, ImageFacts("x"), id="no configuration at all"),
         pytest.param(
+            {"Id": "x", "Config": {"Labels": {"tmppool.ready": "/healthz"}}},
+            ImageFacts("x", knock="healthz"),
+            id="a path that tells that it is ready",
+        ),
+        pytest.param(
             {"Id": "x", "Config": {"WorkingDir": "/srv"}}, ImageFacts("x", workdir="/srv"), id="a working directory"
         ),
         pytest.param(
             {"Id": "x", "Config": {"Env": ["odd", "A=b=c"], "Entrypoint": ["/usr/bin/dumb-init", "--"]}},
-            ImageFacts("x", has_init=True, entrypoint=("/usr/bin/dumb-init", "--")),
+            ImageFacts(
+                "x",
+                has_init=True,
+                env=("odd", "A=b=c"),
+                entrypoint=("/usr/bin/dumb-init", "--"),
+                program=("/usr/bin/dumb-init", "--"),
+            ),
             id="dumb-init, odd variables",
         ),
     ],
@@ -531,6 +570,13 @@ def test_the_images_entrypoint_runs_the_command_when_the_home_is_there() -> None
     found = made(replace(IMAGE, entrypoint=("tini", "-g", "--")))
     assert found["Entrypoint"] == ["/bin/sh", "-c", LAUNCH, "talks/one", "tini", "-g", "--"]
     assert found["Cmd"][:2] == ["/bin/sh", "-c"]
+
+
+def test_a_command_of_options_alone_is_for_the_images_program() -> None:
+    image = replace(IMAGE, program=("jupyter-lab", "--no browser"))
+    assert made(image, command="--base={base_path} --x")["Cmd"][2] == (
+        f"exec jupyter-lab '--no browser' --base=/user/{KEY}/ --x"
+    )
 
 
 def test_only_the_container_that_never_runs_may_write_into_the_volume_with_the_home() -> None:
@@ -559,8 +605,13 @@ def test_only_the_container_that_never_runs_may_write_into_the_volume_with_the_h
 def test_a_trial_is_a_notebook_in_all_but_its_command_and_its_labels() -> None:
     own = container_config(SPEC, "name", "", IMAGE, EngineFacts(), uid=SPEC.uids[-1])
     trial = trial_config(SPEC, "name", IMAGE, EngineFacts(), ["python3", "-c", "x"])
-    assert trial == {**own, "Entrypoint": [], "Cmd": ["python3", "-c", "x"], "Labels": canary_labels(SPEC)}
-    trial = trial_config(SPEC, "name", IMAGE, EngineFacts(), ["x"], unpacks=True)
+    assert trial == {
+        **own,
+        "Entrypoint": ["/bin/sh", "-c", LAUNCH_ANYWAY, "talks/one"],
+        "Cmd": ["python3", "-c", "x"],
+        "Labels": canary_labels(SPEC),
+    }
+    trial = trial_config(SPEC, "name", IMAGE, EngineFacts(), ["x"], is_strict=True)
     assert trial == {**own, "Cmd": ["x"], "Labels": canary_labels(SPEC)}
 
 

@@ -68,6 +68,28 @@ def test_a_workdir_in_the_home_is_where_the_command_runs_and_another_is_copied_t
     assert image_home.place_of(workdir, home) == expected
 
 
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (["JUPYTER_DATA_DIR=/home/me/x", "A=/home/me"], ("JUPYTER_DATA_DIR=/home/notebook/x", "A=/home/notebook")),
+        (
+            [
+                "HOME=/home/me",
+                "XDG_CACHE_HOME=/home/me/c",
+                "PATH=/home/me/bin:/bin",
+                "B=/home/me2",
+                "C=x=/home/me",
+                "odd",
+            ],
+            (),
+        ),
+    ],
+)
+def test_variables_that_name_a_path_in_the_home_lead_into_the_copy(env: list[str], expected: tuple[str, ...]) -> None:
+    assert image_home.moved(env, "/home/me") == expected
+    assert image_home.moved(env, "") == ()
+
+
 def test_another_image_or_another_pool_has_another_volume() -> None:
     image = ImageFacts("sha256:a", home="/home/x")
     names = {

@@ -1,6 +1,7 @@
 """The interface of every backend, and the values that it takes and returns."""
 
 import hashlib
+import shlex
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,33 @@ DEFAULT_COMMAND = (
 )
 """Option names: Jupyter Server 2, ``jupyter server --help-all``. ``port_retries=0``: the service could not find a
 server that moved to another port. The token is passed in ``JUPYTER_TOKEN``, to keep it out of the argument list."""
+
+
+_OF_THE_SHELL = frozenset("|&;<>()$`\\*?#~\n")
+
+
+def options_apart(command: str) -> str:
+    """Return a command with options that were quoted as one word taken apart.
+
+    Operators of tmpnb have always written them so, because its images' scripts did not quote what they passed on;
+    today's do. A word is taken apart if it holds nothing but options. A command that uses more of the shell than
+    quotes is left alone.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    apart = [part for word in words for part in _parts(word)]
+    is_plain = not _OF_THE_SHELL.intersection(command.replace('\\"', ""))
+    return shlex.join(apart) if is_plain and apart != words else command
+
+
+def _parts(word: str) -> list[str]:
+    try:
+        parts = shlex.split(word) if word.startswith("-") else [word]
+    except ValueError:
+        return [word]
+    return parts if all(part.startswith("-") for part in parts) else [word]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +79,7 @@ class Spec:
 
     def render(self, key: str, *, ip: str, port: int, token: str) -> str:
         """Return the shell command with tmpnb's placeholders filled in."""
-        return self.command.format(base_path=base_path(key), ip=ip, port=port, token=token)
+        return options_apart(self.command.format(base_path=base_path(key), ip=ip, port=port, token=token))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +98,23 @@ class Paths:
 class ImageFacts:
     """Facts about an image: its configuration, and what was found out with its help.
 
-    ``landing``: the path that ``/`` opens. ``user``, ``home`` (its variable HOME), ``workdir``: as configured.
-    ``entrypoint``: the part that runs the command it is given. ``volume`` holds the copy of its home, ``below`` is the
-    working directory in that copy, and ``left_out`` says what was not copied. ``notes`` are for the operator.
+    ``landing``: the path that ``/`` opens. ``knock``: as in ``Running``. ``user``, ``home`` (its variable HOME),
+    ``workdir``: as configured. ``program`` is the entrypoint, and ``entrypoint`` too if it runs the command that it is
+    given. ``volume`` holds the copy of its home, ``below`` is the working directory in that copy, and ``left_out`` says
+    what was not copied. ``env``: its variables; with a volume, those that lead into the copy. ``notes`` are for the
+    operator.
     """
 
     id: str = ""
     landing: str = "/tree"
+    knock: str | None = None
     has_init: bool = False
     user: str = ""
     home: str = ""
     workdir: str = "/"
+    env: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
     volume: str = ""
     below: str = ""
     left_out: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ when a limit is lowered.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ POOL_LABEL = "tmppool.pool"
 KEY_LABEL = "tmppool.key"
 CANARY_LABEL = "tmppool.canary"
 LANDING_LABEL = "tmppool.landing"
+READY_LABEL = "tmppool.ready"
 EDITION_LABEL = "tmppool.profile"
 SECRET_LABEL = "tmppool.secret"  # noqa: S105 - a name
 GIVEN_LABEL = "tmppool.given"
@@ -35,12 +37,14 @@ HOME_FAILED = "tmppool: the home could not be unpacked"
 _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server documentation, security)
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
 _GROUP = 100  # "users", as in Debian's base and in the Jupyter Docker Stacks
-# Modes as in the image (p), its owner's UID replaced by the notebook's (o), times new (m). The words behind the script
+# Modes as in the image (p), its owner's UID replaced by the notebook's (o), times new (m). The words behind each script
 # are the working directory, the image's entrypoint and the command.
+_UNPACK = f'tar -xopmf {SEED_FILE} -C "$HOME"'
 _LAUNCH = (
-    f'tar -xopmf {SEED_FILE} -C "$HOME" || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }};'
+    f'{_UNPACK} || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }};'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
 )
+_LAUNCH_ANYWAY = f'{_UNPACK} 2>/dev/null; cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
 
 # Each list replaces the engine's default, which on an old engine lacks paths found unsafe since. The engine ignores
 # paths that the kernel does not have.
@@ -82,11 +86,14 @@ def image_facts(shown: dict[str, Any]) -> ImageFacts:
     return ImageFacts(
         shown.get("Id", ""),
         landing=(config.get("Labels") or {}).get(LANDING_LABEL, "/tree"),
+        knock=knock_of(config.get("Labels")),
         has_init=any("tini" in word or "dumb-init" in word for word in entrypoint),
         user=config.get("User") or "",
         home=env.get("HOME", ""),
         workdir=config.get("WorkingDir") or "/",
+        env=tuple(config.get("Env") or ()),
         entrypoint=entrypoint,
+        program=entrypoint,
     )
 
 
@@ -171,6 +178,8 @@ def container_config(
     own = {} if uid is None else {UID_LABEL: str(uid)}
     ip = "127.0.0.1" if spec.network == "none" else "0.0.0.0"  # noqa: S104 - inside the container
     command = spec.render(key, ip=ip, port=spec.port, token=token)
+    if command.startswith("-"):  # options alone are for the image's own program, as in `docker run`
+        command = f"exec {shlex.join(image.program)} {command}"
     return {
         "Image": image.id or spec.image,
         "User": user,
@@ -181,7 +190,7 @@ def container_config(
         "Cmd": ["/bin/sh", "-c", command],
         "Tty": False,
         "OpenStdin": False,
-        "Env": _environment(token),
+        "Env": [*image.env, *_environment(token)] if image.volume else _environment(token),
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGKILL",
         "Labels": {**labels(spec), KEY_LABEL: key, **own},
@@ -196,17 +205,18 @@ def trial_config(
     engine: EngineFacts,
     command: Sequence[str],
     *,
-    unpacks: bool = False,
+    is_strict: bool = False,
 ) -> dict[str, Any]:
     """Return the ContainerCreate body for a notebook's container with another command and other labels.
 
-    ``unpacks``: it gets the image's home too, and its command runs only if that succeeds. If each notebook has its own
-    UID, it gets the last of the range: if any is refused, that one is.
+    ``is_strict``: its command runs only if the home is whole, like a notebook's; a probe runs in any case. If each
+    notebook has its own UID, it gets the last of the range: if any is refused, that one is.
     """
     uid = spec.uids[-1] if spec.user is None else None
     made = container_config(spec, name, "", image, engine, uid=uid)
-    entrypoint = made["Entrypoint"] if unpacks else list(image.entrypoint)
-    return {**made, "Entrypoint": entrypoint, "Cmd": list(command), "Labels": canary_labels(spec)}
+    if not is_strict:
+        made["Entrypoint"] = [_LAUNCH_ANYWAY if word == _LAUNCH else word for word in made["Entrypoint"]]
+    return {**made, "Cmd": list(command), "Labels": canary_labels(spec)}
 
 
 def edition_id(spec: Spec, image: ImageFacts, engine: EngineFacts) -> str:
@@ -252,6 +262,15 @@ def token_of(shown: dict[str, Any]) -> str:
     prefix = f"{_TOKEN}="
     env = shown["Config"].get("Env") or ()
     return next((pair.removeprefix(prefix) for pair in env if pair.startswith(prefix)), "")
+
+
+def knock_of(found: dict[str, str] | None) -> str | None:
+    """Return the path that tells that a server is ready, as its image's labels have it; None if they do not.
+
+    A container has the labels of its image.
+    """
+    path = (found or {}).get(READY_LABEL)
+    return None if path is None else path.lstrip("/")
 
 
 def secret_of(shown: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from tmppool.backends.container import (
     edition_of,
     given_name,
     given_of,
+    knock_of,
     labels,
     secret_of,
     token_of,
@@ -47,6 +48,20 @@ _RUNS = ("running", "paused")  # states of a container that has processes (Docke
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
 _log = structlog.get_logger("tmppool.docker")
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The progress of a start, for its error."""
+
+    container: engine.Container | None = None
+    jupyter: JupyterClient | None = None
+
+    def outcome(self, edition: Edition) -> str:
+        """Return how far it came, in words."""
+        if self.jupyter is None:
+            return "its container was not running by then"
+        return self.jupyter.heard or f"nothing listened on port {edition.spec.port} (--container-port)"
 
 
 class DockerBackend(Auditable):
@@ -127,14 +142,17 @@ class DockerBackend(Auditable):
 
     async def start(self, key: str, edition: Edition) -> Running:
         self._starting.add(key)
+        attempt = _Attempt()
         try:
             async with asyncio.timeout(edition.spec.start_timeout):
-                return await self._start(key, edition)
+                return await self._start(key, edition, attempt)
         except BaseException as error:
+            tail = await self._last_words(attempt) if isinstance(error, TimeoutError) else ""
             await completed(self._clean(key), "clean up a start")  # so that a cancelled start leaves nothing
             if isinstance(error, TimeoutError):
                 limit = edition.spec.start_timeout
-                raise StartError(f"a notebook of {edition.name} did not answer within {limit:.0f} s") from error
+                said = f"a notebook of {edition.name} did not answer within {limit:.0f} s: {attempt.outcome(edition)}"
+                raise StartError(said, log_tail=tail) from error
             raise
         finally:
             self._starting.discard(key)
@@ -182,12 +200,13 @@ class DockerBackend(Auditable):
 
     # Starting
 
-    async def _start(self, key: str, edition: Edition) -> Running:
+    async def _start(self, key: str, edition: Edition, attempt: "_Attempt") -> Running:
         token, secret = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         try:
             container = await self._make(key, token, secret, edition)
             self._ids[key] = container.id
             await engine.start(container)
+            attempt.container = container
         except engine.RefusedError as error:
             if error.status == engine.NOT_FOUND and "image" in error.said.lower():
                 raise StartError(f"image {edition.name} is no longer on the engine", transient=False) from error
@@ -197,14 +216,11 @@ class DockerBackend(Auditable):
         exited = spawn(engine.wait(container), "watch a start", awaited=True)
         try:
             self._reached[key] = await container_dial.find(self.docker, container.id, edition.spec.port)
-            reach = self._reached[key]
-            running = Running(key, reach.dial, token, time.time(), secret, edition=edition.id, pid=reach.pid)
-            async with JupyterClient(running) as jupyter:
-                ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
-                try:
-                    await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    ready.cancel()
+            reach, knock = self._reached[key], edition.image.knock
+            running = Running(
+                key, reach.dial, token, time.time(), secret, edition=edition.id, pid=reach.pid, knock=knock
+            )
+            await self._await_ready(running, edition, attempt, exited)
         except container_dial.GoneError as error:
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
             if not exited.done():  # it runs, but not on this host
@@ -215,6 +231,24 @@ class DockerBackend(Auditable):
             exited.result()
             raise await self._exit_error(container, edition)
         return running
+
+    async def _await_ready(
+        self, running: Running, edition: Edition, attempt: "_Attempt", exited: asyncio.Task[None]
+    ) -> None:
+        """Return when the notebook is ready, or its container has ended. Raises StartError if it is not for us."""
+        async with JupyterClient(running) as jupyter:
+            attempt.jupyter = jupyter
+            ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
+            try:
+                await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                ready.cancel()
+            if jupyter.is_jupyter and await jupyter.refuses_token():
+                raise StartError(
+                    f"the notebook of {edition.name} answers, but not to the service's token: its configuration sets"
+                    " another (IdentityProvider.token, ServerApp.token or NotebookApp.token), which must be left out",
+                    transient=False,
+                )
 
     async def _make(self, key: str, token: str, secret: str, edition: Edition) -> Any:
         """Create the container; if each has its own UID, with one that no other container uses."""
@@ -239,7 +273,7 @@ class DockerBackend(Auditable):
 
     async def _exit_error(self, container: Any, edition: Edition) -> StartError:
         shown = await container_dial.show(self.docker, container.id)
-        tail = await engine.log(container, _LOG_LINES)
+        tail = engine.bounded(await engine.log(container, _LOG_LINES))
         with engine.reading("inspect a container"):
             state = shown["State"]
             how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
@@ -247,6 +281,12 @@ class DockerBackend(Auditable):
             await image_home.take(self.docker, edition.spec, edition.image)  # its volume may have been removed
             return StartError(f"a notebook of {edition.name} did not get the whole home of the image", log_tail=tail)
         return StartError(f"the notebook command of {edition.name} {how} before it answered", log_tail=tail)
+
+    async def _last_words(self, attempt: "_Attempt") -> str:
+        try:
+            return "" if attempt.container is None else engine.bounded(await engine.log(attempt.container, _LOG_LINES))
+        except BackendError as error:
+            return str(error)
 
     # Stopping
 
@@ -303,6 +343,7 @@ class DockerBackend(Auditable):
                 secret=secret_of(shown),
                 edition=edition_of(shown),
                 given=given_of(self._spec, key, shown),
+                knock=knock_of(shown["Config"].get("Labels")),
                 pid=self._reached[key].pid,
             )
 

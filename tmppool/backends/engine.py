@@ -115,6 +115,11 @@ def one_line(text: object, most: int = 300) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
+def bounded(log: str) -> str:
+    """Return a container's output with each line bounded, and without control characters."""
+    return "\n".join(one_line(line) for line in log.splitlines())
+
+
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
     """Translate the errors of reading an answer that lacks documented fields into BackendError."""

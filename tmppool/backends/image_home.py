@@ -32,6 +32,7 @@ REMEDY = "in the Dockerfile, give them to the image's user (chown, or COPY --cho
 
 _VERSION = 1  # of what this module writes into a volume; another number makes other volumes
 _USUAL = "/home/jovyan"  # of an image that says nothing of its user
+_SET = ("HOME", "XDG_CACHE_HOME")  # by ``container``
 _MIB = 1 << 20
 _SHOWN = 5  # paths that are named, of those that were left out
 
@@ -55,7 +56,7 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
         try:
             container = await engine.create(docker, name, home_config(spec, image, volume))
             reading = _read(docker, container.id, image, Repacker(archive, HOME, spec.home_size))
-            below, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
+            home, below, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
             _check(spec, survey)
             if await _stored(docker, container.id) != await asyncio.to_thread(archive.seek, 0, io.SEEK_END):
                 await _write(docker, container.id, archive)
@@ -63,7 +64,8 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
             await completed(_undo(docker, name, volume), "remove a volume")
             raise
         await completed(engine.remove(docker, name), "remove the container of a home")
-    return replace(image, volume=volume, below=below, left_out=tuple(str(each) for each in survey.left_out))
+    left_out = tuple(str(each) for each in survey.left_out)
+    return replace(image, volume=volume, below=below, env=moved(image.env, home), left_out=left_out)
 
 
 async def _undo(docker: engine.Client, name: str, volume: str) -> None:
@@ -114,6 +116,19 @@ def homes(image: ImageFacts, account: Account | None) -> Iterator[str]:
             yield found
 
 
+def moved(env: Iterable[str], home: str) -> tuple[str, ...]:
+    """Return the variables whose value is a path in the image's home, with the path in a notebook's home.
+
+    Otherwise ``JUPYTER_DATA_DIR=/home/jovyan/x`` would name the image's own, which is read-only. HOME is set anyway.
+    """
+    pairs = (pair.partition("=") for pair in env)
+    return tuple(
+        f"{name}={HOME}{value.removeprefix(home)}"
+        for name, _, value in pairs
+        if home and ":" not in value and name not in _SET and (value == home or value.startswith(f"{home}/"))
+    )
+
+
 def place_of(workdir: str, home: str) -> tuple[str, str]:
     """Return the directory that is copied besides the home, if any, and the working directory below a notebook's home.
 
@@ -126,7 +141,9 @@ def place_of(workdir: str, home: str) -> tuple[str, str]:
     return ("", "") if is_above else (work, "")
 
 
-async def _read(docker: engine.Client, container_id: str, image: ImageFacts, repacker: Repacker) -> tuple[str, Survey]:
+async def _read(
+    docker: engine.Client, container_id: str, image: ImageFacts, repacker: Repacker
+) -> tuple[str, str, Survey]:
     account = account_of(image.user, await _passwd(docker, container_id))
     repacker.user = account
     home = ""
@@ -137,7 +154,7 @@ async def _read(docker: engine.Client, container_id: str, image: ImageFacts, rep
     more, below = place_of(image.workdir, home)
     if more:
         await _add(docker, container_id, repacker, more)
-    return below, await asyncio.to_thread(repacker.close)
+    return home, below, await asyncio.to_thread(repacker.close)
 
 
 async def _add(docker: engine.Client, container_id: str, repacker: Repacker, path: str) -> bool:

@@ -103,7 +103,7 @@ async def try_out(docker: engine.Client, spec: Spec, image: ImageFacts, facts: E
 async def _trial(docker: engine.Client, spec: Spec, image: ImageFacts, facts: EngineFacts) -> str:
     """Return why no command ran in a container like a notebook's; empty if one did. Raises BackendError."""
     key = secrets.token_urlsafe()
-    name, config = container_name(spec, key), trial_config(spec, key, image, facts, _QUESTION, unpacks=True)
+    name, config = container_name(spec, key), trial_config(spec, key, image, facts, _QUESTION, is_strict=True)
     try:
         container = await engine.create(docker, name, config)
         await engine.start(container)

@@ -239,7 +239,8 @@ class ProcessBackend:
             raise StartError(
                 f"the notebook command exited with code {exited.result()} before it answered", log_tail=tail
             )
-        raise StartError(f"the notebook did not answer within {patience:.0f} s", log_tail=tail)
+        heard = jupyter.heard or "nothing listened on its port"
+        raise StartError(f"the notebook did not answer within {patience:.0f} s: {heard}", log_tail=tail)
 
     def _watch(self, key: str, pid: int) -> None:
         """Report the end of a process, at which its pidfd becomes readable (pidfd_open(2)). Raises OSError."""
