@@ -547,6 +547,11 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
             id="a path that tells that it is ready",
         ),
         pytest.param(
+            {"Id": "x", "Config": {"Volumes": {"/b": {}, "/a": {}}}},
+            ImageFacts("x", volumes=("/a", "/b")),
+            id="volumes",
+        ),
+        pytest.param(
             {"Id": "x", "Config": {"WorkingDir": "/srv"}}, ImageFacts("x", workdir="/srv"), id="a working directory"
         ),
         pytest.param(

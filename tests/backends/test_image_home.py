@@ -109,6 +109,13 @@ def test_few_of_many_that_are_left_out_are_named() -> None:
     assert image_home.notes(Edition("id", "workshop", SPEC, ImageFacts())) == ()
 
 
+def test_a_volume_of_the_image_is_told_because_nothing_limits_it() -> None:
+    (sentence,) = image_home.notes(Edition("id", "workshop", SPEC, ImageFacts(volumes=("/data", "/home/me"))))
+    assert sentence.startswith(
+        "image workshop declares VOLUME /data, /home/me: the engine gives every notebook a volume"
+    )
+
+
 # On the engine
 
 pytestmark = pytest.mark.timeout(1200)  # the first test may have to build the image

@@ -99,10 +99,10 @@ class ImageFacts:
     """Facts about an image: its configuration, and what was found out with its help.
 
     ``landing``: the path that ``/`` opens. ``knock``: as in ``Running``. ``user``, ``home`` (its variable HOME),
-    ``workdir``: as configured. ``program`` is the entrypoint, and ``entrypoint`` too if it runs the command that it is
-    given. ``volume`` holds the copy of its home, ``below`` is the working directory in that copy, and ``left_out`` says
-    what was not copied. ``env``: its variables; with a volume, those that lead into the copy. ``notes`` are for the
-    operator.
+    ``workdir``, ``volumes``: as configured. ``program`` is the entrypoint, and ``entrypoint`` too if it runs the
+    command that it is given. ``volume`` holds the copy of its home, ``below`` is the working directory in it, and
+    ``left_out`` says what was not copied. ``env``: its variables; with a volume, those that lead into the copy.
+    ``notes`` are for the operator.
     """
 
     id: str = ""
@@ -113,6 +113,7 @@ class ImageFacts:
     home: str = ""
     workdir: str = "/"
     env: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     program: tuple[str, ...] = ()
     volume: str = ""

@@ -92,6 +92,7 @@ def image_facts(shown: dict[str, Any]) -> ImageFacts:
         home=env.get("HOME", ""),
         workdir=config.get("WorkingDir") or "/",
         env=tuple(config.get("Env") or ()),
+        volumes=tuple(sorted(config.get("Volumes") or ())),
         entrypoint=entrypoint,
         program=entrypoint,
     )

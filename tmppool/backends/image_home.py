@@ -81,7 +81,16 @@ async def discard(docker: engine.Client, volume: str) -> None:
 
 def notes(edition: Edition) -> tuple[str, ...]:
     """Return what the operator should know of an edition's image, as sentences."""
-    return (*edition.image.notes, *([left_out(edition.name, edition.image)] if edition.image.left_out else []))
+    found = list(edition.image.notes)
+    if edition.image.left_out:
+        found.append(left_out(edition.name, edition.image))
+    if edition.image.volumes:
+        listed = engine.one_line(", ".join(edition.image.volumes))
+        found.append(
+            f"image {edition.name} declares VOLUME {listed}: the engine gives every notebook a volume there, on disk"
+            " and without a limit; take it out of the Dockerfile, or let nobody else than root write there"
+        )
+    return tuple(found)
 
 
 def left_out(name: str, image: ImageFacts) -> str:
