@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.acceptance.harness import Service, Taken, chromium, output_of, run_cell, running
+from tests.acceptance.harness import Service, Taken, chromium, claim, output_of, run_cell, running
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
@@ -97,7 +97,7 @@ async def test_a_fragment_leads_from_the_link_to_its_section_and_to_a_fresh_note
 @pytest.mark.browser
 async def test_the_fragment_survives_the_launch_page_with_every_kind_of_name(tmp_path: Path) -> None:
     async with (
-        running(tmp_path, "fake", "--pool-size=6", "--starts-per-hour=0", warm=6) as service,
+        running(tmp_path, "fake", "--pool-size=7", "--starts-per-hour=0", warm=7) as service,
         chromium() as browser,
     ):
         for link in (
@@ -111,6 +111,10 @@ async def test_the_fragment_survives_the_launch_page_with_every_kind_of_name(tmp
             await page.wait_for_url("**/user/**")
             assert page.url.partition("#")[2] == link.partition("#")[2]
         assert "100%25.ipynb" not in page.url
+        page = await (await browser.new_context()).new_page()
+        taken = await service.spawn()
+        await claim(page, taken.at("lab/tree/x.ipynb") + "#Last-Section")
+        assert page.url == f"{taken.url}lab/tree/x.ipynb#Last-Section"
         await without_scripts(service, browser)
 
 

@@ -1,6 +1,9 @@
-// Carries the fragment of this page's URL, which no server sees, on to the link that opens the same document.
+// Carries the fragment of this page's URL, which no server sees, on to the link or form that opens the same document.
 (() => {
   "use strict";
-  const link = document.querySelector("a[data-same-document]");
-  if (link && location.hash && !link.hash) link.hash = location.hash;
+  if (!location.hash) return;
+  for (const node of document.querySelectorAll("[data-same-document]")) {
+    const target = node instanceof HTMLFormElement ? "action" : "href";
+    if (!node[target].includes("#")) node[target] += location.hash;
+  }
 })();
