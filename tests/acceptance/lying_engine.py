@@ -22,7 +22,10 @@ class LyingEngine:
 
     async def open(self) -> web.AppRunner:
         connector = aiohttp.UnixConnector(SOCKET, limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(None))
+        # What the engine has compressed, as archives, passes as it is.
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(None), auto_decompress=False
+        )
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

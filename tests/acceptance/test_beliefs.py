@@ -72,7 +72,9 @@ async def test_an_older_ledger_gives_no_notebook_to_a_second_visitor_and_ends_no
 async def small_disk(path: Path) -> AsyncIterator[Path]:
     """A file system of its own, with room for a ledger; returns a file that fills it while it is there."""
     path.mkdir(parents=True)
-    mount = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(path))
+    mount = await asyncio.create_subprocess_exec(
+        "mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(path)
+    )
     assert await mount.wait() == 0
     try:
         yield path / "filler"
