@@ -42,7 +42,7 @@ async def app() -> AsyncIterator[tuple[int, list[web.Request]]]:
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     pytest.importorskip("jupyter_server_proxy")
-    async with running(tmp_path, "process", "--pool-size=2") as made:
+    async with running(tmp_path, "process", "--pool-size=1") as made:
         yield made
 
 
