@@ -138,7 +138,7 @@ class TestOnTheEngine:
         async with JupyterClient(running) as jupyter:
             assert await jupyter.silent_for() is None
             await jupyter.start_kernel("welcome.ipynb")
-            assert (await jupyter.silent_for()) < 60
+            assert await jupyter.silent_for() in (None, 0.0)  # an idle kernel is no work, one that starts may be
         await backend.stop(KEY)
         assert await site.leftovers(KEY) == []
 

@@ -364,7 +364,7 @@ async def test_the_real_jupyter_starts_and_ends(site: ProcessSite) -> None:
             json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
         )
         await jupyter.start_kernel("a.ipynb")
-        assert (await jupyter.silent_for()) < 30
+        assert await jupyter.silent_for() in (None, 0.0)  # an idle kernel is no work, one that starts may be
     assert len(marked(KEY)) >= 2
     await backend.stop(KEY)
     assert await site.leftovers(KEY) == []
