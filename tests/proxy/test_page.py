@@ -51,6 +51,8 @@ PAGES = {
     "a long doctype": b'<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://x/y.dtd"><html><head>|',
     "XML's beginning": b'<?xml version="1.0"?><!doctype html><html><head>|',
     "quotes": b"""<html data-a="<head>" data-b='>' data-c=d><head prefix="og: x>y">|""",
+    "a quote in a value without quotes": b"<html lang=en data-t=it's><head>|<title>It's > that</title>",
+    "a value that is not closed": b"|<html data-a='><head>",
     "capitals": b"<!DOCTYPE HTML><HTML><HEAD>|<TITLE>",
     "a mark of the order of bytes": b"\xef\xbb\xbf<!doctype html><html><head>|x",
     "another charset": "<html><head>|<title>näher</title>".encode("latin-1"),
@@ -58,7 +60,7 @@ PAGES = {
     "a closed head": b"<html>|</head><body>",
     "frames": b"<html>|<frameset><frame src=a></frameset>",
     "a comment without end": b"<html>|<!-- " + b"x" * 100,
-    "a quote without end": b"<!doctype html>|<html lang=en'><head>" + b"x" * 100,
+    "a quote without end": b"<!doctype html>|<html lang='en><head>" + b"x" * 100,
 }
 
 
@@ -179,3 +181,31 @@ def test_which_responses_are_pages_to_edit(made: Response, takes: bool) -> None:
 def test_a_page_is_told_by_its_type_whatever_becomes_of_it() -> None:
     assert is_html(fields("Content-Encoding: br"))
     assert not is_html(fields(content_type="text/plain; text/html"))
+
+
+@pytest.mark.parametrize("part", [b"<?>", b"<!---->", b"<html>", b"<html a>"])
+def test_a_short_page_that_unpacks_to_many_parts_is_looked_at_in_its_beginning_only(part: bytes) -> None:
+    size = 16 * 1024
+    packed = gzip.compress(part * (500_000 // len(part)))
+    page = Page(NOTICE, fields("Content-Encoding: gzip"))
+    page.add(packed, is_whole=True)
+    assert page.content.index(NOTICE) == size // len(part) * len(part)
+
+
+def test_a_part_that_stays_open_is_read_again_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    find = page_module._find
+
+    def counting(data: bytes, position: int) -> tuple[int, bool, bool]:
+        nonlocal looks
+        looks += 1
+        return find(data, position)
+
+    monkeypatch.setattr(page_module, "_find", counting)
+    page = Page(NOTICE, fields())
+    page.add(b"<!-- ", is_whole=False)
+    for _ in range(8000):
+        page.add(b"x>", is_whole=False)
+    page.add(b"--><head>", is_whole=True)
+    assert page.content.endswith(b"--><head>" + NOTICE)
+    assert looks < 100

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tmppool.proxy.page_policy import admit, is_opaque
+from tmppool.proxy.page_policy import admit, is_out_of_reach
 
 HOST, PATH = b"nb.example", b"/api/session/k"
 SESSION = "nb.example/api/session/k nb.example/api/session/k/"
@@ -63,7 +63,10 @@ def test_a_name_that_a_policy_cannot_hold_is_not_added(host: bytes) -> None:
         (b"frame-ancestors 'self', SANDBOX allow-forms", True),
         (b"default-src 'none'", False),
         (b"", False),
+        (b"a" + b",a" * 15, False),
+        (b"a" + b",a" * 16, True),
+        (b"default-src " + b"x" * (16 << 10), True),
     ],
 )
 def test_which_policies_put_a_page_where_it_reaches_nothing(policy: bytes, is_one: bool) -> None:  # noqa: FBT001
-    assert is_opaque([policy]) is is_one
+    assert is_out_of_reach([policy]) is is_one

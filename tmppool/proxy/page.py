@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tmppool.proxy.wire import Fields, Response
 
 _MOST_START = 16 * 1024  # bytes before a page's head: comments, perhaps a licence
+_MOST_LOOKS = 64  # at a part that is still open: each reads it again
 _MOST_PACKED = 128 * 1024  # bytes of a compressed page
 _MOST_UNPACKED = 512 * 1024  # bytes; a millisecond of the loop
 
@@ -29,7 +30,9 @@ _PART = re.compile(
     rb"|<!--(?:-?>|.*?--!?>)"
     rb"|<!doctype[^>]*>"
     rb"|<\?[^>]*>"
-    rb"|<(html|head)(?=[\t\n\f\r />])(?:[^\"'>]|\"[^\"]*\"|'[^']*')*+>",
+    # A quote opens a value only behind "=": elsewhere it is a letter (HTML, section 13.2.5.37).
+    rb"|<(html|head)(?=[\t\n\f\r />])"
+    rb"(?:[^>=]|=[\t\n\f\r ]*(?:\"[^\"]*\"|'[^']*')|=(?![\t\n\f\r ]*[\"']))*+>",
     re.IGNORECASE | re.DOTALL,
 )
 _BEGINNINGS = (b"<!--", b"<!doctype", b"<?", b"<html", b"<head")
@@ -75,6 +78,7 @@ class Page:
         self._elements = elements.replace(b" defer>", b' defer="defer">') if self._is_xml else elements
         self._is_packed = bool(_coding(fields))
         self._size = 0
+        self._looks = 0  # at a part that is still open
         self._looked = 0  # bytes of the content that are known to come before its head
 
     @property
@@ -95,7 +99,9 @@ class Page:
     def _is_worth_a_look(self, content: bytes) -> bool:
         """Return True unless the part that is still open goes on: it would be read again for each piece."""
         is_open = self._looked < len(self.content) - len(content)
-        return not is_open or b">" in content or len(self.content) > _MOST_START
+        self._looks += is_open
+        may_close = b">" in content and self._looks <= _MOST_LOOKS
+        return not is_open or may_close or len(self.content) > _MOST_START
 
     def _try_packed(self, *, is_whole: bool) -> None:
         if len(self.content) > _MOST_PACKED:
@@ -124,10 +130,13 @@ class Page:
 
 
 def _find(data: bytes, position: int) -> tuple[int, bool, bool]:
-    """Return how far the parts before the head's content go, if what follows is known, and if a head has begun."""
+    """Return how far the parts before the head's content go, if what follows is known, and if a head has begun.
+
+    Parts are looked for in the first ``_MOST_START`` bytes only, also of a page that was unpacked to many more.
+    """
     if position == 0 and data.startswith(_BOM):
         position = len(_BOM)
-    while (part := _PART.match(data, position)) is not None:
+    while (part := _PART.match(data, position, _MOST_START)) is not None:
         position = part.end()
         if (part[1] or b"").lower() == b"head":
             return position, True, True

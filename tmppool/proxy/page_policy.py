@@ -6,19 +6,28 @@ are the service's own scripts, and the address of the page's own session (CSP Le
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tmppool.proxy.target import is_host
 
 NAME = b"content-security-policy"
+
+_MOST_BYTES = 16 * 1024  # of all policies of a page; browsers refuse heads not much longer
+_MOST_POLICIES = 16
 
 _NONCE = re.compile(rb"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _SCRIPTS = (b"script-src-elem", b"script-src", b"default-src")
 _REQUESTS = (b"connect-src", b"default-src")
 
 
-def is_opaque(policies: Iterable[bytes]) -> bool:
-    """Return True if a policy puts the page into an origin of its own, from where our scripts could reach nothing."""
+def is_out_of_reach(policies: Collection[bytes]) -> bool:
+    """Return True if our scripts could reach nothing from the page, or its policies are too long to be read.
+
+    A sandbox puts the page into an origin of its own.
+    """
+    commas = sum(each.count(b",") for each in policies)
+    if sum(map(len, policies)) > _MOST_BYTES or len(policies) + commas > _MOST_POLICIES:
+        return True
     sandboxes = (directives[b"sandbox"] for directives in _all(policies) if b"sandbox" in directives)
     return any(not {b"allow-scripts", b"allow-same-origin"} <= {word.lower() for word in box} for box in sandboxes)
 

@@ -98,7 +98,7 @@ class ToNotebook:
     def page_of(self, response: Response) -> "EditedPage | None":
         """Return the page that the notice goes into, if the response is one."""
         policies = response.fields.values(page_policy.NAME)
-        if self.notice is None or not takes_notice(response) or page_policy.is_opaque(policies):
+        if self.notice is None or not takes_notice(response) or page_policy.is_out_of_reach(policies):
             return None
         admitted, nonce = page_policy.admit(policies, self.notice.host, self.notice.session_path)
         elements = self.notice.elements
