@@ -103,6 +103,7 @@ def test_no_shared_cache_may_store_an_answer() -> None:
     assert cache_line(response("Cache-Control: public, max-age=60", "cache-control: s-maxage=9, no-transform")) == (
         b"Cache-Control: private, max-age=60, no-transform"
     )
+    assert cache_line(response("Cache-Control: " + "a," * 600)) == b"Cache-Control: private, no-store"
 
 
 # Who the visitor is

@@ -92,7 +92,7 @@ READABLE = (
 
 _SCHEMES = (b"basic", b"digest", b"bearer")
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_SCHEME = re.compile(rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?![ \t]*=)(?=[ \t]|$)")
+_SCHEME = re.compile(rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?!=)(?=[ \t]|$)")
 VARIANTS = b"Vary: Accept, Sec-Fetch-Dest"
 """Added to a notebook's HTML page that may be kept: the same address has the notice where a browser shows it, and not
 where a script fetches it, and a cache must not take one for the other."""
@@ -110,6 +110,7 @@ _INTERNAL = re.compile(rb"[\t ]*https?://[^/?#\\@]*(/.*)", re.IGNORECASE)
 _PLACES = (b"location", b"content-location")
 _MAX_COOKIES = 20
 _DIRECTIVE = re.compile(TOKEN + rb"(?:=(?:" + TOKEN + rb'|"[^"\\]*"))?')
+_MOST_CACHE_CONTROL = 1024  # bytes
 _SHARED = (b"public", b"s-maxage", b"proxy-revalidate", b"private", b"must-understand")
 
 # RFC 9110 section 7.6.3. Made anew by each service, so that one may stand in front of another.
@@ -215,10 +216,12 @@ def cache_line(fields: Fields) -> bytes:
     """Return the Cache-Control line of a notebook's response: its word to a browser, and none to a shared cache.
 
     Each response is one visitor's, so no cache in front may store it (RFC 9111 section 5.2.2.7). A directive that is
-    not valid is left out, also one whose quoted value holds a comma.
+    not valid is left out, also one whose quoted value holds a comma; a field too long to be sensible is not read.
     """
     if b"cache-control" not in fields.first:
         return b"Cache-Control: private"
+    if sum(map(len, fields.values(b"cache-control"))) > _MOST_CACHE_CONTROL:
+        return b"Cache-Control: private, no-store"
     found = [element for element in fields.elements(b"cache-control") if _DIRECTIVE.fullmatch(element)]
     kept = [directive for directive in found if directive.partition(b"=")[0] not in _SHARED]
     return b"Cache-Control: " + b", ".join([b"private", *kept])
