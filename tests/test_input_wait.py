@@ -35,6 +35,8 @@ COMPUTES = {
     "a file that it reads": "import os\nprint('begun', flush=True)\nr, w = os.pipe()\nos.read(r, 1)",
     "a lock": "import threading\nprint('begun', flush=True)\nthreading.Event().wait()",
     "a loop of events": "import asyncio\nprint('begun', flush=True)\nasyncio.run(asyncio.sleep(60))",
+    "a process that computes, in slices": "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'while 1: 1'])"
+    + SLICES.format(limit=10),
     "a longer wait": SLICES.format(limit=1000),
     "an endless wait": SLICES.format(limit=""),
 }

@@ -12,19 +12,24 @@ from pathlib import Path
 
 _SAMPLES = 20
 _ENOUGH = 3  # of them in a slice, and none in another call; on a busy machine it waits for its turn most of the time
+_MOST_TICKS = 5  # of CPU time in all samples; who waits takes one or two
 _PAUSE = 0.007  # seconds between two samples, which is no divisor of a slice
 _SLICE = re.compile(r"7 0x[0-9a-f]+ 0x1 0x[0-9a] ")  # poll(2) on x86-64: descriptors, their number, milliseconds
 _CONNECTION_FILE = re.compile(r"kernel-([0-9A-Za-z-]{1,64})\.json")  # in a kernel's arguments, with its id
+_MOST_KERNELS = 16  # that are looked at; any process may bear such a name
 _MOST = 8192  # bytes of a file of /proc
 
 
 def waiting(pid: int) -> set[str]:
     """Return the ids of the kernels below the process ``pid`` that wait for input. Blocks for a moment.
 
-    Empty where this service may not look at its processes, and on other processors than x86-64.
+    One below which something computes meanwhile waits for that, perhaps in short slices too. Empty where this service
+    may not look at its processes, and on other processors than x86-64.
     """
-    ids = {each: found for each in (_below(pid) if pid else ()) if (found := _kernel_id(each))}
+    ids = _kernels(pid) if pid else {}
     counts = dict.fromkeys(ids, 0)
+    tops = {kernel: each for each, kernel in reversed(ids.items())}
+    before = {kernel: _ticks(each) for kernel, each in tops.items()}
     for _ in range(_SAMPLES if counts else 0):
         time.sleep(_PAUSE)  # noqa: TID251 - runs in a thread
         for each in list(counts):
@@ -33,18 +38,33 @@ def waiting(pid: int) -> set[str]:
                 counts[each] += 1
             elif not call.startswith("running"):  # between two slices, or waiting for its turn
                 del counts[each]
-    return {ids[each] for each, count in counts.items() if count >= _ENOUGH}
+    found = {ids[each] for each, count in counts.items() if count >= _ENOUGH}
+    return {kernel for kernel in found if _ticks(tops[kernel]) - before[kernel] < _MOST_TICKS}
 
 
-def _below(pid: int) -> set[int]:
-    """Return the process and its descendants."""
-    found, left = {pid}, [pid]
-    while left:
-        threads = Path(f"/proc/{left.pop()}/task")
-        children = {int(child) for thread in _names(threads) for child in _read(threads / thread / "children").split()}
-        left += children - found
-        found |= children
+def _kernels(pid: int) -> dict[int, str]:
+    """Return the kernels' processes below this one and their ids, parents first; what one has forked bears its name."""
+    found = {each: kernel for each in _below(pid) if (kernel := _kernel_id(each))}
+    return dict(list(found.items())[:_MOST_KERNELS])
+
+
+def _below(pid: int) -> list[int]:
+    """Return the process and its descendants, parents before their children."""
+    found = [pid]
+    for each in found:
+        threads = Path(f"/proc/{each}/task")
+        children = [int(child) for thread in _names(threads) for child in _read(threads / thread / "children").split()]
+        found += [child for child in children if child not in found]
     return found
+
+
+def _ticks(pid: int) -> int:
+    """Return the CPU time of the process and its descendants, in ticks of 10 ms (proc(5), ``stat``)."""
+    total = 0
+    for each in _below(pid):
+        fields = _read(Path(f"/proc/{each}/stat")).rpartition(") ")[2].split()
+        total += sum(int(field) for field in fields[11:13])
+    return total
 
 
 def _kernel_id(pid: int) -> str:
