@@ -206,8 +206,8 @@ class Ledger:
             )  # fmt: skip
         elif fact.was is State.ASSIGNED:
             self._put(
-                "UPDATE sessions SET state = ?, ended_at = ?, reason = ? WHERE key = ?",
-                (State.REAPING, now, fact.reason, notebook.key),
+                "UPDATE sessions SET state = ?, ended_at = ?, reason = ?, network = NULL WHERE key = ?",
+                (fact.to, now, fact.reason, notebook.key),
             )
         elif fact.to is State.GONE:
             self._put("UPDATE sessions SET state = ?, network = NULL WHERE key = ?", (State.GONE, notebook.key))
