@@ -49,7 +49,10 @@ HOME_MOUNT = {
     "Source": "v",
     "Target": "/var/lib/tmppool",
     "ReadOnly": True,
-    "VolumeOptions": {"NoCopy": True},
+    "VolumeOptions": {
+        "NoCopy": True,
+        "Labels": {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.volume": "home"},
+    },
 }
 
 DEFAULT = {

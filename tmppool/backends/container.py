@@ -140,8 +140,7 @@ def volume_labels(spec: Spec) -> dict[str, str]:
 
 def home_config(spec: Spec, image: ImageFacts, volume: str) -> dict[str, Any]:
     """Return the ContainerCreate body for a container that is never started: it joins an image and a volume."""
-    mounted = _seed_mount(volume, is_read_only=False)
-    mounted["VolumeOptions"]["Labels"] = volume_labels(spec)
+    mounted = _seed_mount(spec, volume, is_read_only=False)
     return {
         "Image": image.id or spec.image,
         "Entrypoint": ["/never-started"],
@@ -252,9 +251,13 @@ def mount(entry: str) -> dict[str, Any]:
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": mode == "ro"}
 
 
-def _seed_mount(volume: str, *, is_read_only: bool) -> dict[str, Any]:
-    """Return the engine's Mount for the volume with the image's home, which nothing of the image is copied into."""
-    options = {"NoCopy": True}
+def _seed_mount(spec: Spec, volume: str, *, is_read_only: bool) -> dict[str, Any]:
+    """Return the engine's Mount for the volume with the image's home, which nothing of the image is copied into.
+
+    With labels always: where the volume was removed, the engine makes another one for the next container, and one
+    without labels would never be swept.
+    """
+    options = {"NoCopy": True, "Labels": volume_labels(spec)}
     return {"Type": "volume", "Source": volume, "Target": SEED, "ReadOnly": is_read_only, "VolumeOptions": options}
 
 
@@ -312,7 +315,7 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
     if spec.network != "bridge":
         # Nothing listens there: a look-up fails at once, and no DNS query leaves the container.
         config["Dns"] = ["127.0.0.1"]
-    config["Mounts"] = [_seed_mount(image.volume, is_read_only=True), *(mount(entry) for entry in spec.binds)]
+    config["Mounts"] = [_seed_mount(spec, image.volume, is_read_only=True), *(mount(entry) for entry in spec.binds)]
     if spec.extra_hosts:
         config["ExtraHosts"] = list(spec.extra_hosts)
     return config
