@@ -166,6 +166,8 @@ class JupyterClient:
                 asyncio.timeout(_ASK_TIMEOUT),
                 self.session.get(self._url("api/status"), headers=headers, allow_redirects=False) as reply,
             ):
+                if reply.status >= 500:  # noqa: PLR2004 - 5xx begin there: it may do better later
+                    raise BackendError(f"the notebook answered {reply.status} to a login")
                 return reply.headers.getall("Set-Cookie", [])
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:  # the last: it was closed meanwhile
             raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error
