@@ -34,7 +34,7 @@ __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
 PATIENCE = 30.0  # seconds until what hangs is a failure
 PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
-KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_.-]{22,})(?:/|$)")
+KEY_OF = re.compile(r"^(?:http://[^/]+)?/user/([A-Za-z0-9_.-]{22,})(?:[/?]|$)")
 OF_NOTEBOOK = re.compile(r"^/(?:user|api/session)/([A-Za-z0-9_.-]{22,})")
 FOR_OWNERS = re.compile(r"^DELETE /api/session/|^POST /api/session/[^/]+/share")
 MODES = ({}, {"domain_per_notebook": "nb.localhost:{port}"})

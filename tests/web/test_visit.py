@@ -4,7 +4,7 @@ import pytest
 
 from tests.web.heads import PEER, visit
 from tmppool.proxy.forwarded import Client, networks
-from tmppool.proxy.wire import Fields
+from tmppool.proxy.wire import Fields, parse_request
 from tmppool.web.own_cookies import new_visitor, visitor_id
 from tmppool.web.visit import Origin, PublicAddress, Visit
 
@@ -293,3 +293,18 @@ def test_no_fact_is_worked_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         assert (made.label, made.client.host, made.origin, made.is_secure) == ("x", "x.nb.example", Origin.SAME, False)
     assert asked == [PEER]
+
+
+@pytest.mark.parametrize(
+    "said", ["X-Forwarded-Host: x.example", "X-Forwarded-Host: nb.example", "Forwarded: host=nb.example"]
+)
+@pytest.mark.parametrize(
+    "lines", [("Host: 0123456789.nb.example",), ("Host: inside:1", "Forwarded: host=0123456789.nb.example")]
+)
+def test_a_page_at_a_notebooks_host_cannot_say_that_it_is_at_the_main_one(lines: tuple[str, ...], said: str) -> None:
+    """A proxy may leave to the visitor what it does not set itself."""
+    public = PublicAddress(domain="nb.example", trusted=networks(["127.0.0.1"]))
+    for fields in ((*lines, said), (said, *lines)):
+        request = parse_request("\r\n".join(["GET /lab HTTP/1.1", *fields, "", ""]).encode())
+        seen = Visit(request, "127.0.0.1", public)
+        assert (seen.label, seen.is_at_main_host) == ("0123456789", False)

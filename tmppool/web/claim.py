@@ -42,6 +42,8 @@ class Claim:
         """POST: make this browser the owner's, unless another was first, and redirect to the notebook."""
         visit, held = visit_of(request), admitted_of(request)
         notebook, ticket = held.notebook, (await read_form(request)).get("ticket", "")
+        if tokens.access(notebook, visit.cookies).is_owner:  # in another tab, meanwhile
+            return await self._enter(visit, held)
         if not self._tickets.is_ours(ticket, notebook.key):
             return self._page(visit, notebook)
         visitor = own_cookies.visitor_id(self._tickets.successor(ticket))  # the same if the button is pressed twice

@@ -37,8 +37,7 @@ class Entrance:
                 return _let_in(visit, entry, _redirect_to(entry))
             case HandOff(notebook, path):
                 ticket = self._handoffs.issue(notebook.key)
-                location = links.with_query(_location(notebook, path), f"token={ticket}")
-                return redirect(visit.origin_of(notebook.id) + location)
+                return redirect(visit.origin_of(notebook.id) + links.to_enter(notebook.key, ticket, path))
             case Redeem(inner, tickets, refusal):
                 is_good = any(self._handoffs.redeem(ticket, inner.notebook.key) for ticket in tickets)
                 return _let_in(visit, inner, _redirect_to(inner)) if is_good else self._answers.render(refusal, visit)

@@ -10,7 +10,6 @@ _SPAWN = re.compile(r"^/spawn(?=/|$)")
 _POOL = re.compile(r"(^|&)pool=([^&]*)")
 _PATH = re.compile(r"(^|&)path=([^&]*)")
 _TO = re.compile(r"(^|&)to=([^&]*)")
-_VISIBLE = re.compile("[!-~]*")
 _LONGEST_PATH = 2000  # characters
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 _CODE = re.compile(r"(^|&)code=([^&]*)")
@@ -51,11 +50,20 @@ def to_claim(key: str, token: str, path: str) -> str:
     return f"/session/{key}/claim?token={token}&to={quote(path, safe='')}"
 
 
+def to_enter(key: str, ticket: str, path: str) -> str:
+    """Return the link by which a handoff's ticket lets a browser in at the notebook's own host, to open ``path`` there.
+
+    Without a slash behind the key: a service worker that was planted in the notebook never sees it, as none is for
+    more than what is below ``/user/<key>/`` (Service Workers, section "Path restriction").
+    """
+    return f"/user/{key}?token={ticket}&to={quote(path.lstrip('/'), safe='')}"
+
+
 def claimed_path(raw: str) -> str:
-    """Return the path and query below the notebook that a claim's link names; empty if the proxy would refuse it."""
+    """Return the path and query that a link to claim or to enter names; empty if the proxy would refuse them."""
     path = unquote(_value_of(_TO, raw) or "").lstrip("/")
-    is_passed = len(path) <= _LONGEST_PATH and _VISIBLE.fullmatch(path) is not None
-    return path if is_passed and target.origin_form(f"/{path}".encode(), None) is not None else ""
+    is_passed = len(path) <= _LONGEST_PATH and target.is_accepted(f"/{path}".encode())
+    return path if is_passed else ""
 
 
 def code_of(raw: str) -> str:

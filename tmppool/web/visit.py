@@ -51,12 +51,23 @@ class PublicAddress:
         else:
             found = Client(plain(peer), "http", fields.first.get(b"host", b"").decode("latin-1"))
         if self.domain is not None:
-            found = replace(found, host=hosts.with_port_of(found.host, self.domain))
+            host = _notebooks_host(fields, self.domain) or found.host
+            found = replace(found, host=hosts.with_port_of(host, self.domain))
         if self.public_url is None:
             return found
         scheme, _, host = self.public_url.partition("://")
         is_main = self.domain is None or hosts.label_of(found.host, self.domain) is None
         return Client(found.address, scheme, host if is_main else found.host)
+
+
+def _notebooks_host(fields: Fields, domain: str) -> str:
+    """Return the first host of a notebook that the request names as its own; empty if it names none.
+
+    A page at a notebook's host may add fields by which a proxy tells the host, and must not seem to be at the main one.
+    """
+    said = [fields.first.get(b"host", b""), *fields.values(b"x-forwarded-host"), *fields.values(b"forwarded")]
+    words = re.split(r"[,;= \t\"]+", b",".join(said).decode("latin-1"))
+    return next((word for word in words if hosts.label_of(word, domain) is not None), "")
 
 
 class Visit:
@@ -110,7 +121,8 @@ class Visit:
         Requests to the session's page and API carry it in their query, as ``path``.
         """
         if self._notebook_key is not None:
-            return tokens.without_token((self.path or "") + self.query)
+            named = "" if self.path is not None else links.claimed_path(self.target)
+            return named or tokens.without_token((self.path or "") + self.query)
         return links.path_of(self.target)
 
     @cached_property
