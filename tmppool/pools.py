@@ -69,8 +69,7 @@ class Pools:
 
     def all_of(self, visitor: str | None) -> list[Notebook]:
         """Return the notebooks in all pools that are assigned to this visitor."""
-        found = (notebook for pool in self if (notebook := self.held_by(visitor, pool)) is not None)
-        return list(found)
+        return [notebook for pool in self if (notebook := self.held_by(visitor, pool)) is not None]
 
     async def close(self, *, stop: bool, grace: float = 30.0) -> None:
         """Close all pools concurrently, within ``grace`` seconds in total."""

@@ -5,7 +5,7 @@ before the request is answered: a session's owner, whether it is shared, and tha
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import structlog
 
@@ -55,9 +55,8 @@ class Sessions:
             notebook.is_opened = True
             self._ledger.note_opened(notebook)
 
-    async def renew(self, notebooks: Iterable[Notebook], visitor: str) -> None:
+    async def renew(self, notebooks: Sequence[Notebook], visitor: str) -> None:
         """Note that the owner of these notebooks is known as ``visitor`` from now on."""
-        notebooks = list(notebooks)
         for notebook in notebooks:
             notebook.renew(visitor)
         for notebook in notebooks:

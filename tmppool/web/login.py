@@ -5,6 +5,8 @@ or ``token`` is the app's, the request has no place for Jupyter's token, and a c
 (Jupyter Server 2, ``IdentityProvider``). The cookie's name and signature depend on the Host.
 """
 
+import contextlib
+
 from tmppool.errors import BackendError
 from tmppool.jupyter import JupyterClient
 from tmppool.proxy.cookies import confine
@@ -24,10 +26,8 @@ class Login:
     async def fetch(self) -> None:
         """Ask Jupyter for them, once; without an answer the request goes on without them."""
         if self.cookies is None:
-            try:
+            with contextlib.suppress(BackendError):
                 self.cookies = _pairs(await self._jupyter.log_in(self._host))
-            except BackendError:
-                self.cookies = None
 
 
 def _pairs(cookies: list[str]) -> bytes:
