@@ -10,7 +10,7 @@ import aiohttp
 import psutil
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, Route
 
 from tests.acceptance.harness import Service, chromium, free_port, output_of, run_cell, running
 
@@ -135,6 +135,54 @@ async def test_typed_text_survives_a_reload_and_a_second_click_returns(backend: 
         await again.wait_for_url("**/user/**")
         assert again.url == first
         assert (await service.stats())["assigned"] == 1
+
+
+@pytest.mark.parametrize("earlier", [1, 0], ids=["a cookie", "no cookie"])
+async def test_launch_pages_opened_at_the_same_moment_get_one_notebook(earlier: int, tmp_path: Path) -> None:
+    """Without a cookie, each GET issues one, and the tickets of all but one belong to another visitor."""
+    async with running(tmp_path, "fake", "--pool-size=4", warm=4) as service, chromium() as browser:
+        context = await browser.new_context()
+        pages = [await context.new_page() for _ in range(4)]
+        are_open = asyncio.Barrier(4)
+        opened = asyncio.Event()
+
+        async def press(route: Route) -> None:
+            if route.request.method == "POST":
+                await opened.wait()
+            await route.continue_()
+
+        async def start(page: Page) -> str:
+            await page.goto(f"{service.url}/lab", wait_until="commit")
+            await are_open.wait()
+            opened.set()
+            await page.wait_for_url("**/user/**")
+            return page.url
+
+        for _ in range(earlier):
+            await context.request.get(f"{service.url}/")
+        await context.route("**/*", press)
+        assert len(set(await asyncio.gather(*map(start, pages)))) == 1
+        assert (await service.stats())["assigned"] == 1
+
+
+async def test_where_cookies_are_blocked_the_launch_page_tries_twice_and_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path, "fake", warm=1) as service, chromium() as browser:
+        context = await browser.new_context()
+        page = await context.new_page()
+        presses = []
+
+        async def without_cookies(route: Route) -> None:
+            if route.request.method == "POST":
+                presses.append(route.request.url)
+                await context.clear_cookies()
+            await route.continue_()
+
+        await page.route("**/*", without_cookies)
+        await page.goto(f"{service.url}/")
+        await page.get_by_text("cookies are blocked").wait_for()
+        await page.get_by_role("button", name="Start the notebook").wait_for()
+        assert len(presses) == 2
+        assert (await service.stats())["assigned"] == 0
 
 
 @pytest.mark.engine

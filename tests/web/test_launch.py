@@ -310,8 +310,11 @@ async def test_a_press_without_ticket_gives_the_page_again_and_no_notebook(place
     for data in ({}, {"ticket": ""}, {"ticket": "nonsense"}, {"ticket": "a.b.c"}):
         answer = await person.post("/spawn", data, Sec_Fetch_Site="same-origin")
         assert answer.status == 403
-        assert "data-auto" not in answer.text
+        assert "data-auto" in answer.text
         assert "button again" in answer.text
+        answer = await person.post("/spawn", {**data, "again": "1"}, Sec_Fetch_Site="same-origin")
+        assert answer.status == 403
+        assert "data-auto" not in answer.text  # a page submits itself once
     assert (await place.stats())["assigned"] == 0
 
 

@@ -14,7 +14,14 @@ from tmppool.web.kinds import Kind
 from tmppool.web.pages import HEADERS, STATIC, Pages
 
 TEMPLATES = Path(pages_module.__file__).with_name("templates")
-LAUNCH = {"action": "/spawn/lab", "ticket": "t", "document": "a.ipynb", "idle_minutes": 60, "lifetime_minutes": 240}
+LAUNCH = {
+    "action": "/spawn/lab",
+    "ticket": "t",
+    "document": "a.ipynb",
+    "idle_minutes": 60,
+    "lifetime_minutes": 240,
+    "is_second": False,
+}
 SESSION = {
     "base": "/session/k",
     "path": "lab",
@@ -27,7 +34,7 @@ SESSION = {
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
         LAUNCH | {"kind": "LAUNCH", "message": ""},
-        LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.shape.message},
+        *(LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.shape.message, "is_second": no} for no in (False, True)),
         LAUNCH | {"kind": "CRAWLER", "message": Kind.CRAWLER.shape.message},
         LAUNCH | {"kind": "LAUNCH", "message": "", "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
     ],
@@ -208,7 +215,10 @@ async def test_a_page_reaches_a_browser_with_that_policy(place: Place) -> None:
 def test_the_launch_page_submits_itself_only_when_told() -> None:
     pages = Pages(isolated=True)
     assert "data-auto" in str(pages.render("launch", 200, **LAUNCH, kind="LAUNCH", message="").text)
-    assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, kind="TICKET", message="M").text)
+    ticket = LAUNCH | {"kind": "TICKET", "message": "M"}
+    assert "data-auto" in str(pages.render("launch", 403, **ticket).text)
+    assert "data-auto" not in str(pages.render("launch", 403, **ticket | {"is_second": True}).text)
+    assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, kind="CRAWLER", message="M").text)
 
 
 @pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without activity, and after 4 hours"), (1, 0, "after 1 minute without activity."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip

@@ -63,7 +63,7 @@ class Launch:
         if visit.is_crawler:
             return self._page(visit, pool, Kind.CRAWLER, {})
         if not self._tickets.redeem(ticket, visit.visitor):
-            return self._page(visit, pool, Kind.TICKET, {})
+            return self._page(visit, pool, Kind.TICKET, {"is_second": "again" in form})
         document = jupyter_urls.document_of(self._path(visit, pool))
         visitor = own_cookies.visitor_id(self._tickets.successor(ticket))
         try:
@@ -123,6 +123,7 @@ class Launch:
             "action": links.action_of(self._link(visit) if visit.method == b"POST" else visit.target),
             "ticket": self._tickets.issue(visitor),
             "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
+            "is_second": False,
             "has_code": self._limits.has_code,
             "idle_minutes": round(pool.limits.idle / 60),
             "lifetime_minutes": round(pool.limits.lifetime / 60),

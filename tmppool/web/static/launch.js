@@ -48,6 +48,19 @@
     return form.requestSubmit ? form.requestSubmit() : form.querySelector("button").click();
   };
 
+  // Several launch pages of this browser (frames, windows side by side) submit one after the other, each with the
+  // cookie that the one before it got: together they get one notebook. The lock is held until this page is left.
+  const submitInTurn = () => {
+    if (!navigator.locks) return submit(); // plain HTTP
+    const held = () => {
+      if (root.dataset.state !== "wait") return undefined;
+      submit();
+      return new Promise((resolve) => setTimeout(resolve, 10000));
+    };
+    const late = AbortSignal.timeout(10000);
+    return navigator.locks.request("tmppool-start", { signal: late }, held).catch(() => late.aborted && held());
+  };
+
   // Runs only in a visible page: not while prerendering, not in a hidden tab.
   const whenSeen = (then) => {
     const pending = () => document.prerendering || document.visibilityState === "hidden";
@@ -99,14 +112,14 @@
   if (auto === undefined && retryAfter === undefined) return set("idle");
   if (auto !== undefined) {
     set("wait");
-    return whenSeen(submit);
+    return whenSeen(submitInTurn);
   }
   // Jitter, so that a whole class does not retry in the same instant.
   const wanted = Math.max(1, Number(retryAfter) || 5);
   const due = Date.now() + (wanted + Math.random() * Math.min(20, wanted * 0.15)) * 1000;
   const tick = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
-    if (left <= 0) return whenSeen(submit);
+    if (left <= 0) return whenSeen(submitInTurn);
     const [n, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
     // The page's text already tells the length of a long wait.
     status.textContent = left > LONG ? "This page will try again then" : `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
