@@ -1,5 +1,6 @@
 """What a notebook's container is: settings in, the engine's JSON out, against literal tables."""
 
+import hashlib
 from dataclasses import fields, replace
 
 import pytest
@@ -304,6 +305,21 @@ def test_each_limit_is_one_setting(changed: dict[str, object], expected: dict[st
     assert made(**changed) == expected
 
 
+def test_a_volume_of_the_image_is_no_disk_without_a_limit() -> None:
+    """Where a tmpfs would hide files it is read-only, except above mount points that the engine must create."""
+    image = replace(IMAGE, volumes=("/data", "/empty", "/home", "/tmp", "/var", "/bound"), empty=("/empty",))
+    tmp, digest = tmpfs()["/tmp"], hashlib.blake2s(b"/data", digest_size=4).hexdigest()
+    options = {"Labels": {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.volume": "home"}}
+    assert made(image, binds=("/here:/bound",)) == with_host(
+        Tmpfs={**tmpfs(), "/empty": tmp, "/home": tmp, "/var": tmp},
+        Mounts=[
+            HOME_MOUNT,
+            {"Type": "bind", "Source": "/here", "Target": "/bound", "ReadOnly": False},
+            HOME_MOUNT | {"Source": f"v-{digest}", "Target": "/data", "VolumeOptions": options},
+        ],
+    )
+
+
 def test_an_image_with_an_init_of_its_own_gets_no_second_one() -> None:
     assert made(replace(IMAGE, has_init=True)) == without_host("Init")
 
@@ -550,7 +566,7 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
             id="a path that tells that it is ready",
         ),
         pytest.param(
-            {"Id": "x", "Config": {"Volumes": {"/b": {}, "/a": {}}}},
+            {"Id": "x", "Config": {"Volumes": {"b": {}, "/a/": {}, "/a": {}}}},
             ImageFacts("x", volumes=("/a", "/b")),
             id="volumes",
         ),

@@ -1,10 +1,15 @@
 """The home of real images on a real engine: whole in the notebook, or named; and where an image's home is."""
 
+import asyncio
 import contextlib
 import json
 import os
+import re
+import shlex
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiodocker
@@ -109,11 +114,26 @@ def test_few_of_many_that_are_left_out_are_named() -> None:
     assert image_home.notes(Edition("id", "workshop", SPEC, ImageFacts())) == ()
 
 
-def test_a_volume_of_the_image_is_told_because_nothing_limits_it() -> None:
+def test_a_volume_of_the_image_is_told_because_it_is_not_as_the_engine_makes_it() -> None:
     (sentence,) = image_home.notes(Edition("id", "workshop", SPEC, ImageFacts(volumes=("/data", "/home/me"))))
     assert sentence.startswith(
-        "image workshop declares VOLUME /data, /home/me: the engine gives every notebook a volume"
+        "image workshop declares VOLUME /data, /home/me: in notebooks, what has files in the image is read-only"
     )
+
+
+def test_a_directory_for_temporary_files_that_is_full_is_not_taken_for_the_engine() -> None:
+    file = image_home._Scratch(os.open("/dev/full", os.O_RDWR), "r+b")
+    with pytest.raises(BackendError, match=r"in a temporary file in .*: No space left on device; TMPDIR names another"):
+        file.write(b"x")
+    file.close()
+
+
+def test_a_directory_for_temporary_files_that_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}/none")
+    with pytest.raises(BackendError, match=r"in a temporary file in .*/none: No such file or directory; TMPDIR names"):
+        image_home._opened()
 
 
 # On the engine
@@ -170,17 +190,21 @@ async def opened(image: str, **changed: Any) -> DockerBackend:
     return made
 
 
+async def said(container: engine.Container, command: str) -> str:
+    execution = await container.exec(["/bin/sh", "-c", command])
+    output = b""
+    async with execution.start(detach=False) as stream:
+        while message := await stream.read_out():
+            output += message.data
+    return output.decode()
+
+
 async def seen(backend: DockerBackend) -> tuple[str, dict[str, list[Any]]]:
     """Start a notebook; return its working directory, and its files: mode, whether they are its own, first bytes."""
     try:
         await backend.start(KEY, backend.edition)
         (container,) = await backend.docker.containers.list(filters={"label": [f"tmppool.key={KEY}"]})
-        execution = await container.exec(["python3", "-c", LOOK])
-        output = b""
-        async with execution.start(detach=False) as stream:
-            while message := await stream.read_out():
-                output += message.data
-        workdir, files = json.loads(output)
+        workdir, files = json.loads(await said(container, f"python3 -c {shlex.quote(LOOK)}"))
         return workdir, files
     finally:
         await backend.stop(KEY)
@@ -334,16 +358,58 @@ async def test_a_volume_is_written_once_and_goes_with_its_image(image: Made, doc
 
 @pytest.mark.engine
 async def test_a_notebook_whose_home_is_missing_fails_with_tars_words_and_the_next_has_it_again(
-    docker: engine.Client,
+    docker: engine.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It is taken out of the image once for all, and not within the time of a start."""
     backend = await opened(DEFAULT_IMAGE)
     assert await engine.remove_volume(docker, backend.image.volume)
-    with pytest.raises(StartError, match=r"^a notebook of .* did not get the whole home of the image$") as caught:
-        await backend.start(KEY, backend.edition)
-    assert "Cannot open: No such file" in caught.value.log_tail
-    assert "tmppool: the home could not be unpacked: tar exited with 2" in caught.value.log_tail
+    taken, genuine = [], image_home.take
+
+    async def take(*about: Any) -> Any:
+        taken.append(about)
+        await asyncio.sleep(2)  # as long as a large home takes
+        return await genuine(*about)
+
+    monkeypatch.setattr(image_home, "take", take)
+    impatient = replace(backend.edition, spec=replace(backend.edition.spec, start_timeout=3.0))
+    failed = await asyncio.gather(*(backend.start(f"{KEY}{n}", impatient) for n in "ab"), return_exceptions=True)
+    for error in failed:
+        assert isinstance(error, StartError), error
+        assert re.match(r"^a notebook of .* did not get the whole home of the image$", str(error))
+        assert "Cannot open: No such file" in error.log_tail
+        assert "tmppool: the home could not be unpacked: tar exited with 2" in error.log_tail
+    assert len(taken) == 1
     _, files = await seen(backend)
     assert "welcome.ipynb" in files
+
+
+@pytest.mark.engine
+async def test_what_the_image_declares_as_volume_holds_its_files_and_no_disk(
+    image: Made, docker: engine.Client
+) -> None:
+    name = await image(
+        "USER root",
+        "RUN mkdir -m 777 /full /empty && echo kept > /full/file && chmod 666 /full/file",
+        "VOLUME /full /empty /home /new/one",
+        "USER 1000:100",
+    )
+    backend = await opened(name, tmp_size=4 << 20)
+    assert backend.image.empty == ("/empty", "/new/one")
+    try:
+        await backend.start(KEY, backend.edition)
+        (container,) = await docker.containers.list(filters={"label": [f"tmppool.key={KEY}"]})
+        found = await said(
+            container, "cat /full/file; echo x > /full/file; cd /empty; head -c 9m /dev/zero > x; stat -c %s x"
+        )
+        assert "kept" in found
+        assert "/full/file: Read-only file system" in found
+        assert "No space left on device" in found
+        assert str(4 << 20) in found
+        mounts = (await container.show())["Mounts"]
+        assert {each["Destination"] for each in mounts if each["Type"] == "volume" and each["RW"]} == set()
+    finally:
+        await backend.stop(KEY)
+        await backend.close()
 
 
 @pytest.mark.engine

@@ -100,9 +100,9 @@ class ImageFacts:
 
     ``landing``: the path that ``/`` opens. ``knock``: as in ``Running``. ``user``, ``home`` (its variable HOME),
     ``workdir``, ``volumes``: as configured. ``program`` is the entrypoint, and ``entrypoint`` too if it runs the
-    command that it is given. ``volume`` holds the copy of its home, ``below`` is the working directory in it, and
-    ``left_out`` says what was not copied. ``env``: its variables; with a volume, those that lead into the copy.
-    ``notes`` are for the operator.
+    command that it is given. ``empty``: those of ``volumes`` in which the image has no files. ``volume`` holds the copy
+    of its home, ``below`` is the working directory in it, and ``left_out`` says what was not copied. ``env``: its
+    variables; with a volume, those that lead into the copy. ``notes`` are for the operator.
     """
 
     id: str = ""
@@ -114,6 +114,7 @@ class ImageFacts:
     workdir: str = "/"
     env: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     program: tuple[str, ...] = ()
     volume: str = ""

@@ -6,8 +6,9 @@ when a limit is lowered.
 
 import hashlib
 import json
+import posixpath
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ HOME_FAILED = "tmppool: the home could not be unpacked"
 """What a container prints, and then exits, if its notebook would not have the whole home."""
 
 _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server documentation, security)
+_SHM = "/dev/shm"  # noqa: S108 - the container's own
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
 _GROUP = 100  # "users", as in Debian's base and in the Jupyter Docker Stacks
 # Modes as in the image (p), its owner's UID replaced by the notebook's (o), times new (m). The words behind each script
@@ -92,7 +94,7 @@ def image_facts(shown: dict[str, Any]) -> ImageFacts:
         home=env.get("HOME", ""),
         workdir=config.get("WorkingDir") or "/",
         env=tuple(config.get("Env") or ()),
-        volumes=tuple(sorted(config.get("Volumes") or ())),
+        volumes=tuple(sorted({posixpath.normpath(f"/{path.strip('/')}") for path in config.get("Volumes") or ()})),
         entrypoint=entrypoint,
         program=entrypoint,
     )
@@ -315,10 +317,35 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
     if spec.network != "bridge":
         # Nothing listens there: a look-up fails at once, and no DNS query leaves the container.
         config["Dns"] = ["127.0.0.1"]
-    config["Mounts"] = [_seed_mount(spec, image.volume, is_read_only=True), *(mount(entry) for entry in spec.binds)]
+    own = [_seed_mount(spec, image.volume, is_read_only=True), *(mount(entry) for entry in spec.binds)]
+    writable, read_only = _declared(image, [HOME, TMP, _SHM, *(str(each["Target"]) for each in own)])
+    config["Tmpfs"] |= {path: _tmpfs(spec, TMP) for path in writable}
+    config["Mounts"] = [*own, *(_declared_mount(spec, image, path) for path in read_only)]
     if spec.extra_hosts:
         config["ExtraHosts"] = list(spec.extra_hosts)
     return config
+
+
+def _declared(image: ImageFacts, taken: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return where notebooks get a tmpfs, and where a read-only volume, for what the image declares as VOLUME.
+
+    Otherwise the engine would give each notebook a writable volume there, on disk and without a limit. Where nothing of
+    the image would be hidden, it is a tmpfs like /tmp; so is a directory above a mount point of ours (``taken``), which
+    the engine creates in it.
+    """
+    free = [path for path in image.volumes if path not in taken]
+    writable = [path for path in free if path in image.empty or any(ours.startswith(f"{path}/") for ours in taken)]
+    return writable, [path for path in free if path not in writable]
+
+
+def _declared_mount(spec: Spec, image: ImageFacts, path: str) -> dict[str, Any]:
+    """Return the engine's Mount for a volume that all notebooks read, which the engine fills with the image's files.
+
+    Its name begins with that of the volume of the image's home.
+    """
+    name = f"{image.volume}-{hashlib.blake2s(path.encode(), digest_size=4).hexdigest()}"
+    options = {"Labels": volume_labels(spec)}
+    return {"Type": "volume", "Source": name, "Target": path, "ReadOnly": True, "VolumeOptions": options}
 
 
 def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class DockerBackend(Auditable):
                 await preflight.make_network(self.docker, spec)
             image = await preflight.try_out(self.docker, spec, image, facts)
         except BaseException:
-            await completed(image_home.discard(self.docker, image.volume), "remove a volume")
+            await completed(image_home.discard(self.docker, spec, image.volume), "remove a volume")
             raise
         made = Edition(edition_id(spec, image, facts), spec.image, spec, image, image.landing)
         self._editions[made.id], self._engines[made.id] = made, facts

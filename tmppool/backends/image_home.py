@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import aiohttp
@@ -34,6 +35,7 @@ _VERSION = 1  # of what this module writes into a volume; another number makes o
 _USUAL = "/home/jovyan"  # of an image that says nothing of its user
 _SET = ("HOME", "XDG_CACHE_HOME")  # by ``container``
 _MIB = 1 << 20
+_BEGIN = 1 << 14  # bytes that hold more than one entry of an archive
 _SHOWN = 5  # paths that are named, of those that were left out
 
 
@@ -57,26 +59,32 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
             container = await engine.create(docker, name, home_config(spec, image, volume))
             reading = _read(docker, container.id, image, Repacker(archive, HOME, spec.home_size))
             home, below, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
+            empty = [path for path in image.volumes if await _is_empty(docker, container.id, path)]
             _check(spec, survey)
             if await _stored(docker, container.id) != await asyncio.to_thread(archive.seek, 0, io.SEEK_END):
                 await _write(docker, container.id, archive)
         except BaseException:
-            await completed(_undo(docker, name, volume), "remove a volume")
+            await completed(_undo(docker, spec, name, volume), "remove a volume")
             raise
         await completed(engine.remove(docker, name), "remove the container of a home")
     left_out = tuple(str(each) for each in survey.left_out)
-    return replace(image, volume=volume, below=below, env=moved(image.env, home), left_out=left_out)
+    return replace(image, volume=volume, below=below, env=moved(image.env, home), left_out=left_out, empty=tuple(empty))
 
 
-async def _undo(docker: engine.Client, name: str, volume: str) -> None:
+async def _undo(docker: engine.Client, spec: Spec, name: str, volume: str) -> None:
     await engine.remove(docker, name)
-    await discard(docker, volume)
+    await discard(docker, spec, volume)
 
 
-async def discard(docker: engine.Client, volume: str) -> None:
-    """Remove a volume that no notebook uses; one that is used, or an engine that fails, is left alone."""
+async def discard(docker: engine.Client, spec: Spec, volume: str) -> None:
+    """Remove the volumes of an image that no notebook uses; one that is used, or an engine that fails, is left alone.
+
+    ``volume``: that of its home, with whose name those of the others begin.
+    """
     with contextlib.suppress(BackendError):
-        await engine.remove_volume(docker, volume)
+        for name in await _volumes(docker, spec):
+            if name.startswith(volume):
+                await engine.remove_volume(docker, name)
 
 
 def notes(edition: Edition) -> tuple[str, ...]:
@@ -87,8 +95,8 @@ def notes(edition: Edition) -> tuple[str, ...]:
     if edition.image.volumes:
         listed = engine.one_line(", ".join(edition.image.volumes))
         found.append(
-            f"image {edition.name} declares VOLUME {listed}: the engine gives every notebook a volume there, on disk"
-            " and without a limit; take it out of the Dockerfile, or let nobody else than root write there"
+            f"image {edition.name} declares VOLUME {listed}: in notebooks, what has files in the image is read-only,"
+            " and what is empty is a tmpfs with the limits of /tmp (--tmp-size, --tmp-inodes)"
         )
     return tuple(found)
 
@@ -101,10 +109,17 @@ def left_out(name: str, image: ImageFacts) -> str:
 
 
 async def sweep(docker: engine.Client, spec: Spec, wanted: Collection[str]) -> None:
-    """Remove the pool's volumes of other images, as far as no notebook uses them. Raises BackendError."""
-    for name in await engine.volumes(docker, [f"{name}={value}" for name, value in volume_labels(spec).items()]):
-        if name not in wanted:
+    """Remove the pool's volumes of other images, as far as no notebook uses them. Raises BackendError.
+
+    ``wanted``: the volumes with the homes of its images.
+    """
+    for name in await _volumes(docker, spec):
+        if not name.startswith(tuple(wanted)):
             await engine.remove_volume(docker, name)
+
+
+async def _volumes(docker: engine.Client, spec: Spec) -> list[str]:
+    return await engine.volumes(docker, [f"{name}={value}" for name, value in volume_labels(spec).items()])
 
 
 async def clear(backends: Iterable[object]) -> None:
@@ -179,6 +194,31 @@ async def _add(docker: engine.Client, container_id: str, repacker: Repacker, pat
     return True
 
 
+async def _is_empty(docker: engine.Client, container_id: str, path: str) -> bool:
+    """Return True if the image has no file below ``path``."""
+    async with engine.archive(docker, container_id, f"{path}/.") as stream:
+        if stream is None:
+            return True
+        begin = await engine.call("read files of an image", _begin(stream), engine.LIST_TIMEOUT)
+    return await asyncio.to_thread(_is_directory_alone, begin)
+
+
+async def _begin(stream: aiohttp.StreamReader) -> bytes:
+    begin = b""
+    while len(begin) < _BEGIN and (chunk := await stream.read(_BEGIN)):
+        begin += chunk
+    return begin
+
+
+def _is_directory_alone(begin: bytes) -> bool:
+    """Return True if an archive's first bytes are all of it, and contain the directory itself only."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(begin)) as tar:
+            return tar.next() is not None and tar.next() is None
+    except tarfile.TarError:  # cut off
+        return False
+
+
 async def _passwd(docker: engine.Client, container_id: str) -> str:
     async with engine.archive(docker, container_id, "/etc/passwd") as stream:
         found = b"" if stream is None else await stream.read()
@@ -212,11 +252,39 @@ async def _write(docker: engine.Client, container_id: str, archive: BinaryIO) ->
 
 @contextlib.asynccontextmanager
 async def _temporary_file() -> AsyncIterator[BinaryIO]:
-    made = await asyncio.to_thread(tempfile.TemporaryFile)
+    made = await asyncio.to_thread(_opened)
     try:
         yield cast("BinaryIO", made)
     finally:
         await asyncio.to_thread(made.close)
+
+
+def _opened() -> io.BufferedRandom:
+    """Open a temporary file without a name. Raises BackendError."""
+    try:
+        number, path = tempfile.mkstemp()
+        Path(path).unlink()
+    except OSError as error:
+        raise _no_file(error) from error
+    return io.BufferedRandom(_Scratch(number, "r+b"))
+
+
+def _no_file(error: OSError) -> BackendError:
+    where = tempfile.tempdir or "the directory for temporary files"
+    return BackendError(
+        f"the home of an image could not be kept in a temporary file in {where}: {error.strerror or error};"
+        " TMPDIR names another directory"
+    )
+
+
+class _Scratch(io.FileIO):
+    """A file whose errors are not taken for the engine's."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise _no_file(error) from error
 
 
 def _check(spec: Spec, survey: Survey) -> None:
