@@ -40,7 +40,7 @@ from tmppool.backends.netns import require_permission
 from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.running import Running
-from tmppool.tasks import completed, spawn
+from tmppool.tasks import completed, finish, spawn
 
 _LOG_LINES = 20
 _EXIT_GRACE = 10.0  # seconds that a busy engine may take to report an exit
@@ -48,6 +48,10 @@ _RUNS = ("running", "paused")  # states of a container that has processes (Docke
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
 _log = structlog.get_logger("tmppool.docker")
+
+
+class _HomeError(StartError):
+    """A notebook could not unpack the home of the image."""
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class DockerBackend(Auditable):
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
+        self._taking: dict[str, asyncio.Task[ImageFacts]] = {}  # by volume
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
@@ -149,6 +154,8 @@ class DockerBackend(Auditable):
         except BaseException as error:
             tail = await self._last_words(attempt) if isinstance(error, TimeoutError) else ""
             await completed(self._clean(key), "clean up a start")  # so that a cancelled start leaves nothing
+            if isinstance(error, _HomeError):
+                await self._take_home_again(edition)
             if isinstance(error, TimeoutError):
                 limit = edition.spec.start_timeout
                 said = f"a notebook of {edition.name} did not answer within {limit:.0f} s: {attempt.outcome(edition)}"
@@ -195,6 +202,7 @@ class DockerBackend(Auditable):
     async def close(self) -> None:
         for key in list(self._reached):
             self._let_go(key)
+        await finish(set(self._taking.values()), grace=0)
         if self._docker is not None:
             await self._docker.close()
 
@@ -278,9 +286,22 @@ class DockerBackend(Auditable):
             state = shown["State"]
             how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
         if HOME_FAILED in tail:
-            await image_home.take(self.docker, edition.spec, edition.image)  # its volume may have been removed
-            return StartError(f"a notebook of {edition.name} did not get the whole home of the image", log_tail=tail)
+            return _HomeError(f"a notebook of {edition.name} did not get the whole home of the image", log_tail=tail)
         return StartError(f"the notebook command of {edition.name} {how} before it answered", log_tail=tail)
+
+    async def _take_home_again(self, edition: Edition) -> None:
+        """Write the volume of the image's home once more, as it may have been removed: once for all starts that fail.
+
+        Raises BackendError.
+        """
+        volume = edition.image.volume
+        if volume not in self._taking:
+            work = image_home.take(self.docker, edition.spec, edition.image)
+            self._taking[volume] = spawn(work, "take a home again", awaited=True)
+            self._taking[volume].add_done_callback(lambda _done: self._taking.pop(volume, None))
+        taking = self._taking[volume]
+        await asyncio.wait({taking})  # which a start that is cancelled leaves to the others
+        taking.result()
 
     async def _last_words(self, attempt: "_Attempt") -> str:
         try:
