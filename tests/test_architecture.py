@@ -58,7 +58,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tokens", "lock", "login"),
         ("models", "addresses"),
         ("kinds", "visit", "openapi", "health"),
-        ("verdict", "origin_refusals"),
+        ("verdict", "refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin"),
         ("launch", "session", "claim", "api", "middleware"),

@@ -47,8 +47,8 @@ from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.judge import Rules
 from tmppool.web.launch import Launch
 from tmppool.web.lock import Lock
-from tmppool.web.origin_refusals import OriginRefusals
 from tmppool.web.pages import Pages
+from tmppool.web.refusals import Refusals
 from tmppool.web.session import Session
 from tmppool.web.start_limits import HoldingLimit, StartLimits
 from tmppool.web.tickets import Tickets
@@ -287,7 +287,7 @@ async def _listen(
     handoffs = Tickets(secret, "handoff", HANDOFF_LIFETIME)
     secrets = tuple(token for token in (api_token, local_token, admin_token) if token)
     sessions = Sessions(parts.ledger)
-    refusals = OriginRefusals(has_public_url=settings.public_url is not None)
+    refusals = Refusals(has_public_url=settings.public_url is not None)
     rules = Rules(api_token, lock, secrets, handoffs.is_ours)
     edge = Edge(pools, reached_at, rules, sessions.note_opened, refusals)
     isolated = traits[settings.pool_name].isolated

@@ -82,7 +82,7 @@ async def test_behind_every_proxy_that_is_trusted_a_notebook_starts_and_talks(tm
 async def talk(visitor: Visitor) -> None:
     name = visitor.place.front.id
     path = await visitor.click("/lab/tree/a%5Cb%20c.ipynb")
-    base = path[: path.index("lab/")]
+    base = path[: path.index("/lab/") + 1]
     assert (await visitor.ask("GET", path))[0] == 200, name
     status, _, said = await visitor.ask("POST", f"{base}api/sessions", data="{}")
     assert status == 201, (name, said)
@@ -111,7 +111,7 @@ async def test_behind_a_proxy_that_is_not_trusted_the_host_alone_is_enough(tmp_p
             for place in places:
                 visitor = visit(place)
                 path = await visitor.click("/lab")
-                async with visitor.socket(path.replace("lab", "api/kernels/1/channels")) as socket:
+                async with visitor.socket(f"{path.removesuffix('lab')}api/kernels/1/channels") as socket:
                     await socket.send_str("hello")
                     assert await socket.receive_str() == "hello", place.front.id
         assert "origin.refused" not in service.log
@@ -137,9 +137,29 @@ async def test_what_is_refused_is_told_to_the_operator_and_the_visitor_and_goes_
         await service.launch(f"--public-url={place.origin}")
         await service.until(lambda stats: stats["warm"] >= 1)
         path = await visitor.click("/lab")
-        async with visitor.socket(path.replace("lab", "api/kernels/1/channels")) as socket:
+        async with visitor.socket(f"{path.removesuffix('lab')}api/kernels/1/channels") as socket:
             await socket.send_str("hello")
             assert await socket.receive_str() == "hello"
+
+
+@pytest.mark.parametrize("rules", ["", "proxy_http_version 1.1;"], ids=["HTTP/1.0", "HTTP/1.1"])
+async def test_a_proxy_that_removes_upgrade_is_told_of(rules: str, tmp_path: Path, visit: Any) -> None:
+    bare = Front("nginx-bare", "nginx", f"proxy_set_header Host $http_host; {rules}", has_tls=False)
+    async with (
+        running(tmp_path, "fake", "--starts-per-hour=0") as service,
+        fronts.opened(tmp_path / "f", service.port, [bare]) as (place,),
+    ):
+        visitor = visit(place)
+        path = await visitor.click("/lab")
+        for _ in range(2):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                async with visitor.socket(f"{path.removesuffix('lab')}api/kernels/1/channels"):
+                    pass
+            assert caught.value.status == 400
+        (line,) = [line for line in service.events if line["event"] == "websocket.no_upgrade"]
+        assert "proxy_set_header Upgrade $http_upgrade" in line["message"]
+        _, _, said = await visitor.ask("GET", f"/api/session/{path.split('/')[2]}")
+        assert json.loads(said)["cut_off"] is True
 
 
 @pytest.mark.engine

@@ -40,8 +40,8 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
         {"state": "live", "now": 1.5, "role": "guest", **ENDS},
     ),
     (
-        models.RefusedSession(now=1.5, role=Role.GUEST, expires_at=None, idle_expires_at=2.5),
-        {"state": "live", "now": 1.5, "role": "guest", **ENDS, "origin_refused": True},
+        models.CutOffSession(now=1.5, role=Role.GUEST, expires_at=None, idle_expires_at=2.5),
+        {"state": "live", "now": 1.5, "role": "guest", **ENDS, "cut_off": True},
     ),
     (models.Ended(explanation="e"), {"state": "gone", "reason": "ended", "explanation": "e"}),
     (models.Shared(url=None), {"url": None}),

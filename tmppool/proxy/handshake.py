@@ -22,6 +22,15 @@ def is_handshake(fields: Fields) -> bool:
     )
 
 
+def is_without_upgrade(request: Request) -> bool:
+    """Return True for a handshake whose fields Upgrade and Connection were removed, as proxies do unless told not to.
+
+    They are for the next hop only (RFC 9110 section 7.6.1), unlike the key, which nothing but a handshake has.
+    """
+    fields = request.fields
+    return request.method == b"GET" and b"sec-websocket-key" in fields.first and not is_handshake(fields)
+
+
 def check(request: Request) -> None:
     """Check the visitor's half (RFC 6455 section 4.2.1). Raises BadMessageError."""
     first = request.fields.first

@@ -16,9 +16,9 @@ from tmppool.proxy.page import Notice
 from tmppool.proxy.route import Decide, Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
 from tmppool.web.judge import Rules, judge, judge_admin
-from tmppool.web.kinds import REFUSED_FOR_ORIGIN, Kind
+from tmppool.web.kinds import Kind
 from tmppool.web.login import Login
-from tmppool.web.origin_refusals import OriginRefusals
+from tmppool.web.refusals import Refusals
 from tmppool.web.tokens import Role
 from tmppool.web.verdict import Answer, Pass, Verdict
 from tmppool.web.visit import PublicAddress, Visit
@@ -70,7 +70,7 @@ class Edge:
         public: PublicAddress,
         rules: Rules,
         note_opened: Callable[[Notebook], None],
-        refusals: OriginRefusals,
+        refusals: Refusals,
     ) -> None:
         self._note_opened = note_opened
         self._pools = pools
@@ -85,7 +85,8 @@ class Edge:
         verdict = judge(visit, self._pools, self._rules)
         if isinstance(verdict, Pass):
             return self._to_notebook(visit, verdict)
-        _note(visit, verdict, self._refusals)
+        if isinstance(verdict, Answer):
+            self._refusals.note(visit, verdict.kind)
         return _to_application(visit, verdict)
 
     def _to_notebook(self, visit: Visit, verdict: Pass) -> ToNotebook:
@@ -130,20 +131,16 @@ def admin_decide(token: str, local_ip: str | None) -> Decide:
 
     ``local_ip``: its address, if its Host must name this machine.
     """
-    refusals = OriginRefusals()
+    refusals = Refusals()
 
     def decide(request: wire.Request, peer: str) -> Route:
         visit = Visit(request, peer, PublicAddress())
         verdict = judge_admin(visit, token, local_ip)
-        _note(visit, verdict, refusals)
+        if isinstance(verdict, Answer):
+            refusals.note(visit, verdict.kind)
         return _to_application(visit, verdict)
 
     return decide
-
-
-def _note(visit: Visit, verdict: Verdict, refusals: OriginRefusals) -> None:
-    if isinstance(verdict, Answer) and verdict.kind in REFUSED_FOR_ORIGIN:
-        refusals.note(visit)
 
 
 _UNREACHABLE = Answer(Kind.UNREACHABLE)

@@ -196,6 +196,8 @@ def _passing(visit: Visit, held: Admitted, is_ours: Callable[[str], bool]) -> Pa
         return Answer(Kind.METHOD, {"allow": _METHODS})
     if visit.is_websocket:
         handshake.check(visit.request)
+    elif handshake.is_without_upgrade(visit.request):
+        return Answer(Kind.NO_UPGRADE)
     if not held.is_explicit and visit.is_cross_site:
         return _cross_site(visit, Kind.CROSS_SITE)
     if jupyter_urls.is_own(visit.path):

@@ -69,6 +69,12 @@ class Kind(Enum):
         " tells its operator what to set.",
         "Not allowed",
     )
+    NO_UPGRADE = Shape(
+        400,
+        "This WebSocket came without its Upgrade field, so that cells cannot run: the proxy in front of the service"
+        " removes it, and the service's log tells its operator what to set.",
+        "Not allowed",
+    )
     WRONG_HOST = Shape(421, "This notebook is served on its own host name.", "Wrong host name", cors=Cors.ANY)
     PREFETCH = Shape(503, "A prefetch opens no notebook and starts none.", "Not now")
     # This machine's user only

@@ -131,13 +131,13 @@ class Session(Body):
     idle_expires_at: End
 
 
-class RefusedSession(Session):
-    """A session that goes on, and in the last minute a page of it may have been refused for its origin.
+class CutOffSession(Session):
+    """A session that goes on, and in the last minute requests of its page may have been refused.
 
-    Then no cell runs there: the proxy in front changes the host.
+    Then no cell runs there: the proxy in front changes the host, or removes the Upgrade of WebSockets.
     """
 
-    origin_refused: Literal[True] = True
+    cut_off: Literal[True] = True
 
 
 class Ended(Body):

@@ -222,7 +222,7 @@ _MISDIRECTED = Response("The Host header does not name this machine.", (models.E
 _STARTS_LIMITED = "All notebooks are in use, or this network address has started or holds too many."
 _STARTING = "Notebooks are being started, or this is a prefetch."
 
-_LIVE = Response("The session is live.", (models.Session, models.RefusedSession))
+_LIVE = Response("The session is live.", (models.Session, models.CutOffSession))
 _PREFLIGHT = {204: Response("The CORS headers that --allow-origin and its siblings set.")}
 _OPERATOR = {
     403: Response("The token is missing or wrong, or a page of another origin sent this.", (models.Error,)),

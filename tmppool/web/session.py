@@ -15,8 +15,8 @@ from tmppool.web import links, models, tokens
 from tmppool.web.answers import Answers
 from tmppool.web.context import admitted_of, visit_of
 from tmppool.web.enter import redirect
-from tmppool.web.origin_refusals import OriginRefusals
 from tmppool.web.pages import Pages
+from tmppool.web.refusals import Refusals
 from tmppool.web.session_ends import ends
 from tmppool.web.verdict import Admitted
 from tmppool.web.visit import Visit
@@ -31,7 +31,7 @@ class Session:
         answers: Answers,
         pages: Pages,
         landing: Mapping[str, str],
-        refusals: OriginRefusals,
+        refusals: Refusals,
     ) -> None:
         self._sessions = sessions
         self._refusals = refusals
@@ -97,7 +97,7 @@ class Session:
     # Inside
 
     def _live(self, held: Admitted) -> web.Response:
-        model = models.RefusedSession if self._refusals.concerns(held.notebook.key) else models.Session
+        model = models.CutOffSession if self._refusals.cuts_off(held.notebook.key) else models.Session
         live = model(now=time.time(), role=held.role, **ends(held.pool, held.notebook)._asdict())
         return self._answers.json(live)
 

@@ -290,7 +290,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     draw(null);
     if (!isRefused) return;
     const text =
-      "Cells cannot run here: the proxy in front of this service changes its host name. " +
+      "Cells cannot run here: the proxy in front of this service changes what the browser sends. " +
       "Please tell the people who run it; the service's log says what to set.";
     const box = make("section", "box hint");
     box.setAttribute("role", "alert");
@@ -336,7 +336,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       session = { idle: at(body.idle_expires_at), life: at(body.expires_at) };
       showHint();
       if (!isApp) {
-        showCutOff(body.origin_refused === true);
+        showCutOff(body.cut_off === true);
         showAbout(body.role === "owner");
       }
       return true;

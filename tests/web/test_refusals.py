@@ -10,22 +10,22 @@ from structlog.testing import capture_logs
 from tests.conftest import Clock
 from tests.web.heads import visit
 from tmppool.web.kinds import Kind
-from tmppool.web.origin_refusals import OriginRefusals
+from tmppool.web.refusals import Refusals
 from tmppool.web.visit import PublicAddress
 
 KEY = "0123456789abcdefghijk_"
 OTHER = {"Origin": "https://nb.example:8443"}
 
 
-def lines(refusals: OriginRefusals, *fields: dict[str, str], public: PublicAddress | None = None) -> list[Any]:
+def lines(refusals: Refusals, *fields: dict[str, str], public: PublicAddress | None = None) -> list[Any]:
     with capture_logs() as logs:
         for each in fields:
-            refusals.note(visit(f"/user/{KEY}/x", each, method="POST", public=public))
+            refusals.note(visit(f"/user/{KEY}/x", each, method="POST", public=public), Kind.OTHER_ORIGIN)
     return logs
 
 
 def test_both_origins_are_logged_with_what_to_set_once_a_minute(clock: Clock) -> None:
-    refusals = OriginRefusals(clock=clock)
+    refusals = Refusals(clock=clock)
     (line,) = lines(refusals, OTHER, OTHER, {"Origin": "https://evil.example"})
     assert (line["event"], line["log_level"]) == ("origin.refused", "warning")
     assert (line["origin"], line["expected"]) == ("https://nb.example:8443", "http://nb.example")
@@ -38,7 +38,7 @@ def test_both_origins_are_logged_with_what_to_set_once_a_minute(clock: Clock) ->
 
 
 def test_what_the_browser_says_is_another_site_is_told_apart_and_hides_nothing(clock: Clock) -> None:
-    refusals = OriginRefusals(clock=clock)
+    refusals = Refusals(clock=clock)
     cross = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
     one, other = lines(refusals, cross, OTHER, cross)
     assert (one["origin"], other["origin"]) == ("https://evil.example", "https://nb.example:8443")
@@ -48,9 +48,7 @@ def test_what_the_browser_says_is_another_site_is_told_apart_and_hides_nothing(c
 
 def test_where_the_public_url_is_set_it_is_what_is_wrong(clock: Clock) -> None:
     public = PublicAddress(public_url="https://nb.example")
-    (line,) = lines(
-        OriginRefusals(has_public_url=True, clock=clock), {"Origin": "https://www.nb.example"}, public=public
-    )
+    (line,) = lines(Refusals(has_public_url=True, clock=clock), {"Origin": "https://www.nb.example"}, public=public)
     assert (line["origin"], line["expected"]) == ("https://www.nb.example", "https://nb.example")
     assert "--public-url is not the URL in the browser" in line["message"]
 
@@ -67,30 +65,30 @@ def test_where_the_public_url_is_set_it_is_what_is_wrong(clock: Clock) -> None:
     ],
 )
 def test_nothing_that_a_visitor_likes_to_write_is_logged(origin: str, shown: str, clock: Clock) -> None:
-    (line,) = lines(OriginRefusals(clock=clock), {"Origin": origin})
+    (line,) = lines(Refusals(clock=clock), {"Origin": origin})
     assert line["origin"] == shown
 
 
 def test_a_host_of_any_length_is_logged_in_part(clock: Clock) -> None:
-    (line,) = lines(OriginRefusals(clock=clock), {**OTHER, "Host": "x" * 5000})
+    (line,) = lines(Refusals(clock=clock), {**OTHER, "Host": "x" * 5000})
     assert len(line["expected"]) == 200
 
 
 def test_a_notebook_that_may_be_cut_off_is_remembered_for_a_minute(clock: Clock) -> None:
-    refusals = OriginRefusals(clock=clock)
+    refusals = Refusals(clock=clock)
     lines(refusals, {"Sec-Fetch-Site": "cross-site"})
-    assert not refusals.concerns(KEY)
+    assert not refusals.cuts_off(KEY)
     lines(refusals, OTHER)
-    assert refusals.concerns(KEY)
+    assert refusals.cuts_off(KEY)
     clock.now += 61
-    assert not refusals.concerns(KEY)
+    assert not refusals.cuts_off(KEY)
 
 
 async def test_whoever_is_refused_gets_a_sentence_and_the_notebooks_page_is_told(open_place: Any) -> None:
     place = await open_place()
     key = (await place.program().post("/api/spawn")).json["url"].split("/")[2]
     owner = place.owner()
-    assert "origin_refused" not in (await owner.get(f"/api/session/{key}")).json
+    assert "cut_off" not in (await owner.get(f"/api/session/{key}")).json
     wrong = {"Origin": "https://nb.example", "Sec-Fetch-Mode": ""}
     with capture_logs() as logs:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
@@ -107,7 +105,7 @@ async def test_whoever_is_refused_gets_a_sentence_and_the_notebooks_page_is_told
     assert (form.status, "cells cannot run in it" in form.text) == (403, True)
     assert [line["origin"] for line in logs if line["event"] == "origin.refused"] == ["https://nb.example", "null"]
     assert not place.asked(key) or all("api/kernels/1" not in line for line in place.asked(key))
-    assert (await owner.get(f"/api/session/{key}")).json["origin_refused"] is True
+    assert (await owner.get(f"/api/session/{key}")).json["cut_off"] is True
 
 
 async def test_on_the_operators_listener_it_is_logged_too(open_place: Any) -> None:
