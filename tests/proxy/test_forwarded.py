@@ -225,3 +225,17 @@ def test_networks_are_read_with_and_without_host_bits() -> None:
         "::1/128",
         "192.0.2.1/32",
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "network"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:0:0/95", "::fffe:0:0/95"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_a_mapped_network_is_the_ipv4_network_that_it_maps(word: str, network: str) -> None:
+    assert [str(found) for found in networks([word])] == [network]

@@ -36,7 +36,16 @@ class Client:
 
 def networks(words: Sequence[str]) -> tuple[Network, ...]:
     """Return the networks that CIDR ``words`` name, as ``10.0.0.0/8``. Raises ValueError."""
-    return tuple(ipaddress.ip_network(word, strict=False) for word in words)
+    return tuple(_unmapped(ipaddress.ip_network(word, strict=False)) for word in words)
+
+
+def _unmapped(network: Network) -> Network:
+    """Return the IPv4 network of an IPv4-mapped one (``::ffff:10.0.0.0/104``), as clients' addresses are plain."""
+    first = getattr(network.network_address, "ipv4_mapped", None)
+    mapped_bits = 128 - 32  # RFC 4291 section 2.5.5.2
+    if first is None or network.prefixlen < mapped_bits:
+        return network
+    return ipaddress.IPv4Network((first, network.prefixlen - mapped_bits))
 
 
 def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], scheme: str = "http") -> Client:
