@@ -179,7 +179,7 @@ async def play(stand: tuple[House, Recorder], case: Case, parts: list[bytes]) ->
             await canary(house, visitor, leave=False)
     finally:
         await visitor.leave()
-    if case.fault_in_body or case.expect[-1] == WAITS:
+    if case.fault_in_body or case.expect[-1] in (WAITS, REFUSED):
         await eventually(lambda: not recorder.unfinished)
         await quiet()
     check_upstream(house, case, recorder.since(mark), is_whole=len(parts) == 1)
