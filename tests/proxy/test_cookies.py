@@ -103,6 +103,7 @@ COOKIES = {
     f"a=b; Path ={BASE}x": f"a=b; Path={BASE}x",
     "a=b, tmppool=c; Domain\t=x": f"a=b, tmppool=c; Path={BASE}",
     "a=b; Path=/; Path=/user/0123456789abcdeg/": f"a=b; Path={BASE}",
+    "a=b; Secure" + ";x" * 1000 + "; Path=/": "a=b; Secure" + "; x" * 18 + f"; Path={BASE}",
     "=1": None,
     "": None,
     "; Path=/": None,

@@ -6,7 +6,7 @@ from tmppool.proxy import headers
 from tmppool.proxy.cookies import Jar
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.forwarded import Client
-from tmppool.proxy.headers import cache_line, identity, to_notebook, to_visitor
+from tmppool.proxy.headers import cache_line, identity, is_plain_challenge, to_notebook, to_visitor
 from tmppool.proxy.wire import BadMessageError, Fields, parse_request, parse_response
 
 SAID = b"Authorization: token t\r\n"
@@ -134,6 +134,8 @@ def test_a_request_without_other_fields_still_says_it_and_has_a_host() -> None:
         ("Basic realm=x,NTLM", False),
         ("Basic, Kerberos abc==", False),
         ("Hobo x=y", False),
+        ('Basic realm="a, Negotiate', False),
+        ('Basic realm="a\\', False),
         ("", False),
     ],
 )
@@ -141,6 +143,13 @@ def test_an_app_may_ask_for_what_somebody_types(challenge: str, passes: bool) ->
     line = f"WWW-Authenticate: {challenge}"
     assert answered("ETag: b", line, is_app=True) == (["ETag: b", line] if passes else ["ETag: b"])
     assert answered("ETag: b", line) == ["ETag: b"]
+
+
+def test_a_challenge_of_any_length_is_read_once() -> None:
+    """Quadratic, it would take hours."""
+    assert not is_plain_challenge(b'Basic realm="' + b'\\"' * 500_000)
+    assert is_plain_challenge(b'Basic realm="' + b'\\"' * 500_000 + b'"')
+    assert not is_plain_challenge(b'Basic x="' + b'"' * 500_000)
 
 
 # Cookies

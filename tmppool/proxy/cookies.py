@@ -22,6 +22,7 @@ _OWN = re.compile(
 OWN_SIZE = 128  # bytes; a pair that is longer, with the blanks around it, is none of ours
 _NOT_TEXT = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 _MAX_COOKIE = 4096  # bytes
+_MAX_ATTRIBUTES = 20  # with the pair itself; browsers know nine
 _MAX_PATH = 1024  # bytes; browsers take no notice of a longer attribute (RFC 6265bis section 5.6)
 _MAX_KNOWN = 64 * 1024  # bytes of one notebook's pairs: four times what fits into a request
 _EACH = 100  # bytes that are counted for a pair beside its own
@@ -62,9 +63,11 @@ def confine(cookie: bytes, base_path: bytes) -> bytes | None:
     A name must be a token (RFC 6265 section 4.1.1): some servers take a name with a blank of Unicode's before it for
     the name without, which would get around what is reserved.
     """
-    pair, *attributes = cookie.strip().split(b";")
+    if len(cookie) > _MAX_COOKIE:
+        return None
+    pair, *attributes = cookie.strip().split(b";", _MAX_ATTRIBUTES)[:_MAX_ATTRIBUTES]
     name = pair.partition(b"=")[0].strip()
-    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(_RESERVED) or len(cookie) > _MAX_COOKIE:
+    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(_RESERVED):
         return None
     path = base_path
     kept = [pair.strip()]

@@ -90,8 +90,8 @@ READABLE = (
 ``*`` never covers a request with cookies, so it is of use only to who knows the token.
 """
 
-_SCHEMES = (b"basic", b"digest", b"bearer")
-_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_SCHEMES = frozenset({b"basic", b"digest", b"bearer"})
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)  # reads each byte once, also of one that does not end
 _SCHEME = re.compile(rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?!=)(?=[ \t]|$)")
 VARIANTS = b"Vary: Accept, Sec-Fetch-Dest"
 """Added to a notebook's HTML page that may be kept: the same address has the notice where a browser shows it, and not
@@ -232,9 +232,11 @@ def is_plain_challenge(value: bytes) -> bool:
 
     For others, as ``Negotiate``, some browsers send credentials of the machine's user without asking.
     """
+    if any(not found[1] for found in _QUOTED.finditer(value)):  # whoever reads what it hides may find more
+        return False
     parts = _QUOTED.sub(b'""', value).split(b",")
-    schemes = [found[1].lower() for part in parts if (found := _SCHEME.match(part))]
-    return bool(schemes) and all(scheme in _SCHEMES for scheme in schemes)
+    schemes = {found[1].lower() for part in parts if (found := _SCHEME.match(part))}
+    return bool(schemes) and schemes <= _SCHEMES
 
 
 def is_kept(fields: Fields) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tmppool.proxy.wire import Fields, Response
 
 _MOST_START = 16 * 1024  # bytes before a page's head: comments, perhaps a licence
-_MOST_LOOKS = 64  # at a part that is still open: each reads it again
+_MOST_LOOKS = 8  # at a part that is still open: each reads it again
 _MOST_PACKED = 128 * 1024  # bytes of a compressed page
 _MOST_UNPACKED = 512 * 1024  # bytes; a millisecond of the loop
 

@@ -12,7 +12,7 @@ from tmppool.proxy.target import is_host
 
 NAME = b"content-security-policy"
 
-_MOST_BYTES = 16 * 1024  # of all policies of a page; browsers refuse heads not much longer
+_MOST_BYTES = 8 * 1024  # of all policies of a page; browsers refuse heads not much longer
 _MOST_POLICIES = 16
 
 _NONCE = re.compile(rb"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
