@@ -47,9 +47,10 @@ async def test_without_an_engine_one_sentence_says_so(images: Path, url: str) ->
     assert str(caught.value) == f"the Docker Engine at {url} did not answer; start it or set DOCKER_HOST"
 
 
-async def test_an_engine_that_is_no_url(images: Path) -> None:
-    with pytest.raises(ImageError, match=r"^teapot is not the address of a Docker Engine: "):
-        await build_image.build("toy", url="teapot")
+@pytest.mark.parametrize("url", ["teapot", "fd://", "ssh://nowhere", "npipe:////./pipe/docker_engine"])
+async def test_an_engine_at_an_address_that_nobody_can_ask(images: Path, url: str) -> None:
+    with pytest.raises(ImageError, match=rf"^{re.escape(url)} is not the address of a Docker Engine: "):
+        await build_image.build("toy", url=url)
 
 
 @pytest.mark.parametrize("tty", [False, True])

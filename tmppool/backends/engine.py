@@ -66,6 +66,10 @@ class Client(aiodocker.Docker):
         self.address = address
 
 
+# What aiodocker raises for an address, among them ImportError: ssh:// needs another library, or a newer one.
+_NO_ADDRESS = (ValueError, AssertionError, OSError, ImportError, AttributeError, aiodocker.DockerError)
+
+
 async def connect(url: str | None = None) -> Client:
     """Return a client of the engine at ``url``, else of the one that ``engine_address`` finds, after it has answered.
 
@@ -74,7 +78,7 @@ async def connect(url: str | None = None) -> Client:
     address = EngineAddress(url) if url else await asyncio.to_thread(engine_address.find)
     try:
         docker = Client(address)
-    except (ValueError, AssertionError, OSError, ImportError) as error:  # ImportError: ssh:// needs another library
+    except _NO_ADDRESS as error:
         raise BackendError(f"{address} is not the address of a Docker Engine: {one_line(error)}") from error
     try:
         await version(docker)
