@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from tmppool.proxy.forwarded import Client, identify, networks
+from tmppool.proxy.forwarded import Client, Habits, identify, networks
 from tmppool.proxy.headers import identity
 
 TRUSTED = networks(["10.0.0.0/8", "192.0.2.1", "fd00::/8"])
@@ -146,6 +146,28 @@ def test_where_two_fields_tell_of_different_addresses_neither_is_believed() -> N
         assert client(PROXY, *said).address == PROXY
     assert client(PROXY, ("X-Forwarded-For", f"{forged}, {true}"), ("Forwarded", f'for="{true}:1"')).address == true
     assert client(PROXY, ("X-Forwarded-For", true), ("Forwarded", "proto=https")).address == true
+
+
+X, STANDARD, BOTH, NEITHER = ("1.1.1.1", ""), ("", "2.2.2.2"), ("1.1.1.1", "2.2.2.2"), ("", "")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "chosen"),
+    [
+        pytest.param([], "", id="nothing is known yet"),
+        pytest.param([NEITHER, BOTH, ("3.3.3.3", "3.3.3.3")], "", id="nothing was learnt"),
+        pytest.param([X], "1.1.1.1", id="it writes X-Forwarded-For"),
+        pytest.param([STANDARD, BOTH], "2.2.2.2", id="it writes Forwarded"),
+        pytest.param([X, STANDARD], "", id="it has done both"),
+    ],
+)
+def test_of_two_fields_the_one_counts_that_the_proxy_writes_itself(earlier: list[tuple[str, str]], chosen: str) -> None:
+    habits = Habits()
+    for told in earlier:
+        assert habits.choose("10.0.0.1", told) in ("", *told)
+    assert habits.choose("10.0.0.1", BOTH) == chosen
+    assert habits.choose("10.0.0.1", ("3.3.3.3", "3.3.3.3")) == "3.3.3.3"
+    assert habits.choose("10.0.0.2", BOTH) == ""
 
 
 CAME = {

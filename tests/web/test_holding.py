@@ -109,6 +109,13 @@ async def test_an_address_that_nobody_vouches_for_changes_nothing(open_place: Op
     assert statuses(await spawned(asking)) == {200: 3, 429: 3}
 
 
+async def test_the_field_that_a_proxy_passes_on_gives_no_second_share(six: Place) -> None:
+    """It writes X-Forwarded-For into every request, and passes Forwarded on as the visitor sent it."""
+    assert statuses(await spawned(programs(six, 4, HERE))) == {200: 3, 429: 1}
+    forged = [six.program(X_Forwarded_For=HERE, Forwarded=f"for=192.0.2.{n}") for n in range(4)]
+    assert statuses(await spawned(forged)) == {429: 4}
+
+
 async def test_each_pool_has_a_share_of_its_own(open_place: Open) -> None:
     place = await open_place(pool_size=4, pools={"other": {"pool_size": 2}}, **BY_DEFAULT)
     await eventually(lambda: place.pools.get("other").count(State.WARM) == 2)

@@ -144,6 +144,26 @@ def test_only_a_trusted_proxy_says_how_a_visitor_came() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("", "nb.example:8443"),
+        ("https://nb.example:8443", "nb.example:8443"),
+        ("https://nb.example", "nb.example"),
+        ("https://evil.example", "nb.example:8443"),
+        ("https://nb.example:1", "nb.example:8443"),
+    ],
+)
+def test_a_port_that_the_proxy_tells_apart_may_be_its_own(origin: str, host: str) -> None:
+    """A container's port 8443 may be 443 outside: what the page says tells, if it is one of the two."""
+    said = {"Host": "nb.example", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "8443"} | (
+        {"Origin": origin} if origin else {}
+    )
+    found = visit("/", said, method="POST", public=PublicAddress(trusted=networks([PEER])))
+    assert found.client.host == host
+    assert found.names_other_origin == (origin.endswith(("evil.example", ":1")))
+
+
 def test_a_visitor_is_a_digest_of_their_cookie() -> None:
     cookie, visitor = new_visitor()
     assert visit("/", {"Cookie": f"a=b; tmppool={cookie}"}).visitor == visitor == visitor_id(cookie)

@@ -1,4 +1,4 @@
-"""The client of a request, when proxies in front may or may not be believed. Pure."""
+"""The client of a request, when proxies in front may or may not be believed. Pure but for ``Habits``."""
 
 import ipaddress
 import re
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from cachetools import LRUCache
 from multidict import MultiMapping
 
 from tmppool.proxy import target
@@ -21,17 +22,48 @@ _PIECE = re.compile(
     r"""(?P<name>[\w!#$%&'*+.^`|~-]+)=(?:(?P<bare>[^\s",;\\]+)|"(?P<quoted>(?:[^"\\]|\\.)*)")|(?P<mark>[,;])|[ \t]+""",
     re.ASCII,
 )
+_MOST_PROXIES = 256
 _MALFORMED = [{"for": "_malformed"}]
 _ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """``address`` is the visitor's, as text; ``scheme`` and ``host`` are what the visitor's browser used."""
+    """``address`` is the visitor's, as text; ``scheme`` and ``host`` are what the visitor's browser used.
+
+    ``bare_host`` is the host without a port that a proxy told apart (X-Forwarded-Port), if it did: that may be a port
+    of its own inside a container, where the browser used another.
+    """
 
     address: str
     scheme: str
     host: str
+    bare_host: str = ""
+
+
+class Habits:
+    """The family of fields, X-Forwarded-* or Forwarded, that each trusted proxy writes itself, as far as it is known.
+
+    A proxy writes its own into every request, and many pass on the other as the visitor sent it. So a family that was
+    missing once, where the other was not, is none of the proxy's.
+    """
+
+    def __init__(self) -> None:
+        self._visitors: LRUCache[str, frozenset[int]] = LRUCache(_MOST_PROXIES)
+
+    def choose(self, peer: str, told: tuple[str, str]) -> str:
+        """Return the address to believe of those told by X-Forwarded-For and by Forwarded, each empty if it is missing.
+
+        It is empty where neither can be believed: they differ, and the proxy may have written either.
+        """
+        missing = frozenset(family for family, address in enumerate(told) if not address)
+        known = self._visitors.get(peer, frozenset())
+        if len(missing) == 1:
+            if not missing <= known:
+                self._visitors[peer] = known | missing
+            return told[0] or told[1]
+        own = {address for family, address in enumerate(told) if family not in known}
+        return own.pop() if len(own) == 1 else told[0] if told[0] == told[1] else ""
 
 
 def networks(words: Sequence[str]) -> tuple[Network, ...]:
@@ -48,22 +80,29 @@ def _unmapped(network: Network) -> Network:
     return ipaddress.IPv4Network((first, network.prefixlen - mapped_bits))
 
 
-def identify(peer: str, headers: MultiMapping[str], trusted: Sequence[Network], scheme: str = "http") -> Client:
+def identify(
+    peer: str,
+    headers: MultiMapping[str],
+    trusted: Sequence[Network],
+    scheme: str = "http",
+    habits: Habits | None = None,
+) -> Client:
     """Return the client of a request.
 
-    Only a trusted peer is believed. A proxy sets X-Forwarded-* or Forwarded, and many pass on the other as the visitor
-    sent it: where the two tell of different addresses, neither is believed, and the client is the peer. Scheme and host
-    are those of X-Forwarded-*, else of Forwarded: no page can set either, and a visitor deceives only themselves.
+    Only a trusted peer is believed. Where X-Forwarded-For and Forwarded tell of different addresses, the one that the
+    peer writes itself counts, as its ``habits`` tell; unless they do, the client is the peer. Scheme and host are those
+    of X-Forwarded-*, else of Forwarded: no page can set either, and a visitor deceives only themselves.
     """
     host = headers.get("Host", "")
     peer = plain(peer)
     if not trusted or not is_trusted(peer, trusted):
         return Client(peer, scheme, host)
     one, other = _x_forwarded(headers, peer, trusted), _forwarded(headers, peer, trusted)
-    told = {said.address for said in (one, other) if said.address}
-    address = told.pop() if len(told) == 1 else peer
+    address = (habits or Habits()).choose(peer, (one.address, other.address)) or peer
     known_host = one.host or other.host or host
-    return Client(address, one.scheme or other.scheme or scheme, _with_port(known_host, one.port))
+    full_host = _with_port(known_host, one.port)
+    bare_host = "" if full_host == known_host else known_host
+    return Client(address, one.scheme or other.scheme or scheme, full_host, bare_host)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A visit is built from the raw head. ``judge`` decides by it, and handlers use it
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from propcache.api import cached_property
@@ -12,7 +12,7 @@ from yarl import URL
 
 from tmppool import keys
 from tmppool.proxy import handshake
-from tmppool.proxy.forwarded import Client, Network, identify, plain
+from tmppool.proxy.forwarded import Client, Habits, Network, identify, plain
 from tmppool.proxy.wire import Fields, Request
 from tmppool.web import addresses, authorization, hosts, links, own_cookies, robots, tokens
 from tmppool.web.addresses import Address
@@ -43,11 +43,12 @@ class PublicAddress:
     domain: str | None = None
     trusted: tuple[Network, ...] = ()
     allowed_origin: str | None = None
+    habits: Habits = field(default_factory=Habits, compare=False)
 
     def client(self, peer: str, fields: Fields) -> Client:
         """Return the client's address, and the scheme and host that it used."""
         if self.trusted:
-            found = identify(peer, fields.text(), self.trusted)
+            found = _with_pages_host(identify(peer, fields.text(), self.trusted, habits=self.habits), fields)
         else:
             found = Client(plain(peer), "http", fields.first.get(b"host", b"").decode("latin-1"))
         if self.domain is not None:
@@ -58,6 +59,15 @@ class PublicAddress:
         scheme, _, host = self.public_url.partition("://")
         is_main = self.domain is None or hosts.label_of(found.host, self.domain) is None
         return Client(found.address, scheme, host if is_main else found.host)
+
+
+def _with_pages_host(client: Client, fields: Fields) -> Client:
+    """Return the client with the host that a page's Origin confirms, if a proxy told of a port that the page lacks."""
+    origin = fields.first.get(b"origin", b"").decode("latin-1")
+    if not client.bare_host or hosts.is_same_origin(origin, client.scheme, client.host):
+        return client
+    is_bare = hosts.is_same_origin(origin, client.scheme, client.bare_host)
+    return replace(client, host=client.bare_host) if is_bare else client
 
 
 def _notebooks_host(fields: Fields, domain: str) -> str:
