@@ -135,6 +135,7 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
         "/static/launch.js",
         "/static/copy.js",
         "/static/fragment.js",
+        "/static/private.js",
     }
     for address in re.findall(r'(?:src|href|action)="([^"]*)"', text):
         assert address.startswith("/")
@@ -174,7 +175,7 @@ def is_missed(name: str, values: dict[str, Any], value: str) -> bool:
 FIELDS = {
     "Content-Type": "text/html; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin",
+    "Referrer-Policy": "origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
