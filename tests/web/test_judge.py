@@ -101,6 +101,8 @@ REFUSED: dict[str, tuple[str, str, dict[str, str], Kind]] = {
     "the owner's TRACE": ("TRACE", f"{IN}/lab", COOKIE, Kind.METHOD),
     "the owner's browser at a page elsewhere": ("POST", f"{IN}/api/kernels", COOKIE | ELSEWHERE, Kind.CROSS_SITE),
     "a WebSocket of a page elsewhere": ("GET", f"{IN}/x", COOKIE | UPGRADE | ELSEWHERE, Kind.CROSS_SITE),
+    "a form with the session token in its URL": ("POST", f"{IN}/myapp/page?token={OWNS}", BROWSER, Kind.EXPOSED),
+    "a form with the share token in its URL": ("POST", f"{IN}/lab?token={SHARES}", COOKIE | BROWSER, Kind.EXPOSED),
     "a WebSocket without its Upgrade": ("GET", f"{IN}/x", COOKIE | {"Sec-WebSocket-Key": UPGRADE["Sec-WebSocket-Key"]}, Kind.NO_UPGRADE),
     "a WebSocket with another Upgrade": ("GET", f"{IN}/x", TOKEN | UPGRADE | {"Upgrade": "h2c"}, Kind.NO_UPGRADE),
     "a picture of a page elsewhere": ("GET", f"{IN}/x", COOKIE | {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, Kind.CROSS_SITE),

@@ -6,8 +6,10 @@ from typing import Any
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
+from yarl import URL
 
 from tests.conftest import Clock
+from tests.web.guests import PERSON
 from tests.web.heads import visit
 from tmppool.web.kinds import Kind
 from tmppool.web.refusals import Refusals
@@ -106,6 +108,18 @@ async def test_whoever_is_refused_gets_a_sentence_and_the_notebooks_page_is_told
     assert [line["origin"] for line in logs if line["event"] == "origin.refused"] == ["https://nb.example", "null"]
     assert not place.asked(key) or all("api/kernels/1" not in line for line in place.asked(key))
     assert (await owner.get(f"/api/session/{key}")).json["cut_off"] is True
+
+
+async def test_a_proxy_that_loses_a_notebooks_host_is_told_of(open_place: Any) -> None:
+    place = await open_place(domain_per_notebook="nb.localhost:{port}")
+    person = place.person()
+    sent = URL((await person.click("/lab")).location)
+    with capture_logs() as logs:
+        for _ in range(2):
+            answer = await person.ask("GET", sent.raw_path_qs, PERSON | {"Host": person.domain})
+            assert (answer.status, "set up wrongly" in answer.text) == (421, True)
+    (line,) = [line for line in logs if line["event"] == "host.lost"]
+    assert "proxy_set_header Host $http_host" in line["message"]
 
 
 async def test_on_the_operators_listener_it_is_logged_too(open_place: Any) -> None:

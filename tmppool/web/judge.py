@@ -166,9 +166,13 @@ def _to_notebook(visit: Visit, table: Table, rules: Rules) -> Verdict:
     is_browser = visit.method == b"GET" and visit.wants_page
     is_ours = rules.are_for(notebook)
     if visit.is_at_main_host:
-        if is_browser and _owns(visit, notebook):
-            return HandOff(notebook, _path(visit, is_ours))
-        return Answer(Kind.WRONG_HOST)
+        # With a ticket the browser was sent to the notebook's host, of which a proxy has made this one.
+        if any(rules.is_ticket(token, notebook.key) for token in visit.tokens):
+            return Answer(Kind.LOST_HOST)
+        is_handed_off = is_browser and _owns(visit, notebook)
+        return HandOff(notebook, _path(visit, is_ours)) if is_handed_off else Answer(Kind.WRONG_HOST)
+    if visit.wants_page and not visit.is_safe and any(is_ours(token) for token in visit.tokens):
+        return Answer(Kind.EXPOSED)
     asked = _Asked(pool, notebook, _access(visit, notebook), is_ours)
     if is_browser and (asked.access.role is None or any(is_ours(token) for token in visit.tokens)):
         return _entering(visit, table, asked)

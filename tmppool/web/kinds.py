@@ -76,6 +76,17 @@ class Kind(Enum):
         "Not allowed",
     )
     WRONG_HOST = Shape(421, "This notebook is served on its own host name.", "Wrong host name", cors=Cors.ANY)
+    LOST_HOST = Shape(
+        421,
+        "This service is set up wrongly: the proxy in front of it changes the notebook's host name. Please tell the"
+        " people who run it; the service's log says what to set.",
+        "Wrong host name",
+    )
+    EXPOSED = Shape(
+        403,
+        "A form may not send a notebook's token in its URL, where the page that answers could read it.",
+        "Not allowed",
+    )
     PREFETCH = Shape(503, "A prefetch opens no notebook and starts none.", "Not now")
     # This machine's user only
     LOCKED = Shape(

@@ -30,6 +30,10 @@ _NO_UPGRADE = (
     " them on (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
     ' proxy_set_header Connection "upgrade";)'
 )
+_LOST_HOST = (
+    "a browser that was sent to a notebook's own host name (--domain-per-notebook) arrived at this one: let the proxy"
+    " in front pass the browser's Host on (nginx: proxy_set_header Host $http_host;)"
+)
 
 _log = structlog.get_logger("tmppool.web")
 
@@ -47,8 +51,11 @@ class Refusals:
         self._notebooks: TTLCache[str, bool] = TTLCache(_REMEMBERED, _PAUSE, clock)
 
     def note(self, visit: Visit, kind: Kind) -> None:
-        """Note a request that was refused for its origin, or for a lost Upgrade; any other refusal is ignored."""
-        if kind is Kind.NO_UPGRADE:
+        """Note a request that was refused for its origin, a lost Upgrade or a lost host; others are ignored."""
+        if kind is Kind.LOST_HOST:
+            if self._is_due(_LOST_HOST):
+                _log.warning("host.lost", host=visit.client.host[:_LONGEST], message=_LOST_HOST)
+        elif kind is Kind.NO_UPGRADE:
             self._cut_off(visit)
             if self._is_due(_NO_UPGRADE):
                 _log.warning("websocket.no_upgrade", message=_NO_UPGRADE)
