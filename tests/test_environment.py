@@ -36,6 +36,8 @@ LINKS = {
         ("TMPPOOL_STARTS_PER_HUOR", "TMPPOOL_STARTS_PER_HOUR"),
         ("TMPPOOL_ACCEPT_RISKS", "TMPPOOL_ACCEPT_RISK"),
         ("TMPPOOL_PORTS", "TMPPOOL_PORT"),
+        ("TMPOOL_POOL_SIZE", "TMPPOOL_POOL_SIZE"),
+        ("TMPPOL_PORT", "TMPPOOL_PORT"),
         ("TMPPOOL_ADMIN_AUTH_TOKEN", "ADMIN_AUTH_TOKEN"),
         ("TMPPOOL_API_AUTH_TOKEN", "API_AUTH_TOKEN"),
         ("TMPPOOL_ADMIN_TOKEN", "ADMIN_AUTH_TOKEN"),
@@ -48,6 +50,12 @@ def test_a_misspelled_variable_ends_the_start_with_a_hint(
     with pytest.raises(ConfigError) as error:
         load({})
     assert str(error.value) == f"{name} is not a setting; did you mean {meant}?"
+
+
+@pytest.mark.parametrize("name", ["TMP_POOL_PORT", "TMPNB_PORT", "TMPOOL_HOME", "TMPFILES_PORT"])
+def test_a_variable_of_another_program_is_none_of_ours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    assert load({}).port == 8000
 
 
 def test_variables_of_service_links_are_no_settings_and_no_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,10 @@ def mistakes(environ: Mapping[str, str], settings: Collection[str]) -> Iterator[
         meant = _meant(name, settings)
         if meant is not None:
             yield f"{name} is not a setting; did you mean {meant}?"
+    for name in sorted(environ):
+        meant = _with_our_prefix(name, settings)
+        if meant is not None:
+            yield f"{name} is not a setting; did you mean {meant}?"
 
 
 def strangers(environ: Mapping[str, str], settings: Collection[str]) -> Iterator[str]:
@@ -52,6 +56,13 @@ def _meant(name: str, settings: Collection[str]) -> str | None:
     variables |= {secret: secret for secret in _SECRETS}
     close = difflib.get_close_matches(rest, variables, 1, _ALIKE)
     return variables[close[0]] if close else None
+
+
+def _with_our_prefix(name: str, settings: Collection[str]) -> str | None:
+    """Return the variable that is meant by a name which is a setting's but for its prefix, as ``TMPOOL_``."""
+    prefix, _, rest = name.upper().partition("_")
+    is_alike = f"{prefix}_" != PREFIX and difflib.SequenceMatcher(None, prefix, PREFIX[:-1]).ratio() >= _ALIKE
+    return PREFIX + rest if is_alike and rest.lower() in settings else None
 
 
 def _is_link(name: str, value: str) -> bool:
