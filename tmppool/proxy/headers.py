@@ -80,15 +80,12 @@ frame each other, hence 'self'. Paths hold keys, hence no referrer to other site
 would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
 """
 
-READABLE = (
-    b"Access-Control-Allow-Origin: *",
-    b"Access-Control-Expose-Headers: *",
-    b"Vary: Authorization",
-)
-"""The lines that let the page of any origin read a response (Fetch section 3.3), for a request with a token.
+READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
+"""The fields that let the page of any origin read a response (Fetch section 3.3).
 
-``*`` never covers a request with cookies, so it is of use only to who knows the token.
+``*`` never covers a request with cookies: it is of use only to who knows the token.
 """
+READABLE_LINES = (*(f"{name}: {value}".encode() for name, value in READABLE.items()), b"Vary: Authorization")
 
 _SCHEMES = frozenset({b"basic", b"digest", b"bearer"})
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+("?)', re.DOTALL)  # reads each byte once, also of one that does not end

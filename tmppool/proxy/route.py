@@ -86,7 +86,7 @@ class ToNotebook:
     def response_lines(self, response: Response) -> list[bytes]:
         """Return the lines, without CRLF, to send to the visitor for a notebook's response."""
         passed = headers.to_visitor(response.fields, self.base_path, self.jar, is_app=self.is_app)
-        cross_origin = headers.READABLE if self.is_explicit else ()
+        cross_origin = headers.READABLE_LINES if self.is_explicit else ()
         has_variants = headers.is_kept(response.fields) and is_html(response.fields)
         variants = (headers.VARIANTS,) if has_variants else ()
         return [*passed, headers.cache_line(response.fields), *headers.PAGE_POLICY, *variants, *cross_origin]

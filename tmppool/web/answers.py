@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from tmppool.errors import TmppoolError
+from tmppool.proxy.headers import READABLE
 from tmppool.web import models, own_cookies
 from tmppool.web.kinds import Cors, Kind
 from tmppool.web.pages import Pages
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
-
-READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
-"""The CORS header fields of what any page may read. A browser uses neither for a request with cookies."""
 
 _PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",

@@ -7,7 +7,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from tmppool.web.answers import READABLE, AnswerError, Answers
+from tmppool.proxy.headers import READABLE
+from tmppool.web.answers import AnswerError, Answers
 from tmppool.web.context import verdict_of, visit_of
 from tmppool.web.enter import Entrance, redirect
 from tmppool.web.kinds import Kind
