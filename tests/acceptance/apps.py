@@ -1,5 +1,6 @@
 """A notebook whose pages are apps that their makers did not write for us: ``python apps.py BASE_PATH PORT``."""
 
+import asyncio
 import gzip
 import sys
 
@@ -41,11 +42,50 @@ INLINE = HEAD + '<iframe srcdoc="<textarea id=t></textarea>" width=400 height=20
 STRICT = "<!doctype html><html><head><title>App</title></head><body><h1 id=h>strict</h1>"
 POLICY = "default-src 'none'; style-src 'self'"
 
+WAITING = TEXT + "<script src=never></script><p>The rest</p>"
+GREEDY = (
+    HEAD.replace("<body>", "<script>")
+    + """
+for (const kind of ["pointerdown", "pointermove", "mousemove", "click", "keydown", "wheel", "beforeinput"])
+  addEventListener(kind, (event) => event.stopImmediatePropagation(), true);
+window.fetch = () => Promise.reject(new Error("all that this app needs is here"));
+EventTarget.prototype.addEventListener = () => {};
+Date.now = () => 0;
+setInterval(() => { for (let timer = 1; timer < 1000; timer += 1) clearTimeout(timer); }, 1000);
+</script></head><body>"""
+)
+FOREIGN = HEAD.replace("<title>", "<base href='http://elsewhere.invalid/x/'><title>")
+
+PAGES = {
+    "slider": SLIDER,
+    "polling": POLLING,
+    "text": TEXT,
+    "outer": OUTER,
+    "inline": INLINE,
+    "strict": STRICT,
+    "waiting": WAITING,
+    "greedy": GREEDY,
+    "foreign": FOREIGN,
+}
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/html"})
+    await response.prepare(request)
+    await response.write(HEAD.encode())
+    while True:
+        await response.write(b"<p>more</p>")
+        await asyncio.sleep(1)
+
+
+async def never(_request: web.Request) -> web.Response:
+    await asyncio.sleep(3600)
+    return web.Response()
+
 
 async def page(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
-    pages = {"slider": SLIDER, "polling": POLLING, "text": TEXT, "outer": OUTER, "inline": INLINE, "strict": STRICT}
-    text = pages.get(name, HEAD).encode()
+    text = PAGES.get(name, HEAD).encode()
     headers = {"Content-Type": "text/html"}
     if name == "strict":
         headers["Content-Security-Policy"] = POLICY
@@ -72,6 +112,8 @@ def main(base_path: str, port: int) -> None:
     app = web.Application()
     app.router.add_get(f"{base_path}socket", talk)
     app.router.add_post(f"{base_path}poll", poll)
+    app.router.add_get(f"{base_path}endless", stream)
+    app.router.add_get(f"{base_path}never", never)
     app.router.add_get(f"{base_path}api/{{rest:.*}}", poll)
     app.router.add_get(f"{base_path}api", poll)
     app.router.add_get(f"{base_path}{{name:.*}}", page)

@@ -56,8 +56,14 @@ VISITORS: dict[str, tuple[str, Act, bool]] = {
     "who uses an app in a frame": ("outer", drag, True),
     "who uses a frame that no server sent": ("inline", drag, True),
     "who uses a page of a strict policy": ("strict", slide, True),
+    "who uses a page that never ends": ("endless", slide, True),
+    "who uses a page whose script never comes": ("waiting", read_by_wheel, True),
+    "who uses an app that takes all events and functions": ("greedy", press_a_key, True),
+    "who uses a page whose links lead elsewhere": ("foreign", slide, True),
     "nobody at an app": ("slider", do_nothing, False),
     "nobody at a page that polls and scrolls": ("polling", do_nothing, False),
+    "nobody at a page that never ends": ("endless", do_nothing, False),
+    "nobody at a page whose links lead elsewhere": ("foreign", do_nothing, False),
 }
 """The page that each has open, what they do there every second or so, and whether their notebook lives."""
 
@@ -66,7 +72,7 @@ async def arrive(service: Service, browser: Browser, path: str) -> Page:
     page = await (await browser.new_context(has_touch=True)).new_page()
     await page.goto(service.at("/lab"))
     await page.wait_for_url("**/user/**")
-    await page.goto(page.url.rpartition("/lab")[0] + "/" + path)
+    await page.goto(page.url.rpartition("/lab")[0] + "/" + path, wait_until="commit")
     return page
 
 
@@ -77,8 +83,7 @@ async def test_a_person_keeps_their_notebook_and_a_page_does_not(tmp_path: Path)
         pages: dict[str, Page] = {}
 
         async def act(turn: int) -> None:
-            for who, page in pages.items():
-                await VISITORS[who][1](page, turn)
+            await asyncio.gather(*(VISITORS[who][1](page, turn) for who, page in pages.items()))
 
         for turn, (who, (path, _, _)) in enumerate(VISITORS.items()):
             pages[who] = await arrive(service, browser, path)

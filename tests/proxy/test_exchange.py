@@ -685,9 +685,7 @@ def page(
     return head.encode() + body
 
 
-SCRIPT = re.compile(
-    rb'<script (?:nonce="\S+" )?src="/static/(activity|session)\.js\?v=[^"]+" [^>]* defer(?:="defer")?></script>'
-)
+SCRIPT = re.compile(rb'<script (?:nonce="\S+" )?src="/static/(activity|session)\.js\?v=[^"]+" data-[^>]*></script>')
 
 
 def notices(body: bytes) -> list[bytes]:

@@ -200,8 +200,8 @@ async def test_the_public_urls_own_pages_change_what_they_like(open_place: Any, 
 async def test_a_notebooks_pages_carry_the_notice_of_their_session(place: Place, key: str) -> None:
     page = await place.owner().get(f"/user/{key}/lab/tree/a.ipynb")
     scripts = (
-        f'<script src="/static/activity.js?v={__version__}" data-touch="/api/session/{key}" defer></script>',
-        f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" defer></script>',
+        f'<script src="/static/activity.js?v={__version__}" data-touch="/api/session/{key}"></script>',
+        f'<script src="/static/session.js?v={__version__}" data-session="/api/session/{key}" async=""></script>',
     )
     for script in scripts:
         assert page.text.count(script) == 1

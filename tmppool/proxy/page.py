@@ -41,8 +41,8 @@ _OTHER_TAG = re.compile(rb"<(?:html|head)[^\t\n\f\r />]", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Script ``elements`` for a notebook's page, the service's ``host`` as the browser knows it, and the path below it
-    to which the scripts send their requests.
+    """Script ``elements`` for a notebook's page, well-formed in XML too; the service's ``host`` as the browser knows
+    it, and the path below it to which the scripts send their requests.
     """
 
     elements: bytes
@@ -75,7 +75,7 @@ class Page:
         self.has_notice = False
         self.content = b""
         self._is_xml = _type(fields) == _XHTML
-        self._elements = elements.replace(b" defer>", b' defer="defer">') if self._is_xml else elements
+        self._elements = elements
         self._is_packed = bool(_coding(fields))
         self._size = 0
         self._looks = 0  # at a part that is still open

@@ -173,13 +173,18 @@ def _notice(visit: Visit, verdict: Pass) -> Notice | None:
     Every page reports its visitor's activity; one that is not in a frame also shows when and why the notebook ends, and
     Jupyter's own have the owner's button. ``Sec-Fetch-Dest`` is not sent over plain HTTP: there the script itself finds
     that it is in a frame.
+
+    The script that reports runs before the page's own, which could keep it from its work: by a script that never comes,
+    by taking events or functions for itself, or by having no end. Neither may wait for that end, so none is deferred.
     """
     first = visit.request.fields.first
     if verdict.held.is_explicit or not visit.wants_page or b"range" in first:
         return None
     session = f"/api/session/{verdict.held.notebook.key}"
-    elements = f'<script src="/static/activity.js?v={__version__}" data-touch="{session}" defer></script>'
+    elements = f'<script src="/static/activity.js?v={__version__}" data-touch="{session}"></script>'
     if first.get(b"sec-fetch-dest", b"document") == b"document":
         is_app = "" if jupyter_urls.is_page(verdict.path) else ' data-app=""'
-        elements += f'<script src="/static/session.js?v={__version__}" data-session="{session}"{is_app} defer></script>'
+        elements += (
+            f'<script src="/static/session.js?v={__version__}" data-session="{session}"{is_app} async=""></script>'
+        )
     return Notice(elements.encode(), visit.client.host.encode("latin-1", "replace"), session.encode())

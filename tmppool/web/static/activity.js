@@ -1,14 +1,21 @@
-// Runs in every page that a notebook shows, also in frames. Reports that a person is there, by events that only a
-// person causes, at most a few times per idle time. What a page does by itself is never reported, also where that makes
-// trusted events: scroll (wheel, touch, keys and pointer tell who scrolls), input (beforeinput does not come of
-// execCommand), the click that a label passes on. It draws nothing: session.js in the top page does, which hears the
-// answers on the same channel.
+// Runs in every page that a notebook shows, also in frames, before anything of the page's own: what a page does later,
+// such as stopping events or replacing functions, does not keep it from its work. Reports that a person is there, by
+// events that only a person causes, at most a few times per idle time. What a page does by itself is never reported,
+// also where that makes trusted events: scroll (wheel, touch, keys and pointer tell who scrolls), input (beforeinput
+// does not come of execCommand), the click that a label passes on. It draws nothing: session.js in the top page does,
+// which hears the answers on the same channel.
 (() => {
   "use strict";
   const script = document.currentScript;
-  const url = script && script.dataset.touch;
-  if (!url || "running" in script.dataset) return;
+  const path = script && script.dataset.touch;
+  if (!path || "running" in script.dataset) return;
   script.dataset.running = "";
+  const url = new URL(path, location.href); // the page's own base may be on another site
+
+  // The browser's own, also when the page has put others in their place.
+  const { fetch, setTimeout, clearTimeout } = window;
+  const { now } = Date;
+  script.fetch = fetch; // for session.js, which comes later
 
   const LONGEST = 30000; // ms between two reports, and less if the idle time is short
   const RETRY = 3000; // ms after a report that did not arrive
@@ -22,12 +29,12 @@
   // All pages of this notebook in this browser: one report is for all of them.
   let channel = null;
   try {
-    channel = new BroadcastChannel(`tmppool:${url}`);
+    channel = new BroadcastChannel(`tmppool:${path}`);
     channel.addEventListener("message", ({ data }) => {
       clearTimeout(timer);
       timer = 0;
       if (data && data.answer) take(data.answer);
-      reported = Date.now();
+      reported = now();
     });
   } catch {
     /* each page reports by itself */
@@ -42,7 +49,7 @@
   const report = () => {
     clearTimeout(timer);
     timer = 0;
-    reported = Date.now();
+    reported = now();
     fetch(`${url}/touch`, {
       method: "POST",
       credentials: "same-origin",
@@ -56,15 +63,15 @@
         if (channel) channel.postMessage({ answer });
       })
       .catch(() => {
-        reported = Date.now() - pause + RETRY;
+        reported = now() - pause + RETRY;
       });
   };
 
   const note = () => {
-    if (ended || timer) return;
-    const wait = reported + pause - Date.now();
+    if (ended) return;
+    const wait = reported + pause - now();
     if (wait <= 0) report();
-    else timer = setTimeout(report, wait);
+    else timer ||= setTimeout(report, wait); // a page that clears all timers loses this report, not the next
   };
 
   // A page that moves under a resting pointer makes trusted events too.

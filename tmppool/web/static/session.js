@@ -4,8 +4,8 @@
 (() => {
   "use strict";
   const script = document.currentScript || document.querySelector("script[data-session]");
-  const url = script && script.dataset.session;
-  if (!url || document.querySelector("script[data-session][data-running]")) return;
+  const path = script && script.dataset.session;
+  if (!path || document.querySelector("script[data-session][data-running]")) return;
   try {
     // A frame in a page that already runs this script.
     if (parent !== window && parent.document.querySelector("script[data-session]")) return;
@@ -13,6 +13,10 @@
     /* framed by another origin: run here */
   }
   script.dataset.running = "";
+  const touch = document.querySelector("script[data-touch]");
+  const fetch = (touch && touch.fetch) || window.fetch; // the browser's own, also where the page has replaced it
+  const key = path.split("/").pop();
+  const at = (place) => new URL(place, location.href).href; // the page's own base may be on another site
   const isApp = "app" in script.dataset; // a page that is none of Jupyter's
 
   const SOON = 300; // seconds before an end at which to show the notice
@@ -141,7 +145,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       icon.append(drawn);
       about.append(icon);
       const lead = () => {
-        about.href = `${url.replace("/api", "")}${openPath()}`;
+        about.href = at(`/session/${key}${openPath()}`);
       };
       for (const kind of ["pointerenter", "pointerdown", "focus", "contextmenu"]) about.addEventListener(kind, lead);
       lead();
@@ -152,8 +156,8 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
 
   // The path that is open now, so that a fresh notebook can open it too. It may change between calls.
   const openPath = () => {
-    const [, path] = location.pathname.split(`/${url.split("/").pop()}/`);
-    return path ? `?path=${encodeURIComponent(path)}` : "";
+    const [, open] = location.pathname.split(`/${key}/`);
+    return open ? `?path=${encodeURIComponent(open)}` : "";
   };
 
   const freshLink = (given, text) => {
@@ -300,11 +304,11 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
 
   // --- Polling -------------------------------------------------------------------------------
 
-  const request = async (method, path) => {
+  const request = async (method, place) => {
     const stop = new AbortController();
     const limit = setTimeout(() => stop.abort(), 10000);
     try {
-      const answer = await fetch(path, {
+      const answer = await fetch(at(place), {
         method,
         credentials: "same-origin",
         cache: "no-store",
@@ -345,7 +349,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   };
 
   const extend = async () => {
-    const answer = await request("POST", `${url}/extend${openPath()}`);
+    const answer = await request("POST", `${path}/extend${openPath()}`);
     return take(answer) || Boolean(answer && answer.ok);
   };
 
@@ -369,7 +373,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   const ask = () => {
     if (ended) return Promise.resolve();
     clearTimeout(timer);
-    asking ||= request("GET", `${url}${openPath()}`)
+    asking ||= request("GET", `${path}${openPath()}`)
       .then((answer) => {
         if (ended || take(answer)) return;
         failures += 1;
@@ -400,7 +404,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
 
   // What activity.js was answered, in any page of this notebook; of an end this page asks for itself, with its own path.
   try {
-    new BroadcastChannel(`tmppool:${url}`).addEventListener("message", ({ data }) => {
+    new BroadcastChannel(`tmppool:${path}`).addEventListener("message", ({ data }) => {
       if (ended || !data || !data.answer) return;
       const body = data.answer.body;
       if (body && body.state === "live") {
