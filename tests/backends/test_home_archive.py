@@ -80,6 +80,7 @@ def test_the_home_itself_is_no_member_so_that_its_mode_stays_the_notebooks() -> 
         ((0, 0), 0o600, ROOT, True),
         ((0, 0), 0o000, ROOT, True),
         ((1000, 100), 0o600, Account(7, 7), True),  # readable by the home's owner
+        ((0, 7), 0o640, Account(1000, 100, groups=(8, 7)), True),
         ((1000, 100), 0o600, None, True),
         ((0, 0), 0o600, None, False),
     ],
@@ -232,18 +233,31 @@ short:x:9:9
     ("user", "account"),
     [
         ("", Account(0, 0, "/root")),
+GROUP = """root:x:0:
+users:x:100:
+course:x:2000:ada,jovyan
+seven:x:7:jovyan
+nonsense
+x:x:y:jovyan
+"""
+
+
         ("root", Account(0, 0, "/root")),
         ("0", Account(0, 0, "/root")),
-        ("jovyan", Account(1000, 100, "/home/jovyan")),
-        ("1000", Account(1000, 100, "/home/jovyan")),
+        ("jovyan", Account(1000, 100, "/home/jovyan", (2000, 7))),
+        ("1000", Account(1000, 100, "/home/jovyan", (2000, 7))),
         ("1000:7", Account(1000, 7, "/home/jovyan")),
         ("jovyan:users", Account(1000, 100, "/home/jovyan")),
         ("1001", Account(7, 8, "/seven")),
         ("4711:5", Account(4711, 5)),
         ("4711", Account(4711, 0)),
+        ("jovyan:course", Account(1000, 2000, "/home/jovyan")),
+        (":course", Account(0, 2000, "/root")),
+        ("jovyan:nobody-has-this", Account(1000, 100, "/home/jovyan")),
+        ("4711:course", Account(4711, 2000)),
         ("nobody-has-this", None),
         ("x", None),
     ],
 )
 def test_who_the_images_user_is(user: str, account: Account | None) -> None:
-    assert account_of(user, PASSWD) == account
+    assert account_of(user, PASSWD, GROUP) == account

@@ -8,7 +8,7 @@ gets the UID that unpacks it.
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 _PAGE = 4096  # bytes; a tmpfs stores files in pages (tmpfs(5))
@@ -20,13 +20,14 @@ _UNREADABLE = "the image's user cannot read it"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the image, as /etc/passwd has it; ``home`` is empty if unknown."""
+    """A user of the image, as its /etc/passwd and /etc/group have it; ``home`` is empty if unknown."""
 
     uid: int
     gid: int
     home: str = ""
 
 
+    groups: tuple[int, ...] = ()  # besides ``gid``
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A file or directory of the image that notebooks do not get, and why."""
@@ -48,21 +49,39 @@ class Survey:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def account_of(user: str, passwd: str) -> Account | None:
+def account_of(user: str, passwd: str, group: str = "") -> Account | None:
     """Return the account that ``user`` (Config.User: name or UID, with or without a group) names; None if unknown.
 
-    A name comes before a number, as in the engine; no user is root. A UID needs no line in ``passwd``.
+    As in the engine, a name comes before a number, no user is root, a number needs no line in ``passwd`` and ``group``
+    (/etc/passwd and /etc/group), and a user who is given with a group has no further ones.
     """
-    name, _, group = user.partition(":")
-    lines = [line.split(":") for line in passwd.splitlines()]
-    entries = [parts for parts in lines if len(parts) > 5 and parts[2].isdigit() and parts[3].isdigit()]  # noqa: PLR2004
-    wanted = name or str(_ROOT)
+    name, _, wanted = user.partition(":")
+    name = name or str(_ROOT)
+    own, account = _account(name, passwd) or ("", Account(int(name), _ROOT) if name.isdecimal() else None)
+    if account is None:
+        return None
+    groups = [parts for parts in _entries(group, 4) if parts[2].isdecimal()]
+    if not wanted:
+        own_groups = tuple(int(parts[2]) for parts in groups if own and own in parts[3].split(","))
+        return replace(account, groups=own_groups)
+    named = next((parts[2] for parts in groups if parts[0] == wanted), wanted)
+    return replace(account, gid=int(named)) if named.isdecimal() else account
+
+
+def _account(wanted: str, passwd: str) -> tuple[str, Account] | None:
+    """Return the name and the account of a user of ``passwd``."""
+    entries = [parts for parts in _entries(passwd, 6) if parts[2].isdecimal() and parts[3].isdecimal()]
     for column in (0, 2):
         for parts in entries:
             if parts[column] == wanted:
-                gid = int(group) if group.isdigit() else int(parts[3])
-                return Account(int(parts[2]), gid, parts[5])
-    return Account(int(wanted), int(group) if group.isdigit() else _ROOT) if wanted.isdigit() else None
+                return parts[0], Account(int(parts[2]), int(parts[3]), parts[5])
+    return None
+
+
+def _entries(text: str, fields: int) -> list[list[str]]:
+    """Return the lines of /etc/passwd or /etc/group, divided, that have as many fields."""
+    lines = (line.split(":") for line in text.splitlines())
+    return [parts for parts in lines if len(parts) >= fields]
 
 
 class Repacker:
@@ -175,12 +194,12 @@ def wrapped(name: str, archive: BinaryIO, out: BinaryIO) -> None:
 
 
 def _granted(member: tarfile.TarInfo, reader: Account) -> int:
-    """Return the permission bits that the kernel would grant (path_resolution(7)), without ACLs and further groups."""
+    """Return the permission bits that the kernel would grant (path_resolution(7)), without ACLs."""
     if reader.uid == _ROOT:
         return 7
     if reader.uid == member.uid:
         return member.mode >> 6 & 7
-    return member.mode >> 3 & 7 if reader.gid == member.gid else member.mode & 7
+    return member.mode >> 3 & 7 if member.gid in (reader.gid, *reader.groups) else member.mode & 7
 
 
 def _parents(name: str) -> Iterator[str]:

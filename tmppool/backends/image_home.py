@@ -31,7 +31,7 @@ from tmppool.tasks import completed
 
 REMEDY = "in the Dockerfile, give them to the image's user (chown, or COPY --chown), or remove them"
 
-_VERSION = 1  # of what this module writes into a volume; another number makes other volumes
+_VERSION = 2  # of what this module writes into a volume; another number makes other volumes
 _USUAL = "/home/jovyan"  # of an image that says nothing of its user
 _SET = ("HOME", "XDG_CACHE_HOME")  # by ``container``
 _MIB = 1 << 20
@@ -168,7 +168,8 @@ def place_of(workdir: str, home: str) -> tuple[str, str]:
 async def _read(
     docker: engine.Client, container_id: str, image: ImageFacts, repacker: Repacker
 ) -> tuple[str, str, Survey]:
-    account = account_of(image.user, await _passwd(docker, container_id))
+    passwd, group = [await _text(docker, container_id, path) for path in ("/etc/passwd", "/etc/group")]
+    account = account_of(image.user, passwd, group)
     repacker.user = account
     home = ""
     for path in homes(image, account):
@@ -219,8 +220,9 @@ def _is_directory_alone(begin: bytes) -> bool:
         return False
 
 
-async def _passwd(docker: engine.Client, container_id: str) -> str:
-    async with engine.archive(docker, container_id, "/etc/passwd") as stream:
+async def _text(docker: engine.Client, container_id: str, path: str) -> str:
+    """Return a text file of the image; empty if there is none."""
+    async with engine.archive(docker, container_id, path) as stream:
         found = b"" if stream is None else await stream.read()
     return await asyncio.to_thread(_only_file, found)
 
