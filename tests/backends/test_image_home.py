@@ -23,6 +23,7 @@ from tmppool.backends.base import Edition, ImageFacts
 from tmppool.backends.container import volume_labels
 from tmppool.backends.docker import DockerBackend
 from tmppool.backends.home_archive import Account
+from tmppool.backends.home_paths import Copies, Tree
 from tmppool.build_image import build
 from tmppool.errors import BackendError, StartError
 from tmppool.pool_settings import DEFAULT_IMAGE
@@ -77,12 +78,15 @@ def test_a_workdir_in_the_home_is_where_the_command_runs_and_another_is_copied_t
     ("env", "expected"),
     [
         (["JUPYTER_DATA_DIR=/home/me/x", "A=/home/me"], ("JUPYTER_DATA_DIR=/home/notebook/x", "A=/home/notebook")),
+        (["A=/srv/repo/out/", "B=/home//me", "C=/srv"], ("A=/home/notebook/out/", "B=/home/notebook")),
         (
             [
                 "HOME=/home/me",
                 "XDG_CACHE_HOME=/home/me/c",
                 "PATH=/home/me/bin:/bin",
                 "B=/home/me2",
+                "D=./home/me",
+                "E=",
                 "C=x=/home/me",
                 "odd",
             ],
@@ -90,9 +94,10 @@ def test_a_workdir_in_the_home_is_where_the_command_runs_and_another_is_copied_t
         ),
     ],
 )
-def test_variables_that_name_a_path_in_the_home_lead_into_the_copy(env: list[str], expected: tuple[str, ...]) -> None:
-    assert image_home.moved(env, "/home/me") == expected
-    assert image_home.moved(env, "") == ()
+def test_variables_that_name_a_copied_path_lead_into_the_copy(env: list[str], expected: tuple[str, ...]) -> None:
+    trees = Tree("/home/me", "/home/me"), Tree("/srv/repo", "/srv/repo")
+    assert image_home.moved(env, Copies([(tree, "/home/notebook") for tree in trees])) == expected
+    assert image_home.moved(env, Copies([])) == ()
 
 
 def test_another_image_or_another_pool_has_another_volume() -> None:
@@ -247,6 +252,99 @@ async def test_everything_that_the_owner_can_read_arrives_as_it_was_and_the_rest
         "'/home/jovyan/closed' (mode 0700, the image's user cannot read it)",
         "'/home/jovyan/roots' (mode 0600, the image's user cannot read it)",
     )
+
+
+READABLE = "USER root", "RUN mkdir -p /opt/data && echo kept > /opt/data/file"
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("lines", "paths"),
+    [
+        pytest.param(
+            [
+                "ENV HOME=/root",
+                "RUN ln -s ../opt/data /root/data && mkdir /root/a && ln -s ../../opt/data /root/a/data",
+            ],
+            ["data/file", "a/data/file"],
+            id="a home of one level",
+        ),
+        pytest.param(
+            ["WORKDIR /app", "RUN ln -s ../opt/data data && chown -R 1000 /app", "USER 1000:100"],
+            ["data/file"],
+            id="a workdir of one level",
+        ),
+        pytest.param(
+            [
+                (
+                    "RUN mv /home/jovyan /data && ln -s /data /home/jovyan && echo kept > /data/file && chmod 600 /data/file"
+                    " && cd /data && ln -s /data/file real && ln -s /home//jovyan/file double && ln -s ../data/file relative"
+                    " && ln -s ../opt/data/file out && ln -s /home/jovyan/../jovyan/file dots && chown -h 1000:100 *"
+                ),
+                "USER 1000:100",
+            ],
+            ["file", "real", "double", "relative", "out", "dots"],
+            id="a home that is a link",
+        ),
+        pytest.param(
+            [
+                (
+                    "RUN mkdir -p /disk && mv /home /disk/home && ln -s /disk/home /home && ln -s /disk/home/jovyan /work"
+                    " && cd /work && echo kept > file && chmod 600 file && chown 1000 file"
+                    " && ln -s /disk/home/jovyan/file real && ln -s /home/jovyan/file named && ln -s /work/file third"
+                ),
+                "WORKDIR /work",
+                "ENV MINE=/work/file",
+                "USER 1000:100",
+            ],
+            ["file", "real", "named", "third", "$MINE"],
+            id="below a link",
+        ),
+        pytest.param(
+            [
+                "WORKDIR /srv/repo",
+                "ENV RESULTS=/srv/repo/out THERE=/home/jovyan/there",
+                (
+                    "RUN mkdir out && echo kept > out/file && ln -s /srv/repo/out/file /home/jovyan/there"
+                    " && chown -R 1000 /srv/repo && chmod 700 out"
+                ),
+                "USER 1000:100",
+            ],
+            ["out/file", "$RESULTS/file", "$THERE"],
+            id="a workdir outside of the home",
+        ),
+    ],
+)
+async def test_links_and_variables_lead_where_they_lead_in_the_image(
+    image: Made, docker: engine.Client, lines: list[str], paths: list[str]
+) -> None:
+    backend = await opened(await image(*READABLE, *lines))
+    try:
+        await backend.start(KEY, backend.edition)
+        (container,) = await docker.containers.list(filters={"label": [f"tmppool.key={KEY}"]})
+        for path in paths:
+            assert await said(container, f'cd "$HOME" && cat "{path}"') == "kept\n", path
+        if "$RESULTS/file" in paths:
+            assert await said(container, 'cd "$RESULTS" && touch x && pwd') == "/home/notebook/out\n"
+    finally:
+        await backend.stop(KEY)
+        await backend.close()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("user", ["jovyan:course", "jovyan", "1000"])
+async def test_what_a_group_of_the_user_may_read_is_copied(image: Made, user: str) -> None:
+    name = await image(
+        "USER root",
+        "RUN groupadd course && usermod -aG course jovyan && echo x > shared && chgrp course shared"
+        " && chmod 640 shared",
+        f"USER {user}",
+    )
+    backend = await opened(name)
+    left_out = backend.image.left_out
+    _, files = await seen(backend)
+    assert left_out == ()
+    assert files["shared"] == [0o640, True, "x\n"]
 
 
 @pytest.mark.engine

@@ -4,9 +4,11 @@ No other module imports aiodocker. Calls and answers: Docker Engine API v1.41.
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import mmap
+import posixpath
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
 from typing import Any, BinaryIO, TypeVar, cast
@@ -360,6 +362,23 @@ async def archive(docker: Client, container_id: str, path: str) -> AsyncIterator
         yield reply.content
     finally:
         reply.close()
+
+
+async def real_path(docker: Client, container_id: str, path: str) -> str:
+    """Return the absolute path of what exists at ``path`` in a container, without symbolic links. Raises BackendError.
+
+    The engine resolves a link in full, but says so of the last part of a path alone (ContainerArchiveInfo).
+    """
+    real = "/"
+    for part in path.strip("/").split("/"):
+        here = posixpath.join(real, part)
+        asked = docker._do_query(f"containers/{container_id}/archive", "HEAD", params={"path": here})  # noqa: SLF001
+        reply = await call("tell about a file of an image", asked, LIST_TIMEOUT)
+        reply.close()
+        with reading("tell about a file of an image"):
+            stat = json.loads(base64.b64decode(reply.headers["X-Docker-Container-Path-Stat"]))
+            real = posixpath.join(real, stat.get("linkTarget") or here)
+    return real
 
 
 async def put_archive(docker: Client, container_id: str, path: str, archive: BinaryIO) -> None:

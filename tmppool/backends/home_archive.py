@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from tmppool.backends.home_paths import Copies, Tree
+
 _PAGE = 4096  # bytes; a tmpfs stores files in pages (tmpfs(5))
 _CHUNK = 1 << 16
 _READ, _ENTER = 4, 5  # permission bits to read a file, and to list and enter a directory
@@ -25,9 +27,9 @@ class Account:
     uid: int
     gid: int
     home: str = ""
-
-
     groups: tuple[int, ...] = ()  # besides ``gid``
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A file or directory of the image that notebooks do not get, and why."""
@@ -87,26 +89,26 @@ def _entries(text: str, fields: int) -> list[list[str]]:
 class Repacker:
     """Copies archives of directories into one archive of their contents."""
 
-    def __init__(self, out: BinaryIO, target: str, most: int, user: Account | None = None) -> None:
+    def __init__(self, out: BinaryIO, copies: Copies, most: int, user: Account | None = None) -> None:
         """Write to ``out``.
 
-        ``target``: where a notebook unpacks the archive, so that absolute links into a copied directory lead there.
-        Once the contents take more than ``most`` bytes in a tmpfs, nothing more is written; counting goes on. ``user``:
-        the image's own, None if unknown; it, or the directory's owner, must be able to read what is copied.
+        ``copies``: all directories that will be copied, and where in a notebook. Once the contents take more than
+        ``most`` bytes in a tmpfs, nothing more is written; counting goes on. ``user``: the image's own, None if
+        unknown; it, or the directory's owner, must be able to read what is copied.
         """
         self._tar = tarfile.TarFile(fileobj=out, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape")
-        self.user, self._target, self._most = user, target, most
+        self._user, self._copies, self._most = user, copies, most
         self._size, self._inodes = 0, 1  # the home itself is an inode
         self._left_out: list[LeftOut] = []
         self._kinds: dict[str, bytes] = {}  # of what was copied, by name
         self._late: dict[str, tarfile.TarInfo] = {}  # read-only directories, whose modes are set last
         # Of the directory that is being copied:
-        self._tree = ""
+        self._tree = Tree("", "")
         self._readers: tuple[Account, ...] = ()
         self._closed: set[str] = set()  # what was left out
 
-    def add(self, stream: BinaryIO, tree: str) -> None:
-        """Copy the contents of directory ``tree`` from the engine's archive of ``tree/.``. Raises TarError; OSError."""
+    def add(self, stream: BinaryIO, tree: Tree) -> None:
+        """Copy the contents of a directory from the engine's archive of ``tree.name/.``. Raises TarError; OSError."""
         self._tree, self._readers, self._closed = tree, (), set()
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK, errors="surrogateescape") as source:
             for member in source:
@@ -125,7 +127,7 @@ class Repacker:
 
     def _begin(self, root: tarfile.TarInfo) -> None:
         owner = Account(root.uid, root.gid)
-        user = self.user or owner
+        user = self._user or owner
         # Root reads everything: what it owns is no reason to show it, unless the image itself runs as root.
         self._readers = tuple(reader for reader in {user, owner} if reader.uid != _ROOT or reader == user)
         if not self._may(root):
@@ -156,14 +158,14 @@ class Repacker:
 
     def _leave_out(self, name: str, member: tarfile.TarInfo, why: str) -> None:
         self._closed.add(name)
-        path = posixpath.normpath(posixpath.join(self._tree, name))
+        path = posixpath.normpath(posixpath.join(self._tree.name, name))
         self._left_out.append(LeftOut(path, member.mode & 0o7777, why))
 
     def _made(self, member: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
         """Return the member that is written; its owner, who unpacks it, can read it."""
         made = tarfile.TarInfo(name)
         made.type, made.size = member.type, member.size
-        made.linkname = posixpath.normpath(member.linkname) if member.islnk() else self._moved(member.linkname)
+        made.linkname = self._linked(member, name)
         made.mode = member.mode & 0o7777 | (0o500 if member.isdir() else 0o400)
         if member.isdir() and not made.mode & 0o200:
             late = self._late[name] = tarfile.TarInfo(name)
@@ -171,11 +173,10 @@ class Repacker:
             made.mode |= 0o200
         return made
 
-    def _moved(self, target: str) -> str:
-        """Return a symbolic link's target; an absolute one in the copied directory is moved to its copy."""
-        if target == self._tree or target.startswith(f"{self._tree}/"):
-            return self._target + target.removeprefix(self._tree)
-        return target
+    def _linked(self, member: tarfile.TarInfo, name: str) -> str:
+        if member.issym():
+            return self._copies.link(member.linkname, name, self._tree)
+        return posixpath.normpath(member.linkname) if member.islnk() else ""
 
     def _may(self, member: tarfile.TarInfo) -> bool:
         wanted = _ENTER if member.isdir() else _READ

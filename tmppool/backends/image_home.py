@@ -26,6 +26,7 @@ from tmppool.backends.base import Edition, ImageFacts, Spec
 from tmppool.backends.container import container_name, home_config, volume_labels
 from tmppool.backends.container_limits import HOME, SEED, SEED_FILE
 from tmppool.backends.home_archive import Account, Repacker, Survey, account_of, wrapped
+from tmppool.backends.home_paths import Copies, Tree, is_below, normal
 from tmppool.errors import BackendError
 from tmppool.tasks import completed
 
@@ -57,8 +58,8 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
     async with _temporary_file() as archive:
         try:
             container = await engine.create(docker, name, home_config(spec, image, volume))
-            reading = _read(docker, container.id, image, Repacker(archive, HOME, spec.home_size))
-            home, below, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
+            reading = _read(docker, container.id, image, archive, spec.home_size)
+            copies, below, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
             empty = [path for path in image.volumes if await _is_empty(docker, container.id, path)]
             _check(spec, survey)
             if await _stored(docker, container.id) != await asyncio.to_thread(archive.seek, 0, io.SEEK_END):
@@ -68,7 +69,8 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
             raise
         await completed(engine.remove(docker, name), "remove the container of a home")
     left_out = tuple(str(each) for each in survey.left_out)
-    return replace(image, volume=volume, below=below, env=moved(image.env, home), left_out=left_out, empty=tuple(empty))
+    env = moved(image.env, copies)
+    return replace(image, volume=volume, below=below, env=env, left_out=left_out, empty=tuple(empty))
 
 
 async def _undo(docker: engine.Client, spec: Spec, name: str, volume: str) -> None:
@@ -140,59 +142,80 @@ def homes(image: ImageFacts, account: Account | None) -> Iterator[str]:
             yield found
 
 
-def moved(env: Iterable[str], home: str) -> tuple[str, ...]:
-    """Return the variables whose value is a path in the image's home, with the path in a notebook's home.
+def moved(env: Iterable[str], copies: Copies) -> tuple[str, ...]:
+    """Return the variables whose value is a path in a copied directory, with the path in a notebook's home.
 
-    Otherwise ``JUPYTER_DATA_DIR=/home/jovyan/x`` would name the image's own, which is read-only. HOME is set anyway.
+    Otherwise ``JUPYTER_DATA_DIR=/home/jovyan/x`` would name the image's own, which is read-only. Lists such as PATH
+    stay: they are read only. HOME is set anyway.
     """
     pairs = (pair.partition("=") for pair in env)
-    return tuple(
-        f"{name}={HOME}{value.removeprefix(home)}"
-        for name, _, value in pairs
-        if home and ":" not in value and name not in _SET and (value == home or value.startswith(f"{home}/"))
-    )
+    led = ((name, value, _led(value, copies)) for name, _, value in pairs if name not in _SET)
+    return tuple(f"{name}={path}{'/' if value.endswith('/') else ''}" for name, value, path in led if path)
+
+
+def _led(value: str, copies: Copies) -> str | None:
+    return copies.moved(value) if value.startswith("/") and ":" not in value else None
 
 
 def place_of(workdir: str, home: str) -> tuple[str, str]:
     """Return the directory that is copied besides the home, if any, and the working directory below a notebook's home.
 
-    A WORKDIR outside of the home is copied too, over it: its files are what the visitor came for.
+    A WORKDIR outside of the home is copied too, over it: its files are what the visitor came for. Neither may contain
+    links: a WORKDIR may lie in the home by one, and then is copied already.
     """
-    work = posixpath.normpath(workdir or "/")
-    if home and (work == home or work.startswith(f"{home}/")):
+    work = normal(workdir or "/")
+    if home and is_below(work, home):
         return "", work.removeprefix(home).strip("/")
-    is_above = not work.strip("/") or home.startswith(f"{work}/")
-    return ("", "") if is_above else (work, "")
+    return ("", "") if is_below(home or "/", work) else (work, "")
 
 
 async def _read(
-    docker: engine.Client, container_id: str, image: ImageFacts, repacker: Repacker
-) -> tuple[str, str, Survey]:
+    docker: engine.Client, container_id: str, image: ImageFacts, archive: BinaryIO, most: int
+) -> tuple[Copies, str, Survey]:
     passwd, group = [await _text(docker, container_id, path) for path in ("/etc/passwd", "/etc/group")]
     account = account_of(image.user, passwd, group)
-    repacker.user = account
-    home = ""
-    for path in homes(image, account):
-        if await _add(docker, container_id, repacker, path):
-            home = path
-            break
-    more, below = place_of(image.workdir, home)
-    if more:
-        await _add(docker, container_id, repacker, more)
-    return home, below, await asyncio.to_thread(repacker.close)
+    home = await _first(docker, container_id, homes(image, account))
+    workdir = normal(image.workdir or "/")
+    work = await _first(docker, container_id, [workdir] if workdir != "/" else [])
+    more, below = place_of(work.real if work else "/", home.real if home else "")
+    copies = Copies(_places(home, work, more, below))
+    repacker = Repacker(archive, copies, most, account)
+    if home is not None:
+        await _add(docker, container_id, repacker, home)
+    if work is not None and more:
+        await _add(docker, container_id, repacker, work)
+    return copies, below, await asyncio.to_thread(repacker.close)
 
 
-async def _add(docker: engine.Client, container_id: str, repacker: Repacker, path: str) -> bool:
-    """Copy a directory of the image; return False if there is none."""
-    async with engine.archive(docker, container_id, f"{path}/.") as stream:
+def _places(home: Tree | None, work: Tree | None, more: str, below: str) -> Iterator[tuple[Tree, str]]:
+    """Yield the directories of which notebooks have a copy, each with its place."""
+    if home is not None:
+        yield home, HOME
+    if work is not None and (more or (home is not None and is_below(work.real, home.real))):
+        yield work, posixpath.join(HOME, below).rstrip("/")
+
+
+async def _first(docker: engine.Client, container_id: str, paths: Iterable[str]) -> Tree | None:
+    """Return the first of these directories that the image has."""
+    for path in paths:
+        async with engine.archive(docker, container_id, f"{path}/.") as stream:
+            is_there = stream is not None
+        if is_there:
+            return Tree(path, await engine.real_path(docker, container_id, path))
+    return None
+
+
+async def _add(docker: engine.Client, container_id: str, repacker: Repacker, tree: Tree) -> None:
+    """Copy a directory of the image."""
+    async with engine.archive(docker, container_id, f"{tree.name}/.") as stream:
         if stream is None:
-            return False
+            return
         source = cast("BinaryIO", _Incoming(stream, asyncio.get_running_loop()))
         try:
-            await asyncio.to_thread(repacker.add, source, path)
+            await asyncio.to_thread(repacker.add, source, tree)
         except tarfile.TarError as error:
-            raise BackendError(f"the engine's archive of {path} cannot be read: {engine.one_line(error)}") from error
-    return True
+            said = engine.one_line(error)
+            raise BackendError(f"the engine's archive of {tree.name} cannot be read: {said}") from error
 
 
 async def _is_empty(docker: engine.Client, container_id: str, path: str) -> bool:
