@@ -198,3 +198,15 @@ async def test_a_tmpnb_operators_command_line(image: str, docker: aiodocker.Dock
 async def test_a_terminal_has_the_notebooks_python(image: str, docker: aiodocker.Docker) -> None:
     async with running(docker, image, "sleep", "600") as container:
         assert await said(container, "bash", "-lc", "command -v python") == (0, "/opt/notebook/bin/python\n")
+
+
+async def test_what_a_terminal_runs_goes_before_the_server_when_memory_is_short_and_no_other_login_shell(
+    image: str, docker: aiodocker.Docker
+) -> None:
+    """The server itself may be started by a login shell, as an image's entrypoint."""
+    score = "cat /proc/self/oom_score_adj"
+    async with running(docker, image, "sleep", "600") as container:
+        _, before = await said(container, "sh", "-c", score)
+        assert await said(container, "bash", "-lc", score) == (0, before)
+        _, terminal = await said(container, "script", "-qec", f"bash -lic '{score}'", "/dev/null")
+        assert terminal.split()[-1] == str(int(before) + 200)
