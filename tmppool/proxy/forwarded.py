@@ -18,12 +18,15 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # T
 _PORT = re.compile(r"(?!0*(?:80|443)$)[0-9]{1,5}")
 _HAS_PORT = re.compile(r":[0-9]+$")
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[\w.-]+))?")
+_MOST_HOPS = 20  # from the right; no request passes through as many proxies
+_MOST_READ = 2048  # characters of Forwarded, from the right
+_ELEMENT = re.compile(r"""((?:[^",]|"(?:[^"\\]|\\.)*+")*+)(,?)""")
 _PIECE = re.compile(
-    r"""(?P<name>[\w!#$%&'*+.^`|~-]+)=(?:(?P<bare>[^\s",;\\]+)|"(?P<quoted>(?:[^"\\]|\\.)*)")|(?P<mark>[,;])|[ \t]+""",
+    r"""(?P<name>[\w!#$%&'*+.^`|~-]+)=(?:(?P<bare>[^\s",;\\]+)|"(?P<quoted>(?:[^"\\]|\\.)*+)")|[; \t]+""",
     re.ASCII,
 )
 _MOST_PROXIES = 256
-_MALFORMED = [{"for": "_malformed"}]
+_MALFORMED = {"for": "_malformed"}
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -136,7 +139,13 @@ def _x_forwarded(headers: MultiMapping[str], peer: str, trusted: Sequence[Networ
 
 def _forwarded(headers: MultiMapping[str], peer: str, trusted: Sequence[Network]) -> _Said:
     """Return what Forwarded says (RFC 7239), in the element of the proxy that the client connected to."""
-    elements = [element for line in headers.getall("Forwarded", ()) for element in _elements(line)]
+    elements: list[dict[str, str]] = []
+    left = _MOST_READ
+    for line in reversed(headers.getall("Forwarded", ())):
+        elements = _elements(line[-left:]) + elements
+        left -= len(line)
+        if left <= 0 or len(elements) >= _MOST_HOPS:
+            break
     if not elements:
         return _Said()
     hops = [element.get("for", "") for element in elements]
@@ -172,30 +181,47 @@ def _address_of(hop: str) -> Address | None:
 
 
 def _list(headers: MultiMapping[str], name: str) -> list[str]:
-    """Return the entries of a comma-separated field, those of several lines in their order (RFC 9110 section 5.3)."""
-    return [entry.strip() for value in headers.getall(name, ()) for entry in value.split(",")]
+    """Return the last entries of a comma-separated field, of all its lines in their order (RFC 9110 section 5.3).
+
+    All that comes before the last twenty is one entry: the visitor has written it.
+    """
+    values = headers.getall(name, ())
+    return [entry.strip() for entry in ",".join(values).rsplit(",", _MOST_HOPS)] if values else []
 
 
-def _elements(line: str) -> list[dict[str, str]]:
-    """Return the elements of one Forwarded field (RFC 7239 section 4); a malformed one is one hidden element.
+def _elements(text: str) -> list[dict[str, str]]:
+    """Return the last elements of one Forwarded field, or of its end (RFC 7239 section 4).
+
+    A text with a quote that does not end is one malformed element: where its elements begin is anybody's guess.
+    """
+    parts: list[str] = []
+    end = 0
+    for part in _ELEMENT.finditer(text):
+        parts.append(part[1])
+        end = part.end()
+        if not part[2]:
+            break
+    return [_pairs(part) for part in parts[-_MOST_HOPS:]] if end == len(text) else [_MALFORMED]
+
+
+def _pairs(element: str) -> dict[str, str]:
+    """Return the pairs of one element of Forwarded; a malformed one is hidden.
 
     Values with a colon or in brackets are taken without quotes too, as many proxies write them.
     """
-    found: list[dict[str, str]] = [{}]
+    found: dict[str, str] = {}
     position = 0
-    while position < len(line):
-        piece = _PIECE.match(line, position)
+    while position < len(element):
+        piece = _PIECE.match(element, position)
         if piece is None:
             return _MALFORMED
         position = piece.end()
-        if piece["mark"] == ",":
-            found.append({})
-        elif piece["name"]:
+        if piece["name"]:
             name = piece["name"].lower()
-            if name in found[-1]:
+            if name in found:
                 return _MALFORMED
             quoted = piece["quoted"]
-            found[-1][name] = piece["bare"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
+            found[name] = piece["bare"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
     return found
 
 
