@@ -111,7 +111,7 @@ def test_no_more_than_a_page_s_beginning_is_held_back() -> None:
 def test_a_beginning_that_comes_byte_by_byte_is_not_read_again_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     find = page_module._find
-    monkeypatch.setattr(page_module, "_find", lambda data, at: looks.append(at) or find(data, at))
+    monkeypatch.setattr(page_module, "_find", lambda data, at, parts: looks.append(at) or find(data, at, parts))
     edited(b"<html><!--" + b"x" * 5000 + b"--><head>", 1)
     assert len(looks) < 40
 
@@ -185,21 +185,35 @@ def test_a_page_is_told_by_its_type_whatever_becomes_of_it() -> None:
 
 @pytest.mark.parametrize("part", [b"<?>", b"<!---->", b"<html>", b"<html a>"])
 def test_a_short_page_that_unpacks_to_many_parts_is_looked_at_in_its_beginning_only(part: bytes) -> None:
-    size = 16 * 1024
     packed = gzip.compress(part * (500_000 // len(part)))
     page = Page(NOTICE, fields("Content-Encoding: gzip"))
     page.add(packed, is_whole=True)
-    assert page.content.index(NOTICE) == size // len(part) * len(part)
+    assert page.content.index(NOTICE) == 256 * len(part)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 1000])
+@pytest.mark.parametrize(("parts", "place"), [(255, 255), (256, 256), (300, 256)])
+def test_so_many_parts_are_read_before_a_head_however_it_is_cut(parts: int, place: int, size: int) -> None:
+    assert edited(b"<?>" * parts + b"x", size) == b"<?>" * place + NOTICE + b"<?>" * (parts - place) + b"x"
+
+
+def test_a_page_that_is_long_when_it_is_packed_or_unpacked_is_left_as_it_is() -> None:
+    for content in (random.Random(1).randbytes(40_000), b"<html><head>" + b"x" * 600_000):
+        packed = gzip.compress(content)
+        page = Page(NOTICE, fields("Content-Encoding: gzip"))
+        page.add(packed, is_whole=True)
+        assert page.content == packed
+        assert not page.has_notice
 
 
 def test_a_part_that_stays_open_is_read_again_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
     find = page_module._find
 
-    def counting(data: bytes, position: int) -> tuple[int, bool, bool]:
+    def counting(data: bytes, position: int, parts: int) -> tuple[int, int, bool, bool]:
         nonlocal looks
         looks += 1
-        return find(data, position)
+        return find(data, position, parts)
 
     monkeypatch.setattr(page_module, "_find", counting)
     page = Page(NOTICE, fields())

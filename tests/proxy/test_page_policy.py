@@ -65,6 +65,9 @@ def test_a_name_that_a_policy_cannot_hold_is_not_added(host: bytes) -> None:
         (b"", False),
         (b"a" + b",a" * 15, False),
         (b"a" + b",a" * 16, True),
+        (b"script-src" + b" a" * 511, False),
+        (b"script-src" + b" a" * 512, True),
+        (b"a;" * 512, True),
         (b"default-src " + b"x" * (16 << 10), True),
     ],
 )

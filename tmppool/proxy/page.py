@@ -13,7 +13,8 @@ from tmppool.proxy.wire import Fields, Response
 
 _MOST_START = 16 * 1024  # bytes before a page's head: comments, perhaps a licence
 _MOST_LOOKS = 8  # at a part that is still open: each reads it again
-_MOST_PACKED = 128 * 1024  # bytes of a compressed page
+_MOST_PARTS = 256  # before a page's head: each is read on its own
+_MOST_PACKED = 32 * 1024  # bytes of a compressed page: two milliseconds of the loop, if it is made to take long
 _MOST_UNPACKED = 512 * 1024  # bytes; a millisecond of the loop
 
 _HTML = b"text/html"
@@ -80,6 +81,7 @@ class Page:
         self._size = 0
         self._looks = 0  # at a part that is still open
         self._looked = 0  # bytes of the content that are known to come before its head
+        self._parts = 0  # in these bytes
 
     @property
     def growth(self) -> int:
@@ -121,7 +123,7 @@ class Page:
         if _is_wide(data):
             self.is_decided = True
             return
-        self._looked, is_found, is_in_head = _find(data, self._looked)
+        self._looked, self._parts, is_found, is_in_head = _find(data, self._looked, self._parts)
         if is_found or is_whole or len(data) > _MOST_START:
             self.is_decided = True
             if is_in_head or not self._is_xml:  # XML has no head but the one that is written
@@ -129,18 +131,20 @@ class Page:
                 self.content = data[: self._looked] + self._elements + data[self._looked :]
 
 
-def _find(data: bytes, position: int) -> tuple[int, bool, bool]:
-    """Return how far the parts before the head's content go, if what follows is known, and if a head has begun.
+def _find(data: bytes, position: int, parts: int) -> tuple[int, int, bool, bool]:
+    """Return how far the parts before the head's content go, and how many they are, if what follows is known, and if
+    a head has begun.
 
     Parts are looked for in the first ``_MOST_START`` bytes only, also of a page that was unpacked to many more.
     """
     if position == 0 and data.startswith(_BOM):
         position = len(_BOM)
-    while (part := _PART.match(data, position, _MOST_START)) is not None:
-        position = part.end()
+    while parts < _MOST_PARTS and (part := _PART.match(data, position, _MOST_START)) is not None:
+        position, parts = part.end(), parts + 1
         if (part[1] or b"").lower() == b"head":
-            return position, True, True
-    return position, not _may_begin_part(data[position : position + 16]), False
+            return position, parts, True, True
+    is_known = parts == _MOST_PARTS or not _may_begin_part(data[position : position + 16])
+    return position, parts, is_known, False
 
 
 def _may_begin_part(rest: bytes) -> bool:

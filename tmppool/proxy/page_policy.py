@@ -14,6 +14,7 @@ NAME = b"content-security-policy"
 
 _MOST_BYTES = 8 * 1024  # of all policies of a page; browsers refuse heads not much longer
 _MOST_POLICIES = 16
+_MOST_WORDS = 512  # of all directives together
 
 _NONCE = re.compile(rb"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _SCRIPTS = (b"script-src-elem", b"script-src", b"default-src")
@@ -25,8 +26,10 @@ def is_out_of_reach(policies: Collection[bytes]) -> bool:
 
     A sandbox puts the page into an origin of its own.
     """
-    commas = sum(each.count(b",") for each in policies)
-    if sum(map(len, policies)) > _MOST_BYTES or len(policies) + commas > _MOST_POLICIES:
+    if sum(map(len, policies)) > _MOST_BYTES:
+        return True
+    text = b",".join(policies)
+    if text.count(b",") >= _MOST_POLICIES or text.count(b";") + len(text.split()) > _MOST_WORDS:
         return True
     sandboxes = (directives[b"sandbox"] for directives in _all(policies) if b"sandbox" in directives)
     return any(not {b"allow-scripts", b"allow-same-origin"} <= {word.lower() for word in box} for box in sandboxes)
