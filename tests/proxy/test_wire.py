@@ -216,6 +216,14 @@ def test_a_word_of_a_list_is_found_in_any_of_its_lines() -> None:
     ]
 
 
+def test_a_list_has_a_hundred_elements_and_the_rest() -> None:
+    """However many fields it is in: what is asked of a list is asked of each element."""
+    for lines in (["Connection: " + ",".join(["a"] * 200) + ",b"], ["Connection: a", "Connection: a,a"] * 40):
+        found = parse_request(get(*lines)).fields.elements(b"connection")
+        assert (len(found), set(found[:100])) == (101, {b"a"})
+        assert found[100].startswith(b"a,a,a")
+
+
 def test_fields_as_text_are_what_aiohttp_would_read() -> None:
     text = parse_request(get("A:  b ", "a: c", "B: \xff")).fields.text()
     assert text.getall("A") == ["b", "c"]

@@ -18,7 +18,7 @@ from tmppool.proxy.faults import Fault
 
 MAX_REQUEST_HEAD = 16 * 1024  # bytes, as Node and HAProxy
 MAX_RESPONSE_HEAD = 64 * 1024  # bytes
-_MOST_ELEMENTS = 100  # of a list in one line
+_MOST_ELEMENTS = 100  # of a list
 MAX_FIELDS = 100  # a browser sends 20 to 30, and a proxy or two in front add 10
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -76,9 +76,10 @@ class Fields:
     def elements(self, name: bytes) -> list[bytes]:
         """Return the elements of the comma-separated field ``name`` (RFC 9110 section 5.6.1), in lower case.
 
-        Behind the first hundred of a line, all that follows is one element.
+        Several fields are one list, and behind its first hundred elements all that follows is one.
         """
-        return [part.strip().lower() for value in self.values(name) for part in value.split(b",", _MOST_ELEMENTS)]
+        values = self.values(name)
+        return [part.strip().lower() for part in b",".join(values).split(b",", _MOST_ELEMENTS)] if values else []
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from itertools import islice
 from urllib.parse import unquote
 
 from tmppool.notebook import Notebook
@@ -120,7 +121,7 @@ def tokens_in(query: str) -> list[str]:
     if _NAME not in query:
         return []
     pairs = query.partition("?")[2].split("&")
-    return [_value(pair) for pair in pairs if pair.startswith(_NAME)][:_MAX_TOKENS]
+    return [_value(pair) for pair in islice((pair for pair in pairs if pair.startswith(_NAME)), _MAX_TOKENS)]
 
 
 def without_token(target: str, is_ours: Callable[[str], bool] = lambda _value: True) -> str:
