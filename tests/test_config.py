@@ -364,6 +364,20 @@ NO_URL = "it must be http:// or https:// and a host, without a path, as in https
         ),
         *(
             (
+                f"--trusted-proxies=10.0.0.1,{address}",
+                f"--trusted-proxies: '10.0.0.1,{address}' is not allowed: it must be an address without a zone, as in fe80::1",
+            )
+            for address in ("fe80::1%eth0", "fe80::1%2/64")
+        ),
+        *(
+            (
+                f"--trusted-proxies={address}",
+                f"--trusted-proxies: '{address}' is not allowed: it must be an address or a network that a proxy connects from, and {address} is none",
+            )
+            for address in ("0.0.0.0", "::", "224.0.0.1", "ff02::/16")
+        ),
+        *(
+            (
                 f"--domain-per-notebook={address}",
                 f"--domain-per-notebook: '{address}' is not allowed: {NO_ADDRESS}",
             )

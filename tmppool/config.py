@@ -151,8 +151,12 @@ class Settings(PoolSettings, BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network, strict=False)
+        for word in value:
+            network = ipaddress.ip_network(word, strict=False)
+            if "%" in word:  # the zone of a connection is not known, and any text
+                raise ValueError(f"it must be an address without a zone, as in {word.partition('%')[0]}")
+            if network.is_unspecified or network.is_multicast:
+                raise ValueError(f"it must be an address or a network that a proxy connects from, and {word} is none")
         return value
 
     @field_validator("public_url")

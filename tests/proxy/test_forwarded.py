@@ -248,11 +248,26 @@ def test_whatever_is_said_the_address_is_one_and_can_be_passed_on(entries: list[
 
 
 def test_networks_are_read_with_and_without_host_bits() -> None:
-    assert [str(network) for network in networks(["10.1.2.3/8", "::1", "192.0.2.1"])] == [
+    assert [str(network) for network in networks(["10.1.2.3/8", "fd00::1", "192.0.2.1"])] == [
         "10.0.0.0/8",
-        "::1/128",
+        "fd00::1/128",
         "192.0.2.1/32",
     ]
+
+
+@pytest.mark.parametrize("word", ["127.0.0.1", "127.0.0.0/8", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1"])
+def test_one_address_of_loopback_stands_for_all_of_it(word: str, peer: str) -> None:
+    said = CIMultiDict({"X-Forwarded-For": "203.0.113.7"})
+    for words in ([word], ["10.0.0.0/8", word]):
+        assert identify(peer, said, networks(words)).address == "203.0.113.7"
+
+
+def test_loopback_is_trusted_only_where_an_address_of_it_is_named() -> None:
+    for words in ([], ["10.0.0.0/8"], ["::/0"]):
+        assert identify("127.0.0.1", CIMultiDict({"X-Forwarded-For": "203.0.113.7"}), networks(words)).address == (
+            "127.0.0.1"
+        )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tmppool.proxy import target
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_LOOPBACK = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik says ws and wss for WebSockets
 _PORT = re.compile(r"(?!0*(?:80|443)$)[0-9]{1,5}")
 _HAS_PORT = re.compile(r":[0-9]+$")
@@ -70,8 +71,13 @@ class Habits:
 
 
 def networks(words: Sequence[str]) -> tuple[Network, ...]:
-    """Return the networks that CIDR ``words`` name, as ``10.0.0.0/8``. Raises ValueError."""
-    return tuple(_unmapped(ipaddress.ip_network(word, strict=False)) for word in words)
+    """Return the networks that CIDR ``words`` name, as ``10.0.0.0/8``. Raises ValueError.
+
+    One in loopback stands for all of it: a proxy that connects to ``localhost`` takes 127.0.0.1 and ::1 in turn.
+    """
+    found = tuple(_unmapped(ipaddress.ip_network(word, strict=False)) for word in words)
+    is_local = any(network.is_loopback for network in found)
+    return tuple(dict.fromkeys((*found, *_LOOPBACK))) if is_local else found
 
 
 def _unmapped(network: Network) -> Network:
