@@ -41,7 +41,7 @@ IDENTITY = ["Forwarded: for=1", "X-Forwarded-For: 1", "x-forwarded-host: h", "X-
             "X-Forwarded-Anything: x", "True-Client-IP: 1", "CF-Connecting-IP: 1", "Remote-User: root", "X-Method-Override: PUT", "Proxy: http://x"]  # fmt: skip
 NOT_FOR_BROWSERS = ['Clear-Site-Data: "*"', "Strict-Transport-Security: max-age=1", "Public-Key-Pins: x", "Alt-Svc: x", "Service-Worker-Allowed: /",
                     "NEL: x", "Report-To: x", "Reporting-Endpoints: x", "Accept-CH: x", "Critical-CH: x", "Origin-Agent-Cluster: ?1", "Expect-CT: x",
-                    "Refresh: 0", "Server: x", "Via: x", "WWW-Authenticate: Basic", "X-Accel-Redirect: /etc", "X-Accel-Buffering: no", "X-Sendfile: /etc",
+                    "Refresh: 0", "Server: x", "Via: x", "WWW-Authenticate: Basic", "X-Accel-Redirect: /etc", "X-Accel-Buffering: yes", "X-Accel-Charset: no", "X-Accel-Limit-Rate: no", "X-Sendfile: /etc",
                     "X-Accel-Expires: 1", "X-LiteSpeed-Location: /etc", "X-Reproxy-URL: /etc", "X-Lighttpd-Send-File: /etc", "Surrogate-Control: x",
                     "Access-Control-Allow-Origin: *", "Access-Control-Allow-Credentials: true", "Set-Cookie2: a=b", "Set-Login: logged-in",
                     "Use-As-Dictionary: match=/*", "Shared-Storage-Write: clear", "Secure-Session-Registration: x", "Referrer-Policy: unsafe-url",
@@ -96,6 +96,18 @@ def test_fields_keep_their_order_spelling_and_bytes() -> None:
 
 def test_what_is_not_listed_does_not_reach_the_visitor_whatever_it_means_to_a_proxy_in_front() -> None:
     assert answered("X-Sendfile2: /etc/passwd 0-", "X-Some-Later-Proxys: x", "Vary: b", "NoSuchField: x") == ["Vary: b"]
+
+
+@pytest.mark.parametrize("value", ["no", " no", "\tno  "])
+def test_an_app_may_ask_a_proxy_in_front_not_to_hold_back_its_events(value: str) -> None:
+    assert answered(f"X-Accel-Buffering:{value}") == [f"X-Accel-Buffering:{value}"]
+
+
+@pytest.mark.parametrize("value", ["yes", "", "No", "no,yes", "no yes", "\xa0no", "0", '"no"', "no;"])
+def test_and_may_say_nothing_else_of_buffering(value: str) -> None:
+    assert answered("Vary: b", f"X-Accel-Buffering: {value}") == ["Vary: b"]
+    assert answered(f"X-Accel-Buffering: {value}", "X-Accel-Buffering: no") == ["X-Accel-Buffering: no"]
+    assert answered("Connection: x-accel-buffering", "X-Accel-Buffering: no") == []
 
 
 def test_no_shared_cache_may_store_an_answer() -> None:

@@ -56,6 +56,7 @@ TO_VISITOR = frozenset({
 
 Names are listed, since nobody knows all by which some proxy or content delivery network is steered (X-Accel-Redirect,
 X-Envoy-*, X-Sendfile2, CDN-Cache-Control), or a browser's behaviour on the whole origin (Clear-Site-Data, Alt-Svc).
+One value of one such field passes all the same: see ``_streams``.
 """
 
 _TO_VISITOR_FAMILIES = (
@@ -195,7 +196,7 @@ def to_visitor(fields: Fields, base_path: str, jar: Jar, *, is_app: bool = False
     passed = [
         _outside(line, base) if name in _PLACES else line
         for name, line in fields.lines
-        if name not in named and (name in TO_VISITOR or name.startswith(_TO_VISITOR_FAMILIES))
+        if name not in named and (name in TO_VISITOR or name.startswith(_TO_VISITOR_FAMILIES) or _streams(name, line))
     ]
     if b"set-cookie" in fields.first:
         for cookie in fields.values(b"set-cookie")[:_MAX_COOKIES]:
@@ -245,6 +246,15 @@ def edited(lines: list[bytes], policies: list[bytes]) -> list[bytes]:
     """Return the lines of a response for a page that is edited; ``policies`` take the place of the notebook's own."""
     own = (line for line in lines if line in PAGE_POLICY or line.partition(b":")[0].lower() not in _OF_BYTES)
     return [*own, *(b"Content-Security-Policy: " + policy for policy in policies)]
+
+
+def _streams(name: bytes, line: bytes) -> bool:
+    """Return True for the one word to a proxy in front that passes: not to buffer this response.
+
+    Without it nginx holds back what an app sends event by event. Of the same family are redirects to files, caching
+    and rates, and ``yes`` would undo what an operator has set.
+    """
+    return name == b"x-accel-buffering" and line.partition(b":")[2].strip(b" \t") == b"no"
 
 
 def _outside(line: bytes, base_path: bytes) -> bytes:
