@@ -865,6 +865,43 @@ async def test_a_broken_notebook_has_one_line_a_minute_with_its_id_and_a_count(
     ]
 
 
+PROXY_PROTOCOL = {
+    "version 1": b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
+    "version 1, IPv6": b"PROXY TCP6 2001:db8::1 2001:db8::2 56324 443\r\n",
+    "version 1, unknown": b"PROXY UNKNOWN\r\n",
+    "version 2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbb",
+    "version 2, local": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+}
+
+
+@pytest.mark.parametrize("begin", PROXY_PROTOCOL.values(), ids=PROXY_PROTOCOL.keys())
+async def test_a_proxy_that_sends_the_proxy_protocol_is_told_of_once_a_minute(
+    house: House, begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*parts: bytes) -> bytes:
+        visitor = await house.visitor()
+        for part in parts:
+            await visitor.send(part)
+            await asyncio.sleep(0.01)
+        answer = await visitor.answer()
+        assert (answer.status, await visitor.is_closed()) == (400, True)
+        return answer.body
+
+    whole = begin + house.head("GET", "x")
+    with capture_logs() as logs:
+        assert await refused(whole) == b"This service does not read the PROXY protocol.\n"
+        assert await refused(whole[:1], whole[1:9], whole[9:]) == b"This service does not read the PROXY protocol.\n"
+        monkeypatch.setattr("tmppool.proxy.rare_warning.PAUSE", 0.0)
+        await refused(whole)
+        await refused(b"PROXY / HTTP/1.2\r\n\r\n")
+    assert [(entry["event"], entry["count"]) for entry in logs] == [
+        ("protocol.refused", 1),
+        ("protocol.refused", 2),
+    ]
+    assert "send-proxy" in logs[0]["message"]
+    assert house.stranger.requests == []
+
+
 # What aiohttp is fed
 
 

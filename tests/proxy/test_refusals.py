@@ -16,6 +16,7 @@ def test_every_fault_has_its_answer() -> None:
     ("fault", "status"),
     [
         (Fault.MALFORMED_HEAD, 400),
+        (Fault.PROXY_PROTOCOL, 400),
         (Fault.MALFORMED_BODY, 400),
         (Fault.TARGET_TOO_LONG, 414),
         (Fault.HEAD_TOO_LONG, 431),

@@ -33,6 +33,12 @@ _log = structlog.get_logger("tmppool.proxy")
 _MAX_AHEAD = 4096  # bytes of later requests; each further read copies them
 
 
+_PROXY_PROTOCOL = (
+    "the proxy in front sends the PROXY protocol, which this service does not read: remove it (HAProxy: send-proxy,"
+    " send-proxy-v2; nginx: proxy_protocol on) and let the proxy set X-Forwarded-For (HAProxy: option forwardfor)"
+)
+
+
 class Phase(StrEnum):
     """The part of a request, or of its response, that a connection is at."""
 
@@ -425,8 +431,16 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: Fault) -> None:
         """Respond with a refusal and close, since the next request cannot be found: what follows is not read."""
+        if fault is Fault.PROXY_PROTOCOL:
+            self._warn_of_proxy_protocol()
         self._unread = b""
         self._linger(refusal(fault))
+
+    def _warn_of_proxy_protocol(self) -> None:
+        """Tell the operator: behind such a proxy everybody is refused, and no visitor can help it."""
+        count = self._context.proxy_protocol.note(self._context.watchdog.time())
+        if count:
+            _log.warning("protocol.refused", message=_PROXY_PROTOCOL, count=count)
 
     def _linger(self, last_words: bytes) -> None:
         self._move(_LINGER)

@@ -1,9 +1,10 @@
 """The parts that all connections of one listener share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tmppool.proxy.application import Application
 from tmppool.proxy.fairness import TurnQueue
+from tmppool.proxy.rare_warning import RareWarning
 from tmppool.proxy.route import Decide
 from tmppool.proxy.timeouts import Timeouts
 from tmppool.proxy.watchdog import Watchdog
@@ -19,3 +20,4 @@ class ConnectionContext:
     turns: TurnQueue
     timeouts: Timeouts
     upload_limit: int
+    proxy_protocol: RareWarning = field(default_factory=RareWarning)

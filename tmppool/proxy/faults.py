@@ -7,6 +7,7 @@ class Fault(Enum):
     """One kind of fault, of a visitor's message, of the notebook's response, or of the moment."""
 
     MALFORMED_HEAD = auto()  # or ambiguous
+    PROXY_PROTOCOL = auto()  # before the head; of a proxy in front that is told to send it
     MALFORMED_BODY = auto()
     TARGET_TOO_LONG = auto()
     HEAD_TOO_LONG = auto()

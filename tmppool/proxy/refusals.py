@@ -15,6 +15,7 @@ _TOO_LONG = "The headers of this request are too long."
 
 REFUSALS: dict[Fault, tuple[HTTPStatus, str]] = {
     Fault.MALFORMED_HEAD: (HTTPStatus.BAD_REQUEST, NOT_ACCEPTED),
+    Fault.PROXY_PROTOCOL: (HTTPStatus.BAD_REQUEST, "This service does not read the PROXY protocol."),
     Fault.MALFORMED_BODY: (HTTPStatus.BAD_REQUEST, "The body of this request is not valid HTTP."),
     Fault.TARGET_TOO_LONG: (HTTPStatus.REQUEST_URI_TOO_LONG, _TOO_LONG),
     Fault.HEAD_TOO_LONG: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LONG),

@@ -21,6 +21,9 @@ MAX_RESPONSE_HEAD = 64 * 1024  # bytes
 _MOST_ELEMENTS = 100  # of a list
 MAX_FIELDS = 100  # a browser sends 20 to 30, and a proxy or two in front add 10
 
+_PROXY_PROTOCOL = (b"PROXY TCP", b"PROXY UNKNOWN", b"\0\r\nQUIT\n")
+"""How a head begins before which a proxy sends the PROXY protocol, version 1 or 2 (without its two empty lines)."""
+
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS = rb"((?:" + TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
 _REQUEST = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n" + _FIELDS)
@@ -150,7 +153,8 @@ def _split_request(head: bytes) -> Sequence[bytes]:
     """Return method, target, version and fields, where it is sure which is which. Raises BadMessageError."""
     found = _REQUEST.fullmatch(head) or _MISSPELT.fullmatch(head)
     if found is None or b" HTTP/" in found[2]:
-        raise BadMessageError("not a request head")
+        is_proxys = head.startswith(_PROXY_PROTOCOL)
+        raise BadMessageError("not a request head", Fault.PROXY_PROTOCOL if is_proxys else Fault.MALFORMED_HEAD)
     return found.groups()
 
 
