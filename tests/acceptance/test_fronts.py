@@ -129,7 +129,7 @@ async def test_what_is_refused_is_told_to_the_operator_and_the_visitor_and_goes_
         fields = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)"', page))
         for _ in range(3):
             status, _, page = await visitor.ask("POST", "/spawn", data=fields)
-            assert (status, "cells cannot run in it" in page) == (403, True)
+            assert (status, "the proxy in front of it changes its address" in page) == (403, True)
         (line,) = [line for line in service.events if line["event"] == "origin.refused"]
         assert (line["origin"], line["expected"]) == (place.origin, f"http://127.0.0.1:{service.port}")
         assert "--public-url" in line["message"]

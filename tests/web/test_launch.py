@@ -12,6 +12,7 @@ from yarl import URL
 from tests.web.guests import MODES, PERSON, Guest, Place, eventually
 from tmppool import jupyter_urls
 from tmppool.ledger import Ledger
+from tmppool.web.kinds import Kind
 from tmppool.web.own_cookies import visitor_id
 from tmppool.web.tickets import LIFETIME
 
@@ -547,7 +548,7 @@ async def test_a_pool_that_is_not_there_is_said(person: Guest, method: str) -> N
     path = "/?pool=none" if method == "GET" else "/spawn?pool=none"
     answer = await person.ask(method, path, {"Sec-Fetch-Site": "same-origin"})
     assert answer.status == 404
-    assert "no pool with this name" in answer.text
+    assert Kind.NO_POOL.shape.message in answer.text
 
 
 # Behind a proxy that ends TLS

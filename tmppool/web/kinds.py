@@ -64,14 +64,13 @@ class Kind(Enum):
     CROSS_SITE_OWN = Shape(403, "This request must come from one of this service's own pages.", "Not allowed")
     OTHER_ORIGIN = Shape(
         403,
-        "This request comes from a page whose address is not the one that this service expects. If you opened that page"
-        " yourself, cells cannot run in it: the proxy in front of the service changes the host, and the service's log"
-        " tells its operator what to set.",
+        "This service is probably set up wrongly: the proxy in front of it changes its address."
+        " Please tell the people who run it.",
         "Not allowed",
     )
     NO_UPGRADE = Shape(
         400,
-        "This WebSocket came without its Upgrade field, so that cells cannot run: the proxy in front of the service"
+        "This WebSocket came without its Upgrade field, so cells cannot run: the proxy in front of the service"
         " removes it, and the service's log tells its operator what to set.",
         "Not allowed",
     )
@@ -119,7 +118,8 @@ class Kind(Enum):
     )
     TICKET = Shape(
         403,
-        "This page was open for too long, or its cookies are blocked. Please press the button again.",
+        "This page was open for too long, or your browser blocks its cookies. Please press the button again; if that"
+        " does not help, allow cookies for this site.",
         page="launch",
     )
     WRONG_CODE = Shape(403, page="limited", body=WrongCode, cors=Cors.SETTINGS)
@@ -127,7 +127,7 @@ class Kind(Enum):
     HELD = Shape(429, page="limited", body=Held, cors=Cors.SETTINGS)
     FULL = Shape(429, page="full", body=Full, cors=Cors.SETTINGS)
     WARMING = Shape(503, page="warming", body=Warming, cors=Cors.SETTINGS)
-    NO_POOL = Shape(404, "This service has no pool with this name.", "Page not found")
+    NO_POOL = Shape(404, "This link names a kind of notebook that is not offered here.", "Not offered here")
     # Any request
     BAD = Shape(400, NOT_ACCEPTED, "Bad request")
     MISSPELT = Shape(
