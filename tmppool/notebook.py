@@ -35,7 +35,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Reason(StrEnum):
-    """The reasons for a transition; the same words in log, metrics, ledger and pages."""
+    """The reasons for a transition; the same words in log, metrics, ledger and API."""
 
     READY = "ready"
     CLICK = "click"
@@ -55,12 +55,12 @@ REVOCABLE = frozenset({Reason.DIED, Reason.FAILED})
 """Reasons of ends that nobody decided. If such a notebook is found running, it has not ended."""
 
 EXPLANATIONS: dict[Reason, str] = {
-    Reason.UNOPENED: "Nobody opened it soon after it was assigned, so it was ended to make room for others.",
-    Reason.IDLE: "It was idle, so it was ended to make room for others.",
+    Reason.UNOPENED: "Nobody opened it in time, so it was ended to make room for others.",
+    Reason.IDLE: "It was idle for too long, so it was ended to make room for others.",
     Reason.EXPIRED: "It reached the maximum time that a notebook may run here.",
-    Reason.ENDED: "It was ended from its own page.",
-    Reason.DIED: "Its server stopped by itself, perhaps because it ran out of memory.",
-    Reason.DRAINED: "The operator of this service ended it.",
+    Reason.ENDED: "Its owner ended it.",
+    Reason.DIED: "It stopped working, perhaps because it ran out of memory.",
+    Reason.DRAINED: "The people who run this service ended it.",
     Reason.SHUTDOWN: "The service was shut down.",
 }
 

@@ -225,7 +225,7 @@ PAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "wrong code": ({"workshop_code": "monday"}, "GET /?code=tuesday", "Wrong workshop code"),
     "full": ({"pool_size": 1, "used": 1}, "GET /", "All notebooks are in use"),
     "warming": ({"fake": {"delay": 60.0}}, "GET /", "Warming up"),
-    "gone": ({}, f"GET /user/{'x' * 22}/lab/tree/a.ipynb", "has ended"),
+    "gone": ({}, f"GET /user/{'x' * 22}/lab/tree/a.ipynb", "Notebook not found"),
     "error": ({}, "GET /nowhere", "Status 404"),
     "session": ({}, "GET /session/{own}", "Share with others"),
     "claim": ({}, "GET {taken}lab/tree/a.ipynb?token={token}", "Open this notebook?"),

@@ -44,13 +44,14 @@ async def test_a_person_is_told_why_and_offered_the_same_document_afresh(
     assert EXPLANATIONS[Reason.ENDED] in page.text
     assert f'href="{launch(place, "/lab/tree/day%201/a.ipynb")}"' in page.text
     assert "day 1/a.ipynb" in page.text
-    assert "<code>ended</code>" in page.text
+    assert "<code>" not in page.text  # the reason's code word is for programs
     assert ended not in page.text
 
 
 async def test_a_person_at_an_address_that_never_was_is_told_so(place: Place, person: Guest) -> None:
     page = await person.get(f"/user/{NEVER}/tree")
-    assert page.status == 404
+    assert (page.status, page.title) == (404, "Notebook not found")
+    assert "has ended" not in page.text
     assert f'href="{launch(place, "/tree")}"' in page.text
     assert "never existed" in page.text
 

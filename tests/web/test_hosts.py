@@ -197,7 +197,7 @@ async def test_a_launch_link_at_a_notebooks_host_leads_to_the_main_one(place: Pl
 async def test_a_host_of_no_notebook_says_so(place: Place, path: str) -> None:
     page = await place.person().get(f"http://0123456789.{place.domain}{path}")
     assert page.status == 404
-    assert page.title == "This notebook has ended"
+    assert page.title == "Notebook not found"
     assert f'href="{place.url}/' in page.text
     assert (await place.stranger().get(f"http://0123456789.{place.domain}{path}")).status == 424
 

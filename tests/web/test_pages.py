@@ -58,13 +58,12 @@ VALUES: dict[str, list[dict[str, Any]]] = {
     ],
     "gone": [
         {
-            "reason": "idle",
             "explanation": "Why.",
             "fresh_url": "/lab",
             "document": "a",
             "ended_at": "2026-01-02T03:04:05+00:00",
         },
-        {"reason": "", "explanation": "Why.", "fresh_url": "/", "document": "", "ended_at": ""},
+        {"explanation": "Why.", "fresh_url": "/", "document": "", "ended_at": ""},
     ],
     "claim": [{"action": "/a", "ticket": "T", "document": "a"}, {"action": "/a", "ticket": "T", "document": ""}],
     "foreign": [{"fresh_url": "/lab", "document": "a"}, {"fresh_url": "/", "document": ""}],
@@ -170,6 +169,15 @@ def is_missed(name: str, values: dict[str, Any], value: str) -> bool:
     except jinja2.UndefinedError as error:
         return value in str(error)
     return False
+
+
+def test_of_what_perhaps_never_was_no_page_says_that_it_ended_or_was_lost() -> None:
+    ended, unknown = (str(Pages(isolated=True).render("gone", 200, **values).text) for values in VALUES["gone"])
+    assert "<h1>This notebook has ended</h1>" in ended
+    assert "nothing in it was kept" in ended
+    assert "2026-01-02 at 03:04 UTC</time>.</p>" in ended
+    assert "<h1>Notebook not found</h1>" in unknown
+    assert not re.search("ended|was kept", unknown)
 
 
 FIELDS = {
