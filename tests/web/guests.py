@@ -177,9 +177,15 @@ class Guest:
         assert page.status == 200, page.text
         return sent_on.key
 
+    async def look(self, path: str = "/", **headers: str) -> Answer:
+        """Follow a launch link to its page, whose URL has no workshop code."""
+        answer = await self.get(path, **headers)
+        is_on_the_way = answer.status == 303 and "/user/" not in answer.location
+        return await self.get(answer.location, **headers) if is_on_the_way else answer
+
     async def click(self, path: str = "/", **headers: str) -> Answer:
         """Follow a launch link and press the button."""
-        return await self.press(await self.get(path, **headers), **headers)
+        return await self.press(await self.look(path, **headers), **headers)
 
     async def claim(self, link: str, **headers: str) -> Answer:
         """Open a program's link, and press the button if there is one."""

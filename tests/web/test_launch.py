@@ -351,6 +351,17 @@ async def test_a_ticket_gives_one_notebook_in_all_pools_together(open_place: Ope
     assert (await person.post("/spawn?pool=r", fields, Sec_Fetch_Site="same-origin")).status == 403
 
 
+async def test_pages_that_were_opened_before_the_first_start_stay_good(open_place: Open) -> None:
+    """Each start gives the browser another cookie."""
+    place = await open_place(pools={"r": {"pool_size": 1}, "s": {"pool_size": 1}})
+    await eventually(lambda: all(backend.notebooks for backend in place.backends))
+    person, thief = place.person(), place.person()
+    pages = [await person.get(link) for link in ("/", "/?pool=r", "/?pool=s")]
+    await thief.get("/")
+    assert [(await person.press(page)).status for page in pages] == [303, 303, 303]
+    assert (await thief.press(pages[1])).status == 403
+
+
 async def test_a_second_press_while_the_first_is_under_way_leads_to_the_same_notebook(
     place: Place, person: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

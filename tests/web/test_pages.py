@@ -134,7 +134,6 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
         "/static/launch.js",
         "/static/copy.js",
         "/static/fragment.js",
-        "/static/private.js",
     }
     for address in re.findall(r'(?:src|href|action)="([^"]*)"', text):
         assert address.startswith("/")

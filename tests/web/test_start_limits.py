@@ -446,7 +446,7 @@ async def test_the_code_in_a_link_is_remembered_and_kept_from_the_notebook(class
     person = behind(classroom, HERE)
     first = await person.click("/lab/tree/a.ipynb?x=1&code=monday&y=2")
     assert first.location == f"/user/{first.key}/lab/tree/a.ipynb?x=1&y=2"
-    assert (await person.get("/lab?code=monday")).location == f"/user/{first.key}/lab"
+    assert (await person.look("/lab?code=monday")).location == f"/user/{first.key}/lab"
     await person.ask("DELETE", f"/api/session/{first.key}", {"Sec-Fetch-Site": "same-origin"})
     assert (await person.click("/lab")).status == 303
 
@@ -458,6 +458,19 @@ async def test_any_link_may_hold_the_code(classroom: Place, link: str) -> None:
     assert answer.status == 303
     assert "monday" not in answer.location
     assert "code" not in answer.location
+
+
+async def test_no_page_is_shown_at_a_url_with_the_code(classroom: Place) -> None:
+    """At one host, a notebook's pages and service workers can read the URLs of ours."""
+    person = behind(classroom, HERE)
+    answer = await person.get("/lab/tree/a.ipynb?x=1&code=mon%20day%C3%A9&y=2")
+    assert (answer.status, answer.location) == (303, "/lab/tree/a.ipynb?x=1&y=2")
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("tmppool_code=mon%20day%C3%A9; ")
+    assert "HttpOnly" in cookie
+    page = await person.get(answer.location)
+    assert page.form()["action"] == "/spawn/lab/tree/a.ipynb?x=1&y=2"
+    assert (await person.press(page)).title == "Wrong workshop code"
 
 
 async def test_without_a_workshop_code_the_codes_of_links_are_the_documents_own(place: Place) -> None:
@@ -472,6 +485,7 @@ async def test_a_wrong_code_is_said_and_the_field_wins_over_the_link(classroom: 
     assert "tuesday" not in page.text
     assert "data-retry-after" not in page.text
     assert page.form()["action"] == "/spawn/lab?x"
+    assert "tmppool_code" not in person.cookies()  # who leaves the field empty starts without it
     for code, status in (("friday", 403), ("monday", 303)):
         fields = page.form()
         answer = await person.post(fields.pop("action"), fields | {"code": code}, Sec_Fetch_Site="same-origin")

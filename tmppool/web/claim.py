@@ -13,7 +13,7 @@ from tmppool.sessions import Sessions
 from tmppool.web import links, own_cookies, tokens
 from tmppool.web.answers import AnswerError
 from tmppool.web.context import admitted_of, visit_of
-from tmppool.web.enter import Entrance, as_owner, put_cookie
+from tmppool.web.enter import Entrance, as_owner, put_cookie, redirect
 from tmppool.web.kinds import Kind
 from tmppool.web.pages import Pages
 from tmppool.web.spawn_request import read_form
@@ -30,8 +30,16 @@ class Claim:
         self._tickets = tickets
 
     async def ask(self, request: web.Request) -> web.Response:
-        """GET: the page with the button; the owner is redirected to the notebook."""
+        """GET: the page with the button; the owner is redirected to the notebook.
+
+        From a URL with the token it redirects to the one without, and leaves the token in a cookie.
+        """
         visit, held = visit_of(request), admitted_of(request)
+        if visit.tokens:
+            response = redirect(links.to_claim(held.notebook.key, links.claimed_path(visit.target)))
+            token = tokens.session_token(held.notebook)
+            own_cookies.put_secret(response, "claim", token, visit.routed_path, is_secure=visit.is_secure)
+            return response
         if tokens.access(held.notebook, visit.cookies).is_owner:
             return await self._enter(visit, held)
         if held.notebook.visitor is not None:
@@ -56,6 +64,7 @@ class Claim:
         response = await self._entrance.enter(visit, verdict)
         # At the main host too, whose pages share and end the notebook.
         put_cookie(visit, response, held.pool, held.notebook, tokens.session_token(held.notebook))
+        own_cookies.forget_secret(response, "claim", visit.routed_path, is_secure=visit.is_secure)
         return response
 
     def _page(self, visit: Visit, notebook: Notebook) -> web.Response:
@@ -63,7 +72,7 @@ class Claim:
         return self._pages.render(
             "claim",
             200,
-            action=links.to_claim(notebook.key, tokens.session_token(notebook), path),
+            action=links.to_claim(notebook.key, path),
             ticket=self._tickets.issue(notebook.key),
             document=jupyter_urls.document_of(f"/{path}") or "",
         )

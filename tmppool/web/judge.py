@@ -18,7 +18,7 @@ from tmppool.pool import Pool
 from tmppool.pools import Ended
 from tmppool.proxy import handshake
 from tmppool.running import base_path
-from tmppool.web import links, tokens
+from tmppool.web import links, own_cookies, tokens
 from tmppool.web.authorization import is_same, secrets_in
 from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
@@ -237,7 +237,7 @@ def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Redirect | A
     foreign = _foreign(visit, table, asked.pool)
     if access.by_token is Role.OWNER and notebook.visitor is None:
         token = tokens.session_token(notebook)
-        return Redirect(visit.main_origin + links.to_claim(notebook.key, token, _path(visit, asked.is_ours)))
+        return Redirect(visit.main_origin + links.to_claim(notebook.key, _path(visit, asked.is_ours), token))
     tickets = tuple(token for token in visit.tokens if asked.is_ours(token))
     if access.by_token is None and visit.label is not None and tickets:
         return Redeem(_enter(visit, asked, Role.OWNER), tickets, foreign)
@@ -292,6 +292,8 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Ser
     if visit.label is not None and visit.address.is_main_only and method == b"GET":
         return Redirect(visit.main_origin + visit.target)
     access = _access(visit, notebook)
+    if visit.address.needs_click and not access.is_explicit:
+        access = tokens.access(notebook, visit.cookies, own_cookies.secret_in(visit.cookies, "claim").encode())
     # A token counts before the cookies: who knows a guest's must not send it along with the owner's cookie.
     role = Role.OWNER if not access.is_explicit and _is_owner(visit, notebook) else access.role
     if role is None:

@@ -14,7 +14,7 @@ from tmppool.sessions import Sessions
 from tmppool.web import links, own_cookies, tokens
 from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
-from tmppool.web.enter import Entrance, as_owner
+from tmppool.web.enter import Entrance, as_owner, redirect
 from tmppool.web.kinds import Kind
 from tmppool.web.spawn_request import pool_of, read_form, refused, workshop_code
 from tmppool.web.start_limits import StartLimits, StartRefusedError
@@ -47,8 +47,16 @@ class Launch:
         self._landing = landing
 
     async def show(self, request: web.Request) -> web.Response:
-        """GET: the launch page; a visitor who has a notebook is redirected to it."""
+        """GET: the launch page; a visitor who has a notebook is redirected to it.
+
+        From a link with the workshop code it redirects to the one without, and leaves the code in a cookie.
+        """
         visit = visit_of(request)
+        code = links.code_of(visit.target) if self._limits.has_code else ""
+        if code:
+            response = redirect(self._link(visit))
+            own_cookies.put_secret(response, "code", code, "/", is_secure=visit.is_secure)
+            return response
         pool = pool_of(visit, self._pools)
         return await self._held(visit, pool) or self._page(visit, pool, Kind.LAUNCH, {})
 
@@ -74,7 +82,11 @@ class Launch:
             self._tickets.give_back(ticket, visit.visitor)
             refusal = refused(error)
             held = _owned(visit, pool) if refusal.kind is Kind.HELD else []
-            return self._page(visit, pool, refusal.kind, {**refusal.facts, "held": held})
+            page = self._page(visit, pool, refusal.kind, {**refusal.facts, "held": held})
+            if refusal.facts.get("cause") in ("code", "guesses"):  # so that who leaves the field empty starts without
+                own_cookies.forget_secret(page, "code", "/", is_secure=visit.is_secure)
+            return page
+        self._tickets.note_successor(visit.visitor, visitor)
         self._limits.renew(visit.visitor, visitor)
         await self._sessions.renew(self._pools.all_of(visit.visitor), visitor)
         return await self._enter_as(visit, pool, notebook, ticket)
@@ -119,8 +131,7 @@ class Launch:
         """Return a page with the form that starts a notebook, to programs too."""
         cookie, visitor = (None, visit.visitor) if visit.visitor is not None else own_cookies.new_visitor()
         form = {
-            # The form of a GET passes the link's code on; at a POST it is known, or was wrong.
-            "action": links.action_of(self._link(visit) if visit.method == b"POST" else visit.target),
+            "action": links.action_of(self._link(visit)),
             "ticket": self._tickets.issue(visitor),
             "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
             "is_second": False,

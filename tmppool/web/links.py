@@ -45,9 +45,12 @@ def path_of(raw: str) -> str:
     return path if len(path) <= _LONGEST_PATH and target.origin_form(f"/{path}".encode(), None) is not None else ""
 
 
-def to_claim(key: str, token: str, path: str) -> str:
-    """Return the link to the page on which a browser claims a notebook, and opens ``path`` with its query there."""
-    return f"/session/{key}/claim?token={token}&to={quote(path, safe='')}"
+def to_claim(key: str, path: str, token: str = "") -> str:
+    """Return the link to the page on which a browser claims a notebook, and opens ``path`` with its query there.
+
+    With a ``token`` it leads to the page without, which keeps the token in a cookie.
+    """
+    return f"/session/{key}/claim?{token and f'token={token}&'}to={quote(path, safe='')}"
 
 
 def to_enter(key: str, ticket: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Names, sets and deletes the service's own cookies: the visitor's, one per notebook, and the lock's.
+"""Names, sets and deletes the service's own cookies: the visitor's, one per notebook, the lock's, and a link's secret.
 
 Over TLS each has the prefix ``__Host-Http-``: no other host of the domain can set it (RFC 6265bis section 4.1.3.2),
 nor, in browsers that know the longer prefix, any script (draft-ietf-httpbis-layered-cookies).
@@ -8,6 +8,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 
@@ -16,6 +17,7 @@ from tmppool.proxy import cookies
 
 _PREFIX = "__Host-Http-"
 _VISITOR_AGE = 7 * 86400  # seconds
+_LINK_AGE = 600  # seconds
 _SHORTEST = 16  # characters of a visitor's cookie; ours has 22
 _OF_NOTEBOOK = re.compile(rb"%b-([0-9a-z]{1,10})=" % cookies.NAME.encode())
 
@@ -41,6 +43,34 @@ def lock_name(port: int) -> str:
     Cookies are not isolated by port (RFC 6265 section 8.5), so each service needs a name of its own.
     """
     return f"{cookies.NAME}-{port}"
+
+
+def put_secret(response: web.StreamResponse, kind: str, secret: str, path: str, *, is_secure: bool) -> None:
+    """Keep the secret of a link, for ten minutes and for our pages at ``path``.
+
+    No page of ours is shown at a URL with a secret: at one host, a page in a notebook can read the URLs of others, by
+    the tab's history (HTML, Navigation API) or a service worker's clients.
+    """
+    response.set_cookie(
+        f"{cookies.NAME}_{kind}",
+        quote(secret, safe=""),
+        max_age=_LINK_AGE,
+        path=path,
+        httponly=True,
+        samesite="Lax",
+        secure=is_secure,
+    )
+
+
+def secret_in(values: Iterable[bytes], kind: str) -> str:
+    """Return the secret that a link has left; empty without one."""
+    found = cookies.own_value((value.decode("latin-1") for value in values), f"{cookies.NAME}_{kind}")
+    return unquote(found)
+
+
+def forget_secret(response: web.StreamResponse, kind: str, path: str, *, is_secure: bool) -> None:
+    name = f"{cookies.NAME}_{kind}"
+    response.del_cookie(name, path=path, secure=is_secure, httponly=True, samesite="Lax")
 
 
 def new_visitor() -> tuple[str, str]:

@@ -23,8 +23,8 @@ HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     # Not "no-referrer": browsers would send "Origin: null" with a form (Fetch, section 3.2).
-    # Not "same-origin": a link's workshop code would reach the notebook. Not "strict-origin": its pages could read our
-    # URLs in the tab's history, which "origin" hides (HTML, section 7.2.6.6, the URL of a NavigationHistoryEntry).
+    # Not "strict-origin": a notebook's page could read our URLs in the tab's history, which "origin" hides (HTML,
+    # section 7.2.6.6, the URL of a NavigationHistoryEntry).
     "Referrer-Policy": "origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",

@@ -8,7 +8,7 @@ from aiohttp import web
 from tmppool.errors import NoNotebookError, Shortage
 from tmppool.pool import Pool
 from tmppool.pools import Pools
-from tmppool.web import links
+from tmppool.web import links, own_cookies
 from tmppool.web.answers import AnswerError
 from tmppool.web.kinds import Kind
 from tmppool.web.start_limits import Cause, StartRefusedError
@@ -57,5 +57,5 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
 
 def workshop_code(visit: Visit, form: Mapping[str, str]) -> str:
-    """Return the workshop code, from the form or else from the link."""
-    return form.get("code") or links.code_of(visit.target)
+    """Return the workshop code, from the form, or from the link, or as a link has left it."""
+    return form.get("code") or links.code_of(visit.target) or own_cookies.secret_in(visit.cookies, "code")

@@ -16,6 +16,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 LIFETIME = 600  # seconds that a launch page may stay open
 _SLACK = 2  # seconds: ages are counted in whole seconds, and one equal to the lifetime is valid
 _REMEMBERED = 20_000  # used tickets
+_MOST_ANCESTORS = 16  # one for each pool that a browser takes a notebook of
 
 
 class Tickets:
@@ -31,6 +32,7 @@ class Tickets:
         self._lifetime = lifetime
         # By wall time, as signatures are: a clock that is set back prolongs both.
         self._used: TTLCache[str, Literal[True], float] = TTLCache(_REMEMBERED, lifetime + _SLACK, time.time)
+        self._ancestors: TTLCache[str, tuple[str, ...], float] = TTLCache(_REMEMBERED, lifetime + _SLACK, time.time)
 
     def issue(self, subject: str) -> str:
         """Return a URL-safe ticket for ``subject``: a visitor's id or a notebook's key."""
@@ -57,6 +59,11 @@ class Tickets:
         made = hashlib.blake2b(ticket.encode(errors="surrogateescape"), digest_size=16, key=self._key)
         return base64.urlsafe_b64encode(made.digest()).rstrip(b"=").decode()
 
+    def note_successor(self, visitor: str | None, successor: str) -> None:
+        """Accept from ``successor`` the tickets of ``visitor`` too: pages that this browser opened before."""
+        if visitor is not None:
+            self._ancestors[successor] = (visitor, *self._ancestors.get(visitor, ()))[:_MOST_ANCESTORS]
+
     def give_back(self, ticket: str, subject: str | None) -> None:
         """Undo ``redeem``, so that the ticket is valid again."""
         nonce = self._nonce(ticket, subject, self._lifetime)
@@ -69,4 +76,5 @@ class Tickets:
             owner, nonce = self._signer.loads(ticket, max_age=max_age)
         except (BadSignature, ValueError, TypeError):
             return None
-        return nonce if isinstance(nonce, str) and owner == subject else None
+        subjects = (subject, *self._ancestors.get(subject or "", ()))
+        return nonce if isinstance(nonce, str) and owner in subjects else None

@@ -57,8 +57,9 @@
       submit();
       return new Promise((resolve) => setTimeout(resolve, 10000));
     };
-    const late = AbortSignal.timeout(10000);
-    return navigator.locks.request("tmppool-start", { signal: late }, held).catch(() => late.aborted && held());
+    const late = new AbortController();
+    setTimeout(() => late.abort(), 10000);
+    return navigator.locks.request("tmppool-start", { signal: late.signal }, held).catch(() => late.signal.aborted && held());
   };
 
   // Runs only in a visible page: not while prerendering, not in a hidden tab.
