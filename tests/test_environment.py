@@ -55,6 +55,7 @@ def test_a_misspelled_variable_ends_the_start_with_a_hint(
 @pytest.mark.parametrize("name", ["TMP_POOL_PORT", "TMPNB_PORT", "TMPOOL_HOME", "TMPFILES_PORT"])
 def test_a_variable_of_another_program_is_none_of_ours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TMPPOOL2_PORT", "tcp://10.0.0.1:80")  # of a service called tmppool2
     assert load({}).port == 8000
 
 

@@ -33,9 +33,9 @@ def mistakes(environ: Mapping[str, str], settings: Collection[str]) -> Iterator[
         meant = _meant(name, settings)
         if meant is not None:
             yield f"{name} is not a setting; did you mean {meant}?"
-    for name in sorted(environ):
+    for name, value in sorted(environ.items()):
         meant = _with_our_prefix(name, settings)
-        if meant is not None:
+        if meant is not None and not _is_link(meant, value):
             yield f"{name} is not a setting; did you mean {meant}?"
 
 

@@ -27,6 +27,7 @@ _PIECE = re.compile(
     re.ASCII,
 )
 _MOST_PROXIES = 256
+_X_FORWARDED, _FORWARDED = range(2)  # the families of fields
 _MALFORMED = {"for": "_malformed"}
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -48,26 +49,27 @@ class Client:
 class Habits:
     """The family of fields, X-Forwarded-* or Forwarded, that each trusted proxy writes itself, as far as it is known.
 
-    A proxy writes its own into every request, and many pass on the other as the visitor sent it. So a family that was
-    missing once, where the other was not, is none of the proxy's.
+    Most write X-Forwarded-For, into every request, and pass on Forwarded as the visitor sent it. So that is believed,
+    unless the proxy is one that writes Forwarded: some request came without the other, and none without this.
     """
 
     def __init__(self) -> None:
-        self._visitors: LRUCache[str, frozenset[int]] = LRUCache(_MOST_PROXIES)
+        self._missing: LRUCache[str, frozenset[int]] = LRUCache(_MOST_PROXIES)
 
     def choose(self, peer: str, told: tuple[str, str]) -> str:
         """Return the address to believe of those told by X-Forwarded-For and by Forwarded, each empty if it is missing.
 
-        It is empty where neither can be believed: they differ, and the proxy may have written either.
+        It is empty where none can be believed.
         """
+        known = self._missing.get(peer, frozenset())
         missing = frozenset(family for family, address in enumerate(told) if not address)
-        known = self._visitors.get(peer, frozenset())
-        if len(missing) == 1:
-            if not missing <= known:
-                self._visitors[peer] = known | missing
-            return told[0] or told[1]
-        own = {address for family, address in enumerate(told) if family not in known}
-        return own.pop() if len(own) == 1 else told[0] if told[0] == told[1] else ""
+        if len(missing) == 1 and not missing <= known:
+            self._missing[peer] = known | missing
+        writes_forwarded = known == {_X_FORWARDED}
+        x_forwarded_for, forwarded = told
+        if _FORWARDED in known and not x_forwarded_for:
+            return ""  # a visitor's own
+        return forwarded if forwarded and (writes_forwarded or not x_forwarded_for) else x_forwarded_for
 
 
 def networks(words: Sequence[str]) -> tuple[Network, ...]:
@@ -98,9 +100,9 @@ def identify(
 ) -> Client:
     """Return the client of a request.
 
-    Only a trusted peer is believed. Where X-Forwarded-For and Forwarded tell of different addresses, the one that the
-    peer writes itself counts, as its ``habits`` tell; unless they do, the client is the peer. Scheme and host are those
-    of X-Forwarded-*, else of Forwarded: no page can set either, and a visitor deceives only themselves.
+    Only a trusted peer is believed. Where X-Forwarded-For and Forwarded tell of different addresses, the one counts
+    that the peer writes itself, as its ``habits`` tell. Scheme and host are those of X-Forwarded-*, else of Forwarded:
+    no page can set either, and a visitor deceives only themselves.
     """
     host = headers.get("Host", "")
     peer = plain(peer)
