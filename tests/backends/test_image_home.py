@@ -119,11 +119,11 @@ def test_few_of_many_that_are_left_out_are_named() -> None:
     assert image_home.notes(Edition("id", "workshop", SPEC, ImageFacts())) == ()
 
 
-def test_a_volume_of_the_image_is_told_because_it_is_not_as_the_engine_makes_it() -> None:
-    (sentence,) = image_home.notes(Edition("id", "workshop", SPEC, ImageFacts(volumes=("/data", "/home/me"))))
-    assert sentence.startswith(
-        "image workshop declares VOLUME /data, /home/me: in notebooks, what has files in the image is read-only"
-    )
+def test_what_becomes_of_a_volume_of_the_image_is_told() -> None:
+    image = ImageFacts(volumes=("/data", "/empty", "/home", "/home/me", "/tmp"), empty=("/empty",))
+    one, other = image_home.notes(Edition("id", "workshop", SPEC, image))
+    assert one == "VOLUME /data, /home/me of image workshop is read-only in notebooks, with the image's files"
+    assert other.startswith("VOLUME /empty, /home of image workshop is an empty tmpfs with the limits of /tmp (")
 
 
 def test_a_directory_for_temporary_files_that_is_full_is_not_taken_for_the_engine() -> None:
@@ -487,17 +487,19 @@ async def test_what_the_image_declares_as_volume_holds_its_files_and_no_disk(
 ) -> None:
     name = await image(
         "USER root",
-        "RUN mkdir -m 777 /full /empty && echo kept > /full/file && chmod 666 /full/file",
-        "VOLUME /full /empty /home /new/one",
+        "RUN mkdir -m 777 /full && echo kept > /full/file && chmod 666 /full/file && mkdir -m 750 /empty"
+        " && chown 1000:100 /empty && mkdir /nest && echo x > /nest/file",
+        "VOLUME /full /empty /home /new/one /nest /nest/below",
         "USER 1000:100",
     )
     backend = await opened(name, tmp_size=4 << 20)
-    assert backend.image.empty == ("/empty", "/new/one")
+    assert backend.image.empty == ("/empty", "/nest/below", "/new/one")
     try:
         await backend.start(KEY, backend.edition)
         (container,) = await docker.containers.list(filters={"label": [f"tmppool.key={KEY}"]})
         found = await said(
-            container, "cat /full/file; echo x > /full/file; cd /empty; head -c 9m /dev/zero > x; stat -c %s x"
+            container,
+            "cat /full/file; echo x > /full/file; touch /new/one/x /nest/below/x && cd /empty; head -c 9m /dev/zero > x; stat -c %s x",
         )
         assert "kept" in found
         assert "/full/file: Read-only file system" in found

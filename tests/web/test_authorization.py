@@ -28,6 +28,11 @@ def test_anything_else_says_none(field: bytes) -> None:
         (b"Basic YQ==", [b"a", b""]),
         (b"Basic Y", []),
         (b"", [b""]),
+        (
+            b'Digest username="a", uri="/x?a=1&token=T%2B&b", nonce="n"',
+            [b'username="a", uri="/x?a=1&token=T%2B&b", nonce="n"', b"T+"],
+        ),
+        (b'Digest uri="/x?token=T"', [b'uri="/x?token=T"', b"T"]),
     ],
 )
 def test_what_may_be_a_secret_is_found(field: bytes, secrets: list[bytes]) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import posixpath
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -317,24 +317,29 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
     if spec.network != "bridge":
         # Nothing listens there: a look-up fails at once, and no DNS query leaves the container.
         config["Dns"] = ["127.0.0.1"]
-    own = [_seed_mount(spec, image.volume, is_read_only=True), *(mount(entry) for entry in spec.binds)]
-    writable, read_only = _declared(image, [HOME, TMP, _SHM, *(str(each["Target"]) for each in own)])
-    config["Tmpfs"] |= {path: _tmpfs(spec, TMP) for path in writable}
-    config["Mounts"] = [*own, *(_declared_mount(spec, image, path) for path in read_only)]
+    writable, read_only = declared(spec, image)
+    config["Tmpfs"] |= {path: _tmpfs(spec, TMP, user) for path in writable}
+    config["Mounts"] = [
+        _seed_mount(spec, image.volume, is_read_only=True),
+        *(mount(entry) for entry in spec.binds),
+        *(_declared_mount(spec, image, path) for path in read_only),
+    ]
     if spec.extra_hosts:
         config["ExtraHosts"] = list(spec.extra_hosts)
     return config
 
 
-def _declared(image: ImageFacts, taken: Collection[str]) -> tuple[list[str], list[str]]:
+def declared(spec: Spec, image: ImageFacts) -> tuple[list[str], list[str]]:
     """Return where notebooks get a tmpfs, and where a read-only volume, for what the image declares as VOLUME.
 
     Otherwise the engine would give each notebook a writable volume there, on disk and without a limit. Where nothing of
-    the image would be hidden, it is a tmpfs like /tmp; so is a directory above a mount point of ours (``taken``), which
-    the engine creates in it.
+    the image would be hidden, it is a tmpfs like /tmp; so is a directory above another mount point, which the engine
+    creates in it. Where a mount is set already, nothing changes.
     """
+    taken = {HOME, TMP, SEED, _SHM, *(str(mount(entry)["Target"]) for entry in spec.binds)}
     free = [path for path in image.volumes if path not in taken]
-    writable = [path for path in free if path in image.empty or any(ours.startswith(f"{path}/") for ours in taken)]
+    below = (*taken, *free)
+    writable = [path for path in free if path in image.empty or any(each.startswith(f"{path}/") for each in below)]
     return writable, [path for path in free if path not in writable]
 
 

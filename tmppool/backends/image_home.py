@@ -23,7 +23,7 @@ import structlog
 from tmppool.backends import engine
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Edition, ImageFacts, Spec
-from tmppool.backends.container import container_name, home_config, volume_labels
+from tmppool.backends.container import container_name, declared, home_config, volume_labels
 from tmppool.backends.container_limits import HOME, SEED, SEED_FILE
 from tmppool.backends.home_archive import Account, Repacker, Survey, account_of, wrapped
 from tmppool.backends.home_paths import Copies, Tree, is_below, normal
@@ -94,12 +94,14 @@ def notes(edition: Edition) -> tuple[str, ...]:
     found = list(edition.image.notes)
     if edition.image.left_out:
         found.append(left_out(edition.name, edition.image))
-    if edition.image.volumes:
-        listed = engine.one_line(", ".join(edition.image.volumes))
-        found.append(
-            f"image {edition.name} declares VOLUME {listed}: in notebooks, what has files in the image is read-only,"
-            " and what is empty is a tmpfs with the limits of /tmp (--tmp-size, --tmp-inodes)"
-        )
+    empty, read_only = declared(edition.spec, edition.image)
+    meanings = (
+        (read_only, "read-only in notebooks, with the image's files"),
+        (empty, "an empty tmpfs with the limits of /tmp (--tmp-size, --tmp-inodes)"),
+    )
+    for paths, meaning in meanings:
+        if paths:
+            found.append(f"VOLUME {engine.one_line(', '.join(paths))} of image {edition.name} is {meaning}")
     return tuple(found)
 
 

@@ -110,7 +110,7 @@ async def _trial(docker: engine.Client, spec: Spec, image: ImageFacts, facts: En
         return await _outcome(docker, container)
     except BackendError as error:
         is_refused = isinstance(error, engine.RefusedError)  # else the engine failed: the settings may be right
-        raise BackendError(_refusal(spec, error), transient=not is_refused) from error
+        raise BackendError(_refusal(spec, image, error), transient=not is_refused) from error
     finally:
         await completed(engine.remove(docker, name), "remove a trial")
 
@@ -137,7 +137,8 @@ async def _end(docker: engine.Client, container: engine.Container) -> str:
         return "ran out of memory" if state.get("OOMKilled") else f"ended with exit code {state['ExitCode']}"
 
 
-def _refusal(spec: Spec, error: BackendError) -> str:
+def _refusal(spec: Spec, image: ImageFacts, error: BackendError) -> str:
     text = error.said if isinstance(error, engine.RefusedError) else str(error)
-    setting = next((f"{option}: " for words, option in _REFUSALS if words in text.lower()), "")
+    causes = [(path, f"VOLUME {path} of the image") for path in image.volumes]
+    setting = next((f"{cause}: " for words, cause in (*causes, *_REFUSALS) if words.lower() in text.lower()), "")
     return f"{setting}a container of {spec.image} with these settings could not be started: {' '.join(text.split())}"

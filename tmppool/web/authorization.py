@@ -3,6 +3,11 @@
 import base64
 import binascii
 import hmac
+import re
+from urllib.parse import unquote_to_bytes
+
+_IN_URL = re.compile(rb"[?&]token=([^&\s\",]*)")
+_MOST_IN_URL = 8
 
 
 def bearer_token(field: bytes) -> bytes:
@@ -12,10 +17,14 @@ def bearer_token(field: bytes) -> bytes:
 
 
 def secrets_in(field: bytes) -> list[bytes]:
-    """Return what may be a secret in the field: the token, or user and password of ``Basic`` (RFC 7617 section 2)."""
+    """Return what may be a secret in the field.
+
+    It is the token, or user and password of ``Basic`` (RFC 7617 section 2), or a token in a URL, as ``Digest`` repeats
+    the request's (RFC 7616 section 3.4).
+    """
     scheme, _, given = field.partition(b" ")
     if scheme.lower() != b"basic":
-        return [given.strip()]
+        return [given.strip(), *(unquote_to_bytes(token) for token in _IN_URL.findall(given)[:_MOST_IN_URL])]
     try:
         user, _, password = base64.b64decode(given.strip()).partition(b":")
     except binascii.Error:
