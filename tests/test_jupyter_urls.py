@@ -136,3 +136,18 @@ def test_what_opens_the_same_in_another_notebook(path: str, link: str | None) ->
 
 def test_every_page_can_be_linked_to() -> None:
     assert all(jupyter_urls.deep_link(path) for path, is_one in PAGES.items() if is_one)
+
+
+@pytest.mark.parametrize(
+    ("path", "may"),
+    [
+        ("sw.js", False),
+        ("lab/sw.js", False),
+        ("files/a/sw.js", False),
+        ("proxy/8080/sw.js", True),
+        ("code-server/static/sw.js", True),
+        ("", False),
+    ],
+)
+def test_a_service_worker_rules_an_app_at_most(path: str, may: bool) -> None:  # noqa: FBT001
+    assert jupyter_urls.may_hold_worker(path) is may

@@ -40,6 +40,14 @@ def is_own(path: str) -> bool:
     return _OWN.match(path) is not None
 
 
+def may_hold_worker(path: str) -> bool:
+    """Return True if the script at ``path`` may be a service worker, which rules what is below its directory.
+
+    Only below an app's own first segment: a worker of Jupyter's pages would outlive a guest, and the notebook.
+    """
+    return "/" in path and not is_own(path)
+
+
 def is_work(method: str, path: str) -> bool:
     """Return True if a program's request changes something; looking, however often, does not.
 

@@ -625,12 +625,12 @@ def identities() -> Iterator[Case]:
         [("two Cookie lines", get("Cookie: a=b", "cookie: tmppool=gone; c=d"))],
     )
     yield from refused("3.4-7", "Service Workers section 4.5", [
-        (f"a service worker at {target}", get("Service-Worker: script", target=target)) for target in ("/static/session.js", "/sw.js", "/user/0123456789abcdef/sw.js", "/health")
+        (f"a service worker at {target}", get("Service-Worker: script", target=target)) for target in ("/static/session.js", "/sw.js", "/user/0123456789abcdef/sw.js", "/health", "{base}sw.js", "{base}lab/sw.js")
     ])  # fmt: skip
     yield from passed(
         "3.4-7",
         "Service Workers section 4.5",
-        [("a service worker of the notebook", get("Service-Worker: script", target="{base}sw.js"))],
+        [("a service worker of an app", get("Service-Worker: script", target="{base}proxy/8080/sw.js"))],
     )
 
 

@@ -14,6 +14,7 @@ from tmppool.notebook import Notebook, Reason, State
 from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.pools import Ended
+from tmppool.proxy.faults import Fault
 from tmppool.proxy.wire import BadMessageError
 from tmppool.web import tokens
 from tmppool.web.judge import Rules, judge, judge_admin
@@ -134,6 +135,14 @@ def test_who_may_passes_and_the_target_stays_as_it_is(
     assert isinstance(verdict, Pass)
     assert (verdict.held.role, verdict.target) == (role, target)
     assert verdict.path == target.removeprefix(f"{IN}/")
+
+
+@pytest.mark.parametrize("path", ["sw.js", "lab/sw.js", "files/sw.js"])
+def test_no_service_worker_rules_jupyters_pages(path: str) -> None:
+    with pytest.raises(BadMessageError) as caught:
+        judged("GET", f"{IN}/{path}", COOKIE | {"Service-Worker": "script"})
+    assert caught.value.fault is Fault.SERVICE_WORKER
+    assert isinstance(judged("GET", f"{IN}/proxy/8080/sw.js", COOKIE | {"Service-Worker": "script"}), Pass)
 
 
 def test_a_token_in_the_query_is_kept_from_the_notebook() -> None:

@@ -16,7 +16,7 @@ from tmppool.keys import id_of
 from tmppool.notebook import EXPLANATIONS, Notebook
 from tmppool.pool import Pool
 from tmppool.pools import Ended
-from tmppool.proxy import handshake
+from tmppool.proxy import handshake, headers
 from tmppool.running import base_path
 from tmppool.web import links, own_cookies, tokens
 from tmppool.web.authorization import is_same, secrets_in
@@ -193,7 +193,10 @@ def _path(visit: Visit, is_ours: Callable[[str], bool]) -> str:
 
 
 def _passing(visit: Visit, held: Admitted, is_ours: Callable[[str], bool]) -> Pass | Redirect | Answer:
-    """Judge a request with access to the notebook. Raises BadMessageError for an invalid handshake."""
+    """Judge a request with access to the notebook.
+
+    Raises BadMessageError for an invalid handshake, or a service worker that would rule more than an app.
+    """
     if visit.path is None:
         return Redirect(f"{base_path(held.notebook.key)}{visit.query}", 302)
     if visit.method in _NOT_PASSED:
@@ -202,6 +205,8 @@ def _passing(visit: Visit, held: Admitted, is_ours: Callable[[str], bool]) -> Pa
         handshake.check(visit.request)
     elif handshake.is_without_upgrade(visit.request):
         return Answer(Kind.NO_UPGRADE)
+    if not jupyter_urls.may_hold_worker(visit.path):
+        headers.refuse_worker(visit.request.fields)
     if not held.is_explicit and visit.is_cross_site:
         return _cross_site(visit, Kind.CROSS_SITE)
     if jupyter_urls.is_own(visit.path):
