@@ -101,6 +101,22 @@ async def test_a_double_click_and_the_way_back_take_one_notebook(browser: Browse
         assert (await place.stats())["assigned"] == before + 1
 
 
+async def test_who_finds_no_notebook_free_is_told_what_to_do(browser: Browser, open_place: Any) -> None:
+    place = await open_place(pool_size=1)
+    assert (await place.person().click()).status == 303
+    by_itself, by_hand = "This page tries again by itself.", "Please try again in"
+    for has_script, said, unsaid in ((True, by_itself, by_hand), (False, by_hand, by_itself)):
+        page = await (await browser.new_context(java_script_enabled=has_script)).new_page()
+        await page.goto(place.url + LINK)
+        if not has_script:
+            await page.get_by_role("button").click()
+        await page.get_by_role("heading", name="All notebooks are in use").wait_for()
+        if has_script:
+            await page.get_by_text("Trying again in").wait_for()
+        text = await page.inner_text("main")
+        assert (said in text, unsaid in text) == (True, False)
+
+
 async def test_the_code_of_a_link_reaches_no_notebook(browser: Browser, open_place: Any) -> None:
     place = await open_place(workshop_code="monday-code", pool_size=1)
     page = await (await browser.new_context()).new_page()

@@ -513,7 +513,7 @@ async def test_when_all_are_taken_the_form_says_so(open_place: Open) -> None:
     answer = await person.click("/lab/tree/a.ipynb?x")
     assert answer.status == 429
     assert int(answer.headers["Retry-After"]) >= 1
-    assert "All 2 notebooks" in answer.text
+    assert "There are 2, and each is temporary" in answer.text
     assert answer.form()["action"] == "/spawn/lab/tree/a.ipynb?x"
 
 

@@ -53,8 +53,9 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         for held, has_code in (([], True), (["/user/k/"], False), (["/user/k/", "/user/l/"], False))
     ],
     "warming": [
-        LAUNCH | {"retry_after": 1, "warm": 0, "warm_target": 0},
-        LAUNCH | {"retry_after": 1, "warm": 2, "warm_target": 5},
+        LAUNCH | {"retry_after": 1, "warm": 0, "warm_target": 0, "cause": "warming"},
+        LAUNCH | {"retry_after": 1, "warm": 0, "warm_target": 1, "cause": "warming"},
+        LAUNCH | {"retry_after": 200, "warm": 2, "warm_target": 5, "cause": "backend ill"},
     ],
     "gone": [
         {
@@ -227,6 +228,20 @@ def test_the_launch_page_submits_itself_only_when_told() -> None:
     assert "data-auto" in str(pages.render("launch", 403, **ticket).text)
     assert "data-auto" not in str(pages.render("launch", 403, **ticket | {"is_second": True}).text)
     assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, kind="CRAWLER", message="M").text)
+
+
+@pytest.mark.parametrize(("name", "values"), [case for case in CASES if case[0] in ("full", "warming")])
+def test_who_has_to_wait_is_told_what_to_do_with_and_without_scripts(name: str, values: dict[str, Any]) -> None:
+    text = str(Pages(isolated=True).render(name, 200, **values).text)
+    assert '<span class="waits">This page tries again by itself.</span>' in text
+    when = {1: "in 1 second", 30: "in 30 seconds", 200: "in 4 minutes"}[values["retry_after"]]
+    assert f"<noscript>Please try again {when}.</noscript>" in text
+
+
+def test_where_the_backend_fails_no_page_says_that_notebooks_are_ready() -> None:
+    starting, _, ill = (str(Pages(isolated=True).render("warming", 200, **values).text) for values in VALUES["warming"])
+    assert "Notebooks are starting" in starting
+    assert not re.search("are starting|ready|<progress", ill)
 
 
 @pytest.mark.parametrize(("idle", "life", "sentence"), [(60, 240, "after 1 hour without activity, and after 4 hours"), (1, 0, "after 1 minute without activity."), (0, 90, "ends after 90 minutes."), (0, 0, None)])  # fmt: skip

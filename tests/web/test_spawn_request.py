@@ -68,7 +68,7 @@ async def test_a_form_that_is_too_large_is_refused() -> None:
 )
 def test_a_shortage_is_answered_with_its_own_words(cause: Shortage, kind: Kind) -> None:
     answer = refused(NoNotebookError(cause, "none now", retry_after=7))
-    assert (answer.kind, answer.facts) == (kind, {"message": "none now", "retry_after": 7})
+    assert (answer.kind, answer.facts) == (kind, {"message": "none now", "retry_after": 7, "cause": cause})
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,15 @@ _REFUSALS: dict[Cause, Kind] = {
 _SHORTAGES = {
     Shortage.FULL: Kind.FULL,
     Shortage.WARMING: Kind.WARMING,
-    Shortage.BACKEND_ILL: Kind.WARMING,  # its own sentence; the client has to retry too
+    Shortage.BACKEND_ILL: Kind.WARMING,  # its own sentence, by the cause; the client has to retry too
 }
 
 
 def refused(error: StartRefusedError | NoNotebookError) -> Answer:
     """Return the answer to a start that the limits of its address refuse, or for which no notebook is free."""
-    facts = {"message": str(error), "retry_after": error.retry_after or None}
-    if isinstance(error, StartRefusedError):
-        return Answer(_REFUSALS[error.cause], {**facts, "cause": error.cause})
-    return Answer(_SHORTAGES[error.cause], facts)
+    facts = {"message": str(error), "retry_after": error.retry_after or None, "cause": error.cause}
+    kind = _REFUSALS[error.cause] if isinstance(error, StartRefusedError) else _SHORTAGES[error.cause]
+    return Answer(kind, facts)
 
 
 def pool_of(visit: Visit, pools: Pools) -> Pool:
