@@ -43,7 +43,7 @@ async def test_a_person_is_told_why_and_offered_the_same_document_afresh(
     assert page.status == 410
     assert EXPLANATIONS[Reason.ENDED] in page.text
     assert f'href="{launch(place, "/lab/tree/day%201/a.ipynb")}"' in page.text
-    assert "day 1/a.ipynb" in page.text
+    assert "day 1/<wbr>a.<wbr>ipynb</span>" in page.text
     assert "<code>" not in page.text  # the reason's code word is for programs
     assert ended not in page.text
 

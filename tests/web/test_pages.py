@@ -11,7 +11,7 @@ import pytest
 from tests.web.guests import Place
 from tmppool.web import pages as pages_module
 from tmppool.web.kinds import Kind
-from tmppool.web.pages import HEADERS, STATIC, Pages
+from tmppool.web.pages import HEADERS, STATIC, Pages, words
 
 TEMPLATES = Path(pages_module.__file__).with_name("templates")
 LAUNCH = {
@@ -178,6 +178,25 @@ def test_of_what_perhaps_never_was_no_page_says_that_it_ended_or_was_lost() -> N
     assert "2026-01-02 at 03:04 UTC</time>.</p>" in ended
     assert "<h1>Notebook not found</h1>" in unknown
     assert not re.search("ended|was kept", unknown)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("intro", ["intro"]),
+        ("day 1/machine_learning-2.ipynb", ["day 1/", "machine_", "learning-", "2.", "ipynb"]),
+        ("a__b--c../.d", ["a__", "b--", "c../.", "d"]),
+        ("dir/", ["dir/"]),
+        ("", [""]),
+    ],
+)
+def test_a_long_name_breaks_between_its_words(name: str, parts: list[str]) -> None:
+    assert words(name) == parts
+
+
+def test_a_name_that_may_break_is_escaped_as_ever() -> None:
+    text = str(Pages(isolated=True).render("foreign", 200, fresh_url="/", document='a/<wbr>_&lt;"').text)
+    assert '<span class="doc">a/<wbr>&lt;wbr&gt;_<wbr>&amp;lt;&#34;</span>' in text
 
 
 FIELDS = {

@@ -1,5 +1,6 @@
 """Our own pages: renders templates, under a Content-Security-Policy without foreign sources."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+_BREAK = re.compile(r"(?<=[/_.-])(?=[^/_.-])")
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -51,6 +53,7 @@ class Pages:
         )
         known = {"static": "/static", "version": __version__, "isolated": isolated, "apart": domain is not None}
         self._environment.globals.update(known)
+        self._environment.filters["words"] = words
         for name in self._environment.list_templates():
             self._environment.get_template(name)  # compiled now, not for the first click
 
@@ -58,6 +61,11 @@ class Pages:
         """Return ``name``.html with these values."""
         text = self._environment.get_template(f"{name}.html").render(values, status=status)
         return web.Response(status=status, text=text, content_type="text/html", headers=self._headers)
+
+
+def words(name: str) -> list[str]:
+    """Return the parts of a file's path between which a narrow page may break it."""
+    return _BREAK.split(name)
 
 
 class Static:
