@@ -171,6 +171,11 @@ def is_missed(name: str, values: dict[str, Any], value: str) -> bool:
     return False
 
 
+def test_an_owner_reads_what_an_end_takes_before_they_are_asked_to_confirm_it() -> None:
+    before, _, _ = str(Pages(isolated=True).render("session", 200, **SESSION).text).partition("<details")
+    assert "deletes its files and stops everything that runs in it" in before
+
+
 def test_of_what_perhaps_never_was_no_page_says_that_it_ended_or_was_lost() -> None:
     ended, unknown = (str(Pages(isolated=True).render("gone", 200, **values).text) for values in VALUES["gone"])
     assert "<h1>This notebook has ended</h1>" in ended
