@@ -81,7 +81,7 @@ async def test_six_bare_requests_take_half_of_a_pool_of_six(open_place: Open) ->
     assert "end one of them" in refused.json["message"]
     assert int(refused.headers["Retry-After"]) >= 1
     person = await place.person().click()  # programs and people have one limit
-    assert (person.status, person.title) == (429, "Too many notebooks held by your network")
+    assert (person.status, person.title) == (429, "Your network has reached its limit")
 
 
 async def test_any_number_at_the_same_moment_are_counted(six: Place) -> None:
@@ -194,8 +194,8 @@ async def test_the_page_says_why_and_leads_back_to_what_is_held(open_place: Open
     key = await owner.start("/lab")
     stranger = await place.person().click("/lab/tree/a.ipynb?x=1")
     assert stranger.status == 429
-    assert "holds as many notebooks as one address may" in stranger.text
-    assert "in the browser that you started it with" in stranger.text
+    assert "as many notebooks as one network may have here" in stranger.text
+    assert "look for its tab" in stranger.text
     assert key not in stranger.text
     assert f'data-retry-after="{stranger.headers["Retry-After"]}"' in stranger.text
     assert stranger.form()["action"] == "/spawn/lab/tree/a.ipynb?x=1"
