@@ -56,7 +56,50 @@ setInterval(() => { for (let timer = 1; timer < 1000; timer += 1) clearTimeout(t
 )
 FOREIGN = HEAD.replace("<title>", "<base href='http://elsewhere.invalid/x/'><title>")
 
+FRAME = "<iframe srcdoc='<textarea></textarea>' width=400 height=200></iframe>"
+SHADOW = (
+    HEAD
+    + f"""<div id=place></div><script>setTimeout(() => {{
+  place.attachShadow({{ mode: "closed" }}).innerHTML = `<div id=inner></div>`;
+  const inner = document.createElement("div");
+  document.body.prepend(inner);
+  inner.attachShadow({{ mode: "closed" }}).innerHTML = `{FRAME}`;
+}}, 1000);</script>"""
+)
+DECLARED = (
+    HEAD
+    + f"""<div><template shadowrootmode=open><p><b><template shadowrootmode=open>{FRAME}</template></b></p></template></div>"""
+)
+REWRITTEN = (
+    HEAD
+    + """<script>setTimeout(() => {
+  document.open();
+  document.write("<!doctype html><body><textarea></textarea>");
+}, 1000);</script>"""
+)
+WRITTEN = (
+    HEAD
+    + """<iframe id=frame width=400 height=200></iframe><script>setTimeout(() => {
+  frame.contentDocument.open();
+  frame.contentDocument.write("<textarea></textarea>");
+}, 1000);</script>"""
+)
+POPUP = (
+    HEAD
+    + """<button id=button style="width:300px;height:100px">Open</button><script>
+button.onclick = () => {
+  const view = open(%s);
+  setTimeout(() => { %s }, 1000);
+};</script>"""
+)
+
 PAGES = {
+    "shadow": SHADOW,
+    "declared": DECLARED,
+    "rewritten": REWRITTEN,
+    "written": WRITTEN,
+    "blank": POPUP % ("'', '', 'width=500,height=400'", "view.document.write('<textarea></textarea>')"),
+    "blob": POPUP % ("URL.createObjectURL(new Blob(['<textarea></textarea>'], { type: 'text/html' }))", ""),
     "slider": SLIDER,
     "polling": POLLING,
     "text": TEXT,

@@ -43,6 +43,13 @@ async def read_by_touch(page: Page, _turn: int) -> None:
     await session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+async def use_a_popup(page: Page, turn: int) -> None:
+    if len(page.context.pages) == 1:
+        async with page.expect_popup():
+            await page.locator("#button").click()
+    await slide(page.context.pages[1], turn)
+
+
 async def do_nothing(_page: Page, _turn: int) -> None:
     pass
 
@@ -60,6 +67,12 @@ VISITORS: dict[str, tuple[str, Act, bool]] = {
     "who uses a page whose script never comes": ("waiting", read_by_wheel, True),
     "who uses an app that takes all events and functions": ("greedy", press_a_key, True),
     "who uses a page whose links lead elsewhere": ("foreign", slide, True),
+    "who uses a frame in a closed shadow tree": ("shadow", slide, True),
+    "who uses a frame in a shadow tree that the page declares": ("declared", slide, True),
+    "who uses a page that is written anew": ("rewritten", slide, True),
+    "who uses a frame that is written anew": ("written", slide, True),
+    "who uses a pop-up that no server sent": ("blank", use_a_popup, True),
+    "who uses a pop-up of a blob": ("blob", use_a_popup, True),
     "nobody at an app": ("slider", do_nothing, False),
     "nobody at a page that polls and scrolls": ("polling", do_nothing, False),
     "nobody at a page that never ends": ("endless", do_nothing, False),

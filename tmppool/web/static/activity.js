@@ -13,13 +13,19 @@
   const url = new URL(path, location.href); // the page's own base may be on another site
 
   // The browser's own, also when the page has put others in their place.
-  const { fetch, setTimeout, clearTimeout } = window;
+  const { fetch, open, setInterval, setTimeout, clearTimeout } = window;
+  const { addEventListener } = EventTarget.prototype;
+  const { attachShadow } = Element.prototype;
   const { now } = Date;
   script.fetch = fetch; // for session.js, which comes later
 
   const LONGEST = 30000; // ms between two reports, and less if the idle time is short
   const RETRY = 3000; // ms after a report that did not arrive
-  const KINDS = ["pointerdown", "pointermove", "click", "keydown", "wheel", "touchstart", "touchmove", "beforeinput", "drop"];
+  const LOOK = 2000; // ms between two looks for pages without a script of ours
+  const KINDS = [
+    "pointerdown", "pointermove", "click", "keydown", "wheel", "touchstart", "touchmove", "beforeinput", "drop",
+    "visibilitychange", "pagehide",
+  ];
   let pause = 5000; // until the service has told the idle time
   let reported = -Infinity;
   let timer = 0;
@@ -82,32 +88,75 @@
   };
 
   // A click without a pointer may be a screen reader's; a script's does not activate the page.
-  const isActivation = () => Boolean(navigator.userActivation && navigator.userActivation.isActive);
+  const isActivation = ({ view }) => Boolean(view && view.navigator.userActivation && view.navigator.userActivation.isActive);
+
+  const isPersons = (event) => {
+    if (event.type === "pointermove") return hasMoved(event);
+    if (event.type === "click") return isActivation(event);
+    if (event.type === "visibilitychange") return event.target.visibilityState === "visible"; // who comes back is here
+    return true;
+  };
 
   const see = (event) => {
-    if (!event.isTrusted) return;
-    if (event.type === "pointermove" ? hasMoved(event) : event.type !== "click" || isActivation()) note();
+    if (event.type === "pagehide") timer && report();
+    else if (event.isTrusted && isPersons(event)) note();
+  };
+
+  // --- Pages that did not come from the notebook's server, and so have no script of ours -----------------------------
+  // Frames with `srcdoc` or a blob, pop-ups, and whatever is written anew: that removes all listeners. So all are looked
+  // at again and again; a listener that is still there is not added twice.
+
+  const popups = new Set();
+  const trees = new Set(); // shadow trees, whose frames no window lists; held weakly
+  const known = new WeakSet();
+
+  const keep = (tree) => {
+    if (!known.has(tree)) trees.add(new WeakRef(tree));
+    known.add(tree);
+    return tree;
+  };
+
+  const keepDeclared = (place) => {
+    for (const { shadowRoot } of place.querySelectorAll("*")) if (shadowRoot) keepDeclared(keep(shadowRoot));
   };
 
   const watch = (view) => {
-    for (const kind of KINDS) view.addEventListener(kind, see, { capture: true, passive: true });
-    view.document.addEventListener("load", (event) => watchFrame(event.target), { capture: true });
-    for (const frame of view.document.querySelectorAll("iframe,frame")) watchFrame(frame);
+    for (const kind of KINDS) addEventListener.call(view, kind, see, { capture: true, passive: true });
+    for (let each = 0; view[each]; each += 1) watchOther(view[each]);
   };
 
-  // Frames whose content did not come from the notebook's server, such as `srcdoc`, have no script of their own.
-  const watchFrame = (frame) => {
+  const watchOther = (view) => {
     try {
-      const view = frame.contentWindow;
-      if (view && !view.document.querySelector("script[data-touch]")) watch(view);
+      if (!view.document.querySelector("script[data-touch]")) watch(view);
     } catch {
-      /* of another origin */
+      /* it is of another origin, or gone */
     }
   };
 
-  watch(window);
-  document.addEventListener("visibilitychange", (event) => {
-    if (event.isTrusted && document.visibilityState === "visible") note(); // who comes back to the tab is here
+  const look = () => {
+    watch(window);
+    for (const popup of popups) popup.closed ? popups.delete(popup) : watchOther(popup);
+    for (const held of trees) {
+      const tree = held.deref();
+      if (!tree) trees.delete(held);
+      else for (const frame of tree.querySelectorAll("iframe,object")) watchOther(frame.contentWindow);
+    }
+  };
+
+  Object.assign(window, {
+    open(...given) {
+      const view = open.apply(window, given);
+      if (view) popups.add(view);
+      return view;
+    },
   });
-  addEventListener("pagehide", () => timer && report());
+  Object.assign(Element.prototype, {
+    attachShadow(init) {
+      return keep(attachShadow.call(this, init));
+    },
+  });
+
+  look();
+  setInterval(look, LOOK);
+  addEventListener.call(document, "DOMContentLoaded", () => keepDeclared(document));
 })();
