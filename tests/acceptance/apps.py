@@ -93,7 +93,12 @@ button.onclick = () => {
 };</script>"""
 )
 
+UNTYPED = HEAD + "<link rel=stylesheet href=untyped.css><script src=untyped.js></script><p id=text></p>"
+
 PAGES = {
+    "untyped": UNTYPED,
+    "untyped.js": "var isHere = true;",
+    "untyped.css": "p { color: rgb(1, 2, 3); }",
     "shadow": SHADOW,
     "declared": DECLARED,
     "rewritten": REWRITTEN,
@@ -129,7 +134,7 @@ async def never(_request: web.Request) -> web.Response:
 async def page(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
     text = PAGES.get(name, HEAD).encode()
-    headers = {"Content-Type": "text/html"}
+    headers = {"Content-Type": "" if name.startswith("untyped") else "text/html"}
     if name == "strict":
         headers["Content-Security-Policy"] = POLICY
     if name == "slider":  # whatever was asked for

@@ -67,6 +67,7 @@ VISITORS: dict[str, tuple[str, Act, bool]] = {
     "who uses a page whose script never comes": ("waiting", read_by_wheel, True),
     "who uses an app that takes all events and functions": ("greedy", press_a_key, True),
     "who uses a page whose links lead elsewhere": ("foreign", slide, True),
+    "who uses a page without a media type": ("untyped", slide, True),
     "who uses a frame in a closed shadow tree": ("shadow", slide, True),
     "who uses a frame in a shadow tree that the page declares": ("declared", slide, True),
     "who uses a page that is written anew": ("rewritten", slide, True),
@@ -107,6 +108,8 @@ async def test_a_person_keeps_their_notebook_and_a_page_does_not(tmp_path: Path)
                 await act(turn)
                 await asyncio.sleep(1)
         assert await slider.inner_text("#value") != ""
+        untyped = pages["who uses a page without a media type"]
+        assert await untyped.evaluate("isHere && getComputedStyle(text).color") == "rgb(1, 2, 3)"
         for who, (_, _, lives) in VISITORS.items():
             page = pages[who]
             session = page.url.replace("/user/", "/api/session/").rpartition("/")[0]

@@ -304,7 +304,7 @@ FIELDS = {
         "Age: 9999", "Warning: 110 evil", "Cache-Status: evil; hit", "Proxy-Status: evil", "Priority: u=0", "Status: 302 Found", "ESI: evil", "Proxy-Authentication-Info: evil", "Proxy-Connection: keep-alive", "HTTP2-Settings: AAAA",
     ), None),
     # Who may read it is for the service to say
-    "Access-Control-Allow-Origin: https://evil": None, "Access-Control-Allow-Credentials: true": None, "Access-Control-Expose-Headers: *": None, "access-control-max-age: 9999": None, "Referrer-Policy: unsafe-url": None, "X-Content-Type-Options: evil": None,
+    "Access-Control-Allow-Origin: https://evil": None, "Access-Control-Allow-Credentials: true": None, "Access-Control-Expose-Headers: *": None, "access-control-max-age: 9999": None, "Referrer-Policy: unsafe-url": None, "X-Content-Type-Options: evil": "X-Content-Type-Options: nosniff",
     # Places
     "Location: http://127.0.0.1:8888{base}tree": "Location: {base}tree", "Location: http://localhost:8888{base}tree?a=b": "Location: {base}tree?a=b", "location: http://notebook:8888{base}": "location: {base}", "Content-Location: http://10.0.0.2:8888{base}x": "Content-Location: {base}x",
     "Location: {base}tree": "Location: {base}tree", "Location: tree": "Location: tree", "Location: https://elsewhere.example/": "Location: https://elsewhere.example/", "Location: //elsewhere.example{base}": "Location: //elsewhere.example{base}", "Location: http://127.0.0.1:8888/": "Location: http://127.0.0.1:8888/",

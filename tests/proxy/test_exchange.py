@@ -287,7 +287,11 @@ async def test_what_a_notebook_may_not_say_to_a_browser_is_dropped(house: House)
         b"X-App-Kept: 1\r\nContent-Length: 2\r\n\r\nok"
     )
     answer = await house.ask("GET", "api/x")
-    ours = {"Date", "Cache-Control", *(line.partition(b":")[0].decode() for line in headers.PAGE_POLICY)}
+    ours = {
+        "Date",
+        "Cache-Control",
+        *(line.partition(b":")[0].decode() for line in (*headers.PAGE_POLICY, headers.NOSNIFF)),
+    }
     assert set(answer.fields) - ours == {"Set-Cookie", "X-App-Kept", "Content-Length"}
     assert answer.fields.getall("Set-Cookie") == [f"a=b; Path={house.base}"]
 
@@ -676,6 +680,9 @@ FRAME = (
 PLAIN = ("Accept: text/html,application/xhtml+xml,*/*;q=0.8",)  # browsers send no Fetch Metadata over plain HTTP
 
 
+NOSNIFF = b"X-Content-Type-Options: NoSniff\r\n\r\n"
+
+
 def page(
     body: bytes = HTML, *lines: str, status: str = "200 OK", content_type: str = "text/html; charset=UTF-8"
 ) -> bytes:
@@ -729,6 +736,29 @@ async def test_only_jupyters_own_pages_have_the_owners_button(house: House) -> N
     for path, is_app in (("lab", False), ("notebooks/a.ipynb", False), ("proxy/1/x", True), ("labyrinth", True)):
         house.stranger.says(page())
         assert (b"data-app" in (await house.ask("GET", path, *PERSON)).body) is is_app
+
+
+async def test_what_an_app_sends_without_a_type_is_what_it_looks_like(house: House) -> None:
+    bare = b"HTTP/1.0 200 OK\r\n\r\n"
+    house.stranger.says(bare + HTML, bare + HTML, bare + b"x = 1", bare.replace(b"\r\n\r\n", b"\r\n" + NOSNIFF) + HTML)
+    shown = await house.ask("GET", "app/page", *PERSON)
+    assert notices(shown.body) == [b"activity", b"session"]
+    assert without(shown.body) == HTML
+    frame = await house.ask("GET", "app/frame", *FRAME)
+    assert notices(frame.body) == [b"activity"]
+    script = await house.ask("GET", "app/script", *FETCH)
+    assert script.body == b"x = 1"
+    for each in (shown, frame, script):
+        assert "X-Content-Type-Options" not in each.fields
+    as_said = await house.ask("GET", "app/text", *PERSON)
+    assert (as_said.body, as_said.fields.getall("X-Content-Type-Options")) == (HTML, ["nosniff"])
+
+
+@pytest.mark.parametrize("lines", [b"", b"Content-Type: text/plain\r\n"], ids=["untyped", "text"])
+async def test_what_jupyter_sends_is_what_its_type_says(house: House, lines: bytes) -> None:
+    house.stranger.says(b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: %d\r\n\r\n" % len(HTML) + HTML)
+    found = await house.ask("GET", "files/from-a-guest", *PERSON)
+    assert (found.body, found.fields.getall("X-Content-Type-Options")) == (HTML, ["nosniff"])
 
 
 async def test_a_form_that_is_sent_and_an_error_are_pages_too(house: House) -> None:

@@ -86,6 +86,49 @@ def test_the_shortest_pages(content: bytes) -> None:
     assert edited(content, 1) == (NOTICE + content if content else b"")
 
 
+UNTYPED = {
+    "a page": (b"<!doctype HTML><html><head>|<title>x</title>", True),
+    "behind blanks": (b" \n<html><head>|", True),
+    "an element": (b"<!doctype html >|<h1 >x</h1>", True),
+    "a heading": (b"|<h1>x</h1>", True),
+    "a comment": (b"<!-- x --><head>|", True),
+    "text": (b"words and <h1>words</h1>", False),
+    "text in brackets": (b"<someone@example.org> wrote: <h1>" + b"x" * 100, False),
+    "a picture": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', False),
+    "XML": (b'<?xml version="1.0"?><html><head>', False),
+    "another element": (b"<h12><head>", False),
+}
+"""What has no type: what browsers take for HTML by its beginning (MIME Sniffing, section 7.1), and what they do not."""
+
+
+@pytest.mark.parametrize("kind", ["", "*/*", "unknown/unknown; charset=utf-8"])
+@pytest.mark.parametrize("size", [0, 20])
+@pytest.mark.parametrize(("marked", "is_page"), UNTYPED.values(), ids=UNTYPED.keys())
+def test_of_what_has_no_type_only_what_browsers_take_for_html_is_edited(
+    marked: bytes,
+    is_page: bool,  # noqa: FBT001
+    size: int,
+    kind: str,
+) -> None:
+    content = marked.replace(b"|", b"")
+    wanted = marked.replace(b"|", NOTICE) if is_page else content
+    assert edited(content, size, content_type=kind) == wanted
+
+
+def test_little_of_what_has_no_type_is_held_back() -> None:
+    page = Page(NOTICE, fields(content_type=""))
+    page.add(b"", is_whole=False)
+    assert not page.is_decided
+    page.add(b"l", is_whole=False)
+    assert page.is_decided
+    page = Page(NOTICE, fields(content_type=""))
+    page.add(b"<" + b"x" * 62, is_whole=False)
+    assert not page.is_decided
+    page.add(b"x", is_whole=False)
+    assert page.is_decided
+    assert not page.has_notice
+
+
 def test_xml_gets_the_notice_only_in_a_head_that_is_there() -> None:
     about = {"content_type": "application/xhtml+xml; charset=utf-8"}
     head = b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head>'
@@ -151,6 +194,17 @@ def test_a_packed_page_is_unpacked_and_shrinks_or_grows() -> None:
     assert page.growth == len(page.content) - len(packed)
 
 
+def packed_page(packed: bytes, **about: str) -> Page:
+    page = Page(NOTICE, fields("Content-Encoding: gzip", **about))
+    page.add(packed, is_whole=True)
+    return page
+
+
+def test_a_packed_page_without_a_type_is_edited_if_it_is_html() -> None:
+    assert packed_page(gzip.compress(b"<html><head>"), content_type="").has_notice
+    assert not packed_page(gzip.compress(b"words"), content_type="").has_notice
+
+
 @pytest.mark.parametrize(
     ("made", "takes"),
     [
@@ -168,7 +222,15 @@ def test_a_packed_page_is_unpacked_and_shrinks_or_grows() -> None:
         (response("Content-Encoding: zstd"), False),
         (response("Content-Encoding: gzip", "Content-Encoding: br"), False),
         (response('Content-Disposition: Attachment; filename="a"'), False),
+        (response(content_type="text/html, text/html"), True),
+        (response(content_type="text/plain, text/html;charset=utf-8"), True),
+        (response(content_type="text/html, */*"), True),
+        (response(content_type='text/html; x="a, b/c"'), True),
+        (response(content_type="text/html, text/plain"), False),
+        (response("Content-Type: text/html", content_type="text/plain"), True),
+        (response("Content-Type: text/plain"), False),
         (response(content_type="text/plain"), False),
+        (response(content_type=""), False),
         (response(content_type="text/htmlx"), False),
         (response(content_type="image/svg+xml"), False),
         *((response(status=status), False) for status in (204, 205, 206, 301, 304, 307)),
@@ -176,6 +238,14 @@ def test_a_packed_page_is_unpacked_and_shrinks_or_grows() -> None:
 )
 def test_which_responses_are_pages_to_edit(made: Response, takes: bool) -> None:  # noqa: FBT001
     assert takes_notice(made) is takes
+
+
+@pytest.mark.parametrize("kind", ["", "*/*", "Unknown/Unknown", "application/unknown"])
+def test_what_has_no_type_may_be_a_page_where_browsers_look_at_the_content(kind: str) -> None:
+    assert takes_notice(response(content_type=kind), is_sniffed=True)
+    assert not takes_notice(response(content_type=kind))
+    assert not takes_notice(response(content_type="text/plain"), is_sniffed=True)
+    assert not takes_notice(response(content_type="application/octet-stream"), is_sniffed=True)
 
 
 def test_a_page_is_told_by_its_type_whatever_becomes_of_it() -> None:

@@ -72,13 +72,19 @@ _IDENTITY_PREFIX = b"x-forwarded-"
 PAGE_POLICY = (
     b"Content-Security-Policy: frame-ancestors 'self'",
     b"Referrer-Policy: same-origin",
-    b"X-Content-Type-Options: nosniff",
 )
 """The lines added to everything that comes from a notebook.
 
 A policy more can only forbid more (CSP Level 3 section 8.1), so a notebook's own is not read but joined; its pages
 frame each other, hence 'self'. Paths hold keys, hence no referrer to other sites; under ``no-referrer`` browsers
 would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
+"""
+
+NOSNIFF = b"X-Content-Type-Options: nosniff"
+"""Added to what Jupyter itself sends, such as a visitor's files, and to what an app sends with this field.
+
+Not to an app's other responses: many small servers send no Content-Type, or a wrong one, and work in a browser that
+looks at the content. Nothing is lost, since an app may send HTML to its own origin under its right name as well.
 """
 
 READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}

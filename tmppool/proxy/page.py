@@ -19,6 +19,14 @@ _MOST_UNPACKED = 512 * 1024  # bytes; a millisecond of the loop
 
 _HTML = b"text/html"
 _XHTML = b"application/xhtml+xml"
+_UNTYPED = (b"", b"*/*", b"unknown/unknown", b"application/unknown")
+_MEDIA_TYPE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+/[!#$%&'*+\-.^_`|~0-9a-z]+")
+# What a browser takes for HTML where no type is given (MIME Sniffing, section 7.1).
+_LIKE_HTML = re.compile(
+    rb"[\t\n\f\r ]*<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|!--)[ >]",
+    re.IGNORECASE,
+)
+_MOST_SNIFFED = 64  # bytes of the content
 _PACKINGS = (b"gzip", b"x-gzip", b"deflate")
 _WITHOUT_PAGE = frozenset({204, 205, 206, 304})
 _AUTO = 32 + zlib.MAX_WBITS  # gzip's format or zlib's
@@ -51,18 +59,23 @@ class Notice:
     session_path: bytes = b""
 
 
-def is_html(fields: Fields) -> bool:
-    """Return True if the response is an HTML page, in either syntax."""
-    return _type(fields) in (_HTML, _XHTML)
+def is_html(fields: Fields, *, is_sniffed: bool = False) -> bool:
+    """Return True if the response is an HTML page, in either syntax; ``is_sniffed``: or may be taken for one."""
+    kind = _type(fields)
+    return kind in (_HTML, _XHTML) or (is_sniffed and kind in _UNTYPED)
 
 
-def takes_notice(response: Response) -> bool:
-    """Return True for a response that a browser shows as a page, in an encoding that can be edited."""
-    first = response.fields.first
+def takes_notice(response: Response, *, is_sniffed: bool = False) -> bool:
+    """Return True for a response that a browser shows as a page, in an encoding that can be edited.
+
+    ``is_sniffed``: the browser looks at the content where the response has no type.
+    """
+    fields = response.fields
     is_shown = response.status not in _WITHOUT_PAGE and not 300 <= response.status < 400  # noqa: PLR2004 - redirects
-    is_download = first.get(b"content-disposition", b"").lower().startswith(b"attachment")
-    coding = _coding(response.fields)
-    return is_shown and is_html(response.fields) and not is_download and (not coding or coding in _PACKINGS)
+    is_download = fields.first.get(b"content-disposition", b"").lower().startswith(b"attachment")
+    coding = _coding(fields)
+    is_page = is_shown and is_html(fields, is_sniffed=is_sniffed) and not is_download
+    return is_page and (not coding or coding in _PACKINGS)
 
 
 class Page:
@@ -76,6 +89,7 @@ class Page:
         self.has_notice = False
         self.content = b""
         self._is_xml = _type(fields) == _XHTML
+        self._is_untyped = _type(fields) in _UNTYPED
         self._elements = elements
         self._is_packed = bool(_coding(fields))
         self._size = 0
@@ -94,6 +108,8 @@ class Page:
         self.content += content
         if self._is_packed:
             self._try_packed(is_whole=is_whole)
+        elif self.content and self._is_untyped and not _LIKE_HTML.match(self.content):
+            self.is_decided = len(self.content) >= _MOST_SNIFFED or not self.content.startswith(b"<")
         elif self.content and (is_whole or self._is_worth_a_look(content)):
             self._try(is_whole=is_whole)
         self.is_decided = self.is_decided or is_whole
@@ -110,7 +126,7 @@ class Page:
             self.is_decided = True
         elif is_whole:
             packed, unpacked = self.content, _unpack(self.content)
-            if unpacked:
+            if unpacked and (not self._is_untyped or _LIKE_HTML.match(unpacked)):
                 self.content = unpacked
                 self._try(is_whole=True)
             if not self.has_notice:
@@ -172,7 +188,12 @@ def _unpack(packed: bytes) -> bytes:
 
 
 def _type(fields: Fields) -> bytes:
-    return fields.first.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    """Return the media type, of several the last valid one (Fetch, "extract a MIME type"); empty without one."""
+    value = fields.first.get(b"content-type", b"")
+    if b"," in value or b"content-type" in fields.more:
+        kinds = [each.partition(b";")[0].strip() for each in fields.elements(b"content-type")]
+        return next((each for each in reversed(kinds) if _MEDIA_TYPE.fullmatch(each) and each != b"*/*"), b"")
+    return value.partition(b";")[0].strip().lower()
 
 
 def _coding(fields: Fields) -> bytes:

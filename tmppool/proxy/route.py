@@ -87,9 +87,11 @@ class ToNotebook:
         """Return the lines, without CRLF, to send to the visitor for a notebook's response."""
         passed = headers.to_visitor(response.fields, self.base_path, self.jar, is_app=self.is_app)
         cross_origin = headers.READABLE_LINES if self.is_explicit else ()
-        has_variants = headers.is_kept(response.fields) and is_html(response.fields)
+        is_sniffed = self._is_sniffed(response)
+        has_variants = headers.is_kept(response.fields) and is_html(response.fields, is_sniffed=is_sniffed)
         variants = (headers.VARIANTS,) if has_variants else ()
-        return [*passed, headers.cache_line(response.fields), *headers.PAGE_POLICY, *variants, *cross_origin]
+        policy = headers.PAGE_POLICY if is_sniffed else (*headers.PAGE_POLICY, headers.NOSNIFF)
+        return [*passed, headers.cache_line(response.fields), *policy, *variants, *cross_origin]
 
     def switching_lines(self, response: Response) -> list[bytes]:
         """Return the same for the response that switches to the WebSocket protocol."""
@@ -98,13 +100,19 @@ class ToNotebook:
     def page_of(self, response: Response) -> "EditedPage | None":
         """Return the page that the notice goes into, if the response is one."""
         policies = response.fields.values(page_policy.NAME)
-        if self.notice is None or not takes_notice(response) or page_policy.is_out_of_reach(policies):
+        if self.notice is None or page_policy.is_out_of_reach(policies):
+            return None
+        if not takes_notice(response, is_sniffed=self._is_sniffed(response)):
             return None
         admitted, nonce = page_policy.admit(policies, self.notice.host, self.notice.session_path)
         elements = self.notice.elements
         if nonce:
             elements = elements.replace(b"<script ", b'<script nonce="%b" ' % nonce)
         return EditedPage(Page(elements, response.fields), headers.edited(self.response_lines(response), admitted))
+
+    def _is_sniffed(self, response: Response) -> bool:
+        """Return True if the browser may find out by the content what it is."""
+        return self.is_app and b"x-content-type-options" not in response.fields.first
 
 
 @dataclass(frozen=True, slots=True)
