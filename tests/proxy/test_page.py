@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import zlib
 
 import pytest
 
@@ -194,10 +195,44 @@ def test_a_packed_page_is_unpacked_and_shrinks_or_grows() -> None:
     assert page.growth == len(page.content) - len(packed)
 
 
+def test_a_packed_page_that_is_streamed_is_not_held_back() -> None:
+    packer = zlib.compressobj(wbits=31)
+    page = Page(NOTICE, fields("Content-Encoding: gzip"))
+    piece = packer.compress(b"<html><head><title>x</title>") + packer.flush(zlib.Z_SYNC_FLUSH)
+    page.add(piece[:12], is_whole=False)
+    assert not page.is_decided
+    page.add(piece[12:], is_whole=False)
+    assert (page.is_decided, page.has_notice, page.content) == (True, False, piece)
+    whole = piece + packer.flush()
+    page = Page(NOTICE, fields("Content-Encoding: gzip"))
+    page.add(whole, is_whole=True)
+    assert page.has_notice
+
+
 def packed_page(packed: bytes, **about: str) -> Page:
     page = Page(NOTICE, fields("Content-Encoding: gzip", **about))
     page.add(packed, is_whole=True)
     return page
+
+
+def test_gzip_of_several_members_is_one_page() -> None:
+    page = packed_page(gzip.compress(b"<html><he") + gzip.compress(b"ad>") + gzip.compress(b"<title>"))
+    assert page.content == b"<html><head>" + NOTICE + b"<title>"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(b"<html><head>") + gzip.compress(b"<title>")[:-9],
+        gzip.compress(b"<html><head>") * 1000,
+        gzip.compress(b"<html><head>" + bytes(300_000)) * 2,
+        gzip.compress(b"<html><head>" + bytes(512 * 1024 - 12)) * 2,
+    ],
+    ids=["broken off", "many", "too long", "exactly too long"],
+)
+def test_members_that_are_too_many_or_not_whole_pass_as_they_are(packed: bytes) -> None:
+    page = packed_page(packed)
+    assert (page.content, page.has_notice) == (packed, False)
 
 
 def test_a_packed_page_without_a_type_is_edited_if_it_is_html() -> None:

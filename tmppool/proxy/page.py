@@ -29,6 +29,9 @@ _LIKE_HTML = re.compile(
 _MOST_SNIFFED = 64  # bytes of the content
 _PACKINGS = (b"gzip", b"x-gzip", b"deflate")
 _WITHOUT_PAGE = frozenset({204, 205, 206, 304})
+_FLUSHED = b"\0\0\xff\xff"  # the end of what was packed so far: an empty block (RFC 1951 section 3.2.4)
+_GZIP = b"\x1f\x8b"
+_MOST_MEMBERS = 16  # of gzip, one behind the other (RFC 1952 section 2.2)
 _AUTO = 32 + zlib.MAX_WBITS  # gzip's format or zlib's
 
 _BOM = b"\xef\xbb\xbf"
@@ -122,8 +125,8 @@ class Page:
         return not is_open or may_close or len(self.content) > _MOST_START
 
     def _try_packed(self, *, is_whole: bool) -> None:
-        if len(self.content) > _MOST_PACKED:
-            self.is_decided = True
+        if len(self.content) > _MOST_PACKED or (self.content.endswith(_FLUSHED) and not is_whole):
+            self.is_decided = True  # too long, or streamed: its visitor waits for what has come
         elif is_whole:
             packed, unpacked = self.content, _unpack(self.content)
             if unpacked and (not self._is_untyped or _LIKE_HTML.match(unpacked)):
@@ -176,14 +179,23 @@ def _is_wide(data: bytes) -> bool:
 
 
 def _unpack(packed: bytes) -> bytes:
-    """Return the content; empty if it is not one whole and short piece in one of the known formats."""
-    for bits in (_AUTO, -zlib.MAX_WBITS):  # some servers send deflate without zlib's wrapping
+    """Return the content; empty if it is not whole and short, in one of the known formats."""
+    # Some servers send deflate without zlib's wrapping.
+    return _unpack_as(_AUTO, packed) or _unpack_as(-zlib.MAX_WBITS, packed)
+
+
+def _unpack_as(bits: int, packed: bytes) -> bytes:
+    content = b""
+    for _ in range(_MOST_MEMBERS):
+        room = _MOST_UNPACKED - len(content)
         unpacker = zlib.decompressobj(bits)
         try:
-            content = unpacker.decompress(packed, _MOST_UNPACKED)
+            content += unpacker.decompress(packed, room) if room else b""
         except zlib.error:
-            continue
-        return content if unpacker.eof and not unpacker.unused_data else b""
+            return b""
+        packed = unpacker.unused_data
+        if not (unpacker.eof and packed.startswith(_GZIP)):
+            return content if unpacker.eof and not packed else b""
     return b""
 
 
