@@ -116,8 +116,8 @@
     return tree;
   };
 
-  const keepDeclared = (place) => {
-    for (const { shadowRoot } of place.querySelectorAll("*")) if (shadowRoot) keepDeclared(keep(shadowRoot));
+  const keepDeclared = (part) => {
+    for (const { shadowRoot } of part.querySelectorAll("*")) if (shadowRoot) keepDeclared(keep(shadowRoot));
   };
 
   const watch = (view) => {
