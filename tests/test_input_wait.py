@@ -37,6 +37,7 @@ COMPUTES = {
     "a loop of events": "import asyncio\nprint('begun', flush=True)\nasyncio.run(asyncio.sleep(60))",
     "a process that computes, in slices": "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'while 1: 1'])"
     + SLICES.format(limit=10),
+    "a shorter wait": SLICES.format(limit=5),
     "a longer wait": SLICES.format(limit=1000),
     "an endless wait": SLICES.format(limit=""),
 }

@@ -3,7 +3,8 @@
 Jupyter's REST API calls them busy, like those that compute. But ipykernel waits for the answer to ``input()`` in slices
 of 10 ms (``Kernel._input_request``), so its main thread is in poll(2) for one descriptor and that long, again and
 again. A kernel that computes, sleeps, or waits for a process, a lock or the network is in user mode, in another call,
-or in a longer one. That is what this machine's kernel says, not the notebook.
+or in a longer or shorter one. That is what this machine's kernel says, not the notebook. A cell that itself waits for
+one descriptor 10 ms long, again and again, looks the same.
 """
 
 import re
@@ -14,7 +15,8 @@ _SAMPLES = 20
 _ENOUGH = 3  # of them in a slice, and none in another call; on a busy machine it waits for its turn most of the time
 _MOST_TICKS = 5  # of CPU time in all samples; who waits takes one or two
 _PAUSE = 0.007  # seconds between two samples, which is no divisor of a slice
-_SLICE = re.compile(r"7 0x[0-9a-f]+ 0x1 0x[0-9a] ")  # poll(2) on x86-64: descriptors, their number, milliseconds
+_SLICE = re.compile(r"7 0x[0-9a-f]+ 0x1 0xa ")  # poll(2) on x86-64: descriptors, their number, milliseconds
+_REST = re.compile(r"running|7 0x[0-9a-f]+ 0x1 0x[0-9] ")  # of a slice, between two, or waiting for its turn
 _CONNECTION_FILE = re.compile(r"kernel-([0-9A-Za-z-]{1,64})\.json")  # in a kernel's arguments, with its id
 _MOST_KERNELS = 16  # that are looked at; any process may bear such a name
 _MOST = 8192  # bytes of a file of /proc
@@ -36,7 +38,7 @@ def waiting(pid: int) -> set[str]:
             call = _read(Path(f"/proc/{each}/syscall"))
             if _SLICE.match(call):
                 counts[each] += 1
-            elif not call.startswith("running"):  # between two slices, or waiting for its turn
+            elif not _REST.match(call):
                 del counts[each]
     found = {ids[each] for each, count in counts.items() if count >= _ENOUGH}
     return {kernel for kernel in found if _ticks(tops[kernel]) - before[kernel] < _MOST_TICKS}
