@@ -2,7 +2,8 @@
 
 The scripts go to the beginning of a page's head (HTML, sections 13.2.6.4.1 to 13.2.6.4.4: what may come before it). So
 only the beginning of a page is held back, however long the page is. Notebooks are asked for pages that are not
-compressed; one that compresses them anyway has its short pages unpacked, and its long ones passed as they are.
+compressed; one that compresses them anyway has its short pages unpacked. Its long ones, and those that it streams, pass
+as they are.
 """
 
 import re
