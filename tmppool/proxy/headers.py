@@ -81,10 +81,11 @@ would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
 """
 
 NOSNIFF = b"X-Content-Type-Options: nosniff"
-"""Added to what Jupyter itself sends, such as a visitor's files, and to what an app sends with this field.
+"""Added to what Jupyter itself sends, such as a visitor's files, and to what any server sends with this field.
 
-Not to an app's other responses: many small servers send no Content-Type, or a wrong one, and work in a browser that
-looks at the content. Nothing is lost, since an app may send HTML to its own origin under its right name as well.
+Not to an app's other responses, nor to any without a type: many small servers send no Content-Type, or a wrong one, and
+work in a browser that looks at the content. Nothing is lost, since an app may send HTML to its own origin under its
+right name as well.
 """
 
 READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}

@@ -111,8 +111,12 @@ class ToNotebook:
         return EditedPage(Page(elements, response.fields), headers.edited(self.response_lines(response), admitted))
 
     def _is_sniffed(self, response: Response) -> bool:
-        """Return True if the browser may find out by the content what it is."""
-        return self.is_app and b"x-content-type-options" not in response.fields.first
+        """Return True if the browser may find out by the content what it is.
+
+        A server that is no Jupyter may have paths like Jupyter's, whose own files all come with a type.
+        """
+        first = response.fields.first
+        return b"x-content-type-options" not in first and (self.is_app or b"content-type" not in first)
 
 
 @dataclass(frozen=True, slots=True)
