@@ -101,23 +101,37 @@ def _no_blocking_calls() -> Iterator[None]:
 
 
 class Figure(Protocol):
-    def __call__(self, name: str, value: float, unit: str, at_most: float | None = None) -> None:
-        """Note what was measured; fails the test when it is above ``at_most``."""
+    def __call__(
+        self, name: str, value: float, unit: str, *, at_most: float | None = None, at_least: float | None = None
+    ) -> None:
+        """Note what was measured; in the end the test fails if it is above ``at_most``, or below ``at_least``."""
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Figure:
-    """Note figures in the file that TMPPOOL_FIGURES names, one JSON object a line: scripts/bench reads it."""
+def figure(request: pytest.FixtureRequest) -> Iterator[Figure]:
+    """Note figures in the file that TMPPOOL_FIGURES names, one JSON object a line: scripts/bench reads it.
 
-    def note(name: str, value: float, unit: str, at_most: float | None = None) -> None:
+    Those that miss their bars are told at the end of the test, so that all of them are noted.
+    """
+    missed: list[str] = []
+
+    def note(
+        name: str, value: float, unit: str, *, at_most: float | None = None, at_least: float | None = None
+    ) -> None:
         path = os.environ.get("TMPPOOL_FIGURES")
         if path:
-            facts = {"name": name, "value": value, "unit": unit, "at_most": at_most, "test": request.node.nodeid}
+            bars = {"at_most": at_most, "at_least": at_least}
+            facts = {"name": name, "value": value, "unit": unit, **bars, "test": request.node.nodeid}
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(facts) + "\n")
-        assert at_most is None or value <= at_most, f"{name}: {value:.3g} {unit}, more than {at_most:g}"
+        if at_most is not None and value > at_most:
+            missed.append(f"{name}: {value:.3g} {unit}, more than {at_most:g}")
+        if at_least is not None and value < at_least:
+            missed.append(f"{name}: {value:.3g} {unit}, less than {at_least:g}")
 
-    return note
+    yield note
+    if missed:
+        pytest.fail("\n".join(missed), pytrace=False)
 
 
 class Clock:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from benchmarks import containers, main, parsers, table
+from benchmarks import containers, main, parsers, security, table
 from benchmarks.counts import FULL, QUICK
 from benchmarks.main import Result
 from benchmarks.measures import MEASURES, Measure
@@ -48,6 +48,16 @@ def test_a_measure_takes_its_amounts_from_the_counts(name: str) -> None:
     text = Path(inspect.getsourcefile(MEASURES[name].run) or "").read_text()
     assert "options.counts." in text or "options.is_quick" in text
     assert re.findall(r"^(_[A-Z_]+) = \(?\d[\d, _.*]*\)?  # (?!seconds)", text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize(
+    ("at_most", "at_least", "value", "verdict"),
+    [(2, None, 2, "pass"), (2, None, 3, "MISSED"), (None, 2, 2, "pass"), (None, 2, 1, "MISSED"), (None, None, 1, "")],
+)
+def test_a_figures_bar_is_above_it_or_below_it(
+    at_most: float | None, at_least: float | None, value: float, verdict: str
+) -> None:
+    assert row(value, bar=security._bar(at_most, at_least)).verdict == verdict
 
 
 async def test_the_parsers_find_every_field_of_a_browsers_head(quick: Options) -> None:

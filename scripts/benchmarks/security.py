@@ -35,12 +35,17 @@ async def security(options: Options) -> AsyncIterator[Row]:
             await child.wait()
     for line in noted.read_text().splitlines():
         facts = json.loads(line)
-        bar = None if facts["at_most"] is None else Bar(facts["at_most"], at_least=False)
-        row = Row(facts["name"], facts["unit"], bar, may_be_zero=True)
+        row = Row(facts["name"], facts["unit"], _bar(facts["at_most"], facts["at_least"]), may_be_zero=True)
         row.add(OURS, facts["value"])
         yield row
     if status:
         raise BenchError("a security test failed; what it measured is above")
+
+
+def _bar(at_most: float | None, at_least: float | None) -> Bar | None:
+    if at_least is not None:
+        return Bar(at_least)
+    return None if at_most is None else Bar(at_most, at_least=False)
 
 
 def write(rows: list[Row], machine: str) -> None:
