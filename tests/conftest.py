@@ -32,7 +32,7 @@ structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no 
 
 GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts")
 ARCH_TOOLS = ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg")
-PROGRAMS = {"bench": ("nginx", "wrk"), "fronts": ("nginx", "haproxy", "caddy", "openssl")}
+PROGRAMS = {"bench": ("nginx", "wrk"), "fronts": ("nginx", "haproxy", "caddy", "openssl", "curl")}
 _lacking: dict[str, str] = {}
 
 

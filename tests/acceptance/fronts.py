@@ -133,14 +133,10 @@ class Place:
 async def opened(folder: Path, service: int, fronts: list[Front] | None = None) -> AsyncIterator[list[Place]]:
     """Start the proxies in front of the service that listens on that port."""
     folder.mkdir()
-    await _certificate(folder)
+    await make_certificate(folder)
     wanted = FRONTS if fronts is None else fronts
     places = [Place(front, port) for front, port in zip(wanted, free_ports(len(wanted)), strict=True)]
-    commands = {
-        "nginx": ("/usr/sbin/nginx", "-p", str(folder), "-c", str(folder / "nginx")),
-        "haproxy": ("/usr/sbin/haproxy", "-db", "-f", str(folder / "haproxy")),
-        "caddy": ("/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "caddyfile")),
-    }
+    commands = commands_in(folder)
     (folder / "nginx").write_text(
         _NGINX.format(folder=folder, servers="\n".join(_nginx(each, service) for each in places))
     )
@@ -153,10 +149,19 @@ async def opened(folder: Path, service: int, fronts: list[Front] | None = None) 
     async with contextlib.AsyncExitStack() as stack:
         for name, command in commands.items():
             if any(place.front.program.startswith(name) for place in places):
-                await stack.enter_async_context(_running(folder / f"{name}.out", command))
+                await stack.enter_async_context(proxy_running(folder / f"{name}.out", command))
         for place in places:
-            await _until_open(place.port, folder)
+            await until_open(place.port, folder)
         yield places
+
+
+def commands_in(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the command that runs each program with its configuration in that folder."""
+    return {
+        "nginx": ("/usr/sbin/nginx", "-p", str(folder), "-c", str(folder / "nginx")),
+        "haproxy": ("/usr/sbin/haproxy", "-db", "-f", str(folder / "haproxy")),
+        "caddy": ("/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "caddyfile")),
+    }
 
 
 def _nginx(place: Place, service: int) -> str:
@@ -187,8 +192,8 @@ def _caddy(place: Place, service: int, folder: Path) -> str:
     return f"{place.scheme}://{NAME}:{place.port} {{\n bind 127.0.0.1\n {tls}\n {place.front.rules.format(service=service)}\n}}"
 
 
-async def _certificate(folder: Path) -> None:
-    """Make a certificate for the name; whoever visits takes it as it is."""
+async def make_certificate(folder: Path) -> None:
+    """Make a certificate for the name and all below it, ``both.pem``; whoever visits takes it as it is."""
     both = str(folder / "both.pem")
     request = (
         "-x509",
@@ -203,7 +208,7 @@ async def _certificate(folder: Path) -> None:
         f"/CN={NAME}",
     )
     made = await asyncio.create_subprocess_exec(
-        "openssl", "req", *request, "-addext", f"subjectAltName=DNS:{NAME}", "-keyout", both, "-out", str(folder / "cert.pem"),
+        "openssl", "req", *request, "-addext", f"subjectAltName=DNS:{NAME},DNS:*.{NAME}", "-keyout", both, "-out", str(folder / "cert.pem"),
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert await made.wait() == 0
@@ -212,7 +217,7 @@ async def _certificate(folder: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _running(log: Path, command: tuple[str, ...]) -> AsyncIterator[None]:
+async def proxy_running(log: Path, command: tuple[str, ...]) -> AsyncIterator[None]:
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
     try:
@@ -223,7 +228,7 @@ async def _running(log: Path, command: tuple[str, ...]) -> AsyncIterator[None]:
         await asyncio.wait_for(process.wait(), 30)
 
 
-async def _until_open(port: int, folder: Path) -> None:
+async def until_open(port: int, folder: Path) -> None:
     for _ in range(200):
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)

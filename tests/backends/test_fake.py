@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from tests.backends.contract import FAILING, KEY, SERVER, Contract, Site
@@ -74,6 +75,19 @@ async def test_it_answers_what_the_service_asks_and_keeps_what_was_asked(backend
         f"GET {running.base_path}api",
         f"GET {running.base_path}api/kernels?no_track_activity=1",
     ]
+
+
+@pytest.mark.parametrize(("query", "said"), [("", None), ("?buffering=no", "no")])
+async def test_it_sends_events_for_as_long_as_somebody_listens(
+    backend: FakeBackend, query: str, said: str | None
+) -> None:
+    running = await backend.start(KEY)
+    url = f"http://127.0.0.1:{running.dial.port}{running.base_path}events{query}"
+    async with aiohttp.ClientSession() as session, session.get(url) as reply:
+        assert (reply.content_type, reply.headers.get("X-Accel-Buffering")) == ("text/event-stream", said)
+        for number in range(3):
+            assert await reply.content.readuntil(b"\n\n") == b"data: %d\n\n" % number
+        assert not reply.content.at_eof()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])

@@ -157,6 +157,8 @@ class FakeBackend:
             return web.json_response(notebook.terminals)
         if path == "api/sessions" and request.method == "POST":
             return web.json_response(await request.json(), status=201)
+        if path == "events":
+            return await _send_events(request)
         if request.method in ("POST", "PUT"):
             return web.Response(body=await request.read())
         page = (
@@ -168,6 +170,19 @@ class FakeBackend:
 async def _open(runner: web.AppRunner) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+
+async def _send_events(request: web.Request) -> web.StreamResponse:
+    """Send three events and go on for ever, as an app does; ``?buffering=`` is its word to a proxy in front."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    if "buffering" in request.query:
+        response.headers["X-Accel-Buffering"] = request.query["buffering"]
+    await response.prepare(request)
+    for number in range(3):
+        await response.write(b"data: %d\n\n" % number)
+        await asyncio.sleep(0.1)
+    await asyncio.Event().wait()
+    return response
 
 
 async def _echo_websocket(request: web.Request) -> web.WebSocketResponse:
