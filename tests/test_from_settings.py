@@ -175,6 +175,30 @@ def test_a_landing_that_would_be_refused_is_refused_at_the_start(path: str, exam
         from_settings.check_landings(Settings(pools={"r": PoolSettings(redirect_uri=path)}))
 
 
+@pytest.mark.parametrize(
+    ("path", "example"), [("/spawn/lab", "/lab"), ("/spawn", "/lab"), ("/spawn/", "/lab"), ("/spawn?x", "/?x")]
+)
+def test_a_launch_link_is_no_landing(path: str, example: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--redirect-uri: .* is not allowed: /spawn is the service's own") as caught:
+        from_settings.check_landings(Settings(redirect_uri=path))
+    assert str(caught.value).endswith(f" as in {example}")
+    from_settings.check_landings(Settings(redirect_uri="/spawner/lab"))
+
+
+@pytest.mark.parametrize("path", [None, "", "healthz", "up/now?deep=http://x", "a%20b"])
+def test_a_path_to_knock_at_is_taken(path: str | None) -> None:
+    from_settings.check_knock("the label", path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../x", "a/%2e%2e/x", "http://localhost:8888/x", "a b", "a#b", "caf\xe9", "100%", "{base_path}/x\n", "x" * 9000],
+)
+def test_a_path_that_cannot_be_knocked_at_is_refused_at_the_start(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"^the label: .* is not allowed: it must be a path below the base path"):
+        from_settings.check_knock("the label", path)
+
+
 def test_the_headers_of_the_api() -> None:
     given = {
         "allow_origin": "*",

@@ -22,7 +22,7 @@ from tmppool import backend_choice, build_image, from_settings, log, recipes, re
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, BackendKind, engine, image_home
 from tmppool.backends.base import Backend, Paths, Traits
-from tmppool.backends.container import LANDING_LABEL
+from tmppool.backends.container import LANDING_LABEL, READY_LABEL
 from tmppool.backends.ownership import Owner, this_process
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
@@ -190,7 +190,14 @@ async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path
     owner = Owner(settings.pool_name, settings.image, me, lambda: signal.raise_signal(signal.SIGTERM))
     stack.push_async_callback(owner.close)
     await owner.take()
+    stack.push_async_callback(_clear, owner, settings.pool_name)
     return owner
+
+
+async def _clear(owner: Owner, service: str) -> None:
+    """Remove the volumes of images that nothing uses any more, however the service ends."""
+    if not owner.is_lost:
+        await image_home.clear(service)
 
 
 async def _open_backend(
@@ -202,6 +209,7 @@ async def _open_backend(
     stack.push_async_callback(backend.close)
     traits = await backend.open()
     from_settings.check_landing(f"the {LANDING_LABEL} label of {wanted.image}", traits.edition.landing)
+    from_settings.check_knock(f"the {READY_LABEL} label of {wanted.image}", traits.edition.image.knock)
     for note in traits.notes:
         _log.warning("backend.warned", pool=name, message=note)
     return backend, traits
@@ -233,8 +241,6 @@ async def _close(parts: _Parts, owner: Owner | None) -> None:
     """Stop what runs, or leave it, as the settings say. What another service has taken over is always left."""
     is_ours = owner is None or not owner.is_lost
     await parts.pools.close(stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
-    if is_ours and parts.kind.on_engine:
-        await image_home.clear(pool.backend for pool in parts.pools)
 
 
 def _keep_time(

@@ -17,6 +17,7 @@ from tmppool.proxy.forwarded import is_loopback
 
 _LEAST_TOKEN = 16  # characters
 _SHORTEST_PREFIX = {4: 8, 6: 7}  # bits, of the largest private networks: 10.0.0.0/8 and fc00::/7
+_LAUNCH = re.compile(r"/spawn(?=[/?]|$)")  # begins a launch link, as / does
 _LOCAL_DOMAIN = re.compile(r"(?:^|\.)localhost(?::\d+)?$")  # always loopback (RFC 6761 section 6.3)
 
 
@@ -96,6 +97,11 @@ def check_landings(settings: Settings) -> None:
 def check_landing(option: str, path: str) -> None:
     """Raise ConfigError, in which ``option`` is named, for a path that would be refused when it is asked for."""
     raw = path.encode(errors="surrogatepass")
+    if _LAUNCH.match(path):
+        raise ConfigError(
+            f"{option}: {path!r} is not allowed: /spawn is the service's own, so it must be a path in a notebook, as in"
+            f" /{_LAUNCH.sub('', path, count=1).lstrip('/') or 'lab'}"
+        )
     if target.is_accepted(raw):
         return
     meant = target.correct(raw)
@@ -104,6 +110,16 @@ def check_landing(option: str, path: str) -> None:
         f"{option}: {path!r} is not allowed: it must be a path as browsers send it, percent-encoded, without # and"
         f" without . or .. as a segment, {example}"
     )
+
+
+def check_knock(option: str, path: str | None) -> None:
+    """Raise ConfigError, in which ``option`` is named, unless this is a path below a notebook's base path, or None."""
+    raw = b"/" + (path or "").encode(errors="surrogatepass")
+    if "://" in (path or "").partition("?")[0] or not target.is_accepted(raw):
+        raise ConfigError(
+            f"{option}: {path!r} is not allowed: it must be a path below the base path, percent-encoded, without # and"
+            " without . or .. as a segment, as in /healthz"
+        )
 
 
 def boundless_proxies(settings: Settings) -> Iterator[str]:

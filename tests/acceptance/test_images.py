@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.harness import ROOT, Service, running
+from tests.acceptance.harness import IMAGE, ROOT, Service, running
 from tests.acceptance.test_mistakes import LINE, start
 from tests.backends.contract import KEY
 from tests.images import built
@@ -83,7 +83,7 @@ async def answered(image: str, path: str, *, command: str = DEFAULT_COMMAND, sec
     finally:
         if backend._docker is not None:
             await backend.stop(KEY)
-            await image_home.clear([backend] if backend._editions else [])
+            await image_home.clear(backend.spec.service)
         await backend.close()
 
 
@@ -226,3 +226,39 @@ async def test_a_home_that_does_not_fit_ends_the_start_with_one_sentence(tmp_pat
     (line,) = [line for line in said.splitlines() if not line.startswith("{")]
     assert status == 2
     assert "--home-size: 1048576 bytes are fewer than the 30" in line
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("tmppool.landing=lab", "the tmppool.landing label of {image}: 'lab' is not allowed"),
+        ("tmppool.landing=/spawn/lab", "the tmppool.landing label of {image}: '/spawn/lab' is not allowed"),
+        ("tmppool.ready=/../x", "the tmppool.ready label of {image}: '../x' is not allowed"),
+        ("tmppool.ready=http://x/y", "the tmppool.ready label of {image}: 'http://x/y' is not allowed"),
+    ],
+)
+async def test_a_wrong_label_ends_the_start_with_one_sentence_and_leaves_no_volume(
+    tmp_path: Path, label: str, said: str
+) -> None:
+    async with built(f"LABEL {label}") as image:
+        service = Service(tmp_path, "docker", f"--image={image}")
+        status, output = await start(*service.options)
+    (line,) = [line for line in output.splitlines() if not line.startswith("{")]
+    assert status == 2
+    assert said.format(image=image) in line
+    assert await image_home.present(service.name) == []
+
+
+async def test_an_audit_leaves_no_volume_of_its_own_and_those_of_a_service_alone(tmp_path: Path) -> None:
+    service = Service(tmp_path, "docker", "--pool-size=1")
+    await audit(*service.options)
+    assert await image_home.present(service.name) == []
+    backend = DockerBackend(spec_of(service=service.name, pool=service.name, image=IMAGE))
+    try:
+        await backend.open()
+        await audit(*service.options)
+        assert await image_home.present(service.name) == [backend.image.volume]
+    finally:
+        await backend.close()
+        await image_home.clear(service.name)
+    assert await image_home.present(service.name) == []

@@ -126,6 +126,14 @@ def test_what_becomes_of_a_volume_of_the_image_is_told() -> None:
     assert other.startswith("VOLUME /empty, /home of image workshop is an empty tmpfs with the limits of /tmp (")
 
 
+def test_what_a_volume_of_the_image_does_not_change_is_not_told() -> None:
+    spec = replace(SPEC, binds=("/srv:/bound/:ro",))
+    covered = ImageFacts(volumes=("/bound", "/dev/shm", "/home/notebook", "/tmp", "/var/lib/tmppool"))
+    assert image_home.notes(Edition("id", "workshop", spec, covered)) == ()
+    (sentence,) = image_home.notes(Edition("id", "workshop", spec, ImageFacts(volumes=("/data", "/tmp"))))
+    assert sentence.startswith("VOLUME /data of image workshop is read-only")
+
+
 def test_a_directory_for_temporary_files_that_is_full_is_not_taken_for_the_engine() -> None:
     file = image_home._Scratch(os.open("/dev/full", os.O_RDWR), "r+b")
     with pytest.raises(BackendError, match=r"in a temporary file in .*: No space left on device; TMPDIR names another"):

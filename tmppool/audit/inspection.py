@@ -12,7 +12,7 @@ from tmppool.audit.machine_sums import RISKS, Planned
 from tmppool.audit.rule import Check, Severity, Status
 from tmppool.audit.settings_rules import Deployment
 from tmppool.audit.startup import PoolInForce
-from tmppool.backends import container_dial, container_limits, engine
+from tmppool.backends import container_dial, container_limits, engine, image_home
 from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Spec
 from tmppool.backends.container import KEY_LABEL, labels
@@ -39,6 +39,7 @@ async def inspect(
     if not await engine.answers():
         return _without_engine(pools, admin_ip)
     async with contextlib.AsyncExitStack() as stack:
+        await _leave_no_volumes(stack, pools[0].spec.service)
         in_force = [PoolInForce(pool.name, pool.capacity, await _open(stack, pool.spec)) for pool in pools]
         docker = in_force[0].backend.docker
         facts = await machine.look(docker, dict.fromkeys(pool.spec.image for pool in pools))
@@ -70,6 +71,11 @@ def _without_engine(pools: Sequence[Planned], admin_ip: str) -> list[Check]:
         *(rule.check(Containers()) for rule in cis.RULES),
         *(_unknown_probe(name) for name in sorted(expectations.names())),
     ]  # fmt: skip
+
+
+async def _leave_no_volumes(stack: contextlib.AsyncExitStack, service: str) -> None:
+    """Remove the volumes that the audit makes when it ends; those of a service that runs stay."""
+    stack.push_async_callback(image_home.clear, service, await image_home.present(service))
 
 
 async def _open(stack: contextlib.AsyncExitStack, spec: Spec) -> Auditable:

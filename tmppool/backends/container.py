@@ -334,9 +334,9 @@ def declared(spec: Spec, image: ImageFacts) -> tuple[list[str], list[str]]:
 
     Otherwise the engine would give each notebook a writable volume there, on disk and without a limit. Where nothing of
     the image would be hidden, it is a tmpfs like /tmp; so is a directory above another mount point, which the engine
-    creates in it. Where a mount is set already, nothing changes.
+    creates in it. Where a mount is set already, nothing changes. Raises BackendError, as ``mount`` does.
     """
-    taken = {HOME, TMP, SEED, _SHM, *(str(mount(entry)["Target"]) for entry in spec.binds)}
+    taken = [HOME, TMP, _SHM, SEED, *(posixpath.normpath(mount(entry)["Target"]) for entry in spec.binds)]
     free = [path for path in image.volumes if path not in taken]
     below = (*taken, *free)
     writable = [path for path in free if path in image.empty or any(each.startswith(f"{path}/") for each in below)]

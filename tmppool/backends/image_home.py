@@ -21,9 +21,15 @@ import aiohttp
 import structlog
 
 from tmppool.backends import engine
-from tmppool.backends.auditable import Auditable
 from tmppool.backends.base import Edition, ImageFacts, Spec
-from tmppool.backends.container import container_name, declared, home_config, volume_labels
+from tmppool.backends.container import (
+    HOME_LABEL,
+    SERVICE_LABEL,
+    container_name,
+    declared,
+    home_config,
+    volume_labels,
+)
 from tmppool.backends.container_limits import HOME, SEED, SEED_FILE
 from tmppool.backends.home_archive import Account, Repacker, Survey, account_of, wrapped
 from tmppool.backends.home_paths import Copies, Tree, is_below, normal
@@ -126,14 +132,31 @@ async def _volumes(docker: engine.Client, spec: Spec) -> list[str]:
     return await engine.volumes(docker, [f"{name}={value}" for name, value in volume_labels(spec).items()])
 
 
-async def clear(backends: Iterable[object]) -> None:
-    """Remove the volumes of these backends that no notebook uses, at the end of a service. Logs failures."""
-    for backend in backends:
-        if isinstance(backend, Auditable):
-            try:
-                await sweep(backend.docker, backend.spec, ())
-            except BackendError as error:
-                _log.warning("volumes.cleanup_failed", error=str(error))
+async def present(service: str) -> list[str]:
+    """Return the names of a service's volumes. Raises BackendError."""
+    docker = await engine.connect()
+    try:
+        return await _of_service(docker, service)
+    finally:
+        await docker.close()
+
+
+async def clear(service: str, spared: Collection[str] = ()) -> None:
+    """Remove a service's volumes that no notebook uses, except those that are ``spared``, at its end. Logs failures."""
+    try:
+        docker = await engine.connect()
+        try:
+            for name in await _of_service(docker, service):
+                if name not in spared:
+                    await engine.remove_volume(docker, name)
+        finally:
+            await docker.close()
+    except BackendError as error:
+        _log.warning("volumes.cleanup_failed", error=str(error))
+
+
+async def _of_service(docker: engine.Client, service: str) -> list[str]:
+    return await engine.volumes(docker, [f"{SERVICE_LABEL}={service}", HOME_LABEL])
 
 
 def homes(image: ImageFacts, account: Account | None) -> Iterator[str]:
