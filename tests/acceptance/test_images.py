@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ from tests.acceptance.test_mistakes import LINE, start
 from tests.backends.contract import KEY
 from tests.images import built
 from tests.specs import spec_of
+from tmppool.audit import canary
 from tmppool.backends import image_home
 from tmppool.backends.base import DEFAULT_COMMAND
+from tmppool.backends.container import network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.errors import StartError
 from tmppool.jupyter import JupyterClient
@@ -95,6 +98,8 @@ async def test_an_entrypoint_that_is_a_server_works_and_is_told(tmp_path: Path) 
         await contents(service, "welcome.ipynb")
         (event,) = [event for event in service.events if event["event"] == "backend.warned"]
         assert f"the entrypoint of image {image} (jupyter-lab) does not run the command" in event["message"]
+        (seconds,) = re.findall(r" listens on a port, and ran no command within (\d+) s \(", event["message"])
+        assert 10 <= int(seconds) < 20
         assert "import" not in service.log
         assert max(len(line) for line in service.log.splitlines()) < 1500
 
@@ -140,6 +145,49 @@ async def test_a_start_hook_with_a_relative_path_runs_in_the_copy_of_the_workdir
     option = '--command=test "$FROM_HOOK" = 1 && exec ' + DEFAULT_COMMAND
     async with built(*lines) as image, running(tmp_path, "docker", "--pool-size=1", option, image=image) as service:
         assert (await contents(service, "copied"))["content"] == "data\n"
+
+
+HOOK = "#!/bin/bash"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        pytest.param([HOOK, "echo x > /home/jovyan/x || exit 1", 'exec "$@"'], "Read-only file system", id="home"),
+        pytest.param([HOOK, "set -e; chown 1000 $HOME", 'exec "$@"'], "Operation not permitted", id="chown"),
+        pytest.param([HOOK, "sleep 12", 'exec "$@"'], "", id="slow"),
+        pytest.param([HOOK, "\"$@\" 2>&1 | sed 's/^/[app] /'"], "", id="prefix"),
+        pytest.param([HOOK, 'exec "$@" > /tmp/log 2>&1'], "", id="redirected"),
+        pytest.param([HOOK, '"$@" 2>&1 | tee "$REPO_DIR/.log"; exit "${PIPESTATUS[0]}"'], "", id="repo2docker"),
+    ],
+)
+async def test_an_entrypoint_that_is_left_out_is_told_with_its_reason(lines: list[str], said: str) -> None:
+    repository = "WORKDIR /srv/repo", "RUN chown 1000 .", "ENV REPO_DIR=/srv/repo"
+    hook = "USER root", script("/hook", *lines), 'ENTRYPOINT ["/hook"]', *repository, "USER 1000:100"
+    async with built(*hook) as image:
+        service = f"test-{os.getpid()}-images"
+        backend = DockerBackend(spec_of(service=service, pool="main", image=image, network="isolated"))
+        try:
+            traits = await backend.open()
+            notes = [note for note in traits.notes if "entrypoint" in note]
+            assert bool(notes) == bool(said)
+            assert all("(/hook) does not run the command that it is given: a notebook's " in note for note in notes)
+            assert all(said in note and "exit code 1" in note for note in notes)
+            assert backend.image.entrypoint == (() if said else ("/hook",))
+            probes = (await canary.run(backend)).results
+            assert {probe.name for probe in probes if not probe.held} <= {"reach-gateway", "reach-host"}
+        finally:
+            if backend._docker is not None:
+                await backend.docker._query_json(f"networks/{network_name(backend.spec)}", "DELETE")
+            await backend.close()
+            await image_home.clear(service)
+
+
+async def test_an_entrypoint_that_is_a_login_shell_passes_the_start_up_probes(tmp_path: Path) -> None:
+    entrypoint = 'ENTRYPOINT ["/bin/bash", "-lc", "exec \\"$@\\"", "--"]'
+    async with built(entrypoint) as image, running(tmp_path, "docker", "--pool-size=1", image=image) as service:
+        await contents(service, "welcome.ipynb")
+        assert "backend.warned" not in {event["event"] for event in service.events}
 
 
 APP = """
@@ -220,14 +268,6 @@ async def test_an_image_without_what_a_start_needs_is_one_sentence(tmp_path: Pat
     assert len(line) < 500
 
 
-async def test_a_home_that_does_not_fit_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
-    async with built("RUN head -c 3000000 /dev/zero > big") as image:
-        status, said = await start(*Service(tmp_path, "docker", f"--image={image}", "--home-size=1m").options)
-    (line,) = [line for line in said.splitlines() if not line.startswith("{")]
-    assert status == 2
-    assert "--home-size: 1048576 bytes are fewer than the 30" in line
-
-
 @pytest.mark.parametrize(
     ("label", "said"),
     [
@@ -262,3 +302,11 @@ async def test_an_audit_leaves_no_volume_of_its_own_and_those_of_a_service_alone
         await backend.close()
         await image_home.clear(service.name)
     assert await image_home.present(service.name) == []
+
+
+async def test_a_home_that_does_not_fit_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    async with built("RUN head -c 3000000 /dev/zero > big") as image:
+        status, said = await start(*Service(tmp_path, "docker", f"--image={image}", "--home-size=1m").options)
+    (line,) = [line for line in said.splitlines() if not line.startswith("{")]
+    assert status == 2
+    assert "--home-size: 1048576 bytes are fewer than the 30" in line

@@ -19,7 +19,7 @@ from tests.backends.contract import KEY
 from tests.backends.test_engine import SmallEngine, said
 from tests.specs import spec_of
 from tmppool.backends import docker as docker_module
-from tmppool.backends import engine, preflight
+from tmppool.backends import engine
 from tmppool.backends.container import container_name, labels, network_name
 from tmppool.backends.docker import DockerBackend
 from tmppool.backoff import Backoff
@@ -179,7 +179,6 @@ async def ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     for name in ("PING_TIMEOUT", "RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT", "COPY_TIMEOUT"):
         monkeypatch.setattr(engine, name, 0.1)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.1)
-    monkeypatch.setattr(preflight, "TRIAL_TIMEOUT", 0.05)
     yield made
     await made.close()
     await runner.cleanup()

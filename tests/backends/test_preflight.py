@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.backends.test_engine import SmallEngine, said
 from tests.specs import spec_of
-from tmppool.backends import engine, image_home, preflight, seccomp
+from tmppool.backends import container, engine, image_home, preflight, seccomp
 from tmppool.backends.base import ImageFacts
 from tmppool.backends.container import CANARY_LABEL, SERVICE_LABEL, EngineFacts
 from tmppool.errors import BackendError
@@ -112,7 +112,7 @@ IMAGE = ImageFacts(volume="v", entrypoint=("tini", "-g", "--"))
     [
         pytest.param("", id="nothing"),
         pytest.param("jupyter-lab: /bin/sh -c echo tmppool-$((6 * 7)): no such option\n", id="the command quoted"),
-        pytest.param("tmppool-42 is no command\n", id="more on the line"),
+        pytest.param("-42\njupyter-lab: /bin/sh -c a=tmppool; b=42; echo $a-$b: no command\n", id="expanded as text"),
     ],
 )
 async def test_an_entrypoint_that_does_not_run_its_command_is_left_out_and_said(
@@ -124,23 +124,53 @@ async def test_an_entrypoint_that_does_not_run_its_command_is_left_out_and_said(
     (note,) = found.notes
     assert note == (
         "the entrypoint of image tmppool/debian:latest (tini -g --) does not run the command that it is given:"
-        " notebooks run theirs without it"
+        f" a notebook's container with it ended with exit code 0 ({' '.join(said.split()) or 'no output'});"
+        " notebooks run theirs without it and what it prepares"
     )
     assert [made["Entrypoint"][4:] for made in small.all_made] == [["tini", "-g", "--"], []]
 
 
-async def test_an_entrypoint_that_runs_for_ever_is_waited_for_a_while(
-    small: Docile, docker: aiodocker.Docker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("[app] tmppool-42\n", 0), ('{"message": "tmppool-42"}', 1), ("\x1b[1mtmppool-42\x1b[0m\n", 0), ("", 87)],
+)
+async def test_an_entrypoint_that_runs_its_command_may_change_the_output_or_keep_it(
+    small: Docile, docker: aiodocker.Docker, said: str, code: int
 ) -> None:
-    monkeypatch.setattr(preflight, "TRIAL_TIMEOUT", 0.05)
+    small.says, small.code = [said], code
+    found = await preflight.try_out(docker, SPEC, IMAGE, EngineFacts())
+    assert found == replace(IMAGE, is_plain=False)
+    assert container.trial_config(SPEC, "probe", found, EngineFacts(), ["true"])["Entrypoint"][-1] == IMAGE.below
+    notebook = container.container_config(SPEC, "key", "token", found, uid=20000)
+    assert notebook["Entrypoint"][-3:] == ["tini", "-g", "--"]
 
+
+async def test_an_entrypoint_that_runs_for_ever_is_waited_for_as_long_as_a_start_may_take(
+    small: Docile, docker: aiodocker.Docker
+) -> None:
     async def wait(_request: web.Request) -> web.Response:
         await asyncio.sleep(60)
         raise AssertionError
 
     small.says = ["a server listens\n", "tmppool-42\n"]
     small.answers["wait"] = wait
-    assert (await preflight.try_out(docker, SPEC, IMAGE, EngineFacts())).entrypoint == ()
+    found = await preflight.try_out(docker, replace(SPEC, start_timeout=0.05), IMAGE, EngineFacts())
+    assert found.entrypoint == ()
+    assert "with it ran no command within 0 s (--start-timeout) (a server listens); notebooks" in found.notes[0]
+
+
+def test_what_listens_in_a_container_is_seen_and_the_engines_own_names_are_not(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "mountinfo").write_text("a mount of container-id")
+    head = "  sl  local_address rem_address   st tx_queue\n"
+    rows = {"dns": "0: 0B00007F:9C41 00000000:0000 0A 0:0", "client": "1: 0100007F:9C41 0100007F:22B8 01 0:0"}
+    (tmp_path / "net" / "tcp").write_text(head + "\n".join(rows.values()))
+    (tmp_path / "net" / "tcp6").write_text(head)
+    assert not preflight._has_listener(tmp_path, "container-id")
+    (tmp_path / "net" / "tcp6").write_text(f"{head}0: {'0' * 32}:22B8 {'0' * 32}:0000 0A 0:0\n")
+    assert preflight._has_listener(tmp_path, "container-id")
+    assert not preflight._has_listener(tmp_path, "another-id")
+    assert not preflight._has_listener(tmp_path / "none", "container-id")
 
 
 @pytest.mark.parametrize("image", [IMAGE, replace(IMAGE, entrypoint=())])
@@ -171,7 +201,7 @@ async def test_the_trial_is_a_notebook_in_all_but_its_command_and_is_removed(
     small: Docile, docker: aiodocker.Docker
 ) -> None:
     assert await preflight.try_out(docker, SPEC, IMAGE, EngineFacts()) == IMAGE
-    assert small.made["Cmd"] == ["/bin/sh", "-c", "echo tmppool-$((6 * 7))"]
+    assert small.made["Cmd"] == ["/bin/sh", "-c", 'a=tmppool; b=42; echo "$a-$b"; exit 87']
     assert small.made["Entrypoint"][-3:] == ["tini", "-g", "--"]
     assert small.made["User"] == "29999:100"
     assert small.made["Labels"] == {SERVICE_LABEL: SPEC.service, CANARY_LABEL: "main"}

@@ -100,9 +100,10 @@ class ImageFacts:
 
     ``landing``: the path that ``/`` opens. ``knock``: as in ``Running``. ``user``, ``home`` (its variable HOME),
     ``workdir``, ``volumes``: as configured. ``program`` is the entrypoint, and ``entrypoint`` too if it runs the
-    command that it is given. ``empty``: those of ``volumes`` in which the image has no files. ``volume`` holds the copy
-    of its home, ``below`` is the working directory in it, and ``left_out`` says what was not copied. ``env``: its
-    variables; with a volume, those that lead into the copy. ``notes`` are for the operator.
+    command that it is given; ``is_plain`` if it does so at once and leaves the output as it is. ``empty``: those of
+    ``volumes`` in which the image has no files. ``volume`` holds the copy of its home, ``below`` is the working
+    directory in it, and ``left_out`` says what was not copied. ``env``: its variables; with a volume, those that lead
+    into the copy. ``notes`` are for the operator.
     """
 
     id: str = ""
@@ -117,6 +118,7 @@ class ImageFacts:
     empty: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     program: tuple[str, ...] = ()
+    is_plain: bool = True
     volume: str = ""
     below: str = ""
     left_out: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import json
 import posixpath
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tmppool.backends import container_limits, seccomp
@@ -211,9 +211,12 @@ def trial_config(
 ) -> dict[str, Any]:
     """Return the ContainerCreate body for a notebook's container with another command and other labels.
 
-    ``is_strict``: its command runs only if the home is whole, like a notebook's; a probe runs in any case. If each
-    notebook has its own UID, it gets the last of the range: if any is refused, that one is.
+    ``is_strict``: its command runs only if the home is whole, like a notebook's; a probe runs in any case, and without
+    an entrypoint that would take its time or alter its output. If each notebook has its own UID, it gets the last of
+    the range: if any is refused, that one is.
     """
+    if not (is_strict or image.is_plain):
+        image = replace(image, entrypoint=())
     uid = spec.uids[-1] if spec.user is None else None
     made = container_config(spec, name, "", image, engine, uid=uid)
     if not is_strict:
