@@ -3,9 +3,12 @@
 import asyncio
 import json
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,7 +17,7 @@ from aiohttp import web
 from tmppool import input_wait
 from tmppool import jupyter as jupyter_module
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import BackendError
+from tmppool.errors import BackendError, StartError
 from tmppool.jupyter import JupyterClient
 from tmppool.running import Dial, Running
 
@@ -201,6 +204,45 @@ async def test_one_that_takes_the_request_and_is_silent_is_told(
     made = stranger.jupyter()
     assert not await made.answers()
     assert made.heard == "it took the request for {base_path}api and did not answer"
+
+
+async def test_one_that_takes_the_connection_and_speaks_no_http_is_told_apart_from_one_that_does_not_listen() -> None:
+    says = [b""]
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(says[0])
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    async with JupyterClient(Running(KEY, Dial(*address), "", 0.0)) as made:
+        for says[0] in (b"", b"SSH-2.0-OpenSSH\r\n", b"\x15\x03\x01\x00\x02\x02\x0a"):  # the last: an alert of TLS
+            made.heard = ""
+            assert not await made.answers()
+            assert made.heard == "it took the connection and gave no HTTP response"
+            assert not await jupyter_module._speaks_tls(made.running.dial)
+        server.close()
+        await server.wait_closed()
+        made.heard = ""
+        assert not await made.answers()
+        assert made.heard == ""
+
+
+async def test_one_that_speaks_tls_never_becomes_ready(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    async with JupyterClient(Running(KEY, Dial("127.0.0.1", runner.addresses[0][1]), "", 0.0)) as made:
+        with pytest.raises(StartError, match=r"speaks TLS, .* leave certfile and keyfile ") as caught:
+            await made.wait_ready()
+        assert not caught.value.transient
+    await runner.cleanup()
 
 
 @pytest.mark.parametrize(("status", "refuses"), [(200, False), (401, True), (403, True), (404, False), (500, False)])

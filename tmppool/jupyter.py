@@ -7,6 +7,7 @@ Responses are untrusted input: each is bounded in time and size.
 import asyncio
 import json
 import socket
+import ssl
 import time
 from collections.abc import Collection
 from datetime import datetime
@@ -19,14 +20,15 @@ import aiohttp
 from yarl import URL
 
 from tmppool import input_wait
-from tmppool.errors import BackendError
+from tmppool.errors import BackendError, StartError
 from tmppool.head_limit import HeadLimitedResponse
-from tmppool.running import Running
+from tmppool.running import Dial, Running
 
 _READY_PAUSE = 0.05  # seconds between two knocks at a server that is starting
 _KNOCK_TIMEOUT = 2.0  # seconds for one knock
 _ASK_TIMEOUT = 5.0  # seconds for one request to a running server
 _CONNECT_TIMEOUT = 1.0  # seconds to connect for a knock
+_A_KNOCK = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
 # A reply is parsed on the event loop, where a megabyte of hostile JSON takes as long as a hundred visitors.
 _MAX_REPLY = 32 * 1024  # bytes; a list of 100 kernels has 20,000
 _MAX_DOCUMENT = 1 << 20  # bytes of a document that is read for its kernel's name, before anybody can change it
@@ -34,6 +36,10 @@ _MAX_DOCUMENT = 1 << 20  # bytes of a document that is read for its kernel's nam
 _RECEIVE_BUFFER = 8 * 1024
 
 
+_TLS = (
+    "the notebook's server speaks TLS, but the service speaks plain HTTP to it: leave certfile and keyfile"
+    " (ServerApp.certfile and ServerApp.keyfile, or NotebookApp's) out of its configuration"
+)
 _WEB_APP = (401, 403)  # answers of a web application that asks who is there
 # A server whose token is empty asks for this double submit instead (Tornado, ``check_xsrf_cookie``).
 _XSRF = {"Cookie": "_xsrf=tmppool", "X-XSRFToken": "tmppool"}
@@ -75,6 +81,7 @@ class JupyterClient:
         self.origin = f"http://{running.dial.host}:{running.dial.port}"
         self.is_jupyter = False  # as far as its answers tell
         self.heard = ""  # the last answer to a knock that was not good enough, in words
+        self._is_mute = False  # it took the last connection, and spoke no HTTP
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -105,8 +112,10 @@ class JupyterClient:
         return await self._knock() in (_Knock.ANSWERED, _Knock.TAKEN)
 
     async def wait_ready(self) -> None:
-        """Return when the notebook answers HTTP. The caller sets the timeout."""
+        """Return when the notebook answers HTTP. The caller sets the timeout. Raises StartError if it speaks TLS."""
         while not await self.answers():
+            if self._is_mute and await _speaks_tls(self.running.dial):
+                raise StartError(_TLS, transient=False)
             await asyncio.sleep(_READY_PAUSE)
 
     async def silent_for(self) -> float | None:
@@ -198,16 +207,20 @@ class JupyterClient:
 
     async def _knock_at(self, path: str, also: Collection[int]) -> _Knock:
         """Probe one path; a status of less than 400, or one of ``also``, is an answer."""
-        timeout = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
+        self._is_mute = False
         try:
-            async with self.session.get(self._url(path), allow_redirects=False, timeout=timeout) as reply:
+            async with self.session.get(self._url(path), allow_redirects=False, timeout=_A_KNOCK) as reply:
                 status = reply.status
-        except aiohttp.ConnectionTimeoutError:
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):  # nobody listens
             return _Knock.REFUSED
         except TimeoutError:
             self.heard = f"it took the request for {{base_path}}{path} and did not answer"
             return _Knock.TAKEN
-        except (aiohttp.ClientError, OSError):
+        except aiohttp.ClientError:
+            self._is_mute = True
+            self.heard = "it took the connection and gave no HTTP response"
+            return _Knock.REFUSED
+        except OSError:
             return _Knock.REFUSED
         if status < 400 or status in also:  # noqa: PLR2004 - 4xx and 5xx begin there
             return _Knock.ANSWERED
@@ -257,6 +270,21 @@ def _session(running: Running) -> aiohttp.ClientSession:
         max_line_size=16 * 1024,
         max_field_size=64 * 1024,
     )
+
+
+async def _speaks_tls(dial: Dial) -> bool:
+    """Return True if the server there completes a TLS handshake, with whatever certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_KNOCK_TIMEOUT):
+            sock = await dial.connect()
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock, ssl=context, server_hostname="")
+    except (OSError, TimeoutError):
+        return False
+    transport.abort()
+    return True
 
 
 def _narrow(sock: socket.socket) -> socket.socket:

@@ -239,6 +239,32 @@ async def test_a_fixed_token_in_the_image_is_refused_with_its_field() -> None:
         assert not caught.value.transient
 
 
+async def test_an_identity_provider_that_does_not_take_our_token_is_refused_with_its_field() -> None:
+    provider = (
+        "from jupyter_server.auth import IdentityProvider",
+        "class Nobody(IdentityProvider):",
+        "    def get_user(self, handler): return None",
+        "c.ServerApp.identity_provider_class = Nobody",
+    )
+    async with built("RUN mkdir .jupyter", script(".jupyter/jupyter_server_config.py", *provider)) as image:
+        with pytest.raises(
+            StartError, match=r" or an identity provider of its own \(ServerApp\.identity_provider_class\)"
+        ):
+            await answered(image, "api/status")
+
+
+async def test_tls_in_the_image_is_refused_with_its_fields() -> None:
+    files = "import os", *(f"c.ServerApp.{name} = os.path.expanduser('~/{name}')" for name in ("certfile", "keyfile"))
+    lines = (
+        "RUN mkdir .jupyter && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout keyfile -out certfile",
+        script(".jupyter/jupyter_server_config.py", *files),
+    )
+    async with built(*lines) as image:
+        with pytest.raises(StartError, match=r"speaks TLS, .* leave certfile and keyfile ") as caught:
+            await answered(image, "api/status")
+        assert not caught.value.transient
+
+
 async def test_what_else_an_image_may_set_does_no_harm() -> None:
     lines = (
         (

@@ -243,7 +243,7 @@ class DockerBackend(Auditable):
     async def _await_ready(
         self, running: Running, edition: Edition, attempt: "_Attempt", exited: asyncio.Task[None]
     ) -> None:
-        """Return when the notebook is ready, or its container has ended. Raises StartError if it is not for us."""
+        """Return when the notebook is ready, or its container has ended. Raises StartError if it never will be."""
         async with JupyterClient(running) as jupyter:
             attempt.jupyter = jupyter
             ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
@@ -251,10 +251,13 @@ class DockerBackend(Auditable):
                 await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 ready.cancel()
+            if ready.done():
+                ready.result()
             if jupyter.is_jupyter and await jupyter.refuses_token():
                 raise StartError(
                     f"the notebook of {edition.name} answers, but not to the service's token: its configuration sets"
-                    " another (IdentityProvider.token, ServerApp.token or NotebookApp.token), which must be left out",
+                    " another (IdentityProvider.token, ServerApp.token or NotebookApp.token) or an identity provider of"
+                    " its own (ServerApp.identity_provider_class) that does not take tokens, which must be left out",
                     transient=False,
                 )
 

@@ -222,11 +222,11 @@ class ProcessBackend:
     ) -> None:
         exited = spawn(child.wait(), "watch a start")
         async with JupyterClient(running) as jupyter:
-            ready = spawn(jupyter.wait_ready(), "wait until ready")
+            ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
             try:
                 await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED, timeout=patience)
                 if ready.done():
-                    return
+                    return ready.result()
             finally:
                 ready.cancel()
                 exited.cancel()
