@@ -391,6 +391,12 @@ async def test_what_a_group_of_the_user_may_read_is_copied(image: Made, user: st
             id="a link to the home",
         ),
         pytest.param(
+            ["USER root", "RUN ln -s / /all", "ENV HOME=/all", "USER 1000:100"],
+            "/home/notebook",
+            {"welcome.ipynb"},
+            id="a link to the whole image",
+        ),
+        pytest.param(
             ["RUN echo x > a && chmod 600 a", "VOLUME /home/jovyan"],
             "/home/notebook",
             {"welcome.ipynb", "a"},

@@ -171,7 +171,7 @@ def moved(env: Iterable[str], copies: Copies) -> tuple[str, ...]:
     """Return the variables whose value is a path in a copied directory, with the path in a notebook's home.
 
     Otherwise ``JUPYTER_DATA_DIR=/home/jovyan/x`` would name the image's own, which is read-only. Lists such as PATH
-    stay: they are read only. HOME is set anyway.
+    stay: they say where to look, not where to write. HOME is set anyway.
     """
     pairs = (pair.partition("=") for pair in env)
     led = ((name, value, _led(value, copies)) for name, _, value in pairs if name not in _SET)
@@ -221,12 +221,13 @@ def _places(home: Tree | None, work: Tree | None, more: str, below: str) -> Iter
 
 
 async def _first(docker: engine.Client, container_id: str, paths: Iterable[str]) -> Tree | None:
-    """Return the first of these directories that the image has."""
+    """Return the first of these directories that the image has, and that is not the whole image."""
     for path in paths:
         async with engine.archive(docker, container_id, f"{path}/.") as stream:
             is_there = stream is not None
-        if is_there:
-            return Tree(path, await engine.real_path(docker, container_id, path))
+        real = await engine.real_path(docker, container_id, path) if is_there else "/"
+        if real != "/":
+            return Tree(path, real)
     return None
 
 
