@@ -61,19 +61,27 @@ def p95(times: list[float]) -> float:
 
 @dataclass
 class Neighbours:
-    """``quiet`` and ``attacked``, by attack, are seconds of every answered request; ``failures`` says what went wrong."""
+    """``quiet`` and ``attacked``, by attack, are seconds of every answered request; ``failures`` says what went wrong.
+
+    A request that an attack began or ended in is one of the attack's: there a stall shows.
+    """
 
     guests: list[Guest]
     quiet: list[float] = field(default_factory=list)
     attacked: dict[str, list[float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    is_attacked: bool = False
     doing: str = ""
 
     @property
-    def slower(self) -> float:
-        """How much longer requests took under attack, at the 95th percentile."""
-        return p95([taken for times in self.attacked.values() for taken in times]) / p95(self.quiet)
+    def slower(self) -> dict[str, float]:
+        """How many times as long requests took under each attack, at the 95th percentile."""
+        quiet = p95(self.quiet)
+        return {name: p95([*times, times[-1]]) / quiet for name, times in self.attacked.items()}
+
+    @property
+    def longest(self) -> float:
+        """The longest that a request took under any attack, in milliseconds."""
+        return max(taken for times in self.attacked.values() for taken in times) * 1000
 
     @contextlib.asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
@@ -88,11 +96,11 @@ class Neighbours:
 
     @contextlib.asynccontextmanager
     async def under(self, attack: str) -> AsyncIterator[None]:
-        self.is_attacked, self.doing = True, attack
+        self.doing = attack
         try:
             yield
         finally:
-            self.is_attacked = False
+            self.doing = ""
 
     async def _ask(self) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
@@ -102,15 +110,14 @@ class Neighbours:
                     await asyncio.sleep(PAUSE)
 
     async def _ask_one(self, session: aiohttp.ClientSession, guest: Guest, path: str) -> None:
-        began, was_attacked = time.perf_counter(), self.is_attacked
+        began, attack = time.perf_counter(), self.doing
         try:
             async with session.get(f"{guest.url}{path}", headers=guest.headers) as reply:
                 await reply.read()
                 if reply.status != 200:
-                    self.failures.append(f"{self.doing}: {path}: {reply.status}")
+                    self.failures.append(f"{attack or self.doing}: {path}: {reply.status}")
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.failures.append(f"{self.doing}: {error!r}")
+            self.failures.append(f"{attack or self.doing}: {error!r}")
         else:
-            taken = time.perf_counter() - began
-            if was_attacked == self.is_attacked:  # neither half quiet nor half attacked
-                (self.attacked.setdefault(self.doing, []) if was_attacked else self.quiet).append(taken)
+            attack = attack or self.doing
+            (self.attacked.setdefault(attack, []) if attack else self.quiet).append(time.perf_counter() - began)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,16 @@ from tests.conftest import Figure
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 MIB = 1 << 20
+EACH = 2  # times as long as quiet, under each attack
+LONGEST = 1000  # milliseconds that any request takes
+FEWEST = 20  # requests of neighbours under each attack
+KEPT = 8  # MiB; the smallest of what an attacker fills has 64
+HOSTILE = 2  # notebooks for attackers
 POOL = f"""
 [pools.hostile]
 command = "python3 /hostile/server.py {{base_path}} {{ip}} {{port}}"
 host-directories = "{ROOT}/tests/acceptance/hostile:/hostile:ro"
-pool-size = 2
+pool-size = {HOSTILE}
 mem-limit = "512m"
 pids-limit = 128
 """
@@ -86,11 +92,36 @@ async def attack(session: aiohttp.ClientSession, guest: Guest, name: str) -> dic
         return None
 
 
+async def attack_for_a_while(
+    session: aiohttp.ClientSession, guest: Guest, name: str, seconds: float = 2
+) -> dict[str, Any] | None:
+    """Run one again and again for so long, so that neighbours ask meanwhile; return what it told at first."""
+    began = time.monotonic()
+    said = await attack(session, guest, name)
+    while said is not None and time.monotonic() - began < seconds:
+        await attack(session, guest, name)
+    return said
+
+
+def note(figure: Figure, neighbours: Neighbours, what: str) -> None:
+    """Note how neighbours fared under each attack: all of them together would hide one that stops everything."""
+    for name, slower in neighbours.slower.items():
+        figure(f"neighbours beside {what}{name}, p95", slower, "x quiet", at_most=EACH)
+    figure(f"neighbours' longest wait beside {what}any", neighbours.longest, "ms", at_most=LONGEST)
+
+
 async def end(service: Service, session: aiohttp.ClientSession, guest: Guest) -> None:
     for notebook in await service.notebooks():
         if notebook["pool"] == "hostile" and notebook["state"] == "assigned":
             async with service.operator() as operator:
                 await operator.delete(f"{service.admin_url}/api/notebooks/{notebook['id']}")
+
+
+async def all_warm(service: Service) -> None:
+    """Wait until there is a warm notebook for each attacker: so much of the disk is in use before and afterwards."""
+    async with asyncio.timeout(60):
+        while sum(it["pool"] == "hostile" and it["state"] == "warm" for it in await service.notebooks()) < HOSTILE:
+            await asyncio.sleep(0.2)
 
 
 @contextlib.asynccontextmanager
@@ -114,18 +145,18 @@ async def test_every_greed_and_escape_is_contained_and_the_neighbours_keep_worki
     tmp_path: Path, figure: Figure
 ) -> None:
     terminals = remains.terminals()
-    free = free_bytes()
     wrong: dict[str, Any] = {}
-    traces: list[remains.Trace] = []
+    kept: dict[str, float] = {}
     async with beside_neighbours(tmp_path) as (service, session, neighbours):
         async with neighbours.asking():
             for name, is_contained in {**GREED, **ESCAPES}.items():
+                await all_warm(service)
+                free = free_bytes()
+                await asyncio.sleep(1)  # a quiet moment to compare with
                 guest = await take(service, session, "hostile")
                 trace = await remains.trace(guest.key)
-                traces.append(trace)
-                await asyncio.sleep(1.5)  # the next one has started: a quiet moment to compare with
                 async with neighbours.under(name):
-                    said = await attack(session, guest, name)
+                    said = await attack_for_a_while(session, guest, name)
                 if said is None and is_contained is not anything:
                     wrong[name] = "did not tell"
                 elif said is not None and not is_contained(said):
@@ -133,13 +164,15 @@ async def test_every_greed_and_escape_is_contained_and_the_neighbours_keep_worki
                 if name == "log_spam":
                     assert trace.log_size() <= 2.2 * MIB  # one file, and at times the one that it takes the place of
                 await end(service, session, guest)
+                assert await remains.nothing_left_of(trace) == [], name
+                await all_warm(service)
+                kept[name] = (free - free_bytes()) / MIB
+        kinds = len(GREED) + len(ESCAPES)
+        figure("attacks contained", kinds - len(wrong), "kinds", at_least=kinds)
         assert wrong == {}
         assert neighbours.failures == []
-        assert sum(len(times) for times in neighbours.attacked.values()) > 300
-        figure("neighbours' requests under attack, p95", neighbours.slower, "x quiet", at_most=2)
-        figure("attacks contained", len(traces), "kinds")
-        for trace in traces:
-            assert await remains.nothing_left_of(trace) == []
+        assert min(len(neighbours.attacked.get(name, ())) for name in kept) > FEWEST
+        note(figure, neighbours, "")
         notebooks = await service.notebooks()
         assert service.process is not None
         assert remains.namespaces_held_by(service.process.pid) <= 2 * len(
@@ -148,7 +181,7 @@ async def test_every_greed_and_escape_is_contained_and_the_neighbours_keep_worki
         assert sum(notebook["state"] == "assigned" for notebook in notebooks) == 2
         assert "Traceback" not in service.log
     assert remains.terminals() <= terminals
-    figure("disk that one attacker keeps after the reap", (free - free_bytes()) / MIB / len(traces), "MiB", at_most=3)
+    figure("disk that one attacker keeps after the reap, the most of any", max(kept.values()), "MiB", at_most=KEPT)
 
 
 async def test_hoarding_takes_nothing_from_a_neighbour(tmp_path: Path) -> None:
@@ -205,6 +238,7 @@ async def test_what_a_hostile_server_answers_harms_nobody(tmp_path: Path, figure
         assert service.process is not None
         process = psutil.Process(service.process.pid)
         memory = process.memory_info().rss
+        forget_peak(process.pid)
         async with neighbours.asking():
             for name, wanted in EVIL.items():
                 async with neighbours.under(name):
@@ -216,9 +250,9 @@ async def test_what_a_hostile_server_answers_harms_nobody(tmp_path: Path, figure
                     for _ in range(64):
                         assert await reply.content.readexactly(MIB) == b"z" * MIB
                 reply.close()
-            await asyncio.sleep(2)
         assert neighbours.failures == []
-        figure("memory that hostile answers take", (process.memory_info().rss - memory) / MIB, "MiB", at_most=16)
+        figure("memory that hostile answers take, at most", (peak(process.pid) - memory) / MIB, "MiB", at_most=16)
+        figure("neighbours' longest wait beside hostile answers", neighbours.longest, "ms", at_most=LONGEST)
         assert "Traceback" not in service.log
 
 
@@ -250,7 +284,7 @@ async def test_what_a_hostile_server_says_of_its_kernels_harms_nobody(tmp_path: 
                 await end(service, session, guest)
                 await asyncio.sleep(1)
         assert neighbours.failures == []
-        figure("neighbours while notebooks say nonsense of their kernels, p95", neighbours.slower, "x quiet", at_most=2)
+        note(figure, neighbours, "what a notebook says of its kernels, ")
         assert "Traceback" not in service.log
 
 
@@ -264,6 +298,16 @@ async def answer_of(session: aiohttp.ClientSession, guest: Guest, name: str) -> 
         assert b"second" not in body
         return 0
     return reply.status
+
+
+def forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak(pid: int) -> int:
+    """Return the most memory that a process has had, in bytes, since the peak was forgotten (proc(5), VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def free_bytes() -> int:
