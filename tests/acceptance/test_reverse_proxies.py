@@ -6,17 +6,19 @@ import html
 import io
 import os
 import re
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from playwright.async_api import async_playwright
 from yarl import URL
 
 from tests.acceptance import fronts
 from tests.acceptance.documented_fronts import PROGRAMS, started, written
-from tests.acceptance.harness import Service, running
+from tests.acceptance.harness import CHROMIUM_FLAGS, Service, running
 from tests.proxy.stage import free_ports
 from tests.web.guests import Everywhere, opened
 
@@ -24,6 +26,11 @@ pytestmark = [pytest.mark.fronts, pytest.mark.timeout(120)]
 
 BODY = os.urandom(3 << 20)
 SOME, MANY = 15, 700  # KiB of cookies: what a few pages leave, and a jar that a page has filled
+FILL = """domain => {
+  for (let number = 0; number < 170; number++)
+    document.cookie = `c${number}=${"x".repeat(4000)}; domain=${domain}; path=/; secure`;
+  return document.cookie.length;
+}"""
 MOST_OF_CURL = 60  # KiB of fields in one request by HTTP/2
 
 
@@ -147,6 +154,24 @@ async def carry_cookies(visitor: Visitor, page: URL) -> None:
     for size in (SOME, MOST_OF_CURL):
         assert await visitor.get_by_http2(page, size) == ("2", "200"), size
     assert await visitor.get_by_http2(page, SOME, in_one=True) == ("2", "200")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("flags", [[], ["--disable-http2"]], ids=["HTTP/2", "HTTP/1.1"])
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_a_browser_whose_jar_a_page_has_filled_is_served(program: str, flags: list[str], tmp_path: Path) -> None:
+    async with behind(program, tmp_path) as (_, url, _), async_playwright() as playwright:
+        args = [*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {fronts.NAME} 127.0.0.1", *flags]
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=args)
+        page = await (await browser.new_context(ignore_https_errors=True)).new_page()
+        await page.goto(f"{url}/health")
+        assert await page.evaluate(FILL, fronts.NAME) > MANY * 1000 * 0.95
+        reply = await page.goto(f"{url}/health")
+        assert reply is not None
+        assert reply.status == 200
+        version = await page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol")
+        assert version == ("http/1.1" if flags else "h2")
+        await browser.close()
 
 
 @pytest.mark.parametrize(
