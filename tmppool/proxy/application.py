@@ -22,7 +22,7 @@ from tmppool.proxy.headers import HOP_BY_HOP
 from tmppool.proxy.upstream import Consumer
 
 MAX_BODY = 64 * 1024  # bytes: our own forms have less than one
-MAX_SMALL_CHUNKS = 512  # of one body: our own forms come by length
+MAX_SMALL_CHUNKS = 128  # of one body, a sixth of a millisecond of the loop; our own forms come by length
 SERVER = b"tmppool"
 """The Server field of our own responses. aiohttp's own refusals, which quote the request, have another one."""
 
