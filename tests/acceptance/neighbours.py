@@ -61,22 +61,24 @@ def p95(times: list[float]) -> float:
 
 @dataclass
 class Neighbours:
-    """``quiet`` and ``attacked``, by attack, are seconds of every answered request; ``failures`` says what went wrong.
+    """``attacked`` are seconds of every answered request, by attack; ``quiet`` those since the one before, and
+    ``before``, by attack, what they were when it began: what else the machine does changes. ``failures`` says what
+    went wrong.
 
     A request that an attack began or ended in is one of the attack's: there a stall shows.
     """
 
     guests: list[Guest]
     quiet: list[float] = field(default_factory=list)
+    before: dict[str, list[float]] = field(default_factory=dict)
     attacked: dict[str, list[float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     doing: str = ""
 
     @property
     def slower(self) -> dict[str, float]:
-        """How many times as long requests took under each attack, at the 95th percentile."""
-        quiet = p95(self.quiet)
-        return {name: p95([*times, times[-1]]) / quiet for name, times in self.attacked.items()}
+        """How many times as long requests took under each attack as before it, at the 95th percentile."""
+        return {name: p95([*times, times[-1]]) / p95(self.before[name]) for name, times in self.attacked.items()}
 
     @property
     def longest(self) -> float:
@@ -96,6 +98,7 @@ class Neighbours:
 
     @contextlib.asynccontextmanager
     async def under(self, attack: str) -> AsyncIterator[None]:
+        self.before[attack], self.quiet = self.quiet, []
         self.doing = attack
         try:
             yield
