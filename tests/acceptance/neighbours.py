@@ -62,8 +62,8 @@ def p95(times: list[float]) -> float:
 @dataclass
 class Neighbours:
     """``attacked`` are seconds of every answered request, by attack; ``quiet`` those since the one before, and
-    ``before``, by attack, what they were when it began: what else the machine does changes. ``failures`` says what
-    went wrong.
+    ``before``, by attack, what they were when it began: what else the machine does changes. ``longest`` is the most
+    that one took under any attack, in milliseconds. ``failures`` says what went wrong.
 
     A request that an attack began or ended in is one of the attack's: there a stall shows.
     """
@@ -73,17 +73,13 @@ class Neighbours:
     before: dict[str, list[float]] = field(default_factory=dict)
     attacked: dict[str, list[float]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    longest: float = 0.0
     doing: str = ""
 
     @property
     def slower(self) -> dict[str, float]:
         """How many times as long requests took under each attack as before it, at the 95th percentile."""
         return {name: p95([*times, times[-1]]) / p95(self.before[name]) for name, times in self.attacked.items()}
-
-    @property
-    def longest(self) -> float:
-        """The longest that a request took under any attack, in milliseconds."""
-        return max(taken for times in self.attacked.values() for taken in times) * 1000
 
     @contextlib.asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
@@ -98,7 +94,7 @@ class Neighbours:
 
     @contextlib.asynccontextmanager
     async def under(self, attack: str) -> AsyncIterator[None]:
-        self.before[attack], self.quiet = self.quiet, []
+        self.before[attack], self.quiet, self.attacked[attack] = self.quiet, [], []
         self.doing = attack
         try:
             yield
@@ -122,5 +118,6 @@ class Neighbours:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.failures.append(f"{attack or self.doing}: {error!r}")
         else:
-            attack = attack or self.doing
-            (self.attacked.setdefault(attack, []) if attack else self.quiet).append(time.perf_counter() - began)
+            attack, taken = attack or self.doing, time.perf_counter() - began
+            (self.attacked[attack] if attack else self.quiet).append(taken)
+            self.longest = max(self.longest, taken * 1000) if attack else self.longest
