@@ -14,6 +14,7 @@ from pathlib import Path
 _SAMPLES = 20
 _ENOUGH = 3  # of them in a slice, and none in another call; on a busy machine it waits for its turn most of the time
 _MOST_TICKS = 5  # of CPU time in all samples; who waits takes one or two
+_MOST_RUNS = 5  # samples in which a process below it runs, or waits for its turn as it does on a busy machine
 _PAUSE = 0.007  # seconds between two samples, which is no divisor of a slice
 _SLICE = re.compile(r"7 0x[0-9a-f]+ 0x1 0xa ")  # poll(2) on x86-64: descriptors, their number, milliseconds
 _REST = re.compile(r"running|7 0x[0-9a-f]+ 0x1 0x[0-9] ")  # of a slice, between two, or waiting for its turn
@@ -32,8 +33,12 @@ def waiting(pid: int) -> set[str]:
     counts = dict.fromkeys(ids, 0)
     tops = {kernel: each for each, kernel in reversed(ids.items())}
     before = {kernel: _ticks(each) for kernel, each in tops.items()}
+    children = {kernel: _below(each)[1:] for kernel, each in tops.items()}
+    runs = dict.fromkeys(tops, 0)
     for _ in range(_SAMPLES if counts else 0):
         time.sleep(_PAUSE)  # noqa: TID251 - runs in a thread
+        for kernel, below in children.items():
+            runs[kernel] += any(_is_runnable(each) for each in below)
         for each in list(counts):
             call = _read(Path(f"/proc/{each}/syscall"))
             if _SLICE.match(call):
@@ -41,7 +46,8 @@ def waiting(pid: int) -> set[str]:
             elif not _REST.match(call):
                 del counts[each]
     found = {ids[each] for each, count in counts.items() if count >= _ENOUGH}
-    return {kernel for kernel in found if _ticks(tops[kernel]) - before[kernel] < _MOST_TICKS}
+    idle = {kernel for kernel in found if runs[kernel] < _MOST_RUNS}
+    return {kernel for kernel in idle if _ticks(tops[kernel]) - before[kernel] < _MOST_TICKS}
 
 
 def _kernels(pid: int) -> dict[int, str]:
@@ -67,6 +73,11 @@ def _ticks(pid: int) -> int:
         fields = _read(Path(f"/proc/{each}/stat")).rpartition(") ")[2].split()
         total += sum(int(field) for field in fields[11:13])
     return total
+
+
+def _is_runnable(pid: int) -> bool:
+    """Return True if the process runs or waits for a processor (proc(5), ``stat``)."""
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2].startswith("R")
 
 
 def _kernel_id(pid: int) -> str:
