@@ -297,12 +297,12 @@ READABLE = "USER root", "RUN mkdir -p /opt/data && echo kept > /opt/data/file"
         pytest.param(
             [
                 (
-                    "RUN mkdir -p /disk && mv /home /disk/home && ln -s /disk/home /home && ln -s /disk/home/jovyan /work"
-                    " && cd /work && echo kept > file && chmod 600 file && chown 1000 file"
-                    " && ln -s /disk/home/jovyan/file real && ln -s /home/jovyan/file named && ln -s /work/file third"
+                    "RUN mkdir -p /disk && mv /home /disk/home && ln -s /disk/home /home && ln -s /disk/home/jovyan /talk"
+                    " && cd /talk && echo kept > file && chmod 600 file && chown 1000 file"
+                    " && ln -s /disk/home/jovyan/file real && ln -s /home/jovyan/file named && ln -s /talk/file third"
                 ),
-                "WORKDIR /work",
-                "ENV MINE=/work/file",
+                "WORKDIR /talk",
+                "ENV MINE=/talk/file",
                 "USER 1000:100",
             ],
             ["file", "real", "named", "third", "$MINE"],
