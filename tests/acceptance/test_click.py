@@ -179,7 +179,7 @@ async def test_where_cookies_are_blocked_the_launch_page_tries_twice_and_says_so
 
         await page.route("**/*", without_cookies)
         await page.goto(f"{service.url}/")
-        await page.get_by_text("cookies are blocked").wait_for()
+        await page.get_by_text("allow cookies for this site").wait_for()
         await page.get_by_role("button", name="Start the notebook").wait_for()
         assert len(presses) == 2
         assert (await service.stats())["assigned"] == 0
