@@ -178,6 +178,10 @@ async def test_where_cookies_are_blocked_the_launch_page_tries_twice_and_says_so
             await route.continue_()
 
         await page.route("**/*", without_cookies)
+        # As browsers do where cookies are blocked by a setting.
+        await page.add_init_script(
+            "navigator.locks.request = () => Promise.reject(new DOMException('', 'SecurityError'))"
+        )
         await page.goto(f"{service.url}/")
         await page.get_by_text("allow cookies for this site").wait_for()
         await page.get_by_role("button", name="Start the notebook").wait_for()

@@ -307,12 +307,14 @@ def test_each_limit_is_one_setting(changed: dict[str, object], expected: dict[st
 
 def test_a_volume_of_the_image_is_no_disk_without_a_limit() -> None:
     """Where a tmpfs would hide files it is read-only, except above mount points that the engine must create."""
-    image = replace(IMAGE, volumes=("/data", "/empty", "/home", "/tmp", "/var", "/bound"), empty=("/empty",))
+    image = replace(
+        IMAGE, volumes=("/data", "/empty", "/home", "/home/notebook/in", "/tmp", "/var", "/bound"), empty=("/empty",)
+    )
     tmp = tmpfs()["/tmp"].replace("mode=1777", "uid=20007,gid=100,mode=0700")
     digest = hashlib.blake2s(b"/data", digest_size=4).hexdigest()
     options = {"Labels": {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.volume": "home"}}
     assert made(image, binds=("/here:/bound",)) == with_host(
-        Tmpfs={**tmpfs(), "/empty": tmp, "/home": tmp, "/var": tmp},
+        Tmpfs={**tmpfs(), "/empty": tmp, "/home": tmp, "/home/notebook/in": tmp, "/var": tmp},
         Mounts=[
             HOME_MOUNT,
             {"Type": "bind", "Source": "/here", "Target": "/bound", "ReadOnly": False},

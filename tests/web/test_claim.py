@@ -38,9 +38,16 @@ async def test_a_link_alone_gives_nothing_wherever_it_comes_from(place: Place, l
         page = await page_of(person, link, Sec_Fetch_Site=site)
         assert (page.status, page.title) == (200, "Open this notebook?")
         assert "a b.<wbr>ipynb</span>" in page.text
-        assert set(person.cookies()) == {"tmppool_claim"}
+        assert set(person.cookies()) == {f"tmppool_claim-{id_of(key_of(link))}"}
     assert place.held(key_of(link)).visitor is None
     assert place.asked(key_of(link)) == []
+
+
+async def test_the_page_without_the_links_cookie_asks_for_the_link(place: Place, link: str) -> None:
+    """As where an address is copied, or a mail program opens its page in another browser."""
+    address, _ = await place.person().follow(await place.person().get(link))
+    answer = await place.person().get(address)
+    assert (answer.status, answer.title) == (403, "Open the link again")
 
 
 async def test_no_page_elsewhere_presses_the_button(place: Place, link: str) -> None:

@@ -97,12 +97,12 @@ REFUSED: dict[str, tuple[str, str, dict[str, str], Kind]] = {
     "a program without a token": ("GET", f"{IN}/api", {}, Kind.FOREIGN),
     "a browser without a cookie": ("GET", f"{IN}/lab", BROWSER, Kind.FOREIGN),
     "a wrong token": ("GET", f"{IN}/lab?token=wrong", BROWSER, Kind.FOREIGN),
-    "another browser with the session token": ("GET", f"{IN}/lab?token={OWNS}", BROWSER, Kind.FOREIGN),
     "a form without a cookie": ("POST", f"{IN}/lab", BROWSER, Kind.FOREIGN),
     "the owner's TRACE": ("TRACE", f"{IN}/lab", COOKIE, Kind.METHOD),
     "the owner's browser at a page elsewhere": ("POST", f"{IN}/api/kernels", COOKIE | ELSEWHERE, Kind.CROSS_SITE),
     "a WebSocket of a page elsewhere": ("GET", f"{IN}/x", COOKIE | UPGRADE | ELSEWHERE, Kind.CROSS_SITE),
     "a form with the session token in its URL": ("POST", f"{IN}/myapp/page?token={OWNS}", BROWSER, Kind.EXPOSED),
+    "a form of an old browser with it": ("POST", f"{IN}/x?token={OWNS}", {"Accept": "text/html", "Origin": "http://nb.example"}, Kind.EXPOSED),
     "a form with the share token in its URL": ("POST", f"{IN}/lab?token={SHARES}", COOKIE | BROWSER, Kind.EXPOSED),
     "a WebSocket without its Upgrade": ("GET", f"{IN}/x", COOKIE | {"Sec-WebSocket-Key": UPGRADE["Sec-WebSocket-Key"]}, Kind.NO_UPGRADE),
     "a WebSocket with another Upgrade": ("GET", f"{IN}/x", TOKEN | UPGRADE | {"Upgrade": "h2c"}, Kind.NO_UPGRADE),
@@ -143,6 +143,25 @@ def test_no_service_worker_rules_jupyters_pages(path: str) -> None:
         judged("GET", f"{IN}/{path}", COOKIE | {"Service-Worker": "script"})
     assert caught.value.fault is Fault.SERVICE_WORKER
     assert isinstance(judged("GET", f"{IN}/proxy/8080/sw.js", COOKIE | {"Service-Worker": "script"}), Pass)
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "to"),
+    [
+        (f"{IN}/lab?token={OWNS}&x", BROWSER, f"{IN}/lab?x"),
+        (f"/session/{KEY}?token={OWNS}&path=lab", BROWSER, f"/session/{KEY}?path=lab"),
+        (f"/session/{KEY}?token={OWNS}", VISITOR | BROWSER, f"/session/{KEY}"),
+    ],
+    ids=[
+        "another browser with the link of an owned notebook",
+        "another browser at the owner's page",
+        "the owner there",
+    ],
+)
+def test_no_page_of_ours_is_shown_at_a_url_with_the_token(target: str, fields: dict[str, str], to: str) -> None:
+    verdict = judged("GET", target, fields)
+    assert isinstance(verdict, Redirect)
+    assert verdict.location == to
 
 
 def test_a_token_in_the_query_is_kept_from_the_notebook() -> None:
@@ -234,7 +253,7 @@ def test_the_first_browser_with_the_session_token_is_asked_to_claim_a_notebook_w
     assert isinstance(judged("POST", to, BROWSER, notebook=unowned), Serve)
     assert kind(judged("POST", to, BROWSER | ELSEWHERE, notebook=unowned)) is Kind.CROSS_SITE_OWN
     assert kind(judged("GET", to.replace(OWNS, str(SHARES)), BROWSER, notebook=unowned)) is Kind.NOT_OWNER
-    assert kind(judged("GET", to.replace(OWNS, "x"), BROWSER, notebook=unowned)) is Kind.FOREIGN
+    assert kind(judged("GET", to.replace(OWNS, "x"), BROWSER, notebook=unowned)) is Kind.LINK_LOST
 
 
 def test_a_refusal_offers_the_same_document_in_the_same_pool() -> None:

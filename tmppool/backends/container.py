@@ -336,13 +336,18 @@ def declared(spec: Spec, image: ImageFacts) -> tuple[list[str], list[str]]:
     """Return where notebooks get a tmpfs, and where a read-only volume, for what the image declares as VOLUME.
 
     Otherwise the engine would give each notebook a writable volume there, on disk and without a limit. Where nothing of
-    the image would be hidden, it is a tmpfs like /tmp; so is a directory above another mount point, which the engine
-    creates in it. Where a mount is set already, nothing changes. Raises BackendError, as ``mount`` does.
+    the image would be hidden, it is a tmpfs like /tmp; so is a directory in the home, whose files are unpacked there,
+    and one above another mount point, which the engine creates in it. Where a mount is set already, nothing changes.
+    Raises BackendError, as ``mount`` does.
     """
     taken = [HOME, TMP, _SHM, SEED, *(posixpath.normpath(mount(entry)["Target"]) for entry in spec.binds)]
     free = [path for path in image.volumes if path not in taken]
     below = (*taken, *free)
-    writable = [path for path in free if path in image.empty or any(each.startswith(f"{path}/") for each in below)]
+    writable = [
+        path
+        for path in free
+        if path in image.empty or path.startswith(f"{HOME}/") or any(each.startswith(f"{path}/") for each in below)
+    ]
     return writable, [path for path in free if path not in writable]
 
 

@@ -113,7 +113,8 @@ class Page:
         if self._is_packed:
             self._try_packed(is_whole=is_whole)
         elif self.content and self._is_untyped and not _LIKE_HTML.match(self.content):
-            self.is_decided = len(self.content) >= _MOST_SNIFFED or not self.content.startswith(b"<")
+            begin = self.content.lstrip(b"\t\n\f\r ")
+            self.is_decided = len(self.content) >= _MOST_SNIFFED or not b"<".startswith(begin[:1])
         elif self.content and (is_whole or self._is_worth_a_look(content)):
             self._try(is_whole=is_whole)
         self.is_decided = self.is_decided or is_whole

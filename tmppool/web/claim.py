@@ -38,7 +38,7 @@ class Claim:
         if visit.tokens:
             response = redirect(links.to_claim(held.notebook.key, links.claimed_path(visit.target)))
             token = tokens.session_token(held.notebook)
-            own_cookies.put_secret(response, "claim", token, visit.routed_path, is_secure=visit.is_secure)
+            own_cookies.put_secret(response, f"claim-{held.notebook.id}", token, is_secure=visit.is_secure)
             return response
         if tokens.access(held.notebook, visit.cookies).is_owner:
             return await self._enter(visit, held)
@@ -64,7 +64,7 @@ class Claim:
         response = await self._entrance.enter(visit, verdict)
         # At the main host too, whose pages share and end the notebook.
         put_cookie(visit, response, held.pool, held.notebook, tokens.session_token(held.notebook))
-        own_cookies.forget_secret(response, "claim", visit.routed_path, is_secure=visit.is_secure)
+        own_cookies.forget_secret(response, f"claim-{held.notebook.id}", is_secure=visit.is_secure)
         return response
 
     def _page(self, visit: Visit, notebook: Notebook) -> web.Response:

@@ -171,7 +171,7 @@ def _to_notebook(visit: Visit, table: Table, rules: Rules) -> Verdict:
             return Answer(Kind.LOST_HOST)
         is_handed_off = is_browser and _owns(visit, notebook)
         return HandOff(notebook, _path(visit, is_ours)) if is_handed_off else Answer(Kind.WRONG_HOST)
-    if visit.wants_page and not visit.is_safe and any(is_ours(token) for token in visit.tokens):
+    if visit.is_navigation and not visit.is_safe and any(is_ours(token) for token in visit.tokens):
         return Answer(Kind.EXPOSED)
     asked = _Asked(pool, notebook, _access(visit, notebook), is_ours)
     if is_browser and (asked.access.role is None or any(is_ours(token) for token in visit.tokens)):
@@ -246,7 +246,7 @@ def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Redirect | A
     tickets = tuple(token for token in visit.tokens if asked.is_ours(token))
     if access.by_token is None and visit.label is not None and tickets:
         return Redeem(_enter(visit, asked, Role.OWNER), tickets, foreign)
-    return foreign
+    return Redirect(tokens.without_token(visit.target, asked.is_ours)) if tickets else foreign
 
 
 def _enter(visit: Visit, asked: _Asked, role: Role) -> Enter:
@@ -297,12 +297,16 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Ser
     if visit.label is not None and visit.address.is_main_only and method == b"GET":
         return Redirect(visit.main_origin + visit.target)
     access = _access(visit, notebook)
-    if visit.address.needs_click and not access.is_explicit:
-        access = tokens.access(notebook, visit.cookies, own_cookies.secret_in(visit.cookies, "claim").encode())
+    if visit.address.needs_click:
+        left = own_cookies.secrets_in(visit.cookies, f"claim-{notebook.id}", is_secure=visit.is_secure)
+        access = access if access.is_explicit else tokens.access(notebook, visit.cookies, tokens=left)
+    elif visit.address.is_main_only and method == b"GET" and visit.tokens:
+        return Redirect(tokens.without_token(visit.target))  # no page of ours is shown at a URL with a secret
     # A token counts before the cookies: who knows a guest's must not send it along with the owner's cookie.
     role = Role.OWNER if not access.is_explicit and _is_owner(visit, notebook) else access.role
     if role is None:
-        return _foreign(visit, table, pool)
+        is_unclaimed = visit.address.needs_click and notebook.visitor is None
+        return Answer(Kind.LINK_LOST) if is_unclaimed else _foreign(visit, table, pool)
     if needed is Role.OWNER and role is not Role.OWNER:
         return Answer(Kind.NOT_OWNER)
     refusal = _misplaced(visit, needed, is_explicit=access.is_explicit)

@@ -51,6 +51,11 @@ class Kind(Enum):
         body=Foreign,
         cors=Cors.ANY,
     )
+    LINK_LOST = Shape(
+        403,
+        "Please open the link that you were given again: the address of this page alone opens no notebook.",
+        "Open the link again",
+    )
     UNREACHABLE = Shape(
         502,
         "The notebook is not responding. It may be restarting; please try again in a moment.",

@@ -55,7 +55,7 @@ class Launch:
         code = links.code_of(visit.target) if self._limits.has_code else ""
         if code:
             response = redirect(self._link(visit))
-            own_cookies.put_secret(response, "code", code, "/", is_secure=visit.is_secure)
+            own_cookies.put_secret(response, "code", code, is_secure=visit.is_secure)
             return response
         pool = pool_of(visit, self._pools)
         return await self._held(visit, pool) or self._page(visit, pool, Kind.LAUNCH, {})
@@ -83,8 +83,8 @@ class Launch:
             refusal = refused(error)
             held = _owned(visit, pool) if refusal.kind is Kind.HELD else []
             page = self._page(visit, pool, refusal.kind, {**refusal.facts, "held": held})
-            if refusal.facts.get("cause") in ("code", "guesses"):  # so that who leaves the field empty starts without
-                own_cookies.forget_secret(page, "code", "/", is_secure=visit.is_secure)
+            if refusal.kind is Kind.WRONG_CODE:
+                own_cookies.forget_secret(page, "code", is_secure=visit.is_secure)
             return page
         self._tickets.note_successor(visit.visitor, visitor)
         self._limits.renew(visit.visitor, visitor)

@@ -17,7 +17,7 @@ from tmppool.proxy import cookies
 
 _PREFIX = "__Host-Http-"
 _VISITOR_AGE = 7 * 86400  # seconds
-_LINK_AGE = 600  # seconds
+_LINK_AGE = 86400  # seconds
 _SHORTEST = 16  # characters of a visitor's cookie; ours has 22
 _OF_NOTEBOOK = re.compile(rb"%b-([0-9a-z]{1,10})=" % cookies.NAME.encode())
 
@@ -45,32 +45,28 @@ def lock_name(port: int) -> str:
     return f"{cookies.NAME}-{port}"
 
 
-def put_secret(response: web.StreamResponse, kind: str, secret: str, path: str, *, is_secure: bool) -> None:
-    """Keep the secret of a link, for ten minutes and for our pages at ``path``.
+def put_secret(response: web.StreamResponse, kind: str, secret: str, *, is_secure: bool) -> None:
+    """Keep the secret of a link, for a day.
 
     No page of ours is shown at a URL with a secret: at one host, a page in a notebook can read the URLs of others, by
     the tab's history (HTML, Navigation API) or a service worker's clients.
     """
-    response.set_cookie(
-        f"{cookies.NAME}_{kind}",
-        quote(secret, safe=""),
-        max_age=_LINK_AGE,
-        path=path,
-        httponly=True,
-        samesite="Lax",
-        secure=is_secure,
-    )
+    put(response, _secret_name(kind, is_secure=is_secure), quote(secret, safe=""), _LINK_AGE, is_secure=is_secure)
 
 
-def secret_in(values: Iterable[bytes], kind: str) -> str:
-    """Return the secret that a link has left; empty without one."""
-    found = cookies.own_value((value.decode("latin-1") for value in values), f"{cookies.NAME}_{kind}")
-    return unquote(found)
+def secrets_in(values: Iterable[bytes], kind: str, *, is_secure: bool) -> set[str]:
+    """Return the secrets that a link may have left; over plain HTTP a page of another host can add some."""
+    lines = (value.decode("latin-1") for value in values)
+    return {unquote(found) for found in cookies.own_values(lines, _secret_name(kind, is_secure=is_secure))}
 
 
-def forget_secret(response: web.StreamResponse, kind: str, path: str, *, is_secure: bool) -> None:
-    name = f"{cookies.NAME}_{kind}"
-    response.del_cookie(name, path=path, secure=is_secure, httponly=True, samesite="Lax")
+def forget_secret(response: web.StreamResponse, kind: str, *, is_secure: bool) -> None:
+    forget(response, _secret_name(kind, is_secure=is_secure), is_secure=is_secure)
+
+
+def _secret_name(kind: str, *, is_secure: bool) -> str:
+    """``kind``: ``code``, or ``claim-`` and the notebook's id."""
+    return f"{visitor_name(is_secure=is_secure)}_{kind}"
 
 
 def new_visitor() -> tuple[str, str]:

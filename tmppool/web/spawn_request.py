@@ -50,11 +50,18 @@ async def read_form(request: web.Request) -> dict[str, str]:
         return {}
     try:
         body = (await request.read()).decode("utf-8", "replace")
-        return {name: values[0] for name, values in parse_qs(body, max_num_fields=_MAX_FIELDS).items()}
+        found = parse_qs(body, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except (ValueError, web.RequestPayloadError):  # too many fields, or an invalid content coding
         return {}
+    return {name: values[0] for name, values in found.items()}
 
 
 def workshop_code(visit: Visit, form: Mapping[str, str]) -> str:
-    """Return the workshop code, from the form, or from the link, or as a link has left it."""
-    return form.get("code") or links.code_of(visit.target) or own_cookies.secret_in(visit.cookies, "code")
+    """Return the workshop code, from the form, or from the link, or as a link has left it.
+
+    An empty field of the form stands for none.
+    """
+    if "code" in form:
+        return form["code"]
+    left = own_cookies.secrets_in(visit.cookies, "code", is_secure=visit.is_secure)
+    return links.code_of(visit.target) or min(left, default="")

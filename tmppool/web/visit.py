@@ -261,6 +261,12 @@ class Visit:
         return self.origin is not Origin.SAME
 
     @property
+    def is_navigation(self) -> bool:
+        """True if a browser shows the answer as a page; a program that accepts HTML sends neither of these fields."""
+        first = self.request.fields.first
+        return self.wants_page and (b"sec-fetch-mode" in first or b"origin" in first)
+
+    @property
     def is_preflight(self) -> bool:
         """True if a browser asks, before a page of another origin sends its request, whether it may (Fetch 4.9)."""
         first = self.request.fields.first

@@ -16,6 +16,7 @@
   const { fetch, open, setInterval, setTimeout, clearTimeout } = window;
   const { addEventListener } = EventTarget.prototype;
   const { attachShadow } = Element.prototype;
+  const shadowOf = Object.getOwnPropertyDescriptor(Element.prototype, "shadowRoot").get; // a form's field may be so named
   const { now } = Date;
   script.fetch = fetch; // for session.js, which comes later
 
@@ -117,7 +118,10 @@
   };
 
   const keepDeclared = (part) => {
-    for (const { shadowRoot } of part.querySelectorAll("*")) if (shadowRoot) keepDeclared(keep(shadowRoot));
+    for (const element of part.querySelectorAll("*")) {
+      const tree = shadowOf.call(element);
+      if (tree) keepDeclared(keep(tree));
+    }
   };
 
   const watch = (view) => {
@@ -145,7 +149,7 @@
 
   Object.assign(window, {
     open(...given) {
-      const view = open.apply(window, given);
+      const view = open.apply(this || window, given);
       if (view) popups.add(view);
       return view;
     },

@@ -59,7 +59,7 @@
     };
     const late = new AbortController();
     setTimeout(() => late.abort(), 10000);
-    return navigator.locks.request("tmppool-start", { signal: late.signal }, held).catch(() => late.signal.aborted && held());
+    return navigator.locks.request("tmppool-start", { signal: late.signal }, held).catch(held); // too late, or not allowed
   };
 
   // Runs only in a visible page: not while prerendering, not in a hidden tab.
