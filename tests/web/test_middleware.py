@@ -234,7 +234,7 @@ async def test_no_page_of_a_start_reflects_anything_but_its_link(open_place: Any
 
     async def page(code: str, query: str = "", **headers: str) -> Answer:
         person = place.person(Referer=MARK)
-        form = (await person.look(link + query, **headers)).form() | {"code": code}
+        form = (await person.look(link + query, **headers)).form() | ({"code": code} if code else {})
         answer = await person.post(form.pop("action"), form, Sec_Fetch_Site="same-origin", **headers)
         assert not reflected(answer), answer.text
         return answer

@@ -300,7 +300,7 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Ser
     if visit.address.needs_click:
         left = own_cookies.secrets_in(visit.cookies, f"claim-{notebook.id}", is_secure=visit.is_secure)
         access = access if access.is_explicit else tokens.access(notebook, visit.cookies, tokens=left)
-    elif visit.address.is_main_only and method == b"GET" and visit.tokens:
+    elif visit.address.is_main_only and method == b"GET" and visit.wants_page and visit.tokens:
         return Redirect(tokens.without_token(visit.target))  # no page of ours is shown at a URL with a secret
     # A token counts before the cookies: who knows a guest's must not send it along with the owner's cookie.
     role = Role.OWNER if not access.is_explicit and _is_owner(visit, notebook) else access.role

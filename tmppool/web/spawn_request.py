@@ -59,9 +59,9 @@ async def read_form(request: web.Request) -> dict[str, str]:
 def workshop_code(visit: Visit, form: Mapping[str, str]) -> str:
     """Return the workshop code, from the form, or from the link, or as a link has left it.
 
-    An empty field of the form stands for none.
+    Who sees the form's field and leaves it empty starts without what a link has left.
     """
-    if "code" in form:
-        return form["code"]
-    left = own_cookies.secrets_in(visit.cookies, "code", is_secure=visit.is_secure)
-    return links.code_of(visit.target) or min(left, default="")
+    given = form.get("code") or links.code_of(visit.target)
+    if given or "code" in form:
+        return given
+    return min(own_cookies.secrets_in(visit.cookies, "code", is_secure=visit.is_secure), default="")
