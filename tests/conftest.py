@@ -100,6 +100,10 @@ def _no_blocking_calls() -> Iterator[None]:
         yield
 
 
+_TIMES = ("x quiet", "ms")  # units of figures
+_SLACK = 3
+
+
 class Figure(Protocol):
     def __call__(
         self, name: str, value: float, unit: str, *, at_most: float | None = None, at_least: float | None = None
@@ -111,7 +115,8 @@ class Figure(Protocol):
 def figure(request: pytest.FixtureRequest) -> Iterator[Figure]:
     """Note figures in the file that TMPPOOL_FIGURES names, one JSON object a line: scripts/bench reads it.
 
-    Those that miss their bars are told at the end of the test, so that all of them are noted.
+    Those that miss their bars are told at the end of the test, so that all of them are noted. scripts/bench has the
+    machine for itself; without it, other work slows both sides of a comparison, and times have a multiple of the bar.
     """
     missed: list[str] = []
 
@@ -124,7 +129,8 @@ def figure(request: pytest.FixtureRequest) -> Iterator[Figure]:
             facts = {"name": name, "value": value, "unit": unit, **bars, "test": request.node.nodeid}
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(facts) + "\n")
-        if at_most is not None and value > at_most:
+        slack = 1 if path or unit not in _TIMES else _SLACK
+        if at_most is not None and value > at_most * slack:
             missed.append(f"{name}: {value:.3g} {unit}, more than {at_most:g}")
         if at_least is not None and value < at_least:
             missed.append(f"{name}: {value:.3g} {unit}, less than {at_least:g}")

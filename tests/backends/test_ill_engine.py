@@ -176,7 +176,8 @@ async def ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await made.open()
     monkeypatch.setenv("DOCKER_HOST", made.url)
     monkeypatch.setattr(engine, "Backoff", lambda **_times: Backoff(first=0.001, cap=0.001))
-    for name in ("PING_TIMEOUT", "RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT", "COPY_TIMEOUT"):
+    monkeypatch.setattr(engine, "PING_TIMEOUT", 0.5)  # a sound one is asked too, before each fault
+    for name in ("RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT", "COPY_TIMEOUT"):
         monkeypatch.setattr(engine, name, 0.1)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.1)
     yield made

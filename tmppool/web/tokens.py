@@ -23,7 +23,6 @@ _SIZE = 16  # bytes of a token
 _KNOWN = 8192  # notebooks
 _NAME = "token="
 _MAX_TOKENS = 8
-_MAX_COMPARED = 32  # of an app's own
 
 
 class Role(StrEnum):
@@ -127,14 +126,13 @@ def tokens_in(query: str) -> list[str]:
 def without_token(target: str, is_ours: Callable[[str], bool] = lambda _value: True) -> str:
     """Return a target or query without those values of ``token`` that are ours, otherwise byte for byte.
 
-    Only the first few are compared; any further one counts as ours.
+    Only the first few that differ are compared; any further one counts as ours.
     """
     path, _, query = target.partition("?")
     pairs = query.split("&")
-    compared = [index for index, pair in enumerate(pairs) if pair.startswith(_NAME)]
-    alien = {index for index in compared[:_MAX_COMPARED] if not is_ours(_value(pairs[index]))}
-    dropped = set(compared) - alien
-    kept = [pair for index, pair in enumerate(pairs) if index not in dropped]
+    given = dict.fromkeys(pair for pair in pairs if pair.startswith(_NAME))  # each once
+    alien = {pair for pair in list(given)[:_MAX_TOKENS] if not is_ours(_value(pair))}
+    kept = [pair for pair in pairs if pair not in given or pair in alien]
     if len(kept) == len(pairs):
         return target
     return f"{path}?{'&'.join(kept)}" if kept else path
