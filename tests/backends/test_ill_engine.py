@@ -5,9 +5,10 @@ to learn which endpoints it asks, then once for each of them with each fault.
 """
 
 import asyncio
+import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,14 +177,13 @@ async def ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await made.open()
     monkeypatch.setenv("DOCKER_HOST", made.url)
     monkeypatch.setattr(engine, "Backoff", lambda **_times: Backoff(first=0.001, cap=0.001))
-    monkeypatch.setattr(engine, "PING_TIMEOUT", 0.5)  # a sound one is asked too, before each fault
-    for name in ("RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT", "COPY_TIMEOUT"):
-        monkeypatch.setattr(engine, name, 0.1)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.1)
     yield made
     await made.close()
     await runner.cleanup()
 
+
+LIMITS = ("PING_TIMEOUT", "RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT", "COPY_TIMEOUT")
 
 # The verbs. Each is prepared with a sound engine, and given what then is to be done with an ill one.
 
@@ -238,6 +238,15 @@ VERBS = (
 )  # fmt: skip
 
 
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """Wait for no answer longer than 0.1 s; a sound engine that prepares the work has its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in LIMITS:
+            patch.setattr(engine, name, 0.1)
+        yield
+
+
 async def attempt(ill: OneContainer, verb: str, faulty: str = "", fault: str = "500", skipped: int = 0) -> set[str]:
     """Run a verb with one endpoint ill; returns what it asked. Any error but the promised ones is the test's."""
     port = 1 if verb == "start that ends at once" else ill.port
@@ -246,8 +255,9 @@ async def attempt(ill: OneContainer, verb: str, faulty: str = "", fault: str = "
         work = await prepared(ill, verb, made)
         ill.faulty, ill.fault, ill.skipped = faulty, FAULTS[fault], skipped
         try:
-            async with asyncio.timeout(10):
-                await work()
+            with impatient():
+                async with asyncio.timeout(10):
+                    await work()
         except (BackendError, ImageError) as error:
             if "\n" in str(error) or (isinstance(error, ImageError) and verb != "open"):
                 pytest.fail(f"{verb}: {error!r} with {fault} at {faulty}")
