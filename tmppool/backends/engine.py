@@ -372,6 +372,7 @@ async def real_path(docker: Client, container_id: str, path: str) -> str:
     real = "/"
     for part in path.strip("/").split("/"):
         here = posixpath.join(real, part)
+        # aiodocker has no method of its own for this one.
         asked = docker._do_query(f"containers/{container_id}/archive", "HEAD", params={"path": here})  # noqa: SLF001
         reply = await call("tell about a file of an image", asked, LIST_TIMEOUT)
         reply.close()
