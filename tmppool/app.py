@@ -288,7 +288,9 @@ async def _listen(
     lock = Lock(local_token, settings.port) if local_token else None
     cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
     allowed_origin = cors.get("Access-Control-Allow-Origin")
-    reached_at = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, allowed_origin)
+    reached_at = PublicAddress(
+        settings.public_url, settings.domain_per_notebook, trusted, allowed_origin, settings.port
+    )
     admin_token, admin_local_ip = await _admin_lock(parts, local_token)
     handoffs = Tickets(secret, "handoff", HANDOFF_LIFETIME)
     secrets = tuple(token for token in (api_token, local_token, admin_token) if token)

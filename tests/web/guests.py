@@ -28,7 +28,7 @@ from tmppool.notebook import Notebook
 from tmppool.pools import Pools
 from tmppool.web.api import Api
 from tmppool.web.enter import Entrance
-from tmppool.web.own_cookies import notebook_name
+from tmppool.web.own_cookies import Scope, notebook_name
 
 __all__ = ["Answer", "Guest", "Place", "eventually", "opened"]
 
@@ -118,7 +118,7 @@ class Guest:
     def _hold(self, key: str) -> None:
         """Have the cookie of that notebook, as whoever started it."""
         assert self.tokens is not None
-        cookie = {notebook_name(key, is_secure=False): self.tokens[key]}
+        cookie = {notebook_name(key, is_secure=is_secure): self.tokens[key] for is_secure in (False, True)}
         for url in (self.whole(f"/user/{key}/"), self.url):
             self.session.cookie_jar.update_cookies(cookie, URL(url).with_path("/"))
 
@@ -218,6 +218,11 @@ class Place:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def cookie(self) -> str:
+        """The name of the visitor's cookie over plain HTTP."""
+        return Scope(is_secure=False, port=self.port).visitor
 
     @property
     def pools(self) -> Pools:

@@ -38,7 +38,7 @@ async def test_a_link_alone_gives_nothing_wherever_it_comes_from(place: Place, l
         page = await page_of(person, link, Sec_Fetch_Site=site)
         assert (page.status, page.title) == (200, "Open this notebook?")
         assert "a b.<wbr>ipynb</span>" in page.text
-        assert set(person.cookies()) == {f"tmppool_claim-{id_of(key_of(link))}"}
+        assert set(person.cookies()) == {f"{place.cookie}_claim-{id_of(key_of(link))}"}
     assert place.held(key_of(link)).visitor is None
     assert place.asked(key_of(link)) == []
 
@@ -95,9 +95,9 @@ async def test_of_browsers_that_press_at_once_one_is_the_owner(place: Place, lin
 async def test_a_claimed_notebook_answers_for_no_launch_link(place: Place, link: str) -> None:
     person = place.person()
     await person.get("/")
-    before = person.cookies()["tmppool"]
+    before = person.cookies()[place.cookie]
     await person.follow(await person.claim(link))
-    assert person.cookies()["tmppool"] == before
+    assert person.cookies()[place.cookie] == before
     assert (await person.get("/lab")).status == 200
     own = await person.start("/lab")
     assert own != key_of(link)

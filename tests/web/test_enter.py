@@ -396,4 +396,4 @@ async def test_a_guest_who_was_judged_before_the_sharing_ended_gets_a_cookie_tha
     response = await place.entrances[0].enter(visit("/"), entry)
     (morsel,) = response.cookies.values()
     assert morsel.value == shared != tokens.session_token(notebook)
-    assert tokens.access(notebook, [f"{morsel.key}={morsel.value}".encode()]).role is None
+    assert tokens.access(notebook, [f"{morsel.key}={morsel.value}".encode()], is_secure=False).role is None

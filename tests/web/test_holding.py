@@ -155,6 +155,7 @@ async def test_the_end_of_a_session_frees_its_place_at_once(six: Place) -> None:
 
 async def test_what_could_not_be_given_is_not_held(six: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     async def is_set(_notebook: object) -> bool:
+        await asyncio.sleep(0.5)  # until all of them are under way
         return False
 
     with monkeypatch.context() as patched:
@@ -201,7 +202,7 @@ async def test_the_page_says_why_and_leads_back_to_what_is_held(open_place: Open
     assert stranger.form()["action"] == "/spawn/lab/tree/a.ipynb?x=1"
     assert 'name="code"' in stranger.text
     # A browser that has lost its visitor's cookie still has the notebook's.
-    owner.session.cookie_jar.clear(lambda cookie: cookie.key == "tmppool")
+    owner.session.cookie_jar.clear(lambda cookie: cookie.key == place.cookie)
     page = await owner.click("/lab")
     assert page.status == 429
     assert f'<a href="/user/{key}/">Your notebook</a>' in page.text

@@ -13,7 +13,7 @@ from tests.web.guests import MODES, PERSON, Guest, Place, eventually
 from tmppool import jupyter_urls
 from tmppool.ledger import Ledger
 from tmppool.web.kinds import Kind
-from tmppool.web.own_cookies import visitor_id
+from tmppool.web.own_cookies import Scope, visitor_id
 from tmppool.web.tickets import LIFETIME
 
 Open = Any
@@ -91,7 +91,7 @@ async def test_what_a_link_says_cannot_become_part_of_the_page(person: Guest) ->
 async def test_the_form_gives_a_notebook_and_the_look_a_cookie(place: Place, person: Guest) -> None:
     page = await person.get("/")
     cookie = page.headers["Set-Cookie"]
-    assert re.fullmatch(r"tmppool=[\w-]{22}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax", cookie)
+    assert re.fullmatch(rf"{place.cookie}=[\w-]{{22}}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax", cookie)
     answer = await person.press(page)
     assert answer.status == 303
     assert answer.location == f"/user/{answer.key}/tree"
@@ -240,7 +240,7 @@ async def test_a_new_notebook_after_the_old_one_ended(place: Place, person: Gues
 async def test_a_cookie_of_the_visitors_own_making_gives_nobody_elses_notebook(place: Place, person: Guest) -> None:
     await person.click()
     for value in ("", "x", "x" * 22, "../../x", "\xff" * 30):
-        stranger = place.person(Cookie=f"tmppool={value}")
+        stranger = place.person(Cookie=f"{place.cookie}={value}")
         assert (await stranger.get("/")).status == 200
 
 
@@ -248,16 +248,17 @@ async def test_a_cookie_of_the_visitors_own_making_gives_nobody_elses_notebook(p
 
 
 def planted(guest: Guest, cookie: str) -> Guest:
-    guest.session.cookie_jar.update_cookies({"tmppool": cookie}, URL(guest.url))
+    name = Scope(is_secure=False, port=URL(guest.url).port).visitor
+    guest.session.cookie_jar.update_cookies({name: cookie}, URL(guest.url))
     return guest
 
 
 async def test_who_planted_a_visitors_cookie_has_nothing_of_what_they_start(place: Place, person: Guest) -> None:
     planter = place.person()
     own_page = await planter.get("/")
-    cookie = planter.cookies()["tmppool"]
+    cookie = planter.cookies()[place.cookie]
     key = await planted(person, cookie).start("/lab")
-    assert person.cookies()["tmppool"] != cookie
+    assert person.cookies()[place.cookie] != cookie
     assert (await person.get("/lab")).key == key
     assert (await planter.get("/")).status == 200
     assert (await planter.get(f"/user/{key}/lab")).status == 403
@@ -300,7 +301,7 @@ async def test_a_visitor_keeps_the_notebooks_of_all_pools(open_place: Open) -> N
     keys = [(await person.click(link)).key for link in ("/lab", "/lab?pool=r")]
     assert [(await person.get(link)).key for link in ("/lab", "/lab?pool=r")] == keys
     rows = await place.ledger.rows()
-    assert {rows[key].visitor for key in keys} == {visitor_id(person.cookies()["tmppool"])}
+    assert {rows[key].visitor for key in keys} == {visitor_id(person.cookies()[place.cookie])}
 
 
 # Tickets
@@ -570,7 +571,9 @@ async def test_behind_a_trusted_proxy_with_tls_the_cookie_is_bound_to_the_host(o
     said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "Host": "nb.example.org"}
     page = await place.person().ask("GET", "/", said)
     cookie = page.headers["Set-Cookie"]
-    assert re.fullmatch(r"__Host-Http-tmppool=[\w-]{22}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure", cookie)
+    assert re.fullmatch(
+        rf"__Host-Http-{place.cookie}=[\w-]{{22}}; HttpOnly; Max-Age=\d+; Path=/; SameSite=Lax; Secure", cookie
+    )
     fields = page.form()
     back = {**said, "Cookie": cookie.partition(";")[0], "Sec-Fetch-Site": "same-origin"}
     started = await place.person().ask("POST", fields.pop("action"), back, data=fields)
@@ -584,7 +587,7 @@ async def test_behind_a_trusted_proxy_with_tls_the_cookie_is_bound_to_the_host(o
 async def test_what_an_untrusted_peer_says_of_itself_changes_nothing(place: Place) -> None:
     said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Host": "evil.example"}
     page = await place.person().ask("GET", "/", said)
-    assert page.headers["Set-Cookie"].startswith("tmppool=")
+    assert page.headers["Set-Cookie"].startswith(f"{place.cookie}=")
     assert "Secure" not in page.headers["Set-Cookie"]
     person = place.person()
     answer = await person.click("/", **{name.replace("-", "_"): value for name, value in said.items()})
@@ -597,7 +600,7 @@ async def test_what_an_untrusted_peer_says_of_itself_changes_nothing(place: Plac
 async def test_the_public_url_says_how_the_visitor_came(open_place: Open) -> None:
     place = await open_place(public_url="https://nb.example.org")
     page = await place.person().get("/")
-    assert page.headers["Set-Cookie"].startswith("__Host-Http-tmppool=")
+    assert page.headers["Set-Cookie"].startswith(f"__Host-Http-{place.cookie}=")
     fields = page.form()
     headers = {
         "Origin": "https://nb.example.org",

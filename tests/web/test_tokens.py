@@ -30,9 +30,11 @@ def cookie(made: Notebook, value: str | None = None, *, is_secure: bool = False)
     return f"{name}={tokens.session_token(made) if value is None else value}".encode()
 
 
-def admits(made: Notebook, *cookies: bytes, authorization: bytes = b"", query: str = "") -> Access | None:
+def admits(
+    made: Notebook, *cookies: bytes, authorization: bytes = b"", query: str = "", is_secure: bool = False
+) -> Access | None:
     """What such a request may do; None when it may do nothing."""
-    found = tokens.access(made, cookies, bearer_token(authorization), tokens.tokens_in(query))
+    found = tokens.access(made, cookies, bearer_token(authorization), tokens.tokens_in(query), is_secure=is_secure)
     return None if found.role is None else found
 
 
@@ -86,8 +88,23 @@ def test_the_cookie_admits(is_secure: bool) -> None:  # noqa: FBT001
     made = notebook()
     right = cookie(made, is_secure=is_secure)
     for sent in (b" " + right, b"a=b; " + right, right + b"; c=d", b"x;;" + right + b";", b"\xff=\xfe; " + right):
-        assert admits(made, sent) == OWNER
-    assert admits(made, b"a=b", right) == OWNER
+        assert admits(made, sent, is_secure=is_secure) == OWNER
+    assert admits(made, b"a=b", right, is_secure=is_secure) == OWNER
+
+
+@pytest.mark.parametrize("before", [b"", b"a=b; ", b";", b"\t"])
+def test_over_tls_a_cookie_without_the_prefix_admits_nobody(before: bytes) -> None:
+    """Any host of the domain can set one."""
+    made = notebook()
+    assert admits(made, before + cookie(made), is_secure=True) is None
+    assert admits(made, before + cookie(made, is_secure=True)) == OWNER  # where a proxy does not tell of TLS
+
+
+@pytest.mark.parametrize("before", [b"x", b"a ", b"__Host-Http-a\t", b"__Secure-", b"=", b"a=b, "])
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_a_cookie_whose_name_ends_as_ours_does_is_another(before: bytes, is_secure: bool) -> None:  # noqa: FBT001
+    made = notebook()
+    assert admits(made, before + cookie(made, is_secure=is_secure), is_secure=is_secure) is None
 
 
 def test_of_several_cookies_of_the_name_any_right_one_counts() -> None:

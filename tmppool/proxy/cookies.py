@@ -14,10 +14,12 @@ NAME = "tmppool"
 
 _RESERVED = (b"__host-", b"__secure-", b"__http-", b"__host-http-", NAME.encode())
 _COOKIE_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# As long as ours are, which have 22 or 32 characters: what a page can set that looks like them stays small.
+# As long as ours are, which have 22 or 32 characters, a workshop code more: what a page can set that looks like them
+# stays small.
 _OWN = re.compile(
-    rb"(?:^|;)[ \t]{0,8}((?:__Host-(?:Http-)?|__Secure-)?%b(?:_code|_claim)?(?:-[0-9a-z]{1,10})?"
-    rb"=[A-Za-z0-9_.~%%-]{1,32})[ \t]{0,8}(?=;|$)" % NAME.encode()
+    rb"(?:^|;)[ \t]{0,8}((?:__Host-(?:Http-)?|__Secure-)?%b(?:_[0-9]{1,5})?"
+    rb"(?:_code=[A-Za-z0-9_.~%%-]{1,90}|(?:_claim)?(?:-[0-9a-z]{1,10})?=[A-Za-z0-9_.~%%-]{1,32}))"
+    rb"[ \t]{0,8}(?=;|$)" % NAME.encode()
 )
 OWN_SIZE = 128  # bytes; a pair that is longer, with the blanks around it, is none of ours
 _NOT_TEXT = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")

@@ -38,9 +38,9 @@ class Claim:
         if visit.tokens:
             response = redirect(links.to_claim(held.notebook.key, links.claimed_path(visit.target)))
             token = tokens.session_token(held.notebook)
-            own_cookies.put_secret(response, f"claim-{held.notebook.id}", token, is_secure=visit.is_secure)
+            own_cookies.put_secret(response, f"claim-{held.notebook.id}", token, visit.cookie_scope)
             return response
-        if tokens.access(held.notebook, visit.cookies).is_owner:
+        if visit.has_owners_cookie(held.notebook):
             return await self._enter(visit, held)
         if held.notebook.visitor is not None:
             raise _foreign(visit, held)
@@ -50,7 +50,7 @@ class Claim:
         """POST: make this browser the owner's, unless another was first, and redirect to the notebook."""
         visit, held = visit_of(request), admitted_of(request)
         notebook, ticket = held.notebook, (await read_form(request)).get("ticket", "")
-        if tokens.access(notebook, visit.cookies).is_owner:  # in another tab, meanwhile
+        if visit.has_owners_cookie(notebook):  # in another tab, meanwhile
             return await self._enter(visit, held)
         if not self._tickets.is_ours(ticket, notebook.key):
             return self._page(visit, notebook)
@@ -64,7 +64,7 @@ class Claim:
         response = await self._entrance.enter(visit, verdict)
         # At the main host too, whose pages share and end the notebook.
         put_cookie(visit, response, held.pool, held.notebook, tokens.session_token(held.notebook))
-        own_cookies.forget_secret(response, f"claim-{held.notebook.id}", is_secure=visit.is_secure)
+        own_cookies.forget_secret(response, f"claim-{held.notebook.id}", visit.cookie_scope)
         return response
 
     def _page(self, visit: Visit, notebook: Notebook) -> web.Response:

@@ -182,7 +182,7 @@ def _to_notebook(visit: Visit, table: Table, rules: Rules) -> Verdict:
 
 
 def _access(visit: Visit, notebook: Notebook) -> Access:
-    return tokens.access(notebook, visit.cookies, visit.bearer_token, visit.tokens)
+    return tokens.access(notebook, visit.cookies, visit.bearer_token, visit.tokens, is_secure=visit.is_secure)
 
 
 def _path(visit: Visit, is_ours: Callable[[str], bool]) -> str:
@@ -260,7 +260,7 @@ def _is_owner(visit: Visit, notebook: Notebook) -> bool:
 
 def _owns(visit: Visit, notebook: Notebook) -> bool:
     """Return True if a cookie of this host says that the browser is the owner's."""
-    return _is_owner(visit, notebook) or tokens.access(notebook, visit.cookies).is_owner
+    return _is_owner(visit, notebook) or visit.has_owners_cookie(notebook)
 
 
 # Our own addresses
@@ -296,11 +296,9 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Ser
     pool, notebook = found
     if visit.label is not None and visit.address.is_main_only and method == b"GET":
         return Redirect(visit.main_origin + visit.target)
-    access = _access(visit, notebook)
-    if visit.address.needs_click:
-        left = own_cookies.secrets_in(visit.cookies, f"claim-{notebook.id}", is_secure=visit.is_secure)
-        access = access if access.is_explicit else tokens.access(notebook, visit.cookies, tokens=left)
-    elif visit.address.is_main_only and method == b"GET" and visit.wants_page and visit.tokens:
+    access = _access_to_claim(visit, notebook) if visit.address.needs_click else _access(visit, notebook)
+    is_page = method == b"GET" and visit.address.is_main_only and visit.wants_page
+    if is_page and visit.tokens and not visit.address.needs_click:
         return Redirect(tokens.without_token(visit.target))  # no page of ours is shown at a URL with a secret
     # A token counts before the cookies: who knows a guest's must not send it along with the owner's cookie.
     role = Role.OWNER if not access.is_explicit and _is_owner(visit, notebook) else access.role
@@ -311,6 +309,15 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Ser
         return Answer(Kind.NOT_OWNER)
     refusal = _misplaced(visit, needed, is_explicit=access.is_explicit)
     return refusal or Serve(Admitted(pool, notebook, role, access.is_explicit))
+
+
+def _access_to_claim(visit: Visit, notebook: Notebook) -> Access:
+    """Return the access of a visit to the page that claims a notebook: its link leaves the token in a cookie."""
+    access = _access(visit, notebook)
+    if access.is_explicit:
+        return access
+    left = own_cookies.secrets_in(visit.cookies, f"claim-{notebook.id}", visit.cookie_scope)
+    return tokens.access(notebook, visit.cookies, tokens=left, is_secure=visit.is_secure)
 
 
 def _misplaced(visit: Visit, needed: Role, *, is_explicit: bool) -> Answer | None:

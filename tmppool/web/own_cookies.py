@@ -8,6 +8,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from aiohttp import web
@@ -15,21 +16,36 @@ from aiohttp import web
 from tmppool.keys import id_of
 from tmppool.proxy import cookies
 
-_PREFIX = "__Host-Http-"
+PREFIX = "__Host-Http-"
 _VISITOR_AGE = 7 * 86400  # seconds
 _LINK_AGE = 86400  # seconds
 _SHORTEST = 16  # characters of a visitor's cookie; ours has 22
 _OF_NOTEBOOK = re.compile(rb"%b-([0-9a-z]{1,10})=" % cookies.NAME.encode())
 
 
-def visitor_name(*, is_secure: bool) -> str:
-    """The name of the cookie that identifies a visitor."""
-    return f"{_PREFIX if is_secure else ''}{cookies.NAME}"
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a cookie is valid: with a client that uses https or not, for the service that listens at ``port``.
+
+    Cookies are not isolated by port (RFC 6265 section 8.5), so two services of one host need names of their own.
+    """
+
+    is_secure: bool
+    port: int | None = None
+
+    @property
+    def visitor(self) -> str:
+        """The name of the cookie that identifies a visitor."""
+        return f"{PREFIX if self.is_secure else ''}{cookies.NAME}{'' if self.port is None else f'_{self.port}'}"
+
+    def secret(self, kind: str) -> str:
+        """The name of the cookie with a link's secret; ``kind``: ``code``, or ``claim-`` and the notebook's id."""
+        return f"{self.visitor}_{kind}"
 
 
 def notebook_name(key: str, *, is_secure: bool) -> str:
     """The name of the cookie for the notebook of ``key``; it reveals only the notebook's id."""
-    return f"{_PREFIX if is_secure else ''}{cookies.NAME}-{id_of(key)}"
+    return f"{PREFIX if is_secure else ''}{cookies.NAME}-{id_of(key)}"
 
 
 def notebook_ids(values: Iterable[bytes]) -> set[str]:
@@ -38,35 +54,27 @@ def notebook_ids(values: Iterable[bytes]) -> set[str]:
 
 
 def lock_name(port: int) -> str:
-    """The name of the lock's cookie, for a service at ``port``.
-
-    Cookies are not isolated by port (RFC 6265 section 8.5), so each service needs a name of its own.
-    """
+    """The name of the lock's cookie, for a service at ``port``."""
     return f"{cookies.NAME}-{port}"
 
 
-def put_secret(response: web.StreamResponse, kind: str, secret: str, *, is_secure: bool) -> None:
+def put_secret(response: web.StreamResponse, kind: str, secret: str, scope: Scope) -> None:
     """Keep the secret of a link, for a day.
 
     No page of ours is shown at a URL with a secret: at one host, a page in a notebook can read the URLs of others, by
     the tab's history (HTML, Navigation API) or a service worker's clients.
     """
-    put(response, _secret_name(kind, is_secure=is_secure), quote(secret, safe=""), _LINK_AGE, is_secure=is_secure)
+    put(response, scope.secret(kind), quote(secret, safe=""), _LINK_AGE, is_secure=scope.is_secure)
 
 
-def secrets_in(values: Iterable[bytes], kind: str, *, is_secure: bool) -> set[str]:
+def secrets_in(values: Iterable[bytes], kind: str, scope: Scope) -> set[str]:
     """Return the secrets that a link may have left; over plain HTTP a page of another host can add some."""
     lines = (value.decode("latin-1") for value in values)
-    return {unquote(found) for found in cookies.own_values(lines, _secret_name(kind, is_secure=is_secure))}
+    return {unquote(found) for found in cookies.own_values(lines, scope.secret(kind))}
 
 
-def forget_secret(response: web.StreamResponse, kind: str, *, is_secure: bool) -> None:
-    forget(response, _secret_name(kind, is_secure=is_secure), is_secure=is_secure)
-
-
-def _secret_name(kind: str, *, is_secure: bool) -> str:
-    """``kind``: ``code``, or ``claim-`` and the notebook's id."""
-    return f"{visitor_name(is_secure=is_secure)}_{kind}"
+def forget_secret(response: web.StreamResponse, kind: str, scope: Scope) -> None:
+    forget(response, scope.secret(kind), is_secure=scope.is_secure)
 
 
 def new_visitor() -> tuple[str, str]:
@@ -80,9 +88,9 @@ def visitor_id(cookie: str) -> str:
     return hashlib.blake2s(cookie.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
-def visitor_in(values: Iterable[str], *, is_secure: bool) -> str | None:
+def visitor_in(values: Iterable[str], scope: Scope) -> str | None:
     """Return the visitor's id from the values of Cookie fields; None without a cookie, or if several differ."""
-    value = cookies.own_value(values, visitor_name(is_secure=is_secure))
+    value = cookies.own_value(values, scope.visitor)
     return visitor_id(value) if len(value) >= _SHORTEST else None
 
 
@@ -91,9 +99,9 @@ def put(response: web.StreamResponse, name: str, value: str, max_age: int | None
     response.set_cookie(name, value, max_age=max_age, path="/", httponly=True, samesite="Lax", secure=is_secure)
 
 
-def put_visitor(response: web.StreamResponse, value: str, *, is_secure: bool) -> None:
+def put_visitor(response: web.StreamResponse, value: str, scope: Scope) -> None:
     """Set the visitor's cookie, for a week from now."""
-    put(response, visitor_name(is_secure=is_secure), value, _VISITOR_AGE, is_secure=is_secure)
+    put(response, scope.visitor, value, _VISITOR_AGE, is_secure=scope.is_secure)
 
 
 def forget(response: web.StreamResponse, name: str, *, is_secure: bool) -> None:

@@ -17,12 +17,14 @@ from itertools import islice
 from urllib.parse import unquote
 
 from tmppool.notebook import Notebook
-from tmppool.web.own_cookies import notebook_name
+from tmppool.web.own_cookies import PREFIX, notebook_name
 
 _SIZE = 16  # bytes of a token
 _KNOWN = 8192  # notebooks
 _NAME = "token="
 _MAX_TOKENS = 8
+_SEMICOLON = ord(";")
+_PREFIX = PREFIX.encode()
 
 
 class Role(StrEnum):
@@ -59,13 +61,19 @@ _ACCESS = {(token, cookie): Access(token, cookie) for token in _ROLES for cookie
 
 
 def access(
-    notebook: Notebook, cookies: Iterable[bytes] = (), bearer_token: bytes = b"", tokens: Iterable[str] = ()
+    notebook: Notebook,
+    cookies: Iterable[bytes] = (),
+    bearer_token: bytes = b"",
+    tokens: Iterable[str] = (),
+    *,
+    is_secure: bool,
 ) -> Access:
     """Return the access that a request has to this notebook.
 
     ``cookies`` are the values of its Cookie fields, ``bearer_token`` is from its Authorization, ``tokens`` are from
     its query. Of several cookies with the name any valid one counts, the owner's before a guest's: another page may
-    have set the others (cookie tossing).
+    have set the others (cookie tossing). If the client used https (``is_secure``), the name has its prefix: without it
+    a page of another host of the domain may have set the cookie, and made this browser the owner of its own notebook.
     """
     keys = _keys_of(notebook)
     by_token = keys.role(bearer_token) if bearer_token else None
@@ -73,21 +81,35 @@ def access(
         by_token = keys.role(token.encode("ascii", "replace"))
         if by_token is not None:
             break
-    return _ACCESS[by_token, _by_cookie(keys, cookies)]
+    return _ACCESS[by_token, _by_cookie(keys, cookies, is_secure=is_secure)]
 
 
-def _by_cookie(keys: "_Keys", cookies: Iterable[bytes]) -> Role | None:
+def _by_cookie(keys: "_Keys", cookies: Iterable[bytes], *, is_secure: bool) -> Role | None:
     found = None
     for line in cookies:
-        start = 0
-        while start := line.find(keys.cookie, start) + 1:
-            start += len(keys.cookie) - 1
-            end = line.find(b";", start)
-            role = keys.role(line[start : end if end >= 0 else None].rstrip())
+        at = -1
+        while (at := line.find(keys.cookie, at + 1)) >= 0:
+            if not _is_name(line, at, is_secure=is_secure):
+                continue
+            end = line.find(b";", at)
+            role = keys.role(line[at + len(keys.cookie) : end if end >= 0 else None].rstrip())
             if role is Role.OWNER:
                 return role
             found = role or found
     return found
+
+
+def _is_name(line: bytes, at: int, *, is_secure: bool) -> bool:
+    """Return True if the name of a pair begins at ``at``, or before with our prefix, as it must over TLS.
+
+    Where TLS is not known of, as of one path of a proxy's configuration, the prefix says that it was used.
+    """
+    has_prefix = line.endswith(_PREFIX, 0, at)
+    if has_prefix:
+        at -= len(_PREFIX)
+    while at and line[at - 1] in b" \t":
+        at -= 1
+    return (has_prefix or not is_secure) and (not at or line[at - 1] == _SEMICOLON)
 
 
 def session_token(notebook: Notebook) -> str:

@@ -11,6 +11,7 @@ from propcache.api import cached_property
 from yarl import URL
 
 from tmppool import keys
+from tmppool.notebook import Notebook
 from tmppool.proxy import handshake
 from tmppool.proxy.forwarded import Client, Habits, Network, identify, plain
 from tmppool.proxy.wire import Fields, Request
@@ -36,13 +37,15 @@ class PublicAddress:
     """The public URL and domain of the service, the proxies that it trusts, and the origin that it allows.
 
     With a ``domain`` every notebook has its own host name below it, and the launch pages are on the main host.
-    ``allowed_origin`` is ``--allow-origin``: an origin, ``*`` for all, or None.
+    ``allowed_origin`` is ``--allow-origin``: an origin, ``*`` for all, or None. ``port`` is the service's own, which
+    makes the names of its cookies unique on its host.
     """
 
     public_url: str | None = None
     domain: str | None = None
     trusted: tuple[Network, ...] = ()
     allowed_origin: str | None = None
+    port: int | None = None
     habits: Habits = field(default_factory=Habits, compare=False)
 
     def client(self, peer: str, fields: Fields) -> Client:
@@ -180,7 +183,7 @@ class Visit:
     def visitor(self) -> str | None:
         """The digest of the visitor's cookie, which is a random secret; None without one."""
         values = (value.decode("utf-8", "surrogateescape") for value in self.cookies)
-        return own_cookies.visitor_in(values, is_secure=self.is_secure)
+        return own_cookies.visitor_in(values, self.cookie_scope)
 
     @cached_property
     def is_prefetch(self) -> bool:
@@ -283,10 +286,18 @@ class Visit:
 
     # Credentials
 
+    @property
+    def cookie_scope(self) -> own_cookies.Scope:
+        """Where the service's own cookies are valid, which is in their names."""
+        return own_cookies.Scope(self.is_secure, self._public.port)
+
     @cached_property
     def cookies(self) -> list[bytes]:
         """The raw values of the Cookie fields."""
         return self.request.fields.values(b"cookie")
+
+    def has_owners_cookie(self, notebook: Notebook) -> bool:
+        return tokens.access(notebook, self.cookies, is_secure=self.is_secure).is_owner
 
     @property
     def bearer_token(self) -> bytes:
