@@ -291,6 +291,18 @@ def test_a_wrong_code_is_refused_and_costs_no_start(now: Now, code: str) -> None
     assert refused(limits, HERE, "anna")[0] == "starts"
 
 
+def test_the_same_wrong_code_is_one_guess_of_an_address(now: Now) -> None:
+    """As of a class whose browsers all keep yesterday's."""
+    limits = StartLimits(1, "monday", now)
+    for _ in range(100):
+        assert refused(limits, HERE, None, " sunday") == ("code", 0)
+    assert started(limits, HERE, "anna", "monday") is None
+    for number in range(WRONG_CODES_PER_HOUR - 1):
+        assert refused(limits, HERE, None, f"guess {number}") == ("code", 0)
+    assert refused(limits, HERE, None, "sunday")[0] == "guesses"
+    assert refused(limits, "198.51.100.8", None, "sunday") == ("code", 0)
+
+
 def test_after_too_many_wrong_codes_a_right_one_does_not_stand_out(now: Now) -> None:
     limits = StartLimits(100, "monday", now)
     for number in range(WRONG_CODES_PER_HOUR):
@@ -303,6 +315,16 @@ def test_after_too_many_wrong_codes_a_right_one_does_not_stand_out(now: Now) -> 
     now.now += wait * SECOND
     assert started(limits, HERE, None, "monday") is None
     assert refused(limits, HERE, None, "guess") == ("code", 0)
+
+
+def test_who_gave_the_code_is_not_asked_again_whatever_others_guess(now: Now) -> None:
+    limits = StartLimits(1, "monday", now)
+    assert started(limits, HERE, "anna", "monday") is None
+    for number in range(WRONG_CODES_PER_HOUR):
+        assert refused(limits, HERE, "bert", f"guess {number}") == ("code", 0)
+    assert refused(limits, HERE, "carl", "monday")[0] == "guesses"
+    for code in ("monday", "", "yesterday's"):
+        assert started(limits, HERE, "anna", code) is None
 
 
 def test_without_a_workshop_code_a_code_means_nothing(now: Now) -> None:
@@ -467,7 +489,7 @@ async def test_no_page_is_shown_at_a_url_with_the_code(classroom: Place) -> None
     answer = await person.get("/lab/tree/a.ipynb?x=1&code=mon%20day%C3%A9&y=2")
     assert (answer.status, answer.location) == (303, "/lab/tree/a.ipynb?x=1&y=2")
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith("tmppool_code=mon%20day%C3%A9; ")
+    assert cookie.startswith(f"{classroom.cookie}_code=mon%20day%C3%A9; ")
     assert "HttpOnly" in cookie
     page = await person.get(answer.location)
     assert page.form()["action"] == "/spawn/lab/tree/a.ipynb?x=1&y=2"
@@ -486,8 +508,8 @@ async def test_a_wrong_code_is_said_and_the_field_wins_over_the_link(classroom: 
     assert "tuesday" not in page.text
     assert "data-retry-after" not in page.text
     assert page.form()["action"] == "/spawn/lab?x"
-    assert "tmppool_code" not in person.cookies()  # who leaves the field empty starts without it
-    person.session.cookie_jar.update_cookies({"tmppool_code": "wrong"}, URL(classroom.url))
+    assert f"{classroom.cookie}_code" not in person.cookies()  # who leaves the field empty starts without it
+    person.session.cookie_jar.update_cookies({f"{classroom.cookie}_code": "wrong"}, URL(classroom.url))
     for code, status in (("friday", 403), ("", 303)):
         fields = page.form()
         answer = await person.post(fields.pop("action"), fields | {"code": code}, Sec_Fetch_Site="same-origin")
@@ -526,6 +548,17 @@ async def test_a_program_is_limited_as_a_person_is(classroom: Place, program: Ca
     wrong = await program().post("/api/spawn?code=sunday")
     assert (wrong.status, wrong.json["status"]) == (403, "wrong-code")
     assert (await classroom.stats())["assigned"] == 5
+
+
+async def test_a_page_in_a_notebook_cannot_use_the_code_that_a_link_has_left(classroom: Place) -> None:
+    """At one host it cannot read the cookie, but the browser sends it with what the page asks of the API."""
+    student = behind(classroom, HERE)
+    await student.get("/lab?code=monday")
+    assert f"{classroom.cookie}_code" in student.cookies()
+    by_script = {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": "cors"}
+    for _ in range(3):
+        assert (await student.post("/api/spawn", **by_script)).status == 200
+    assert (await student.post("/api/spawn", **by_script)).status == 429
 
 
 async def test_the_operators_token_lifts_the_limit(open_place: Open) -> None:

@@ -11,12 +11,12 @@ from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.running import base_path
 from tmppool.sessions import Sessions
-from tmppool.web import links, own_cookies, tokens
+from tmppool.web import links, own_cookies
 from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
 from tmppool.web.enter import Entrance, as_owner, redirect
 from tmppool.web.kinds import Kind
-from tmppool.web.spawn_request import pool_of, read_form, refused, workshop_code
+from tmppool.web.spawn_request import pool_of, read_form, refused, visitors_code
 from tmppool.web.start_limits import StartLimits, StartRefusedError
 from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Answer
@@ -55,7 +55,7 @@ class Launch:
         code = links.code_of(visit.target) if self._limits.has_code else ""
         if code:
             response = redirect(self._link(visit))
-            own_cookies.put_secret(response, "code", code, is_secure=visit.is_secure)
+            own_cookies.put_secret(response, "code", code, visit.cookie_scope)
             return response
         pool = pool_of(visit, self._pools)
         return await self._held(visit, pool) or self._page(visit, pool, Kind.LAUNCH, {})
@@ -75,7 +75,7 @@ class Launch:
         document = jupyter_urls.document_of(self._path(visit, pool))
         visitor = own_cookies.visitor_id(self._tickets.successor(ticket))
         try:
-            code = workshop_code(visit, form)
+            code = visitors_code(visit, form)
             with self._limits.count_start(pool, visit.client.address, visit.visitor, code) as network:
                 notebook = await self._sessions.assign(pool, visitor, document, network)
         except (StartRefusedError, NoNotebookError) as error:
@@ -84,7 +84,7 @@ class Launch:
             held = _owned(visit, pool) if refusal.kind is Kind.HELD else []
             page = self._page(visit, pool, refusal.kind, {**refusal.facts, "held": held})
             if refusal.kind is Kind.WRONG_CODE:
-                own_cookies.forget_secret(page, "code", is_secure=visit.is_secure)
+                own_cookies.forget_secret(page, "code", visit.cookie_scope)
             return page
         self._tickets.note_successor(visit.visitor, visitor)
         self._limits.renew(visit.visitor, visitor)
@@ -117,7 +117,7 @@ class Launch:
     async def _enter_as(self, visit: Visit, pool: Pool, notebook: Notebook, ticket: str) -> web.Response:
         """Redirect to the notebook, as the visitor who succeeds the one that the ticket was issued to."""
         response = await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool)))
-        own_cookies.put_visitor(response, self._tickets.successor(ticket), is_secure=visit.is_secure)
+        own_cookies.put_visitor(response, self._tickets.successor(ticket), visit.cookie_scope)
         return response
 
     def _path(self, visit: Visit, pool: Pool) -> str:
@@ -144,7 +144,7 @@ class Launch:
         }
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)
         if cookie is not None:
-            own_cookies.put_visitor(response, cookie, is_secure=visit.is_secure)
+            own_cookies.put_visitor(response, cookie, visit.cookie_scope)
         return response
 
 
@@ -154,5 +154,5 @@ def _owned(visit: Visit, pool: Pool) -> list[str]:
     return [
         base_path(notebook.key)
         for notebook in pool
-        if notebook.is_live and notebook.id in ids and tokens.access(notebook, visit.cookies).is_owner
+        if notebook.is_live and notebook.id in ids and visit.has_owners_cookie(notebook)
     ]

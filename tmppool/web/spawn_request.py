@@ -57,11 +57,18 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
 
 def workshop_code(visit: Visit, form: Mapping[str, str]) -> str:
-    """Return the workshop code, from the form, or from the link, or as a link has left it.
+    """Return the workshop code that the form or the link names; empty without one."""
+    return form.get("code") or links.code_of(visit.target)
 
-    Who sees the form's field and leaves it empty starts without what a link has left.
+
+def visitors_code(visit: Visit, form: Mapping[str, str]) -> str:
+    """Return the workshop code that a visitor gives, or that a link has left in a cookie.
+
+    Who sees the form's field and leaves it empty starts without what a link has left. A cookie counts for the launch
+    page's form alone, which gives a visitor one notebook: at one host, a page in a notebook could start any number by
+    the API, and all with the code.
     """
-    given = form.get("code") or links.code_of(visit.target)
+    given = workshop_code(visit, form)
     if given or "code" in form:
         return given
-    return min(own_cookies.secrets_in(visit.cookies, "code", is_secure=visit.is_secure), default="")
+    return min(own_cookies.secrets_in(visit.cookies, "code", visit.cookie_scope), default="")

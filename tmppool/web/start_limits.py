@@ -143,6 +143,7 @@ class StartLimits:
         self._starts = RateLimiter(starts_per_hour, clock) if starts_per_hour else None
         self._wrong_codes = RateLimiter(WRONG_CODES_PER_HOUR, clock)
         self._participants: LRUCache[str, Literal[True]] = LRUCache(_REMEMBERED)
+        self._guessed: LRUCache[tuple[bytes, bytes], Literal[True]] = LRUCache(_REMEMBERED)
         self._has_warned = False
 
     @property
@@ -189,18 +190,27 @@ class StartLimits:
 
     def _is_participant(self, network: bytes, visitor: str | None, code: str) -> bool:
         """Return True if the code was given, now or earlier. Raises StartRefusedError for a wrong one."""
+        if visitor is not None and self._participants.get(visitor, False):
+            return True
         if not code or self._code is None:
-            return visitor is not None and self._participants.get(visitor, False)
+            return False
         # Before the code is compared: after too many guesses a correct one must not be recognisable.
         wait = self._wrong_codes.wait(network)
         if wait:
             raise StartRefusedError("guesses", wait)
         if not is_same(code.strip(), self._code):
-            self._wrong_codes.take(network)
+            self._count_wrong(network, code)
             raise StartRefusedError("code")
         if visitor is not None:
             self._participants[visitor] = True
         return True
+
+    def _count_wrong(self, network: bytes, code: str) -> None:
+        """Count a guess. The same one again tells nobody more: a whole class may have yesterday's code."""
+        guess = network, hashlib.blake2b(code.strip().encode(errors="surrogateescape"), digest_size=16).digest()
+        if guess not in self._guessed:
+            self._wrong_codes.take(network)
+        self._guessed[guess] = True
 
     def _hint(self, address: str) -> None:
         """Log once what a refusal suggests: all visitors of a proxy that is not trusted share its address."""
