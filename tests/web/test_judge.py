@@ -247,7 +247,8 @@ def test_a_browser_enters_and_the_token_leaves_the_address(
 def test_the_first_browser_with_the_session_token_is_asked_to_claim_a_notebook_without_an_owner() -> None:
     unowned, to = live(visitor=None), f"/session/{KEY}/claim?token={OWNS}&to=lab%3Fx%3D1"
     target = f"{IN}/lab?x=1&token={OWNS}"
-    assert judged("GET", target, BROWSER, notebook=unowned) == Redirect(to)
+    for fields in ({}, GUEST):
+        assert judged("GET", target, BROWSER | fields, notebook=unowned) == Redirect(to)
     assert at(target, AT_HOME | BROWSER, notebook=unowned) == Redirect(f"http://{HOST}{to}")
     assert isinstance(judged("GET", to, BROWSER, notebook=unowned), Serve)
     assert isinstance(judged("POST", to, BROWSER, notebook=unowned), Serve)
@@ -393,6 +394,16 @@ def test_our_own_addresses_are_answered_or_refused(
     else:
         assert isinstance(verdict, Serve)
         assert (verdict.held is not None) is (KEY in target)
+
+
+@pytest.mark.parametrize(
+    "page", ["/Lab/tree", "/nowhere", "/health", "/user/short/", "/users/x", "/session/x", "/robots.txt"]
+)
+def test_a_link_that_went_astray_shows_no_page_at_a_url_with_a_secret(page: str) -> None:
+    for secret in (f"token={OWNS}", "code=monday", "x=1&code=monday&token=x"):
+        bare = f"{page}?x=1" if "x=1" in secret else page
+        assert judged("GET", f"{page}?{secret}", BROWSER) == Redirect(bare)
+        assert not isinstance(judged("GET", bare, BROWSER), Redirect)
 
 
 def test_a_friend_may_use_the_api_and_nothing_else() -> None:

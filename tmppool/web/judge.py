@@ -158,7 +158,7 @@ class _Asked(NamedTuple):
 
 def _to_notebook(visit: Visit, table: Table, rules: Rules) -> Verdict:
     if visit.key is None:
-        return Answer(Kind.NOTHING)
+        return _without_secrets(visit) or Answer(Kind.NOTHING)
     found = table.find(visit.key)
     if found is None:
         return _gone(visit, table, visit.key)
@@ -229,18 +229,19 @@ def _entering(visit: Visit, table: Table, asked: _Asked) -> Entry | Redirect | A
     """Judge a browser's navigation to a notebook without its cookie, or with a token of ours in the URL.
 
     A session token lets the first browser that opens it claim the notebook, and no other; a share token makes every
-    browser a guest. A browser that has access by a cookie keeps its role.
+    browser a guest. A browser that has access by a cookie keeps its role, unless it is a guest's and may claim.
     """
     notebook, access = asked.notebook, asked.access
+    may_claim = access.by_token is Role.OWNER and notebook.visitor is None
     known = Role.OWNER if _is_owner(visit, notebook) else access.by_cookie
-    if known is not None:
+    if known is Role.OWNER or (known is not None and not may_claim):
         return _enter(visit, asked, known)
     if visit.is_prefetch or visit.is_crawler:
         return Answer(Kind.PREFETCH)
     if access.by_token is Role.GUEST:
         return _enter(visit, asked, Role.GUEST)
     foreign = _foreign(visit, table, asked.pool)
-    if access.by_token is Role.OWNER and notebook.visitor is None:
+    if may_claim:
         token = tokens.session_token(notebook)
         return Redirect(visit.main_origin + links.to_claim(notebook.key, _path(visit, asked.is_ours), token))
     tickets = tuple(token for token in visit.tokens if asked.is_ours(token))
@@ -274,7 +275,16 @@ def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
             return Answer(Kind.TOKEN)
         if visit.is_prefetch:
             return Answer(Kind.PREFETCH)
+    is_page = not (visit.address.is_launch or visit.address.is_api or visit.address.needs_no_name)
+    if is_page and (verdict := _without_secrets(visit)) is not None:
+        return verdict
     return _cross_site(visit, Kind.CROSS_SITE_OWN) if _is_forbidden_cross_site(visit) else Serve()
+
+
+def _without_secrets(visit: Visit) -> Redirect | None:
+    """Lead a browser that was sent astray by a link with a secret to the same page at a URL without it."""
+    bare = links.without_code(tokens.without_token(visit.target))
+    return Redirect(bare) if bare != visit.target and visit.is_safe and visit.wants_page else None
 
 
 def _is_forbidden_cross_site(visit: Visit) -> bool:
