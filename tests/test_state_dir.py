@@ -104,6 +104,32 @@ def test_a_directory_that_others_may_write_to_is_tightened_and_that_is_said(tmp_
     assert [(line["event"], line["mode"]) for line in logs] == [("state.tightened", "0777")]
 
 
+@pytest.mark.parametrize(("whole", "mode"), [(0o755, 0o644), (0o711, 0o640), (0o700, 0o666), (0o750, 0o604)])
+def test_a_file_that_others_may_read_is_made_private_and_that_is_said(tmp_path: Path, whole: int, mode: int) -> None:
+    """As of a backup that was copied back."""
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(whole)
+    for name in ("ledger.sqlite", "ledger.sqlite-wal", "lock"):
+        (state / name).touch()
+        (state / name).chmod(mode)
+    with capture_logs() as logs:
+        state_dir.prepare(state)
+        state_dir.prepare(state)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in state.iterdir()} == {0o600}
+    assert [(line["event"], line["mode"]) for line in logs] == [("state.tightened", f"{mode:04o}")] * 3
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite", "ledger.sqlite-wal", "lock"])
+def test_a_file_that_others_may_have_changed_is_refused(tmp_path: Path, name: str) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o755)
+    (state / name).touch()
+    (state / name).chmod(0o666)
+    with pytest.raises(ConfigError, match=f"{name} in it has mode 0666; remove it, or run chmod 0600"):
+        state_dir.prepare(state)
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
 def test_a_new_one_is_its_users_alone_and_still_right_at_the_next_start(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
@@ -128,7 +154,7 @@ def test_an_ordinary_one_is_used_also_below_tmp_or_behind_ones_own_link(tmp_path
     (tmp_path / "sticky").chmod(0o1777)
     state = tmp_path / "sticky" / "state"
     state.mkdir(mode=0o755)
-    (state / "ledger.sqlite").touch()
+    (state / "ledger.sqlite").touch(mode=0o600)
     (state / "notebooks").mkdir()
     (tmp_path / "link").symlink_to(state)
     with capture_logs() as logs:

@@ -20,6 +20,7 @@ from tmppool.errors import ConfigError
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS_MAY_ENTER = stat.S_IXGRP | stat.S_IXOTH
 _ROOT = 0
 _ADMIN_TOKEN = "admin-token"  # noqa: S105 - a file's name
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
@@ -65,6 +66,8 @@ def prepare(state: Path) -> None:
         parent.mkdir(exist_ok=True, mode=0o755)  # whatever the umask: the next start looks at them too
     state.mkdir(exist_ok=True, mode=0o700)
     _refuse(state, _dangers_within(state))
+    for path in _files(state):
+        _keep_private(path)
     mode = stat.S_IMODE(state.stat().st_mode)
     if mode & _OTHERS_MAY_WRITE:
         state.chmod(mode & ~_OTHERS_MAY_WRITE)
@@ -154,6 +157,24 @@ def _dangers_within(state: Path) -> Iterator[str]:
             yield f"{entry.name} in it is a symbolic link; remove it"
         elif not entry.is_dir() and entry.stat(follow_symlinks=False).st_uid != os.geteuid():
             yield f"{entry.name} in it belongs to another user; remove it, or run chown"
+    for path in _files(state) if found.st_mode & _OTHERS_MAY_ENTER else ():
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if mode & _OTHERS_MAY_WRITE:
+            yield f"{path.name} in it has mode {mode:04o}; remove it, or run chmod 0600 on it if nobody changed it"
+
+
+def _files(state: Path) -> list[Path]:
+    """Return the regular files in the directory, without the admin token's, which is replaced if others may know it."""
+    return [path for path in state.iterdir() if stat.S_ISREG(path.lstat().st_mode) and path.name != _ADMIN_TOKEN]
+
+
+def _keep_private(path: Path) -> None:
+    """Take all permissions of others on a file, as a restored backup may have them."""
+    mode = stat.S_IMODE(path.lstat().st_mode)
+    if mode & _OTHERS:
+        path.chmod(mode & ~_OTHERS)
+        message = "other users had permissions on a file with secrets; they were removed"
+        _log.warning("state.tightened", path=str(path), mode=f"{mode:04o}", message=message)
 
 
 def _trusted() -> tuple[int, int]:

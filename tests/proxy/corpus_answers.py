@@ -322,8 +322,8 @@ FIELDS = {
 COOKIES = (
     "a=b", "a=b; Path=/", "a=b; path=/user/", "a=b; Path={base}x; Path=/", "a=b; Path=/; PATH = {base}", "a=b; Path={base}../", 'a=b;Path="{base}"', "a=b; Path", "a=b; Path={base}" + "x" * 2000, "a=b; Domain=example.org", "a=b; domain", "a=b; DOMAIN = .org; Domain=", "a=b;\tDomain\t=\tx",
     "a=b; Secure; HttpOnly; SameSite=None; Partitioned; Max-Age=99999999", "a=b; Expires=Wed, 01 Jan 2030 00:00:00 GMT", "a=b, tmppool=c", 'a="b; Path=/; c"', "a=b; ; ;; Path=/;", "a", "a=", "a=b=c; Path=/", "$Path=/; a=b", "a=\xff\xfe; Path=/",
-    "tmppool=evil", "TMPPOOL=evil", "TmpPool=evil; Path={base}", "  tmppool  =evil", "\ttmppool=evil", "tmppool", "tmppool-0123456789abcdef=evil", "TMPPOOL-x=evil", "__Host-tmppool=evil; Secure; Path=/", "__host-TMPPOOL=evil", "__HOST-x=evil", "__Secure-tmppool=evil; Secure", "__secure-x=evil",
-    "__Http-x=evil", "__Host-Http-x=evil", "=tmppool=evil", "=__Host-tmppool=evil", "=evil", "", ";", "; Path=/", " ;tmppool=evil", '"tmppool"=evil', "\xa0tmppool=evil", "\xc2\xa0tmppool=evil", "\xe2\x80\x83__Host-tmppool=evil", "tmppool\xc2\xa0=evil", "tmp pool=evil", "a\tb=evil", "(a)=evil", "a" * 5000 + "=evil",
+    "tmppool=evil", "TMPPOOL=evil", "TmpPool=evil; Path={base}", "  tmppool  =evil", "\ttmppool=evil", "tmppool", "tmppool-0123456789abcdef=evil", "TMPPOOL-x=evil", "__Host-tmppool=evil; Secure; Path=/", "__host-TMPPOOL=evil", "__HOST-x=evil", "__Secure-tmppool=evil; Secure", "__secure-x=b; Secure",
+    "__Http-x=b", "__HTTP-Tmppool=evil", "__Http-tmppool_code=evil", "user[0]=b", "rs:x=b", "__Host-Http-x=evil", "=tmppool=evil", "=__Host-tmppool=evil", "=evil", "", ";", "; Path=/", " ;tmppool=evil", '"tmppool"=evil', "\xa0tmppool=evil", "\xc2\xa0tmppool=evil", "\xe2\x80\x83__Host-tmppool=evil", "tmppool\xc2\xa0=evil", "tmp pool=evil", "a\tb=evil", "(a)=b", "a" * 5000 + "=evil",
     "tmppool\xad=evil", "a,tmppool=evil", "a=" + "evil" * 2000,
 )  # fmt: skip
 """What a notebook says behind Set-Cookie; ``evil`` where no browser may have it."""

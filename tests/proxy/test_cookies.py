@@ -91,9 +91,16 @@ COOKIES = {
     "tmppool-anything=1": None,
     "__Host-x=1; Path=/; Secure": None,
     "__host-tmppool=1": None,
-    "__Secure-x=1; Secure": None,
+    "__Secure-next-auth.session-token=1; Path=/; Secure": f"__Secure-next-auth.session-token=1; Secure; Path={BASE}",
+    "__Http-x=1; HttpOnly; Secure": f"__Http-x=1; HttpOnly; Secure; Path={BASE}",
+    "__Host-Http-x=1; HttpOnly; Secure; Path=/": None,
+    "__Secure-tmppool=1; Secure": None,
+    "__HTTP-TMPPOOL=1": None,
+    "user[0]=1": f"user[0]=1; Path={BASE}",
+    "rs:x=1": f"rs:x=1; Path={BASE}",
+    "a,b=1": None,
+    "a\\b=1": None,
     "=tmppool=1": None,
-    "__Http-x=1": None,
     "\u00a0tmppool=1": None,
     "\u2003__Host-tmppool=1": None,
     '"tmppool"=1': None,
@@ -126,7 +133,7 @@ def test_whatever_a_cookie_says_it_stays_below_the_notebook(cookie: bytes) -> No
             assert names.count(b"path") == 1
             assert b"domain" not in names
             assert attributes[-1].startswith(b"Path=" + BASE.encode())
-            assert not pair.lower().startswith((b"tmppool", b"__host-", b"__secure-"))
+            assert not pair.lower().startswith((b"tmppool", b"__host-", b"__secure-tmppool", b"__http-tmppool"))
 
 
 # What may be the service's own

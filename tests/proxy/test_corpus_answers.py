@@ -183,7 +183,7 @@ async def test_a_cookie_of_a_notebook_stays_below_it_and_is_none_of_ours(
     for each in found:
         name, attributes = as_browsers_do(each)
         bare = unicodedata.normalize("NFKC", name).strip().strip('"').lower()
-        assert not bare.startswith(("tmppool", "__host-", "__secure-", "__http-"))
+        assert not bare.startswith(("tmppool", "__host-", "__secure-tmppool", "__http-tmppool"))
         assert "domain" not in attributes
         assert attributes["path"].startswith(house.base)
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 
 NAME = "tmppool"
 
-_RESERVED = (b"__host-", b"__secure-", b"__http-", b"__host-http-", NAME.encode())
-_COOKIE_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_RESERVED = re.compile(rb"__host-|(?:__secure-|__http-)?%b" % NAME.encode())
+# More than a token (RFC 6265 section 4.1.1), as browsers take more and some frameworks use it: brackets and the like.
+_COOKIE_NAME = re.compile(rb"[!#$%&'()*+\-./:<>?@\[\]^_`{|}~0-9A-Za-z]+")
 # As long as ours are, which have 22 or 32 characters, a workshop code more: what a page can set that looks like them
 # stays small.
 _OWN = re.compile(
@@ -62,14 +63,15 @@ class Jar:
 def confine(cookie: bytes, base_path: bytes) -> bytes | None:
     """Return a notebook's Set-Cookie confined to its own path and host; None when it may not be set at all.
 
-    A name must be a token (RFC 6265 section 4.1.1): some servers take a name with a blank of Unicode's before it for
-    the name without, which would get around what is reserved.
+    A name must be of visible ASCII characters, without quotes, commas and backslashes: some servers take a name with a
+    blank of Unicode's before it, or in quotes, for the name without, which would get around what is reserved. Names of
+    ours are, and names that browsers accept for the whole host alone (``__Host-``).
     """
     if len(cookie) > _MAX_COOKIE:
         return None
     pair, *attributes = cookie.strip().split(b";", _MAX_ATTRIBUTES)[:_MAX_ATTRIBUTES]
     name = pair.partition(b"=")[0].strip()
-    if not _COOKIE_NAME.fullmatch(name) or name.lower().startswith(_RESERVED):
+    if not _COOKIE_NAME.fullmatch(name) or _RESERVED.match(name.lower()):
         return None
     path = base_path
     kept = [pair.strip()]
