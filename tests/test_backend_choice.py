@@ -32,6 +32,8 @@ FOR_OTHERS = {
     "--domain-per-notebook=nb.example": {"domain_per_notebook": "nb.example"},
     "--domain-per-notebook=localhost.example:8000": {"domain_per_notebook": "localhost.example:8000"},
     "--domain-per-notebook=nolocalhost": {"domain_per_notebook": "nolocalhost"},
+    "--domain-per-notebook=nb.localhost": {"domain_per_notebook": "nb.localhost"},
+    "--domain-per-notebook=localhost:8001": {"domain_per_notebook": "localhost:8001"},
     "--ip=0.0.0.0": {"ip": "0.0.0.0"},
     "--ip=::": {"ip": "::"},
     "--ip=192.0.2.1": {"ip": "192.0.2.1"},
@@ -43,7 +45,7 @@ FOR_ONESELF = [
     {"ip": "127.0.0.1"},
     {"ip": "::1"},
 ]
-OWN_DOMAINS = ["nb.localhost", "nb.localhost:8000", "localhost:8000"]
+OWN_DOMAINS = ["nb.localhost:8000", "localhost:8000"]
 
 
 def given(**more: object) -> Settings:

@@ -16,6 +16,7 @@ from tmppool.proxy import forwarded, target
 from tmppool.proxy.forwarded import is_loopback
 
 _LEAST_TOKEN = 16  # characters
+_HTTP_PORT = 80
 _SHORTEST_PREFIX = {4: 8, 6: 7}  # bits, of the largest private networks: 10.0.0.0/8 and fc00::/7
 _LAUNCH = re.compile(r"/spawn(?=[/?]|$)")  # begins a launch link, as / does
 _LOCAL_DOMAIN = re.compile(r"(?:^|\.)localhost(?::\d+)?$")  # always loopback (RFC 6761 section 6.3)
@@ -50,6 +51,10 @@ def exposures(settings: Settings) -> Iterator[Exposure]:
     domain = settings.domain_per_notebook
     if domain is not None and not _LOCAL_DOMAIN.search(domain):
         yield Exposure("--domain-per-notebook", domain, "it must be below localhost, as in nb.localhost:8000")
+    elif domain is not None and _port_of(domain) != settings.port:
+        # The URL with the secret would lead to whoever listens at the other port.
+        advice = f"it must have the service's own port, as in nb.localhost:{settings.port}"
+        yield Exposure("--domain-per-notebook", domain, advice)
 
 
 def check_processes(settings: Settings) -> None:
@@ -222,6 +227,12 @@ def url(settings: Settings, kind: BackendKind, ip: str | None) -> str:
     if kind.is_local_only and settings.domain_per_notebook is not None:
         return f"http://{settings.domain_per_notebook}"  # as in links from notebooks: cookies are per host
     return settings.public_url or f"http://{'127.0.0.1' if ip is None else bracketed(ip)}:{settings.port}"
+
+
+def _port_of(domain: str) -> int:
+    """Return the port in a domain that was validated; that of http if there is none."""
+    port = domain.rpartition(":")[2]
+    return int(port) if port.isdigit() else _HTTP_PORT
 
 
 def bracketed(ip: str) -> str:

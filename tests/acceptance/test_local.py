@@ -29,6 +29,7 @@ FOR_OTHERS = [
     "--trusted-proxies=127.0.0.1",
     "--public-url=https://nb.example",
     "--domain-per-notebook=nb.example",
+    "--domain-per-notebook=nb.localhost",
     "--ip=0.0.0.0",
 ]
 ASLEEP = str(20_000_000 + os.getpid())  # seconds that nobody else sleeps
