@@ -38,6 +38,9 @@ LINKS = {
         ("TMPPOOL_PORTS", "TMPPOOL_PORT"),
         ("TMPOOL_POOL_SIZE", "TMPPOOL_POOL_SIZE"),
         ("TMPPOL_PORT", "TMPPOOL_PORT"),
+        ("TMP_POOL_PORT", "TMPPOOL_PORT"),
+        ("TMPPOOLPORT", "TMPPOOL_PORT"),
+        ("Tmp_PoolPoolSize", "TMPPOOL_POOL_SIZE"),
         ("TMPPOOL_ADMIN_AUTH_TOKEN", "ADMIN_AUTH_TOKEN"),
         ("TMPPOOL_API_AUTH_TOKEN", "API_AUTH_TOKEN"),
         ("TMPPOOL_ADMIN_TOKEN", "ADMIN_AUTH_TOKEN"),
@@ -52,10 +55,11 @@ def test_a_misspelled_variable_ends_the_start_with_a_hint(
     assert str(error.value) == f"{name} is not a setting; did you mean {meant}?"
 
 
-@pytest.mark.parametrize("name", ["TMP_POOL_PORT", "TMPNB_PORT", "TMPOOL_HOME", "TMPFILES_PORT"])
+@pytest.mark.parametrize("name", ["TMP_POOL_SIZE", "TMP_POOL", "TMPNB_PORT", "TMPOOL_HOME", "TMPFILES_PORT"])
 def test_a_variable_of_another_program_is_none_of_ours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "1")
     monkeypatch.setenv("TMPPOOL2_PORT", "tcp://10.0.0.1:80")  # of a service called tmppool2
+    monkeypatch.setenv("TMP_POOL_PORT", "tcp://10.0.0.2:80")  # of one called tmp-pool
     assert load({}).port == 8000
 
 

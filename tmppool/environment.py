@@ -34,7 +34,7 @@ def mistakes(environ: Mapping[str, str], settings: Collection[str]) -> Iterator[
         if meant is not None:
             yield f"{name} is not a setting; did you mean {meant}?"
     for name, value in sorted(environ.items()):
-        meant = _with_our_prefix(name, settings)
+        meant = _with_our_prefix(name, settings) or _with_our_letters(name, settings)
         if meant is not None and not _is_link(meant, value):
             yield f"{name} is not a setting; did you mean {meant}?"
 
@@ -63,6 +63,14 @@ def _with_our_prefix(name: str, settings: Collection[str]) -> str | None:
     prefix, _, rest = name.upper().partition("_")
     is_alike = f"{prefix}_" != PREFIX and difflib.SequenceMatcher(None, prefix, PREFIX[:-1]).ratio() >= _ALIKE
     return PREFIX + rest if is_alike and rest.lower() in settings else None
+
+
+def _with_our_letters(name: str, settings: Collection[str]) -> str | None:
+    """Return the variable that is meant by a name with the same letters, as ``TMP_POOL_PORT`` or ``TMPPOOLPORT``."""
+    if name.upper().startswith(PREFIX):
+        return None
+    variables = {(PREFIX + setting.upper()).replace("_", ""): PREFIX + setting.upper() for setting in settings}
+    return variables.get(name.upper().replace("_", ""))
 
 
 def _is_link(name: str, value: str) -> bool:
