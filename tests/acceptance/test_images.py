@@ -69,7 +69,9 @@ def script(path: str, *lines: str) -> str:
     return f"RUN printf '%s\\n' {' '.join(shlex.quote(line) for line in lines)} > {path} && chmod 755 {path}"
 
 
-async def answered(image: str, path: str, *, command: str = DEFAULT_COMMAND, seconds: float = 60.0) -> tuple[int, str]:
+async def answered(
+    image: str, path: str, *, command: str = DEFAULT_COMMAND, seconds: float = 60.0, method: str = "GET"
+) -> tuple[int, str]:
     """Start a notebook of the image, and return what it answers below its base path."""
     changed: dict[str, Any] = {"image": image, "command": command, "start_timeout": seconds}
     backend = DockerBackend(spec_of(service=f"test-{os.getpid()}-images", pool="main", **changed))
@@ -81,7 +83,8 @@ async def answered(image: str, path: str, *, command: str = DEFAULT_COMMAND, sec
         async with JupyterClient(started) as jupyter:
             assert await jupyter.answers()
             headers = {"Authorization": f"token {started.token}"}
-            async with jupyter.session.get(f"{jupyter.origin}{started.base_path}{path}", headers=headers) as reply:
+            url = f"{jupyter.origin}{started.base_path}{path}"
+            async with jupyter.session.request(method, url, headers=headers) as reply:
                 return reply.status, await reply.text()
     finally:
         if backend._docker is not None:
@@ -249,8 +252,20 @@ async def test_an_identity_provider_that_does_not_take_our_token_is_refused_with
     )
     async with built("RUN mkdir .jupyter", script(".jupyter/jupyter_server_config.py", *provider)) as image:
         with pytest.raises(
-            StartError, match=r" or an identity provider of its own \(ServerApp\.identity_provider_class\)"
+            StartError, match=r" an identity provider of its own \(ServerApp\.identity_provider_class\)"
         ):
+            await answered(image, "api/status")
+
+
+async def test_an_authorizer_that_refuses_the_tokens_holder_is_refused_with_its_field() -> None:
+    authorizer = (
+        "from jupyter_server.auth import Authorizer",
+        "class Nobody(Authorizer):",
+        "    def is_authorized(self, handler, user, action, resource): return False",
+        "c.ServerApp.authorizer_class = Nobody",
+    )
+    async with built("RUN mkdir .jupyter", script(".jupyter/jupyter_server_config.py", *authorizer)) as image:
+        with pytest.raises(StartError, match=r" or an authorizer \(ServerApp\.authorizer_class\)"):
             await answered(image, "api/status")
 
 

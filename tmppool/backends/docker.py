@@ -256,8 +256,9 @@ class DockerBackend(Auditable):
             if jupyter.is_jupyter and await jupyter.refuses_token():
                 raise StartError(
                     f"the notebook of {edition.name} answers, but not to the service's token: its configuration sets"
-                    " another (IdentityProvider.token, ServerApp.token or NotebookApp.token) or an identity provider of"
-                    " its own (ServerApp.identity_provider_class) that does not take tokens, which must be left out",
+                    " another (IdentityProvider.token, ServerApp.token or NotebookApp.token), an identity provider of"
+                    " its own (ServerApp.identity_provider_class) that does not take tokens, or an authorizer"
+                    " (ServerApp.authorizer_class) that does not let their holder in, which must be left out",
                     transient=False,
                 )
 
