@@ -54,9 +54,9 @@ class Stranger:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
 
-    def jupyter(self) -> JupyterClient:
+    def jupyter(self, *, is_jupyter: bool | None = True) -> JupyterClient:
         dial = Dial("127.0.0.1", self._runner.addresses[0][1])
-        self._stack.append(JupyterClient(Running(KEY, dial, "the-token", 0.0)))
+        self._stack.append(JupyterClient(Running(KEY, dial, "the-token", 0.0, is_jupyter=is_jupyter)))
         return self._stack[-1]
 
     async def close(self) -> None:
@@ -178,7 +178,6 @@ async def test_a_server_without_jupyters_api_is_ready_when_it_answers_at_its_bas
     assert await made.answers() is answers
     assert [path for _, path, _ in stranger.asked] == [f"/user/{KEY}/{path}" for path in asked]
     assert heard in made.heard
-    assert bool(made.is_jupyter) == (api == 200)
     assert KEY not in made.heard
 
 
@@ -188,7 +187,6 @@ async def test_an_image_may_name_what_to_knock_at(stranger: Stranger) -> None:
     made.running = replace(made.running, knock="up/now")
     assert await made.answers()
     assert [path for _, path, _ in stranger.asked] == [f"/user/{KEY}/up/now"]
-    assert not made.is_jupyter
 
 
 async def test_one_that_takes_the_request_and_is_silent_is_told(
@@ -272,6 +270,95 @@ async def test_wait_ready_knocks_until_it_answers(stranger: Stranger) -> None:
     stranger.answer = warming
     await stranger.jupyter().wait_ready()
     assert [path for _, path, _ in stranger.asked] == [f"/user/{KEY}/api"] * 3
+
+
+# What it is
+
+VERSION, STATUS = {"version": "2.17.0"}, {"last_activity": "2026-01-01T00:00:00Z", "kernels": 0}
+ANSWERS: dict[str, tuple[tuple[int, object], tuple[int, object], bool | None]] = {
+    "a Jupyter": ((200, VERSION), (200, STATUS), True),
+    "a Jupyter that does not take our token": ((200, VERSION), (403, {}), True),
+    "an app without such paths": ((404, {}), (404, {}), False),
+    "an app that asks who is there": ((401, {}), (401, {}), False),
+    "an app that does not know the method": ((405, {}), (405, {}), False),
+    "an app that redirects": ((302, ""), (302, ""), False),
+    "an app that shows its page everywhere": ((200, "<html>"), (200, "<html>"), False),
+    "an app that says anything everywhere": ((200, {}), (200, {}), False),
+    "an app with a version": ((200, VERSION), (404, {}), False),
+    "an app with a version and a status": ((200, VERSION), (200, {"status": "ok"}), False),
+    "an app with a list": ((200, [VERSION]), (200, []), False),
+    "a gateway": ((200, VERSION | {"gateway_version": "3.0"}), (404, {}), False),
+    "an app with a long page": ((200, "x" * 40_000), (200, "x" * 40_000), False),
+    "a server in trouble": ((503, {}), (503, {}), None),
+    "a Jupyter in trouble": ((200, VERSION), (500, {}), None),
+}
+
+
+@pytest.mark.parametrize(("version", "status", "is_one"), ANSWERS.values(), ids=ANSWERS.keys())
+async def test_how_a_jupyter_is_told_from_another_web_application(
+    stranger: Stranger,
+    version: tuple[int, object],
+    status: tuple[int, object],
+    is_one: bool | None,  # noqa: FBT001
+) -> None:
+    def answer(request: web.Request) -> web.Response:
+        code, body = status if request.path.endswith("/status") else version
+        return web.Response(status=code, text=body if isinstance(body, str) else json.dumps(body))
+
+    stranger.answer = answer
+    made = stranger.jupyter(is_jupyter=None)
+    await made.recognise()
+    assert made.is_jupyter is is_one
+    asked = len(stranger.asked)
+    await made.recognise()
+    assert (len(stranger.asked) == asked) is (is_one is not None)
+
+
+async def test_one_that_does_not_answer_is_not_recognised(jupyter: JupyterClient, backend: FakeBackend) -> None:
+    await backend.stop(KEY)
+    jupyter.is_jupyter = None
+    await jupyter.recognise()
+    assert jupyter.is_jupyter is None
+    await jupyter.close()
+    await jupyter.recognise()
+    assert jupyter.is_jupyter is None
+
+
+async def test_one_that_is_ready_is_recognised(backend: FakeBackend) -> None:
+    for backend.is_jupyter in (True, False):
+        async with JupyterClient(replace(await backend.start(KEY), is_jupyter=None)) as made:
+            await made.wait_ready()
+            assert made.is_jupyter is backend.is_jupyter
+        await backend.stop(KEY)
+
+
+async def test_what_an_adopted_one_is_is_asked_again_until_it_answers(stranger: Stranger) -> None:
+    stranger.says({}, 503)
+    made = stranger.jupyter(is_jupyter=None)
+    with pytest.raises(BackendError):
+        await made.silent_for()
+    stranger.says("<html>")
+    assert await made.silent_for() is None
+    assert made.is_jupyter is False
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+async def test_another_web_application_has_no_kernels_that_could_be_misread(stranger: Stranger, status: int) -> None:
+    stranger.says("<html>", status)
+    made = stranger.jupyter(is_jupyter=False)
+    assert await made.silent_for() is None
+    assert not await made.refuses_token()
+    stranger.asked.clear()
+    await made.start_kernel("a.ipynb")
+    assert stranger.asked == []
+
+
+async def test_a_server_that_is_no_jupyter_and_has_kernels_like_one_computes_with_them(
+    jupyter: JupyterClient, backend: FakeBackend
+) -> None:
+    jupyter.is_jupyter = False
+    backend.notebooks[KEY].kernels = [kernel("busy", 5)]
+    assert await jupyter.silent_for() == 0.0
 
 
 # Silence

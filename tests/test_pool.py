@@ -987,6 +987,7 @@ EDITIONS = [Edition(name, name, spec_of("fake", name), weight=weight) for name, 
 
 class ScriptedJupyter:
     backend: Scripted
+    is_jupyter = None
 
     def __init__(self, running: Running) -> None:
         self.running = running
@@ -998,6 +999,9 @@ class ScriptedJupyter:
     async def shows_life(self) -> bool:
         await asyncio.sleep(0)
         return self.running.key in self.backend.running
+
+    async def recognise(self) -> None:
+        await self.backend.gate(self.backend.asks_are_slow)
 
     async def silent_for(self) -> float | None:
         if not await self.answers():

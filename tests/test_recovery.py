@@ -1,6 +1,7 @@
 """After a restart: every combination of what runs, what the ledger says, and whether it can be believed."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,10 +22,10 @@ from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits, opens_until
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
-from tmppool.running import Given
+from tmppool.running import Dial, Given
 from tmppool.web.start_limits import HoldingLimit, StartRefusedError, network_of
 
-KEY = "k" * 22
+KEY, OTHER = "k" * 22, "o" * 22
 LIMITS = Limits(capacity=4, warm=2, idle=600.0, lifetime=3600.0, parallel_starts=8)
 
 
@@ -85,6 +86,38 @@ def written(ledger: Ledger, state: State) -> None:
     }
     for to in path[state]:
         ledger.hear(notebook.move(to, Reason.IDLE, 100.0))
+
+
+# What it is
+
+
+@pytest.mark.parametrize("is_jupyter", [True, False])
+async def test_what_an_adopted_notebook_is_is_known_before_the_first_request(
+    service: Start,
+    backend: FakeBackend,
+    is_jupyter: bool,  # noqa: FBT001
+) -> None:
+    backend.is_jupyter = is_jupyter
+    assert (await backend.start(KEY)).is_jupyter is is_jupyter
+    await backend.start(OTHER)
+    await backend.give(KEY)
+    async with service() as made:
+        assert {notebook.state for notebook in made.pool} == {State.WARM, State.ASSIGNED}
+        assert [notebook.jupyter.is_jupyter for notebook in made.pool] == [is_jupyter, is_jupyter]
+
+
+async def test_one_that_is_silent_does_not_keep_the_service_from_its_start(
+    service: Start, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_RECOGNITION", 0.05)
+    running = await backend.start(KEY)
+    await backend.give(KEY)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        backend.notebooks[KEY].running = replace(running, is_jupyter=None, dial=Dial(*deaf.getsockname()))
+        async with asyncio.timeout(4), service() as made:
+            (notebook,) = made.pool
+            assert notebook.jupyter.is_jupyter is None
+            assert notebook.is_jupyter
 
 
 # One notebook, every combination

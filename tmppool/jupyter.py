@@ -5,6 +5,7 @@ Responses are untrusted input: each is bounded in time and size.
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
@@ -49,12 +50,20 @@ class _TooLargeError(BackendError):
     """The reply exceeds its size limit."""
 
 
-class _NotFoundError(BackendError):
+class _RefusedError(BackendError):
+    """The server answered that the request is at fault."""
+
+
+class _NotFoundError(_RefusedError):
     """The notebook's server does not know the path."""
 
 
-class _ForbiddenError(BackendError):
+class _ForbiddenError(_RefusedError):
     """The server does not know who asks."""
+
+
+class _OtherFormError(BackendError):
+    """The reply is no JSON."""
 
 
 class _Knock(Enum):
@@ -67,10 +76,13 @@ class _Knock(Enum):
 
 
 _ERRORS: dict[int, type[BackendError]] = {404: _NotFoundError, 401: _ForbiddenError, 403: _ForbiddenError}
+_NOT_JUPYTERS = (_RefusedError, _OtherFormError, _TooLargeError)  # answers that no Jupyter gives
 
 
 class JupyterClient:
     """Client of one notebook. It connects on its first request, and only to its notebook.
+
+    ``is_jupyter`` is None until ``recognise`` has found out if the notebook's server is a Jupyter.
 
     aiohttp's browser-like defaults are off: cookie jar, decompression, redirects, proxies from the environment and
     automatic headers (aiohttp documentation, Client Reference).
@@ -79,7 +91,7 @@ class JupyterClient:
     def __init__(self, running: Running) -> None:
         self.running = running
         self.origin = f"http://{running.dial.host}:{running.dial.port}"
-        self.is_jupyter = False  # as far as its answers tell
+        self.is_jupyter = running.is_jupyter
         self.heard = ""  # the last answer to a knock that was not good enough, in words
         self._is_mute = False  # it took the last connection, and spoke no HTTP
         self._session: aiohttp.ClientSession | None = None
@@ -112,11 +124,25 @@ class JupyterClient:
         return await self._knock() in (_Knock.ANSWERED, _Knock.TAKEN)
 
     async def wait_ready(self) -> None:
-        """Return when the notebook answers HTTP. The caller sets the timeout. Raises StartError if it speaks TLS."""
+        """Return when the notebook answers HTTP, and is recognised. The caller sets the timeout.
+
+        Raises StartError if it speaks TLS.
+        """
         while not await self.answers():
             if self._is_mute and await _speaks_tls(self.running.dial):
                 raise StartError(_TLS, transient=False)
             await asyncio.sleep(_READY_PAUSE)
+        await self.recognise()
+
+    async def recognise(self) -> None:
+        """Find out whether the server is a Jupyter, unless that is known; without an answer it stays unknown.
+
+        Any Jupyter server says its version to everybody at ``api``, and its last use at ``api/status``. Another
+        web application may have one of these, or answer at any path.
+        """
+        if self.is_jupyter is None:
+            with contextlib.suppress(BackendError, RuntimeError):  # the last: it was closed meanwhile
+                self.is_jupyter = await self._has_version() and await self._has_status()
 
     async def silent_for(self) -> float | None:
         """Return the seconds since something worked: 0 while a kernel computes, else since a terminal printed.
@@ -124,8 +150,17 @@ class JupyterClient:
         None if there is neither. A kernel that waits for input does not compute, though Jupyter calls it busy. When a
         kernel last had a message does not count: any page that is open may poll it. What a terminal prints is read by
         its server, and counted, also while no page shows it (Jupyter Server Terminals, ``pre_pty_read_hook``). Raises
-        BackendError if an answer is unusable.
+        BackendError if an answer of a Jupyter is unusable; another server may have kernels like one, or pages there.
         """
+        await self.recognise()
+        try:
+            return await self._silence()
+        except BackendError:
+            if self.is_jupyter is False:
+                return None
+            raise
+
+    async def _silence(self) -> float | None:
         busy = {
             str(kernel.get("id")) for kernel in await self._list("kernels") if kernel.get("execution_state") == "busy"
         }
@@ -137,8 +172,11 @@ class JupyterClient:
     async def start_kernel(self, document: str) -> None:
         """Start the kernel of ``document`` (a path below the home) before the page needs it.
 
-        JupyterLab 4 and Notebook 7 attach to an existing session with the document's path. Raises BackendError.
+        JupyterLab 4 and Notebook 7 attach to an existing session with the document's path. No effect on a server that
+        is no Jupyter. Raises BackendError.
         """
+        if self.is_jupyter is False:
+            return
         try:
             found = await self._ask(
                 "GET", f"api/contents/{quote(document)}?type=notebook&content=1", most=_MAX_DOCUMENT
@@ -156,6 +194,8 @@ class JupyterClient:
 
     async def refuses_token(self) -> bool:
         """Return True if the server is a Jupyter that does not take the service's token, but another or a password."""
+        if not self.is_jupyter:
+            return False
         try:
             await self._ask("GET", "api/status")
         except _ForbiddenError:
@@ -163,6 +203,22 @@ class JupyterClient:
         except BackendError:
             pass
         return False
+
+    async def _has_version(self) -> bool:
+        try:
+            said = await self._ask("GET", "api")
+        except _NOT_JUPYTERS:
+            return False
+        return isinstance(said, dict) and isinstance(said.get("version"), str)
+
+    async def _has_status(self) -> bool:
+        try:
+            said = await self._ask("GET", "api/status?no_track_activity=1")
+        except _ForbiddenError:
+            return True  # to whoever has another token
+        except _NOT_JUPYTERS:
+            return False
+        return isinstance(said, dict) and "last_activity" in said
 
     async def log_in(self, host: str) -> list[str]:
         """Return the cookies that Jupyter sets for whoever sends its token to ``host``, as it sent them.
@@ -200,7 +256,6 @@ class JupyterClient:
         if self.running.knock is not None:
             return await self._knock_at(self.running.knock, _WEB_APP)
         found = await self._knock_at("api", ())
-        self.is_jupyter = found is _Knock.ANSWERED
         if found is _Knock.UNKNOWN:
             found = await self._knock_at("", _WEB_APP)
         return found
@@ -240,12 +295,16 @@ class JupyterClient:
                 ) as reply:
                     text = await _read_bounded(reply, most)
                     if reply.status >= 400:  # noqa: PLR2004 - 4xx and 5xx begin there
-                        raise _ERRORS.get(reply.status, BackendError)(
+                        kind = _RefusedError if reply.status < 500 else BackendError  # noqa: PLR2004 - as above
+                        raise _ERRORS.get(reply.status, kind)(
                             f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}"
                         )
-                    return json.loads(text)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _OtherFormError(f"the notebook's response is unusable: {type(error).__name__}") from error
 
     def _url(self, path: str) -> URL:
         return URL(f"{self.origin}{self.running.base_path}{path}", encoded=True)

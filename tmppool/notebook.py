@@ -175,6 +175,11 @@ class Notebook(Place):
         """True while it is assigned."""
         return self.state is State.ASSIGNED
 
+    @property
+    def is_jupyter(self) -> bool:
+        """True unless its server was found to be another web application, to which all paths belong."""
+        return self.jupyter.is_jupyter is not False
+
     def begin(
         self,
         visitor: str | None,

@@ -157,6 +157,7 @@ class Reconciler:
         """
         if item.given is not Given.NO and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
             self._pool.report(SessionRecovered(self._pool.name))
-            self._pool.adopt_session(item, visitor=None, expires_in=None)
+            notebook = self._pool.adopt_session(item, visitor=None, expires_in=None)
+            self._pool.run(notebook.jupyter.recognise(), f"recognise {notebook.id}")
         elif seconds_until(item.created_at + _GRACE) < 0:
             await self._pool.discard(item.key)

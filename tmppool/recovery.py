@@ -8,12 +8,14 @@ import structlog
 
 from tmppool.clocks import seconds_until
 from tmppool.ledger import Ledger, Row
-from tmppool.notebook import REVOCABLE, Reason, State
+from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 from tmppool.running import Given, Running
+from tmppool.tasks import spawn
 
 _SECOND_LOOK = 1.0  # seconds before the list is repeated, if it lacks a notebook of the ledger
+_RECOGNITION = 2.0  # seconds that the notebooks have to tell what they are; one that is silent is asked again later
 
 _log = structlog.get_logger("tmppool.recovery")
 
@@ -39,9 +41,17 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
         for key, row in mine.items():
             if key not in found and row.ended_at is None:
                 await _close_row(pools, ledger, row)
+    await _recognise([notebook for pool in pools for notebook in pool])
     for pool in pools:
         pool.open()
         pool.wake()
+
+
+async def _recognise(notebooks: list[Notebook]) -> None:
+    """Find out which of the notebooks are Jupyter servers, before the first request reaches one."""
+    asking = [spawn(each.jupyter.recognise(), f"recognise {each.id}") for each in notebooks]
+    if asking:
+        await asyncio.wait(asking, timeout=_RECOGNITION)
 
 
 async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:

@@ -58,7 +58,8 @@ class Running:
     ``Authorization``. ``secret`` is unknown inside the notebook; empty if the backend cannot keep one. ``edition`` is
     the id of its Edition; empty if unknown. ``given``: whether the backend has recorded that it was assigned.
     ``pid`` is its first process on this machine; 0 if unknown. ``knock`` is the path below its base path that tells
-    that it is ready, without a leading slash; None for Jupyter's.
+    that it is ready, without a leading slash; None for Jupyter's. ``is_jupyter``: whether its server was found to be a
+    Jupyter when it started; None if unknown, as after a restart of the service.
     """
 
     key: str
@@ -70,6 +71,7 @@ class Running:
     given: Given = Given.NO
     pid: int = 0
     knock: str | None = None
+    is_jupyter: bool | None = None
 
     @property
     def base_path(self) -> str:

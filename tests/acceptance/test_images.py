@@ -8,10 +8,12 @@ import shlex
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
-from tests.acceptance.harness import IMAGE, ROOT, Service, running
+from tests.acceptance.harness import IMAGE, ROOT, Service, chromium, running
 from tests.acceptance.test_mistakes import LINE, start
 from tests.backends.contract import KEY
 from tests.images import built
@@ -214,6 +216,48 @@ AN_APP = ("USER root", script("/srv/app.py", *APP.splitlines()), "USER 1000")
 async def test_a_web_application_without_jupyters_api_is_ready_at_its_base_path() -> None:
     async with built(*AN_APP) as image:
         assert await answered(image, "", command=SERVE + "''") == (200, "an app")
+
+
+OWN_APP = """
+import http.server, json, sys
+prefix, ip, port = sys.argv[1:]
+assert not prefix.endswith("/"), "the base URL must not end with a slash"
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        said = self.headers["Authorization"]
+        is_known = self.path.endswith("token=theirs") or (said or "").startswith("Basic")
+        body = json.dumps({"path": self.path.removeprefix(prefix), "authorization": said}).encode()
+        self.send_response(200 if is_known or self.path == prefix + "/up" else 401)
+        self.send_header("WWW-Authenticate", 'Basic realm="Lesson"')
+        self.send_header("Content-Length", len(body))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer((ip, int(port)), Handler).serve_forever()
+"""
+
+
+async def test_a_web_application_has_all_its_paths_to_itself(tmp_path: Path) -> None:
+    """Also after a restart. It refuses a base path with a slash at its end, as marimo does."""
+    lines = ("USER root", script("/srv/app.py", *OWN_APP.splitlines()), "USER 1000", "LABEL tmppool.ready=up")
+    options = ("--pool-size=1", "--command=exec python3 /srv/app.py {prefix} {ip} {port}")
+    basic = aiohttp.encode_basic_auth("student", "secret")
+    async with built(*lines) as image, running(tmp_path, "docker", *options, image=image) as service:
+        taken = await service.spawn()
+        ours = {"Authorization": f"token {taken.token}"}
+        for is_restarted in (False, True):
+            if is_restarted:
+                await service.kill()
+                await service.start(warm=0)
+            async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+                for path in ("x", "api", "api/status", "login", "static/a", "files/x", "view/z", "custom/y", "metrics"):
+                    async with session.get(f"{taken.url}{path}?token=theirs", headers=ours) as reply:
+                        assert (await reply.json(content_type=None))["path"] == f"/{path}?token=theirs"
+                        assert reply.status == 200
+                    query = {"Authorization": basic}
+                    async with session.get(f"{taken.url}{path}?token={taken.token}", headers=query) as reply:
+                        assert await reply.json(content_type=None) == {"path": f"/{path}", "authorization": basic}
+                    async with session.get(f"{taken.url}{path}", headers=ours) as reply:
+                        assert (reply.status, reply.headers["WWW-Authenticate"]) == (401, 'Basic realm="Lesson"')
 
 
 async def test_an_image_may_name_what_tells_that_its_server_is_ready() -> None:

@@ -121,6 +121,31 @@ async def test_a_program_that_changes_something_uses_its_notebook_and_one_that_l
     assert await end() > second + 0.015
 
 
+async def test_another_web_application_is_used_and_answers_like_an_app_at_every_path(open_place: Any) -> None:
+    """JupyterLab's own chatter, its login, ``nosniff`` and the owner's button belong to Jupyter alone."""
+    place = await open_place(fake={"is_jupyter": False})
+    await place.until(warm=4)
+    program = place.program()
+    await program.post("/api/spawn")
+    (key,) = place.tokens
+    has_token = {"Authorization": f"token {place.tokens[key]}"}
+    notebook = next(iter(place.pools)).find(key)
+    assert not notebook.is_jupyter
+    for path in ("lab/api/workspaces/x", "api/contents/a", "api/events", "api/security/csp-report"):
+        before = notebook.active_at
+        await asyncio.sleep(0.01)
+        await program.ask("PUT", f"/user/{key}/{path}", has_token, data=b"{}")
+        assert notebook.active_at > before
+        await program.ask("GET", f"/user/{key}/{path}", has_token)
+    reply = await program.ask("GET", f"/user/{key}/login?token=theirs", has_token)
+    assert "X-Content-Type-Options" not in reply.headers
+    asked = place.backend.notebooks[key].requests
+    assert asked[-1] == f"GET /user/{key}/login?token=theirs"
+    assert [request for request in asked if "api/status" in request] == []
+    page = await place.owner().get(f"/user/{key}/lab")
+    assert ' data-app=""' in page.text
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "X-OWN"])
 async def test_a_page_elsewhere_changes_nothing(place: Place, key: str, method: str) -> None:
     for headers in (

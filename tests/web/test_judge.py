@@ -218,6 +218,35 @@ def test_an_apps_authorization_passes_and_ours_never(path: str, said: str, passe
     assert verdict.authorization == passed
 
 
+JUPYTERS_OWN = ["api/items", "login", "static/a.js", "files/x", "view/z", "custom/y", "metrics", "lab", "tree"]
+
+
+@pytest.mark.parametrize("path", JUPYTERS_OWN)
+def test_all_paths_of_another_web_application_are_its_own(path: str) -> None:
+    notebook = live()
+    for notebook.jupyter.is_jupyter in (None, True, False):
+        is_app = notebook.jupyter.is_jupyter is False
+        target = f"{IN}/{path}?token=theirs&token={OWNS}&token=of-the-operator&x=1"
+        rules = Rules(secrets=("of-the-operator",))
+        verdict = judged("GET", target, COOKIE | {"Authorization": BASIC}, rules, notebook)
+        assert isinstance(verdict, Pass)
+        assert verdict.is_app is is_app
+        assert verdict.target == f"{IN}/{path}?{'token=theirs&' if is_app else ''}x=1"
+        assert verdict.authorization == (BASIC.encode() if is_app else None)
+        ours = judged("GET", f"{IN}/{path}", COOKIE | {"Authorization": f"Bearer {OWNS}"}, rules, notebook)
+        assert isinstance(ours, Pass)
+        assert ours.authorization is None
+
+
+def test_of_another_web_application_too_no_worker_rules_what_could_be_jupyters() -> None:
+    """What a notebook is found to be after a restart is its own word, which a guest may have put into its mouth."""
+    notebook = live()
+    notebook.jupyter.is_jupyter = False
+    for path in ("sw.js", "lab/sw.js", "static/sw.js"):
+        with pytest.raises(BadMessageError):
+            judged("GET", f"{IN}/{path}", COOKIE | {"Service-Worker": "script"}, notebook=notebook)
+
+
 def test_a_broken_handshake_is_no_request() -> None:
     with pytest.raises(BadMessageError):
         judged("GET", f"{IN}/x", COOKIE | UPGRADE | {"Sec-WebSocket-Version": "8"})

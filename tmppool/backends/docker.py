@@ -228,7 +228,7 @@ class DockerBackend(Auditable):
             running = Running(
                 key, reach.dial, token, time.time(), secret, edition=edition.id, pid=reach.pid, knock=knock
             )
-            await self._await_ready(running, edition, attempt, exited)
+            running = await self._when_ready(running, edition, attempt, exited)
         except container_dial.GoneError as error:
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
             if not exited.done():  # it runs, but not on this host
@@ -240,10 +240,13 @@ class DockerBackend(Auditable):
             raise await self._exit_error(container, edition)
         return running
 
-    async def _await_ready(
+    async def _when_ready(
         self, running: Running, edition: Edition, attempt: "_Attempt", exited: asyncio.Task[None]
-    ) -> None:
-        """Return when the notebook is ready, or its container has ended. Raises StartError if it never will be."""
+    ) -> Running:
+        """Return the notebook once it is ready, with what it was found to be, or once its container has ended.
+
+        Raises StartError if it never will be.
+        """
         async with JupyterClient(running) as jupyter:
             attempt.jupyter = jupyter
             ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
@@ -253,7 +256,7 @@ class DockerBackend(Auditable):
                 ready.cancel()
             if ready.done():
                 ready.result()
-            if jupyter.is_jupyter and await jupyter.refuses_token():
+            if await jupyter.refuses_token():
                 raise StartError(
                     f"the notebook of {edition.name} answers, but not to the service's token: its configuration sets"
                     " another (IdentityProvider.token, ServerApp.token or NotebookApp.token), an identity provider of"
@@ -261,6 +264,7 @@ class DockerBackend(Auditable):
                     " (ServerApp.authorizer_class) that does not let their holder in, which must be left out",
                     transient=False,
                 )
+            return replace(running, is_jupyter=jupyter.is_jupyter)
 
     async def _make(self, key: str, token: str, secret: str, edition: Edition) -> Any:
         """Create the container; if each has its own UID, with one that no other container uses."""

@@ -1,7 +1,7 @@
 """Notebooks as small HTTP servers in this process, for tests and for work on the pages.
 
 They speak HTTP and WebSocket over loopback, answer the service's own requests and echo the rest. ``fail_next``,
-``delay``, ``unlisted`` and ``kill`` make them misbehave.
+``delay``, ``unlisted`` and ``kill`` make them misbehave; without ``is_jupyter`` they echo all requests, as an app does.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ class FakeNotebook:
 
     running: Running
     runner: web.AppRunner
+    is_jupyter: bool = True
     kernels: list[dict[str, object]] = field(default_factory=list)
     terminals: list[dict[str, object]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -45,6 +46,7 @@ class FakeBackend:
         self.stop_delay = 0.0
         self.fail_next = 0
         self.is_ill = False
+        self.is_jupyter = True
         self.started = 0
         self.stopped: list[str] = []
         self.given: set[str] = set() if predecessor is None else predecessor.given
@@ -85,8 +87,8 @@ class FakeBackend:
         port = runner.addresses[0][1]
         dial = Dial("127.0.0.1", port)
         running = Running(key, dial, f"token-of-{key}", time.time(), f"secret-of-{key}", edition=edition.id)
-        self.notebooks[key] = FakeNotebook(running, runner)
-        return running
+        self.notebooks[key] = FakeNotebook(running, runner, is_jupyter=self.is_jupyter)
+        return replace(running, is_jupyter=self.is_jupyter)
 
     async def give(self, key: str) -> None:
         await self.ping()
@@ -149,12 +151,8 @@ class FakeBackend:
         path = request.path.removeprefix(base)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await _echo_websocket(request)
-        if path == "api":
-            return web.json_response({"version": "fake"})
-        if path == "api/kernels":
-            return web.json_response(notebook.kernels)
-        if path == "api/terminals":
-            return web.json_response(notebook.terminals)
+        if notebook.is_jupyter and (said := _as_jupyter(notebook, path)) is not None:
+            return web.json_response(said)
         if path == "api/sessions" and request.method == "POST":
             return web.json_response(await request.json(), status=201)
         if path == "events":
@@ -165,6 +163,16 @@ class FakeBackend:
             f"<!doctype html><html><head><title>Fake</title></head><body>{request.method} fake notebook</body></html>"
         )
         return web.Response(text=page, content_type="text/html")
+
+
+def _as_jupyter(notebook: FakeNotebook, path: str) -> object:
+    """Return what a Jupyter server says at ``path``; None where it is nothing that the service asks for."""
+    return {
+        "api": {"version": "fake"},
+        "api/status": {"last_activity": "1970-01-01T00:00:00Z"},
+        "api/kernels": notebook.kernels,
+        "api/terminals": notebook.terminals,
+    }.get(path)
 
 
 async def _open(runner: web.AppRunner) -> None:

@@ -106,7 +106,7 @@ class ProcessBackend:
                 child = await self._spawn(key, home, token, command)
                 self._children[key] = child
                 running = Running(key, self._dial(port), token, time.time(), edition=edition.id, pid=child.pid)
-                await self._wait_ready(running, child, home, edition.spec.start_timeout)
+                running = await self._when_ready(running, child, home, edition.spec.start_timeout)
             birth = await asyncio.to_thread(born, child.pid)
             facts = dict(zip(_FACT_TYPES, (key, child.pid, birth, port, token, running.created_at), strict=True))
             facts["edition"] = edition.id
@@ -217,16 +217,18 @@ class ProcessBackend:
             mine["JUPYTER_CONFIG_PATH"] = str(self._paths.config)
         return kept | mine
 
-    async def _wait_ready(
+    async def _when_ready(
         self, running: Running, child: asyncio.subprocess.Process, home: Path, patience: float
-    ) -> None:
+    ) -> Running:
+        """Return the notebook once it is ready, with what it was found to be. Raises StartError if it never will be."""
         exited = spawn(child.wait(), "watch a start")
         async with JupyterClient(running) as jupyter:
             ready = spawn(jupyter.wait_ready(), "wait until ready", awaited=True)
             try:
                 await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED, timeout=patience)
                 if ready.done():
-                    return ready.result()
+                    ready.result()
+                    return replace(running, is_jupyter=jupyter.is_jupyter)
             finally:
                 ready.cancel()
                 exited.cancel()

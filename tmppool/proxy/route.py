@@ -111,10 +111,7 @@ class ToNotebook:
         return EditedPage(Page(elements, response.fields), headers.edited(self.response_lines(response), admitted))
 
     def _is_sniffed(self, response: Response) -> bool:
-        """Return True if the browser may find out by the content what it is.
-
-        A server that is no Jupyter may have paths like Jupyter's, whose own files all come with a type.
-        """
+        """Return True if the browser may find out by the content what it is; Jupyter's files all come with a type."""
         first = response.fields.first
         return b"x-content-type-options" not in first and (self.is_app or b"content-type" not in first)
 

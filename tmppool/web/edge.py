@@ -92,7 +92,7 @@ class Edge:
     def _to_notebook(self, visit: Visit, verdict: Pass) -> ToNotebook:
         notebook = verdict.held.notebook
         relay = self._relays.get(notebook.key) or self._open(notebook)
-        is_app = not jupyter_urls.is_own(verdict.path)
+        needs_login = verdict.is_app and notebook.is_jupyter and _hides_jupyters_token(verdict, visit)
         touch = partial(verdict.held.pool.touch, notebook) if _is_work(visit, verdict) else None
         return ToNotebook(
             target=verdict.target,
@@ -106,10 +106,10 @@ class Edge:
             touch=touch if visit.is_websocket else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
             unreachable=lambda: _to_application(visit, _UNREACHABLE),
-            login=relay.login(visit) if is_app and _hides_jupyters_token(verdict, visit) else None,
-            is_app=is_app,
+            login=relay.login(visit) if needs_login else None,
+            is_app=verdict.is_app,
             is_explicit=verdict.held.is_explicit,
-            is_judged=not (visit.is_safe or is_app) and verdict.authorization is None,
+            is_judged=not (visit.is_safe or verdict.is_app) and verdict.authorization is None,
             notebook_id=relay.notebook_id,
         )
 
@@ -163,7 +163,9 @@ def _is_work(visit: Visit, verdict: Pass) -> bool:
     if not verdict.held.is_explicit:
         return False
     if visit.is_websocket:
-        return jupyter_urls.carries_work(verdict.path)
+        return verdict.is_app or jupyter_urls.carries_work(verdict.path)
+    if verdict.is_app:
+        return not visit.is_safe
     return jupyter_urls.is_work(visit.method.decode(), verdict.path)
 
 
@@ -183,7 +185,7 @@ def _notice(visit: Visit, verdict: Pass) -> Notice | None:
     session = f"/api/session/{verdict.held.notebook.key}"
     elements = f'<script src="/static/activity.js?v={__version__}" data-touch="{session}"></script>'
     if first.get(b"sec-fetch-dest", b"document") == b"document":
-        is_app = "" if jupyter_urls.is_page(verdict.path) else ' data-app=""'
+        is_app = ' data-app=""' if verdict.is_app or not jupyter_urls.is_page(verdict.path) else ""
         elements += (
             f'<script src="/static/session.js?v={__version__}" data-session="{session}"{is_app} async=""></script>'
         )

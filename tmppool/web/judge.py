@@ -209,11 +209,12 @@ def _passing(visit: Visit, held: Admitted, is_ours: Callable[[str], bool]) -> Pa
         headers.refuse_worker(visit.request.fields)
     if not held.is_explicit and visit.is_cross_site:
         return _cross_site(visit, Kind.CROSS_SITE)
-    if jupyter_urls.is_own(visit.path):
+    if held.notebook.is_jupyter and jupyter_urls.is_own(visit.path):
         # There ``token`` is Jupyter's, which prefers a wrong one to the one that it is sent.
-        return Pass(held, visit.path, tokens.without_token(visit.target) if visit.tokens else visit.target)
+        bare = tokens.without_token(visit.target) if visit.tokens else visit.target
+        return Pass(held, visit.path, bare, is_app=False)
     target = tokens.without_token(visit.target, is_ours) if visit.tokens else visit.target
-    return Pass(held, visit.path, target, _meant_for_an_app(visit, is_ours))
+    return Pass(held, visit.path, target, is_app=True, authorization=_meant_for_an_app(visit, is_ours))
 
 
 def _meant_for_an_app(visit: Visit, is_ours: Callable[[str], bool]) -> bytes | None:

@@ -26,12 +26,14 @@ class Admitted:
 class Pass:
     """The request is forwarded to the notebook. ``path`` is below its base path; ``target`` is the one to send.
 
-    ``authorization`` is the visitor's own Authorization, meant for an app in the notebook; None without one.
+    ``is_app``: an app responds there, in a Jupyter server or in the place of one, and not Jupyter. ``authorization`` is
+    the visitor's own Authorization, meant for an app; None without one.
     """
 
     held: Admitted
     path: str
     target: str
+    is_app: bool
     authorization: bytes | None = field(default=None, repr=False)
 
 
