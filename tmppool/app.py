@@ -46,6 +46,7 @@ from tmppool.web.edge import Edge, admin_decide
 from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.judge import Rules
 from tmppool.web.launch import Launch
+from tmppool.web.links import Landing
 from tmppool.web.lock import Lock
 from tmppool.web.pages import Pages
 from tmppool.web.refusals import Refusals
@@ -281,7 +282,7 @@ async def _listen(
 ) -> None:
     settings, pools, secret = parts.settings, parts.pools, parts.ledger.secret
     wanted = from_settings.wanted_pools(settings)
-    landing = {name: pool.redirect_uri or traits[name].edition.landing for name, pool in wanted.items()}
+    landing = {name: _landing(pool, traits[name]) for name, pool in wanted.items()}
     images = {name: parts.kind.image_of(pool.image) for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     local_token = api_token or parts.made_token if parts.kind.is_local_only else None
@@ -315,6 +316,10 @@ async def _listen(
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     admin = routes.admin(Admin(pools, parts.ledger, sessions, parts.metrics), answers)
     await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(admin_token, admin_local_ip))
+
+
+def _landing(wanted: PoolSettings, traits: Traits) -> Landing:
+    return Landing(wanted.redirect_uri or traits.edition.landing, is_chosen=wanted.redirect_uri is not None)
 
 
 async def _admin_lock(parts: _Parts, local_token: str | None) -> tuple[str, str | None]:

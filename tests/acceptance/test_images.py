@@ -260,6 +260,21 @@ async def test_a_web_application_has_all_its_paths_to_itself(tmp_path: Path) -> 
                         assert (reply.status, reply.headers["WWW-Authenticate"]) == (401, 'Basic realm="Lesson"')
 
 
+async def test_the_page_of_a_web_application_is_its_own_root(tmp_path: Path) -> None:
+    """The image below names a document of Jupyter's."""
+    options = ("--pool-size=1", f"--command={SERVE}''")
+    async with (
+        built(*AN_APP) as image,
+        running(tmp_path, "docker", *options, image=image) as service,
+        chromium() as browser,
+    ):
+        page = await (await browser.new_context()).new_page()
+        await page.goto(service.at("/"))
+        await page.wait_for_url("**/user/**")
+        assert re.fullmatch(r"/user/[^/]+/", urlsplit(page.url).path)
+        assert await page.inner_text("body") == "an app"
+
+
 async def test_an_image_may_name_what_tells_that_its_server_is_ready() -> None:
     async with built(*AN_APP, "LABEL tmppool.ready=/up") as image:
         assert await answered(image, "up", command=SERVE + "up") == (200, "an app")

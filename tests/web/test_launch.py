@@ -109,6 +109,23 @@ async def test_the_landing_is_the_operators_choice(open_place: Open) -> None:
     assert (await person.get("/?x=1")).location.endswith("/lab?reset&x=1")
 
 
+async def test_another_web_application_is_not_opened_at_a_page_of_jupyters(open_place: Open) -> None:
+    place = await open_place(fake={"is_jupyter": False})
+    await place.until(warm=4)
+    person = place.person()
+    answer = await person.click("/")
+    assert answer.location == f"/user/{answer.key}/"
+    assert (await person.get("/?x=1")).location == f"/user/{answer.key}/?x=1"
+    assert (await person.get("/spawn/bk/app?y")).location == f"/user/{answer.key}/bk/app?y"
+    assert (await person.get("/files/a")).location == f"/user/{answer.key}/files/a"
+
+
+async def test_the_operator_may_open_any_page_of_another_web_application(open_place: Open) -> None:
+    place = await open_place(fake={"is_jupyter": False}, redirect_uri="/lab")
+    await place.until(warm=4)
+    assert (await place.person().click("/")).location.endswith("/lab")
+
+
 NAMES = ["a%5Cb", "%5C", "100%25", "what%3F", "%23hash", "a;b", "a+b&c", "'it'", "%22it%22", "%F0%9F%90%8D" * 62, "e%CC%81", "%C3%A9", "..foo", "...", "a..b", "a.", "%2Ffoo", "a%0Ab", '{a}|"b"^`', "~"]  # fmt: skip
 
 

@@ -44,6 +44,24 @@ def test_a_landing_with_a_query_is_joined_by_the_links_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("landing", "in_an_app"),
+    [
+        (links.Landing("/tree"), "/"),
+        (links.Landing("/notebooks/welcome.ipynb"), "/"),
+        (links.Landing("/lab?reset"), "/"),
+        (links.Landing("/lab/tree/a.ipynb?reset"), "/"),
+        (links.Landing("/"), "/"),
+        (links.Landing("/bk?x=1"), "/bk?x=1"),
+        (links.Landing("/static/index.html"), "/static/index.html"),
+        (links.Landing("/tree", is_chosen=True), "/tree"),
+    ],
+)
+def test_a_landing_of_jupyters_is_none_for_another_web_application(landing: links.Landing, in_an_app: str) -> None:
+    assert landing.in_a(is_jupyter=True) == landing.path
+    assert landing.in_a(is_jupyter=False) == in_an_app
+
+
+@pytest.mark.parametrize(
     "raw", ["/spawn//evil.example/x", "//evil.example", "/spawn/\\evil.example", "/spawn/http://evil.example"]
 )
 def test_no_link_leads_away_from_the_notebook(raw: str) -> None:

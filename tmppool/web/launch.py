@@ -36,7 +36,7 @@ class Launch:
         entrance: Entrance,
         limits: StartLimits,
         tickets: Tickets,
-        landing: Mapping[str, str],
+        landing: Mapping[str, links.Landing],
     ) -> None:
         self._pools = pools
         self._sessions = sessions
@@ -96,7 +96,7 @@ class Launch:
         notebook: Notebook | None = self._pools.held_by(visit.visitor, pool)
         if notebook is None:
             return None
-        return await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool)))
+        return await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool, notebook)))
 
     async def _given(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response | None:
         """Redirect to the notebook that a ticket of this visitor was used for, if any, as when they press twice.
@@ -116,12 +116,15 @@ class Launch:
 
     async def _enter_as(self, visit: Visit, pool: Pool, notebook: Notebook, ticket: str) -> web.Response:
         """Redirect to the notebook, as the visitor who succeeds the one that the ticket was issued to."""
-        response = await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool)))
+        response = await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool, notebook)))
         own_cookies.put_visitor(response, self._tickets.successor(ticket), visit.cookie_scope)
         return response
 
-    def _path(self, visit: Visit, pool: Pool) -> str:
-        return links.target_of(self._link(visit), self._landing[pool.name])
+    def _path(self, visit: Visit, pool: Pool, notebook: Notebook | None = None) -> str:
+        """Return the path that the visit opens in this notebook, else in one like the pool's newest."""
+        known = [*pool][-1:] if notebook is None else [notebook]
+        is_jupyter = all(each.is_jupyter for each in known)
+        return links.target_of(self._link(visit), self._landing[pool.name].in_a(is_jupyter=is_jupyter))
 
     def _link(self, visit: Visit) -> str:
         """Return the raw link without the workshop code; if none is set, ``code`` belongs to the document."""

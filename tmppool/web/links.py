@@ -1,6 +1,7 @@
 """Launch links: parses the document, pool and code that one names, and makes new ones. Pure, on raw paths."""
 
 import re
+from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
 from tmppool import jupyter_urls
@@ -13,6 +14,22 @@ _TO = re.compile(r"(^|&)to=([^&]*)")
 _LONGEST_PATH = 2000  # characters
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 _CODE = re.compile(r"(^|&)code=([^&]*)")
+
+
+class Landing(NamedTuple):
+    """The ``path`` that ``/`` opens; ``is_chosen``: by the operator's setting, not by the image."""
+
+    path: str
+    is_chosen: bool = False
+
+    def in_a(self, *, is_jupyter: bool) -> str:
+        """Return the path for a Jupyter server, or for another web application.
+
+        An image has the labels of the one that it is built on, so one of Jupyter's pages may be named for a server that
+        is no longer the image's.
+        """
+        is_jupyters = not self.is_chosen and jupyter_urls.is_page(self.path.lstrip("/").partition("?")[0])
+        return "/" if is_jupyters and not is_jupyter else self.path
 
 
 def target_of(raw: str, landing: str) -> str:

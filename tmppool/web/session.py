@@ -30,7 +30,7 @@ class Session:
         sessions: Sessions,
         answers: Answers,
         pages: Pages,
-        landing: Mapping[str, str],
+        landing: Mapping[str, links.Landing],
         refusals: Refusals,
     ) -> None:
         self._sessions = sessions
@@ -102,7 +102,8 @@ class Session:
         return self._answers.json(live)
 
     def _open_path(self, visit: Visit, held: Admitted) -> str:
-        return visit.open_path or self._landing[held.pool.name].lstrip("/")
+        landing = self._landing[held.pool.name].in_a(is_jupyter=held.notebook.is_jupyter)
+        return visit.open_path or landing.lstrip("/")
 
     def _share_url(self, visit: Visit, held: Admitted) -> str | None:
         token = tokens.share_token(held.notebook)
