@@ -286,23 +286,35 @@ NO_URL = "it must be http:// or https:// and a host, without a path, as in https
         ),
         (
             "--command=jupyter lab",
-            "--command: 'jupyter lab' is not allowed: it must contain {base_path}, the path that each notebook is served at",
+            "--command: 'jupyter lab' is not allowed: it must contain {base_path}, the path that each notebook is served at, or {prefix}, the same without the slash at its end",
         ),
         (
             "--command={base_path} {prot}",
-            "--command: '{base_path} {prot}' is not allowed: placeholders are {base_path}, {port}, {ip}, {token}, not {prot}",
+            "--command: '{base_path} {prot}' is not allowed: placeholders are {base_path}, {prefix}, {port}, {ip}, {token}, not {prot}; a literal brace is written {{ or }}",
         ),
         (
             "--command={base_path} {}",
-            "--command: '{base_path} {}' is not allowed: placeholders are {base_path}, {port}, {ip}, {token}, not {}",
+            "--command: '{base_path} {}' is not allowed: placeholders are {base_path}, {prefix}, {port}, {ip}, {token}, not {}; a literal brace is written {{ or }}",
         ),
         (
             "--command={base_path[0]}",
-            "--command: '{base_path[0]}' is not allowed: placeholders are {base_path}, {port}, {ip}, {token}, not {base_path[0]}",
+            "--command: '{base_path[0]}' is not allowed: placeholders are {base_path}, {prefix}, {port}, {ip}, {token}, not {base_path[0]}; a literal brace is written {{ or }}",
+        ),
+        (
+            "--command=B={base_path}; x ${B%/}",
+            "--command: 'B={base_path}; x ${B%/}' is not allowed: placeholders are {base_path}, {prefix}, {port}, {ip}, {token}, not {B%/}; a literal brace is written {{ or }}",
+        ),
+        (
+            "--command={base_path} ${port:-80}",
+            "--command: '{base_path} ${port:-80}' is not allowed: placeholders are {base_path}, {prefix}, {port}, {ip}, {token}, not {port:-80}; a literal brace is written {{ or }}",
+        ),
+        (
+            "--command={base_path!r}",
+            "--command: '{base_path!r}' is not allowed: placeholders are {base_path}, {prefix}, {port}, {ip}, {token}, not {base_path!r}; a literal brace is written {{ or }}",
         ),
         (
             "--command={base_path} {",
-            "--command: '{base_path} {' is not allowed: literal braces must be doubled (Single '{' encountered in format string)",
+            "--command: '{base_path} {' is not allowed: a literal brace is written {{ or }} (Single '{' encountered in format string)",
         ),
         ("--port=0", "--port: '0' is not allowed: input should be greater than or equal to 1"),
         ("--port=65536", "--port: '65536' is not allowed: input should be less than or equal to 65535"),

@@ -6,6 +6,7 @@ Flags and ``TMPPOOL_*`` variables set these for the default pool, ``[pools.NAME]
 import os
 import re
 import string
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -15,7 +16,8 @@ _SIZE = re.compile(r"^(\d+)([bkmg]?)b?$", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _UIDS = re.compile(r"^(\d{1,10})-(\d{1,10})$")
 _MAX_UID = 2**31 - 1  # of the engine's runtime, opencontainers/runc libcontainer/user
-_PLACEHOLDERS = {"base_path", "port", "ip", "token"}
+_PATHS = {"base_path", "prefix"}  # with a slash at its end, and without
+_PLACEHOLDERS = ("base_path", "prefix", "port", "ip", "token")
 
 DEFAULT_IMAGE = "tmppool/debian:latest"
 
@@ -41,6 +43,13 @@ def option(default: Any, text: str, *, common: bool = False, **more: Any) -> Any
     return Field(default, description=text, json_schema_extra={"common": common}, **more)
 
 
+def _in_braces(command: str) -> Iterator[str]:
+    """Yield what stands in single braces. Raises ValueError where one has no partner."""
+    for _, name, form, conversion in string.Formatter().parse(command):
+        if name is not None:
+            yield name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+
+
 class PoolSettings(BaseModel):
     """The settings of one pool in the TOML file, as ``[pools.NAME]``."""
 
@@ -54,8 +63,8 @@ class PoolSettings(BaseModel):
     )
     command: str | None = option(
         None,
-        "start command, run by a shell; {base_path}, {port}, {ip} and {token} are substituted; options alone are"
-        " for the image's entrypoint",
+        "start command, run by a shell; {base_path}, {prefix} (the same without the slash at its end), {port}, {ip} and"
+        " {token} are substituted, a literal brace is doubled; options alone are for the image's entrypoint",
         common=True,
     )
     pool_size: int = option(10, "capacity: maximum number of notebooks, assigned ones included", common=True, ge=1)
@@ -117,15 +126,20 @@ class PoolSettings(BaseModel):
         if value is None:
             return None
         try:
-            names = {name for _, name, _, _ in string.Formatter().parse(value) if name is not None}
+            names = set(_in_braces(value))
         except ValueError as error:
-            raise ValueError(f"literal braces must be doubled ({error})") from error
-        if names - _PLACEHOLDERS:
+            raise ValueError(f"a literal brace is written {{{{ or }}}} ({error})") from error
+        unknown = names - {*_PLACEHOLDERS}
+        if unknown:
+            known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
             raise ValueError(
-                f"placeholders are {{base_path}}, {{port}}, {{ip}}, {{token}}, not {{{min(names - _PLACEHOLDERS)}}}"
+                f"placeholders are {known}, not {{{min(unknown)}}}; a literal brace is written {{{{ or }}}}"
             )
-        if "base_path" not in names:
-            raise ValueError("it must contain {base_path}, the path that each notebook is served at")
+        if not names & _PATHS:
+            raise ValueError(
+                "it must contain {base_path}, the path that each notebook is served at, or {prefix}, the same without"
+                " the slash at its end"
+            )
         return value
 
     @field_validator("redirect_uri")

@@ -381,6 +381,10 @@ def test_a_command_may_ask_for_the_token() -> None:
     )
 
 
+def test_a_command_may_ask_for_the_base_path_without_its_last_slash() -> None:
+    assert made(command="marimo --base-url={prefix}")["Cmd"][2] == f"marimo --base-url=/user/{KEY}"
+
+
 def test_braces_that_are_doubled_reach_the_shell_as_one() -> None:
     assert made(command="x {base_path} ${{HOME}}")["Cmd"][2] == f"x /user/{KEY}/ ${{HOME}}"
 

@@ -78,8 +78,10 @@ class Spec:
     extra_hosts: tuple[str, ...]
 
     def render(self, key: str, *, ip: str, port: int, token: str) -> str:
-        """Return the shell command with tmpnb's placeholders filled in."""
-        return options_apart(self.command.format(base_path=base_path(key), ip=ip, port=port, token=token))
+        """Return the shell command with the placeholders filled in: tmpnb's, and ``prefix``."""
+        path = base_path(key)
+        filled = self.command.format(base_path=path, prefix=path.rstrip("/"), ip=ip, port=port, token=token)
+        return options_apart(filled)
 
 
 @dataclass(frozen=True, slots=True)
