@@ -340,6 +340,18 @@ async def test_tls_in_the_image_is_refused_with_its_fields() -> None:
         assert not caught.value.transient
 
 
+async def test_an_image_that_ends_unused_servers_keeps_its_warm_notebooks() -> None:
+    """Jupyter says at its start that it will end, a minute or more before it does."""
+    config = "c.ServerApp.shutdown_no_activity_timeout = 60"
+    command = f"{DEFAULT_COMMAND} 2>&1 | tee $HOME/said"
+    async with built("RUN mkdir .jupyter", script(".jupyter/jupyter_server_config.py", config)) as image:
+        status, said = await answered(image, "files/said", command=command)
+        assert (status, "Use Control-C to stop this server" in said) == (200, True)
+        assert "Will shut down" not in said
+        without = command.replace("--ServerApp.shutdown_no_activity_timeout=0", "")
+        assert "Will shut down after 60 seconds" in (await answered(image, "files/said", command=without))[1]
+
+
 async def test_what_else_an_image_may_set_does_no_harm() -> None:
     lines = (
         (

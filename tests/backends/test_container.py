@@ -68,7 +68,7 @@ DEFAULT = {
         (
             f"jupyter lab --no-browser --ServerApp.base_url=/user/{KEY}/ --ServerApp.ip=127.0.0.1 --ServerApp.port=8888"
             " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
-            " --ServerApp.quit_button=False"
+            " --ServerApp.quit_button=False --ServerApp.shutdown_no_activity_timeout=0"
         ),
     ],
     "Tty": False,

@@ -12,10 +12,11 @@ from tmppool.running import Running, base_path
 DEFAULT_COMMAND = (
     "jupyter lab --no-browser --ServerApp.base_url={base_path} --ServerApp.ip={ip} --ServerApp.port={port}"
     " --ServerApp.port_retries=0 --ServerApp.allow_remote_access=True --ServerApp.trust_xheaders=True"
-    " --ServerApp.quit_button=False"
+    " --ServerApp.quit_button=False --ServerApp.shutdown_no_activity_timeout=0"
 )
 """Option names: Jupyter Server 2, ``jupyter server --help-all``. ``port_retries=0``: the service could not find a
-server that moved to another port. The token is passed in ``JUPYTER_TOKEN``, to keep it out of the argument list."""
+server that moved to another port. ``shutdown_no_activity_timeout=0``: an image's own would end warm notebooks, over and
+over. The token is passed in ``JUPYTER_TOKEN``, to keep it out of the argument list."""
 
 
 _OF_THE_SHELL = frozenset("|&;<>()$`\\*?#~\n")
