@@ -340,6 +340,36 @@ async def test_tls_in_the_image_is_refused_with_its_fields() -> None:
         assert not caught.value.transient
 
 
+INSIDE = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"{os.environ['SHELL']} {open('/proc/1/comm').read()}".encode())
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+"""
+LOOK_INSIDE = ("USER root", script("/srv/inside.py", *INSIDE.splitlines()))
+LOOK = "exec python3 /srv/inside.py {ip} {port} {base_path}"
+
+
+@pytest.mark.parametrize(
+    ("line", "shell"),
+    [("", "/bin/bash"), ("ENV SHELL=/usr/bin/python3", "/usr/bin/python3"), ("RUN rm /bin/bash", "/bin/sh")],
+    ids=["the image has bash", "the image names another", "the image has no bash"],
+)
+async def test_the_shell_is_the_images_own_or_one_that_it_has(line: str, shell: str) -> None:
+    async with built(*LOOK_INSIDE, line, "USER 1000:100") as image:
+        assert (await answered(image, "", command=LOOK))[1].split()[0] == shell
+        if line:
+            assert (await answered(image, "api/terminals", method="POST"))[0] == 200
+
+
+async def test_an_entrypoint_that_is_left_out_takes_no_init_with_it() -> None:
+    async with built(*LOOK_INSIDE, "USER 1000:100", 'ENTRYPOINT ["tini", "--", "false"]') as image:
+        assert (await answered(image, "", command=LOOK))[1].split()[1] == "docker-init"
+
+
 async def test_an_image_that_ends_unused_servers_keeps_its_warm_notebooks() -> None:
     """Jupyter says at its start that it will end, a minute or more before it does."""
     config = "c.ServerApp.shutdown_no_activity_timeout = 60"

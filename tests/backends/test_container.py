@@ -34,14 +34,15 @@ from tmppool.keys import id_of
 KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
 MIB = 1 << 20
 SPEC = spec_of(service="talks", pool="main", image="tmppool/debian:latest")
-IMAGE = ImageFacts(id="sha256:abc", landing="/tree", has_init=False, volume="v", below="talks/one")
+IMAGE = ImageFacts(id="sha256:abc", landing="/tree", volume="v", below="talks/one")
 
-LAUNCH = (
+SHELL = 'command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh; '
+LAUNCH = SHELL + (
     'tar -xopmf /var/lib/tmppool/home.tar -C "$HOME"'
     ' || { echo "tmppool: the home could not be unpacked: tar exited with $?" >&2; exit 73; };'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
 )
-LAUNCH_ANYWAY = (
+LAUNCH_ANYWAY = SHELL + (
     'tar -xopmf /var/lib/tmppool/home.tar -C "$HOME" 2>/dev/null;'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
 )
@@ -324,7 +325,43 @@ def test_a_volume_of_the_image_is_no_disk_without_a_limit() -> None:
 
 
 def test_an_image_with_an_init_of_its_own_gets_no_second_one() -> None:
-    assert made(replace(IMAGE, has_init=True)) == without_host("Init")
+    found = made(replace(IMAGE, entrypoint=("tini", "-g", "--")))
+    assert found["HostConfig"] == without_host("Init")["HostConfig"]
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "has_init"),
+    [
+        (("/usr/bin/tini", "--", "start.sh"), True),
+        (("tini-static",), True),
+        (("/bin/sh", "-c", "exec /usr/local/bin/dumb-init -- start.sh"), True),
+        (("catatonit", "-P"), True),
+        ((), False),
+        (("start.sh",), False),
+        (("/opt/martini/start.sh", "--no-tini"), False),
+    ],
+)
+def test_which_entrypoints_bring_an_init(entrypoint: tuple[str, ...], has_init: bool) -> None:  # noqa: FBT001
+    assert replace(IMAGE, entrypoint=entrypoint).has_init is has_init
+
+
+def test_an_entrypoint_that_is_left_out_brings_no_init() -> None:
+    words = ("tini", "--", "jupyter-lab")
+    assert made(replace(IMAGE, entrypoint=(), program=words))["HostConfig"]["Init"] is True
+
+
+@pytest.mark.parametrize(
+    ("changed", "shell"),
+    [
+        ({}, "SHELL=/bin/bash"),
+        ({"shell": "/bin/zsh"}, "SHELL=/bin/zsh"),
+        ({"shell": "/home/me/bin/xonsh", "env": ("SHELL=/home/x/bin/xonsh",)}, "SHELL=/home/x/bin/xonsh"),
+    ],
+    ids=["none", "the image's", "one in the image's home, whose copy counts"],
+)
+def test_the_shell_is_the_images_own(changed: dict[str, object], shell: str) -> None:
+    found = [pair for pair in made(replace(IMAGE, **changed))["Env"] if pair.startswith("SHELL=")]
+    assert found[-1] == shell
 
 
 def test_every_setting_of_a_spec_is_tried_here_or_decides_something_outside_the_container() -> None:
@@ -541,7 +578,7 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
             {
                 "Id": "sha256:abc",
                 "Config": {
-                    "Env": ["PATH=/bin", "HOME=/home/jovyan"],
+                    "Env": ["PATH=/bin", "HOME=/home/jovyan", "SHELL=/bin/zsh"],
                     "User": "1000:100",
                     "WorkingDir": "/home/jovyan",
                     "Entrypoint": ["tini", "-g", "--"],
@@ -551,11 +588,11 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
             ImageFacts(
                 "sha256:abc",
                 "/notebooks/welcome.ipynb",
-                has_init=True,
                 user="1000:100",
                 home="/home/jovyan",
+                shell="/bin/zsh",
                 workdir="/home/jovyan",
-                env=("PATH=/bin", "HOME=/home/jovyan"),
+                env=("PATH=/bin", "HOME=/home/jovyan", "SHELL=/bin/zsh"),
                 entrypoint=("tini", "-g", "--"),
                 program=("tini", "-g", "--"),
             ),
@@ -584,7 +621,6 @@ def test_a_bridge_lets_no_two_containers_talk_and_leads_out_only_by_choice(
             {"Id": "x", "Config": {"Env": ["odd", "A=b=c"], "Entrypoint": ["/usr/bin/dumb-init", "--"]}},
             ImageFacts(
                 "x",
-                has_init=True,
                 env=("odd", "A=b=c"),
                 entrypoint=("/usr/bin/dumb-init", "--"),
                 program=("/usr/bin/dumb-init", "--"),

@@ -1,6 +1,7 @@
 """The interface of every backend, and the values that it takes and returns."""
 
 import hashlib
+import re
 import shlex
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ server that moved to another port. ``shutdown_no_activity_timeout=0``: an image'
 over. The token is passed in ``JUPYTER_TOKEN``, to keep it out of the argument list."""
 
 
+_INIT = re.compile(r"(tini|dumb-init|catatonit)(-\w+)?")  # the names of programs that reap orphans
 _OF_THE_SHELL = frozenset("|&;<>()$`\\*?#~\n")
 
 
@@ -101,20 +103,20 @@ class Paths:
 class ImageFacts:
     """Facts about an image: its configuration, and what was found out with its help.
 
-    ``landing``: the path that ``/`` opens. ``knock``: as in ``Running``. ``user``, ``home`` (its variable HOME),
-    ``workdir``, ``volumes``: as configured. ``program`` is the entrypoint, and ``entrypoint`` too if it runs the
-    command that it is given; ``is_plain`` if it does so at once and leaves the output as it is. ``empty``: those of
-    ``volumes`` in which the image has no files. ``volume`` holds the copy of its home, ``below`` is the working
-    directory in it, and ``left_out`` says what was not copied. ``env``: its variables; with a volume, those that lead
-    into the copy. ``notes`` are for the operator.
+    ``landing``: the path that ``/`` opens. ``knock``: as in ``Running``. ``user``, ``home`` and ``shell`` (its
+    variables HOME and SHELL), ``workdir``, ``volumes``: as configured. ``program`` is the entrypoint, and
+    ``entrypoint`` too if it runs the command that it is given; ``is_plain`` if it does so at once and leaves the output
+    as it is. ``empty``: those of ``volumes`` in which the image has no files. ``volume`` holds the copy of its home,
+    ``below`` is the working directory in it, and ``left_out`` says what was not copied. ``env``: its variables; with a
+    volume, those that lead into the copy. ``notes`` are for the operator.
     """
 
     id: str = ""
     landing: str = "/tree"
     knock: str | None = None
-    has_init: bool = False
     user: str = ""
     home: str = ""
+    shell: str = ""
     workdir: str = "/"
     env: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -126,6 +128,12 @@ class ImageFacts:
     below: str = ""
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_init(self) -> bool:
+        """True if the entrypoint that notebooks run is, or starts with, a program that reaps orphans."""
+        words = " ".join(self.entrypoint).split()
+        return any(_INIT.fullmatch(word.rpartition("/")[2]) for word in words)
 
 
 @dataclass(frozen=True, slots=True)

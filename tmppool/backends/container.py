@@ -39,14 +39,16 @@ _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server doc
 _SHM = "/dev/shm"  # noqa: S108 - the container's own
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
 _GROUP = 100  # "users", as in Debian's base and in the Jupyter Docker Stacks
+# Terminals are opened with $SHELL, which names nothing in an image without bash.
+_SHELL = 'command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh'
 # Modes as in the image (p), its owner's UID replaced by the notebook's (o), times new (m). The words behind each script
 # are the working directory, the image's entrypoint and the command.
 _UNPACK = f'tar -xopmf {SEED_FILE} -C "$HOME"'
 _LAUNCH = (
-    f'{_UNPACK} || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }};'
+    f'{_SHELL}; {_UNPACK} || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }};'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
 )
-_LAUNCH_ANYWAY = f'{_UNPACK} 2>/dev/null; cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
+_LAUNCH_ANYWAY = f'{_SHELL}; {_UNPACK} 2>/dev/null; cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
 
 # Each list replaces the engine's default, which on an old engine lacks paths found unsafe since. The engine ignores
 # paths that the kernel does not have.
@@ -89,9 +91,9 @@ def image_facts(shown: dict[str, Any]) -> ImageFacts:
         shown.get("Id", ""),
         landing=(config.get("Labels") or {}).get(LANDING_LABEL, "/tree"),
         knock=knock_of(config.get("Labels")),
-        has_init=any("tini" in word or "dumb-init" in word for word in entrypoint),
         user=config.get("User") or "",
         home=env.get("HOME", ""),
+        shell=env.get("SHELL", ""),
         workdir=config.get("WorkingDir") or "/",
         env=tuple(config.get("Env") or ()),
         volumes=tuple(sorted({posixpath.normpath(f"/{path.strip('/')}") for path in config.get("Volumes") or ()})),
@@ -192,7 +194,7 @@ def container_config(
         "Cmd": ["/bin/sh", "-c", command],
         "Tty": False,
         "OpenStdin": False,
-        "Env": [*image.env, *_environment(token)] if image.volume else _environment(token),
+        "Env": [*image.env, *_environment(token, image)] if image.volume else _environment(token, image),
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGKILL",
         "Labels": {**labels(spec), KEY_LABEL: key, **own},
@@ -287,13 +289,15 @@ def secret_of(shown: dict[str, Any]) -> str:
     return str((shown["Config"].get("Labels") or {}).get(SECRET_LABEL, ""))
 
 
-def _environment(token: str) -> list[str]:
+def _environment(token: str, image: ImageFacts) -> list[str]:
+    led = (pair for pair in image.env if pair.startswith("SHELL="))  # into the copy of the home
+    shell = next(led, f"SHELL={image.shell or '/bin/bash'}")
     return [
         f"HOME={HOME}",
         f"XDG_CACHE_HOME={HOME}/.cache",
         "USER=jovyan",
         "LOGNAME=jovyan",
-        "SHELL=/bin/bash",
+        shell,
         f"{_TOKEN}={token}",
         # Numerical libraries start a thread per core of the host, which the CPU quota then throttles.
         "OMP_NUM_THREADS=1",
