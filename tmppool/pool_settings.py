@@ -110,7 +110,10 @@ class PoolSettings(BaseModel):
     container_uids: str = option("20000-29999", "UID range, as FIRST-LAST; every notebook gets its own UID")
     container_user: str | None = option(None, "one UID:GID for all notebooks, instead of --container-uids")
     container_port: int = option(8888, "port that the notebook server listens on inside its container", ge=1, le=65535)
-    host_directories: Words = option((), "bind mounts in every notebook, as /host/path:/path:ro, comma-separated")
+    host_directories: Words = option(
+        (),
+        "bind mounts in every notebook, as /host/path:/path:ro, comma-separated; in the home only directly in it",
+    )
     extra_hosts: Words = option((), "/etc/hosts entries in every notebook, as name:address, comma-separated")
     redirect_uri: str | None = option(
         None, "path that / opens (default: the image's tmppool.landing label, or /tree)", common=True

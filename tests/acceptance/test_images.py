@@ -16,6 +16,7 @@ import pytest
 from tests.acceptance.harness import IMAGE, ROOT, Service, chromium, running
 from tests.acceptance.test_mistakes import LINE, start
 from tests.backends.contract import KEY
+from tests.backends.test_inside import evaluate
 from tests.images import built
 from tests.specs import spec_of
 from tmppool.audit import canary
@@ -95,6 +96,66 @@ async def answered(
         await backend.close()
 
 
+ADA = (
+    "USER root",
+    "RUN useradd -m -d /home/ada ada && chmod 700 /home/ada && mkdir -p /usr/local/etc/jupyter",
+    'RUN echo \'{"ServerApp": {"root_dir": "/home/ada/work"}}\' > /usr/local/etc/jupyter/jupyter_server_config.json',
+    "ENV HOME=/home/ada PATH=/home/ada/.local/bin:$PATH",
+    "USER ada",
+    "WORKDIR /home/ada",
+)
+KERNEL = {"argv": ["/home/ada/.local/bin/kernel", "-f", "{connection_file}"], "display_name": "x", "language": "python"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "command"),
+    [
+        pytest.param(
+            [
+                *ADA,
+                "RUN mkdir -p work .local/bin .local/share/jupyter/kernels/python3 && ln -s /bin/sh .local/bin/own-sh",
+                script(".local/bin/course", "#!/home/ada/.local/bin/own-sh", 'exec jupyter lab "$@"'),
+                script(
+                    ".local/bin/kernel",
+                    "#!/home/ada/.local/bin/own-sh",
+                    'cd work; STARTED=by-path exec /opt/notebook/bin/python3 -m ipykernel_launcher "$@"',
+                ),
+                f"RUN echo {shlex.quote(json.dumps(KERNEL))} > .local/share/jupyter/kernels/python3/kernel.json",
+            ],
+            DEFAULT_COMMAND.replace("jupyter lab", "course"),
+            id="a closed home with programs, and the system's configuration",
+        ),
+        pytest.param(
+            [
+                "RUN mkdir .jupyter work",
+                script(".jupyter/jupyter_server_config.py", "c.ServerApp.root_dir = '/home/jovyan/work'"),
+                "ENV STARTED=by-path",
+            ],
+            DEFAULT_COMMAND,
+            id="the home's configuration",
+        ),
+    ],
+)
+async def test_what_names_the_home_by_its_path_works_and_writes_to_the_copy(lines: list[str], command: str) -> None:
+    async with built(*lines) as image:
+        backend = DockerBackend(spec_of(service=f"test-{os.getpid()}-path", pool="main", image=image, command=command))
+        try:
+            assert (await backend.open()).notes == ()
+            started = await backend.start(KEY, backend.edition)
+            async with JupyterClient(started) as jupyter:
+                url = f"{jupyter.origin}{started.base_path}api/contents/new.txt"
+                file = {"type": "file", "format": "text", "content": "saved"}
+                headers = {"Authorization": f"token {started.token}"}
+                async with jupyter.session.put(url, headers=headers, json=file) as reply:
+                    assert reply.status == 201, await reply.text()
+            code = "import os; print(os.environ['STARTED'], open(os.path.expanduser('~/work/new.txt')).read())"
+            assert await evaluate(started, code) == "by-path saved\n"
+        finally:
+            await backend.stop(KEY)
+            await image_home.clear(backend.spec.service)
+            await backend.close()
+
+
 async def test_an_entrypoint_that_is_a_server_works_and_is_told(tmp_path: Path) -> None:
     async with (
         built('ENTRYPOINT ["jupyter-lab"]') as image,
@@ -158,7 +219,7 @@ HOOK = "#!/bin/bash"
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        pytest.param([HOOK, "echo x > /home/jovyan/x || exit 1", 'exec "$@"'], "Read-only file system", id="home"),
+        pytest.param([HOOK, "echo x > /srv/x || exit 1", 'exec "$@"'], "Read-only file system", id="read-only"),
         pytest.param([HOOK, "set -e; chown 1000 $HOME", 'exec "$@"'], "Operation not permitted", id="chown"),
         pytest.param([HOOK, "sleep 12", 'exec "$@"'], "", id="slow"),
         pytest.param([HOOK, "\"$@\" 2>&1 | sed 's/^/[app] /'"], "", id="prefix"),

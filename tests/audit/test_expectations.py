@@ -15,7 +15,9 @@ SPEC = spec_of("service", "main")
 
 
 def probes(spec: Spec) -> list[str]:
-    facts = json.loads(json.dumps(expectations.facts(spec, dict.fromkeys(expectations.TARGETS[spec.network], ()))))
+    facts = json.loads(
+        json.dumps(expectations.facts(spec, "/home/me", dict.fromkeys(expectations.TARGETS[spec.network], ())))
+    )
     return [name for name, _ in run.probes(facts)]
 
 
@@ -69,4 +71,4 @@ def test_only_what_a_setting_opens_is_a_choice(spec: Spec, name: str, *, is_choi
     ("user", "wanted"), [(None, [20_000, 29_999]), ("1000:100", [1000, 1000]), ("jovyan", [1, 2**32 - 2])]
 )
 def test_the_user_numbers_that_a_notebook_may_have(user: str | None, wanted: list[int]) -> None:
-    assert expectations.facts(spec_of("", "", user=user), {})["uids"] == wanted
+    assert expectations.facts(spec_of("", "", user=user), "/home/me", {})["uids"] == wanted

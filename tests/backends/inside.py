@@ -155,7 +155,7 @@ def wall(path: str) -> str:
 
 def look(masked: list[str]) -> dict[str, object]:
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
-    home = Path("/home/notebook")
+    home = Path("/home/jovyan")
     return {
         "status": {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
         | {name: int(status[name]) for name in ("NoNewPrivs", "Seccomp")},
@@ -185,8 +185,8 @@ def look(masked: list[str]) -> dict[str, object]:
         "masked": {path: wall(path) for path in masked},
         "message queue": attempt(lambda: os.close(os.open("/dev/mqueue/x", os.O_CREAT | os.O_RDWR))),
         "limits": {name: resource.getrlimit(number) for name, number in LIMITS.items()},
-        "room": {path: room(path) for path in ("/home/notebook", "/tmp")} | {"/dev/shm": room("/dev/shm")[0]},
-        "overfill": {path: overfill(path) for path in ("/home/notebook", "/tmp")},
+        "room": {path: room(path) for path in ("/home/jovyan", "/tmp")} | {"/dev/shm": room("/dev/shm")[0]},
+        "overfill": {path: overfill(path) for path in ("/home/jovyan", "/tmp")},
         "home": (oct(home.stat().st_mode & 0o7777), home.stat().st_uid == os.getuid(), home.stat().st_gid),
         "who": (pwd.getpwuid(os.getuid()).pw_name, subprocess.check_output(["whoami"], text=True).strip(), os.getgid()),
         "homes": (pwd.getpwuid(os.getuid()).pw_dir, os.environ["HOME"], str(Path.cwd())),

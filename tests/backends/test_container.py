@@ -34,16 +34,16 @@ from tmppool.keys import id_of
 KEY = "Zk3-_x9QmT0aB7cD1eF2gH"
 MIB = 1 << 20
 SPEC = spec_of(service="talks", pool="main", image="tmppool/debian:latest")
-IMAGE = ImageFacts(id="sha256:abc", landing="/tree", volume="v", below="talks/one")
+IMAGE = ImageFacts(id="sha256:abc", volume="v", home_at="/home/me", below="talks/one")
 
 SHELL = 'command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh; '
 LAUNCH = SHELL + (
-    'tar -xopmf /var/lib/tmppool/home.tar -C "$HOME"'
+    'chmod 0700 "$HOME" 2>/dev/null; tar -xopmf /var/lib/tmppool/home.tar -C "$HOME"'
     ' || { echo "tmppool: the home could not be unpacked: tar exited with $?" >&2; exit 73; };'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
 )
 LAUNCH_ANYWAY = SHELL + (
-    'tar -xopmf /var/lib/tmppool/home.tar -C "$HOME" 2>/dev/null;'
+    'chmod 0700 "$HOME" 2>/dev/null; tar -xopmf /var/lib/tmppool/home.tar -C "$HOME" 2>/dev/null;'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
 )
 HOME_MOUNT = {
@@ -75,8 +75,8 @@ DEFAULT = {
     "Tty": False,
     "OpenStdin": False,
     "Env": [
-        "HOME=/home/notebook",
-        "XDG_CACHE_HOME=/home/notebook/.cache",
+        "HOME=/home/me",
+        "XDG_CACHE_HOME=/home/me/.cache",
         "USER=jovyan",
         "LOGNAME=jovyan",
         "SHELL=/bin/bash",
@@ -168,7 +168,7 @@ DEFAULT = {
         ],
         "ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         "Tmpfs": {
-            "/home/notebook": "rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,uid=20007,gid=100,mode=0700",
+            "/home/me": "rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,uid=20007,gid=100,mode=0700",
             "/tmp": "rw,exec,nosuid,nodev,size=134217728,nr_inodes=16384,mode=1777",
         },
         "Mounts": [HOME_MOUNT],
@@ -222,7 +222,7 @@ def ulimits(**changed: int) -> list[dict[str, object]]:
 
 def tmpfs(**changed: str) -> dict[str, str]:
     found = dict(DEFAULT["HostConfig"]["Tmpfs"])
-    home, tmp = "/home/notebook", "/tmp"
+    home, tmp = "/home/me", "/tmp"
     for path, old, new in ((home, "size=268435456", "home_size"), (home, "nr_inodes=32768", "home_inodes"),
                            (tmp, "size=134217728", "tmp_size"), (tmp, "nr_inodes=16384", "tmp_inodes")):  # fmt: skip
         assert old in found[path]
@@ -309,13 +309,13 @@ def test_each_limit_is_one_setting(changed: dict[str, object], expected: dict[st
 def test_a_volume_of_the_image_is_no_disk_without_a_limit() -> None:
     """Where a tmpfs would hide files it is read-only, except above mount points that the engine must create."""
     image = replace(
-        IMAGE, volumes=("/data", "/empty", "/home", "/home/notebook/in", "/tmp", "/var", "/bound"), empty=("/empty",)
+        IMAGE, volumes=("/data", "/empty", "/home", "/home/me/in", "/tmp", "/var", "/bound"), empty=("/empty",)
     )
     tmp = tmpfs()["/tmp"].replace("mode=1777", "uid=20007,gid=100,mode=0700")
     digest = hashlib.blake2s(b"/data", digest_size=4).hexdigest()
     options = {"Labels": {"tmppool.service": "talks", "tmppool.pool": "main", "tmppool.volume": "home"}}
     assert made(image, binds=("/here:/bound",)) == with_host(
-        Tmpfs={**tmpfs(), "/empty": tmp, "/home": tmp, "/home/notebook/in": tmp, "/var": tmp},
+        Tmpfs={**tmpfs(), "/empty": tmp, "/home": tmp, "/home/me/in": tmpfs()["/home/me"], "/var": tmp},
         Mounts=[
             HOME_MOUNT,
             {"Type": "bind", "Source": "/here", "Target": "/bound", "ReadOnly": False},
@@ -404,8 +404,19 @@ def test_the_home_belongs_to_the_user_where_the_number_is_known(user: str, owner
     found = made(user=user)
     assert found["User"] == user
     assert "tmppool.uid" not in found["Labels"]
-    home = found["HostConfig"]["Tmpfs"]["/home/notebook"]
+    home = found["HostConfig"]["Tmpfs"]["/home/me"]
     assert home == f"rw,exec,nosuid,nodev,size=268435456,nr_inodes=32768,{owner}"
+
+
+def test_the_home_belongs_to_a_user_whose_number_the_image_has() -> None:
+    mounts = made(replace(IMAGE, owner="1000:100"), user="jovyan")["HostConfig"]["Tmpfs"]
+    assert mounts["/home/me"].endswith(",uid=1000,gid=100,mode=0700")
+
+
+def test_the_home_is_elsewhere_unless_the_image_has_one() -> None:
+    found = made(ImageFacts())
+    assert "HOME=/home/notebook" in found["Env"]
+    assert set(found["HostConfig"]["Tmpfs"]) == {"/home/notebook", "/tmp"}
 
 
 def test_the_token_is_in_no_argument_list_of_the_default_command() -> None:

@@ -133,7 +133,7 @@ def test_devices_are_named_pipes_are_copied() -> None:
     ("target", "moved"),
     [
         ("a", "a"),
-        ("../other", "/home/other"),
+        ("../other", "../other"),
         ("/etc/passwd", "/etc/passwd"),
         ("/home/jovyan", "/home/notebook"),
         ("/home/jovyan/a", "/home/notebook/a"),
@@ -161,6 +161,27 @@ def test_a_read_only_directory_gets_its_mode_when_its_files_are_there() -> None:
     found, _ = repacked(entry("d/", 0o555), entry("d/a"))
     assert list(found) == ["d", "d/a"]
     assert found["d"].mode == 0o555  # the later one
+
+
+def test_nothing_is_copied_to_where_something_else_is_mounted() -> None:
+    out = io.BytesIO()
+    repacker = Repacker(out, COPIES, 1 << 20, JOVYAN, hidden=["d"])
+    repacker.add(archive(entry("d/"), entry("d/a", text=b"x"), entry("da"), entry("e", link="d/a", kind=HARD)), TREE)
+    repacker.add(archive(entry("d/"), entry("d/b")), SRV)
+    survey = repacker.close()
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        assert tar.getnames() == ["da"]
+    assert (survey.size, survey.inodes, [each.path for each in survey.left_out]) == (0, 2, ["/home/jovyan/e"])
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "d/b"), ("d/a", "b"), ("d/a", "e/b")])
+def test_a_hard_link_from_one_mount_to_another_is_named(one: str, other: str) -> None:
+    repacker = Repacker(io.BytesIO(), COPIES, 1 << 20, JOVYAN, mounted=["d", "e"])
+    entries = entry("d/", 0o755), entry("e/", 0o755), entry(one), entry(other, link=one, kind=HARD)
+    repacker.add(archive(*entries, entry("d/1"), entry("d/2", link="d/1", kind=HARD)), TREE)
+    why = f"a hard link to '{one}', from one VOLUME to another"
+    assert repacker.close().left_out == (LeftOut(f"/home/jovyan/{other}", 0o644, why),)
 
 
 def test_sizes_are_those_of_a_tmpfs_and_counted_beyond_what_is_written() -> None:

@@ -1,8 +1,8 @@
-"""Where links and variables of an image lead in a notebook."""
+"""Where the home of an image is in a notebook, and where the image's links and variables lead."""
 
 import pytest
 
-from tmppool.backends.home_paths import Copies, Tree
+from tmppool.backends.home_paths import Copies, Found, Tree, obstacle
 
 COPY = "/home/notebook"
 ROOT = Tree("/root", "/root")
@@ -44,6 +44,7 @@ def test_an_absolute_path_is_led_to_the_copy_by_whatever_name(path: str, expecte
         (ROOT, "a/b/data", "../../x", "../../x"),
         (ROOT, "a/b/data", "../../../x", "/x"),
         (ROOT, "a/data", "../../root/x", f"{COPY}/x"),
+        (ROOT, "a/data", f"../../{COPY[6:]}/x", f"/{COPY[6:]}/x"),
         (ROOT, "a/data", "./.././/x", "./.././/x"),
         (ROOT, "a/data", "b/../../..", "/"),
         (ROOT, "data", "/opt/../etc", "/opt/../etc"),
@@ -60,3 +61,90 @@ def test_an_absolute_path_is_led_to_the_copy_by_whatever_name(path: str, expecte
 def test_a_link_leads_where_it_leads_in_the_image(tree: Tree, name: str, target: str, expected: str) -> None:
     copies = Copies([(each, COPY) for each in (ROOT, DATA, DEEP, REPO)])
     assert copies.link(target, name, tree) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "expected"),
+    [
+        ("data", "../me/x", "../me/x"),
+        ("a/data", "../../../opt//x", "../../../opt//x"),
+        ("data", "/home//me/x", "/home//me/x"),
+        ("data", "/opt/../etc", "/opt/../etc"),
+        ("data", "/srv/repo/x", "/home/me/x"),
+        ("data", "../../srv/repo/x", "/home/me/x"),
+    ],
+)
+def test_a_link_of_a_home_at_its_own_path_stays_unless_it_leads_to_a_copy_elsewhere(
+    name: str, target: str, expected: str
+) -> None:
+    home = Tree("/home/me", "/home/me")
+    assert Copies([(home, home.real), (REPO, home.real)]).link(target, name, home) == expected
+
+
+def found(*paths: str) -> list[Found]:
+    return [Found(path, path) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("home", "volumes", "binds"),
+    [
+        ("/home/me", [], []),
+        ("/root", ["/data"], ["/data", "/root2"]),
+        ("/app", ["/app"], ["/app/in"]),
+        ("/home", [], []),
+        ("/home/me", ["/home", "/home/me", "/home/you", "/home/me/work"], ["/home/me/one", "/home/me/two"]),
+        ("/usr/src/app", [], ["/usr/src/lib"]),
+        ("/usr/local/home", [], []),
+        ("/var/lib/me", [], []),
+        ("/var/www", [], []),
+        ("/opt/etc", [], []),
+        ("/librarian", [], []),
+    ],
+)
+def test_notebooks_have_their_home_at_the_path_of_the_images(home: str, volumes: list[str], binds: list[str]) -> None:
+    assert obstacle(Found(home, home, (0o755, 0o711)), found(*volumes), found(*binds)) == ""
+
+
+@pytest.mark.parametrize(
+    ("home", "said"),
+    [
+        ("/tmp", "/tmp"),
+        ("/tmp/home", "/tmp"),
+        ("/var", "/var/lib/tmppool"),
+        ("/var/lib", "/var/lib/tmppool"),
+        ("/usr", "/usr/bin"),
+        ("/usr/sbin", "/usr/sbin"),
+        ("/bin", "/bin"),
+        ("/lib64/me", "/lib64"),
+        ("/etc/me", "/etc"),
+        ("/dev/shm", "/dev"),
+        ("/proc/1", "/proc"),
+        ("/sys", "/sys"),
+        ("/nix/home", "/nix"),
+    ],
+)
+def test_a_home_among_the_systems_directories_is_elsewhere(home: str, said: str) -> None:
+    assert obstacle(Found(home, home), [], []) == f"{said} is the system's"
+
+
+@pytest.mark.parametrize("modes", [(0o700,), (0o755, 0o750), (0o770, 0o755)])
+def test_a_home_below_a_directory_that_not_everybody_may_enter_is_elsewhere(modes: tuple[int, ...]) -> None:
+    home = Found("/home/me/in", "/home/me/in", modes)
+    assert obstacle(home, [], []) == "not everybody may enter the directory in which it lies"
+
+
+@pytest.mark.parametrize(
+    ("given", "real"),
+    [("/home/me/a/b", "/home/me/a/b"), ("/alias", "/home/me"), ("/alias", "/home"), ("/a", "/home/me/a")],
+)
+def test_what_is_mounted_deep_in_the_home_or_by_a_link_about_it_leaves_it_elsewhere(given: str, real: str) -> None:
+    home, mounted = Found("/home/me", "/home/me", (0o755,)), [*found("/data"), Found(given, real)]
+    why = "is in its way, as it neither lies directly in it nor apart"
+    assert obstacle(home, mounted, []) == f"VOLUME {given} {why}"
+    assert obstacle(home, [], mounted) == f"{given} of --host-directories {why}"
+
+
+@pytest.mark.parametrize("given", ["/home", "/home/me"])
+def test_a_directory_that_is_mounted_over_the_home_leaves_it_elsewhere(given: str) -> None:
+    why = "is in its way, as it neither lies directly in it nor apart"
+    assert obstacle(Found("/home/me", "/home/me"), [], found(given)) == f"{given} of --host-directories {why}"

@@ -100,6 +100,13 @@ def test_variables_that_name_a_copied_path_lead_into_the_copy(env: list[str], ex
     assert image_home.moved(env, Copies([])) == ()
 
 
+def test_variables_that_name_the_home_stay_if_notebooks_have_it_at_the_same_path() -> None:
+    trees = Tree("/home/alias", "/home/me"), Tree("/srv/repo", "/srv/repo")
+    copies = Copies([(tree, "/home/me") for tree in trees])
+    env = ["A=/home/me/x/", "B=/home//me", "C=/srv/repo/x", "D=/home/alias/x"]
+    assert image_home.moved(env, copies) == ("C=/home/me/x", "D=/home/me/x")
+
+
 def test_another_image_or_another_pool_has_another_volume() -> None:
     image = ImageFacts("sha256:a", home="/home/x")
     names = {
@@ -107,7 +114,7 @@ def test_another_image_or_another_pool_has_another_volume() -> None:
         for spec in (SPEC, replace(SPEC, pool="other"), replace(SPEC, service="two"))
         for facts in (image, replace(image, id="sha256:b"), replace(image, workdir="/srv"))
     }
-    assert len(names) == 9
+    assert len(names | {image_home.volume_name(replace(SPEC, binds=("/a:/home/x/a",)), image)}) == 10
 
 
 def test_few_of_many_that_are_left_out_are_named() -> None:
@@ -120,10 +127,14 @@ def test_few_of_many_that_are_left_out_are_named() -> None:
 
 
 def test_what_becomes_of_a_volume_of_the_image_is_told() -> None:
-    image = ImageFacts(volumes=("/data", "/empty", "/home", "/home/me", "/tmp"), empty=("/empty",))
-    one, other = image_home.notes(Edition("id", "workshop", SPEC, image))
-    assert one == "VOLUME /data, /home/me of image workshop is read-only in notebooks, with the image's files"
+    volumes = ("/data", "/empty", "/home", "/home/me", "/home/me/work", "/home/you", "/tmp")
+    image = ImageFacts(volumes=volumes, empty=("/empty",), home_at="/home/me")
+    one, other, third = image_home.notes(Edition("id", "workshop", SPEC, image))
+    assert one == "VOLUME /data, /home/you of image workshop is read-only in notebooks, with the image's files"
     assert other.startswith("VOLUME /empty, /home of image workshop is an empty tmpfs with the limits of /tmp (")
+    assert third.startswith(
+        "VOLUME /home/me/work of image workshop is a tmpfs in the home, with the image's files and "
+    )
 
 
 def test_what_a_volume_of_the_image_does_not_change_is_not_told() -> None:
@@ -239,7 +250,7 @@ async def test_everything_that_the_owner_can_read_arrives_as_it_was_and_the_rest
     backend = await opened(name)
     left_out = backend.image.left_out
     workdir, files = await seen(backend)
-    assert workdir == "/home/notebook"
+    assert workdir == "/home/jovyan"
     expected = {
         "course": [0o700, True, ""],
         "course/data": [0o700, True, ""],
@@ -333,7 +344,7 @@ async def test_links_and_variables_lead_where_they_lead_in_the_image(
         for path in paths:
             assert await said(container, f'cd "$HOME" && cat "{path}"') == "kept\n", path
         if "$RESULTS/file" in paths:
-            assert await said(container, 'cd "$RESULTS" && touch x && pwd') == "/home/notebook/out\n"
+            assert await said(container, 'cd "$RESULTS" && touch x && pwd') == "/home/jovyan/out\n"
     finally:
         await backend.stop(KEY)
         await backend.close()
@@ -361,46 +372,58 @@ async def test_what_a_group_of_the_user_may_read_is_copied(image: Made, user: st
     [
         pytest.param(
             ["RUN mkdir -p talks/one", "WORKDIR /home/jovyan/talks/one"],
-            "/home/notebook/talks/one",
+            "/home/jovyan/talks/one",
             {"welcome.ipynb", "talks/one"},
             id="below the home",
         ),
-        pytest.param(["WORKDIR /"], "/home/notebook", {"welcome.ipynb"}, id="none"),
+        pytest.param(["WORKDIR /"], "/home/jovyan", {"welcome.ipynb"}, id="none"),
         pytest.param(
             ["USER root", "WORKDIR /srv/talk", "RUN echo x > intro.ipynb", "USER 1000:100"],
-            "/home/notebook",
+            "/home/jovyan",
             {"welcome.ipynb", "intro.ipynb"},
             id="elsewhere",
         ),
         pytest.param(
             ["USER root", "RUN useradd -m -d /users/ada ada && echo x > /users/ada/a", "ENV HOME=", "USER ada"],
-            "/home/notebook",
+            "/users/ada",
             {"a"},
             id="the home of a name",
         ),
         pytest.param(
             ["USER root", "ENV HOME=", "RUN echo x > /root/a && chmod 600 /root/a", "WORKDIR /root"],
-            "/home/notebook",
+            "/root",
             {"a"},
             id="root",
         ),
         pytest.param(
             ["USER root", "RUN ln -s /home/jovyan /home/alias", "ENV HOME=/home/alias", "USER 1000:100"],
-            "/home/notebook",
+            "/home/jovyan",
             {"welcome.ipynb"},
             id="a link to the home",
         ),
         pytest.param(
             ["USER root", "RUN ln -s / /all", "ENV HOME=/all", "USER 1000:100"],
-            "/home/notebook",
+            "/home/jovyan",
             {"welcome.ipynb"},
             id="a link to the whole image",
         ),
         pytest.param(
             ["RUN echo x > a && chmod 600 a", "VOLUME /home/jovyan"],
-            "/home/notebook",
+            "/home/jovyan",
             {"welcome.ipynb", "a"},
             id="a volume",
+        ),
+        pytest.param(
+            ["VOLUME /home", "USER root", "RUN usermod -d /home/jovyan jovyan", "ENV HOME=/", "USER jovyan"],
+            "/home/jovyan",
+            {"welcome.ipynb"},
+            id="the whole image, in a volume",
+        ),
+        pytest.param(
+            ["USER root", "RUN mkdir /app && echo x > /app/a && chmod 555 /app", "ENV HOME=/app", "USER 7000"],
+            "/app",
+            {"a"},
+            id="of one level, of root, without a line in passwd",
         ),
     ],
 )
@@ -410,6 +433,106 @@ async def test_the_home_is_the_users_whatever_the_workdir(
     found, files = await seen(await opened(await image(*lines)))
     assert found == workdir
     assert names <= set(files)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("lines", "home", "why"),
+    [
+        pytest.param(["RUN echo x > /tmp/a", "ENV HOME=/tmp"], "/tmp", "/tmp is the system's", id="tmp"),
+        pytest.param(
+            ["RUN mkdir -p data/in && echo x > a && echo x > data/a", "VOLUME /home/jovyan/data/in"],
+            "/home/jovyan",
+            "VOLUME /home/jovyan/data/in is in its way, as it neither lies directly in it nor apart",
+            id="a volume deep in it",
+        ),
+        pytest.param(
+            ["USER root", "RUN ln -s home /alias && echo x > a && chmod 644 a", "VOLUME /alias/jovyan", "USER 1000"],
+            "/home/jovyan",
+            "VOLUME /alias/jovyan is in its way, as it neither lies directly in it nor apart",
+            id="a volume by a link",
+        ),
+        pytest.param(
+            ["USER root", "RUN mkdir -m 700 /root/me && echo x > /root/me/a", "ENV HOME=/root/me"],
+            "/root/me",
+            "not everybody may enter the directory in which it lies",
+            id="below a closed directory",
+        ),
+    ],
+)
+async def test_a_home_whose_path_is_no_mount_point_is_elsewhere_and_told(
+    image: Made, lines: list[str], home: str, why: str
+) -> None:
+    name = await image(*lines)
+    backend = await opened(name)
+    (note,) = [note for note in image_home.notes(backend.edition) if "VOLUME" not in note or why in note]
+    assert note.startswith(f"the home of image {name}, {home}, is at /home/notebook in notebooks: {why}; ")
+    workdir, files = await seen(backend)
+    assert workdir == "/home/notebook"
+    assert files["a"][1:] == [True, "x\n"]
+
+
+@pytest.mark.engine
+async def test_what_the_operator_mounts_in_the_home_is_there_and_hides_what_the_image_has(
+    image: Made, tmp_path: Path
+) -> None:
+    name = await image("RUN mkdir data && echo image > data/a && echo image > data/b")
+    (tmp_path / "a").write_text("operator")
+    tmp_path.chmod(0o755)
+    for directory in tmp_path.parents[:-2]:
+        directory.chmod(0o755)
+    backend = await opened(name, binds=(f"{tmp_path}:/home/jovyan/data",))
+    workdir, files = await seen(backend)
+    assert workdir == "/home/jovyan"
+    assert files["data/a"][2] == "operator"
+    assert "data/b" not in files
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.engine
+async def test_a_volume_in_the_home_has_the_images_files_and_room_like_the_home(image: Made) -> None:
+    name = await image(
+        "RUN mkdir -m 500 ro && mkdir -p work/in && echo kept > work/in/a && head -c 3m /dev/zero > work/big",
+        "VOLUME /home/jovyan/work /home/jovyan/ro /home/jovyan/new",
+    )
+    backend = await opened(name, home_size=8 << 20, tmp_size=1 << 20)
+    await backend.start(KEY, backend.edition)
+    (container,) = await backend.docker.containers.list(filters={"label": [f"tmppool.key={KEY}"]})
+    found = await said(
+        container,
+        "cd /home/jovyan; echo more >> work/in/a && touch new/x && cat work/in/a; stat -c %a ro; stat -c %s work/big",
+    )
+    mounts = (await container.show())["Mounts"]
+    await backend.stop(KEY)
+    await backend.close()
+    assert found == f"kept\nmore\n500\n{3 << 20}\n"
+    assert [each["Destination"] for each in mounts] == ["/var/lib/tmppool"]
+
+
+@pytest.mark.engine
+async def test_a_home_that_the_runtime_mounts_with_the_mode_of_the_images_is_unpacked(image: Made) -> None:
+    """As runtimes before runc 1.1 do."""
+    backend = await opened(await image("RUN echo x > a && chmod 550 ."))
+    config = backend.trial_config(KEY, ["sh", "-c", 'cat "$HOME/a"; stat -c %a "$HOME"'])
+    mounts = config["HostConfig"]["Tmpfs"]
+    mounts["/home/jovyan"] = mounts["/home/jovyan"].replace("mode=0700", "mode=0550")
+    container = await engine.create(backend.docker, f"{SPEC.service}-mode", config)
+    try:
+        await engine.start(container)
+        await engine.wait(container)
+        assert await engine.log(container) == "x\n700\n"
+    finally:
+        await engine.remove(backend.docker, container.id)
+        await backend.close()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("user", ["ada", "1000", "1000:100"])
+async def test_the_home_belongs_to_one_user_for_all_too(image: Made, user: str) -> None:
+    name = await image("USER root", "RUN useradd ada && echo x > a && chmod 500 .", "USER 1000:100")
+    backend = await opened(name, user=user)
+    _, files = await seen(backend)
+    assert files["a"][1:] == [True, "x\n"]
 
 
 @pytest.mark.engine

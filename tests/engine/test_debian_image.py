@@ -14,7 +14,6 @@ from rich.console import Console
 
 from tests.specs import spec_of
 from tmppool.backends import engine
-from tmppool.backends.container_limits import HOME
 from tmppool.build_image import build
 from tmppool.recipes import BuildOptions
 
@@ -150,7 +149,7 @@ async def test_each_user_number_that_a_notebook_may_get_has_a_name_and_a_home(
     numbers = spec_of("one", "main").uids
     async with running(docker, image, "sleep", "600") as container:
         for number in (numbers[0], numbers[len(numbers) // 2], numbers[-1]):
-            entry = f"jovyan:x:{number}:100:Visitor:{HOME}:/bin/bash\n"
+            entry = f"jovyan:x:{number}:100:Visitor:/home/jovyan:/bin/bash\n"
             assert await said(container, "getent", "passwd", str(number)) == (0, entry)
         assert (await said(container, "getent", "passwd", str(numbers[-1] + 1)))[0] == 2
         assert await said(container, "sh", "-c", "grep -c :Visitor: /etc/passwd") == (0, f"{len(numbers) + 1}\n")

@@ -11,7 +11,7 @@ from typing import Any
 from tmppool.audit.inside import run
 from tmppool.backends import container, container_limits
 from tmppool.backends.base import Spec
-from tmppool.backends.container_limits import HOME, SEED
+from tmppool.backends.container_limits import SEED
 
 _EPERM = ("EPERM",)
 _ENOSYS = ("ENOSYS",)
@@ -152,9 +152,12 @@ CANARY = "canary"
 """The probe that passes if all others could run."""
 
 
-def facts(spec: Spec, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]:
-    """Return the values that the probes expect. ``targets``: addresses that must be unreachable, by probe."""
-    return _facts(spec.network, targets, _uids(spec), container_limits.probe_facts(spec))
+def facts(spec: Spec, home: str, targets: Mapping[str, Iterable[Target]]) -> dict[str, Any]:
+    """Return the values that the probes expect.
+
+    ``home``: where notebooks have it. ``targets``: addresses that must be unreachable, by probe.
+    """
+    return {**_facts(spec.network, targets, _uids(spec), container_limits.probe_facts(spec)), "home": home}
 
 
 def _facts(
@@ -172,7 +175,7 @@ def _facts(
         "mounted_readonly": list(_MOUNTED_READONLY.items()),
         "unwritable": list(_UNWRITABLE.items()),
         "masked": [(_mask_name(path), path) for path in container.MASKED],
-        "home": HOME,
+        "home": "",
         **limits,
         "network": network,
         "targets": [(name, list(places)) for name, places in targets.items()],

@@ -99,6 +99,10 @@ class Paths:
     config: Path | None = None
 
 
+FALLBACK_HOME = "/home/notebook"
+"""Mount point of a notebook's home if the path of the image's own cannot be one. No image has a file there."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
     """Facts about an image: its configuration, and what was found out with its help.
@@ -107,8 +111,9 @@ class ImageFacts:
     variables HOME and SHELL), ``workdir``, ``volumes``: as configured. ``program`` is the entrypoint, and
     ``entrypoint`` too if it runs the command that it is given; ``is_plain`` if it does so at once and leaves the output
     as it is. ``empty``: those of ``volumes`` in which the image has no files. ``volume`` holds the copy of its home,
-    ``below`` is the working directory in it, and ``left_out`` says what was not copied. ``env``: its variables; with a
-    volume, those that lead into the copy. ``notes`` are for the operator.
+    ``home_at`` is where notebooks have it, ``below`` the working directory in it, and ``left_out`` says what was not
+    copied. ``env``: its variables; with a volume, those whose value is another in the copy. ``owner``: the UID and GID
+    of a user who is set for all notebooks (``Spec.user``), if they are known. ``notes`` are for the operator.
     """
 
     id: str = ""
@@ -125,7 +130,9 @@ class ImageFacts:
     program: tuple[str, ...] = ()
     is_plain: bool = True
     volume: str = ""
+    home_at: str = FALLBACK_HOME
     below: str = ""
+    owner: str = ""
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -10,11 +10,12 @@ import posixpath
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tmppool.backends import container_limits, seccomp
 from tmppool.backends.base import ImageFacts, Spec
-from tmppool.backends.container_limits import HOME, SEED, SEED_FILE, TMP
+from tmppool.backends.container_limits import SEED, SEED_FILE, TMP
+from tmppool.backends.home_paths import is_below
 from tmppool.backends.uids import UID_LABEL
 from tmppool.errors import BackendError
 from tmppool.keys import id_of
@@ -42,8 +43,9 @@ _GROUP = 100  # "users", as in Debian's base and in the Jupyter Docker Stacks
 # Terminals are opened with $SHELL, which names nothing in an image without bash.
 _SHELL = 'command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh'
 # Modes as in the image (p), its owner's UID replaced by the notebook's (o), times new (m). The words behind each script
-# are the working directory, the image's entrypoint and the command.
-_UNPACK = f'tar -xopmf {SEED_FILE} -C "$HOME"'
+# are the working directory, the image's entrypoint and the command. Old runtimes give the mount the mode of the image's
+# directory, which may be read-only.
+_UNPACK = f'chmod 0700 "$HOME" 2>/dev/null; tar -xopmf {SEED_FILE} -C "$HOME"'
 _LAUNCH = (
     f'{_SHELL}; {_UNPACK} || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }};'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
@@ -194,7 +196,7 @@ def container_config(
         "Cmd": ["/bin/sh", "-c", command],
         "Tty": False,
         "OpenStdin": False,
-        "Env": [*image.env, *_environment(token, image)] if image.volume else _environment(token, image),
+        "Env": [*(image.env if image.volume else ()), *_environment(token, image)],
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGKILL",
         "Labels": {**labels(spec), KEY_LABEL: key, **own},
@@ -293,8 +295,8 @@ def _environment(token: str, image: ImageFacts) -> list[str]:
     led = (pair for pair in image.env if pair.startswith("SHELL="))  # into the copy of the home
     shell = next(led, f"SHELL={image.shell or '/bin/bash'}")
     return [
-        f"HOME={HOME}",
-        f"XDG_CACHE_HOME={HOME}/.cache",
+        f"HOME={image.home_at}",
+        f"XDG_CACHE_HOME={image.home_at}/.cache",
         "USER=jovyan",
         "LOGNAME=jovyan",
         shell,
@@ -306,9 +308,14 @@ def _environment(token: str, image: ImageFacts) -> list[str]:
 
 
 def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) -> dict[str, Any]:
+    home, owner, (writable, read_only) = image.home_at, image.owner or user, declared(spec, image)
     config = {
-        **_walls(spec, user, engine),
+        **_walls(spec, engine),
         **container_limits.host_config(spec),
+        "Tmpfs": {
+            **{path: _tmpfs(spec, "home" if is_below(path, home) else "tmp", owner) for path in (home, *writable)},
+            TMP: _tmpfs(spec, "tmp"),
+        },
         "OomKillDisable": False,
         "CpuPeriod": _CPU_PERIOD,
         "RestartPolicy": {"Name": "no"},
@@ -324,8 +331,6 @@ def _host_config(spec: Spec, user: str, image: ImageFacts, engine: EngineFacts) 
     if spec.network != "bridge":
         # Nothing listens there: a look-up fails at once, and no DNS query leaves the container.
         config["Dns"] = ["127.0.0.1"]
-    writable, read_only = declared(spec, image)
-    config["Tmpfs"] |= {path: _tmpfs(spec, TMP, user) for path in writable}
     config["Mounts"] = [
         _seed_mount(spec, image.volume, is_read_only=True),
         *(mount(entry) for entry in spec.binds),
@@ -340,17 +345,18 @@ def declared(spec: Spec, image: ImageFacts) -> tuple[list[str], list[str]]:
     """Return where notebooks get a tmpfs, and where a read-only volume, for what the image declares as VOLUME.
 
     Otherwise the engine would give each notebook a writable volume there, on disk and without a limit. Where nothing of
-    the image would be hidden, it is a tmpfs like /tmp; so is a directory in the home, whose files are unpacked there,
-    and one above another mount point, which the engine creates in it. Where a mount is set already, nothing changes.
-    Raises BackendError, as ``mount`` does.
+    the image would be hidden, it is a tmpfs like /tmp; so is one above another mount point, which the engine creates in
+    it. One in the home is a tmpfs like the home, into which the image's files are unpacked. Where a mount is set
+    already, nothing changes. Raises BackendError, as ``mount`` does.
     """
-    taken = [HOME, TMP, _SHM, SEED, *(posixpath.normpath(mount(entry)["Target"]) for entry in spec.binds)]
+    home = image.home_at
+    taken = [home, TMP, _SHM, SEED, *(posixpath.normpath(mount(entry)["Target"]) for entry in spec.binds)]
     free = [path for path in image.volumes if path not in taken]
     below = (*taken, *free)
     writable = [
         path
         for path in free
-        if path in image.empty or path.startswith(f"{HOME}/") or any(each.startswith(f"{path}/") for each in below)
+        if path in image.empty or is_below(path, home) or any(each != path and is_below(each, path) for each in below)
     ]
     return writable, [path for path in free if path not in writable]
 
@@ -365,7 +371,7 @@ def _declared_mount(spec: Spec, image: ImageFacts, path: str) -> dict[str, Any]:
     return {"Type": "volume", "Source": name, "Target": path, "ReadOnly": True, "VolumeOptions": options}
 
 
-def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
+def _walls(spec: Spec, engine: EngineFacts) -> dict[str, Any]:
     """Return the isolation part of HostConfig. The engine adds its AppArmor profile if the host supports AppArmor."""
     rules = [] if engine.seccomp is None else [f"seccomp={engine.seccomp}"]
     return {
@@ -378,12 +384,11 @@ def _walls(spec: Spec, user: str, engine: EngineFacts) -> dict[str, Any]:
         "MaskedPaths": list(MASKED),
         "ReadonlyPaths": list(_READ_ONLY),
         "ReadonlyRootfs": True,
-        "Tmpfs": {HOME: _tmpfs(spec, HOME, user), TMP: _tmpfs(spec, TMP)},
     }
 
 
-def _tmpfs(spec: Spec, path: str, user: str = "") -> str:
-    uid, _, gid = user.partition(":")
+def _tmpfs(spec: Spec, kind: Literal["home", "tmp"], owner: str = "") -> str:
+    uid, _, gid = owner.partition(":")
     # Only the image can resolve a user name to a UID.
-    owner = f"uid={uid},gid={gid},mode=0700" if uid.isdigit() and gid.isdigit() else "mode=1777"
-    return f"rw,exec,nosuid,nodev,{container_limits.tmpfs_options(spec, path)},{owner}"
+    access = f"uid={uid},gid={gid},mode=0700" if uid.isdigit() and gid.isdigit() else "mode=1777"
+    return f"rw,exec,nosuid,nodev,{container_limits.tmpfs_options(spec, kind)},{access}"

@@ -7,12 +7,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tmppool.backends.base import Spec
-
-HOME = "/home/notebook"
-"""Mount point of the writable home. It differs from the image's own home, which is copied into it."""
 
 SEED = "/var/lib/tmppool"
 """Mount point of the volume with the copy of the image's home, read-only."""
@@ -33,9 +30,9 @@ class Rlimit:
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
-    """An option of a tmpfs mount (tmpfs(5)) at a path of the container."""
+    """An option of a tmpfs mount (tmpfs(5)): that of the home, or that of /tmp."""
 
-    path: str
+    mount: Literal["home", "tmp"]
     option: str
 
 
@@ -89,13 +86,13 @@ LIMITS = (
     ContainerLimit(
         "cpu_shares", "--cpu-shares", ("CpuShares",), unproven="a weight: it takes from nobody", refusals=_CPU
     ),
-    ContainerLimit("home_size", "--home-size", tmpfs=Tmpfs(HOME, "size"), probes=("home-size",), refusals=_TMPFS),
+    ContainerLimit("home_size", "--home-size", tmpfs=Tmpfs("home", "size"), probes=("home-size",), refusals=_TMPFS),
     ContainerLimit(
-        "home_inodes", "--home-inodes", tmpfs=Tmpfs(HOME, "nr_inodes"), probes=("home-inodes",), refusals=_TMPFS
+        "home_inodes", "--home-inodes", tmpfs=Tmpfs("home", "nr_inodes"), probes=("home-inodes",), refusals=_TMPFS
     ),
-    ContainerLimit("tmp_size", "--tmp-size", tmpfs=Tmpfs(TMP, "size"), probes=("tmp-size",), refusals=_TMPFS),
+    ContainerLimit("tmp_size", "--tmp-size", tmpfs=Tmpfs("tmp", "size"), probes=("tmp-size",), refusals=_TMPFS),
     ContainerLimit(
-        "tmp_inodes", "--tmp-inodes", tmpfs=Tmpfs(TMP, "nr_inodes"), probes=("tmp-inodes",), refusals=_TMPFS
+        "tmp_inodes", "--tmp-inodes", tmpfs=Tmpfs("tmp", "nr_inodes"), probes=("tmp-inodes",), refusals=_TMPFS
     ),
     ContainerLimit("shm_size", "--shm-size", ("ShmSize",), probes=("shm-size",), refusals=("shm",)),
     # Not RLIMIT_NPROC, which counts all processes of a UID; PidsLimit counts those of the container.
@@ -126,9 +123,10 @@ def host_config(spec: Spec) -> dict[str, Any]:
     return found
 
 
-def tmpfs_options(spec: Spec, path: str) -> str:
-    """Return the mount options that limit the tmpfs at ``path``."""
-    options = [(limit.tmpfs.option, limit.value(spec)) for limit in LIMITS if limit.tmpfs and limit.tmpfs.path == path]
+def tmpfs_options(spec: Spec, mount: Literal["home", "tmp"]) -> str:
+    """Return the options that limit a tmpfs mount."""
+    mine = [(limit.tmpfs.option, limit) for limit in LIMITS if limit.tmpfs and limit.tmpfs.mount == mount]
+    options = [(option, limit.value(spec)) for option, limit in mine]
     return ",".join(f"{option}={value}" for option, value in options)
 
 

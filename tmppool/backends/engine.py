@@ -364,22 +364,36 @@ async def archive(docker: Client, container_id: str, path: str) -> AsyncIterator
         reply.close()
 
 
-async def real_path(docker: Client, container_id: str, path: str) -> str:
-    """Return the absolute path of what exists at ``path`` in a container, without symbolic links. Raises BackendError.
+async def real_path(docker: Client, container_id: str, path: str) -> tuple[str, list[int]]:
+    """Return ``path`` in a container without symbolic links, and the mode of each part; of none that does not exist.
 
-    The engine resolves a link in full, but says so of the last part of a path alone (ContainerArchiveInfo).
+    The engine resolves a link in full, but says so of the last part of a path alone. Raises BackendError.
     """
-    real = "/"
+    real, modes = "/", list[int]()
     for part in path.strip("/").split("/"):
-        here = posixpath.join(real, part)
-        # aiodocker has no method of its own for this one.
-        asked = docker._do_query(f"containers/{container_id}/archive", "HEAD", params={"path": here})  # noqa: SLF001
+        real = posixpath.join(real, part)
+        target, mode = await _stat(docker, container_id, real)
+        if target:
+            real, modes = await real_path(docker, container_id, target)
+        elif mode is not None:
+            modes.append(mode)
+    return real, modes
+
+
+async def _stat(docker: Client, container_id: str, path: str) -> tuple[str, int | None]:
+    """Return where a path leads, if it is a link, and its mode; None if it does not exist (ContainerArchiveInfo)."""
+    # aiodocker has no method of its own for this one.
+    asked = docker._do_query(f"containers/{container_id}/archive", "HEAD", params={"path": path})  # noqa: SLF001
+    try:
         reply = await call("tell about a file of an image", asked, LIST_TIMEOUT)
-        reply.close()
-        with reading("tell about a file of an image"):
-            stat = json.loads(base64.b64decode(reply.headers["X-Docker-Container-Path-Stat"]))
-            real = posixpath.join(real, stat.get("linkTarget") or here)
-    return real
+    except RefusedError as error:
+        if error.status != NOT_FOUND:
+            raise
+        return "", None
+    reply.close()
+    with reading("tell about a file of an image"):
+        stat = json.loads(base64.b64decode(reply.headers["X-Docker-Container-Path-Stat"]))
+        return str(stat.get("linkTarget") or ""), int(stat["mode"]) & 0o777
 
 
 async def put_archive(docker: Client, container_id: str, path: str, archive: BinaryIO) -> None:

@@ -7,7 +7,7 @@ gets the UID that unpacks it.
 
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -89,13 +89,25 @@ def _entries(text: str, fields: int) -> list[list[str]]:
 class Repacker:
     """Copies archives of directories into one archive of their contents."""
 
-    def __init__(self, out: BinaryIO, copies: Copies, most: int, user: Account | None = None) -> None:
+    def __init__(
+        self,
+        out: BinaryIO,
+        copies: Copies,
+        most: int,
+        user: Account | None = None,
+        *,
+        hidden: Iterable[str] = (),
+        mounted: Iterable[str] = (),
+    ) -> None:
         """Write to ``out``.
 
         ``copies``: all directories that will be copied, and where in a notebook. Once the contents take more than
         ``most`` bytes in a tmpfs, nothing more is written; counting goes on. ``user``: the image's own, None if
-        unknown; it, or the directory's owner, must be able to read what is copied.
+        unknown; it, or the directory's owner, must be able to read what is copied. ``hidden``: paths in a notebook's
+        home at which something else is mounted; nothing is copied to them. ``mounted``: those of its mounts that get
+        their part of the copy.
         """
+        self._hidden, self._mounted = frozenset(hidden), frozenset(mounted)
         self._tar = tarfile.TarFile(fileobj=out, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape")
         self._user, self._copies, self._most = user, copies, most
         self._size, self._inodes = 0, 1  # the home itself is an inode
@@ -105,17 +117,17 @@ class Repacker:
         # Of the directory that is being copied:
         self._tree = Tree("", "")
         self._readers: tuple[Account, ...] = ()
-        self._closed: set[str] = set()  # what was left out
+        self._closed: set[str] = set()  # what was left out, or is hidden
 
     def add(self, stream: BinaryIO, tree: Tree) -> None:
         """Copy the contents of a directory from the engine's archive of ``tree.name/.``. Raises TarError; OSError."""
-        self._tree, self._readers, self._closed = tree, (), set()
+        self._tree, self._readers, self._closed = tree, (), set(self._hidden)
         with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK, errors="surrogateescape") as source:
             for member in source:
                 name = posixpath.normpath(member.name)
                 if name == ".":
                     self._begin(member)
-                elif not self._closed.intersection(_parents(name)):
+                elif not self._closed.intersection((name, *_parents(name))):
                     self._add(source, member, name)
 
     def close(self) -> Survey:
@@ -152,9 +164,14 @@ class Repacker:
             return _UNREADABLE
         if member.islnk() and posixpath.normpath(member.linkname) not in self._kinds:
             return f"a hard link to {member.linkname!r}, which is left out"
+        if member.islnk() and self._mount(name) != self._mount(posixpath.normpath(member.linkname)):
+            return f"a hard link to {member.linkname!r}, from one VOLUME to another"
         if name in self._kinds and (self._kinds[name] == tarfile.DIRTYPE) != member.isdir():
             return "the home has something else of that name"
         return ""
+
+    def _mount(self, name: str) -> frozenset[str]:
+        return self._mounted.intersection((name, *_parents(name)))
 
     def _leave_out(self, name: str, member: tarfile.TarInfo, why: str) -> None:
         self._closed.add(name)

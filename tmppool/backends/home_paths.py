@@ -1,11 +1,56 @@
-"""Leads paths of an image that name a copied directory, in its links and its variables, to the copy; pure.
+"""Decides where notebooks have the copy of an image's home, and leads the image's paths to the copies; pure.
 
-Paths are resolved by their text: whether a directory in the middle of one is a link is not known here.
+Paths in links and variables are resolved by their text: whether a directory in the middle of one is a link is not known
+here.
 """
 
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from tmppool.backends.container_limits import SEED, TMP
+
+_WORDS = "bin sbin lib lib32 lib64 libx32"
+_SYSTEM = (
+    *(f"{above}/{name}" for above in ("", "/usr") for name in _WORDS.split()),
+    *("/boot", "/dev", "/etc", "/gnu", "/nix", "/proc", "/sys", TMP, SEED),
+)
+"""Directories with what a container needs before its home is there, or with mounts of the engine or of ours."""
+_OTHERS_ENTER = 0o001
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A path as it was given, the same without symbolic links, and the modes of the directories above that."""
+
+    given: str
+    real: str
+    above: tuple[int, ...] = ()
+
+
+def obstacle(home: Found, volumes: Iterable[Found], binds: Iterable[Found]) -> str:
+    """Return why notebooks cannot have their home at the path of the image's; empty if they can.
+
+    ``volumes``: what the image declares as VOLUME; the home may be one, or lie in one. ``binds``: where the operator
+    mounts directories. Either may lie directly in the home, but no deeper: the engine makes the directories above a
+    mount point, and they belong to root.
+    """
+    system = next((path for path in _SYSTEM if _meet(path, home.real)), None)
+    if system is not None:
+        return f"{system} is the system's"
+    if not all(mode & _OTHERS_ENTER for mode in home.above):
+        return "not everybody may enter the directory in which it lies"
+    named = [(f"VOLUME {each.given}", each, is_below(home.real, each.real)) for each in volumes]
+    named += [(f"{each.given} of --host-directories", each, False) for each in binds]
+    for name, each, is_about in named:
+        is_plain = each.given == each.real and (is_about or posixpath.dirname(each.real) == home.real)
+        if _meet(each.real, home.real) and not is_plain:
+            return f"{name} is in its way, as it neither lies directly in it nor apart"
+    return ""
+
+
+def _meet(one: str, other: str) -> bool:
+    return is_below(one, other) or is_below(other, one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +79,13 @@ class Copies:
     def link(self, target: str, name: str, tree: Tree) -> str:
         """Return the target that leads the copy of a link where the link leads in the image.
 
-        ``name`` is the link's own, below ``tree``. The copy lies elsewhere, so that only a relative target that never
-        leaves the tree is right there too.
+        ``name`` is the link's own, below ``tree``. A target that is right in the copy too stays as it is.
         """
         folder = posixpath.dirname(name)
-        if target.startswith("/"):
-            return self.moved(target) or target
-        if not _leaves(folder, target):
-            return target
         meant = normal(posixpath.join(tree.real, folder, target))
-        return self.moved(meant) or meant
+        wanted = self.moved(meant) or meant
+        place = self.moved(tree.real) or tree.real
+        return target if normal(posixpath.join(place, folder, target)) == wanted else wanted
 
 
 def normal(path: str) -> str:
@@ -54,13 +96,3 @@ def normal(path: str) -> str:
 def is_below(path: str, tree: str) -> bool:
     """Return True if ``path`` is ``tree`` or lies in it; both are in their shortest spelling."""
     return path == tree or path.startswith(f"{tree.rstrip('/')}/")
-
-
-def _leaves(folder: str, target: str) -> bool:
-    """Return True if a relative target in this folder of a tree leads out of the tree, if only in between."""
-    depth = len(folder.split("/")) if folder else 0
-    for part in target.split("/"):
-        depth += {"": 0, ".": 0, "..": -1}.get(part, 1)
-        if depth < 0:
-            return True
-    return False

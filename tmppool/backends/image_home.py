@@ -21,24 +21,25 @@ import aiohttp
 import structlog
 
 from tmppool.backends import engine
-from tmppool.backends.base import Edition, ImageFacts, Spec
+from tmppool.backends.base import FALLBACK_HOME, Edition, ImageFacts, Spec
 from tmppool.backends.container import (
     HOME_LABEL,
     SERVICE_LABEL,
     container_name,
     declared,
     home_config,
+    mount,
     volume_labels,
 )
-from tmppool.backends.container_limits import HOME, SEED, SEED_FILE
+from tmppool.backends.container_limits import SEED, SEED_FILE
 from tmppool.backends.home_archive import Account, Repacker, Survey, account_of, wrapped
-from tmppool.backends.home_paths import Copies, Tree, is_below, normal
+from tmppool.backends.home_paths import Copies, Found, Tree, is_below, normal, obstacle
 from tmppool.errors import BackendError
 from tmppool.tasks import completed
 
 REMEDY = "in the Dockerfile, give them to the image's user (chown, or COPY --chown), or remove them"
 
-_VERSION = 2  # of what this module writes into a volume; another number makes other volumes
+_VERSION = 3  # of what this module writes into a volume; another number makes other volumes
 _USUAL = "/home/jovyan"  # of an image that says nothing of its user
 _SET = ("HOME", "XDG_CACHE_HOME")  # by ``container``
 _MIB = 1 << 20
@@ -51,7 +52,7 @@ _log = structlog.get_logger("tmppool.docker")
 
 def volume_name(spec: Spec, image: ImageFacts) -> str:
     """Return the name of the volume with the home of this image, for this pool alone."""
-    facts = (spec.pool, image.id, image.user, image.home, image.workdir, _VERSION)
+    facts = (spec.pool, image.id, image.user, image.home, image.workdir, spec.binds, _VERSION)
     return f"tmppool-{spec.service}-home-{hashlib.blake2s(repr(facts).encode(), digest_size=8).hexdigest()}"
 
 
@@ -64,8 +65,8 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
     async with _temporary_file() as archive:
         try:
             container = await engine.create(docker, name, home_config(spec, image, volume))
-            reading = _read(docker, container.id, image, archive, spec.home_size)
-            copies, below, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
+            reading = _read(docker, container.id, spec, image, archive)
+            taken, survey = await engine.call("read the home out of an image", reading, engine.COPY_TIMEOUT)
             empty = [path for path in image.volumes if await _is_empty(docker, container.id, path)]
             _check(spec, survey)
             if await _stored(docker, container.id) != await asyncio.to_thread(archive.seek, 0, io.SEEK_END):
@@ -75,8 +76,7 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
             raise
         await completed(engine.remove(docker, name), "remove the container of a home")
     left_out = tuple(str(each) for each in survey.left_out)
-    env = moved(image.env, copies)
-    return replace(image, volume=volume, below=below, env=env, left_out=left_out, empty=tuple(empty))
+    return replace(taken, volume=volume, left_out=left_out, empty=tuple(empty))
 
 
 async def _undo(docker: engine.Client, spec: Spec, name: str, volume: str) -> None:
@@ -100,10 +100,18 @@ def notes(edition: Edition) -> tuple[str, ...]:
     found = list(edition.image.notes)
     if edition.image.left_out:
         found.append(left_out(edition.name, edition.image))
-    empty, read_only = declared(edition.spec, edition.image)
+    writable, read_only = declared(edition.spec, edition.image)
+    at_home = [path for path in writable if is_below(path, edition.image.home_at)]
     meanings = (
         (read_only, "read-only in notebooks, with the image's files"),
-        (empty, "an empty tmpfs with the limits of /tmp (--tmp-size, --tmp-inodes)"),
+        (
+            [path for path in writable if path not in at_home],
+            "an empty tmpfs with the limits of /tmp (--tmp-size, --tmp-inodes)",
+        ),
+        (
+            at_home,
+            "a tmpfs in the home, with the image's files and the limits of the home (--home-size, --home-inodes)",
+        ),
     )
     for paths, meaning in meanings:
         if paths:
@@ -168,10 +176,10 @@ def homes(image: ImageFacts, account: Account | None) -> Iterator[str]:
 
 
 def moved(env: Iterable[str], copies: Copies) -> tuple[str, ...]:
-    """Return the variables whose value is a path in a copied directory, with the path in a notebook's home.
+    """Return the variables whose value is a path in a directory that is copied to another place, with the path there.
 
-    Otherwise ``JUPYTER_DATA_DIR=/home/jovyan/x`` would name the image's own, which is read-only. Lists such as PATH
-    stay: they say where to look, not where to write. HOME is set anyway.
+    Otherwise ``RESULTS=/srv/repo/out`` would name the image's own, which is read-only. Lists such as PATH stay: they
+    say where to look, not where to write. HOME is set anyway.
     """
     pairs = (pair.partition("=") for pair in env)
     led = ((name, value, _led(value, copies)) for name, _, value in pairs if name not in _SET)
@@ -179,7 +187,8 @@ def moved(env: Iterable[str], copies: Copies) -> tuple[str, ...]:
 
 
 def _led(value: str, copies: Copies) -> str | None:
-    return copies.moved(value) if value.startswith("/") and ":" not in value else None
+    path = copies.moved(value) if value.startswith("/") and ":" not in value else None
+    return None if path == normal(value) else path
 
 
 def place_of(workdir: str, home: str) -> tuple[str, str]:
@@ -195,29 +204,62 @@ def place_of(workdir: str, home: str) -> tuple[str, str]:
 
 
 async def _read(
-    docker: engine.Client, container_id: str, image: ImageFacts, archive: BinaryIO, most: int
-) -> tuple[Copies, str, Survey]:
+    docker: engine.Client, container_id: str, spec: Spec, image: ImageFacts, archive: BinaryIO
+) -> tuple[ImageFacts, Survey]:
     passwd, group = [await _text(docker, container_id, path) for path in ("/etc/passwd", "/etc/group")]
-    account = account_of(image.user, passwd, group)
+    account, own = account_of(image.user, passwd, group), account_of(spec.user or "", passwd, group)
     home = await _first(docker, container_id, homes(image, account))
     workdir = normal(image.workdir or "/")
     work = await _first(docker, container_id, [workdir] if workdir != "/" else [])
     more, below = place_of(work.real if work else "/", home.real if home else "")
-    copies = Copies(_places(home, work, more, below))
-    repacker = Repacker(archive, copies, most, account)
+    why = await _obstacle(docker, container_id, spec, image, home)
+    place = home.real if home and not why else FALLBACK_HOME
+    copies = Copies(_places(home, work, place, more, below))
+    hidden, mounted = [
+        [path.removeprefix(f"{place}/") for path in paths if is_below(path, place)]
+        for paths in (_targets(spec), image.volumes)
+    ]
+    repacker = Repacker(archive, copies, spec.home_size, account, hidden=hidden, mounted=mounted)
     if home is not None:
         await _add(docker, container_id, repacker, home)
     if work is not None and more:
         await _add(docker, container_id, repacker, work)
-    return copies, below, await asyncio.to_thread(repacker.close)
+    notes = (*image.notes, _elsewhere(spec, home, why)) if home and why else image.notes
+    owner = f"{own.uid}:{own.gid}" if spec.user and own else ""
+    facts = replace(image, home_at=place, below=below, owner=owner, env=moved(image.env, copies), notes=notes)
+    return facts, await asyncio.to_thread(repacker.close)
 
 
-def _places(home: Tree | None, work: Tree | None, more: str, below: str) -> Iterator[tuple[Tree, str]]:
-    """Yield the directories of which notebooks have a copy, each with its place."""
+def _elsewhere(spec: Spec, home: Tree, why: str) -> str:
+    said = engine.one_line(f"the home of image {spec.image}, {home.name}, is at {FALLBACK_HOME} in notebooks: {why}")
+    return f"{said}; a configuration that names it by its path finds the image's own, which is read-only"
+
+
+async def _obstacle(docker: engine.Client, container_id: str, spec: Spec, image: ImageFacts, home: Tree | None) -> str:
+    """Return why notebooks cannot have their home at the path of the image's; empty if they can, or there is none."""
+    if home is None:
+        return ""
+    found = [await _found(docker, container_id, path) for path in (home.real, *image.volumes, *_targets(spec))]
+    own, volumes, binds = found[0], found[1 : 1 + len(image.volumes)], found[1 + len(image.volumes) :]
+    return obstacle(own, volumes, binds)
+
+
+async def _found(docker: engine.Client, container_id: str, path: str) -> Found:
+    real, modes = await engine.real_path(docker, container_id, path)
+    return Found(path, real, tuple(modes[:-1]))
+
+
+def _targets(spec: Spec) -> list[str]:
+    """Return the mount points of the operator's directories. Raises BackendError, as ``mount`` does."""
+    return [normal(mount(entry)["Target"]) for entry in spec.binds]
+
+
+def _places(home: Tree | None, work: Tree | None, place: str, more: str, below: str) -> Iterator[tuple[Tree, str]]:
+    """Yield the directories of which notebooks have a copy, each with its place; ``place`` is the home's."""
     if home is not None:
-        yield home, HOME
+        yield home, place
     if work is not None and (more or (home is not None and is_below(work.real, home.real))):
-        yield work, posixpath.join(HOME, below).rstrip("/")
+        yield work, posixpath.join(place, below).rstrip("/")
 
 
 async def _first(docker: engine.Client, container_id: str, paths: Iterable[str]) -> Tree | None:
@@ -225,7 +267,7 @@ async def _first(docker: engine.Client, container_id: str, paths: Iterable[str])
     for path in paths:
         async with engine.archive(docker, container_id, f"{path}/.") as stream:
             is_there = stream is not None
-        real = await engine.real_path(docker, container_id, path) if is_there else "/"
+        real, _ = await engine.real_path(docker, container_id, path) if is_there else ("/", [])
         if real != "/":
             return Tree(path, real)
     return None
