@@ -293,6 +293,73 @@ async def test_a_used_ticket_leads_nobody_but_its_visitor_to_the_notebook(place:
     assert (await person.press(page)).key == key
 
 
+async def test_a_ticket_that_somebody_planted_leads_nobody_to_their_notebook_and_starts_none(
+    place: Place, person: Guest
+) -> None:
+    planter = place.person()
+    used, unused = await planter.get("/"), await planter.get("/")
+    cookie, key = planter.cookies()[place.cookie], (await planter.press(used)).key
+    await person.get("/")
+    for page in (used, unused):
+        person.session.cookie_jar.update_cookies({f"{place.cookie}_ticket": page.form()["ticket"]}, URL(person.url))
+        assert (await person.get("/")).status == 200
+    victim = planted(place.person(), cookie)
+    victim.session.cookie_jar.update_cookies({f"{place.cookie}_ticket": unused.form()["ticket"]}, URL(victim.url))
+    started = (await victim.click("/")).key
+    assert started != key
+    assert (await planted(planter, cookie).press(unused)).key != started
+
+
+def forget_answer(guest: Guest, kept: dict[str, str]) -> None:
+    """The browser was sent elsewhere before the answer to its last request came."""
+    guest.session.cookie_jar.clear()
+    guest.session.cookie_jar.update_cookies(kept, URL(guest.url))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=("path", "domain"))
+async def test_who_loads_the_page_anew_while_the_start_is_under_way_has_one_notebook(
+    open_place: Open, mode: dict[str, str]
+) -> None:
+    place = await open_place(**mode)
+    person = place.person()
+    page = await person.get("/lab")
+    kept = person.cookies()
+    key = (await person.press(page)).key
+    forget_answer(person, kept)
+    again = await person.get("/lab/tree/a.ipynb")
+    assert (again.key, (await person.follow(again))[1].status) == (key, 200)
+    assert (await person.get("/lab")).key == key
+    assert (await place.stats())["assigned"] == 1
+    assert (await place.person(Cookie=f"{place.cookie}={kept[place.cookie]}").get("/lab")).status == 200
+
+
+async def test_who_leaves_during_a_start_keeps_the_notebooks_of_other_pools(
+    open_place: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = await open_place(pools={"r": {"pool_size": 1}})
+    await eventually(lambda: all(backend.notebooks for backend in place.backends))
+    person = place.person()
+    of_r = (await person.click("/?pool=r")).key
+    page = await person.get("/")
+    written = asyncio.Event()
+    flush = Ledger.flush
+
+    async def flush_later(self: Ledger) -> None:
+        await written.wait()
+        await flush(self)
+
+    monkeypatch.setattr(Ledger, "flush", flush_later)
+    press = asyncio.ensure_future(person.press(page))
+    while not any(notebook.visitor for notebook in place.pools.default if notebook.is_live):
+        await asyncio.sleep(0.005)
+    press.cancel()
+    await asyncio.sleep(0.1)  # the service learns of it
+    written.set()
+    key = (await person.get("/")).key
+    assert (await person.get("/?pool=r")).key == of_r
+    assert (await person.get("/")).key == key != of_r
+
+
 @pytest.mark.parametrize("mode", MODES, ids=("path", "domain"))
 async def test_a_browser_that_lost_its_cookies_comes_back_by_its_tickets_where_it_may_keep_them(
     open_place: Open, mode: dict[str, str]

@@ -7,6 +7,7 @@ from tmppool.keys import id_of
 from tmppool.proxy import cookies
 from tmppool.web import own_cookies
 from tmppool.web.own_cookies import Scope
+from tmppool.web.tickets import Tickets
 
 KEY = "k" * 22
 
@@ -70,6 +71,7 @@ def test_services_at_other_ports_of_a_host_take_no_notice_of_each_others_cookies
     for number, scope in enumerate(scopes):
         own_cookies.put_visitor(response, f"{number}" * 22, scope)
         own_cookies.put_secret(response, "code", f"code {number}", scope)
+        own_cookies.put_secret(response, "ticket", Tickets(b"s" * 32).issue("f" * 32), scope)
     sent = [f"{name}={morsel.value}".encode() for name, morsel in response.cookies.items()]
     assert [own_cookies.secrets_in(sent, "code", scope) for scope in scopes] == [{f"code {n}"} for n in range(6)]
     lines = [value.decode() for value in sent]

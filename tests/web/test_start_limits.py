@@ -550,6 +550,16 @@ async def test_a_program_is_limited_as_a_person_is(classroom: Place, program: Ca
     assert (await classroom.stats())["assigned"] == 5
 
 
+async def test_a_code_that_was_typed_into_a_page_that_was_open_for_too_long_counts(classroom: Place) -> None:
+    student = behind(classroom, HERE)
+    await student.get("/lab")
+    refused = await student.post("/spawn/lab", {"ticket": "old", "code": "monday"}, Sec_Fetch_Site="same-origin")
+    assert (refused.status, "monday" in refused.text) == (403, False)
+    for _ in range(6):
+        assert (await behind(classroom, HERE).click()).status in (303, 429)
+    assert (await student.press(refused)).status == 303
+
+
 async def test_a_page_in_a_notebook_cannot_use_the_code_that_a_link_has_left(classroom: Place) -> None:
     """At one host it cannot read the cookie, but the browser sends it with what the page asks of the API."""
     student = behind(classroom, HERE)

@@ -15,14 +15,14 @@ NAME = "tmppool"
 _RESERVED = re.compile(rb"__host-|(?:__secure-|__http-)?%b" % NAME.encode())
 # More than a token (RFC 6265 section 4.1.1), as browsers take more and some frameworks use it: brackets and the like.
 _COOKIE_NAME = re.compile(rb"[!#$%&'()*+\-./:<>?@\[\]^_`{|}~0-9A-Za-z]+")
-# As long as ours are, which have 22 or 32 characters, a workshop code more: what a page can set that looks like them
-# stays small.
+# As long as ours are, which have 22 or 32 characters, a workshop code and a ticket more: what a page can set that looks
+# like them stays small.
 _OWN = re.compile(
     rb"(?:^|;)[ \t]{0,8}((?:__Host-(?:Http-)?|__Secure-)?%b(?:_[0-9]{1,5})?"
-    rb"(?:_code=[A-Za-z0-9_.~%%-]{1,90}|(?:_claim)?(?:-[0-9a-z]{1,10})?=[A-Za-z0-9_.~%%-]{1,32}))"
+    rb"(?:_(?:code|ticket)=[A-Za-z0-9_.~%%-]{1,112}|(?:_claim)?(?:-[0-9a-z]{1,10})?=[A-Za-z0-9_.~%%-]{1,32}))"
     rb"[ \t]{0,8}(?=;|$)" % NAME.encode()
 )
-OWN_SIZE = 128  # bytes; a pair that is longer, with the blanks around it, is none of ours
+OWN_SIZE = 168  # bytes; a pair that is longer, with the blanks around it, is none of ours
 _NOT_TEXT = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 _MAX_COOKIE = 4096  # bytes
 _MAX_ATTRIBUTES = 20  # with the pair itself; browsers know nine

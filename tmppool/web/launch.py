@@ -1,6 +1,7 @@
 """The launch page and its form: GET assigns nothing, POST with a ticket assigns a notebook."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 from aiohttp import web
 
@@ -23,6 +24,7 @@ from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
 _MOST_RETURNS = 8  # as many as launch.js keeps
+_MOST_LEFT = 8  # tickets in cookies: the launch page leaves one, and a page of another host can add some
 
 
 class Launch:
@@ -58,20 +60,20 @@ class Launch:
             own_cookies.put_secret(response, "code", code, visit.cookie_scope)
             return response
         pool = pool_of(visit, self._pools)
-        return await self._held(visit, pool) or self._page(visit, pool, Kind.LAUNCH, {})
+        return await self._theirs(visit, pool, {}) or self._page(visit, pool, Kind.LAUNCH, {})
 
     async def start(self, request: web.Request) -> web.Response:
         """POST: assign a notebook and redirect to it (303)."""
         visit = visit_of(request)
         pool, form = pool_of(visit, self._pools), await read_form(request)
         ticket = form.get("ticket", "")
-        own = await self._held(visit, pool) or await self._given(visit, pool, form)
+        own = await self._theirs(visit, pool, form)
         if own is not None:
             return own
         if visit.is_crawler:
             return self._page(visit, pool, Kind.CRAWLER, {})
         if not self._tickets.redeem(ticket, visit.visitor):
-            return self._page(visit, pool, Kind.TICKET, {"is_second": "again" in form})
+            return self._once_more(visit, pool, form)
         document = jupyter_urls.document_of(self._path(visit, pool))
         visitor = own_cookies.visitor_id(self._tickets.successor(ticket))
         try:
@@ -86,10 +88,18 @@ class Launch:
             if refusal.kind is Kind.WRONG_CODE:
                 own_cookies.forget_secret(page, "code", visit.cookie_scope)
             return page
-        self._tickets.note_successor(visit.visitor, visitor)
-        self._limits.renew(visit.visitor, visitor)
-        await self._sessions.renew(self._pools.all_of(visit.visitor), visitor)
-        return await self._enter_as(visit, pool, notebook, ticket)
+        return await self._succeed(visit, pool, notebook, ticket)
+
+    def _once_more(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response:
+        """Return the page with another ticket. It has no field for a code: one that was typed is kept in a cookie."""
+        page = self._page(visit, pool, Kind.TICKET, {"is_second": "again" in form})
+        if self._limits.has_code and form.get("code"):
+            own_cookies.put_secret(page, "code", form["code"], visit.cookie_scope)
+        return page
+
+    async def _theirs(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response | None:
+        """Redirect a visitor to their notebook of this pool, if any, whether or not they have its cookie yet."""
+        return await self._held(visit, pool) or await self._given(visit, pool, form)
 
     async def _held(self, visit: Visit, pool: Pool) -> web.Response | None:
         """Redirect a visitor to their notebook of this pool, if any."""
@@ -101,23 +111,34 @@ class Launch:
     async def _given(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response | None:
         """Redirect to the notebook that a ticket of this visitor was used for, if any, as when they press twice.
 
+        The last launch page has left its ticket in a cookie: who loads it anew while a start is under way never gets
+        the answer with their new cookie. No start takes a ticket from there, where somebody else may have planted it.
         Where notebooks have their own host names, a browser that has lost its cookies proves by the tickets that it
         used before who it is.
         """
-        ticket = form.get("ticket", "")
-        is_theirs = visit.visitor is not None and self._tickets.is_ours(ticket, visit.visitor)
+        left = islice(own_cookies.secrets_in(visit.cookies, "ticket", visit.cookie_scope), _MOST_LEFT)
+        known = [form.get("ticket", ""), *left] if visit.visitor is not None else []
+        theirs = [ticket for ticket in known if self._tickets.is_ours(ticket, visit.visitor or "")]
         returns = form.get("returns", "").split()[:_MOST_RETURNS] if visit.is_at_main_host else []
-        for used in [*([ticket] if is_theirs else []), *returns]:
+        for used in [*theirs, *returns]:
             visitor = own_cookies.visitor_id(self._tickets.successor(used))
             notebook = self._pools.held_by(visitor, pool)
             if notebook is not None:
-                return await self._enter_as(visit, pool, notebook, used)
+                return await self._succeed(visit, pool, notebook, used)
         return None
 
-    async def _enter_as(self, visit: Visit, pool: Pool, notebook: Notebook, ticket: str) -> web.Response:
-        """Redirect to the notebook, as the visitor who succeeds the one that the ticket was issued to."""
+    async def _succeed(self, visit: Visit, pool: Pool, notebook: Notebook, ticket: str) -> web.Response:
+        """Redirect to the notebook, as the visitor to whom the ticket gave it, and who has all that this one had.
+
+        A start whose browser has left meanwhile ends before this: it is done when they come once more.
+        """
+        cookie = self._tickets.successor(ticket)
+        visitor = own_cookies.visitor_id(cookie)
+        self._tickets.note_successor(visit.visitor, visitor)
+        self._limits.renew(visit.visitor, visitor)
+        await self._sessions.renew(self._pools.all_of(visit.visitor), visitor)
         response = await self._entrance.enter(visit, as_owner(visit, pool, notebook, self._path(visit, pool, notebook)))
-        own_cookies.put_visitor(response, self._tickets.successor(ticket), visit.cookie_scope)
+        own_cookies.put_visitor(response, cookie, visit.cookie_scope)
         return response
 
     def _path(self, visit: Visit, pool: Pool, notebook: Notebook | None = None) -> str:
@@ -133,9 +154,10 @@ class Launch:
     def _page(self, visit: Visit, pool: Pool, kind: Kind, facts: Mapping[str, object]) -> web.Response:
         """Return a page with the form that starts a notebook, to programs too."""
         cookie, visitor = (None, visit.visitor) if visit.visitor is not None else own_cookies.new_visitor()
+        ticket = self._tickets.issue(visitor)
         form = {
             "action": links.action_of(self._link(visit)),
-            "ticket": self._tickets.issue(visitor),
+            "ticket": ticket,
             "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
             "is_second": False,
             "has_code": self._limits.has_code,
@@ -148,6 +170,7 @@ class Launch:
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)
         if cookie is not None:
             own_cookies.put_visitor(response, cookie, visit.cookie_scope)
+        own_cookies.put_secret(response, "ticket", ticket, visit.cookie_scope)
         return response
 
 

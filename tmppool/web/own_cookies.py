@@ -1,4 +1,5 @@
-"""Names, sets and deletes the service's own cookies: the visitor's, one per notebook, the lock's, and a link's secret.
+"""Names, sets and deletes the service's own cookies: the visitor's, one per notebook, the lock's, a link's secret, and
+the launch page's ticket.
 
 Over TLS each has the prefix ``__Host-Http-``: no other host of the domain can set it (RFC 6265bis section 4.1.3.2),
 nor, in browsers that know the longer prefix, any script (draft-ietf-httpbis-layered-cookies).
@@ -39,7 +40,7 @@ class Scope:
         return f"{PREFIX if self.is_secure else ''}{cookies.NAME}{'' if self.port is None else f'_{self.port}'}"
 
     def secret(self, kind: str) -> str:
-        """The name of the cookie with a link's secret; ``kind``: ``code``, or ``claim-`` and the notebook's id."""
+        """The name of the cookie with a secret; ``kind``: ``code``, ``ticket``, or ``claim-`` and the notebook's id."""
         return f"{self.visitor}_{kind}"
 
 
@@ -59,7 +60,7 @@ def lock_name(port: int) -> str:
 
 
 def put_secret(response: web.StreamResponse, kind: str, secret: str, scope: Scope) -> None:
-    """Keep the secret of a link, for a day.
+    """Keep the secret of a link, or a page's ticket, for a day.
 
     No page of ours is shown at a URL with a secret: at one host, a page in a notebook can read the URLs of others, by
     the tab's history (HTML, Navigation API) or a service worker's clients.
