@@ -677,6 +677,13 @@ FRAME = (
     "Sec-Fetch-Dest: iframe",
     "Sec-Fetch-Site: same-origin",
 )
+PASSED_ON = (  # by a service worker
+    "Accept: text/html,*/*;q=0.8",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Dest: empty",
+    "Sec-Fetch-Site: same-origin",
+)
+SAVED = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: empty", "Sec-Fetch-Site: same-origin")  # by <a download>
 PLAIN = ("Accept: text/html,application/xhtml+xml,*/*;q=0.8",)  # browsers send no Fetch Metadata over plain HTTP
 
 
@@ -712,6 +719,7 @@ def without(body: bytes) -> bytes:
         ("notebooks/a.ipynb", PLAIN, [b"activity", b"session"]),
         ("proxy/5006/app", PERSON, [b"activity", b"session"]),
         ("", PERSON, [b"activity", b"session"]),
+        ("proxy/5006/app", PASSED_ON, [b"activity", b"session"]),
         ("voila/render/a.ipynb", FRAME, [b"activity"]),
         ("proxy/5006/app", FRAME, [b"activity"]),
         (
@@ -785,6 +793,7 @@ OTHERS = {
     "a program's": ((), page()),
     "a part of a page": ((*PERSON, "Range: bytes=0-9"), page(HTML[:10], status="206 Partial Content")),
     "a part that is given whole": ((*PERSON, "Range: bytes=0-9"), page()),
+    "what a browser saves to a file": (SAVED, page()),
     "no HTML": (PERSON, page(content_type="application/json")),
     "HTML's source": (PERSON, page(content_type="text/plain")),
     "a download": (PERSON, page(HTML, 'Content-Disposition: attachment; filename="a.html"')),

@@ -23,6 +23,10 @@ from tmppool.web.tokens import Role
 from tmppool.web.verdict import Answer, Pass, Verdict
 from tmppool.web.visit import PublicAddress, Visit
 
+# Where a browser shows a page, and "empty": so a service worker sends a navigation that it passes on, and a browser what
+# it saves to a file, which does not ask for HTML.
+_SHOWN = (b"document", b"iframe", b"frame", b"object", b"embed")
+_FROM_WORKER = b"empty"
 _MOST_CLIENTS = 1000  # whose header lines are kept, per notebook
 _MOST_HOSTS = 16  # whose logins are kept, per notebook; one notebook has one or two
 
@@ -173,8 +177,8 @@ def _notice(visit: Visit, verdict: Pass) -> Notice | None:
     """Return what goes into the page that a browser wants to show, if this is a request for one.
 
     Every page reports its visitor's activity; one that is not in a frame also shows when and why the notebook ends, and
-    Jupyter's own have the owner's button. ``Sec-Fetch-Dest`` is not sent over plain HTTP: there the script itself finds
-    that it is in a frame.
+    Jupyter's own have the owner's button. ``Sec-Fetch-Dest`` is not sent over plain HTTP, and tells nothing from a
+    service worker: there the script itself finds that it is in a frame.
 
     The script that reports runs before the page's own, which could keep it from its work: by a script that never comes,
     by taking events or functions for itself, or by having no end. Neither may wait for that end, so none is deferred.
@@ -182,9 +186,13 @@ def _notice(visit: Visit, verdict: Pass) -> Notice | None:
     first = visit.request.fields.first
     if verdict.held.is_explicit or not visit.wants_page or b"range" in first:
         return None
+    place = first.get(b"sec-fetch-dest", _SHOWN[0])
+    is_passed_on = place == _FROM_WORKER and b"text/html" in first.get(b"accept", b"")
+    if place not in _SHOWN and not is_passed_on:
+        return None
     session = f"/api/session/{verdict.held.notebook.key}"
     elements = f'<script src="/static/activity.js?v={__version__}" data-touch="{session}"></script>'
-    if first.get(b"sec-fetch-dest", b"document") == b"document":
+    if place == _SHOWN[0] or is_passed_on:
         is_app = ' data-app=""' if verdict.is_app or not jupyter_urls.is_page(verdict.path) else ""
         elements += (
             f'<script src="/static/session.js?v={__version__}" data-session="{session}"{is_app} async=""></script>'
