@@ -48,6 +48,7 @@ async def test_the_page_without_the_links_cookie_asks_for_the_link(place: Place,
     address, _ = await place.person().follow(await place.person().get(link))
     answer = await place.person().get(address)
     assert (answer.status, answer.title) == (403, "Open the link again")
+    assert "blocks the cookies of this site" in answer.text
 
 
 async def test_no_page_elsewhere_presses_the_button(place: Place, link: str) -> None:
@@ -152,3 +153,33 @@ async def test_no_path_of_a_link_leads_elsewhere(place: Place, link: str, to: st
         location = (await person.get(pressed.location)).location.removeprefix(place.origin(key_of(link)))
     assert location.startswith(f"/user/{key_of(link)}/")
     assert "#" not in location
+
+
+LONG = "/".join(["day%201"] * 300)  # 2400 characters, and 3900 in a query
+TOO_LONG = "/".join(["day%201"] * 700)
+
+
+@pytest.mark.parametrize(
+    ("path", "opened"), [(f"lab/tree/{LONG}?x=1", f"lab/tree/{LONG}?x=1"), (f"lab/tree/{TOO_LONG}", "")]
+)
+async def test_a_long_link_keeps_its_document_or_leads_to_the_notebook(
+    place: Place, link: str, path: str, opened: str
+) -> None:
+    key, person = key_of(link), place.person()
+    token = link.rpartition("=")[2]
+    page = await page_of(person, f"/user/{key}/{path}{'&' if '?' in path else '?'}token={token}")
+    address, shown = await person.follow(await person.press(page))
+    assert (address, shown.status) == (f"{place.origin(key)}/user/{key}/{opened}", 200)
+
+
+async def test_the_document_is_not_lost_when_the_notebook_has_ended_or_is_anothers(place: Place, link: str) -> None:
+    late, other = place.person(), place.person()
+    address, _ = await late.follow(await late.get(link))
+    await other.claim(link)
+    for ending in (None, "DELETE"):
+        if ending:
+            await other.ask(ending, f"/api/session/{key_of(link)}", {"Sec-Fetch-Site": "same-origin"})
+        for guest in (late, place.person()):
+            answer = await guest.get(address)
+            assert answer.status == (410 if ending else 403)
+            assert 'href="/lab/tree/a%20b.ipynb?x=1' in answer.text

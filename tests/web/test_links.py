@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmppool import jupyter_urls
+from tmppool.proxy import target
 from tmppool.web import links
 
 TARGETS = {
@@ -158,3 +159,15 @@ def test_the_workshop_code_of_a_link(raw: str, code: str, without: str) -> None:
 )
 def test_what_a_fresh_start_opens(path: str, pool: str | None, link: str) -> None:
     assert links.fresh(path, pool) == link
+
+
+@given(
+    st.text("ab/%&=?", max_size=30).map(lambda text: f"lab/{text}") | st.integers(0, 9000).map("x".__mul__),
+    st.booleans(),
+)
+def test_a_link_to_claim_or_to_enter_leads_where_it_was_made_for_or_to_the_notebook(path: str, is_claim: bool) -> None:  # noqa: FBT001
+    link = links.to_claim("k" * 22, path, "t" * 43) if is_claim else links.to_enter("k" * 22, "t" * 100, path)
+    assert len(link) <= target.MAX_TARGET
+    assert links.names_path(link)
+    is_kept = len(path) < 7000 and target.is_accepted(f"/{path}".encode())
+    assert links.claimed_path(link) == (path if is_kept else "") or 7000 <= len(path) < 8000

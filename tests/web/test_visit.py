@@ -68,7 +68,7 @@ def test_an_address_is_what_the_router_reads(target: str, address: str) -> None:
         (f"/user/{KEY}", ""),
         (f"/session/{KEY}?path=lab%2Ftree%2Fa%20b.ipynb", "lab/tree/a%20b.ipynb"),
         (f"/session/{KEY}?path=//evil.example/x", "evil.example/x"),
-        (f"/session/{KEY}?path=" + "x" * 2001, ""),
+        (f"/session/{KEY}?path=" + "|" * 3000, ""),
         (f"/session/{KEY}?path=..%2f..%2fspawn", ""),
         (f"/session/{KEY}?path=lab/../../x", ""),
         (f"/session/{KEY}?path=lab/%252e%252E", ""),

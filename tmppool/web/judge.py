@@ -187,8 +187,8 @@ def _access(visit: Visit, notebook: Notebook) -> Access:
 
 def _path(visit: Visit, is_ours: Callable[[str], bool]) -> str:
     """Return the path and query below the notebook, without what is ours."""
-    if visit.path is None and (named := links.claimed_path(visit.target)):
-        return named
+    if visit.named_path is not None:
+        return visit.named_path
     return tokens.without_token((visit.path or "") + visit.query, is_ours)
 
 

@@ -53,7 +53,8 @@ class Kind(Enum):
     )
     LINK_LOST = Shape(
         403,
-        "Please open the link that you were given again: the address of this page alone opens no notebook.",
+        "Please open the link that you were given again: the address of this page alone opens no notebook. If this page"
+        " comes again, your browser blocks the cookies of this site; please allow them first.",
         "Open the link again",
     )
     UNREACHABLE = Shape(

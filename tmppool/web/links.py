@@ -11,7 +11,7 @@ _SPAWN = re.compile(r"^/spawn(?=/|$)")
 _POOL = re.compile(r"(^|&)pool=([^&]*)")
 _PATH = re.compile(r"(^|&)path=([^&]*)")
 _TO = re.compile(r"(^|&)to=([^&]*)")
-_LONGEST_PATH = 2000  # characters
+_MOST_LINK = target.MAX_TARGET  # bytes of a link that has a path in it; a longer one reaches nobody
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 _CODE = re.compile(r"(^|&)code=([^&]*)")
 
@@ -59,7 +59,7 @@ def path_of(raw: str) -> str:
     It is empty too if the path is too long, or is one that the proxy would refuse.
     """
     path = quote(unquote_plus(_value_of(_PATH, raw) or "").lstrip("/"), safe=_KEPT_IN_PATHS)
-    return path if len(path) <= _LONGEST_PATH and target.origin_form(f"/{path}".encode(), None) is not None else ""
+    return path if len(path) < _MOST_LINK and target.origin_form(f"/{path}".encode(), None) is not None else ""
 
 
 def to_claim(key: str, path: str, token: str = "") -> str:
@@ -67,7 +67,7 @@ def to_claim(key: str, path: str, token: str = "") -> str:
 
     With a ``token`` it leads to the page without, which keeps the token in a cookie.
     """
-    return f"/session/{key}/claim?{token and f'token={token}&'}to={quote(path, safe='')}"
+    return _leading_to(f"/session/{key}/claim?{token and f'token={token}&'}", path)
 
 
 def to_enter(key: str, ticket: str, path: str) -> str:
@@ -76,14 +76,24 @@ def to_enter(key: str, ticket: str, path: str) -> str:
     Without a slash behind the key: a service worker that was planted in the notebook never sees it, as none is for
     more than what is below ``/user/<key>/`` (Service Workers, section "Path restriction").
     """
-    return f"/user/{key}?token={ticket}&to={quote(path.lstrip('/'), safe='')}"
+    return _leading_to(f"/user/{key}?token={ticket}&", path.lstrip("/"))
+
+
+def _leading_to(link: str, path: str) -> str:
+    """Return the link with ``path`` in its query, unless that is too long to be kept."""
+    whole = f"{link}to={quote(path, safe='')}"
+    return whole if len(whole) <= _MOST_LINK else f"{link}to="
+
+
+def names_path(raw: str) -> bool:
+    """Return True if this is a link to claim or to enter, which names the path to open."""
+    return _value_of(_TO, raw) is not None
 
 
 def claimed_path(raw: str) -> str:
     """Return the path and query that a link to claim or to enter names; empty if the proxy would refuse them."""
     path = unquote(_value_of(_TO, raw) or "").lstrip("/")
-    is_passed = len(path) <= _LONGEST_PATH and target.is_accepted(f"/{path}".encode())
-    return path if is_passed else ""
+    return path if target.is_accepted(f"/{path}".encode()) else ""
 
 
 def code_of(raw: str) -> str:

@@ -131,12 +131,19 @@ class Visit:
     def open_path(self) -> str:
         """The path and query below the notebook that the browser requests or has open, without tokens.
 
-        Requests to the session's page and API carry it in their query, as ``path``.
+        Requests to the session's page and API have it in their query, as ``path``; links to claim or to enter as ``to``.
         """
+        if self.named_path is not None:
+            return self.named_path
         if self._notebook_key is not None:
-            named = "" if self.path is not None else links.claimed_path(self.target)
-            return named or tokens.without_token((self.path or "") + self.query)
+            return tokens.without_token((self.path or "") + self.query)
         return links.path_of(self.target)
+
+    @cached_property
+    def named_path(self) -> str | None:
+        """The path and query that a link to claim or to enter names; None if this is none."""
+        may_name = self.address.needs_click if self._notebook_key is None else self.path is None
+        return links.claimed_path(self.target) if may_name and links.names_path(self.target) else None
 
     @cached_property
     def label(self) -> str | None:

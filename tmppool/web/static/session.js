@@ -21,6 +21,7 @@
 
   const SOON = 300; // seconds before an end at which to show the notice
   const LAST = 60; // and to show it again, if it was dismissed
+  const LONGEST_NAMED = 7000; // characters: the service takes a URL of 8000
   let ended = false;
   let failures = 0;
   let asking = null;
@@ -157,7 +158,8 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
   // The path that is open now, so that a fresh notebook can open it too. It may change between calls.
   const openPath = () => {
     const [, open] = location.pathname.split(`/${key}/`);
-    return open ? `?path=${encodeURIComponent(open)}` : "";
+    const named = open ? `?path=${encodeURIComponent(open)}` : "";
+    return named.length < LONGEST_NAMED ? named : "";
   };
 
   const freshLink = (given, text) => {
