@@ -132,7 +132,7 @@ def test_all_others_that_are_too_long_are_refused(head: bytes, fault: Fault) -> 
     [
         b"tmppool-%010d=" + b"x" * 32,
         b"__Secure-tmppool-%010d=" + b"x" * 32,
-        b"__Host-Http-tmppool_%05d_ticket=" + b"x" * 112,
+        b"__Host-Http-tmppool_%05d_ticket-0123456789=" + b"x" * 112,
     ],
 )
 def test_as_many_that_look_like_ours_as_two_jars_hold_are_kept_beside_a_long_head(each: bytes) -> None:

@@ -38,7 +38,7 @@ async def test_a_link_alone_gives_nothing_wherever_it_comes_from(place: Place, l
         page = await page_of(person, link, Sec_Fetch_Site=site)
         assert (page.status, page.title) == (200, "Open this notebook?")
         assert "a b.<wbr>ipynb</span>" in page.text
-        assert set(person.cookies()) == {f"{place.cookie}_claim-{id_of(key_of(link))}"}
+        assert set(person.cookies()) == {f"{place.cookie}_{kind}-{id_of(key_of(link))}" for kind in ("claim", "ticket")}
     assert place.held(key_of(link)).visitor is None
     assert place.asked(key_of(link)) == []
 
@@ -153,6 +153,18 @@ async def test_no_path_of_a_link_leads_elsewhere(place: Place, link: str, to: st
         location = (await person.get(pressed.location)).location.removeprefix(place.origin(key_of(link)))
     assert location.startswith(f"/user/{key_of(link)}/")
     assert "#" not in location
+
+
+async def test_two_tabs_of_one_browser_that_press_at_once_lead_to_the_notebook(place: Place, link: str) -> None:
+    person, other = place.person(), place.person()
+    pages = [await page_of(person, link) for _ in range(2)]
+    late = await page_of(other, link)
+    kept = person.cookies()
+    await person.press(pages[0])
+    person.session.cookie_jar.clear()  # the second press is sent before the answer to the first has come
+    person.session.cookie_jar.update_cookies(kept, URL(place.url))
+    assert (await person.follow(await person.press(pages[1])))[1].status == 200
+    assert (await other.press(late)).status == 403
 
 
 LONG = "/".join(["day%201"] * 300)  # 2400 characters, and 3900 in a query

@@ -19,10 +19,10 @@ _COOKIE_NAME = re.compile(rb"[!#$%&'()*+\-./:<>?@\[\]^_`{|}~0-9A-Za-z]+")
 # like them stays small.
 _OWN = re.compile(
     rb"(?:^|;)[ \t]{0,8}((?:__Host-(?:Http-)?|__Secure-)?%b(?:_[0-9]{1,5})?"
-    rb"(?:_(?:code|ticket)=[A-Za-z0-9_.~%%-]{1,112}|(?:_claim)?(?:-[0-9a-z]{1,10})?=[A-Za-z0-9_.~%%-]{1,32}))"
+    rb"(?:_(?:code|ticket(?:-[0-9a-z]{1,10})?)=[A-Za-z0-9_.~%%-]{1,112}|(?:_claim)?(?:-[0-9a-z]{1,10})?=[A-Za-z0-9_.~%%-]{1,32}))"
     rb"[ \t]{0,8}(?=;|$)" % NAME.encode()
 )
-OWN_SIZE = 168  # bytes; a pair that is longer, with the blanks around it, is none of ours
+OWN_SIZE = 176  # bytes; a pair that is longer, with the blanks around it, is none of ours
 _NOT_TEXT = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 _MAX_COOKIE = 4096  # bytes
 _MAX_ATTRIBUTES = 20  # with the pair itself; browsers know nine

@@ -18,7 +18,7 @@ from tmppool.proxy.wire import (
 )
 
 MAX_WITH_COOKIES = 2**20  # bytes of a head as it comes: a browser's whole jar for one domain, and some more
-MAX_OWN_COOKIES = 56 * 1024  # bytes of those that look like ours; a page can set some 360 of 145 bytes, in two jars
+MAX_OWN_COOKIES = 56 * 1024  # bytes of those that look like ours; a page can set some 360 of 156 bytes, in two jars
 MAX_EMPTY_LINES = 4  # before a request; RFC 9112 section 2.2 asks for one at least
 SWITCHING = 101
 _MAX_INTERIM = 8  # 1xx responses before the final one

@@ -5,6 +5,8 @@ sender can read. And the visitor of the launch pages stays who they are: the own
 notebook's own cookie, so no launch link leads to it.
 """
 
+from itertools import islice
+
 from aiohttp import web
 
 from tmppool import jupyter_urls
@@ -20,6 +22,8 @@ from tmppool.web.spawn_request import read_form
 from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Admitted
 from tmppool.web.visit import Visit
+
+_MOST_LEFT = 8  # tickets in cookies that are looked at; a page of another host can add some
 
 
 class Claim:
@@ -64,18 +68,30 @@ class Claim:
         response = await self._entrance.enter(visit, verdict)
         # At the main host too, whose pages share and end the notebook.
         put_cookie(visit, response, held.pool, held.notebook, tokens.session_token(held.notebook))
-        own_cookies.forget_secret(response, f"claim-{held.notebook.id}", visit.cookie_scope)
+        for kind in (f"claim-{held.notebook.id}", f"ticket-{held.notebook.id}"):
+            own_cookies.forget_secret(response, kind, visit.cookie_scope)
         return response
 
     def _page(self, visit: Visit, notebook: Notebook) -> web.Response:
-        path = links.claimed_path(visit.target)
-        return self._pages.render(
+        path, ticket = links.claimed_path(visit.target), self._ticket(visit, notebook)
+        response = self._pages.render(
             "claim",
             200,
             action=links.to_claim(notebook.key, path),
-            ticket=self._tickets.issue(notebook.key),
+            ticket=ticket,
             document=jupyter_urls.document_of(f"/{path}") or "",
         )
+        own_cookies.put_secret(response, f"ticket-{notebook.id}", ticket, visit.cookie_scope)
+        return response
+
+    def _ticket(self, visit: Visit, notebook: Notebook) -> str:
+        """Return the ticket that another tab of this browser has, or a new one: their presses are one browser's.
+
+        One that somebody has planted gives them nothing: with it alone nobody gets as far as the button.
+        """
+        left = own_cookies.secrets_in(visit.cookies, f"ticket-{notebook.id}", visit.cookie_scope)
+        known = (ticket for ticket in islice(left, _MOST_LEFT) if self._tickets.is_ours(ticket, notebook.key))
+        return next(known, "") or self._tickets.issue(notebook.key)
 
 
 def _foreign(visit: Visit, held: Admitted) -> AnswerError:

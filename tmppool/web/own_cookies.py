@@ -40,7 +40,10 @@ class Scope:
         return f"{PREFIX if self.is_secure else ''}{cookies.NAME}{'' if self.port is None else f'_{self.port}'}"
 
     def secret(self, kind: str) -> str:
-        """The name of the cookie with a secret; ``kind``: ``code``, ``ticket``, or ``claim-`` and the notebook's id."""
+        """The name of the cookie with a secret.
+
+        ``kind``: ``code``, ``ticket``, or ``claim-`` or ``ticket-`` and the id of a notebook that a program started.
+        """
         return f"{self.visitor}_{kind}"
 
 
