@@ -1,6 +1,7 @@
 """A number of starts an hour for each address, any number with the code, and no guessing of it."""
 
 import asyncio
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from tmppool.policy import Limits
 from tmppool.pool import Pool
 from tmppool.web import start_limits as start_limits_module
 from tmppool.web.start_limits import WRONG_CODES_PER_HOUR, RateLimiter, StartLimits, StartRefusedError, network_of
+from tmppool.web.tickets import LIFETIME
 
 Open = Any
 HERE = "198.51.100.7"
@@ -550,14 +552,25 @@ async def test_a_program_is_limited_as_a_person_is(classroom: Place, program: Ca
     assert (await classroom.stats())["assigned"] == 5
 
 
-async def test_a_code_that_was_typed_into_a_page_that_was_open_for_too_long_counts(classroom: Place) -> None:
+async def test_a_code_that_was_typed_into_a_page_that_was_open_for_too_long_counts(
+    classroom: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        assert (await behind(classroom, HERE).click()).status == 303
     student = behind(classroom, HERE)
-    await student.get("/lab")
-    refused = await student.post("/spawn/lab", {"ticket": "old", "code": "monday"}, Sec_Fetch_Site="same-origin")
+    limited = await student.click("/lab")
+    assert limited.status == 429
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + LIFETIME + 1)
+    fields = limited.form()
+    refused = await student.post(fields.pop("action"), {**fields, "code": "monday"}, Sec_Fetch_Site="same-origin")
     assert (refused.status, "monday" in refused.text) == (403, False)
-    for _ in range(6):
-        assert (await behind(classroom, HERE).click()).status in (303, 429)
     assert (await student.press(refused)).status == 303
+    # A form that is none of ours leaves nothing.
+    other = behind(classroom, HERE)
+    await other.get("/lab")
+    refused = await other.post("/spawn/lab", {"ticket": "x", "code": "monday"}, Sec_Fetch_Site="same-origin")
+    assert (await other.press(refused)).status == 429
 
 
 async def test_a_page_in_a_notebook_cannot_use_the_code_that_a_link_has_left(classroom: Place) -> None:

@@ -93,7 +93,8 @@ class Launch:
     def _once_more(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response:
         """Return the page with another ticket. It has no field for a code: one that was typed is kept in a cookie."""
         page = self._page(visit, pool, Kind.TICKET, {"is_second": "again" in form})
-        if self._limits.has_code and form.get("code"):
+        is_typed = "code" in form and self._limits.has_code
+        if is_typed and visit.visitor is not None and self._tickets.is_ours(form.get("ticket", ""), visit.visitor):
             own_cookies.put_secret(page, "code", form["code"], visit.cookie_scope)
         return page
 
