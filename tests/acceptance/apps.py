@@ -93,6 +93,39 @@ button.onclick = () => {
 };</script>"""
 )
 
+COPIED = (
+    HEAD
+    + """<textarea></textarea><script>if (window === top) setTimeout(() => {
+  const frame = document.createElement("iframe");
+  frame.style = "position:fixed;left:0;top:0;width:400px;height:300px";
+  frame.srcdoc = document.documentElement.outerHTML;
+  document.body.replaceChildren(frame);
+}, 1000);</script>"""
+)
+PRINTED = (
+    HEAD
+    + """<button style="width:300px;height:100px">Print</button><script>if (!opener) onclick = () => {
+  const view = open("", "", "width=500,height=400");
+  view.document.write(document.documentElement.outerHTML);
+  view.document.close();
+};</script>"""
+)
+BOXED = HEAD + '<iframe sandbox="allow-same-origin" src=text width=400 height=300></iframe>'
+INSERTED = (
+    HEAD
+    + f"""<div id=place></div><script>setTimeout(() => place.setHTMLUnsafe(
+`<div><template shadowrootmode=open>{FRAME}</template></div>`), 1000);</script>"""
+)
+NESTED = (
+    HEAD
+    + """<iframe width=400 height=300 srcdoc="<button style='width:300px;height:200px'>Open</button><script>
+onclick = () => open('', '', 'width=500,height=400').document.write('<textarea></textarea>');</script>"></iframe>"""
+)
+FIRST = (
+    "<!doctype html><html><head><script data-own=own>window.seen = document.scripts[0].dataset.own;</script></head>"
+    '<body><a id=save href=text download>save</a> <a id=alt href="text?alt">save too</a>'
+)
+
 UNTYPED = HEAD + "<link rel=stylesheet href=untyped.css><script src=untyped.js></script><p id=text></p>"
 
 PAGES = {
@@ -105,6 +138,12 @@ PAGES = {
     "written": WRITTEN,
     "blank": POPUP % ("'', '', 'width=500,height=400'", "view.document.write('<textarea></textarea>')"),
     "blob": POPUP % ("URL.createObjectURL(new Blob(['<textarea></textarea>'], { type: 'text/html' }))", ""),
+    "copied": COPIED,
+    "printed": PRINTED,
+    "boxed": BOXED,
+    "inserted": INSERTED,
+    "nested": NESTED,
+    "first": FIRST,
     "slider": SLIDER,
     "polling": POLLING,
     "text": TEXT,

@@ -714,12 +714,12 @@ def without(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("path", "lines", "scripts"),
     [
-        ("lab", PERSON, [b"activity", b"session"]),
-        ("lab/tree/a.ipynb?x=1", PERSON, [b"activity", b"session"]),
-        ("notebooks/a.ipynb", PLAIN, [b"activity", b"session"]),
-        ("proxy/5006/app", PERSON, [b"activity", b"session"]),
-        ("", PERSON, [b"activity", b"session"]),
-        ("proxy/5006/app", PASSED_ON, [b"activity", b"session"]),
+        ("lab", PERSON, [b"session", b"activity"]),
+        ("lab/tree/a.ipynb?x=1", PERSON, [b"session", b"activity"]),
+        ("notebooks/a.ipynb", PLAIN, [b"session", b"activity"]),
+        ("proxy/5006/app", PERSON, [b"session", b"activity"]),
+        ("", PERSON, [b"session", b"activity"]),
+        ("proxy/5006/app", PASSED_ON, [b"session", b"activity"]),
         ("voila/render/a.ipynb", FRAME, [b"activity"]),
         ("proxy/5006/app", FRAME, [b"activity"]),
         (
@@ -750,7 +750,7 @@ async def test_what_an_app_sends_without_a_type_is_what_it_looks_like(house: Hou
     bare = b"HTTP/1.0 200 OK\r\n\r\n"
     house.stranger.says(bare + HTML, bare + HTML, bare + b"x = 1", bare.replace(b"\r\n\r\n", b"\r\n" + NOSNIFF) + HTML)
     shown = await house.ask("GET", "app/page", *PERSON)
-    assert notices(shown.body) == [b"activity", b"session"]
+    assert notices(shown.body) == [b"session", b"activity"]
     assert without(shown.body) == HTML
     frame = await house.ask("GET", "app/frame", *FRAME)
     assert notices(frame.body) == [b"activity"]
@@ -847,7 +847,7 @@ async def test_a_page_that_is_packed_all_the_same_is_unpacked(house: House, bits
     packed = packer.compress(HTML) + packer.flush()
     house.stranger.says(page(packed, f"Content-Encoding: {'gzip' if bits == 31 else 'deflate'}"))
     found = await house.ask("GET", "lab", *PERSON)
-    assert notices(found.body) == [b"activity", b"session"]
+    assert notices(found.body) == [b"session", b"activity"]
     assert without(found.body) == HTML
     assert found.fields["Content-Length"] == str(len(found.body))
     assert "Content-Encoding" not in found.fields
@@ -875,7 +875,7 @@ async def test_a_page_of_unknown_length_gets_the_notice(house: House, framing: s
     chunked = b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"1\r\n%c\r\n" % byte for byte in HTML) + b"0\r\n\r\n"
     house.stranger.says(head + (chunked if framing == "chunked" else b"\r\n" + HTML))
     found = await house.ask("GET", "lab", *PERSON)
-    assert notices(found.body) == [b"activity", b"session"]
+    assert notices(found.body) == [b"session", b"activity"]
     assert without(found.body) == HTML
 
 

@@ -23,8 +23,8 @@ from tmppool.web.tokens import Role
 from tmppool.web.verdict import Answer, Pass, Verdict
 from tmppool.web.visit import PublicAddress, Visit
 
-# Where a browser shows a page, and "empty": so a service worker sends a navigation that it passes on, and a browser what
-# it saves to a file, which does not ask for HTML.
+# Where a browser shows a page, and "empty": so a service worker sends a navigation that it passes on, and a browser one
+# to what it saves to a file, which does not ask for HTML.
 _SHOWN = (b"document", b"iframe", b"frame", b"object", b"embed")
 _FROM_WORKER = b"empty"
 _MOST_CLIENTS = 1000  # whose header lines are kept, per notebook
@@ -194,7 +194,9 @@ def _notice(visit: Visit, verdict: Pass) -> Notice | None:
     elements = f'<script src="/static/activity.js?v={__version__}" data-touch="{session}"></script>'
     if place == _SHOWN[0] or is_passed_on:
         is_app = ' data-app=""' if verdict.is_app or not jupyter_urls.is_page(verdict.path) else ""
-        elements += (
+        # Before the other, which takes both out of the page.
+        elements = (
             f'<script src="/static/session.js?v={__version__}" data-session="{session}"{is_app} async=""></script>'
+            + elements
         )
     return Notice(elements.encode(), visit.client.host.encode("latin-1", "replace"), session.encode())

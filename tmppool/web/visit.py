@@ -131,7 +131,7 @@ class Visit:
     def open_path(self) -> str:
         """The path and query below the notebook that the browser requests or has open, without tokens.
 
-        Requests to the session's page and API have it in their query, as ``path``; links to claim or to enter as ``to``.
+        Requests to the session's page and API have it in their query as ``path``, links to claim or to enter as ``to``.
         """
         if self.named_path is not None:
             return self.named_path

@@ -8,21 +8,33 @@
   "use strict";
   const script = document.currentScript;
   const path = script && script.dataset.touch;
-  if (!path || "running" in script.dataset) return;
-  script.dataset.running = "";
+  if (!path) return;
+  // The app's own script is its page's first again, and a copy that it makes of the page has none of ours. What was
+  // removed is fetched and runs nevertheless.
+  const notice = script.previousElementSibling; // session.js, where the page is not known to be in a frame
+  const hasNotice = Boolean(notice && notice.dataset.session);
+  if (hasNotice) notice.remove();
+  script.remove();
+  // What is watched is marked on its window, which a page that is written anew keeps.
+  const MARK = Symbol.for("tmppool");
+  if (!window[MARK]) Object.defineProperty(window, MARK, { value: {} });
+  const mark = window[MARK];
+  if (mark.fetch) return;
+  mark.hasNotice ||= hasNotice;
   const url = new URL(path, location.href); // the page's own base may be on another site
 
   // The browser's own, also when the page has put others in their place.
-  const { fetch, open, setInterval, setTimeout, clearTimeout } = window;
+  const { fetch, setInterval, setTimeout, clearTimeout } = window;
   const { addEventListener } = EventTarget.prototype;
   const { attachShadow } = Element.prototype;
   const shadowOf = Object.getOwnPropertyDescriptor(Element.prototype, "shadowRoot").get; // a form's field may be so named
   const { now } = Date;
-  script.fetch = fetch; // for session.js, which comes later
+  mark.fetch = fetch; // for session.js
 
   const LONGEST = 30000; // ms between two reports, and less if the idle time is short
   const RETRY = 3000; // ms after a report that did not arrive
   const LOOK = 2000; // ms between two looks for pages without a script of ours
+  const MOST_ELEMENTS = 20000; // that are looked at for a shadow tree of their own: a few ms
   const KINDS = [
     "pointerdown", "pointermove", "click", "keydown", "wheel", "touchstart", "touchmove", "beforeinput", "drop",
     "visibilitychange", "pagehide",
@@ -110,6 +122,7 @@
   const popups = new Set();
   const trees = new Set(); // shadow trees, whose frames no window lists; held weakly
   const known = new WeakSet();
+  const opens = new WeakSet(); // our own in place of a window's
 
   const keep = (tree) => {
     if (!known.has(tree)) trees.add(new WeakRef(tree));
@@ -124,6 +137,21 @@
     }
   };
 
+  // So that what it opens is known.
+  const hold = (view) => {
+    const { open } = view;
+    if (opens.has(open)) return;
+    const ours = {
+      open(...given) {
+        const popup = open.apply(this || view, given);
+        if (popup) popups.add(popup);
+        return popup;
+      },
+    };
+    opens.add(ours.open);
+    Object.assign(view, ours);
+  };
+
   const watch = (view) => {
     for (const kind of KINDS) addEventListener.call(view, kind, see, { capture: true, passive: true });
     for (let each = 0; view[each]; each += 1) watchOther(view[each]);
@@ -131,7 +159,9 @@
 
   const watchOther = (view) => {
     try {
-      if (!view.document.querySelector("script[data-touch]")) watch(view);
+      if (view[MARK] && view[MARK].fetch) return;
+      hold(view);
+      watch(view);
     } catch {
       /* it is of another origin, or gone */
     }
@@ -139,6 +169,7 @@
 
   const look = () => {
     watch(window);
+    if (!document.hidden && document.getElementsByTagName("*").length <= MOST_ELEMENTS) keepDeclared(document);
     for (const popup of popups) popup.closed ? popups.delete(popup) : watchOther(popup);
     for (const held of trees) {
       const tree = held.deref();
@@ -147,13 +178,7 @@
     }
   };
 
-  Object.assign(window, {
-    open(...given) {
-      const view = open.apply(this || window, given);
-      if (view) popups.add(view);
-      return view;
-    },
-  });
+  hold(window);
   Object.assign(Element.prototype, {
     attachShadow(init) {
       return keep(attachShadow.call(this, init));
@@ -162,5 +187,5 @@
 
   look();
   setInterval(look, LOOK);
-  addEventListener.call(document, "DOMContentLoaded", () => keepDeclared(document));
+  addEventListener.call(window, "load", look); // before anybody clicks in a frame that is here by then
 })();

@@ -5,16 +5,19 @@
   "use strict";
   const script = document.currentScript || document.querySelector("script[data-session]");
   const path = script && script.dataset.session;
-  if (!path || document.querySelector("script[data-session][data-running]")) return;
+  if (!path) return;
+  if (script.isConnected) script.remove(); // as activity.js does, unless it comes later
+  const MARK = Symbol.for("tmppool");
+  if (!window[MARK]) Object.defineProperty(window, MARK, { value: {} });
+  const mark = window[MARK];
+  if (mark.isRunning) return;
+  mark.isRunning = mark.hasNotice = true;
   try {
-    // A frame in a page that already runs this script.
-    if (parent !== window && parent.document.querySelector("script[data-session]")) return;
+    if (parent !== window && parent[MARK].hasNotice) return; // a frame in a page that has this script
   } catch {
-    /* framed by another origin: run here */
+    /* framed by another origin, or by a page without our scripts: run here */
   }
-  script.dataset.running = "";
-  const touch = document.querySelector("script[data-touch]");
-  const fetch = (touch && touch.fetch) || window.fetch; // the browser's own, also where the page has replaced it
+  const fetch = mark.fetch || window.fetch; // the browser's own, also where the page has replaced it
   const key = path.split("/").pop();
   const at = (place) => new URL(place, location.href).href; // the page's own base may be on another site
   const isApp = "app" in script.dataset; // a page that is none of Jupyter's
