@@ -1,6 +1,7 @@
 // Submits the page's one form: at once ([data-auto]) or after a countdown ([data-retry-after]).
 (() => {
   "use strict";
+  const { src } = document.currentScript;
   const root = document.documentElement;
   const form = document.getElementById("start");
   if (!form) return;
@@ -42,6 +43,33 @@
     say.textContent = spoken;
   };
 
+  // A navigation to a service that does not answer, or to the proxy in front of it, would end this page: what it does by
+  // itself waits until there is an answer. The press of a person is never held back.
+  const YOUNG = 5000; // ms since the service has answered with this page
+  const AGAIN = 5000; // ms between two questions
+  const answers = async () => {
+    if (Date.now() - opened < YOUNG) return true;
+    const stop = new AbortController();
+    const limit = setTimeout(() => stop.abort(), 10000);
+    try {
+      const { status } = await fetch(src, { method: "HEAD", cache: "no-store", signal: stop.signal });
+      return status < 502; // what a proxy says in the service's place
+    } catch {
+      return false;
+    } finally {
+      clearTimeout(limit);
+    }
+  };
+  const whenAnswered = async (then) => {
+    const isThere = await answers();
+    if (root.dataset.state !== "wait") return undefined; // the reader has pressed the button, or types a code
+    status.textContent = isThere ? "" : "The service does not answer at the moment. Trying again…";
+    if (isThere) return then();
+    return new Promise((resolve) => {
+      timer = setTimeout(() => resolve(whenAnswered(then)), AGAIN + Math.random() * 2000);
+    });
+  };
+
   // A ticket is valid for ten minutes: before that, the page is reloaded to get a new one.
   const submit = () => {
     if (Date.now() - opened > 540000) return renew();
@@ -75,6 +103,8 @@
     addEventListener("prerenderingchange", check, true);
     addEventListener("visibilitychange", check, true);
   };
+
+  const whenReady = () => whenSeen(() => whenAnswered(() => whenSeen(submitInTurn)));
 
   // A ticket leads back to the notebook that it was used for, should the browser lose its cookies (a page on another
   // host of the domain can push them out). Kept only where the server asks for it: no notebook has this origin there.
@@ -113,14 +143,14 @@
   if (auto === undefined && retryAfter === undefined) return set("idle");
   if (auto !== undefined) {
     set("wait");
-    return whenSeen(submitInTurn);
+    return whenReady();
   }
   // Jitter, so that a whole class does not retry in the same instant.
   const wanted = Math.max(1, Number(retryAfter) || 5);
   const due = Date.now() + (wanted + Math.random() * Math.min(20, wanted * 0.15)) * 1000;
   const tick = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
-    if (left <= 0) return whenSeen(submitInTurn);
+    if (left <= 0) return whenReady();
     const [n, unit] = left > 90 ? [Math.round(left / 60), "minute"] : [left, "second"];
     // The page's text already tells the length of a long wait.
     status.textContent = left > LONG ? "This page will try again then" : `Trying again in ${n} ${unit}${n === 1 ? "" : "s"}`;
