@@ -112,19 +112,24 @@ async def test_with_a_host_for_each_notebook_who_lost_their_cookies_comes_back(t
 async def test_what_starts_with_a_planted_cookie_is_not_the_planters(tmp_path: Path) -> None:
     async with running(tmp_path, "fake", "--pool-size=4", warm=4) as service, chromium() as browser:
         planter, victim = await browser.new_context(), await browser.new_context()
+        name = f"tmppool_{service.port}"
         page = await planter.new_page()
         await page.route("**/launch.js*", lambda route: route.abort())
         await page.goto(f"{service.url}/")
-        (planted,) = await values(planter, "tmppool")
+        (planted,), (ticket,) = await values(planter, name), await values(planter, f"{name}_ticket")
 
         inside = await start(victim, f"{service.url}/")
-        await inside.evaluate(PLANT, ["tmppool", planted, ""])
-        assert await values(victim, "tmppool") == [planted]
+        await inside.evaluate(PLANT, [name, planted, ""])
+        await inside.evaluate("cookie => { document.cookie = cookie; }", f"{name}_ticket={ticket}; path=/")
+        assert (await values(victim, name), await values(victim, f"{name}_ticket")) == ([planted], [ticket])
         started = await start(victim, f"{service.url}/lab")
         assert started.url.split("/")[4] != inside.url.split("/")[4]
-        assert planted not in await values(victim, "tmppool")
+        assert planted not in await values(victim, name)
         reply = await page.goto(started.url)
         assert reply is not None
         assert reply.status == 403
         await page.goto(f"{service.url}/lab")
         assert "/user/" not in page.url
+        await page.get_by_role("button").click()
+        await page.wait_for_url("**/user/**")
+        assert page.url.split("/")[4] != started.url.split("/")[4]
