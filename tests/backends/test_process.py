@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -403,7 +404,7 @@ async def test_another_user_who_takes_the_port_of_a_notebook_that_died_is_sent_n
     with squatter(running.dial.port) as other:
         with pytest.raises(ConnectionRefusedError):
             await running.dial.connect()
-        async with JupyterClient(running) as jupyter:
+        async with JupyterClient(replace(running, is_jupyter=True)) as jupyter:
             with pytest.raises(BackendError):
                 await jupyter.silent_for()
         other.kill()
