@@ -126,9 +126,19 @@ FIRST = (
     '<body><a id=save href=text download>save</a> <a id=alt href="text?alt">save too</a>'
 )
 
+COVERED = {
+    "frameset": "<!doctype html><html><head><title>App</title></head><frameset cols=*><frame src=text></frameset></html>",
+    "modal": HEAD
+    + "<dialog style='width:90vw;height:90vh'>All of it</dialog><script>document.querySelector('dialog').showModal()</script>",
+    "moved": HEAD.replace("<body>", "<body style='transform:translateY(-150vh);height:50vh'>") + "<p>up",
+    "fullscreen": HEAD
+    + "<div id=all style='background:#fff'>All of it</div><script>onclick = () => all.requestFullscreen()</script>",
+}
+"""Pages whose own things would hide a notice."""
 UNTYPED = HEAD + "<link rel=stylesheet href=untyped.css><script src=untyped.js></script><p id=text></p>"
 
 PAGES = {
+    **COVERED,
     "untyped": UNTYPED,
     "untyped.js": "var isHere = true;",
     "untyped.css": "p { color: rgb(1, 2, 3); }",

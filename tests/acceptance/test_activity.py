@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page
 
+from tests.acceptance.apps import COVERED
 from tests.acceptance.harness import Service, chromium, running
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.timeout(240)]
@@ -131,6 +132,36 @@ async def test_a_person_keeps_their_notebook_and_a_page_does_not(tmp_path: Path)
             if not lives:
                 await notice.wait_for(timeout=30_000)
             assert await notice.count() == (0 if lives else 1), who
+
+
+async def test_a_notice_is_above_all_that_a_page_shows(tmp_path: Path) -> None:
+    async with (
+        running(
+            tmp_path, "process", f"--pool-size={len(COVERED)}", "--starts-per-hour=1000", APPS, warm=len(COVERED)
+        ) as service,
+        chromium() as browser,
+    ):
+        for name in COVERED:
+            page = await arrive(service, browser, name)
+            await page.wait_for_load_state()
+            await page.mouse.click(200, 200)
+            session = page.url.replace("/user/", "/api/session/").rpartition("/")[0]
+            await page.request.delete(session)
+            notice = page.locator("tmppool-notice .end h2")
+            await notice.wait_for(timeout=60_000)
+            seen = await notice.evaluate(
+                """(heading) => {
+                  const { x, y, width, height } = heading.getBoundingClientRect();
+                  const [left, top] = [x + width / 2, y + height / 2];
+                  return [width > 100 && left > 0 && top > 0 && left < innerWidth && top < innerHeight,
+                          document.elementFromPoint(left, top)?.localName,
+                          heading.getRootNode().host.matches(":popover-open")];
+                }"""
+            )
+            is_pressed = name not in ("modal", "fullscreen")  # beside these it is seen, and nothing can be pressed
+            assert seen[0], name
+            assert seen[2], name
+            assert seen[1] == "tmppool-notice" or not is_pressed, name
 
 
 async def test_one_report_is_for_all_frames_and_none_is_made_without_a_person(tmp_path: Path) -> None:

@@ -114,9 +114,22 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       // Keys pressed here must not trigger the notebook's shortcuts.
       host.addEventListener("keydown", (event) => event.stopPropagation());
     }
-    if (!host.isConnected) (document.body || document.documentElement).append(host);
+    // Not into the body: it may be a frameset, or a transformed box, to which what is fixed would be relative.
+    if (!host.isConnected) document.documentElement.append(host);
     return layer;
   };
+
+  // Above all that the page shows, a dialog and a fullscreen element too. A document of another kind has no top layer.
+  const raise = () => {
+    try {
+      host.popover = "manual";
+      if (host.matches(":popover-open")) host.hidePopover();
+      host.showPopover();
+    } catch {
+      /* an old browser: the notice may be covered */
+    }
+  };
+  document.addEventListener("fullscreenchange", () => shown && raise());
 
   // Replaces the box on screen by `box`, or removes it.
   const draw = (box) => {
@@ -125,6 +138,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (!box) return;
     if (dark()) box.classList.add("dark");
     layerOf().prepend(box); // before the owner's button, which CSS hides then
+    raise();
   };
 
   // The owner's button, which opens the page for sharing and ending the notebook.
