@@ -37,7 +37,7 @@ from tmppool.backends.home_paths import Copies, Found, Tree, is_below, normal, o
 from tmppool.errors import BackendError
 from tmppool.tasks import completed
 
-REMEDY = "in the Dockerfile, give them to the image's user (chown, or COPY --chown), or remove them"
+REMEDY = "in the Dockerfile, give them to the image's user (chown, or COPY --chown; a hard link: cp), or remove them"
 
 _VERSION = 3  # of what this module writes into a volume; another number makes other volumes
 _USUAL = "/home/jovyan"  # of an image that says nothing of its user
