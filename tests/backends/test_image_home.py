@@ -481,10 +481,10 @@ async def test_what_the_operator_mounts_in_the_home_is_there_and_hides_what_the_
     tmp_path.chmod(0o755)
     for directory in tmp_path.parents[:-2]:
         directory.chmod(0o755)
-    backend = await opened(name, binds=(f"{tmp_path}:/home/jovyan/data",))
+    backend = await opened(name, binds=(f"{tmp_path}:/home/jovyan/data", f"{tmp_path}:/home/jovyan/new"))
     workdir, files = await seen(backend)
     assert workdir == "/home/jovyan"
-    assert files["data/a"][2] == "operator"
+    assert (files["data/a"][2], files["new/a"][2]) == ("operator", "operator")
     assert "data/b" not in files
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

@@ -386,10 +386,11 @@ async def _stat(docker: Client, container_id: str, path: str) -> tuple[str, int 
     asked = docker._do_query(f"containers/{container_id}/archive", "HEAD", params={"path": path})  # noqa: SLF001
     try:
         reply = await call("tell about a file of an image", asked, LIST_TIMEOUT)
-    except RefusedError as error:
-        if error.status != NOT_FOUND:
-            raise
-        return "", None
+    except BackendError:  # a refusal of a HEAD has no body, which aiodocker cannot read
+        async with archive(docker, container_id, path) as stream:
+            if stream is None:
+                return "", None
+        raise
     reply.close()
     with reading("tell about a file of an image"):
         stat = json.loads(base64.b64decode(reply.headers["X-Docker-Container-Path-Stat"]))
