@@ -90,7 +90,7 @@ async def test_three_browsers_have_three_containers_and_three_homes(tmp_path: Pa
         cookies = [{c["name"]: c["value"] for c in await page.context.cookies()} for page in pages]
         keys = {page.url.split("/user/")[1].split("/")[0] for page in pages}
 
-        assert len(namespaces) == len(keys) == len({jar["tmppool"] for jar in cookies}) == 3
+        assert len(namespaces) == len(keys) == len({jar[f"tmppool_{service.port}"] for jar in cookies}) == 3
         for page in pages:
             names = await page.evaluate("document.cookie")
             assert "tmppool" not in names

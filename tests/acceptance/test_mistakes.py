@@ -47,7 +47,7 @@ def one_sentence(said: str) -> str:
         ("--mem-limt=1g", "did you mean --mem-limit?"),
         ("--mem-limit=1x", "--mem-limit: '1x' is not allowed: a size is a whole number followed by b, k, m or g"),
         ("--command=jupyter lab", "it must contain {base_path}"),
-        ("--command={base_path} {pot}", "placeholders are {base_path}, {port}, {ip}, {token}, not {pot}"),
+        ("--command={base_path} {pot}", "placeholders are {base_path}, {prefix}, {port}, {ip}, {token}, not {pot}"),
         ("--pool-size=many", "--pool-size: 'many' is not allowed"),
         ("--pool-size=0", "--pool-size: '0' is not allowed"),
         ("--network=host", "--network: 'host' is not allowed"),

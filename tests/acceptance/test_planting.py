@@ -77,7 +77,7 @@ async def test_over_https_no_page_plants_a_cookie_of_ours(tmp_path: Path) -> Non
     async with with_tls(tmp_path) as service, chromium() as browser:
         context = await browser.new_context(ignore_https_errors=True)
         page = await start(context, f"{service.url}/")
-        name = "__Host-Http-tmppool"
+        name = f"__Host-Http-tmppool_{service.port}"
         assert len(await values(context, name)) == 1
         await page.evaluate(PLANT, [name, PLANTED, "; secure"])
         await page.evaluate(PLANT, ["__Host-other", PLANTED, "; secure"])

@@ -21,6 +21,14 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def version(_request: web.Request) -> web.Response:
+    return web.json_response({"version": "2.0"})
+
+
+async def status(_request: web.Request) -> web.Response:
+    return web.json_response({"last_activity": "2026-01-01T00:00:00Z"})
+
+
 async def other(request: web.Request) -> web.Response:
     SEEN.append(f"{request.method} {request.path_qs}")
     if request.path.endswith(".js"):
@@ -32,6 +40,8 @@ def main() -> None:
     base, port = sys.argv[1], int(sys.argv[2])
     app = web.Application()
     app.router.add_get(f"{base}seen", seen)
+    app.router.add_get(f"{base}api", version)  # as a Jupyter, which has the owner's button
+    app.router.add_get(f"{base}api/status", status)
     app.router.add_get(f"{base}api/kernels/1/channels", echo)
     app.router.add_route("*", f"{base}{{rest:.*}}", other)
     web.run_app(app, host="127.0.0.1", port=port, print=None)
