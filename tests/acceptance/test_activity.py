@@ -182,6 +182,13 @@ async def test_one_report_is_for_all_frames_and_none_is_made_without_a_person(tm
         (frame,) = (each for each in page.frames if each != page.main_frame)
         assert await frame.evaluate(SCRIPTS) == ["activity.js"]
         assert await page.locator("tmppool-notice").get_by_role("link").count() == 0
+        # Both watch a pop-up that they share, and neither puts a function in the place of the other's.
+        for each in (page.main_frame, frame):
+            await each.evaluate("() => { window.shared = window.open('', 'plot'); }")
+        await asyncio.sleep(5)
+        await page.evaluate("() => { window.before = window.shared.open; }")
+        await asyncio.sleep(5)
+        assert await page.evaluate("window.before === window.shared.open")
         session = page.url.replace("/user/", "/api/session/").rpartition("/")[0]
         await page.request.delete(session)
         await asyncio.sleep(10)

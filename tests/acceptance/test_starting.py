@@ -249,6 +249,20 @@ async def test_a_page_that_tries_again_waits_for_a_service_that_does_not_answer(
         await waits.wait_for_url("**/user/**", timeout=60_000)
 
 
+async def test_a_redirect_to_a_login_is_an_answer(browser: Browser, tmp_path: Path) -> None:
+    """As of a proxy in front whose login has expired while the page waited."""
+    async with running(tmp_path, "fake", "--pool-size=1", "--on-exit=stop") as service:
+        await service.spawn()
+        page = await (await browser.new_context()).new_page()
+        await page.clock.install()
+        await page.goto(service.url + LINK)
+        await page.get_by_text("Trying again in").wait_for()
+        login = {"Location": "https://login.example.org/"}
+        await page.route("**/launch.js*", lambda route: route.fulfill(status=302, headers=login))
+        async with page.expect_request(lambda request: request.method == "POST"):
+            await page.clock.fast_forward("05:00")
+
+
 # Every page of ours under its policy
 
 

@@ -122,7 +122,6 @@
   const popups = new Set();
   const trees = new Set(); // shadow trees, whose frames no window lists; held weakly
   const known = new WeakSet();
-  const opens = new WeakSet(); // our own in place of a window's
 
   const keep = (tree) => {
     if (!known.has(tree)) trees.add(new WeakRef(tree));
@@ -140,7 +139,7 @@
   // So that what it opens is known.
   const hold = (view) => {
     const { open } = view;
-    if (opens.has(open)) return;
+    if (!open || open[MARK]) return; // by another document of ours too, which would wrap this one's again
     const ours = {
       open(...given) {
         const popup = open.apply(this || view, given);
@@ -148,7 +147,7 @@
         return popup;
       },
     };
-    opens.add(ours.open);
+    Object.defineProperty(ours.open, MARK, { value: true });
     Object.assign(view, ours);
   };
 

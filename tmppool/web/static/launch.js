@@ -52,7 +52,8 @@
     const stop = new AbortController();
     const limit = setTimeout(() => stop.abort(), 10000);
     try {
-      const { status } = await fetch(src, { method: "HEAD", cache: "no-store", signal: stop.signal });
+      // A redirect, as of a proxy whose login has expired, is an answer (status 0): the page's own way follows it.
+      const { status } = await fetch(src, { method: "HEAD", cache: "no-store", redirect: "manual", signal: stop.signal });
       return status < 502; // what a proxy says in the service's place
     } catch {
       return false;
