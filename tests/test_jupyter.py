@@ -54,9 +54,9 @@ class Stranger:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
 
-    def jupyter(self, *, is_jupyter: bool | None = True) -> JupyterClient:
+    def jupyter(self, *, is_jupyter: bool | None = True, knock: str | None = None) -> JupyterClient:
         dial = Dial("127.0.0.1", self._runner.addresses[0][1])
-        self._stack.append(JupyterClient(Running(KEY, dial, "the-token", 0.0, is_jupyter=is_jupyter)))
+        self._stack.append(JupyterClient(Running(KEY, dial, "the-token", 0.0, is_jupyter=is_jupyter, knock=knock)))
         return self._stack[-1]
 
     async def close(self) -> None:
@@ -312,6 +312,22 @@ async def test_how_a_jupyter_is_told_from_another_web_application(
     asked = len(stranger.asked)
     await made.recognise()
     assert (len(stranger.asked) == asked) is (is_one is not None)
+
+
+@pytest.mark.parametrize(("knock", "is_one"), [("healthz", False), (None, None)])
+async def test_who_is_ready_by_its_own_word_and_fails_at_jupyters_is_another_application(
+    stranger: Stranger,
+    knock: str | None,
+    is_one: bool | None,  # noqa: FBT001
+) -> None:
+    def answer(request: web.Request) -> web.Response:
+        is_theirs = request.path.endswith("/healthz") or (knock is None and not request.path.endswith("/status"))
+        return web.json_response({"version": "1"}, status=200 if is_theirs else 500)
+
+    stranger.answer = answer
+    made = stranger.jupyter(is_jupyter=None, knock=knock)
+    await made.wait_ready()
+    assert made.is_jupyter is is_one
 
 
 async def test_one_that_does_not_answer_is_not_recognised(jupyter: JupyterClient, backend: FakeBackend) -> None:

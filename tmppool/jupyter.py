@@ -133,6 +133,8 @@ class JupyterClient:
                 raise StartError(_TLS, transient=False)
             await asyncio.sleep(_READY_PAUSE)
         await self.recognise()
+        if self.is_jupyter is None and self.running.knock is not None:
+            self.is_jupyter = False  # it is ready by its image's own word, and answers nothing usable at Jupyter's
 
     async def recognise(self) -> None:
         """Find out whether the server is a Jupyter, unless that is known; without an answer it stays unknown.
