@@ -416,8 +416,13 @@ LOOK = "exec python3 /srv/inside.py {ip} {port} {base_path}"
 
 @pytest.mark.parametrize(
     ("line", "shell"),
-    [("", "/bin/bash"), ("ENV SHELL=/usr/bin/python3", "/usr/bin/python3"), ("RUN rm /bin/bash", "/bin/sh")],
-    ids=["the image has bash", "the image names another", "the image has no bash"],
+    [
+        ("", "/bin/bash"),
+        ("ENV SHELL=/usr/bin/python3", "/usr/bin/python3"),
+        ("RUN rm /bin/bash", "/bin/sh"),
+        ("RUN cp /bin/bash /home/jovyan/mysh\nENV SHELL=/home/jovyan/mysh", "/home/jovyan/mysh"),
+    ],
+    ids=["the image has bash", "the image names another", "the image has no bash", "the image has one in its home"],
 )
 async def test_the_shell_is_the_images_own_or_one_that_it_has(line: str, shell: str) -> None:
     async with built(*LOOK_INSIDE, line, "USER 1000:100") as image:

@@ -36,14 +36,15 @@ MIB = 1 << 20
 SPEC = spec_of(service="talks", pool="main", image="tmppool/debian:latest")
 IMAGE = ImageFacts(id="sha256:abc", volume="v", home_at="/home/me", below="talks/one")
 
-SHELL = 'command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh; '
-LAUNCH = SHELL + (
+LAUNCH = (
     'chmod 0700 "$HOME" 2>/dev/null; tar -xopmf /var/lib/tmppool/home.tar -C "$HOME"'
     ' || { echo "tmppool: the home could not be unpacked: tar exited with $?" >&2; exit 73; };'
+    ' command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh;'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
 )
-LAUNCH_ANYWAY = SHELL + (
+LAUNCH_ANYWAY = (
     'chmod 0700 "$HOME" 2>/dev/null; tar -xopmf /var/lib/tmppool/home.tar -C "$HOME" 2>/dev/null;'
+    ' command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh;'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
 )
 HOME_MOUNT = {

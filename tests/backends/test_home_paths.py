@@ -127,6 +127,11 @@ def test_a_home_among_the_systems_directories_is_elsewhere(home: str, said: str)
     assert obstacle(Found(home, home), [], []) == f"{said} is the system's"
 
 
+@pytest.mark.parametrize("home", ["/home/my self", "/home/me:too", "/home/a,b", "/home/tab\there", "/home/\u00e9"])
+def test_a_home_whose_path_a_mount_table_has_to_escape_is_elsewhere(home: str) -> None:
+    assert obstacle(Found(home, home, (0o755,)), [], []).startswith("there are blanks or special characters")
+
+
 @pytest.mark.parametrize("modes", [(0o700,), (0o755, 0o750), (0o770, 0o755)])
 def test_a_home_below_a_directory_that_not_everybody_may_enter_is_elsewhere(modes: tuple[int, ...]) -> None:
     home = Found("/home/me/in", "/home/me/in", modes)
@@ -135,7 +140,14 @@ def test_a_home_below_a_directory_that_not_everybody_may_enter_is_elsewhere(mode
 
 @pytest.mark.parametrize(
     ("given", "real"),
-    [("/home/me/a/b", "/home/me/a/b"), ("/alias", "/home/me"), ("/alias", "/home"), ("/a", "/home/me/a")],
+    [
+        ("/home/me/a/b", "/home/me/a/b"),
+        ("/alias", "/home/me"),
+        ("/alias", "/home"),
+        ("/a", "/home/me/a"),
+        ("/home/me/link", "/data"),
+        ("/home/me/link/deeper", "/data/deeper"),
+    ],
 )
 def test_what_is_mounted_deep_in_the_home_or_by_a_link_about_it_leaves_it_elsewhere(given: str, real: str) -> None:
     home, mounted = Found("/home/me", "/home/me", (0o755,)), [*found("/data"), Found(given, real)]

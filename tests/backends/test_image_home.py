@@ -458,6 +458,27 @@ async def test_the_home_is_the_users_whatever_the_workdir(
             "not everybody may enter the directory in which it lies",
             id="below a closed directory",
         ),
+        pytest.param(
+            [
+                "USER root",
+                "RUN mkdir /data && ln -s /data work && echo x > a && chmod 644 a",
+                "VOLUME /home/jovyan/work",
+                "USER 1000",
+            ],
+            "/home/jovyan",
+            "VOLUME /home/jovyan/work is in its way, as it neither lies directly in it nor apart",
+            id="a volume at a link in it",
+        ),
+        pytest.param(
+            [
+                "USER root",
+                "RUN cp -a /home/jovyan '/home/my self' && echo x > '/home/my self/a'",
+                'ENV HOME="/home/my self"',
+            ],
+            "/home/my self",
+            "there are blanks or special characters in its path, which mounts of some runtimes do not take",
+            id="with a blank",
+        ),
     ],
 )
 async def test_a_home_whose_path_is_no_mount_point_is_elsewhere_and_told(

@@ -47,10 +47,10 @@ _SHELL = 'command -v "$SHELL" >/dev/null 2>&1 || export SHELL=/bin/sh'
 # directory, which may be read-only.
 _UNPACK = f'chmod 0700 "$HOME" 2>/dev/null; tar -xopmf {SEED_FILE} -C "$HOME"'
 _LAUNCH = (
-    f'{_SHELL}; {_UNPACK} || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }};'
+    f'{_UNPACK} || {{ echo "{HOME_FAILED}: tar exited with $?" >&2; exit 73; }}; {_SHELL};'
     ' cd "$HOME/$0" 2>/dev/null || cd "$HOME" || exit; exec "$@"'
 )
-_LAUNCH_ANYWAY = f'{_SHELL}; {_UNPACK} 2>/dev/null; cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
+_LAUNCH_ANYWAY = f'{_UNPACK} 2>/dev/null; {_SHELL}; cd "$HOME/$0" 2>/dev/null || cd "$HOME" 2>/dev/null; exec "$@"'
 
 # Each list replaces the engine's default, which on an old engine lacks paths found unsafe since. The engine ignores
 # paths that the kernel does not have.

@@ -5,6 +5,7 @@ here.
 """
 
 import posixpath
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ _SYSTEM = (
 )
 """Directories with what a container needs before its home is there, or with mounts of the engine or of ours."""
 _OTHERS_ENTER = 0o001
+_PLAIN = re.compile(r"[A-Za-z0-9@%+=._/-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,17 @@ def obstacle(home: Found, volumes: Iterable[Found], binds: Iterable[Found]) -> s
     system = next((path for path in _SYSTEM if _meet(path, home.real)), None)
     if system is not None:
         return f"{system} is the system's"
+    if not _PLAIN.fullmatch(home.real):
+        return "there are blanks or special characters in its path, which mounts of some runtimes do not take"
     if not all(mode & _OTHERS_ENTER for mode in home.above):
         return "not everybody may enter the directory in which it lies"
     named = [(f"VOLUME {each.given}", each, is_below(home.real, each.real)) for each in volumes]
     named += [(f"{each.given} of --host-directories", each, False) for each in binds]
     for name, each, is_about in named:
         is_plain = each.given == each.real and (is_about or posixpath.dirname(each.real) == home.real)
-        if _meet(each.real, home.real) and not is_plain:
+        # The runtime follows a link at a mount point as it is in the image, and in the home it is not there yet.
+        meets = any(_meet(path, own) for path in (each.given, each.real) for own in (home.given, home.real))
+        if meets and not is_plain:
             return f"{name} is in its way, as it neither lies directly in it nor apart"
     return ""
 
