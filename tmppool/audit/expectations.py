@@ -157,11 +157,15 @@ def facts(spec: Spec, home: str, targets: Mapping[str, Iterable[Target]]) -> dic
 
     ``home``: where notebooks have it. ``targets``: addresses that must be unreachable, by probe.
     """
-    return {**_facts(spec.network, targets, _uids(spec), container_limits.probe_facts(spec)), "home": home}
+    return _facts(spec.network, home, targets, _uids(spec), container_limits.probe_facts(spec))
 
 
 def _facts(
-    network: str, targets: Mapping[str, Iterable[Target]], uids: tuple[int, int], limits: Mapping[str, Any]
+    network: str,
+    home: str,
+    targets: Mapping[str, Iterable[Target]],
+    uids: tuple[int, int],
+    limits: Mapping[str, Any],
 ) -> dict[str, Any]:
     return {
         "uids": list(uids),
@@ -175,7 +179,7 @@ def _facts(
         "mounted_readonly": list(_MOUNTED_READONLY.items()),
         "unwritable": list(_UNWRITABLE.items()),
         "masked": [(_mask_name(path), path) for path in container.MASKED],
-        "home": "",
+        "home": home,
         **limits,
         "network": network,
         "targets": [(name, list(places)) for name, places in targets.items()],
@@ -220,6 +224,6 @@ def names(*networks: str) -> frozenset[str]:
     found = {CANARY}
     for network in networks or TARGETS:
         targets: dict[str, Iterable[Target]] = dict.fromkeys(TARGETS[network], ())
-        wanted = _facts(network, targets, (0, 0), container_limits.NO_FACTS)
+        wanted = _facts(network, "", targets, (0, 0), container_limits.NO_FACTS)
         found |= {name for name, _ in run.probes(wanted)}
     return frozenset(found)

@@ -5,8 +5,6 @@ sender can read. And the visitor of the launch pages stays who they are: the own
 notebook's own cookie, so no launch link leads to it.
 """
 
-from itertools import islice
-
 from aiohttp import web
 
 from tmppool import jupyter_urls
@@ -22,8 +20,6 @@ from tmppool.web.spawn_request import read_form
 from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Admitted
 from tmppool.web.visit import Visit
-
-_MOST_LEFT = 8  # tickets in cookies that are looked at; a page of another host can add some
 
 
 class Claim:
@@ -89,8 +85,8 @@ class Claim:
 
         One that somebody has planted gives them nothing: with it alone nobody gets as far as the button.
         """
-        left = own_cookies.secrets_in(visit.cookies, f"ticket-{notebook.id}", visit.cookie_scope)
-        known = (ticket for ticket in islice(left, _MOST_LEFT) if self._tickets.is_ours(ticket, notebook.key))
+        left = own_cookies.tickets_in(visit.cookies, f"ticket-{notebook.id}", visit.cookie_scope)
+        known = (ticket for ticket in left if self._tickets.is_ours(ticket, notebook.key))
         return next(known, "") or self._tickets.issue(notebook.key)
 
 

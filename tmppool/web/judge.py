@@ -283,7 +283,7 @@ def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
 
 
 def _without_secrets(visit: Visit) -> Redirect | None:
-    """Lead a browser that was sent astray by a link with a secret to the same page at a URL without it."""
+    """Lead a browser from a URL with a secret, at which no page of ours is shown, to the same without it."""
     bare = links.without_code(tokens.without_token(visit.target))
     return Redirect(bare) if bare != visit.target and visit.is_safe and visit.wants_page else None
 
@@ -308,9 +308,9 @@ def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Ser
     if visit.label is not None and visit.address.is_main_only and method == b"GET":
         return Redirect(visit.main_origin + visit.target)
     access = _access_to_claim(visit, notebook) if visit.address.needs_click else _access(visit, notebook)
-    is_page = method == b"GET" and visit.address.is_main_only and visit.wants_page
-    if is_page and visit.tokens and not visit.address.needs_click:
-        return Redirect(tokens.without_token(visit.target))  # no page of ours is shown at a URL with a secret
+    is_page = visit.address.is_main_only and not visit.address.needs_click
+    if is_page and (verdict := _without_secrets(visit)) is not None:
+        return verdict
     # A token counts before the cookies: who knows a guest's must not send it along with the owner's cookie.
     role = Role.OWNER if not access.is_explicit and _is_owner(visit, notebook) else access.role
     if role is None:

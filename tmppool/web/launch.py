@@ -1,7 +1,6 @@
 """The launch page and its form: GET assigns nothing, POST with a ticket assigns a notebook."""
 
 from collections.abc import Mapping
-from itertools import islice
 
 from aiohttp import web
 
@@ -24,7 +23,6 @@ from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
 _MOST_RETURNS = 8  # as many as launch.js keeps
-_MOST_LEFT = 8  # tickets in cookies: the launch page leaves one, and a page of another host can add some
 
 
 class Launch:
@@ -117,7 +115,7 @@ class Launch:
         Where notebooks have their own host names, a browser that has lost its cookies proves by the tickets that it
         used before who it is.
         """
-        left = islice(own_cookies.secrets_in(visit.cookies, "ticket", visit.cookie_scope), _MOST_LEFT)
+        left = own_cookies.tickets_in(visit.cookies, "ticket", visit.cookie_scope)
         known = [form.get("ticket", ""), *left] if visit.visitor is not None else []
         theirs = [ticket for ticket in known if self._tickets.is_ours(ticket, visit.visitor or "")]
         returns = form.get("returns", "").split()[:_MOST_RETURNS] if visit.is_at_main_host else []

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import quote, unquote
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from tmppool.proxy import cookies
 PREFIX = "__Host-Http-"
 _VISITOR_AGE = 7 * 86400  # seconds
 _LINK_AGE = 86400  # seconds
+_MOST_TICKETS = 8
 _SHORTEST = 16  # characters of a visitor's cookie; ours has 22
 _OF_NOTEBOOK = re.compile(rb"%b-([0-9a-z]{1,10})=" % cookies.NAME.encode())
 
@@ -75,6 +77,11 @@ def secrets_in(values: Iterable[bytes], kind: str, scope: Scope) -> set[str]:
     """Return the secrets that a link may have left; over plain HTTP a page of another host can add some."""
     lines = (value.decode("latin-1") for value in values)
     return {unquote(found) for found in cookies.own_values(lines, scope.secret(kind))}
+
+
+def tickets_in(values: Iterable[bytes], kind: str, scope: Scope) -> list[str]:
+    """Return the first few tickets that our pages may have left; few, because each costs the check of a signature."""
+    return list(islice(secrets_in(values, kind, scope), _MOST_TICKETS))
 
 
 def forget_secret(response: web.StreamResponse, kind: str, scope: Scope) -> None:
