@@ -156,6 +156,13 @@ def test_what_is_mounted_deep_in_the_home_or_by_a_link_about_it_leaves_it_elsewh
     assert obstacle(home, [], mounted) == f"{given} of --host-directories {why}"
 
 
+def test_what_is_mounted_at_a_link_in_a_home_that_is_a_link_leaves_it_elsewhere() -> None:
+    """Its path as it is given lies in the home, by the home's own other name."""
+    home, mounted = Found("/home/me", "/data/me", (0o755,)), [Found("/home/me/link", "/srv/x")]
+    why = "is in its way, as it neither lies directly in it nor apart"
+    assert obstacle(home, mounted, []) == f"VOLUME /home/me/link {why}"
+
+
 @pytest.mark.parametrize("given", ["/home", "/home/me"])
 def test_a_directory_that_is_mounted_over_the_home_leaves_it_elsewhere(given: str) -> None:
     why = "is in its way, as it neither lies directly in it nor apart"

@@ -22,12 +22,25 @@ _PLAIN = re.compile(r"[A-Za-z0-9@%+=._/-]+")
 
 
 @dataclass(frozen=True, slots=True)
+class Tree:
+    """A directory of an image that is copied: its name there, and its path without symbolic links."""
+
+    name: str
+    real: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A path as it was given, the same without symbolic links, and the modes of the directories above that."""
 
     given: str
     real: str
     above: tuple[int, ...] = ()
+
+    @property
+    def tree(self) -> Tree:
+        """The directory there, as one that is copied."""
+        return Tree(self.given, self.real)
 
 
 def obstacle(home: Found, volumes: Iterable[Found], binds: Iterable[Found]) -> str:
@@ -57,14 +70,6 @@ def obstacle(home: Found, volumes: Iterable[Found], binds: Iterable[Found]) -> s
 
 def _meet(one: str, other: str) -> bool:
     return is_below(one, other) or is_below(other, one)
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """A directory of an image that is copied: its name there, and its path without symbolic links."""
-
-    name: str
-    real: str
 
 
 class Copies:

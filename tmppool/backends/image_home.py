@@ -212,7 +212,7 @@ async def _read(
     workdir = normal(image.workdir or "/")
     work = await _first(docker, container_id, [workdir] if workdir != "/" else [])
     more, below = place_of(work.real if work else "/", home.real if home else "")
-    why = await _obstacle(docker, container_id, spec, image, home)
+    why = await _obstacle(docker, container_id, spec, image, home) if home else ""
     place = home.real if home and not why else FALLBACK_HOME
     copies = Copies(_places(home, work, place, more, below))
     hidden, mounted = [
@@ -221,27 +221,26 @@ async def _read(
     ]
     repacker = Repacker(archive, copies, spec.home_size, account, hidden=hidden, mounted=mounted)
     if home is not None:
-        await _add(docker, container_id, repacker, home)
+        await _add(docker, container_id, repacker, home.tree)
     if work is not None and more:
-        await _add(docker, container_id, repacker, work)
+        await _add(docker, container_id, repacker, work.tree)
     notes = (*image.notes, _elsewhere(spec, home, why)) if home and why else image.notes
     owner = f"{own.uid}:{own.gid}" if spec.user and own else ""
     facts = replace(image, home_at=place, below=below, owner=owner, env=moved(image.env, copies), notes=notes)
     return facts, await asyncio.to_thread(repacker.close)
 
 
-def _elsewhere(spec: Spec, home: Tree, why: str) -> str:
-    said = engine.one_line(f"the home of image {spec.image}, {home.name}, is at {FALLBACK_HOME} in notebooks: {why}")
+def _elsewhere(spec: Spec, home: Found, why: str) -> str:
+    said = engine.one_line(f"the home of image {spec.image}, {home.given}, is at {FALLBACK_HOME} in notebooks: {why}")
     return f"{said}; a configuration that names it by its path finds the image's own, which is read-only"
 
 
-async def _obstacle(docker: engine.Client, container_id: str, spec: Spec, image: ImageFacts, home: Tree | None) -> str:
-    """Return why notebooks cannot have their home at the path of the image's; empty if they can, or there is none."""
-    if home is None:
-        return ""
-    found = [await _found(docker, container_id, path) for path in (home.real, *image.volumes, *_targets(spec))]
-    own, volumes, binds = found[0], found[1 : 1 + len(image.volumes)], found[1 + len(image.volumes) :]
-    return obstacle(own, volumes, binds)
+async def _obstacle(docker: engine.Client, container_id: str, spec: Spec, image: ImageFacts, home: Found) -> str:
+    """Return why notebooks cannot have their home at the path of the image's; empty if they can."""
+    volumes, binds = [
+        [await _found(docker, container_id, path) for path in paths] for paths in (image.volumes, _targets(spec))
+    ]
+    return obstacle(home, volumes, binds)
 
 
 async def _found(docker: engine.Client, container_id: str, path: str) -> Found:
@@ -254,22 +253,22 @@ def _targets(spec: Spec) -> list[str]:
     return [normal(mount(entry)["Target"]) for entry in spec.binds]
 
 
-def _places(home: Tree | None, work: Tree | None, place: str, more: str, below: str) -> Iterator[tuple[Tree, str]]:
+def _places(home: Found | None, work: Found | None, place: str, more: str, below: str) -> Iterator[tuple[Tree, str]]:
     """Yield the directories of which notebooks have a copy, each with its place; ``place`` is the home's."""
     if home is not None:
-        yield home, place
+        yield home.tree, place
     if work is not None and (more or (home is not None and is_below(work.real, home.real))):
-        yield work, posixpath.join(place, below).rstrip("/")
+        yield work.tree, posixpath.join(place, below).rstrip("/")
 
 
-async def _first(docker: engine.Client, container_id: str, paths: Iterable[str]) -> Tree | None:
+async def _first(docker: engine.Client, container_id: str, paths: Iterable[str]) -> Found | None:
     """Return the first of these directories that the image has, and that is not the whole image."""
     for path in paths:
         async with engine.archive(docker, container_id, f"{path}/.") as stream:
             is_there = stream is not None
-        real, _ = await engine.real_path(docker, container_id, path) if is_there else ("/", [])
-        if real != "/":
-            return Tree(path, real)
+        found = await _found(docker, container_id, path) if is_there else None
+        if found is not None and found.real != "/":
+            return found
     return None
 
 
