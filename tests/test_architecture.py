@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "head_limit",
         "environment",
     ),
-    ("jupyter", "config", "build_report", "recipes", "state_dir"),
+    ("jupyter", "starts", "config", "build_report", "recipes", "state_dir"),
     ("notebook",),
     ("policy", "backends"),
     ("marks", "build_image"),

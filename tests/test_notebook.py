@@ -105,7 +105,7 @@ def test_its_repr_and_id_do_not_give_the_key_away() -> None:
 
 
 def test_every_reason_that_a_visitor_may_meet_has_a_sentence() -> None:
-    never_met = {Reason.READY, Reason.CLICK, Reason.ADOPTED, Reason.FAILED, Reason.SURPLUS}
+    never_met = {Reason.READY, Reason.CLICK, Reason.ADOPTED, Reason.FAILED, Reason.SURPLUS, Reason.REPLACED}
     assert set(EXPLANATIONS) == set(Reason) - never_met
     assert all(sentence.endswith(".") for sentence in EXPLANATIONS.values())
 

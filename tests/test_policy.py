@@ -304,15 +304,55 @@ def test_no_edition_gives_way_that_has_no_more_than_its_share() -> None:
     assert [(place.key, reason) for place, reason in decided.reap] == [("two-1", Reason.SURPLUS)]
 
 
-def test_where_no_place_is_free_the_unwanted_yield_as_many_as_may_start() -> None:
-    table = warm_of("old", 4)
-    changed = {"warm": 4, "capacity": 4, "parallel_starts": 2}
-    decided = plan(table, limits(**changed), ONE, NOW, may_start=True)
-    assert [reason for _, reason in decided.reap] == [Reason.DRAINED] * 2
+@pytest.mark.parametrize(
+    ("table", "drained"),
+    [
+        pytest.param([("old", 4)], 1, id="nothing of the new edition has answered yet"),
+        pytest.param([("one", 1), ("old", 4)], 2, id="one has: as many as may start"),
+        pytest.param([("old", 1)], 0, id="the last warm one stays"),
+        pytest.param([("starting", 1), ("old", 3)], 0, id="the first of the new edition is being started"),
+        pytest.param([("one", 1), ("old", 1)], 1, id="the last of the old edition goes"),
+    ],
+)
+def test_where_no_place_is_free_the_unwanted_yield(table: list[tuple[str, int]], drained: int) -> None:
+    places = [each for edition, count in table for each in warm_of(edition, count)]
+    for place in places:
+        if place.edition == "starting":
+            place.state, place.edition = State.STARTING, "one"
+    changed = {"warm": len(places), "capacity": len(places), "parallel_starts": 2}
+    decided = plan(places, limits(**changed), ONE, NOW, may_start=True)
+    assert [reason for _, reason in decided.reap] == [Reason.DRAINED] * drained
     assert decided.start == ()
     for place, _ in decided.reap:
         place.state = State.REAPING
-    assert plan(table, limits(**changed), ONE, NOW, may_start=True) == Plan((), (), ())
+    if drained:
+        assert plan(places, limits(**changed), ONE, NOW, may_start=True) == Plan((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("facts", "capacity", "start", "replaced"),
+    [
+        pytest.param(Facts(warm=4), 10, 1, [], id="beyond the target, where a place is free"),
+        pytest.param(Facts(warm=4, assigned=6), 10, 0, ["warm-0"], id="in place of the oldest, where none is"),
+        pytest.param(Facts(warm=1, assigned=9), 10, 0, [], id="not in place of the last warm one"),
+        pytest.param(Facts(assigned=10), 10, 0, [], id="a full pool"),
+        pytest.param(Facts(warm=3), 10, 1, [], id="one is missing: its start is the proof"),
+        pytest.param(Facts(warm=3, starting=1), 10, 0, [], id="a start under way is the proof"),
+        pytest.param(Facts(warm=4, reaping=1), 10, 0, [], id="not before the last one has left"),
+    ],
+)
+def test_a_start_is_made_to_prove_that_one_succeeds(
+    facts: Facts, capacity: int, start: int, replaced: list[str]
+) -> None:
+    decided = plan(facts.table(), limits(capacity=capacity), ONE, NOW, may_start=True, is_proof_due=True)
+    assert decided.start == ("one",) * start
+    assert [(place.key, reason) for place, reason in decided.reap] == [(key, Reason.REPLACED) for key in replaced]
+
+
+def test_no_proof_is_made_while_nothing_may_start_or_of_nothing() -> None:
+    table = Facts(warm=4).table()
+    assert plan(table, LIMITS, ONE, NOW, may_start=False, is_proof_due=True) == Plan((), (), ())
+    assert plan(warm_of("old", 3), limits(warm=3), {}, NOW, may_start=True, is_proof_due=True) == Plan((), (), ())
 
 
 def test_nothing_yields_while_nothing_may_start() -> None:

@@ -13,9 +13,10 @@ from tmppool.backends.fake import FakeBackend
 from tmppool.errors import NoNotebookError
 from tmppool.jupyter import JupyterClient
 from tmppool.notebook import Reason, State, Transition
-from tmppool.pool import Pool, Trouble
+from tmppool.pool import Pool
 from tmppool.reconcile import Finding, Reconciler, finding
 from tmppool.running import Given, Running
+from tmppool.starts import Trouble
 
 Factory = Callable[..., Pool]
 

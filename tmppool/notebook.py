@@ -48,11 +48,15 @@ class Reason(StrEnum):
     FAILED = "failed"
     DRAINED = "drained"
     SURPLUS = "surplus"
+    REPLACED = "replaced"
     SHUTDOWN = "shutdown"
 
 
 REVOCABLE = frozenset({Reason.DIED, Reason.FAILED})
 """Reasons of ends that nobody decided. If such a notebook is found running, it has not ended."""
+
+OWN_ENDS = frozenset({Reason.DIED})
+"""Reasons of ends of a notebook itself: neither the service nor a person on this machine caused them."""
 
 EXPLANATIONS: dict[Reason, str] = {
     Reason.UNOPENED: "Nobody opened it in time, so it was ended to make room for others.",
@@ -155,11 +159,13 @@ class Notebook(Place):
 
     ``shared`` is the nonce of the current sharing, None if it is not shared. ``network`` is the digest of the network
     whose share of the pool it takes, None if it takes none. ``on_close`` closes the owner's connections and everything
-    else, ``on_unshare`` the guests'; both are called on REAPING or GONE.
+    else, ``on_unshare`` the guests'; both are called on REAPING or GONE. ``ready_at``: when it became warm, None
+    if that was before a restart of the service.
     """
 
     running: Running = field(kw_only=True)
     jupyter: JupyterClient = field(kw_only=True)
+    ready_at: float | None = None
     visitor: str | None = None
     active_at: float = 0.0
     expires_at: float | None = None

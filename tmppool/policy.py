@@ -35,15 +35,26 @@ class Plan:
     ask: tuple[Notebook, ...]
 
 
-def plan(places: Iterable[Place], limits: Limits, weights: Mapping[str, float], now: float, *, may_start: bool) -> Plan:
+def plan(
+    places: Iterable[Place],
+    limits: Limits,
+    weights: Mapping[str, float],
+    now: float,
+    *,
+    may_start: bool,
+    is_proof_due: bool = False,
+) -> Plan:
     """Return the plan of one tick. ``weights``: by id of each wanted edition; ``now``: seconds of the pool's clock.
 
     Editions share the warm target by their weights. An unwanted edition has no share: its starts are cancelled, its
     sessions continue, and its warm notebooks are reaped as DRAINED once others are warm in their place. If no place is
-    free, at most ``parallel_starts`` of them are reaped at a time to make room. So while one edition replaces another,
-    there are never fewer warm notebooks than the target minus ``parallel_starts``, and never fewer than the target if
-    that many places are free; if the new edition fails to start, the old one stays.
+    free, at most ``parallel_starts`` of them are reaped at a time to make room, only one before a notebook of a wanted
+    edition has been warm, and never the last. So while one edition replaces another, there are never fewer warm
+    notebooks than the target minus ``parallel_starts``, and never fewer than the target if that many places are free;
+    if the new edition fails to start, the old one stays.
     A notebook that is being reaped still holds its place, so slow stops never exceed the capacity.
+    ``is_proof_due``: nobody knows whether a start would succeed, so that one is made, in place of a warm notebook that
+    is reaped as REPLACED if no place is free; but the last warm one is kept.
     """
     table = list(places)
     reap, ask = _sessions(table, limits, now)
@@ -56,8 +67,16 @@ def plan(places: Iterable[Place], limits: Limits, weights: Mapping[str, float], 
     held = sum(place.state is not State.GONE for place in table) + len(unwanted)
     free = max(0, limits.capacity - held)
     leaving = sum(place.state is State.REAPING for place in table) + len(unwanted)
-    reap.extend(_surplus(table, limits, weights, at_least=max(0, wanted - free - leaving)))
-    return Plan(tuple(missing[: min(wanted, free)]), tuple(reap), tuple(ask))
+    needed = max(0, wanted - free - leaving)
+    if not _has_answered(table, weights):
+        needed = min(needed, 0 if free or starting or leaving else 1)
+    surplus = _surplus(table, limits, weights, at_least=needed)
+    reap.extend(surplus)
+    start = missing[: min(wanted, free)]
+    if is_proof_due and may_start and not (start or starting or leaving or surplus):
+        proof, old = _proof(table, weights, free)
+        start, reap = [*start, *proof], [*reap, *old]
+    return Plan(tuple(start), tuple(reap), tuple(ask))
 
 
 def opens_until(notebook: Notebook, limits: Limits) -> float | None:
@@ -112,6 +131,23 @@ def _is_to_be_asked(active_at: float, asked_at: float, idle: float, now: float) 
     return now >= active_at + idle or now - max(active_at, asked_at) >= pause
 
 
+def _has_answered(table: Sequence[Place], weights: Mapping[str, float]) -> bool:
+    """Return True if a notebook of a wanted edition is, or was, warm."""
+    return any(place.edition in weights and place.state in (State.WARM, State.ASSIGNED) for place in table)
+
+
+def _proof(
+    table: Sequence[Place], weights: Mapping[str, float], free: int
+) -> tuple[list[str], list[tuple[Place, Reason]]]:
+    """Return the edition of a start beyond the target, or, where no place is free, the warm notebook to replace."""
+    if not weights:
+        return [], []
+    if free:
+        return [max(weights, key=lambda edition: weights[edition])], []
+    warm = sorted((place for place in table if place.state is State.WARM), key=lambda place: place.moved_at)
+    return [], [(place, Reason.REPLACED) for place in warm[:1] if len(warm) > 1]
+
+
 def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float]) -> list[str]:
     """Return the edition of each notebook that is missing from the warm target, the emptiest share first."""
     sessions = sum(place.state is State.ASSIGNED for place in table)
@@ -138,7 +174,7 @@ def _surplus(
         left[place.edition] -= 1
         if left[place.edition] < 0:
             beyond.append(place)
-    count = max(len(warm) - room, at_least)
+    count = max(len(warm) - room, min(at_least, len(warm) - 1))
     unwanted = [place for place in beyond if place.edition not in weights][:count]
     spare = [place for place in beyond if place.edition in weights]
     spare = spare[max(0, len(spare) - (count - len(unwanted))) :]

@@ -10,13 +10,12 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from tmppool import keys
 from tmppool.backends.base import Backend, Edition
-from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
 from tmppool.incidents import (
     BackendFailed,
@@ -32,9 +31,10 @@ from tmppool.incidents import (
 )
 from tmppool.jupyter import JupyterClient
 from tmppool.marks import Marks
-from tmppool.notebook import Notebook, Place, Reason, State, Transition
-from tmppool.policy import Limits, plan
+from tmppool.notebook import OWN_ENDS, Notebook, Place, Reason, State, Transition
+from tmppool.policy import Limits, Plan, plan
 from tmppool.running import Given, Running
+from tmppool.starts import Starts, Trouble
 from tmppool.tasks import finish, spawn
 
 Listener = Callable[[Transition], None]
@@ -58,14 +58,6 @@ PHASES: dict[Phase, frozenset[Phase]] = {
     Phase.OPEN: frozenset({Phase.CLOSING}),
     Phase.CLOSING: frozenset(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A backend's last failure, and the time since which it has been failing, in seconds of the pool's clock."""
-
-    error: str
-    since: float
 
 
 class Pool:
@@ -93,9 +85,8 @@ class Pool:
         self.editions = {edition.id: edition for edition in editions}
         self.limits = limits
         self.clock = clock
-        self.backoff = Backoff()
+        self.starts = Starts(clock())
         self.phase = Phase.ADOPTING
-        self.failed_start: Trouble | None = None  # None once a start has succeeded
         self.illness: Trouble | None = None  # while listing the running notebooks fails
         self.marks = Marks(backend, self.report)
         self._places: dict[str, Place] = {}
@@ -105,7 +96,7 @@ class Pool:
         self._key_bytes = key_bytes
         self._connect = connect
         self._work: set[asyncio.Task[None]] = set()
-        self._starts: dict[str, asyncio.Task[None]] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
         self._asking: set[str] = set()
         self._woken = False
         self._sleeper: asyncio.TimerHandle | None = None
@@ -175,6 +166,8 @@ class Pool:
             was, self.illness = self.illness, None
             if was is not None:
                 self.report(BackendRecovered(self.name))
+                self.starts.forget(self.clock())
+                self.wake()
             return
         was, self.illness = self.illness, Trouble(str(error), self.illness.since if self.illness else self.clock())
         if was is None or was.error != str(error):
@@ -221,8 +214,10 @@ class Pool:
         """End a notebook, or cancel its start. Idempotent."""
         if place.state in (State.REAPING, State.GONE):
             return
+        if place.state is State.WARM and reason in OWN_ENDS:
+            self._ended_young(place, reason)
         fact = self._move(place, State.REAPING, reason)
-        start = self._starts.get(place.key)
+        start = self._starting.get(place.key)
         if start is not None:  # a cancelled start cleans up after itself
             start.cancel()
         else:
@@ -248,9 +243,7 @@ class Pool:
         if self.phase is not Phase.OPEN:
             return
         now = self.clock()
-        may_start = self.backoff.may_try(now)
-        weights = {edition.id: edition.weight for edition in self.editions.values()}
-        decided = plan(self._places.values(), self.limits, weights, now, may_start=may_start)
+        decided = self._plan(now)
         for notebook, reason in decided.reap:
             self.reap(notebook, reason)
         for notebook in decided.ask:
@@ -261,8 +254,28 @@ class Pool:
             place = Place(keys.new(self._key_bytes), self.name, now, edition)
             self._places[place.key] = place
             work = self._start(place, self.editions[edition])
-            task = self._starts[place.key] = self.run(work, f"start {place.id}")
+            task = self._starting[place.key] = self.run(work, f"start {place.id}")
             task.add_done_callback(functools.partial(self._start_ended, place))
+        self._sleep(now)
+
+    def _plan(self, now: float) -> Plan:
+        for notebook in self:
+            if notebook.ready_at is not None:
+                self.starts.lived(notebook.ready_at, now)
+        limits = replace(self.limits, parallel_starts=self.starts.at_once(self.limits.parallel_starts))
+        weights = {edition.id: edition.weight for edition in self.editions.values()}
+        may_start, is_proof_due = self.starts.backoff.may_try(now), self.starts.is_proof_due(now)
+        return plan(self._places.values(), limits, weights, now, may_start=may_start, is_proof_due=is_proof_due)
+
+    def _sleep(self, now: float) -> None:
+        """Schedule a tick for the time at which a start may be tried again, or is known to have succeeded."""
+        if self._sleeper is not None:
+            self._sleeper.cancel()
+        warm = [notebook.ready_at for notebook in self if notebook.ready_at is not None]
+        seconds = self.starts.wakes_in(warm, now)
+        self._sleeper = None
+        if seconds is not None:
+            self._sleeper = asyncio.get_running_loop().call_later(seconds + 0.01, self.wake)
 
     def wake(self) -> None:
         """Schedule a tick on the event loop, so that refill does not wait for the timer."""
@@ -298,14 +311,16 @@ class Pool:
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
-        """Adopt an unassigned notebook; reap it if its edition is unwanted or it does not answer."""
+        """Adopt an unassigned notebook; reap it if it does not answer.
+
+        One of an unwanted edition is replaced by ticks, once another has answered: the new edition may not start.
+        """
         notebook = self._enter(running)
-        is_wanted = running.edition in self.editions
-        answers = is_wanted and await notebook.jupyter.answers()
+        answers = await notebook.jupyter.answers()
         if notebook.state is State.STARTING and answers:
             self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))
         else:
-            self.reap(notebook, Reason.DIED if is_wanted else Reason.DRAINED)
+            self.reap(notebook, Reason.DIED if running.edition in self.editions else Reason.DRAINED)
 
     async def discard(self, key: str) -> None:
         """Stop an orphan: a notebook with the pool's labels that is not in the table."""
@@ -343,7 +358,8 @@ class Pool:
         if busy >= self.limits.capacity:
             message = f"all {self.limits.capacity} notebooks are in use"
             return NoNotebookError(Shortage.FULL, message, retry_after=_FULL_RETRY)
-        wait = max(1, round(self.backoff.until - self.clock())) if self.backoff.failures else 1
+        backoff = self.starts.backoff
+        wait = max(1, round(backoff.until - self.clock())) if backoff.failures else 1
         return NoNotebookError(Shortage.WARMING, "notebooks are being started", retry_after=wait)
 
     def _move(self, place: Place, to: State, reason: Reason) -> Transition:
@@ -373,33 +389,38 @@ class Pool:
             self.report(StartCrashed(self.name, error))
             self._start_failed(place, BackendError(f"{type(error).__name__} in the backend"))
             return
-        self._starts.pop(place.key, None)
+        self._starting.pop(place.key, None)
         if place.state is State.STARTING:
-            self.backoff.succeeded()
-            self.failed_start = None
             notebook = self._places[place.key] = place.filled(running, self._connect(running))
+            notebook.ready_at = self.clock()
+            self.starts.succeeded(notebook.ready_at)
             self._notify(self._move(notebook, State.WARM, Reason.READY))
         else:
             await self._stop(place)
 
     def _start_ended(self, place: Place, task: asyncio.Task[None]) -> None:
         """Free the place of a cancelled start, also of one cancelled before its first step."""
-        self._starts.pop(place.key, None)
+        self._starting.pop(place.key, None)
         if task.cancelled() and place.state is not State.GONE:
             self._notify(self._move(place, State.GONE, place.reason or Reason.SHUTDOWN))
 
     def _start_failed(self, place: Place, error: BackendError) -> None:
-        now = self.clock()
-        delay = self.backoff.failed(now, is_transient=error.transient)
-        self.failed_start = Trouble(str(error), now if self.failed_start is None else self.failed_start.since)
-        if self._sleeper is not None:
-            self._sleeper.cancel()
-        self._sleeper = asyncio.get_running_loop().call_later(delay + 0.01, self.wake)
+        delay = self.starts.failed(place.created_at, self.clock(), str(error), is_transient=error.transient)
         # If it was being reaped already, keep that reason.
         fact = self._move(place, State.GONE, place.reason or Reason.FAILED)
         tail = error.log_tail.strip().splitlines()[-_TAIL:] if isinstance(error, StartError) else ()
         self.report(StartFailed(self.name, str(error), error.transient, tuple(tail), round(delay, 1)))
         self._notify(fact)
+
+    def _ended_young(self, place: Place, reason: Reason) -> None:
+        """Count the end of a warm notebook as a failed start, if it came soon after the start."""
+        now = self.clock()
+        if not isinstance(place, Notebook) or place.ready_at is None:
+            return
+        error = f"a notebook ended {now - place.ready_at:.0f} s after it was warm ({reason})"
+        delay = self.starts.ended(place.ready_at, now, error)
+        if delay is not None:
+            self.report(StartFailed(self.name, error, transient=True, log_tail=(), next_try_in=round(delay, 1)))
 
     async def _stop(self, place: Place) -> None:
         if isinstance(place, Notebook):

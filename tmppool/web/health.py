@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from tmppool.notebook import State
 from tmppool.pool import Pool
 from tmppool.web import models
 
@@ -27,10 +26,11 @@ def _checks(pools: Iterable[Pool]) -> list[models.DetailedCheck]:
 
 
 def _checks_of(pool: Pool) -> list[models.DetailedCheck]:
-    failed, illness = pool.failed_start, pool.illness
-    is_able = failed is None or pool.count(State.WARM) > 0
+    failing, illness = pool.starts.trouble, pool.illness
     return [
-        models.DetailedCheck(service=f"pool {pool.name}", ok=is_able, message="" if failed is None else failed.error),
+        models.DetailedCheck(
+            service=f"pool {pool.name}", ok=failing is None, message="" if failing is None else failing.error
+        ),
         models.DetailedCheck(
             service=f"backend of {pool.name}", ok=illness is None, message="" if illness is None else illness.error
         ),
