@@ -26,6 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "incidents",
         "head_limit",
         "environment",
+        "questions",
+        "retries",
     ),
     ("jupyter", "starts", "config", "build_report", "recipes", "state_dir"),
     ("notebook",),

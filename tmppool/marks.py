@@ -1,27 +1,31 @@
 """Marks of assigned notebooks. Each is kept by the backend, so the loss or restore of a ledger does not remove it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from tmppool.backends.base import Backend
+from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, TakenError
 from tmppool.incidents import MarkFailed
 from tmppool.notebook import Notebook
+from tmppool.retries import Retries
 from tmppool.tasks import finish, spawn
 
 _PATIENCE = 5.0  # seconds that a click waits for the first try
 _PARTING = 1.0  # seconds for marks under way when the service ends
-_RETRY = 5.0  # seconds between two tries
+_RETRY = 5.0  # most seconds between two tries, fewer at first and when the backend recovers
 
 
 class Marks:
     """The marks of one pool. A mark that cannot be set is retried for as long as the notebook is assigned.
 
-    ``report`` is called once for each notebook whose first try fails.
+    ``report`` is called once for each notebook whose first try fails. ``retries`` has the pauses between tries.
     """
 
-    def __init__(self, backend: Backend, report: Callable[[MarkFailed], None]) -> None:
+    def __init__(self, backend: Backend, report: Callable[[MarkFailed], None], retries: Retries) -> None:
         self._report = report
+        self._retries = retries
         self._backend = backend
         self._first: dict[str, asyncio.Future[bool]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -52,6 +56,7 @@ class Marks:
         await finish({*self._tasks.values()}, _PARTING)
 
     async def _set(self, notebook: Notebook, first: asyncio.Future[bool]) -> None:
+        backoff = Backoff(first=0.5, cap=_RETRY)
         while notebook.is_live:
             try:
                 await self._backend.give(notebook.key)
@@ -64,7 +69,7 @@ class Marks:
                 if not first.done():
                     first.set_result(False)
                     self._report(MarkFailed(notebook.pool, notebook.id, str(error)))
-                await asyncio.sleep(_RETRY)
+                await self._retries.pause(backoff.failed(time.monotonic()))
             else:
                 if not first.done():
                     first.set_result(True)

@@ -33,6 +33,7 @@ from tmppool.jupyter import JupyterClient
 from tmppool.marks import Marks
 from tmppool.notebook import OWN_ENDS, Notebook, Place, Reason, State, Transition
 from tmppool.policy import Limits, Plan, plan
+from tmppool.retries import Retries
 from tmppool.running import Given, Running
 from tmppool.starts import Starts, Trouble
 from tmppool.tasks import finish, spawn
@@ -40,7 +41,7 @@ from tmppool.tasks import finish, spawn
 Listener = Callable[[Transition], None]
 IncidentListener = Callable[[Incident], None]
 
-_STOP_RETRY = 5.0  # seconds before stopping a notebook is retried
+_STOP_RETRY = 5.0  # most seconds before stopping is retried, fewer at first and when the backend recovers
 _TAIL = 8  # log lines in the incident of a failed start
 _FULL_RETRY = 30  # Retry-After of a full pool, in seconds
 
@@ -87,8 +88,9 @@ class Pool:
         self.clock = clock
         self.starts = Starts(clock())
         self.phase = Phase.ADOPTING
-        self.illness: Trouble | None = None  # while listing the running notebooks fails
-        self.marks = Marks(backend, self.report)
+        self.illness: Trouble | None = None  # while the backend does not answer
+        self._retries = Retries()
+        self.marks = Marks(backend, self.report, self._retries)
         self._places: dict[str, Place] = {}
         self._doubted: set[str] = set()  # keys of warm and assigned notebooks that were reported dead
         self._listeners = list(listeners)
@@ -161,10 +163,11 @@ class Pool:
         self.phase = phase
 
     def note_illness(self, error: BackendError | None) -> None:
-        """Record the result of listing the running notebooks, None for success; a change is an incident."""
+        """Record what the backend was found to be, None for well; a change is an incident."""
         if error is None:
             was, self.illness = self.illness, None
             if was is not None:
+                self._retries.resume()
                 self.report(BackendRecovered(self.name))
                 self.starts.forget(self.clock())
                 self.wake()
@@ -425,13 +428,14 @@ class Pool:
     async def _stop(self, place: Place) -> None:
         if isinstance(place, Notebook):
             await place.jupyter.close()
+        backoff = Backoff(first=0.5, cap=_STOP_RETRY)
         while True:
             try:
                 await self.backend.stop(place.key)
                 break
             except BackendError as error:
                 self.report(StopFailed(self.name, place.id, str(error)))
-                await asyncio.sleep(_STOP_RETRY)
+                await self._retries.pause(backoff.failed(self.clock()))
         self._notify(self._move(place, State.GONE, place.reason or Reason.ENDED))
 
     async def _ask(self, notebook: Notebook) -> None:

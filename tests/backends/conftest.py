@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncIterator
 
-import aiodocker
 import pytest
 
 from tmppool.backends import engine
 
 
 @pytest.fixture
-async def docker(small: object) -> AsyncIterator[aiodocker.Docker]:
+async def docker(small: object) -> AsyncIterator[engine.Client]:
     made = await engine.connect()
     yield made
     await made.close()

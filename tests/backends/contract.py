@@ -167,6 +167,12 @@ class Contract:
         assert await site.leftovers(OTHER) == []
         await deaths.aclose()
 
+    async def test_one_that_is_well_answers_pings_also_several_at_a_time(self, site: Site) -> None:
+        backend = await site.make()
+        await asyncio.gather(*(backend.ping() for _ in range(3)))
+        await started(backend)
+        await backend.ping()
+
     async def test_one_that_died_is_not_listed(self, site: Site) -> None:
         backend = await site.make()
         await backend.start(KEY, backend.edition)

@@ -266,6 +266,122 @@ async def test_a_bug_is_not_hidden() -> None:
         await engine.call("x", failing(ZeroDivisionError()), 5)
 
 
+# Pings
+
+
+class Scripted:
+    """Answers each list of one container with what is next in ``script``, a status or an event to wait for; then well.
+
+    ``limits`` are what was asked.
+    """
+
+    def __init__(self, small: SmallEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine, "_CONFIRM", 0.0)
+        self.script: list[int | asyncio.Event] = []
+        self.limits: list[str | None] = []
+        small.answers["containers/json"] = self._answer
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.limits.append(request.query.get("limit"))
+        step = self.script.pop(0) if self.script else 200
+        if isinstance(step, int):
+            return said([] if step == 200 else {"message": "ill"}, step)
+        await step.wait()
+        return said([])
+
+
+@pytest.fixture
+def scripted(small: SmallEngine, monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    return Scripted(small, monkeypatch)
+
+
+async def outcomes(docker: engine.Client, times: int) -> list[bool]:
+    """Return which of so many pings, one after the other, found the engine well."""
+    found = []
+    for _ in range(times):
+        try:
+            await engine.ping(docker)
+        except BackendError:
+            found.append(False)
+        else:
+            found.append(True)
+    return found
+
+
+async def test_a_ping_asks_for_one_container(scripted: Scripted, docker: engine.Client) -> None:
+    await engine.ping(docker)
+    assert scripted.limits == ["1"]
+
+
+async def test_one_refusal_is_no_illness_and_one_answer_no_recovery(scripted: Scripted, docker: engine.Client) -> None:
+    scripted.script = [500, 200, 500, 500, 200, 500, 200, 200, 200]
+    assert await outcomes(docker, 5) == [True, False, False, True, True]
+    assert docker.illness is None
+
+
+async def test_an_answer_that_takes_its_time_is_no_illness_and_none_is_one(
+    scripted: Scripted, docker: engine.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = asyncio.Event()
+    scripted.script = [answer]
+    asking = asyncio.ensure_future(engine.ping(docker))
+    await until(lambda: not scripted.script)
+    answer.set()
+    await asking
+    monkeypatch.setattr(engine, "PULSE_TIMEOUT", 0.01)
+    scripted.script = [asyncio.Event()]
+    with pytest.raises(engine.SilentError, match=r"^the engine did not list a container within 0 s$"):
+        await engine.ping(docker)
+
+
+async def test_a_silence_is_no_illness_if_a_later_question_is_answered(
+    scripted: Scripted, docker: engine.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PULSE_TIMEOUT", 0.5)
+    scripted.script = [asyncio.Event()]
+    asking = asyncio.ensure_future(engine.ping(docker))
+    await until(lambda: not scripted.script)
+    await engine.ping(docker)
+    await asking
+
+
+async def test_calls_of_an_illness_are_given_up_after_it_and_no_others(
+    small: SmallEngine, scripted: Scripted, docker: engine.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_PARTING", 0.05)
+    asked: list[str] = []
+
+    async def say_nothing(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    small.answers["containers/lost"] = small.answers["containers/slow"] = say_nothing
+    lost = asyncio.ensure_future(engine.remove(docker, "lost"))
+    await until(lambda: asked)
+    scripted.script = [500, 500]
+    assert await outcomes(docker, 2) == [False, True]
+    slow = asyncio.ensure_future(engine.remove(docker, "slow"))
+    with pytest.raises(BackendError, match="did not answer when asked to remove a container"):
+        await asyncio.wait_for(lost, 10)
+    assert await outcomes(docker, 3) == [True] * 3
+    await asyncio.wait({slow}, timeout=0.2)
+    assert not slow.done()
+    slow.cancel()
+    await asyncio.wait({slow})
+
+
+async def test_a_client_that_is_closed_closes_its_former_connections_too(
+    scripted: Scripted, docker: engine.Client
+) -> None:
+    former = docker.session
+    scripted.script = [500, 500]
+    assert await outcomes(docker, 2) == [False, True]
+    assert not former.closed
+    await docker.close()
+    assert former.closed
+
+
 # Removals
 
 

@@ -177,13 +177,17 @@ async def ill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await made.open()
     monkeypatch.setenv("DOCKER_HOST", made.url)
     monkeypatch.setattr(engine, "Backoff", lambda **_times: Backoff(first=0.001, cap=0.001))
+    monkeypatch.setattr(engine, "_CONFIRM", 0.0)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.1)
     yield made
     await made.close()
     await runner.cleanup()
 
 
-LIMITS = ("PING_TIMEOUT", "RENAME_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT", "COPY_TIMEOUT")
+LIMITS = (
+    "PING_TIMEOUT", "RENAME_TIMEOUT", "PULSE_TIMEOUT", "LIST_TIMEOUT", "CREATE_TIMEOUT", "DELETE_TIMEOUT",
+    "COPY_TIMEOUT",
+)  # fmt: skip
 
 # The verbs. Each is prepared with a sound engine, and given what then is to be done with an ill one.
 
@@ -224,6 +228,7 @@ async def prepared(ill: OneContainer, verb: str, made: DockerBackend) -> Work:
         "list": made.list,
         "list remains": made.list,
         "look for": lambda: made.list([KEY]),
+        "ping": made.ping,
         "deaths": lambda: listen(made),
         "close": made.close,
         "has image": lambda: engine.has_image("some:image"),
@@ -233,8 +238,8 @@ async def prepared(ill: OneContainer, verb: str, made: DockerBackend) -> Work:
 
 
 VERBS = (
-    "open", "start", "start that ends at once", "give", "stop", "list", "list remains", "look for", "deaths", "close",
-    "has image", "answers",
+    "open", "start", "start that ends at once", "give", "stop", "list", "list remains", "look for", "ping", "deaths",
+    "close", "has image", "answers",
 )  # fmt: skip
 
 
@@ -301,6 +306,7 @@ async def test_nothing_foreign_passes_the_seam(ill: OneContainer, verb: str, fau
         ("list", {"GET /containers/json", "GET /containers/ID/json"}),
         ("list remains", {"DELETE /containers/ID"}),
         ("look for", {"GET /containers/ID/json"}),
+        ("ping", {"GET /containers/json"}),
         ("deaths", {"GET /events"}),
     ],
 )
@@ -318,4 +324,22 @@ async def test_a_start_whose_watch_breaks_is_no_exit(ill: OneContainer) -> None:
     with capture_logs(), pytest.raises(BackendError, match=r"did not answer when asked to wait for a container$"):
         await made.start(KEY, made.edition)
     assert json.dumps(ill.endpoints).count("DELETE") >= 1
+    await made.close()
+
+
+async def test_what_a_failed_start_left_is_removed_once_the_engine_answers(ill: OneContainer) -> None:
+    made = DockerBackend(replace(SPEC, port=1))
+    await made.open()
+    ill.reset()
+    ill.runs = False
+    sound, ill._sound["DELETE /containers/ID"] = ill._sound["DELETE /containers/ID"], hang_up
+    with capture_logs() as logs, pytest.raises(BackendError):
+        await made.start(KEY, made.edition)
+    assert "start.cleanup_failed" in [line["event"] for line in logs]
+    ill.runs, ill._sound["DELETE /containers/ID"] = True, sound
+    assert ill.exists
+    assert await made.list() == []
+    async with asyncio.timeout(10):
+        while ill.exists:
+            await asyncio.sleep(0)
     await made.close()

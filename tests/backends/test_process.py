@@ -420,3 +420,14 @@ async def test_where_the_machine_does_not_tell_who_listens_it_says_so(
     assert "other users could pose as a notebook" in (await backend.open()).notes[1]
     async with JupyterClient(await backend.start(KEY, backend.edition)) as jupyter:
         assert await jupyter.answers()
+
+
+async def test_it_is_ill_where_no_notebook_could_be_made(site: ProcessSite) -> None:
+    backend = await site.make()
+    await backend.ping()
+    root = site.state / "one" / "notebooks" / "main"
+    root.rename(root.with_name("moved"))
+    with pytest.raises(BackendError, match=r"^notebooks cannot be started: .*No such file"):
+        await backend.ping()
+    root.with_name("moved").rename(root)
+    await backend.ping()

@@ -212,6 +212,13 @@ class Backend(Protocol):
         ``known``: keys to look up one by one if the backend's listing lacks them, as it may be incomplete.
         """
 
+    async def ping(self) -> None:
+        """Return if the backend is well: within a few seconds it answered a cheap question that starts depend on.
+
+        May be called while earlier calls are pending; one that a later call has overtaken says what that one found.
+        Raises BackendError if it is ill.
+        """
+
     def deaths(self) -> AsyncIterator[str | None]:
         """Yield the keys of notebooks that ended by themselves, for as long as the backend is open.
 

@@ -82,6 +82,7 @@ class DockerBackend(Auditable):
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
         self._taking: dict[str, asyncio.Task[ImageFacts]] = {}  # by volume
+        self._unclean: set[str] = set()  # keys of failed starts that may have left a container
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
@@ -95,7 +96,7 @@ class DockerBackend(Auditable):
 
     @property
     def _busy(self) -> set[str]:
-        return self._starting | self._stopping
+        return self._starting | self._stopping | self._unclean
 
     @property
     def spec(self) -> Spec:
@@ -184,6 +185,8 @@ class DockerBackend(Auditable):
     async def list(self, known: Collection[str] = ()) -> list[Running]:
         busy = self._busy  # the engine's answer about these may be outdated when it is read
         found = await engine.containers(self.docker, _ours(self._spec))
+        for key in self._unclean - self._stopping:  # the engine answers now
+            spawn(self._clean(key), "clean up a start again")
         entries: list[Running | None] = []
         for container in found:
             with engine.reading("list containers"):
@@ -193,6 +196,9 @@ class DockerBackend(Auditable):
         missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
         entries += [await self._look_for(key) for key in missing]
         return [entry for entry in entries if entry is not None]
+
+    async def ping(self) -> None:
+        await engine.ping(self.docker)
 
     async def deaths(self) -> AsyncIterator[str | None]:
         async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL):
@@ -320,10 +326,14 @@ class DockerBackend(Auditable):
     # Stopping
 
     async def _clean(self, key: str) -> None:
+        """Remove what a failed start may have left; ``list`` tries again if the engine fails."""
+        self._unclean.add(key)
         try:
             await self.stop(key)
         except BackendError as error:
             _log.warning("start.cleanup_failed", error=str(error))
+        else:
+            self._unclean.discard(key)
 
     async def _has_ended(self, key: str, container_id: str, state: str) -> bool:
         """Return True if a container in this state has ended; remove an ended one that is still there."""

@@ -24,18 +24,23 @@ from tmppool.backends import engine_address
 from tmppool.backends.engine_address import EngineAddress
 from tmppool.backoff import Backoff
 from tmppool.errors import BackendError
+from tmppool.questions import Questions
 from tmppool.tasks import completed, spawn
 
 T = TypeVar("T")
 Container = DockerContainer
 
-PING_TIMEOUT = 5.0  # seconds, like the next six
+PING_TIMEOUT = 5.0  # seconds, like the next seven
 RENAME_TIMEOUT = 5.0
+PULSE_TIMEOUT = 3.0
 LIST_TIMEOUT = 10.0
 CREATE_TIMEOUT = 20.0
 DELETE_TIMEOUT = 20.0
 PRUNE_TIMEOUT = 60.0
 COPY_TIMEOUT = 600.0  # for the files of a home, either way
+
+_CONFIRM = 0.5  # seconds before an answer that contradicts the ones before it is confirmed
+_PARTING = 2.0  # seconds in which calls from before a recovery can still be answered
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -60,12 +65,49 @@ class RefusedError(BackendError):
         self.said = one_line(said)
 
 
+class SilentError(BackendError):
+    """The engine did not answer in time."""
+
+
 class Client(aiodocker.Docker):
-    """An aiodocker client that keeps the address of its engine."""
+    """An aiodocker client that keeps the address of its engine, and what ``ping`` has found out about it.
+
+    ``illness`` is None while the engine is well. A call that was lost in an illness, by a proxy or with the engine's
+    process, would wait for its timeout: calls from before a recovery are given up two seconds after it.
+    """
 
     def __init__(self, address: EngineAddress) -> None:
         super().__init__(address.url, ssl_context=address.tls)
         self.address = address
+        self.pings = Questions()
+        self.illness: BackendError | None = None
+        self._partings: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
+
+    def note(self, illness: BackendError | None) -> None:
+        """Note the outcome of a ping, None if the engine is well."""
+        was, self.illness = self.illness, illness
+        if was is not None and illness is None:
+            self._renew()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for parting, session in list(self._partings.items()):
+            parting.cancel()
+            await session.close()
+        await super().close()
+
+    def _renew(self) -> None:
+        """Make later calls on new connections, and close the present ones soon: that ends the calls on them."""
+        fresh = aiodocker.Docker(self.address.url, ssl_context=self.address.tls)  # only its session is used
+        old, self.session, self.connector = self.session, fresh.session, fresh.connector
+        parting = spawn(_part_with(old), "give up lost calls")
+        self._partings[parting] = old
+        parting.add_done_callback(self._partings.pop)
+
+
+async def _part_with(session: aiohttp.ClientSession) -> None:
+    await asyncio.sleep(_PARTING)
+    await session.close()
 
 
 # What aiodocker raises for an address, among them ImportError: ssh:// needs another library, or a newer one.
@@ -97,14 +139,14 @@ async def connect(url: str | None = None) -> Client:
 async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
     """Await one engine call for at most ``seconds``; None sets no limit.
 
-    Raises RefusedError for an error status; BackendError if there is no connection, it breaks, the call times out, or
-    the answer is not JSON or lacks documented fields.
+    Raises RefusedError for an error status; SilentError if it times out; BackendError if there is no connection, it
+    breaks, or the answer is not JSON or lacks documented fields.
     """
     try:
         async with asyncio.timeout(seconds):
             return await work
     except TimeoutError as error:
-        raise BackendError(f"the engine did not {what} within {seconds or 0:.0f} s") from error
+        raise SilentError(f"the engine did not {what} within {seconds or 0:.0f} s") from error
     except aiodocker.DockerError as error:
         if error.status == _NO_CONNECTION:
             raise BackendError(f"the engine did not answer when asked to {what}") from error
@@ -161,6 +203,38 @@ async def version(docker: Client) -> dict[str, Any]:
 async def info(docker: Client) -> dict[str, Any]:
     """Return the answer to SystemInfo. Raises BackendError."""
     return await _object("tell about itself", docker.system.info(), LIST_TIMEOUT)
+
+
+async def ping(docker: Client) -> None:
+    """Return if the engine is well: it lists a container. Raises BackendError while it is ill.
+
+    Starts depend on the list, which an engine can fail to give while it answers SystemPing. One answer that contradicts
+    those before it does not count until a second one confirms it, unless it is a silence of three seconds; nor does a
+    silence while a later question has been answered.
+    """
+    number = docker.pings.ask()
+    found = await _pulse(docker)
+    if not isinstance(found, SilentError) and (found is None) is not (docker.illness is None):
+        await asyncio.sleep(_CONFIRM)
+        number = docker.pings.ask()
+        again = await _pulse(docker)
+        found = again if (again is None) is (found is None) else docker.illness
+    if found is None:
+        docker.pings.note_answer(number)
+    elif docker.pings.is_overtaken(number):
+        found = docker.illness
+    docker.note(found)
+    if found is not None:
+        raise found
+
+
+async def _pulse(docker: Client) -> BackendError | None:
+    """Ask for a list with one container; return None for an answer, else the failure."""
+    try:
+        await call("list a container", docker.containers.list(all=True, limit=1), PULSE_TIMEOUT)
+    except BackendError as error:
+        return error
+    return None
 
 
 # Images and networks
@@ -444,7 +518,7 @@ async def deaths(docker: Client, labels: Iterable[str], key_label: str) -> Async
     The event stream ends when the engine stops or the connection breaks. None is yielded then, and before each retry:
     a caller that lists the containers each time misses nothing, since the next stream starts one second earlier.
     """
-    backoff = Backoff(first=0.5, cap=10.0)
+    backoff = Backoff(first=0.5, cap=2.0)
     filters = json.dumps({"type": ["container"], "event": ["die"], "label": list(labels)})
     while True:
         since = time.time() - 1

@@ -6,6 +6,7 @@ page warns. Each notebook has a private directory (home, temporary files, log); 
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import re
@@ -161,6 +162,10 @@ class ProcessBackend:
             running.append(replace(about, pid=facts["pid"]))
         return running
 
+    async def ping(self) -> None:
+        with _refusals("notebooks cannot be started"):
+            await asyncio.to_thread(_check_writable, self._root)
+
     async def deaths(self) -> AsyncIterator[str | None]:
         while True:
             yield await self._dead.get()
@@ -297,6 +302,14 @@ def _refusals(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise BackendError(f"{what}: {error}") from error
+
+
+def _check_writable(root: Path) -> None:
+    """Raise OSError unless notebooks can be made in ``root``."""
+    with os.scandir(root) as entries:
+        next(entries, None)
+    if not os.access(root, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
 
 
 def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, Given]]:
