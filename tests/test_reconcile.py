@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 
 import pytest
@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from tests.test_pool import at_rest, story, until, warmed
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import NoNotebookError
-from tmppool.jupyter import JupyterClient
+from tmppool.errors import BackendError, NoNotebookError
+from tmppool.jupyter import JupyterClient, Knock
 from tmppool.notebook import Reason, State, Transition
 from tmppool.pool import Pool
 from tmppool.reconcile import Finding, Reconciler, finding
@@ -413,3 +413,206 @@ async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_
         await asyncio.sleep(0)
     assert (main.illness is not None) is is_open
     watching.cancel()
+
+
+# The pulse
+
+
+async def pulse(reconciler: Reconciler, main: Pool, times: int = 1) -> None:
+    for _ in range(times):
+        reconciler.pulse()
+        await until(lambda: not any(task.get_name().startswith("pulse") for task in asyncio.all_tasks()))
+        await at_rest(main)
+
+
+async def test_an_illness_and_its_end_are_told_once_each(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool())
+    reconciler = Reconciler(main)
+    with capture_logs() as logs:
+        await pulse(reconciler, main, 2)
+        backend.is_ill = True
+        await pulse(reconciler, main, 3)
+        assert main.illness == Trouble("the fake was told to be ill", 1000.0)
+        await reconciler.look()
+        backend.is_ill = False
+        await pulse(reconciler, main, 3)
+    assert main.illness is None
+    assert [line["event"] for line in logs] == ["backend.failed", "backend.recovered"]
+
+
+async def test_an_illness_that_fails_in_turns_in_two_ways_is_told_twice_not_more(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool())
+    reconciler = Reconciler(main)
+    words = ["refused", "hung up"] * 3
+
+    async def fail() -> None:
+        if words:
+            raise BackendError(words.pop())
+
+    backend.ping = fail
+    with capture_logs() as logs:
+        await pulse(reconciler, main, 6)
+        await pulse(reconciler, main)
+    assert [line["event"] for line in logs] == ["backend.failed", "backend.failed", "backend.recovered"]
+
+
+async def test_a_question_without_answer_does_not_delay_the_next(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool())
+    reconciler = Reconciler(main)
+    asked: list[asyncio.Event] = []
+
+    async def wait() -> None:
+        asked.append(asyncio.Event())
+        await asked[-1].wait()
+
+    backend.ping = wait
+    for number in (1, 2, 3):
+        reconciler.pulse()
+        await until(lambda number=number: len(asked) == number)
+    for each in asked:
+        each.set()
+
+
+async def test_what_died_in_an_illness_is_known_when_it_ends(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (dead,) = main
+    reconciler = Reconciler(main)
+    backend.is_ill = True
+    with capture_logs():
+        await pulse(reconciler, main)
+        await backend._end(dead.key)
+        backend.is_ill = False
+        await pulse(reconciler, main)
+    assert (dead.state, dead.reason) == (State.GONE, Reason.DIED)
+    assert main.count(State.WARM) == 1
+
+
+async def test_a_backend_that_cannot_list_is_ill_until_it_can_whatever_it_answers_to_pings(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool())
+    reconciler, genuine = Reconciler(main), backend.list
+
+    async def fail(known: Collection[str] = ()) -> list[Running]:
+        raise BackendError(f"cannot list {len(known)}")
+
+    backend.list = fail
+    with capture_logs() as logs:
+        await reconciler.look()
+        await pulse(reconciler, main, 3)
+        assert main.illness is not None
+        backend.list = genuine
+        await pulse(reconciler, main)
+    assert main.illness is None
+    assert [line["event"] for line in logs] == ["backend.failed", "backend.recovered"]
+
+
+async def test_a_list_that_was_lost_in_an_illness_is_no_new_one(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool())
+    reconciler, genuine = Reconciler(main), backend.list
+    lost: asyncio.Future[list[Running]] = asyncio.get_running_loop().create_future()
+    backend.list = lambda _known=(): lost
+    looking = asyncio.ensure_future(reconciler.look())
+    await asyncio.sleep(0)
+    backend.list = genuine
+    await reconciler.look()
+    with capture_logs() as logs:
+        lost.set_exception(BackendError("given up"))
+        await looking
+    assert (main.illness, logs) == (None, [])
+
+
+async def test_what_waits_to_be_stopped_or_marked_waits_no_longer_than_the_illness(
+    pool: Factory, backend: FakeBackend
+) -> None:
+    main = await warmed(pool(capacity=2, warm=2))
+    reconciler = Reconciler(main)
+    ended, kept = main.assign("one"), main.assign("another")
+    await main.marks.close()
+    backend.is_ill = True
+    backend.given.clear()
+    with capture_logs():
+        await pulse_in_trouble(reconciler, main)
+        main.reap(ended, Reason.ENDED)
+        main.marks.set(kept)
+        assert not await main.marks.is_set(kept)
+        backend.is_ill = False
+        reconciler.pulse()
+        async with asyncio.timeout(0.4):  # the first pause alone is longer
+            while ended.state is not State.GONE or backend.given != {kept.key}:
+                await asyncio.sleep(0)
+
+
+async def pulse_in_trouble(reconciler: Reconciler, main: Pool) -> None:
+    reconciler.pulse()
+    await until(lambda: main.illness is not None)
+
+
+# Knocks
+
+
+async def test_a_warm_one_whose_server_died_is_known_without_the_backend(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=2))
+    dead, alive = main
+    await backend._end(dead.key)
+    backend.is_ill = True
+    reconciler = Reconciler(main)
+    with capture_logs():
+        await reconciler.knock()
+        assert main.doubted == {dead.key}
+        assert main.assign(None) is alive
+        await at_rest(main)
+        backend.is_ill = False
+        await reconciler.look()
+    assert (dead.state, dead.reason) == (State.REAPING, Reason.DIED)
+
+
+async def test_a_warm_one_that_is_mute_is_replaced_after_a_minute(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float]
+) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (notebook,) = main
+    reconciler = Reconciler(main)
+    knocks = [Knock.TAKEN, Knock.ANSWERED, Knock.TAKEN, Knock.TAKEN, Knock.TAKEN]
+
+    async def knock() -> Knock:
+        return knocks.pop(0)
+
+    notebook.jupyter.knock = knock
+    for passed in (0, 70, 70, 59):
+        clock.now += passed
+        await reconciler.knock()
+        assert notebook.state is State.WARM
+    clock.now += 1
+    await reconciler.knock()
+    assert (notebook.state, notebook.reason) == (State.REAPING, Reason.DIED)
+    await at_rest(main)
+    assert main.count(State.WARM) == 1
+    assert backend.started == 2
+
+
+async def test_nobodys_session_is_knocked_at_and_not_all_warm_ones_at_once(pool: Factory) -> None:
+    main = await warmed(pool(capacity=20, warm=20))
+    held = main.assign("visitor")
+    asked, pending, most = [], set(), 0
+
+    def knocking(key: str) -> Callable[[], Coroutine[object, object, Knock]]:
+        async def knock() -> Knock:
+            nonlocal most
+            asked.append(key)
+            pending.add(key)
+            most = max(most, len(pending))
+            await asyncio.sleep(0)
+            pending.discard(key)
+            return Knock.ANSWERED
+
+        return knock
+
+    for notebook in main:
+        notebook.jupyter.knock = knocking(notebook.key)
+    await Reconciler(main).knock()
+    assert len(asked) == 19
+    assert held.key not in asked
+    assert 1 < most <= 8

@@ -56,6 +56,8 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.visit import PublicAddress
 
 _RECONCILE = 30.0  # seconds between two comparisons with what the backend runs
+_PULSE = 1.5  # seconds between two questions to the backend; with its patience, an illness is known within 5
+_KNOCK = 15.0  # seconds between two questions to each warm notebook
 _PRUNE = 3600.0  # seconds between two prunings of the ledger
 _OWN = 3.0  # seconds between two checks that this service still owns its name
 _ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
@@ -252,6 +254,8 @@ def _keep_time(
         jobs["owner"] = (owner.keep, _OWN)
     jobs |= {f"tick {pool.name}": (pool.tick, parts.settings.cull_period) for pool in parts.pools}
     jobs |= {f"reconcile {reconciler.name}": (reconciler.look, _RECONCILE) for reconciler in reconcilers}
+    jobs |= {f"pulse {reconciler.name}": (reconciler.pulse, _PULSE) for reconciler in reconcilers}
+    jobs |= {f"knock {reconciler.name}": (reconciler.knock, _KNOCK) for reconciler in reconcilers}
     scheduler = timers.start(jobs)
     stack.callback(scheduler.shutdown, wait=False)
 

@@ -66,7 +66,7 @@ class _OtherFormError(BackendError):
     """The reply is no JSON."""
 
 
-class _Knock(Enum):
+class Knock(Enum):
     """The outcome of one short question."""
 
     ANSWERED = "answered"
@@ -117,11 +117,18 @@ class JupyterClient:
 
     async def answers(self) -> bool:
         """Return True if the notebook answers an HTTP request."""
-        return await self._knock() is _Knock.ANSWERED
+        return await self._knock() is Knock.ANSWERED
 
     async def shows_life(self) -> bool:
         """Return True if it answers or at least accepts the connection: it may be busy, or its container paused."""
-        return await self._knock() in (_Knock.ANSWERED, _Knock.TAKEN)
+        return await self._knock() in (Knock.ANSWERED, Knock.TAKEN)
+
+    async def knock(self) -> Knock:
+        """Ask a short question, within two seconds for each path that is tried."""
+        try:
+            return await self._knock()
+        except RuntimeError:  # it was closed meanwhile
+            return Knock.REFUSED
 
     async def wait_ready(self) -> None:
         """Return when the notebook answers HTTP, and is recognised. The caller sets the timeout.
@@ -249,7 +256,7 @@ class JupyterClient:
             raise BackendError(f"the notebook's list of {name} is not a list")
         return [each for each in found if isinstance(each, dict)]
 
-    async def _knock(self) -> _Knock:
+    async def _knock(self) -> Knock:
         """Probe the path that the image names; else ``GET api``, which needs no token, else the base path.
 
         Any Jupyter server has ``api`` (Jupyter Server REST API). Another web application is ready when it answers at
@@ -258,31 +265,31 @@ class JupyterClient:
         if self.running.knock is not None:
             return await self._knock_at(self.running.knock, _WEB_APP)
         found = await self._knock_at("api", ())
-        if found is _Knock.UNKNOWN:
+        if found is Knock.UNKNOWN:
             found = await self._knock_at("", _WEB_APP)
         return found
 
-    async def _knock_at(self, path: str, also: Collection[int]) -> _Knock:
+    async def _knock_at(self, path: str, also: Collection[int]) -> Knock:
         """Probe one path; a status of less than 400, or one of ``also``, is an answer."""
         self._is_mute = False
         try:
             async with self.session.get(self._url(path), allow_redirects=False, timeout=_A_KNOCK) as reply:
                 status = reply.status
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):  # nobody listens
-            return _Knock.REFUSED
+            return Knock.REFUSED
         except TimeoutError:
             self.heard = f"it took the request for {{base_path}}{path} and did not answer"
-            return _Knock.TAKEN
+            return Knock.TAKEN
         except aiohttp.ClientError:
             self._is_mute = True
             self.heard = "it took the connection and gave no HTTP response"
-            return _Knock.REFUSED
+            return Knock.REFUSED
         except OSError:
-            return _Knock.REFUSED
+            return Knock.REFUSED
         if status < 400 or status in also:  # noqa: PLR2004 - 4xx and 5xx begin there
-            return _Knock.ANSWERED
+            return Knock.ANSWERED
         self.heard = f"its last answer was {status} to GET {{base_path}}{path}"
-        return _Knock.UNKNOWN if status < 500 else _Knock.REFUSED  # noqa: PLR2004 - the server's own errors begin there
+        return Knock.UNKNOWN if status < 500 else Knock.REFUSED  # noqa: PLR2004 - the server's own errors begin there
 
     async def _ask(self, method: str, path: str, body: object = None, most: int = _MAX_REPLY) -> Any:
         try:

@@ -12,12 +12,18 @@ from enum import StrEnum
 from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError
 from tmppool.incidents import DeathDisproved, SessionRecovered
+from tmppool.jupyter import Knock
 from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Phase, Pool
+from tmppool.questions import Questions
 from tmppool.running import Given, Running
+from tmppool.tasks import spawn
 
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each listing, for a silent one: an engine reports a death early
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
+_MOST_KNOCKS = 8  # warm notebooks asked at a time
+_MUTE = 60.0  # seconds in which a warm notebook takes connections and never answers, until another is better
+_PING, _LIST = "ping", "list"  # questions to the backend: it is well if the last answers to both were good
 
 
 class Finding(StrEnum):
@@ -48,6 +54,11 @@ class Reconciler:
         self._ended = ended
         self._again: set[str] = set()  # keys reported dead since the last check began
         self._settling: asyncio.Task[None] | None = None
+        self._failures: dict[str, BackendError] = {}  # by question: its last answer, where that was a failure
+        self._heard: set[str] = set()  # the words of all failures in the present illness
+        self._lists = Questions()
+        self._looking: asyncio.Task[None] | None = None  # after an illness
+        self._mute_since: dict[str, float] = {}  # warm notebooks by key; in the pool's seconds
         self.name = pool.name
 
     def doubt(self, key: str) -> None:
@@ -83,6 +94,78 @@ class Reconciler:
             if key not in self._pool:
                 await self._handle_unknown(item)
 
+    def pulse(self) -> None:
+        """Ask the backend if it is well, in a task: a question without an answer does not delay the next one.
+
+        Events may have been missed in an illness, so ``look`` follows at its end.
+        """
+        if self._pool.phase is not Phase.CLOSING:
+            spawn(self._pulse(), f"pulse of {self.name}")
+
+    async def knock(self) -> None:
+        """Ask each warm notebook if it works, so that none is assigned that does not. It takes no backend.
+
+        One that refuses is doubted at once; one that takes connections and has not answered for a minute is replaced.
+        """
+        asking = asyncio.Semaphore(_MOST_KNOCKS)
+
+        async def ask(notebook: Notebook) -> None:
+            async with asking:
+                if self._is_given_next(notebook):
+                    self._hear_knock(notebook, await notebook.jupyter.knock())
+
+        warm = [notebook for notebook in self._pool if self._is_given_next(notebook)]
+        self._mute_since = {n.key: self._mute_since[n.key] for n in warm if n.key in self._mute_since}
+        await asyncio.gather(*(ask(notebook) for notebook in warm))
+
+    # Illness
+
+    async def _pulse(self) -> None:
+        was_ill = self._pool.illness is not None
+        try:
+            await self._pool.backend.ping()
+        except BackendError as error:
+            self._hear(_PING, error)
+            return
+        self._hear(_PING, None)
+        if was_ill and (self._looking is None or self._looking.done()):
+            self._looking = self._pool.run(self.look(), "look after an illness")
+
+    def _hear(self, question: str, failure: BackendError | None) -> None:
+        """Note the backend's last answer to one question. The same failure is told once in an illness."""
+        if self._pool.phase is Phase.CLOSING:
+            return
+        if failure is None:
+            self._failures.pop(question, None)
+        else:
+            self._failures[question] = failure
+        if not self._failures:
+            self._heard.clear()
+            self._pool.note_illness(None)
+        elif failure is not None and str(failure) not in self._heard:
+            self._heard.add(str(failure))
+            self._pool.note_illness(failure)
+
+    # Knocking
+
+    def _is_given_next(self, notebook: Notebook) -> bool:
+        return notebook.state is State.WARM and notebook.key not in self._pool.doubted
+
+    def _hear_knock(self, notebook: Notebook, found: Knock) -> None:
+        if not self._is_given_next(notebook):
+            return
+        if found is Knock.REFUSED:
+            self.doubt(notebook.key)
+        elif found is not Knock.TAKEN:
+            self._mute_since.pop(notebook.key, None)
+        elif self._is_mute_too_long(notebook):
+            self._pool.reap(notebook, Reason.DIED)
+
+    def _is_mute_too_long(self, notebook: Notebook) -> bool:
+        """Return True if a warm notebook, which did not answer just now, has not answered for a minute."""
+        now = self._pool.clock()
+        return now - self._mute_since.setdefault(notebook.key, now) >= _MUTE
+
     # Inside
 
     def _doubt(self, key: str) -> None:
@@ -101,13 +184,15 @@ class Reconciler:
 
     async def _running(self, known: Collection[str]) -> dict[str, Running] | None:
         """Return the running notebooks by key (``known``: see ``Backend.list``); None if the backend fails."""
-        pool = self._pool
+        number = self._lists.ask()
         try:
-            running = {item.key: item for item in await pool.backend.list(known)}
+            running = {item.key: item for item in await self._pool.backend.list(known)}
         except BackendError as error:
-            pool.note_illness(error)
+            if not self._lists.is_overtaken(number):
+                self._hear(_LIST, error)
             return None
-        pool.note_illness(None)
+        self._lists.note_answer(number)
+        self._hear(_LIST, None)
         return running
 
     async def _settle(self) -> None:
