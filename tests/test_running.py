@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import pytest
 
@@ -61,6 +62,38 @@ async def test_a_dial_that_is_refused_raises_oserror_and_closes_its_socket() -> 
     with pytest.raises(ConnectionRefusedError):
         await Dial("127.0.0.1", port, make).connect()
     assert made[0].fileno() == -1
+
+
+async def test_what_listens_is_open_and_what_does_not_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dial = Dial("127.0.0.1", server.getsockname()[1])
+        assert await dial.is_open(10)
+    assert not await dial.is_open(10)
+
+    def fail() -> socket.socket:
+        raise OSError
+
+    assert not await Dial("127.0.0.1", 1, fail).is_open(10)
+
+
+async def test_what_takes_no_connection_in_time_is_not_open() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        dial = Dial("127.0.0.1", server.getsockname()[1])
+        with await dial.connect():  # its queue is full
+            assert not await dial.is_open(0.05)
+
+
+async def test_a_loop_that_is_late_does_not_make_it_closed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dial = Dial("127.0.0.1", server.getsockname()[1])
+
+        def make() -> socket.socket:
+            asyncio.get_running_loop().call_soon(time.sleep, 0.1)
+            return plain_socket()
+
+        assert await Dial(dial.host, dial.port, make).is_open(0.05)
 
 
 async def test_a_dial_that_is_cancelled_closes_its_socket() -> None:

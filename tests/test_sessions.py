@@ -101,6 +101,29 @@ async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place)
     assert (await place.program().ask("POST", "/api/spawn")).status == 200
 
 
+async def test_a_dead_one_is_not_given_away_but_the_next_that_works(place: Place) -> None:
+    """Nobody has said that they died: the engine may be away."""
+    (pool,) = place.pools
+    warm = sorted((n for n in pool if n.state is State.WARM), key=lambda n: n.moved_at)
+    *dead, alive = warm
+    for notebook in dead:
+        await place.backend._end(notebook.key)
+    assert await Sessions(place.ledger).assign(pool, "visitor") is alive
+    assert [(n.is_live, n.reason) for n in dead] == [(False, Reason.DIED)] * 3
+    assert place.backend.given == {alive.key}
+
+
+async def test_where_all_are_dead_nobody_gets_one_until_there_are_others(place: Place) -> None:
+    (pool,) = place.pools
+    place.backend.stop_delay = 0.3  # they hold their places, or new ones would be there at once
+    for notebook in list(pool):
+        await place.backend._end(notebook.key)
+    answer = await place.program().ask("POST", "/api/spawn")
+    assert (answer.status, answer.json["status"]) == (429, "full")
+    await eventually(lambda: pool.count(State.WARM) == 4)
+    assert (await place.program().ask("POST", "/api/spawn")).status == 200
+
+
 async def test_one_that_another_service_gave_away_is_left_alone(place: Place) -> None:
     (pool,) = place.pools
     backend = place.backend

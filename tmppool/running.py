@@ -41,6 +41,19 @@ class Dial:
             raise
         return sock
 
+    async def is_open(self, seconds: float) -> bool:
+        """Return True if a connection is accepted within this time; that takes no work of the notebook's server."""
+        try:
+            with self.make_socket() as sock:
+                try:
+                    async with asyncio.timeout(seconds):
+                        await asyncio.get_running_loop().sock_connect(sock, (self.host, self.port))
+                except TimeoutError:
+                    sock.getpeername()  # raises unless it is connected: our own loop may have been late
+        except OSError:
+            return False
+        return True
+
 
 class Given(Enum):
     """A backend's record of whether a notebook was assigned."""

@@ -18,6 +18,7 @@ from tmppool.tasks import completed, spawn
 _log = structlog.get_logger("tmppool.sessions")
 
 _ILL_RETRY = 10  # Retry-After while the backend fails, in seconds
+_KNOCK = 0.25  # seconds for a connection to a notebook before it is given away; it takes less than 0.001
 
 
 class Sessions:
@@ -31,11 +32,14 @@ class Sessions:
     ) -> Notebook:
         """Assign a notebook, and start the kernel of ``document``, a path in its home, in the background.
 
-        It is in the pool's table, with its ``network``, before anything is awaited. Raises NoNotebookError.
+        It is in the pool's table, with its ``network``, before anything is awaited. One whose server has died, which
+        the backend may not have reported, is replaced by the next warm one. Raises NoNotebookError.
         """
         if pool.illness:
             raise _unmarked()
         notebook = pool.assign(visitor, network)
+        while not await completed(_is_open(pool, notebook), f"knock at {notebook.id}"):
+            notebook = pool.assign(visitor, network)
         if not await completed(self._is_marked(pool, notebook), f"mark {notebook.id}"):
             raise _unmarked()
         if document is not None:
@@ -99,6 +103,14 @@ class Sessions:
         if not is_marked:
             pool.reap(notebook, Reason.FAILED)
         return is_marked
+
+
+async def _is_open(pool: Pool, notebook: Notebook) -> bool:
+    """Return True if the notebook accepts a connection; reap it otherwise. Nobody knows its key yet."""
+    if await notebook.jupyter.running.dial.is_open(_KNOCK):
+        return True
+    pool.reap(notebook, Reason.DIED)
+    return False
 
 
 def _unmarked() -> NoNotebookError:
