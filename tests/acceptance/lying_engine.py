@@ -1,5 +1,6 @@
-"""An engine that says what a test wants about what runs; everything else is passed to the real one."""
+"""An engine that says what a test wants about what runs, or is ill; everything else is passed to the real one."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -10,13 +11,37 @@ SOCKET = "/var/run/docker.sock"
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
+class Hang:
+    """The time in which the engine says nothing. Then it answers what it was asked, unless that is ``lost``."""
+
+    def __init__(self, *, lost: bool) -> None:
+        self._lost = lost
+        self._over = asyncio.Event()
+
+    def end(self) -> None:
+        self._over.set()
+
+    async def over(self) -> None:
+        await self._over.wait()
+        if self._lost:
+            await asyncio.Event().wait()
+
+
 class LyingEngine:
-    """``lists`` are answered to the next questions of what runs, oldest first; ``lied`` counts them."""
+    """``lists`` are answered to the next questions of what runs, oldest first; ``lied`` counts them.
+
+    ``status``, if it is not 0, is the answer to everything; ``tells_events``: False to tell none that happens.
+    """
 
     def __init__(self) -> None:
         self.lists: list[list[object]] = []
         self.lied = 0
         self.url = ""
+        self.status = 0
+        self.tells_events = True
+        self._hang: Hang | None = None
+        self._runner: web.AppRunner
+        self._port = 0
         self._streams: list[web.Request] = []
         self._session: aiohttp.ClientSession
 
@@ -31,7 +56,8 @@ class LyingEngine:
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"tcp://127.0.0.1:{runner.addresses[0][1]}"
+        self._runner, self._port = runner, runner.addresses[0][1]
+        self.url = f"tcp://127.0.0.1:{self._port}"
         return runner
 
     async def close(self) -> None:
@@ -44,7 +70,43 @@ class LyingEngine:
             if request.transport is not None:
                 request.transport.abort()
 
+    @contextlib.asynccontextmanager
+    async def hanging(self, *, lost: bool) -> AsyncIterator[None]:
+        self._hang = Hang(lost=lost)
+        try:
+            yield
+        finally:
+            self._hang.end()
+            self._hang = None
+
+    @contextlib.asynccontextmanager
+    async def refusing(self) -> AsyncIterator[None]:
+        """Accept no connection, and break those there are, as when the engine's process has ended."""
+        (site,) = self._runner.sites
+        await site.stop()
+        server = self._runner.server
+        assert server is not None
+        for connection in server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        try:
+            yield
+        finally:
+            await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
+
+    @contextlib.asynccontextmanager
+    async def answering(self, status: int) -> AsyncIterator[None]:
+        self.status = status
+        try:
+            yield
+        finally:
+            self.status = 0
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self._hang is not None:
+            await self._hang.over()
+        if self.status:
+            return web.json_response({"message": "told to be ill"}, status=self.status)
         # Not those about UIDs: these ask by another label.
         if (
             request.path.endswith("/containers/json")
@@ -65,7 +127,10 @@ class LyingEngine:
             if request.path.endswith("/events"):
                 self._streams.append(request)
             async for piece in reply.content.iter_any():
-                await response.write(piece)
+                if self._hang is not None:
+                    await self._hang.over()
+                if self.tells_events or not request.path.endswith("/events"):
+                    await response.write(piece)
             await response.write_eof()
             return response
 
