@@ -1,7 +1,9 @@
 """What the service itself asks of a notebook: every answer is written by a stranger."""
 
 import asyncio
+import errno
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -18,7 +20,7 @@ from tmppool import input_wait
 from tmppool import jupyter as jupyter_module
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, StartError
-from tmppool.jupyter import JupyterClient
+from tmppool.jupyter import JupyterClient, Knock
 from tmppool.running import Dial, Running
 
 KEY = "k" * 22
@@ -137,6 +139,20 @@ async def test_one_that_nobody_can_connect_to_shows_no_life(
 
     monkeypatch.setattr(jupyter.session, "_request", never)
     assert not await jupyter.shows_life()
+
+
+async def test_who_has_no_socket_left_has_not_been_refused(backend: FakeBackend) -> None:
+    running = await backend.start(KEY)
+    numbers = [errno.EMFILE, errno.ECONNREFUSED]
+
+    def fail() -> socket.socket:
+        number = numbers.pop(0)
+        raise OSError(number, os.strerror(number))
+
+    async with JupyterClient(replace(running, dial=replace(running.dial, make_socket=fail))) as jupyter:
+        assert await jupyter.knock() is Knock.UNASKED
+        assert await jupyter.knock() is Knock.REFUSED
+    assert await jupyter.knock() is Knock.REFUSED  # as it is closed
 
 
 async def test_what_is_no_http_is_no_answer() -> None:

@@ -1,12 +1,13 @@
 """Where a notebook is reached."""
 
 import asyncio
+import os
 import socket
 import time
 
 import pytest
 
-from tmppool.running import Dial, Running, base_path, plain_socket
+from tmppool.running import EXHAUSTED, Dial, Running, base_path, plain_socket
 
 
 def test_the_base_path_has_slashes_at_both_ends() -> None:
@@ -74,6 +75,14 @@ async def test_what_listens_is_open_and_what_does_not_is_not() -> None:
         raise OSError
 
     assert not await Dial("127.0.0.1", 1, fail).is_open(10)
+
+
+@pytest.mark.parametrize("number", sorted(EXHAUSTED))
+async def test_who_has_no_socket_left_does_not_call_it_closed(number: int) -> None:
+    def fail() -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    assert await Dial("127.0.0.1", 1, fail).is_open(10)
 
 
 async def test_what_takes_no_connection_in_time_is_not_open() -> None:

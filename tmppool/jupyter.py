@@ -23,7 +23,7 @@ from yarl import URL
 from tmppool import input_wait
 from tmppool.errors import BackendError, StartError
 from tmppool.head_limit import HeadLimitedResponse
-from tmppool.running import Dial, Running
+from tmppool.running import EXHAUSTED, Dial, Running
 
 _READY_PAUSE = 0.05  # seconds between two knocks at a server that is starting
 _KNOCK_TIMEOUT = 2.0  # seconds for one knock
@@ -73,6 +73,7 @@ class Knock(Enum):
     TAKEN = "taken"  # and not answered in time
     UNKNOWN = "unknown"  # it answered, and not there
     REFUSED = "refused"  # by an error of its own, or no connection
+    UNASKED = "unasked"  # this machine has no socket left to ask with
 
 
 _ERRORS: dict[int, type[BackendError]] = {404: _NotFoundError, 401: _ForbiddenError, 403: _ForbiddenError}
@@ -275,8 +276,10 @@ class JupyterClient:
         try:
             async with self.session.get(self._url(path), allow_redirects=False, timeout=_A_KNOCK) as reply:
                 status = reply.status
-        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):  # nobody listens
+        except aiohttp.ConnectionTimeoutError:  # nobody listens
             return Knock.REFUSED
+        except aiohttp.ClientConnectorError as error:
+            return Knock.UNASKED if error.errno in EXHAUSTED else Knock.REFUSED
         except TimeoutError:
             self.heard = f"it took the request for {{base_path}}{path} and did not answer"
             return Knock.TAKEN

@@ -1,10 +1,14 @@
 """A running notebook and how to connect to it. Plain values: a backend creates them, the proxy connects."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of making a socket that are this machine's own (socket(2)): they say nothing about the other side."""
 
 
 def base_path(key: str) -> str:
@@ -42,7 +46,10 @@ class Dial:
         return sock
 
     async def is_open(self, seconds: float) -> bool:
-        """Return True if a connection is accepted within this time; that takes no work of the notebook's server."""
+        """Return True if a connection is accepted within this time; that takes no work of the notebook's server.
+
+        Also if this machine has no socket to try it with: then nothing has been found out.
+        """
         try:
             with self.make_socket() as sock:
                 try:
@@ -50,8 +57,8 @@ class Dial:
                         await asyncio.get_running_loop().sock_connect(sock, (self.host, self.port))
                 except TimeoutError:
                     sock.getpeername()  # raises unless it is connected: our own loop may have been late
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno in EXHAUSTED
         return True
 
 

@@ -52,6 +52,12 @@ async def ms_until(service: Service, status: int) -> float:
     return (time.monotonic() - began) * 1000
 
 
+async def states(service: Service) -> list[str]:
+    """Return the state of each notebook's container."""
+    known = await containers(service)
+    return (await docker("inspect", "--format", "{{.State.Status}}", *known)).split() if known else []
+
+
 async def kill_warm(service: Service, number: int) -> None:
     """Kill the first processes of this many warm containers."""
     shown = await docker("inspect", "--format", "{{.State.Pid}} {{.Name}}", *await containers(service))
@@ -88,8 +94,9 @@ async def test_an_ill_engine_is_known_and_the_pool_is_warm_again_within_seconds(
         figure(f"{fault}: well after", await ms_until(service, 200), "ms", at_most=WARM)
         await service.until(lambda stats: (stats["warm"], stats["assigned"]) == (2, 1))
         async with asyncio.timeout(60):
-            while len(await containers(service)) != 3:  # and none of them has died
+            while await states(service) != ["running"] * 3:
                 await asyncio.sleep(0.05)
+        await service.until(lambda stats: (stats["warm"], stats["assigned"]) == (2, 1))
         figure(f"{fault}: warm again after", (time.monotonic() - began) * 1000, "ms", at_most=WARM)
         assert await answers(kept) == 200
         assert await answers(await service.spawn()) == 200
