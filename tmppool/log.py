@@ -108,6 +108,8 @@ def configure(*, level: str, json: bool | None = None) -> None:
     root.setLevel(level.upper())
     for noisy in ("apscheduler", "aiosqlite", "asyncio", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns each time that a job is due while the last run waits for a hung engine, which is told once.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
 
 
 def scrub(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
