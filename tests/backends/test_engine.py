@@ -191,7 +191,7 @@ async def test_an_engine_that_refuses_is_asked_again(small: SmallEngine, docker:
     small.streams[0].put_nowait(died("a"))
     await until(lambda: watched.yielded[-1:] == ["a"])
     assert set(watched.yielded[:-1]) == {None}
-    assert {line["event"] for line in logs} <= {"engine.events_lost", "engine.events_ended"}
+    assert [line["event"] for line in logs] == ["engine.events_lost"]  # once, not at each try
     await watched.stop()
 
 
@@ -369,6 +369,27 @@ async def test_calls_of_an_illness_are_given_up_after_it_and_no_others(
     assert not slow.done()
     slow.cancel()
     await asyncio.wait({slow})
+
+
+async def test_who_waits_for_an_end_waits_on_after_an_illness(
+    small: SmallEngine, scripted: Scripted, docker: engine.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_PARTING", 0.0)
+    asked: list[str] = []
+
+    async def wait(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if len(asked) == 1:
+            await asyncio.Event().wait()
+        return said({"StatusCode": 0})
+
+    small.answers["containers/one/wait"] = wait
+    waiting = asyncio.ensure_future(engine.wait(docker.containers.container("one")))
+    await until(lambda: asked)
+    scripted.script = [500, 500]
+    assert await outcomes(docker, 2) == [False, True]
+    await asyncio.wait_for(waiting, 10)
+    assert len(asked) == 2
 
 
 async def test_a_client_that_is_closed_closes_its_former_connections_too(

@@ -41,6 +41,7 @@ COPY_TIMEOUT = 600.0  # for the files of a home, either way
 
 _CONFIRM = 0.5  # seconds before an answer that contradicts the ones before it is confirmed
 _PARTING = 2.0  # seconds in which calls from before a recovery can still be answered
+_STEADY = 5.0  # seconds after which an event stream that breaks was not refused
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -335,8 +336,19 @@ async def start(container: Container) -> None:
 
 
 async def wait(container: Container) -> None:
-    """Wait until a container has ended; the caller sets the timeout. Raises BackendError."""
-    await call("wait for a container", container.wait(), None)
+    """Wait until a container has ended; the caller sets the timeout. Raises BackendError.
+
+    It is asked again if it is given up with the calls of an illness: what it waits for goes on.
+    """
+    while True:
+        session = container.docker.session
+        try:
+            await call("wait for a container", container.wait(), None)
+        except BackendError:
+            if container.docker.session is session:
+                raise
+        else:
+            return
 
 
 async def inspect(docker: Client, name: str) -> dict[str, Any]:
@@ -521,7 +533,7 @@ async def deaths(docker: Client, labels: Iterable[str], key_label: str) -> Async
     backoff = Backoff(first=0.5, cap=2.0)
     filters = json.dumps({"type": ["container"], "event": ["die"], "label": list(labels)})
     while True:
-        since = time.time() - 1
+        since, began, error = time.time() - 1, time.monotonic(), None
         if backoff.failures:
             yield None
         try:
@@ -531,11 +543,21 @@ async def deaths(docker: Client, labels: Iterable[str], key_label: str) -> Async
                     key = event.get("Actor", {}).get("Attributes", {}).get(key_label)
                 if isinstance(key, str) and key:
                     yield key
-            _log.warning("engine.events_ended")
-        except BackendError as error:
-            _log.warning("engine.events_lost", error=one_line(error))
+        except BackendError as caught:
+            error = caught
+        if time.monotonic() - began > _STEADY:
+            backoff.succeeded()
+        if not backoff.failures:  # else the engine is ill, which has been told
+            _tell_of_end(error)
         yield None
         await asyncio.sleep(backoff.failed(time.monotonic()))
+
+
+def _tell_of_end(error: BackendError | None) -> None:
+    if error is None:
+        _log.warning("engine.events_ended")
+    else:
+        _log.warning("engine.events_lost", error=one_line(error))
 
 
 async def _events(docker: Client, filters: str, since: float) -> AsyncIterator[dict[str, Any]]:
