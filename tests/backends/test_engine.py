@@ -371,6 +371,23 @@ async def test_calls_of_an_illness_are_given_up_after_it_and_no_others(
     await asyncio.wait({slow})
 
 
+async def test_lost_calls_do_not_keep_pings_from_being_asked(
+    small: SmallEngine, scripted: Scripted, docker: engine.Client
+) -> None:
+    async def say_nothing(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    small.answers["containers/lost"] = say_nothing
+    lost = [asyncio.ensure_future(engine.remove(docker, "lost")) for _ in range(120)]
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(engine.ping(docker), 10)
+    assert scripted.limits == ["1"]
+    for each in lost:
+        each.cancel()
+    await asyncio.wait(lost)
+
+
 async def test_who_waits_for_an_end_waits_on_after_an_illness(
     small: SmallEngine, scripted: Scripted, docker: engine.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ class Client(aiodocker.Docker):
     def __init__(self, address: EngineAddress) -> None:
         super().__init__(address.url, ssl_context=address.tls)
         self.address = address
+        self.pulse = aiodocker.Docker(address.url, ssl_context=address.tls)  # lost calls can use up all connections
         self.pings = Questions()
         self.illness: BackendError | None = None
         self._partings: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
@@ -95,6 +96,7 @@ class Client(aiodocker.Docker):
         for parting, session in list(self._partings.items()):
             parting.cancel()
             await session.close()
+        await self.pulse.close()
         await super().close()
 
     def _renew(self) -> None:
@@ -232,7 +234,7 @@ async def ping(docker: Client) -> None:
 async def _pulse(docker: Client) -> BackendError | None:
     """Ask for a list with one container; return None for an answer, else the failure."""
     try:
-        await call("list a container", docker.containers.list(all=True, limit=1), PULSE_TIMEOUT)
+        await call("list a container", docker.pulse.containers.list(all=True, limit=1), PULSE_TIMEOUT)
     except BackendError as error:
         return error
     return None
