@@ -451,9 +451,14 @@ async def test_an_illness_that_fails_in_turns_in_two_ways_is_told_twice_not_more
         if words:
             raise BackendError(words.pop())
 
-    backend.ping = fail
+    async def fail_to_list(_known: Collection[str] = ()) -> list[Running]:
+        raise BackendError("cannot list")
+
+    backend.ping, genuine, backend.list = fail, backend.list, fail_to_list
     with capture_logs() as logs:
         await pulse(reconciler, main, 6)
+        await reconciler.look()  # it is no news that nothing can be listed either
+        backend.list = genuine
         await pulse(reconciler, main)
     assert [line["event"] for line in logs] == ["backend.failed", "backend.failed", "backend.recovered"]
 

@@ -132,7 +132,7 @@ class Reconciler:
             self._looking = self._pool.run(self.look(), "look after an illness")
 
     def _hear(self, question: str, failure: BackendError | None) -> None:
-        """Note the backend's last answer to one question. The same failure is told once in an illness."""
+        """Note the backend's last answer to one question."""
         if self._pool.phase is Phase.CLOSING:
             return
         if failure is None:
@@ -142,9 +142,13 @@ class Reconciler:
         if not self._failures:
             self._heard.clear()
             self._pool.note_illness(None)
-        elif failure is not None and str(failure) not in self._heard:
+        elif failure is not None and self._is_news(question, failure):
             self._heard.add(str(failure))
             self._pool.note_illness(failure)
+
+    def _is_news(self, question: str, failure: BackendError) -> bool:
+        """Return True once for each failure in an illness. Who answers no ping cannot list either: that is no news."""
+        return str(failure) not in self._heard and (question is _PING or _PING not in self._failures)
 
     # Knocking
 

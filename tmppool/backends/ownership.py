@@ -88,6 +88,7 @@ class Owner:
         self._image = image
         self._me = me
         self._docker: engine.Client | None = None
+        self._failure = ""  # why the last check failed, if it did
 
     async def take(self) -> None:
         """Become the owner. Raises ConfigError if another owner is alive; ImageError; BackendError."""
@@ -103,6 +104,7 @@ class Owner:
         assert self._docker is not None, "take() comes first"
         try:
             await self._take(self._docker)
+            self._failure = ""
         except ConfigError as error:
             if not self.is_lost:
                 self.is_lost = True
@@ -113,7 +115,9 @@ class Owner:
                 )
                 self._lost()
         except (BackendError, ImageError) as error:
-            _log.warning("owner.check_failed", error=str(error))
+            if str(error) != self._failure:  # told once, not every few seconds
+                _log.warning("owner.check_failed", error=str(error))
+            self._failure = str(error)
 
     async def close(self) -> None:
         """Release the ownership. Raises ConfigError if it was lost."""
