@@ -16,6 +16,7 @@ from typing import Any
 
 from tmppool import keys
 from tmppool.backends.base import Backend, Edition
+from tmppool.backoff import Backoff
 from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
 from tmppool.incidents import (
     BackendFailed,
