@@ -3,8 +3,10 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
+from apscheduler.schedulers import base
 
 from tmppool import timers
 
@@ -72,6 +74,36 @@ async def test_a_late_job_is_called_once_and_never_dropped() -> None:
     }
     scheduler.shutdown(wait=False)
     assert found == {"a": (10.0, None, True, 1), "b": (30.0, None, True, 1)}
+
+
+class Wall(datetime):
+    """What the wall clock says, as a test sets it."""
+
+    ahead = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + cls.ahead
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=-1), timedelta(days=1), timedelta(days=3650)])
+async def test_jobs_go_on_when_the_wall_clock_is_set(
+    calls: list[str], ahead: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (timers, base):
+        monkeypatch.setattr(module, "datetime", Wall)
+    monkeypatch.setattr(timers, "_LOOK", 0.02)
+    scheduler = timers.start({"often": (lambda: calls.append("often"), 0.01), "seldom": (lambda: None, 3600.0)})
+    async with asyncio.timeout(10):
+        while len(calls) < 3:
+            await asyncio.sleep(0.001)
+    monkeypatch.setattr(Wall, "ahead", ahead)
+    calls.clear()
+    async with asyncio.timeout(10):
+        while len(calls) < 20:
+            await asyncio.sleep(0.001)
+    assert scheduler.get_job("seldom").next_run_time - Wall.now(UTC) <= timedelta(hours=1)
+    scheduler.shutdown(wait=False)
 
 
 @pytest.fixture(autouse=True)
