@@ -3,8 +3,8 @@
 import asyncio
 import os
 import re
+import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +18,6 @@ from structlog.testing import capture_logs
 from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
 from tmppool import ledger as ledger_module
-from tmppool import ledger_file
 from tmppool.ledger import Ledger, Row
 from tmppool.ledger_file import left_behind
 from tmppool.notebook import Notebook, Reason, State
@@ -183,6 +182,7 @@ async def test_a_reason_of_a_later_version_is_read_as_none(path: Path) -> None:
         live(ledger, notebook(), WARM, ASSIGNED, REAPING)
         await ledger.flush()
         raw(path, "UPDATE sessions SET reason = 'boredom'")
+    async with opened(path) as ledger:
         assert (await ledger.rows())[KEY].reason is None
 
 
@@ -213,15 +213,16 @@ async def test_a_ledger_that_is_open_for_years_forgets_too(path: Path, monkeypat
         live(ledger, notebook("live"), WARM, ASSIGNED)
         await ledger.flush()
         for number in range(6):
-            raw(path, f"UPDATE sessions SET ended_at = ended_at - {6 - number} WHERE key = 'gone-{number}'")
-        raw(path, "UPDATE sessions SET ended_at = ended_at - 100 WHERE key = 'stopping'")
+            ledger._put("UPDATE sessions SET ended_at = ended_at - ? WHERE key = ?", (6 - number, f"gone-{number}"))
+        ledger._put("UPDATE sessions SET ended_at = ended_at - 100 WHERE key = 'stopping'", ())
         ledger.prune()
         await ledger.flush()
         assert set(await ledger.rows()) == {"gone-3", "gone-4", "gone-5", "stopping", "live"}
-        raw(path, f"UPDATE sessions SET ended_at = ended_at - {8 * 86400} WHERE key IN ('gone-4', 'live')")
+        ledger._put(f"UPDATE sessions SET ended_at = ended_at - {8 * 86400} WHERE key IN ('gone-4', 'live')", ())
         ledger.prune()
         await ledger.flush()
         assert set(await ledger.rows()) == {"gone-3", "gone-5", "stopping", "live"}
+    assert len(raw(path, "SELECT key FROM sessions")) == 4
 
 
 async def test_the_file_of_a_busy_service_stays_small(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,11 +494,11 @@ async def test_a_session_that_was_called_dead_and_is_taken_back_has_not_ended(pa
         assert (row.state, row.ended_at, row.reason) == (State.ASSIGNED, None, None)
 
 
-# Writes that fail
+# A file that is lost, and comes back
 
 
-async def loses_its_file(path: Path, ledger: Ledger) -> None:
-    """The next write fails, the file is set aside, and what comes after is kept in memory."""
+async def loses_its_file(path: Path, ledger: Ledger, why: str) -> None:
+    """The next write fails; all facts, those that were written before and those that come after, are in memory."""
     secret = ledger.secret
     with capture_logs() as logs:
         live(ledger, notebook("lost"), WARM)
@@ -506,10 +507,31 @@ async def loses_its_file(path: Path, ledger: Ledger) -> None:
         live(ledger, notebook("later"), WARM, ASSIGNED)
         async with asyncio.timeout(60):
             await ledger.flush()
-    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.write_failed", "error")]
-    assert list(await ledger.rows()) == ["later"]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.lost", "error")]
+    assert why in logs[0]["why"]
+    assert {"lost", "later"} <= set(await ledger.rows())
     assert not ledger.is_durable
     assert ledger.secret == secret
+
+
+async def comes_back(path: Path, ledger: Ledger) -> None:
+    """The file has all facts again, and the next service trusts it."""
+    with capture_logs() as logs:
+        async with asyncio.timeout(60):
+            await ledger.keep()
+            await ledger.flush()
+    assert [line["event"] for line in logs] == ["ledger.rewritten"]
+    assert ledger.is_durable
+    known, secret = await ledger.rows(), ledger.secret
+    live(ledger, notebook("after"), WARM, ASSIGNED)
+    await ledger.flush()
+    await ledger.close()
+    async with opened(path) as again:
+        assert again.is_trusted
+        assert again.secret == secret
+        found = await again.rows()
+        assert found.pop("after").state is State.ASSIGNED
+        assert found == known
 
 
 @pytest.mark.parametrize(
@@ -526,89 +548,242 @@ async def loses_its_file(path: Path, ledger: Ledger) -> None:
         ),
     ],
 )
-async def test_a_file_that_takes_no_more_writes_is_set_aside(path: Path, damage: str) -> None:
+async def test_a_file_that_takes_no_more_writes_is_not_trusted_later_unless_it_is_written_whole(
+    path: Path, damage: str
+) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
         await ledger.flush()
         raw(path, damage)
-        await loses_its_file(path, ledger)
-    assert not path.exists()
-    assert len(set_aside(path, "incomplete")) == 1
+        await loses_its_file(path, ledger, "full" if "full" in damage else "no such table")
+        assert KEY in await ledger.rows()
     async with opened(path) as ledger:
         assert (ledger.is_trusted, ledger.is_durable) == (False, True)
 
 
-async def test_a_file_that_is_locked_for_too_long_is_set_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.01)
+async def test_a_disk_that_was_full_costs_nothing(path: Path) -> None:
     async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        raw(path, "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+        await loses_its_file(path, ledger, "disk is full")
+        await ledger.keep()
+        assert not ledger.is_durable
+        raw(path, "DROP TRIGGER full")
+        await comes_back(path, ledger)
+
+
+async def test_a_file_that_is_locked_for_long_waits_where_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.05)
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        inode = path.stat().st_ino
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
-        try:
-            await loses_its_file(path, ledger)
-        finally:
-            holder.close()
+        await loses_its_file(path, ledger, "another process has locked it")
+        await ledger.keep()
+        assert not ledger.is_durable
+        holder.close()
+        await comes_back(path, ledger)
+    assert path.stat().st_ino == inode
+    assert [part.name for part in path.parent.iterdir()] == [path.name]
 
 
-async def test_a_file_that_cannot_even_be_set_aside_does_not_stop_the_service(path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+async def test_a_file_that_was_deleted_is_noticed_and_written_anew(path: Path, suffix: str) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        path.with_name(path.name + suffix).unlink()
+        with capture_logs() as logs:
+            await ledger.keep()
+        assert [(line["event"], line.get("why")) for line in logs] == [("ledger.lost", "it was deleted")]
+        assert not ledger.is_durable
+        live(ledger, notebook("later"), WARM, ASSIGNED)
+        await comes_back(path, ledger)
+
+
+async def test_a_directory_that_was_deleted_is_made_again(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        await asyncio.to_thread(shutil.rmtree, path.parent)
+        with capture_logs():
+            await ledger.keep()
+        await comes_back(path, ledger)
+
+
+async def test_another_file_in_its_place_is_renamed(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.sqlite"
+    async with opened(other) as ledger:
+        live(ledger, notebook("other"), WARM, ASSIGNED)
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        other.replace(path)
+        with capture_logs() as logs:
+            await ledger.keep()
+        assert [line.get("why") for line in logs] == ["another file was put in its place"]
+        await comes_back(path, ledger)
+    (moved,) = set_aside(path, "replaced")
+    assert raw(moved, "SELECT key FROM sessions") == [("other",)]
+
+
+async def test_a_file_that_could_not_be_used_at_the_start_keeps_what_it_alone_knows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.05)
+    async with opened(path) as ledger:
+        made = notebook()
+        live(ledger, made, WARM, ASSIGNED)
+        made.shared = "1"
+        await ledger.note_people(made)
+        live(ledger, notebook("ended"), WARM, ASSIGNED, REAPING, GONE)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with capture_logs() as logs:
+        ledger = await Ledger.open(path)
+        live(ledger, notebook(visitor=None), (State.ASSIGNED, Reason.ADOPTED))
+        await ledger.keep()
+        assert not ledger.is_durable
+    assert [line["event"] for line in logs] == ["ledger.open_failed"]
+    holder.close()
+    await comes_back(path, ledger)
+    async with opened(path) as ledger:
+        rows = await ledger.rows()
+    assert (rows[KEY].visitor, rows[KEY].shared, rows[KEY].state) == ("visitor", None, State.ASSIGNED)
+    assert rows["ended"].reason is Reason.IDLE
+
+
+async def test_a_file_of_a_newer_version_is_never_written(path: Path) -> None:
+    async with opened(path):
+        pass
+    versions(path, 99)
+    before = path.read_bytes()
+    with capture_logs():
+        async with opened(path) as ledger:
+            await ledger.keep()
+            assert not ledger.is_durable
+    assert path.read_bytes() == before
+
+
+async def test_keeping_a_file_that_is_well_says_nothing(path: Path) -> None:
+    async with opened(path) as ledger:
+        with capture_logs() as logs:
+            for _ in range(3):
+                await ledger.keep()
+                live(ledger, notebook(), WARM)
+                await ledger.flush()
+        assert logs == []
+        assert ledger.is_durable
+
+
+async def test_where_a_loss_cannot_even_be_noted_the_service_goes_on(path: Path) -> None:
     """A directory that takes no changes any more, as when its disk was remounted read-only."""
     async with opened(path) as ledger:
+        path.with_name("ledger.sqlite.missed").symlink_to(path.parent / "nowhere" / "at all")
         now = datetime.now().astimezone()
         for seconds in range(120):
             stamp = (now + timedelta(seconds=seconds)).strftime("%Y%m%dT%H%M%S")
-            path.with_name(f"{path.name}.incomplete-{stamp}").mkdir()  # a file cannot take a directory's name
+            path.with_name(f"{path.name}.missed-{stamp}").mkdir()  # a file cannot take a directory's name
         raw(path, "DROP TABLE sessions")
-        await loses_its_file(path, ledger)
+        await loses_its_file(path, ledger, "no such table")
 
 
 async def test_a_connection_that_is_gone_does_not_stop_the_service(path: Path) -> None:
     async with opened(path) as ledger:
-        await ledger._database.close()
-        await loses_its_file(path, ledger)
+        assert ledger._file is not None
+        await ledger._file.close()
+        await loses_its_file(path, ledger, "")
+        await comes_back(path, ledger)
 
 
-async def test_a_writer_that_cannot_even_fall_back_to_memory_holds_up_nobody(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_writer_that_fails_altogether_holds_up_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clicks and the end of the service wait for ``flush``: a ledger that is lost altogether must not stop them."""
+
+    async def fail(self: Ledger, why: str) -> None:
+        heard.set()
+        await asyncio.sleep(0.05)
+        raise RuntimeError(why)
+
+    heard = asyncio.Event()
     async with opened(path) as ledger:
         raw(path, "DROP TABLE sessions")
-        monkeypatch.setattr("tmppool.ledger._SCHEMA", "this is no SQL")
+        monkeypatch.setattr(Ledger, "_lose", fail)
         with capture_logs() as logs:
-            live(ledger, notebook("lost"), WARM)
-            live(ledger, notebook("lost too"), WARM)
+            live(ledger, notebook("first"), WARM)
+            flushing = asyncio.ensure_future(ledger.flush())
+            await heard.wait()
+            live(ledger, notebook("behind it"), WARM)
             async with asyncio.timeout(20):
+                await flushing
                 await ledger.flush()
                 live(ledger, notebook("later"), WARM, ASSIGNED)
                 await ledger.flush()
             await asyncio.sleep(0)  # the task's end is logged in the loop's next round
-        assert [line["event"] for line in logs] == ["ledger.write_failed", "task.failed"]
-        assert not ledger.is_durable
-    assert len(set_aside(path, "incomplete")) == 1
+        assert [line["event"] for line in logs] == ["task.failed"]
 
 
-async def test_what_waits_in_the_queue_of_a_writer_that_fails_holds_up_nobody(
+# The clock
+
+
+def at_wall(monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
+    """Set the wall clock that the service sees."""
+    genuine = time.time
+    monkeypatch.setattr(time, "time", lambda: genuine() + ahead)
+
+
+@pytest.mark.parametrize("ahead", [86400.0, -86400.0])
+async def test_a_wall_clock_that_is_set_between_two_services_changes_no_session(
+    path: Path, ahead: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(expires_at=500.0), WARM, ASSIGNED)
+    at_wall(monkeypatch, ahead)
+    async with opened(path) as ledger:
+        expires_at = (await ledger.rows())[KEY].expires_at
+        assert expires_at is not None
+        assert expires_at - ledger.now() == pytest.approx(400.0, abs=60)
+        assert ledger.wall_of(expires_at) == pytest.approx(time.time() + 400.0, abs=60)
+
+
+async def test_a_wall_clock_that_is_a_year_ahead_for_a_moment_deletes_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(path) as ledger:
-        raw(path, "DROP TABLE sessions")
-        genuine = ledger_file.set_aside
+        live(ledger, notebook("ended"), WARM, ASSIGNED, REAPING, GONE)
+        with monkeypatch.context() as later:
+            at_wall(later, 366 * 86400.0)
+            ledger.prune()
+            await ledger.flush()
+        assert "ended" in await ledger.rows()
+    at_wall(monkeypatch, 366 * 86400.0)
+    async with opened(path) as ledger:
+        assert "ended" in await ledger.rows()
 
-        def be_slow(path: Path, why: str) -> None:
-            heard.wait(20)
-            genuine(path, why)
 
-        heard = threading.Event()
-        monkeypatch.setattr("tmppool.ledger_file.set_aside", be_slow)
-        monkeypatch.setattr("tmppool.ledger._SCHEMA", "this is no SQL")
-        with capture_logs():
-            live(ledger, notebook("first"), WARM)
-            flushing = asyncio.ensure_future(ledger.flush())
-            await asyncio.sleep(0.05)
-            live(ledger, notebook("behind it"), WARM)
-            heard.set()
-            async with asyncio.timeout(20):
-                await flushing
-                await ledger.flush()
+async def test_after_a_boot_the_wall_clock_counts_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+    monkeypatch.setattr("tmppool.clocks.boot_id", lambda: "another")
+    at_wall(monkeypatch, 3600.0)
+    async with opened(path) as ledger:
+        assert ledger.now() == pytest.approx(time.time(), abs=30)
+
+
+async def test_time_in_which_nobody_could_use_their_notebook_is_given_back(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook("limited"), WARM, ASSIGNED)
+        live(ledger, notebook("unlimited", expires_at=None), WARM, ASSIGNED)
+        await ledger.flush()
+        before = (await ledger.rows())["limited"].expires_at
+        ledger.postpone(3600.0)
+        await ledger.flush()
+        rows = await ledger.rows()
+    assert before is not None
+    assert rows["limited"].expires_at == before + 3600.0
+    assert rows["unlimited"].expires_at is None
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -628,7 +803,7 @@ async def test_a_writer_that_is_cancelled_in_the_middle_of_a_write_ends(
     with capture_logs() as logs:
         async with asyncio.timeout(20):
             await ledger.close()
-    assert [line for line in logs if line["event"] == "ledger.write_failed"] == []
+    assert [line for line in logs if line["event"] == "ledger.lost"] == []
     assert path.exists()
 
 

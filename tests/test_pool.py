@@ -1103,6 +1103,12 @@ class Remembered:
         self.known = known
         self.is_trusted = is_trusted
 
+    def now(self) -> float:
+        return time.time()
+
+    def wall_of(self, at: float) -> float:
+        return at
+
     async def rows(self) -> dict[str, Row]:
         return self.known
 

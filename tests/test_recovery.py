@@ -394,7 +394,7 @@ async def test_sessions_keep_key_visitor_and_expiry_through_twenty_kills(tmp_pat
         await made.at_rest()
         await made.ledger.flush()
         made.ledger._writer.cancel()
-        await made.ledger._database.close()
+        await made.ledger._file.close()
 
     assert len(sessions) == 20
     assert sessions.keys() <= backend.notebooks.keys()

@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from tests.web.guests import Answer, Place, eventually, opened
+from tmppool import ledger
 from tmppool.errors import BackendError, TakenError
 from tmppool.notebook import Reason, State
 from tmppool.sessions import Sessions
@@ -27,15 +29,16 @@ async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 @pytest.fixture
-def held_up(place: Place) -> Iterator[asyncio.Event]:
+def held_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
     """The ledger's writer waits for this before each of its writes."""
-    may_write, write = asyncio.Event(), place.ledger._write
+    del place  # which is open by now
+    may_write, write = asyncio.Event(), ledger._write
 
-    async def wait(batch: list[tuple[str, tuple[object, ...]]]) -> None:
+    async def wait(database: aiosqlite.Connection, batch: list[tuple[str, tuple[object, ...]]]) -> None:
         await may_write.wait()
-        await write(batch)
+        await write(database, batch)
 
-    place.ledger._write = wait
+    monkeypatch.setattr(ledger, "_write", wait)
     yield may_write
     may_write.set()
 
@@ -71,7 +74,9 @@ async def test_nobody_enters_before_the_backend_has_noted_that_the_notebook_is_g
     (pool,) = place.pools
     backend = place.backend
     if not is_durable:
-        place.ledger._path = None
+        file, place.ledger._file, place.ledger._path = place.ledger._file, None, None
+        assert file is not None
+        await file.close()
     taken = set()
 
     async def refuse(key: str) -> None:

@@ -1,16 +1,20 @@
 """Sessions in SQLite: who owns which notebook, since when, until when, and why past sessions ended.
 
-The engine decides what exists; this file holds what the engine cannot. A ledger that is unreadable or from a newer
-version is not touched; one that is corrupt or fails a write is renamed. The service then goes on with a ledger in
-memory. A file that is not touched misses what happens meanwhile: a ``.missed`` file beside it tells the next service,
-which uses what the ledger contains but concludes nothing from what it lacks.
+The engine decides what exists; the ledger holds what the engine cannot. All facts are kept in memory and, before a
+visitor is answered, in a file. When the file cannot be used (it is full, locked, deleted, replaced…) the service goes
+on with the facts in memory, and ``keep`` writes all of them to the file once that is possible. A file that misses
+something meanwhile has a ``.missed`` file beside it: a service that starts then uses what the ledger contains, but
+concludes nothing from what it lacks. A corrupt file is renamed; one from a newer version is never touched.
+
+Times in the ledger are seconds since the epoch by a clock that is not changed with the wall clock while the machine
+runs (``clocks.Epoch``). A wall clock that is set, also while no service runs, neither ends a session nor prolongs it.
 """
 
 import asyncio
 import contextlib
 import secrets
 import sqlite3
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,11 +23,12 @@ import structlog
 from pydantic import TypeAdapter
 
 from tmppool import ledger_file
-from tmppool.clocks import wall_of
+from tmppool.clocks import Epoch
 from tmppool.notebook import Notebook, Reason, State, Transition
-from tmppool.tasks import finish, spawn
+from tmppool.tasks import completed, finish, spawn
 
 _VERSION = 3
+_SECRET = 32  # bytes of the secret
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 _MOST_ENDED = 10_000  # ended sessions that stay, as many as ``tmppool.pools`` remembers
 _TOO_OLD = "DELETE FROM sessions WHERE ended_at < ?"
@@ -60,7 +65,7 @@ _log = structlog.get_logger("tmppool.ledger")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One notebook's row in the ledger. Times are wall times in epoch seconds."""
+    """One notebook's row in the ledger. Times are seconds since the epoch by the ledger's own clock, ``Ledger.now``."""
 
     key: str
     pool: str
@@ -76,24 +81,48 @@ class Row:
 
 
 _FACTS = [field.name for field in fields(Row)]
+_COLUMNS = ", ".join([*_FACTS, "warm_at"])
+_MARKS = ", ".join("?" * (len(_FACTS) + 1))
 _ROW = TypeAdapter(Row)
+
+# What an older file says of a notebook, where it was not used while this service adopted what ran. The owner that it
+# names is the owner still, unless the notebook has another by now.
+_RECALL = f"""
+INSERT INTO sessions ({_COLUMNS}) VALUES ({_MARKS})
+ON CONFLICT (key) DO UPDATE SET visitor = coalesce(visitor, excluded.visitor),
+    assigned_at = min(coalesce(assigned_at, excluded.assigned_at), coalesce(excluded.assigned_at, assigned_at))
+"""  # noqa: S608 - constants
+
+
+class NewerError(ValueError):
+    """The file was written by a newer version of this program."""
 
 
 class Ledger:
-    """``is_trusted``: an earlier service wrote this file, and none has run without it since."""
+    """``is_trusted``: an earlier service wrote this file, and none has run without it since.
 
-    def __init__(self, database: aiosqlite.Connection, path: Path | None, secret: bytes, *, is_trusted: bool) -> None:
-        self._database = database
+    ``path`` is None for a file that must not be touched.
+    """
+
+    def __init__(
+        self, path: Path | None, memory: aiosqlite.Connection, epoch: Epoch, secret: bytes, *, is_trusted: bool
+    ) -> None:
         self._path = path
-        self._writes: asyncio.Queue[tuple[str, tuple[object, ...]]] = asyncio.Queue()
+        self._memory = memory
+        self._epoch = epoch
+        self._file: aiosqlite.Connection | None = None  # None while it cannot be used
+        self._identity: ledger_file.Identity | None = None  # of the file that holds what this service wrote, if any
+        self._using = asyncio.Lock()  # held while memory and file are written, or the file is exchanged
+        self._writes: asyncio.Queue[_Change] = asyncio.Queue()
+        self._waiting = asyncio.Event()  # set while there may be writes in the queue
         self._writer: asyncio.Task[None] | None = None
         self.secret = secret
         self.is_trusted = is_trusted
 
     @property
     def is_durable(self) -> bool:
-        """True if writes go to a file, False if the ledger is in memory only."""
-        return self._path is not None
+        """True if the file has all facts, False if they are in memory only."""
+        return self._file is not None
 
     @classmethod
     async def open(cls, path: Path) -> "Ledger":
@@ -103,7 +132,9 @@ class Ledger:
         except (sqlite3.Error, OSError, ValueError) as error:
             action = await asyncio.to_thread(ledger_file.pass_over, path)
             _log.error("ledger.open_failed", action=action, error=str(error))
-            ledger = await cls._connect(None, is_trusted=False)
+            kept = None if isinstance(error, NewerError) else path
+            memory = await _connect(":memory:")
+            ledger = cls(kept, memory, await asyncio.to_thread(Epoch.of), await _secret_of(memory), is_trusted=False)
         ledger.begin()
         return ledger
 
@@ -112,87 +143,73 @@ class Ledger:
         existed = await asyncio.to_thread(ledger_file.prepare, path)
         was_passed_over = await asyncio.to_thread(ledger_file.missed_marker(path).exists)
         try:
-            ledger = await cls._connect(path, is_trusted=existed and not was_passed_over)
-            if was_passed_over:
-                await ledger.catch_up()
-            return ledger  # noqa: TRY300 - errors here are the file's fault too
+            file = await _connect(path)
         except sqlite3.DatabaseError as error:
-            if not any(word in str(error) for word in _DAMAGE):
+            if not _is_damage(error):
                 raise
             await asyncio.to_thread(ledger_file.set_aside, path, "corrupt")
             _log.error("ledger.set_aside", action="renamed; a new ledger was started", error=str(error))
-        await asyncio.to_thread(ledger_file.prepare, path)
-        return await cls._connect(path, is_trusted=False)
+            await asyncio.to_thread(ledger_file.prepare, path)
+            file, existed = await _connect(path), False
+        memory = await _connect(":memory:")
+        try:
+            await _write(memory, await _whole(file))
+            epoch = await asyncio.to_thread(Epoch.of, await _first(memory, _CLOCK))
+            secret = await _secret_of(memory)
+            ledger = cls(path, memory, epoch, secret, is_trusted=existed and not was_passed_over)
+            await ledger._begin_file(file, was_passed_over=was_passed_over)
+        except BaseException:
+            await file.close()
+            await memory.close()
+            raise
+        return ledger
 
-    async def catch_up(self) -> None:
-        """End all sharing, since an owner may have ended it while a service ran without this file."""
+    async def _begin_file(self, file: aiosqlite.Connection, *, was_passed_over: bool) -> None:
+        """Use a file from now on, whose content is in memory; where it missed a run, end all sharing.
+
+        The owner may have ended it while a service ran without this file.
+        """
         assert self._path is not None
-        await self._database.execute("UPDATE sessions SET shared = NULL")
-        await asyncio.to_thread(ledger_file.missed_marker(self._path).unlink, missing_ok=True)
-        _log.warning("ledger.resumed", action="sharing has ended, since the previous service could not use this ledger")
+        changes = [*self._pruning(), self._clock_kept()]
+        if was_passed_over:
+            changes.append(("UPDATE sessions SET shared = NULL", ()))
+        for statement, values in changes:
+            await self._memory.execute(statement, values)
+            await file.execute(statement, values)
+        if was_passed_over:
+            await asyncio.to_thread(ledger_file.missed_marker(self._path).unlink, missing_ok=True)
+            action = "sharing has ended, since the previous service could not use this ledger"
+            _log.warning("ledger.resumed", action=action)
+        self._identity = await asyncio.to_thread(ledger_file.identity, self._path)
+        self._file = file
 
     def begin(self) -> None:
         """Start the task that writes queued changes."""
         self._writer = spawn(self._write_all(), "ledger writer")
         self._writer.add_done_callback(lambda _writer: self._forget_writes())
 
-    @classmethod
-    async def _connect(cls, path: Path | None, *, is_trusted: bool) -> "Ledger":
-        database = await aiosqlite.connect(path or ":memory:", timeout=ledger_file.BUSY, isolation_level=None)
-        try:
-            version = await _one(database, "PRAGMA user_version")
-            if not isinstance(version, int) or version < 0:
-                raise sqlite3.DatabaseError("malformed version")  # noqa: TRY301 - closes the connection
-            if version > _VERSION:
-                why = (
-                    f"{path} was written by a newer tmppool (schema version {version}, this one knows up to {_VERSION})"
-                )
-                raise ValueError(why)  # noqa: TRY301 - the connection is closed on the way
-            await database.execute("PRAGMA journal_mode=WAL")
-            await database.execute("PRAGMA synchronous=NORMAL")
-            for old in range(version or _VERSION, _VERSION):
-                await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
-            await database.executescript(_SCHEMA)
-            await database.execute(f"PRAGMA user_version={_VERSION}")
-            for statement, values in _pruning():
-                await database.execute(statement, values)
-            fresh = secrets.token_bytes(32)
-            await database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (fresh,))
-            secret = await _one(database, "SELECT value FROM meta WHERE name = 'secret'")
-            if not isinstance(secret, bytes) or len(secret) != len(fresh):
-                raise sqlite3.DatabaseError("malformed secret")  # noqa: TRY301 - the connection is closed on the way
-            ledger = cls(database, path, secret, is_trusted=is_trusted)
-            await ledger.rows()  # read everything: damage beyond the file's head shows only then
-        except BaseException:
-            await database.close()
-            raise
-        return ledger
+    def now(self) -> float:
+        """Return the time by the ledger's clock, in seconds since the epoch."""
+        return self._epoch.now()
+
+    def wall_of(self, at: float) -> float:
+        """Return the wall time, as it is shown to people, of a time in the ledger."""
+        return self._epoch.wall_of(at)
 
     async def rows(self) -> dict[str, Row]:
-        """Return all rows by key. Raises sqlite3.DatabaseError for a damaged row."""
-        cursor = await self._database.execute(f"SELECT {', '.join(_FACTS)} FROM sessions")  # noqa: S608 - constant
-        found = {}
-        async for values in cursor:
-            facts = dict(zip(_FACTS, values, strict=True))
-            if facts["reason"] not in set(Reason):  # from a later version
-                facts["reason"] = None
-            try:
-                row = _ROW.validate_python(facts)
-            except ValueError as error:
-                raise sqlite3.DatabaseError("malformed row") from error
-            found[row.key] = row
-        return found
+        """Return all rows by key."""
+        return _rows(await _fetched(self._memory, _READ))
 
     def hear(self, fact: Transition) -> None:
         """Listener: queue the change of the row; ``flush`` waits until it is written."""
-        notebook, now = fact.notebook, time.time()
+        notebook, now = fact.notebook, self.now()
         if fact.to is State.WARM:
             self._put(
                 "INSERT OR REPLACE INTO sessions (key, pool, state, warm_at) VALUES (?, ?, ?, ?)",
                 (notebook.key, notebook.pool, State.WARM, now),
             )
         elif isinstance(notebook, Notebook) and fact.to is State.ASSIGNED:
-            expires_at = None if notebook.expires_at is None else wall_of(notebook.expires_at, fact.at)
+            expires_at = None if notebook.expires_at is None else now + notebook.expires_at - fact.at
             opened_at = now if notebook.is_opened else None
             self._put(
                 "INSERT INTO sessions (key, pool, state, visitor, assigned_at, expires_at, network, opened_at)"
@@ -223,22 +240,27 @@ class Ledger:
 
     def note_opened(self, notebook: Notebook) -> None:
         """Queue that the notebook was opened. Lost in a crash, this costs nothing: its open page opens it again."""
-        self._put("UPDATE sessions SET opened_at = ? WHERE key = ?", (time.time(), notebook.key))
+        self._put("UPDATE sessions SET opened_at = ? WHERE key = ?", (self.now(), notebook.key))
 
     async def note_backend(self, kind: str) -> None:
         """Record the backend's kind, for ``ledger_file.left_behind``; return when it is written."""
         self._put("INSERT OR REPLACE INTO meta VALUES ('backend', ?)", (kind.encode(),))
         await self.flush()
 
+    def postpone(self, seconds: float) -> None:
+        """Queue that all sessions end later by this time, in which their visitors could not use them."""
+        late = "UPDATE sessions SET expires_at = expires_at + ? WHERE expires_at IS NOT NULL AND ended_at IS NULL"
+        self._put(late, (seconds,))
+
     def prune(self) -> None:
         """Forget sessions that ended long ago, and the oldest of too many: a service may run for years."""
-        for statement, values in _pruning():
+        for statement, values in self._pruning():
             self._put(statement, values)
 
     async def flush(self) -> None:
-        """Return when all queued changes are written. A visitor is redirected only after that.
+        """Return when all queued changes are written: to the file, unless it cannot be used.
 
-        Once the writer has failed, nothing is written: ``is_durable`` is False, and this returns at once.
+        A visitor is redirected only after that. Once the writer has failed it returns at once.
         """
         await self._writes.join()
 
@@ -246,74 +268,222 @@ class Ledger:
         """Record the end of a session whose notebook vanished while no service ran."""
         self._put(
             "UPDATE sessions SET state = ?, ended_at = ?, reason = ?, network = NULL WHERE key = ?",
-            (State.GONE, time.time(), reason, key),
+            (State.GONE, self.now(), reason, key),
         )
         await self.flush()
+
+    async def keep(self) -> None:
+        """Notice within seconds that the file is lost, and write all facts to one again once that is possible."""
+        await completed(self._keep(), "keep the ledger")
 
     async def close(self) -> None:
         """Write the queued changes, then close the file."""
         await self.flush()
         if self._writer is not None:
             await finish({self._writer}, 0.0)
-        await self._database.close()
+        async with self._using:
+            if self._file is not None:
+                await self._file.close()
+            await self._memory.close()
+
+    # Writing
 
     def _put(self, statement: str, values: tuple[object, ...]) -> None:
         if self._writer is None or not self._writer.done():
             self._writes.put_nowait((statement, values))
+            self._waiting.set()
 
     def _forget_writes(self) -> None:
         """Drop the queued changes of a writer that has ended, so that ``flush`` does not wait for them."""
-        while not self._writes.empty():
-            self._writes.get_nowait()
+        for _ in self._taken():
             self._writes.task_done()
+
+    def _taken(self) -> list["_Change"]:
+        """Take all changes from the queue."""
+        return [self._writes.get_nowait() for _ in range(self._writes.qsize())]
 
     async def _write_all(self) -> None:
         while True:
-            batch = [await self._writes.get()]
-            while not self._writes.empty():
-                batch.append(self._writes.get_nowait())
-            try:
-                await self._write(batch)
-            except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's connection is gone
-                await self._give_up(error)
-            finally:
-                for _ in batch:
-                    self._writes.task_done()
+            await self._waiting.wait()
+            async with self._using:
+                self._waiting.clear()
+                batch = self._taken()
+                try:
+                    await _write(self._memory, batch)
+                    if self._file is not None:
+                        await _write(self._file, batch)
+                except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's connection is gone
+                    await self._lose(_cause(error))
+                finally:
+                    for _ in batch:
+                        self._writes.task_done()
 
-    async def _write(self, batch: list[tuple[str, tuple[object, ...]]]) -> None:
-        await self._database.execute("BEGIN IMMEDIATE")
+    def _pruning(self) -> list["_Change"]:
+        return [(_TOO_OLD, (self.now() - _KEPT,)), (_TOO_MANY, (_MOST_ENDED,))]
+
+    def _clock_kept(self) -> "_Change":
+        return "INSERT OR REPLACE INTO meta VALUES ('clock', ?)", (self._epoch.kept,)
+
+    # Losing the file, and writing it anew
+
+    async def _keep(self) -> None:
+        if self._path is None:
+            return
+        async with self._using:
+            if self._file is None:
+                await self._restore(self._path)
+            else:
+                found = await asyncio.to_thread(ledger_file.identity, self._path)
+                if found != self._identity:
+                    is_gone = found is None or found.keys() != (self._identity or {}).keys()
+                    await self._lose("it was deleted" if is_gone else "another file was put in its place")
+        self._put(*self._clock_kept())  # a write that shows whether the file takes any
+
+    async def _lose(self, why: str) -> None:
+        """Go on with what is in memory. A later service must not trust the file, which misses things from now on."""
+        assert self._path is not None
+        broken, self._file = self._file, None
+        if broken is not None:
+            with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
+                await broken.close()
+        action = await asyncio.to_thread(ledger_file.pass_over, self._path)
+        _log.error("ledger.lost", why=why, action=action)
+
+    async def _restore(self, path: Path) -> None:
+        """Try to write all facts to the file, or to a new one if there is none or another's."""
         try:
-            for statement, values in batch:
-                await self._database.execute(statement, values)
-            await self._database.execute("COMMIT")
-        except BaseException:
-            # Where no transaction is open, ROLLBACK fails too; that must hide neither the cause nor a cancellation.
+            await asyncio.to_thread(ledger_file.make_way, path, self._identity)
+            file = await _connect(path, _SHORT)
+        except (sqlite3.Error, OSError, ValueError) as error:
+            if self._identity is None and isinstance(error, NewerError):
+                self._path = None
+            elif isinstance(error, sqlite3.DatabaseError) and _is_damage(error):
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(ledger_file.set_aside, path, "corrupt")
+            return
+        try:
+            await self._write_anew(file, path)
+        except (sqlite3.Error, OSError, ValueError):
             with contextlib.suppress(sqlite3.Error, ValueError):
-                await self._database.execute("ROLLBACK")
-            raise
+                await file.close()
+            return
+        self._file = file
+        _log.warning("ledger.rewritten", message="the ledger on disk has all facts again")
 
-    async def _give_up(self, error: Exception) -> None:
-        """Rename the file, as a later service would trust it though it is incomplete, and go on in memory."""
-        action = "renamed; continuing without a ledger on disk"
-        path, self._path = self._path, None
-        if path is not None:
-            try:
-                await asyncio.to_thread(ledger_file.set_aside, path, "incomplete")
-            except OSError:
-                action = await asyncio.to_thread(ledger_file.pass_over, path)
-        _log.error("ledger.write_failed", action=action, error=str(error))
-        broken = self._database
-        fallback = await self._connect(None, is_trusted=False)
-        self._database = fallback._database  # noqa: SLF001 - its own class
-        with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
-            await broken.close()
+    async def _write_anew(self, file: aiosqlite.Connection, path: Path) -> None:
+        """Replace the content of a file by what is in memory, and trust it from then on."""
+        if self._identity is None:  # it was passed over at the start: only it knows the owners of older sessions
+            await _write(self._memory, [(_RECALL, values) for values in await _fetched(file, _UNSHARED)])
+        await _write(file, await _whole(self._memory))
+        await file.execute(f"PRAGMA busy_timeout={ledger_file.BUSY * 1000:.0f}")
+        await asyncio.to_thread(ledger_file.missed_marker(path).unlink, missing_ok=True)
+        self._identity = await asyncio.to_thread(ledger_file.identity, path)
 
 
-def _pruning() -> list[tuple[str, tuple[object, ...]]]:
-    return [(_TOO_OLD, (time.time() - _KEPT,)), (_TOO_MANY, (_MOST_ENDED,))]
+# The databases
+
+_Change = tuple[str, tuple[object, ...]]
+_SHORT = 0.1  # seconds to wait for another process's lock while visitors may wait
+_READ = f"SELECT {', '.join(_FACTS)} FROM sessions"  # noqa: S608 - constants, as the next
+_EVERYTHING = f"SELECT {_COLUMNS} FROM sessions", "SELECT name, value FROM meta"  # noqa: S608
+_UNSHARED = _EVERYTHING[0].replace("shared", "NULL")  # an owner may have ended it while the file was not used
+_INSERT = (
+    f"INSERT INTO sessions ({_COLUMNS}) VALUES ({_MARKS})",  # noqa: S608
+    "INSERT INTO meta (name, value) VALUES (?, ?)",
+)
+_CLOCK = "SELECT value FROM meta WHERE name = 'clock'"
 
 
-async def _one(database: aiosqlite.Connection, query: str) -> object:
+async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite.Connection:
+    """Open a ledger, of this version afterwards, and check all that is in it; ``:memory:`` is an empty one.
+
+    ``patience`` is how many seconds to wait for another process's lock, ``BUSY`` if it is None. Raises NewerError;
+    sqlite3.Error, with one of ``_DAMAGE`` if it is corrupt.
+    """
+    busy = ledger_file.BUSY if patience is None else patience
+    database = await aiosqlite.connect(path, timeout=busy, isolation_level=None)
+    try:
+        version = await _first(database, "PRAGMA user_version")
+        if not isinstance(version, int) or version < 0:
+            raise sqlite3.DatabaseError("malformed version")  # noqa: TRY301 - closes the connection
+        if version > _VERSION:
+            why = f"{path} was written by a newer tmppool (schema version {version}, this one knows up to {_VERSION})"
+            raise NewerError(why)  # noqa: TRY301 - the connection is closed on the way
+        await database.execute("PRAGMA journal_mode=WAL")
+        await database.execute("PRAGMA synchronous=NORMAL")
+        for old in range(version or _VERSION, _VERSION):
+            await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
+        await database.executescript(_SCHEMA)
+        await database.execute(f"PRAGMA user_version={_VERSION}")
+        await database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(_SECRET),))
+        await _secret_of(database)
+        _rows(await _fetched(database, _READ))  # all of it: damage beyond the file's head shows only then
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+async def _whole(database: aiosqlite.Connection) -> list[_Change]:
+    """Return the changes that make another ledger equal to this one."""
+    changes: list[_Change] = [("DELETE FROM sessions", ()), ("DELETE FROM meta", ())]
+    for query, insert in zip(_EVERYTHING, _INSERT, strict=True):
+        changes += [(insert, values) for values in await _fetched(database, query)]
+    return changes
+
+
+async def _fetched(database: aiosqlite.Connection, query: str) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in await database.execute_fetchall(query)]
+
+
+async def _write(database: aiosqlite.Connection, batch: Iterable[_Change]) -> None:
+    """Make all changes, or none. Raises sqlite3.Error."""
+    await database.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in batch:
+            await database.execute(statement, values)
+        await database.execute("COMMIT")
+    except BaseException:
+        # Where no transaction is open, ROLLBACK fails too; that must hide neither the cause nor a cancellation.
+        with contextlib.suppress(sqlite3.Error, ValueError):
+            await database.execute("ROLLBACK")
+        raise
+
+
+def _rows(found: Iterable[Iterable[object]]) -> dict[str, Row]:
+    """Return rows, read in the order of ``_FACTS``, by key. Raises sqlite3.DatabaseError for a damaged one."""
+    rows = {}
+    for values in found:
+        facts = dict(zip(_FACTS, values, strict=True))
+        if facts["reason"] not in set(Reason):  # from a later version
+            facts["reason"] = None
+        try:
+            row = _ROW.validate_python(facts)
+        except ValueError as error:
+            raise sqlite3.DatabaseError("malformed row") from error
+        rows[row.key] = row
+    return rows
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return any(word in str(error) for word in _DAMAGE)
+
+
+def _cause(error: Exception) -> str:
+    """Return why a write failed, for the log."""
+    is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return "another process has locked it" if is_busy else str(error)
+
+
+async def _secret_of(database: aiosqlite.Connection) -> bytes:
+    """Return the secret. Raises sqlite3.DatabaseError if it is none."""
+    found = await _first(database, "SELECT value FROM meta WHERE name = 'secret'")
+    if not isinstance(found, bytes) or len(found) != _SECRET:
+        raise sqlite3.DatabaseError("malformed secret")
+    return found
+
+
+async def _first(database: aiosqlite.Connection, query: str) -> object:
     async with database.execute(query) as cursor:
         row = await cursor.fetchone()
     return None if row is None else row[0]

@@ -9,6 +9,11 @@ from urllib.parse import quote
 
 BUSY = 2.0  # seconds to wait for another process's lock
 
+Identity = dict[str, tuple[int, int]]
+"""Device and inode of each of a ledger's files, by what its name ends with."""
+
+_PARTS = ("", "-wal", "-shm")
+
 
 def left_behind(path: Path) -> tuple[str, int]:
     """Return the last service's backend, and the number of its sessions that may still run. Only reads.
@@ -36,6 +41,37 @@ def prepare(path: Path) -> bool:
         os.close(descriptor)
 
 
+def identity(path: Path) -> Identity | None:
+    """Return which files are there; None if the ledger itself is not."""
+    parts = {suffix: _inode(path.with_name(path.name + suffix)) for suffix in _PARTS}
+    found = {suffix: inode for suffix, inode in parts.items() if inode is not None}
+    return found if "" in found else None
+
+
+def make_way(path: Path, own: Identity | None) -> None:
+    """Rename whatever is in the place of our ``own`` file, if we had one, and create a file if none is left.
+
+    What is left of ours beside it is removed: SQLite would take our ``-wal`` for a part of the other. Raises OSError.
+    """
+    found = identity(path)
+    if own is not None and (found is None or found[""] != own[""]):
+        for suffix in _PARTS[1:]:
+            part = path.with_name(path.name + suffix)
+            if _inode(part) == own.get(suffix):
+                part.unlink(missing_ok=True)
+        set_aside(path, "replaced")
+    prepare(path)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Return the device and inode of a file; None if it is not there."""
+    try:
+        found = path.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def missed_marker(path: Path) -> Path:
     """Return the path of the file that says that a service ran without the ledger at ``path``."""
     return path.with_name(f"{path.name}.missed")
@@ -56,7 +92,7 @@ def pass_over(path: Path) -> str:
 def set_aside(path: Path, why: str) -> None:
     """Rename the ledger and its ``-wal`` and ``-shm`` files, adding ``why`` and the time. Raises OSError."""
     stamp = time.strftime("%Y%m%dT%H%M%S")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _PARTS:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(part.with_name(f"{path.name}.{why}-{stamp}{suffix}"))

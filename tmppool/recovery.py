@@ -6,7 +6,6 @@ from collections import Counter
 
 import structlog
 
-from tmppool.clocks import seconds_until
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Pool
@@ -28,13 +27,13 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
     rows = await ledger.rows()
     for key, row in rows.items():
         if row.ended_at is not None and row.reason is not None:
-            pools.remember(key, Ended(row.reason, row.ended_at, row.pool))
+            pools.remember(key, Ended(row.reason, ledger.wall_of(row.ended_at), row.pool))
     for pool in pools:
         mine = {key: row for key, row in rows.items() if row.pool == pool.name}
         running = await _what_runs(pool, {key for key, row in mine.items() if row.ended_at is None})
         outdated: Counter[State | None] = Counter()
         for item in running:
-            was = await _adopt_one(pool, item, rows.get(item.key), is_trusted=ledger.is_trusted)
+            was = await _adopt_one(pool, item, rows.get(item.key), ledger)
             outdated[was] += item.edition not in pool.editions
         _log_outdated(pool, outdated)
         found = {item.key for item in running}
@@ -81,25 +80,28 @@ def becomes(row: Row | None, *, given: Given, is_trusted: bool) -> State:
     return State.WARM if is_warm else State.ASSIGNED
 
 
-def is_unopened(row: Row, within: float) -> bool:
+def is_unopened(row: Row, within: float, now: float) -> bool:
     """Return True if a session was assigned in the last ``within`` seconds, and nobody has opened it.
+
+    ``now`` is the ledger's time.
 
     A session that was assigned earlier counts as opened. A service that ran would have ended it, so the ledger may be
     an older one that was restored, and what that does not know must not end a session.
     """
     if row.state is not State.ASSIGNED or row.assigned_at is None or row.opened_at is not None:
         return False
-    return seconds_until(row.assigned_at + within) > 0
+    return now < row.assigned_at + within
 
 
-async def _adopt_one(pool: Pool, item: Running, row: Row | None, *, is_trusted: bool) -> State | None:
+async def _adopt_one(pool: Pool, item: Running, row: Row | None, ledger: Ledger) -> State | None:
     """Return the state it was adopted in, or None if it was stopped."""
+    is_trusted, now = ledger.is_trusted, ledger.now()
     match becomes(row, given=item.given, is_trusted=is_trusted):
         case State.ASSIGNED if row is not None:
-            left = None if row.expires_at is None else seconds_until(row.expires_at)
+            left = None if row.expires_at is None else row.expires_at - now
             pool.adopt_session(
                 item, visitor=row.visitor, expires_in=left, shared=row.shared, network=row.network,
-                is_opened=not (is_trusted and is_unopened(row, pool.limits.unopened)),
+                is_opened=not (is_trusted and is_unopened(row, pool.limits.unopened, now)),
             )  # fmt: skip
             return State.ASSIGNED
         case State.ASSIGNED:

@@ -95,7 +95,7 @@ async def test_a_state_directory_that_was_full_for_one_run_costs_no_session(tmp_
                     file.write(b"x" * 512)
                     file.flush()
             await service.start()
-            assert {"ledger.open_failed", "ledger.write_failed"} & {event["event"] for event in service.events}
+            assert {"ledger.open_failed", "ledger.lost"} & {event["event"] for event in service.events}
             during = await service.spawn()
             await service.kill()
             filler.unlink()

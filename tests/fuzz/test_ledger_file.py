@@ -79,7 +79,7 @@ async def test_a_damaged_file_is_gone_on_with_or_without(
                 assert row.expires_at is None or isinstance(row.expires_at, float)
                 assert row.ended_at is None or isinstance(row.ended_at, float)
             await write(ledger, [KEYS[0], "n" * 22])
-            is_lost = any(line["event"] == "ledger.write_failed" for line in logs)
+            is_lost = any(line["event"] == "ledger.lost" for line in logs)
             assert is_lost or {KEYS[0], "n" * 22} <= set(await ledger.rows())
             await ledger.end_row(KEYS[0], Reason.DIED)
-    assert {line["event"] for line in logs} <= {"ledger.set_aside", "ledger.open_failed", "ledger.write_failed"}
+    assert {line["event"] for line in logs} <= {"ledger.set_aside", "ledger.open_failed", "ledger.lost"}
