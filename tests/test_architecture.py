@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pools", "reconcile"),
     ("proxy", "ledger", "metrics", "log"),
     ("sessions",),
-    ("web", "timers", "recovery", "from_settings", "audit"),
+    ("web", "timers", "recovery", "leaving", "from_settings", "audit"),
     ("backend_choice",),
     ("app",),
     ("__main__",),

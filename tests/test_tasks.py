@@ -140,3 +140,42 @@ async def test_finish_cancels_what_is_late_and_waits_for_its_clean_up() -> None:
     await tasks.finish({tasks.spawn(work(), "late")}, 0.0)
     if not cleaned:
         pytest.fail("finish returned before the task had ended")
+
+
+async def stubborn(until: asyncio.Event) -> None:
+    """Work that is not interrupted."""
+    while not until.is_set():
+        try:
+            await until.wait()
+        except asyncio.CancelledError:
+            continue
+
+
+async def test_in_a_hurry_finish_cancels_at_once_and_leaves_what_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_HURRIED", 0.01)
+    hurry, until = asyncio.Event(), asyncio.Event()
+    waiting, left = tasks.spawn(asyncio.Event().wait(), "waiting"), tasks.spawn(stubborn(until), "stubborn")
+    finishing = asyncio.ensure_future(tasks.finish({waiting, left}, 3600.0, hurry))
+    await asyncio.sleep(0.01)
+    assert not finishing.done()
+    hurry.set()
+    async with asyncio.timeout(10):
+        await finishing
+    assert waiting.cancelled()
+    assert not left.done()
+    until.set()
+    await left
+
+
+async def test_a_hurry_also_ends_the_wait_for_what_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_HURRIED", 0.01)
+    hurry, until = asyncio.Event(), asyncio.Event()
+    left = tasks.spawn(stubborn(until), "stubborn")
+    finishing = asyncio.ensure_future(tasks.finish({left}, 0.0, hurry))
+    await asyncio.sleep(0.05)
+    assert not finishing.done()
+    hurry.set()
+    async with asyncio.timeout(10):
+        await finishing
+    until.set()
+    await left

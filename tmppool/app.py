@@ -22,10 +22,12 @@ from tmppool import backend_choice, build_image, from_settings, log, recipes, re
 from tmppool.audit import startup
 from tmppool.backends import BACKENDS, BackendKind, engine, image_home
 from tmppool.backends.base import Backend, Paths, Traits
-from tmppool.backends.container import LANDING_LABEL, READY_LABEL
+from tmppool.backends.container import LANDING_LABEL, READY_LABEL, SERVICE_LABEL
 from tmppool.backends.ownership import Owner, this_process
+from tmppool.clocks import AwakeClock
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
+from tmppool.leaving import Leaving
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
 from tmppool.notebook import State
@@ -60,6 +62,7 @@ _PULSE = 1.5  # seconds between two questions to the backend; with its patience,
 _KNOCK = 15.0  # seconds between two questions to each warm notebook
 _PRUNE = 3600.0  # seconds between two prunings of the ledger
 _OWN = 3.0  # seconds between two checks that this service still owns its name
+_KEEP = 3.0  # seconds between two checks that the ledger is still in its file
 _ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
     errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
 )  # fmt: skip
@@ -88,8 +91,12 @@ async def _serve(settings: Settings) -> int:
     loop, opening = asyncio.get_running_loop(), asyncio.current_task()
     assert opening is not None
 
+    leaving = Leaving()
+
     def stop() -> None:
-        if not is_open and not stopping.is_set():  # once: a second signal must not interrupt the clean-up
+        if stopping.is_set():
+            leaving.hurry.set()
+        elif not is_open:  # once: a second signal must not interrupt the clean-up
             opening.cancel()
         stopping.set()
 
@@ -97,7 +104,7 @@ async def _serve(settings: Settings) -> int:
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) ignores it
             loop.add_signal_handler(number, stop)
     try:
-        async with service(settings) as url:
+        async with service(settings, leaving=leaving) as url:
             is_open = True
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
@@ -109,15 +116,28 @@ async def _serve(settings: Settings) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # all is done: another signal must not turn this into a failure
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
+    leaving.check(settings.pool_name, _how_to_remove(settings))
     return 0
 
 
+def _how_to_remove(settings: Settings) -> str:
+    """Return how an operator removes the notebooks that a service has left."""
+    which = f"label={SERVICE_LABEL}={settings.pool_name}"
+    return f"when the engine answers, `docker rm -f $(docker ps -aq --filter {which})` removes what is left"
+
+
 @contextlib.asynccontextmanager
-async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncIterator[str]:  # noqa: B008 - frozen
+async def service(
+    settings: Settings,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    leaving: Leaving | None = None,
+) -> AsyncIterator[str]:
     """Open everything, yield the URL of the public listener, close everything in reverse.
 
     The user opens this URL. If notebooks are for them alone, it contains the secret, unless they set it themselves.
+    ``leaving`` tells afterwards what could not be stopped.
     """
+    leaving = leaving or Leaving()
     async with contextlib.AsyncExitStack() as stack:
         backend_choice.check(settings)
         from_settings.check_admin(settings)
@@ -135,18 +155,18 @@ async def service(settings: Settings, timeouts: Timeouts = Timeouts()) -> AsyncI
         if kind.on_engine:
             await backend_choice.end_processes(state)
             await _have_image(settings)
-            owner = await _own(stack, settings, state)
+            owner = await _own(stack, settings, state, leaving)
         ledger = await Ledger.open(state / "ledger.sqlite")
         stack.push_async_callback(ledger.close)
         pools = Pools()
         metrics = Metrics(lambda: pools)
         made_token = secrets.token_urlsafe(24) if kind.is_local_only and settings.api_auth_token is None else None
-        parts = _Parts(settings, kind, state, ledger, pools, metrics, timeouts, made_token)
+        parts = _Parts(settings, kind, state, ledger, AwakeClock(), pools, metrics, timeouts, made_token)
         traits = {}
         for name, wanted in from_settings.wanted_pools(settings).items():
             backend, traits[name] = await _open_backend(stack, parts, name, wanted)
             pools.add(_pool(parts, name, wanted, backend, traits[name]))
-        stack.push_async_callback(_close, parts, owner)
+        stack.push_async_callback(_close, parts, owner, leaving)
         reconcilers = [_watch(stack, pool, pools) for pool in pools]
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
@@ -171,6 +191,7 @@ class _Parts:
     kind: BackendKind
     state: Path
     ledger: Ledger
+    clock: AwakeClock
     pools: Pools
     metrics: Metrics
     timeouts: Timeouts
@@ -188,12 +209,12 @@ async def _have_image(settings: Settings) -> None:
     await build_image.build("debian", recipes.BuildOptions())
 
 
-async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path) -> Owner:
+async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path, leaving: Leaving) -> Owner:
     me = await asyncio.to_thread(this_process, state)
     owner = Owner(settings.pool_name, settings.image, me, lambda: signal.raise_signal(signal.SIGTERM))
-    stack.push_async_callback(owner.close)
+    stack.push_async_callback(leaving.clean_up, owner.close)
     await owner.take()
-    stack.push_async_callback(_clear, owner, settings.pool_name)
+    stack.push_async_callback(leaving.clean_up, functools.partial(_clear, owner, settings.pool_name))
     return owner
 
 
@@ -225,8 +246,9 @@ def _pool(parts: _Parts, name: str, wanted: PoolSettings, backend: Backend, trai
     listeners = (parts.pools.hear, parts.ledger.hear, parts.metrics.hear, log.hear)
     limits, key_bytes = from_settings.limits(wanted), parts.settings.key_bytes
     pool = Pool(
-        name, backend, [traits.edition], limits, listeners, key_bytes=key_bytes, incident_listeners=[log.hear_incident]
-    )
+        name, backend, [traits.edition], limits, listeners, parts.clock, key_bytes,
+        incident_listeners=[log.hear_incident],
+    )  # fmt: skip
     progress = log.Progress()
     pool.listen(lambda fact: progress.hear(fact, pool.count(State.WARM), pool.limits.warm))
     return pool
@@ -240,16 +262,19 @@ def _watch(stack: contextlib.AsyncExitStack, pool: Pool, pools: Pools) -> Reconc
     return reconciler
 
 
-async def _close(parts: _Parts, owner: Owner | None) -> None:
+async def _close(parts: _Parts, owner: Owner | None, leaving: Leaving) -> None:
     """Stop what runs, or leave it, as the settings say. What another service has taken over is always left."""
     is_ours = owner is None or not owner.is_lost
-    await parts.pools.close(stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
+    await leaving.close(parts.pools, stop=is_ours and from_settings.on_exit(parts.settings, parts.kind) == "stop")
 
 
 def _keep_time(
     stack: contextlib.AsyncExitStack, parts: _Parts, reconcilers: list[Reconciler], owner: Owner | None
 ) -> None:
-    jobs: dict[str, tuple[Callable[[], object], float]] = {"ledger": (parts.ledger.prune, _PRUNE)}
+    jobs: dict[str, tuple[Callable[[], object], float]] = {
+        "ledger": (parts.ledger.prune, _PRUNE),
+        "ledger's file": (parts.ledger.keep, _KEEP),
+    }
     if owner is not None:
         jobs["owner"] = (owner.keep, _OWN)
     jobs |= {f"tick {pool.name}": (pool.tick, parts.settings.cull_period) for pool in parts.pools}
@@ -258,6 +283,8 @@ def _keep_time(
     jobs |= {f"knock {reconciler.name}": (reconciler.knock, _KNOCK) for reconciler in reconcilers}
     scheduler = timers.start(jobs)
     stack.callback(scheduler.shutdown, wait=False)
+    running = spawn(parts.clock.run(parts.ledger.postpone), "the pools' clock")
+    stack.callback(running.cancel)
 
 
 # Listeners

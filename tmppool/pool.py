@@ -43,6 +43,7 @@ Listener = Callable[[Transition], None]
 IncidentListener = Callable[[Incident], None]
 
 _STOP_RETRY = 5.0  # most seconds before stopping is retried, fewer at first and when the backend recovers
+_LAST_LIST = 5.0  # seconds for the backend to tell what still runs when the pool is closed
 _TAIL = 8  # log lines in the incident of a failed start
 _FULL_RETRY = 30  # Retry-After of a full pool, in seconds
 
@@ -336,19 +337,40 @@ class Pool:
 
     # Ending
 
-    async def close(self, *, stop: bool, grace: float = 30.0) -> None:
-        """Start nothing more. With ``stop``, reap every notebook; else leave those that run to the next service."""
+    async def close(self, *, stop: bool, grace: float = 30.0, hurry: asyncio.Event | None = None) -> int:
+        """Start nothing more. With ``stop``, reap every notebook; else leave those that run to the next service.
+
+        What is not stopped after ``grace`` seconds, or soon after ``hurry`` is set, is left. Returns how many notebooks
+        may still run although they were to be stopped.
+        """
         if self.phase is not Phase.CLOSING:
             self._become(Phase.CLOSING)
         if self._sleeper is not None:
             self._sleeper.cancel()
+        starting = {place.key for place in self.places if place.state is State.STARTING}
         for place in self.places:
             if stop or place.state is State.STARTING:
                 self.reap(place, Reason.SHUTDOWN)
         await self.marks.close()
-        await finish(set(self._work), grace)
+        await finish(set(self._work), grace, hurry)
         for notebook in self:
             await notebook.jupyter.close()
+        return len(await self._left(starting)) if stop else 0
+
+    async def _left(self, starting: set[str]) -> set[str]:
+        """Return the keys of notebooks that may still run after all were to be stopped.
+
+        A start that was cancelled does not tell if it could clean up, so the backend is asked; if it does not answer,
+        all that were ``starting`` may run.
+        """
+        left = {place.key for place in self.places if place.state is not State.GONE}
+        if not starting <= left:
+            try:
+                async with asyncio.timeout(_LAST_LIST):
+                    left |= {item.key for item in await self.backend.list()}
+            except (BackendError, TimeoutError):
+                left |= starting
+        return left
 
     # Inside
 

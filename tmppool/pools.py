@@ -71,9 +71,9 @@ class Pools:
         """Return the notebooks in all pools that are assigned to this visitor."""
         return [notebook for pool in self if (notebook := self.held_by(visitor, pool)) is not None]
 
-    async def close(self, *, stop: bool, grace: float = 30.0) -> None:
-        """Close all pools concurrently, within ``grace`` seconds in total."""
-        await asyncio.gather(*(pool.close(stop=stop, grace=grace) for pool in self))
+    async def close(self, *, stop: bool, grace: float = 30.0, hurry: asyncio.Event | None = None) -> int:
+        """Close all pools concurrently, within ``grace`` seconds in total; see ``Pool.close``."""
+        return sum(await asyncio.gather(*(pool.close(stop=stop, grace=grace, hurry=hurry) for pool in self)))
 
     def ended(self, key: str) -> Ended | None:
         """Return the end of the session of ``key``; None if there was none or it is forgotten."""

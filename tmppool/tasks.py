@@ -9,6 +9,8 @@ import structlog
 
 T = TypeVar("T")
 
+_HURRIED = 1.0  # seconds that a cancelled task has in a hurry
+
 _log = structlog.get_logger("tmppool.tasks")
 _alive: set[asyncio.Task[Any]] = set()
 
@@ -40,14 +42,32 @@ async def completed(work: Coroutine[Any, Any, T], name: str) -> T:
         raise
 
 
-async def finish(tasks: set[asyncio.Task[Any]], grace: float) -> None:
-    """Wait up to ``grace`` seconds for ``tasks``, then cancel the rest and wait for them to end."""
+async def finish(tasks: set[asyncio.Task[Any]], grace: float, hurry: asyncio.Event | None = None) -> None:
+    """Wait up to ``grace`` seconds for ``tasks``, then cancel the rest and wait for them to end.
+
+    Once ``hurry`` is set they are cancelled at once, and those that do not end within a second are left.
+    """
     if not tasks:
         return
-    _, late = await asyncio.wait(tasks, timeout=grace)
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
+    hurry = hurry or asyncio.Event()
+    for seconds in (grace, None):
+        late = await _wait(tasks, seconds, hurry)
+        for task in late:
+            task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=_HURRIED)
+
+
+async def _wait(tasks: set[asyncio.Task[Any]], seconds: float | None, hurry: asyncio.Event) -> set[asyncio.Task[Any]]:
+    """Wait until all tasks are done, the time is over or ``hurry`` is set; return those that are not done."""
+    if not hurry.is_set():
+        ends = {spawn(asyncio.wait(tasks), "the last of them"), spawn(hurry.wait(), "a hurry")}
+        try:
+            await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+    return {task for task in tasks if not task.done()}
 
 
 def _done_awaited(task: asyncio.Task[Any]) -> BaseException | None:
