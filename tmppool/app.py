@@ -312,6 +312,7 @@ async def _listen(
     stack: contextlib.AsyncExitStack, parts: _Parts, traits: dict[str, Traits], sockets: dict[str, socket.socket]
 ) -> None:
     settings, pools, secret = parts.settings, parts.pools, parts.ledger.secret
+    tickets = functools.partial(Tickets, secret, clock=parts.ledger.now)
     wanted = from_settings.wanted_pools(settings)
     landing = {name: _landing(pool, traits[name]) for name, pool in wanted.items()}
     images = {name: parts.kind.image_of(pool.image) for name, pool in wanted.items()}
@@ -324,7 +325,7 @@ async def _listen(
         settings.public_url, settings.domain_per_notebook, trusted, allowed_origin, settings.port
     )
     admin_token, admin_local_ip = await _admin_lock(parts, local_token)
-    handoffs = Tickets(secret, "handoff", HANDOFF_LIFETIME)
+    handoffs = tickets("handoff", HANDOFF_LIFETIME)
     secrets = tuple(token for token in (api_token, local_token, admin_token) if token)
     sessions = Sessions(parts.ledger)
     refusals = Refusals(has_public_url=settings.public_url is not None)
@@ -337,10 +338,10 @@ async def _listen(
     most = from_settings.notebooks_per_address(settings, parts.kind)
     holding = None if most == 0 else HoldingLimit(secret, most)
     limits = StartLimits(settings.starts_per_hour, settings.workshop_code, holding=holding)
-    launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, Tickets(secret), landing)
+    launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, tickets(), landing)
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing, refusals)
-    claim = Claim(sessions, entrance, pages, Tickets(secret, "claim"))
+    claim = Claim(sessions, entrance, pages, tickets("claim"))
     made = functools.partial(routes.public, launch, api, session, claim, answers, entrance, is_locked=lock is not None)
     public = await asyncio.to_thread(made)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)

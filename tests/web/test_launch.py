@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from tests.web.guests import MODES, PERSON, Guest, Place, eventually
-from tmppool import jupyter_urls
+from tmppool import clocks, jupyter_urls
 from tmppool.ledger import Ledger
 from tmppool.web.kinds import Kind
 from tmppool.web.own_cookies import Scope, visitor_id
@@ -477,8 +476,8 @@ async def test_the_way_back_to_the_launch_page_leads_to_the_same_notebook(place:
 
 async def test_an_old_ticket_is_no_good(person: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
     page = await person.get("/")
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + LIFETIME + 1)
+    now = clocks.since_boot
+    monkeypatch.setattr(clocks, "since_boot", lambda: now() + LIFETIME + 1)
     assert (await person.press(page)).status == 403
 
 

@@ -180,3 +180,16 @@ def test_a_ticket_has_one_successor_that_it_does_not_tell() -> None:
 def test_what_was_signed_for_another_purpose_is_no_ticket() -> None:
     signed = URLSafeTimedSerializer(SECRET, salt="another").dumps(["anna", "x"])
     assert not Tickets(SECRET).redeem(signed, "anna")
+
+
+@pytest.mark.parametrize("ahead", [86400.0, -86400.0])
+def test_a_ticket_stays_valid_when_the_wall_clock_is_set(wall_clock: WallClock, ahead: float) -> None:
+    at = [1000.0]
+    tickets = Tickets(SECRET, clock=lambda: at[0])
+    ticket = tickets.issue("anna")
+    wall_clock.now += ahead
+    assert tickets.redeem(ticket, "anna")
+    assert not tickets.redeem(ticket, "anna")
+    late = tickets.issue("anna")
+    at[0] += LIFETIME + 1
+    assert not tickets.redeem(late, "anna")

@@ -112,6 +112,10 @@ async def _part_with(session: aiohttp.ClientSession) -> None:
     await asyncio.sleep(_PARTING)
     await session.close()
 
+    async def close(self) -> None:
+        """Close all connections, also if the caller is cancelled meanwhile: nobody else would."""
+        await completed(super().close(), "close the client of an engine")
+
 
 # What aiodocker raises for an address, among them ImportError: ssh:// needs another library, or a newer one.
 _NO_ADDRESS = (ValueError, AssertionError, OSError, ImportError, AttributeError, aiodocker.DockerError)

@@ -8,10 +8,11 @@ import base64
 import hashlib
 import secrets
 import time
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from cachetools import TTLCache
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 
 LIFETIME = 600  # seconds that a launch page may stay open
 _SLACK = 2  # seconds: ages are counted in whole seconds, and one equal to the lifetime is valid
@@ -19,20 +20,41 @@ _REMEMBERED = 20_000  # used tickets
 _MOST_ANCESTORS = 16  # one for each pool that a browser takes a notebook of
 
 
+class _Signer(TimestampSigner):
+    """A signer whose timestamps are those of ``clock``, in seconds."""
+
+    def __init__(self, *args: Any, clock: Callable[[], float], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        return int(self._clock())
+
+
 class Tickets:
     """Issues and redeems tickets of one kind, including those issued with this ``secret`` before a restart.
 
     A ticket of another ``purpose`` is invalid; ``lifetime`` is in seconds. Used tickets are remembered in memory only,
-    for as long as they would be valid: after a restart, those of the last minutes are valid once more.
+    for as long as they would be valid: after a restart, those of the last minutes are valid once more. ``clock``
+    returns seconds, by default the wall's: one that is set ends the tickets of all open pages.
     """
 
-    def __init__(self, secret: bytes, purpose: str = "ticket", lifetime: int = LIFETIME) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        purpose: str = "ticket",
+        lifetime: int = LIFETIME,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        clock = clock or time.time
         self._key = hashlib.blake2b(secret, person=b"tmppool.visitor").digest()
-        self._signer = URLSafeTimedSerializer(secret, salt=f"tmppool.{purpose}")
+        self._signer = URLSafeTimedSerializer(
+            secret, salt=f"tmppool.{purpose}", signer=_Signer, signer_kwargs={"clock": clock}
+        )
         self._lifetime = lifetime
-        # By wall time, as signatures are: a clock that is set back prolongs both.
-        self._used: TTLCache[str, Literal[True], float] = TTLCache(_REMEMBERED, lifetime + _SLACK, time.time)
-        self._ancestors: TTLCache[str, tuple[str, ...], float] = TTLCache(_REMEMBERED, lifetime + _SLACK, time.time)
+        # By the same clock as signatures: one that is set back prolongs both.
+        self._used: TTLCache[str, Literal[True], float] = TTLCache(_REMEMBERED, lifetime + _SLACK, clock)
+        self._ancestors: TTLCache[str, tuple[str, ...], float] = TTLCache(_REMEMBERED, lifetime + _SLACK, clock)
 
     def issue(self, subject: str) -> str:
         """Return a URL-safe ticket for ``subject``: a visitor's id or a notebook's key."""
