@@ -410,6 +410,7 @@ async def test_a_server_that_is_no_jupyter_and_has_kernels_like_one_computes_wit
         pytest.param([], [("terminal", -500)], 0.0, id="a clock that is ahead"),
         pytest.param([], [{"name": "1"}], None, id="no time"),
         pytest.param([], [{"last_activity": "yesterday"}], None, id="no such time"),
+        pytest.param([], [{"last_activity": ago(-86400)}], None, id="from before the clock was set back"),
         pytest.param([], [{"last_activity": None}], None, id="null for a time"),
         pytest.param([7, None, "x", []], [7, None, "x", [], ("terminal", 60)], 60.0, id="things that are neither"),
     ],

@@ -37,7 +37,7 @@ async def test_what_can_be_stopped_is_and_nothing_is_said(pools: Pools, backend:
     leaving = Leaving()
     with capture_logs() as logs:
         await leaving.close(pools, stop=True)
-    leaving.check("main", "a hint")
+    leaving.check("main")
     assert [line for line in logs if line["event"] == "stops.awaited"] == []
     assert (leaving.left, backend.notebooks) == (0, {})
 
@@ -46,7 +46,7 @@ async def test_what_is_to_be_kept_is_not_said_to_be_left(pools: Pools, backend: 
     backend.is_ill = True
     leaving = Leaving()
     await leaving.close(pools, stop=False)
-    leaving.check("main", "a hint")
+    leaving.check("main")
     assert len(backend.notebooks) == 2
 
 
@@ -58,6 +58,7 @@ async def test_a_second_signal_leaves_what_cannot_be_stopped_which_is_said(
     backend.is_ill, backend.stop_delay = not is_hung, 3600.0 if is_hung else 0.0
     leaving, began = Leaving(), time.monotonic()
     with capture_logs() as logs:
+        leaving.hint = "a hint"
         closing = asyncio.ensure_future(leaving.close(pools, stop=True))
         await asyncio.sleep(0.3)
         assert not closing.done()
@@ -67,7 +68,7 @@ async def test_a_second_signal_leaves_what_cannot_be_stopped_which_is_said(
     assert time.monotonic() - began < 15
     assert {line["count"] for line in logs if line["event"] == "stops.awaited"} == {2}
     with pytest.raises(BackendError, match=r"^2 notebooks of the service 'main' could not .* run: a hint$"):
-        leaving.check("main", "a hint")
+        leaving.check("main")
 
 
 async def test_a_start_that_could_not_clean_up_is_counted(

@@ -116,12 +116,14 @@ async def _serve(settings: Settings) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # all is done: another signal must not turn this into a failure
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
-    leaving.check(settings.pool_name, _how_to_remove(settings))
+    leaving.check(settings.pool_name)
     return 0
 
 
-def _how_to_remove(settings: Settings) -> str:
+def _how_to_remove(settings: Settings, kind: BackendKind) -> str:
     """Return how an operator removes the notebooks that a service has left."""
+    if not kind.on_engine:
+        return "they are processes of this user; `ps` shows them"
     which = f"label={SERVICE_LABEL}={settings.pool_name}"
     return f"when the engine answers, `docker rm -f $(docker ps -aq --filter {which})` removes what is left"
 
@@ -149,6 +151,7 @@ async def service(
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_dir.held(state, settings.pool_name))
         kind = BACKENDS[await backend_choice.backend_kind(settings, state / "ledger.sqlite")]
+        leaving.hint = _how_to_remove(settings, kind)
         ip = from_settings.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
         owner = None

@@ -32,6 +32,7 @@ _CONNECT_TIMEOUT = 1.0  # seconds to connect for a knock
 _A_KNOCK = aiohttp.ClientTimeout(total=_KNOCK_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
 # A reply is parsed on the event loop, where a megabyte of hostile JSON takes as long as a hundred visitors.
 _MAX_REPLY = 32 * 1024  # bytes; a list of 100 kernels has 20,000
+_FUTURE = 3600.0  # seconds by which an activity may be in the future, as clocks differ; more if one was set back
 _MAX_DOCUMENT = 1 << 20  # bytes of a document that is read for its kernel's name, before anybody can change it
 # Socket buffer in bytes: aiohttp parses all received chunks, however small, before the size can be checked.
 _RECEIVE_BUFFER = 8 * 1024
@@ -373,8 +374,9 @@ async def _read_bounded(reply: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 def _age(terminal: dict[str, Any]) -> float | None:
+    """Return the seconds since a terminal printed; None if that is unknown, also where the clock was set back since."""
     try:
-        last = datetime.fromisoformat(str(terminal["last_activity"]))
-        return max(0.0, time.time() - last.timestamp())
+        age = time.time() - datetime.fromisoformat(str(terminal["last_activity"])).timestamp()
+        return max(0.0, age) if age > -_FUTURE else None
     except (KeyError, ValueError, OverflowError):
         return None

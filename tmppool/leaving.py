@@ -19,10 +19,14 @@ _log = structlog.get_logger("tmppool")
 
 
 class Leaving:
-    """The end of one service. Once ``hurry`` is set, what cannot be stopped at once is left."""
+    """The end of one service. Once ``hurry`` is set, what cannot be stopped at once is left.
+
+    ``hint`` says how an operator removes what was left.
+    """
 
     def __init__(self) -> None:
         self.hurry = asyncio.Event()
+        self.hint = ""
         self.left = 0  # notebooks that may still run, although they were to be stopped
 
     async def close(self, pools: Pools, *, stop: bool) -> None:
@@ -44,8 +48,8 @@ class Leaving:
         if task.done() and not task.cancelled():
             task.result()
 
-    def check(self, service: str, hint: str) -> None:
-        """Raise BackendError if notebooks of ``service`` stayed; ``hint`` is how to remove them."""
+    def check(self, service: str) -> None:
+        """Raise BackendError if notebooks of ``service`` stayed."""
         if self.left:
             what = "1 notebook" if self.left == 1 else f"{self.left} notebooks"
-            raise BackendError(f"{what} of the service {service!r} could not be stopped and may still run: {hint}")
+            raise BackendError(f"{what} of the service {service!r} could not be stopped and may still run: {self.hint}")
