@@ -11,7 +11,19 @@ import pytest
 from tests.notebooks import notebook_of
 from tmppool import notebook as notebook_module
 from tmppool.keys import id_of
-from tmppool.notebook import EXPLANATIONS, TRANSITIONS, Closers, Notebook, Place, Reason, State, Transition
+from tmppool.notebook import (
+    BY_DEATH,
+    EXPLANATIONS,
+    REVOCABLE,
+    TRANSITIONS,
+    Closers,
+    Notebook,
+    Place,
+    Reason,
+    State,
+    Transition,
+)
+from tmppool.running import Death
 
 S, W, A, R, G = State.STARTING, State.WARM, State.ASSIGNED, State.REAPING, State.GONE
 
@@ -114,7 +126,13 @@ def test_every_reason_that_a_visitor_may_meet_has_a_sentence() -> None:
 def test_every_reason_is_given_by_somebody(reason: Reason) -> None:
     package = Path(notebook_module.__file__).parent
     texts = [path.read_text() for path in package.rglob("*.py") if path.name != "notebook.py"]
-    assert any(re.search(rf"\bReason\.{reason.name}\b", text) for text in texts)
+    assert reason in BY_DEATH.values() or any(re.search(rf"\bReason\.{reason.name}\b", text) for text in texts)
+
+
+def test_each_way_to_end_has_a_reason_of_its_own_that_a_notebook_found_running_revokes() -> None:
+    assert set(BY_DEATH) == set(Death)
+    assert len(set(BY_DEATH.values())) == len(Death)
+    assert set(BY_DEATH.values()) | {Reason.FAILED} == REVOCABLE
 
 
 def test_a_place_that_is_filled_is_the_same_life_with_something_that_runs() -> None:
@@ -164,6 +182,15 @@ def test_activity_only_moves_forward() -> None:
     notebook.touch(5.0)
     notebook.touch(3.0)
     assert notebook.active_at == 5.0
+
+
+def test_the_time_for_which_it_was_paused_is_no_idle_time() -> None:
+    notebook = notebook_of()
+    notebook.begin("visitor", 100.0, None)
+    notebook.note_pause(150.0, is_paused=True)
+    assert (notebook.is_paused, notebook.active_at) == (True, 100.0)
+    notebook.note_pause(900.0, is_paused=False)
+    assert (notebook.is_paused, notebook.active_at) == (False, 900.0)
 
 
 # Closers

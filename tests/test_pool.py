@@ -22,12 +22,12 @@ from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
 from tmppool.incidents import BackendFailed, BackendRecovered, Incident
 from tmppool.ledger import Row
-from tmppool.notebook import Notebook, Reason, State, Transition
+from tmppool.notebook import UNDECIDED, Notebook, Reason, State, Transition
 from tmppool.policy import Limits, shares
 from tmppool.pool import PHASES, Phase, Pool
 from tmppool.pools import Pools
 from tmppool.reconcile import Reconciler
-from tmppool.running import Dial, Given, Running
+from tmppool.running import Death, Dial, Given, Running
 from tmppool.starts import PROOF, YOUNG, Trouble
 
 Factory = Callable[..., Pool]
@@ -855,7 +855,7 @@ async def test_a_warm_one_that_does_not_answer_is_reaped(pool: Factory, backend:
     main = pool(listeners=[facts.append], warm=0)
     await main.adopt_warm(item)
     await at_rest(main)
-    assert story(facts) == ["starting > reaping: died", "reaping > gone: died"]
+    assert story(facts) == ["starting > reaping: lost", "reaping > gone: lost"]
     assert backend.stopped == ["k" * 22]
 
 
@@ -1050,6 +1050,10 @@ class Scripted:
         await self.ping()
         self.given.add(key)
 
+    async def death(self, key: str) -> Death:
+        del key
+        return Death.UNKNOWN
+
     async def list(self, known: Collection[str] = ()) -> list[Running]:
         del known
         await self.ping()
@@ -1152,7 +1156,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def hear(self, fact: Transition) -> None:
         self.facts.append(fact)
-        if fact.reason is Reason.DIED and fact.to is State.REAPING and fact.notebook.key in self.backend.running:
+        if fact.reason in UNDECIDED and fact.to is State.REAPING and fact.notebook.key in self.backend.running:
             self.ended_falsely.append(fact)
 
     def run(self, work: Coroutine[object, object, object], *, seconds: float = 0.0) -> object:

@@ -9,13 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.test_pool import at_rest, story, until, warmed
+from tmppool import reconcile
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, NoNotebookError
 from tmppool.jupyter import JupyterClient, Knock
-from tmppool.notebook import Reason, State, Transition
+from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, Reason, State, Transition
 from tmppool.pool import Pool
-from tmppool.reconcile import Finding, Reconciler, finding
-from tmppool.running import Given, Running
+from tmppool.reconcile import Finding, Reconciler, finding, is_certain, is_mass_loss
+from tmppool.running import Death, Given, Running
 from tmppool.starts import Trouble
 
 Factory = Callable[..., Pool]
@@ -140,7 +141,7 @@ async def test_one_that_dies_while_it_is_found_out_that_it_had_not_is_not_given_
         assert notebook.key in main.doubted
         await asyncio.sleep(0)
     await until(lambda: notebook.state is State.GONE)
-    assert notebook.reason is Reason.DIED
+    assert notebook.reason is Reason.LOST
 
 
 async def test_while_the_backend_is_ill_nobody_is_lost_and_nobody_gets_a_doubtful_one(
@@ -165,7 +166,7 @@ async def test_while_the_backend_is_ill_nobody_is_lost_and_nobody_gets_a_doubtfu
     backend.is_ill = False
     with capture_logs():
         await reconciler.look()
-    assert {held.reason, warm.reason} == {Reason.DIED}
+    assert {held.reason, warm.reason} == {Reason.LOST}
 
 
 async def test_a_death_is_counted_once_and_a_strangers_death_not_at_all(pool: Factory, backend: FakeBackend) -> None:
@@ -182,8 +183,8 @@ async def test_a_death_is_counted_once_and_a_strangers_death_not_at_all(pool: Fa
     reconciler.doubt(notebook.key)
     await at_rest(main)
     assert story([fact for fact in facts if fact.notebook is notebook]) == [
-        "warm > reaping: died",
-        "reaping > gone: died",
+        "warm > reaping: lost",
+        "reaping > gone: lost",
     ]
 
 
@@ -206,23 +207,204 @@ async def test_a_death_that_is_found_out_while_the_service_ends_is_left_to_the_n
     assert notebook.is_live
 
 
+WARM, ASSIGNED = State.WARM, State.ASSIGNED
+JUDGED: list[tuple[State, dict[str, bool], Finding]] = [
+    *((state, {"is_listed": False, "is_last": last}, Finding.DEAD) for state in (WARM, ASSIGNED) for last in (False, True)),
+    *((state, {"is_listed": True, "is_last": False}, Finding.OPEN) for state in (WARM, ASSIGNED)),
+    (WARM, {"is_listed": True, "is_last": True}, Finding.DEAD),
+    (ASSIGNED, {"is_listed": True, "is_last": True}, Finding.SPARED),
+    *((state, {"is_listed": True, "is_last": last, "is_paused": True}, Finding.SPARED) for state in (WARM, ASSIGNED) for last in (False, True)),
+    (WARM, {"is_listed": False, "is_last": False, "is_paused": True}, Finding.DEAD),
+    *((state, {"is_listed": False, "is_last": last, "is_mass_loss": True}, Finding.DOUBTED) for state in (WARM, ASSIGNED) for last in (False, True)),
+    (ASSIGNED, {"is_listed": True, "is_last": False, "is_mass_loss": True}, Finding.OPEN),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "facts", "expected"), JUDGED)
+def test_a_silent_notebook_is_judged_by_its_state_and_the_list(
+    state: State, facts: dict[str, bool], expected: Finding
+) -> None:
+    assert finding(state, **facts) is expected
+
+
 @pytest.mark.parametrize(
-    ("state", "is_listed", "is_last", "expected"),
+    ("missing", "members", "expected"),
+    [(0, 0, False), (1, 1, False), (2, 2, False), (3, 3, True), (3, 6, True), (3, 7, False), (50, 100, True)],
+)
+def test_many_at_once_are_a_mass_loss(missing: int, members: int, *, expected: bool) -> None:
+    assert is_mass_loss(missing, members) is expected
+
+
+@pytest.mark.parametrize(
+    ("death", "is_told", "expected"),
     [
-        (State.WARM, False, False, Finding.DEAD),
-        (State.WARM, False, True, Finding.DEAD),
-        (State.WARM, True, False, Finding.OPEN),
-        (State.WARM, True, True, Finding.DEAD),
-        (State.ASSIGNED, False, False, Finding.DEAD),
-        (State.ASSIGNED, False, True, Finding.DEAD),
-        (State.ASSIGNED, True, False, Finding.OPEN),
-        (State.ASSIGNED, True, True, Finding.SPARED),
+        (Death.EXITED, False, True),
+        (Death.KILLED, False, True),
+        (Death.OUT_OF_MEMORY, False, True),
+        (Death.REMOVED, False, False),
+        (Death.REMOVED, True, True),
+        (Death.UNKNOWN, True, False),
     ],
 )
-def test_a_silent_notebook_is_judged_by_its_state_and_the_list(
-    state: State, *, is_listed: bool, is_last: bool, expected: Finding
+def test_an_end_is_certain_if_it_was_seen(death: Death, *, is_told: bool, expected: bool) -> None:
+    assert is_certain(death, is_told=is_told) is expected
+
+
+@pytest.mark.parametrize("death", Death)
+async def test_the_reason_is_what_the_backend_saw(pool: Factory, backend: FakeBackend, death: Death) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign("visitor")
+    await backend.kill(notebook.key, death)
+    await said_to_have_died(main, notebook.key)
+    assert (notebook.state, notebook.reason) == (State.GONE, BY_DEATH[death])
+
+
+async def test_what_the_service_ends_keeps_the_services_reason(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook = main.assign("visitor")
+    main.reap(notebook, Reason.IDLE)
+    await backend.kill(notebook.key, Death.KILLED)
+    await said_to_have_died(main, notebook.key)
+    assert notebook.reason is Reason.IDLE
+
+
+# A mass loss
+
+
+async def lost_at_once(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, death: Death
+) -> tuple[Pool, Reconciler, list[Notebook]]:
+    """Return four sessions that ended so, after a list that lacks them, and before they are looked for longer."""
+    main = await warmed(pool(capacity=4, warm=4))
+    held = [main.assign("visitor") for _ in range(4)]
+    await main.marks.close()
+    for notebook in held:
+        await backend._end(notebook.key)
+        backend.ended[notebook.key] = death
+    monkeypatch.setattr(reconcile, "_MASS_LOOKS", (0.01, 0.01))
+    reconciler = Reconciler(main)
+    await reconciler.look()
+    return main, reconciler, held
+
+
+@pytest.mark.parametrize("death", [Death.UNKNOWN, Death.REMOVED])
+async def test_a_mass_loss_that_nobody_saw_is_doubted_longer(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, death: Death
 ) -> None:
-    assert finding(state, is_listed=is_listed, is_last=is_last) is expected
+    main, _, held = await lost_at_once(pool, backend, monkeypatch, death)
+    assert [notebook.state for notebook in held] == [State.ASSIGNED] * 4
+    assert main.doubted == {notebook.key for notebook in held}
+    await until(lambda: not main.doubted)
+    assert {notebook.reason for notebook in held} == {BY_DEATH[death]}
+
+
+def test_it_is_doubted_for_at_least_ten_seconds_and_several_looks() -> None:
+    assert sum(reconcile._MASS_LOOKS) >= 10
+    assert len(reconcile._MASS_LOOKS) >= 3
+
+
+async def test_many_that_were_seen_to_exit_are_known_at_once(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, held = await lost_at_once(pool, backend, monkeypatch, Death.KILLED)
+    assert {notebook.reason for notebook in held} == {Reason.KILLED}
+
+
+async def test_one_of_many_that_is_told_to_be_removed_is_known_at_once(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, reconciler, held = await lost_at_once(pool, backend, monkeypatch, Death.REMOVED)
+    watching = asyncio.ensure_future(reconciler.watch())
+    monkeypatch.setattr(reconcile, "_MASS_LOOKS", ())
+    backend._dead.put_nowait(held[0].key)
+    await until(lambda: not held[0].is_live)
+    assert held[0].reason is Reason.REMOVED
+    await until(lambda: not main.doubted)
+    watching.cancel()
+
+
+async def test_of_a_mass_loss_those_that_show_life_again_go_on(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, _, held = await lost_at_once(pool, backend, monkeypatch, Death.UNKNOWN)
+
+    async def alive() -> bool:
+        return True
+
+    for notebook in held[:2]:
+        notebook.jupyter.shows_life = alive
+    with capture_logs() as logs:
+        await until(lambda: not main.doubted)
+    assert [notebook.is_live for notebook in held] == [True, True, False, False]
+    assert [line["event"] for line in logs if line["event"] == "death.disproved"] == ["death.disproved"] * 2
+
+
+async def test_a_mass_loss_that_the_backend_cannot_be_asked_about_waits_for_the_next_look(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, reconciler, held = await lost_at_once(pool, backend, monkeypatch, Death.UNKNOWN)
+    backend.is_ill = True
+    with capture_logs():
+        await until(lambda: not main._work)
+    assert all(notebook.is_live for notebook in held)
+    assert main.doubted == {notebook.key for notebook in held}
+    backend.is_ill = False
+    with capture_logs():
+        await reconciler.look()
+    assert all(notebook.is_live for notebook in held)  # it began anew
+    await until(lambda: not main.doubted)
+    assert {notebook.reason for notebook in held} == {Reason.LOST}
+
+
+# Paused
+
+
+async def test_a_pause_is_noted_from_events_and_lists(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=2))
+    first, second = main
+    reconciler = Reconciler(main)
+    watching = asyncio.ensure_future(reconciler.watch())
+    backend.pause(first.key)
+    await until(lambda: first.is_paused)
+    assert main.assign("visitor") is second
+    with pytest.raises(NoNotebookError):
+        main.assign("another")
+    backend.pause(first.key, is_paused=False)
+    await until(lambda: not first.is_paused)
+    watching.cancel()
+    backend.notebooks[second.key].running = replace(running(backend, second.key), is_paused=True)
+    await reconciler.look()
+    assert second.is_paused
+
+
+async def test_a_list_that_is_older_than_an_event_does_not_count(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (notebook,) = main
+    reconciler = Reconciler(main)
+    watching = asyncio.ensure_future(reconciler.watch())
+    genuine = backend.list
+
+    async def slow(known: Collection[str] = ()) -> list[Running]:
+        found = await genuine(known)
+        backend.pause(notebook.key)
+        await until(lambda: notebook.is_paused)
+        return found
+
+    backend.list = slow
+    await reconciler.look()
+    assert notebook.is_paused
+    watching.cancel()
+
+
+async def test_one_that_is_paused_and_silent_is_kept(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (warm,) = main
+    backend.pause(warm.key)
+    await backend.notebooks[warm.key].runner.cleanup()
+    reconciler = Reconciler(main)
+    reconciler.doubt(warm.key)
+    await until(lambda: not main.doubted)
+    assert (warm.state, warm.is_paused) == (State.WARM, True)
 
 
 # What a look finds
@@ -234,7 +416,7 @@ async def test_what_the_backend_no_longer_runs_is_lost(pool: Factory, backend: F
     await at_rest(main)
     await backend._end(held.key)
     await Reconciler(main).look()
-    assert (held.state, held.reason) == (State.REAPING, Reason.DIED)
+    assert (held.state, held.reason) == (State.REAPING, Reason.LOST)
     assert main.count(State.WARM) == 1
 
 
@@ -362,7 +544,7 @@ def reason(why: Reason | None) -> Callable[[str], Reason | None]:
 
 
 @pytest.mark.parametrize("given", [Given.YES, Given.UNKNOWN])
-@pytest.mark.parametrize("why", [None, Reason.DIED, Reason.FAILED])
+@pytest.mark.parametrize("why", [None, *REVOCABLE])
 async def test_somebodys_that_nobody_knows_is_taken_back(
     pool: Factory,
     backend: FakeBackend,

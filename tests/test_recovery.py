@@ -267,7 +267,7 @@ async def test_what_becomes_of_notebooks_of_other_settings(
     ("row", "reason", "in_ledger"),
     [
         pytest.param(State.WARM, None, State.GONE, id="warm: nobody misses it"),
-        pytest.param(State.ASSIGNED, Reason.DIED, State.GONE, id="assigned: the visitor is told that it died"),
+        pytest.param(State.ASSIGNED, Reason.LOST, State.GONE, id="assigned: the visitor is told that it is lost"),
         pytest.param(State.REAPING, Reason.IDLE, State.REAPING, id="reaping: its reason is kept"),
         pytest.param(State.GONE, Reason.IDLE, State.GONE, id="gone: its reason is kept"),
     ],

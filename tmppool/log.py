@@ -12,7 +12,7 @@ import structlog
 
 from tmppool import incidents, keys
 from tmppool.incidents import Incident
-from tmppool.notebook import Reason, State, Transition
+from tmppool.notebook import UNDECIDED, State, Transition
 
 _SECRET = re.compile(
     rf"(/(?:user|session)/){keys.GRAMMAR}[\w-]*"
@@ -130,7 +130,7 @@ def _masked(value: Any) -> Any:
 def hear(fact: Transition) -> None:
     """Listener: one line per transition, with its reason."""
     notebook = fact.notebook
-    level = _log.warning if fact.reason is Reason.DIED else _log.info
+    level = _log.warning if fact.reason in UNDECIDED else _log.info
     level(
         f"notebook.{fact.to}",
         pool=notebook.pool,

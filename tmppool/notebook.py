@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
-from tmppool.running import Running
+from tmppool.running import Death, Running
 
 
 class State(StrEnum):
@@ -45,6 +45,10 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     ENDED = "ended"
     DIED = "died"
+    KILLED = "killed"
+    OUT_OF_MEMORY = "out-of-memory"
+    REMOVED = "removed"
+    LOST = "lost"
     FAILED = "failed"
     DRAINED = "drained"
     SURPLUS = "surplus"
@@ -52,18 +56,33 @@ class Reason(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-REVOCABLE = frozenset({Reason.DIED, Reason.FAILED})
-"""Reasons of ends that nobody decided. If such a notebook is found running, it has not ended."""
+BY_DEATH: dict[Death, Reason] = {
+    Death.EXITED: Reason.DIED,
+    Death.KILLED: Reason.KILLED,
+    Death.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    Death.REMOVED: Reason.REMOVED,
+    Death.UNKNOWN: Reason.LOST,
+}
+"""The reason of an end that the service did not decide, by what its backend saw of it."""
 
-OWN_ENDS = frozenset({Reason.DIED})
-"""Reasons of ends of a notebook itself: neither the service nor a person on this machine caused them."""
+UNDECIDED = frozenset(BY_DEATH.values())
+
+REVOCABLE = UNDECIDED | {Reason.FAILED}
+"""Reasons of ends that the service did not decide. If such a notebook is found running, it has not ended."""
+
+OWN_ENDS = frozenset({Reason.DIED, Reason.KILLED, Reason.OUT_OF_MEMORY})
+"""Reasons of ends that a fault of the image can cause: by its server's exit, or a signal to it."""
 
 EXPLANATIONS: dict[Reason, str] = {
     Reason.UNOPENED: "Nobody opened it in time, so it was ended to make room for others.",
     Reason.IDLE: "It was idle for too long, so it was ended to make room for others.",
     Reason.EXPIRED: "It reached the maximum time that a notebook may run here.",
     Reason.ENDED: "Its owner ended it.",
-    Reason.DIED: "It stopped working, perhaps because it ran out of memory.",
+    Reason.DIED: "Its server stopped by itself.",
+    Reason.KILLED: "A signal from outside ended its server.",
+    Reason.OUT_OF_MEMORY: "Its server needed more memory than a notebook may use here, and was ended.",
+    Reason.REMOVED: "Its container was removed, and not by this service.",
+    Reason.LOST: "It is gone or does not answer any more, and nobody saw why.",
     Reason.DRAINED: "The people who run this service ended it.",
     Reason.SHUTDOWN: "The service was shut down.",
 }
@@ -146,7 +165,7 @@ class Place:
         """Return the notebook that replaces this place once it is started."""
         return Notebook(
             self.key, self.pool, self.created_at, running.edition, self.state, self.reason,
-            running=running, jupyter=jupyter,
+            running=running, jupyter=jupyter, is_paused=running.is_paused,
         )  # fmt: skip
 
     def _close(self) -> None:
@@ -158,9 +177,10 @@ class Notebook(Place):
     """A running notebook, reached by ``running.dial``; ``jupyter`` is the service's own client of it.
 
     ``shared`` is the nonce of the current sharing, None if it is not shared. ``network`` is the digest of the network
-    whose share of the pool it takes, None if it takes none. ``on_close`` closes the owner's connections and everything
-    else, ``on_unshare`` the guests'; both are called on REAPING or GONE. ``ready_at``: when it became warm, None
-    if that was before a restart of the service.
+    whose share of the pool it takes, None if it takes none. ``is_paused``: the operator has paused it, so it neither
+    answers nor counts as idle. ``ready_at``: when it became warm, None if that was before a restart of the service.
+    ``on_close`` closes the owner's connections and everything else, ``on_unshare`` the guests'; both are called on
+    REAPING or GONE.
     """
 
     running: Running = field(kw_only=True)
@@ -173,6 +193,7 @@ class Notebook(Place):
     shared: str | None = None
     network: str | None = None
     is_opened: bool = False
+    is_paused: bool = False
     on_close: Closers = field(default_factory=Closers)
     on_unshare: Closers = field(default_factory=Closers)
 
@@ -214,6 +235,12 @@ class Notebook(Place):
     def touch(self, at: float) -> None:
         """Note activity at ``at``, unless later activity is known."""
         self.active_at = max(self.active_at, at)
+
+    def note_pause(self, now: float, *, is_paused: bool) -> None:
+        """Note whether it is paused. Its idle time begins when it goes on."""
+        if self.is_paused and not is_paused:
+            self.touch(now)
+        self.is_paused = is_paused
 
     def share(self, shared: str | None) -> None:
         """Set the nonce of the sharing, None to unshare; either closes all guests' connections."""

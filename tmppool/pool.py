@@ -199,7 +199,7 @@ class Pool:
 
     def assign(self, visitor: str | None, network: str | None = None) -> Notebook:
         """Assign the oldest warm notebook, preferring wanted editions. Raises NoNotebookError."""
-        warm = [n for n in self if n.state is State.WARM and n.key not in self._doubted]
+        warm = [n for n in self if n.state is State.WARM and not n.is_paused and n.key not in self._doubted]
         if not warm:
             raise self._none_warm()
         notebook = min(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
@@ -316,16 +316,16 @@ class Pool:
         return notebook
 
     async def adopt_warm(self, running: Running) -> None:
-        """Adopt an unassigned notebook; reap it if it does not answer.
+        """Adopt an unassigned notebook; reap it if it is not paused and does not answer.
 
         One of an unwanted edition is replaced by ticks, once another has answered: the new edition may not start.
         """
         notebook = self._enter(running)
-        answers = await notebook.jupyter.answers()
+        answers = notebook.is_paused or await notebook.jupyter.answers()
         if notebook.state is State.STARTING and answers:
             self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))
         else:
-            self.reap(notebook, Reason.DIED if running.edition in self.editions else Reason.DRAINED)
+            self.reap(notebook, Reason.LOST if running.edition in self.editions else Reason.DRAINED)
 
     async def discard(self, key: str) -> None:
         """Stop an orphan: a notebook with the pool's labels that is not in the table."""

@@ -2,24 +2,27 @@
 
 An engine may return an incomplete list, or report a death that did not happen. A notebook that is reported dead is
 first asked over HTTP, without the engine. Its session ends only if it does not respond and another listing lacks it
-too. Until that is decided it is not assigned.
+too; a loss of many at once, of which nobody saw the ends, is doubted for longer. Until that is decided it is not
+assigned. The reason of an end is what the backend saw of it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 
 from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError
 from tmppool.incidents import DeathDisproved, SessionRecovered
 from tmppool.jupyter import Knock
-from tmppool.notebook import REVOCABLE, Notebook, Reason, State
+from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Phase, Pool
 from tmppool.questions import Questions
-from tmppool.running import Given, Running
+from tmppool.running import Death, Given, Paused, Running
 from tmppool.tasks import spawn
 
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each listing, for a silent one: an engine reports a death early
+_MASS_LOOKS = (0.5, 1.5, 2.0, 2.0, 2.0, 2.0)  # the same for a mass loss: ten seconds in all
+_MASS = 3  # notebooks that are missing at once; fewer are no mass loss
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
 _MOST_KNOCKS = 8  # warm notebooks asked at a time
 _MUTE = 60.0  # seconds in which a warm notebook takes connections and never answers, until another is better
@@ -31,19 +34,38 @@ class Finding(StrEnum):
 
     DEAD = "dead"
     OPEN = "open"  # listed: the report may still be early
-    SPARED = "spared"  # listed to the last: only its owner may end it
+    SPARED = "spared"  # listed to the last, or paused: only its owner may end it
+    DOUBTED = "doubted"  # one of many that are missing: they are looked for over a longer time
 
 
-def finding(state: State, *, is_listed: bool, is_last: bool) -> Finding:
+def finding(
+    state: State, *, is_listed: bool, is_last: bool, is_paused: bool = False, is_mass_loss: bool = False
+) -> Finding:
     """Judge a silent notebook by one list of what runs; ``is_last``: there is no further list.
 
-    One that is listed to the last runs, although it does not answer. If it is warm, another is better.
+    One that is listed to the last runs, although it does not answer. If it is warm, another is better; but not if it is
+    paused, since it will go on. ``is_mass_loss``: it is among many whose ends nobody saw.
     """
     if not is_listed:
-        return Finding.DEAD
+        return Finding.DOUBTED if is_mass_loss else Finding.DEAD
+    if is_paused:
+        return Finding.SPARED
     if not is_last:
         return Finding.OPEN
     return Finding.DEAD if state is State.WARM else Finding.SPARED
+
+
+def is_mass_loss(missing: int, members: int) -> bool:
+    """Return True if so many notebooks are missing at once that the backend is more likely wrong than right."""
+    return missing >= _MASS and 2 * missing >= members
+
+
+def is_certain(death: Death, *, is_told: bool) -> bool:
+    """Return True if the end of a silent notebook was seen; ``is_told``: an event reported it.
+
+    That something is not there is no more than a list says; that it has ended is a fact of its own.
+    """
+    return death is not Death.UNKNOWN and (is_told or death is not Death.REMOVED)
 
 
 class Reconciler:
@@ -53,6 +75,9 @@ class Reconciler:
         self._pool = pool
         self._ended = ended
         self._again: set[str] = set()  # keys reported dead since the last check began
+        self._told: set[str] = set()  # keys of members whose deaths were events
+        self._missing: set[str] = set()  # keys of a mass loss, looked for by a task of its own
+        self._pauses = 0  # events of this kind so far
         self._settling: asyncio.Task[None] | None = None
         self._failures: dict[str, BackendError] = {}  # by question: its last answer, where that was a failure
         self._heard: set[str] = set()  # the words of all failures in the present illness
@@ -63,18 +88,23 @@ class Reconciler:
 
     def doubt(self, key: str) -> None:
         """Check a notebook that the backend has reported dead."""
+        self._missing.discard(key)
         if key in {notebook.key for notebook in self._members()}:
             self._doubt(key)
             self._begin()
 
     async def watch(self) -> None:
-        """Check each notebook that the backend reports dead, for as long as the backend is open.
+        """Check each notebook that the backend reports dead, and note pauses, for as long as the backend is open.
 
         If events may have been missed, it calls ``look``, except during adoption, which lists the notebooks itself.
         """
-        async for key in self._pool.backend.deaths():
-            if key is not None:
-                self.doubt(key)
+        async for said in self._pool.backend.deaths():
+            if isinstance(said, Paused):
+                self._pauses += 1
+                self._note_pauses({said.key: said.is_paused})
+            elif said is not None:
+                self._told.add(said)
+                self.doubt(said)
             elif self._pool.phase is not Phase.ADOPTING:
                 await self.look()
 
@@ -163,7 +193,7 @@ class Reconciler:
         elif found is not Knock.TAKEN:
             self._mute_since.pop(notebook.key, None)
         elif self._is_mute_too_long(notebook):
-            self._pool.reap(notebook, Reason.DIED)
+            self._pool.reap(notebook, Reason.LOST)
 
     def _is_mute_too_long(self, notebook: Notebook) -> bool:
         """Return True if a warm notebook, which did not answer just now, has not answered for a minute."""
@@ -188,7 +218,7 @@ class Reconciler:
 
     async def _running(self, known: Collection[str]) -> dict[str, Running] | None:
         """Return the running notebooks by key (``known``: see ``Backend.list``); None if the backend fails."""
-        number = self._lists.ask()
+        number, pauses = self._lists.ask(), self._pauses
         try:
             running = {item.key: item for item in await self._pool.backend.list(known)}
         except BackendError as error:
@@ -197,7 +227,15 @@ class Reconciler:
             return None
         self._lists.note_answer(number)
         self._hear(_LIST, None)
+        if pauses == self._pauses:  # else the list may be older than the event
+            self._note_pauses({key: item.is_paused for key, item in running.items()})
         return running
+
+    def _note_pauses(self, paused: Mapping[str, bool]) -> None:
+        for notebook in self._members():
+            if paused.get(notebook.key, notebook.is_paused) != notebook.is_paused:
+                notebook.note_pause(self._pool.clock(), is_paused=not notebook.is_paused)
+                self._pool.wake()
 
     async def _settle(self) -> None:
         """Check until there are no new reports. Those that the backend cannot answer for wait for the next ``look``."""
@@ -205,18 +243,24 @@ class Reconciler:
         while is_first or self._again:
             is_first = False
             self._again.clear()
-            await self._find_out([notebook for notebook in self._members() if notebook.key in self._pool.doubted])
+            doubted = self._pool.doubted - self._missing
+            await self._find_out([notebook for notebook in self._members() if notebook.key in doubted])
+            self._told &= {notebook.key for notebook in self._members()}
+
+    async def _silent(self, doubted: Iterable[Notebook]) -> list[Notebook]:
+        """Probe what is doubted; return those that show no life, and trust the others."""
+        probed = list(doubted)
+        lives = await asyncio.gather(*(notebook.jupyter.shows_life() for notebook in probed))
+        for notebook, is_alive in zip(probed, lives, strict=True):
+            if is_alive and notebook.key not in self._again:
+                self._pool.report(DeathDisproved(self._pool.name, notebook.id))
+                self._told.discard(notebook.key)
+                self._pool.trust(notebook.key)
+        return [notebook for notebook, is_alive in zip(probed, lives, strict=True) if not is_alive]
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
         """Probe what is doubted; what is silent is looked for in several lists."""
-        lives = await asyncio.gather(*(notebook.jupyter.shows_life() for notebook in doubted))
-        silent = []
-        for notebook, is_alive in zip(doubted, lives, strict=True):
-            if not is_alive:
-                silent.append(notebook)
-            elif notebook.key not in self._again:
-                self._pool.report(DeathDisproved(self._pool.name, notebook.id))
-                self._pool.trust(notebook.key)
+        silent = await self._silent(doubted)
         for number, pause in enumerate(_LOOKS, 1):
             if not silent:
                 return
@@ -224,27 +268,70 @@ class Reconciler:
             running = await self._running([notebook.key for notebook in silent])
             if running is None or self._pool.phase is Phase.CLOSING:
                 return  # the next look, or the next service, checks again
-            is_last = number == len(_LOOKS)
-            silent = [
-                notebook
+            deaths = await self._deaths(notebook for notebook in silent if notebook.key not in running)
+            lost = self._mass_loss(deaths)
+            found = {
+                notebook: finding(
+                    notebook.state,
+                    is_listed=notebook.key in running,
+                    is_last=number == len(_LOOKS),
+                    is_paused=notebook.is_paused,
+                    is_mass_loss=notebook.key in lost,
+                )
                 for notebook in silent
-                if self._is_open(notebook, finding(notebook.state, is_listed=notebook.key in running, is_last=is_last))
-            ]
+            }
+            silent = [notebook for notebook in silent if self._is_open(notebook, found[notebook], deaths)]
+            if lost:
+                self._missing |= lost
+                self._pool.run(self._look_for_many([n for n in found if n.key in lost]), "look for a mass loss")
 
-    def _is_open(self, notebook: Notebook, found: Finding) -> bool:
+    async def _deaths(self, notebooks: Iterable[Notebook]) -> dict[str, Death]:
+        """Return how each of them ended, by key, as the backend saw it."""
+        keys = [notebook.key for notebook in notebooks]
+        return dict(zip(keys, await asyncio.gather(*map(self._pool.backend.death, keys)), strict=True))
+
+    def _mass_loss(self, deaths: Mapping[str, Death]) -> set[str]:
+        """Return the keys of those whose ends nobody saw, if they are a mass loss."""
+        unseen = {key for key, death in deaths.items() if not is_certain(death, is_told=key in self._told)}
+        return unseen if is_mass_loss(len(unseen), len(list(self._members()))) else set()
+
+    def _is_open(self, notebook: Notebook, found: Finding, deaths: Mapping[str, Death]) -> bool:
         """Act on a finding; returns True if another list is needed."""
         if found is Finding.DEAD:
-            self._pool.reap(notebook, Reason.DIED)
+            self._pool.reap(notebook, BY_DEATH[deaths.get(notebook.key, Death.UNKNOWN)])
         elif found is Finding.SPARED and notebook.key not in self._again:
             self._pool.trust(notebook.key)
         return found is Finding.OPEN
+
+    async def _look_for_many(self, missing: list[Notebook]) -> None:
+        """Probe a mass loss, and look for it, over a longer time; what is missing to the last has ended.
+
+        If the backend fails meanwhile, the next ``look`` begins anew.
+        """
+        for pause in _MASS_LOOKS:
+            await asyncio.sleep(pause)
+            silent = await self._silent(notebook for notebook in missing if notebook.key in self._missing)
+            running = await self._running([notebook.key for notebook in silent])
+            was = {notebook.key for notebook in missing}
+            if running is None or self._pool.phase is Phase.CLOSING:
+                self._missing -= was
+                return
+            missing = [notebook for notebook in silent if notebook.key in self._missing - running.keys()]
+            self._missing -= was - {notebook.key for notebook in missing}
+            for key in was & running.keys() & self._pool.doubted:
+                self._doubt(key)  # as one that is silent, and listed
+                self._begin()
+        deaths = await self._deaths(missing)
+        for notebook in missing:
+            self._missing.discard(notebook.key)
+            self._pool.reap(notebook, BY_DEATH[deaths[notebook.key]])
 
     async def _handle_unknown(self, item: Running) -> None:
         """Handle a running notebook that the pool does not know.
 
         Adopt it if it may have been assigned and nobody ended it; else stop it after the start grace.
         """
-        if item.given is not Given.NO and (self._ended(item.key) or Reason.DIED) in REVOCABLE:
+        if item.given is not Given.NO and (self._ended(item.key) or Reason.LOST) in REVOCABLE:
             self._pool.report(SessionRecovered(self._pool.name))
             notebook = self._pool.adopt_session(item, visitor=None, expires_in=None)
             self._pool.run(notebook.jupyter.recognise(), f"recognise {notebook.id}")

@@ -7,10 +7,10 @@ from collections import Counter
 import structlog
 
 from tmppool.ledger import Ledger, Row
-from tmppool.notebook import REVOCABLE, Notebook, Reason, State
+from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
-from tmppool.running import Given, Running
+from tmppool.running import Death, Given, Running
 from tmppool.tasks import spawn
 
 _SECOND_LOOK = 1.0  # seconds before the list is repeated, if it lacks a notebook of the ledger
@@ -125,7 +125,9 @@ def _log_outdated(pool: Pool, outdated: Counter[State | None]) -> None:
 
 
 async def _close_row(pools: Pools, ledger: Ledger, row: Row) -> None:
-    """End a session whose notebook vanished while no service ran."""
+    """End a session whose notebook ended while no service ran; what is left of it may tell how."""
+    pool = pools.get(row.pool)
+    reason = BY_DEATH[Death.UNKNOWN if pool is None else await pool.backend.death(row.key)]
     if row.state is State.ASSIGNED:
-        pools.remember(row.key, Ended(Reason.DIED, time.time(), row.pool))
-    await ledger.end_row(row.key, Reason.DIED)
+        pools.remember(row.key, Ended(reason, time.time(), row.pool))
+    await ledger.end_row(row.key, reason)

@@ -70,6 +70,24 @@ class Given(Enum):
     UNKNOWN = "unknown"  # as of one that an older version made
 
 
+class Death(Enum):
+    """The ways in which a notebook ends, as its backend saw it."""
+
+    EXITED = "exited"  # its first process ended by itself
+    KILLED = "killed"  # a signal from outside ended it
+    OUT_OF_MEMORY = "out of memory"  # the kernel ended it, since it had reached its limit
+    REMOVED = "removed"  # somebody else removed it
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The notebook of ``key`` was paused by the operator or, without ``is_paused``, goes on."""
+
+    key: str
+    is_paused: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """One running notebook, as its backend reports it.
@@ -79,7 +97,8 @@ class Running:
     the id of its Edition; empty if unknown. ``given``: whether the backend has recorded that it was assigned.
     ``pid`` is its first process on this machine; 0 if unknown. ``knock`` is the path below its base path that tells
     that it is ready, without a leading slash; None for Jupyter's. ``is_jupyter``: whether its server was found to be a
-    Jupyter when it started; None if unknown, as after a restart of the service.
+    Jupyter when it started; None if unknown, as after a restart of the service. ``is_paused``: its processes stand
+    still, because the operator has paused them.
     """
 
     key: str
@@ -92,6 +111,7 @@ class Running:
     pid: int = 0
     knock: str | None = None
     is_jupyter: bool | None = None
+    is_paused: bool = False
 
     @property
     def base_path(self) -> str:

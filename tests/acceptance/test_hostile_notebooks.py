@@ -220,7 +220,7 @@ async def test_a_notebook_that_ends_or_freezes_itself_is_reaped_and_its_visitor_
         attacking.cancel()
         async with session.get(f"{guest.url}api/status", headers=guest.headers) as reply:
             facts = await reply.json()
-        assert (reply.status, facts["reason"]) == (424, "died" if name == "kill_server" else "drained")
+        assert (reply.status, facts["reason"]) == (424, "killed" if name == "kill_server" else "drained")
         async with neighbours.asking():
             await asyncio.sleep(1)
         assert neighbours.failures == []

@@ -17,6 +17,7 @@ from tmppool.errors import BackendError
 
 LABELS = ["tmppool.service=one", "tmppool.pool=main"]
 KEY_LABEL = "tmppool.key"
+EVENTS = ["kill", "oom", "die", "destroy", "pause", "unpause"]
 Answer = Callable[[web.Request], object]
 
 
@@ -89,16 +90,18 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 class Watched:
-    """``engine.deaths`` running beside the test: what it yielded."""
+    """``engine.events`` running beside the test: the keys that it yielded, and the events."""
 
     def __init__(self, docker: aiodocker.Docker) -> None:
         self.yielded: list[str | None] = []
+        self.events: list[engine.Event | None] = []
         self._docker = docker
         self.task = asyncio.ensure_future(self._watch())
 
     async def _watch(self) -> None:
-        async for key in engine.deaths(self._docker, LABELS, KEY_LABEL):
-            self.yielded.append(key)
+        async for event in engine.events(self._docker, LABELS, KEY_LABEL):
+            self.yielded.append(event if event is None else event.key)
+            self.events.append(event)
 
     async def stop(self) -> None:
         self.task.cancel()
@@ -123,12 +126,37 @@ async def test_a_death_is_yielded(small: SmallEngine, watched: Watched) -> None:
     assert watched.yielded == ["a", "b"]
 
 
-async def test_only_our_own_containers_deaths_are_asked_for(small: SmallEngine, watched: Watched) -> None:
+async def test_only_our_own_containers_ends_and_pauses_are_asked_for(small: SmallEngine, watched: Watched) -> None:
     before = time.time()
     await until(lambda: small.streams)
     (query,) = small.subscriptions()
-    assert json.loads(query["filters"]) == {"type": ["container"], "event": ["die"], "label": LABELS}
+    assert json.loads(query["filters"]) == {"type": ["container"], "event": EVENTS, "label": LABELS}
     assert before - 30 < float(query["since"]) < before + 30
+
+
+async def test_an_event_tells_what_happened_when_and_with_which_exit_code(small: SmallEngine, watched: Watched) -> None:
+    await until(lambda: small.streams)
+    end = {"Actor": {"Attributes": {KEY_LABEL: "a", "exitCode": "137"}}, "timeNano": 1_500_000_000, "Action": "die"}
+    pause = {"Actor": {"Attributes": {KEY_LABEL: "a"}}, "timeNano": 2_000_000_000, "Action": "pause"}
+    for said_so in (end, pause):
+        small.streams[0].put_nowait(said_so)
+    await until(lambda: len(watched.events) == 2)
+    assert watched.events == [engine.Event("a", "die", 1.5, 137), engine.Event("a", "pause", 2.0)]
+
+
+async def test_after_a_break_it_listens_from_the_last_event_on(
+    small: SmallEngine, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+    await until(lambda: small.streams)
+    monkeypatch.setattr(engine.time, "time", lambda: clock() + 60)
+    small.streams[0].put_nowait(died("a"))
+    await until(lambda: watched.yielded)
+    monkeypatch.setattr(engine.time, "time", lambda: clock() + 600)
+    with capture_logs():
+        small.streams[0].put_nowait(None)
+        await until(lambda: len(small.streams) == 2)
+    assert clock() + 30 < float(small.subscriptions()[1]["since"]) < clock() + 90
 
 
 async def test_an_event_without_a_key_is_passed_over(small: SmallEngine, watched: Watched) -> None:
@@ -155,24 +183,26 @@ async def test_it_says_so_at_once_and_before_it_listens_from_before_that(
 ) -> None:
     """What dies between a look at what runs and the subscription is in the stream, which begins before the look."""
     monkeypatch.setattr(engine, "Backoff", lambda **_times: Backoff(first=0.3, cap=0.3))
-    deaths, clock = engine.deaths(docker, LABELS, KEY_LABEL), time.time
-    first = asyncio.ensure_future(anext(deaths))
+    events, clock = engine.events(docker, LABELS, KEY_LABEL), time.time
+    first = asyncio.ensure_future(anext(events))
     await until(lambda: small.streams)
     with capture_logs():
         small.streams[0].put_nowait(None)
         assert await first is None
     began = time.monotonic()
-    assert await anext(deaths) is None
+    assert await anext(events) is None
     assert time.monotonic() - began > 0.2
     looked_at = clock()
     assert len(small.streams) == 1
     monkeypatch.setattr(engine.time, "time", lambda: clock() + 60)
-    second = asyncio.ensure_future(anext(deaths))
+    second = asyncio.ensure_future(anext(events))
     await until(lambda: len(small.streams) == 2)
     assert float(small.subscriptions()[1]["since"]) < looked_at
     small.streams[1].put_nowait(died("a"))
-    assert await second == "a"
-    await deaths.aclose()
+    event = await second
+    assert event is not None
+    assert event.key == "a"
+    await events.aclose()
 
 
 async def test_an_engine_that_refuses_is_asked_again(small: SmallEngine, docker: aiodocker.Docker) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tmppool.running import Running, base_path
+from tmppool.running import Death, Paused, Running, base_path
 
 DEFAULT_COMMAND = (
     "jupyter lab --no-browser --ServerApp.base_url={base_path} --ServerApp.ip={ip} --ServerApp.port={port}"
@@ -219,10 +219,16 @@ class Backend(Protocol):
         Raises BackendError if it is ill.
         """
 
-    def deaths(self) -> AsyncIterator[str | None]:
-        """Yield the keys of notebooks that ended by themselves, for as long as the backend is open.
+    def deaths(self) -> AsyncIterator[str | Paused | None]:
+        """Yield the keys of notebooks that ended without ``stop``, for as long as the backend is open.
 
-        None means that events may have been missed: call ``list``.
+        And which ones were paused, or go on. None means that events may have been missed: call ``list``.
+        """
+
+    async def death(self, key: str) -> Death:
+        """Return how a notebook that runs no more ended; UNKNOWN if the backend did not see it, or cannot tell now.
+
+        What was seen is kept until ``stop``, also when ``list`` has cleared the remains away.
         """
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ namespace or at its address. Once its notebook is assigned, the service never ex
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -36,15 +37,18 @@ from tmppool.backends.container import (
     token_of,
     trial_config,
 )
+from tmppool.backends.container_death import Record, of_state
 from tmppool.backends.netns import require_permission
 from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
-from tmppool.running import Running
+from tmppool.running import Death, Paused, Running
 from tmppool.tasks import completed, finish, spawn
 
 _LOG_LINES = 20
 _EXIT_GRACE = 10.0  # seconds that a busy engine may take to report an exit
 _RUNS = ("running", "paused")  # states of a container that has processes (Docker Engine API, ContainerList)
+_LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
+_PAUSES = {"pause": True, "unpause": False}  # the engine's events
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
 _log = structlog.get_logger("tmppool.docker")
@@ -81,6 +85,7 @@ class DockerBackend(Auditable):
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
+        self._record = Record()
         self._taking: dict[str, asyncio.Task[ImageFacts]] = {}  # by volume
         self._unclean: set[str] = set()  # keys of failed starts that may have left a container
 
@@ -179,6 +184,7 @@ class DockerBackend(Auditable):
             await engine.remove(self.docker, self._named(key))
             self._ids.pop(key, None)
             self._given -= {key}
+            self._record.forget(key)
         finally:
             self._stopping.discard(key)
 
@@ -200,10 +206,27 @@ class DockerBackend(Auditable):
     async def ping(self) -> None:
         await engine.ping(self.docker)
 
-    async def deaths(self) -> AsyncIterator[str | None]:
-        async for key in engine.deaths(self.docker, _ours(self._spec), KEY_LABEL):
-            if key is None or (key in self._reached and key not in self._starting):
+    async def deaths(self) -> AsyncIterator[str | Paused | None]:
+        async for event in engine.events(self.docker, _ours(self._spec), KEY_LABEL):
+            if event is None:
+                yield None
+                continue
+            key = event.key
+            if key not in self._ids or key in self._busy:  # a stranger's, or the service's own doing
+                continue
+            self._record.note_event(event)
+            if event.action in _PAUSES:
+                yield Paused(key, _PAUSES[event.action])
+            elif event.action == "die" and key in self._reached:
                 yield key
+
+    async def death(self, key: str) -> Death:
+        with contextlib.suppress(BackendError):
+            await self._look_at_end(key)
+            if self._record.death(key) is Death.KILLED and key in self._ids:
+                await asyncio.sleep(_LOOK_AGAIN)
+                await self._look_at_end(key)
+        return self._record.death(key)
 
     async def close(self) -> None:
         for key in list(self._reached):
@@ -298,7 +321,8 @@ class DockerBackend(Auditable):
         tail = engine.bounded(await engine.log(container, _LOG_LINES))
         with engine.reading("inspect a container"):
             state = shown["State"]
-            how = "ran out of memory" if state.get("OOMKilled") else f"exited with code {state['ExitCode']}"
+            is_oom = of_state(state) is Death.OUT_OF_MEMORY
+            how = "ran out of memory" if is_oom else f"exited with code {state['ExitCode']}"
         if HOME_FAILED in tail:
             return _HomeError(f"a notebook of {edition.name} did not get the whole home of the image", log_tail=tail)
         return StartError(f"the notebook command of {edition.name} {how} before it answered", log_tail=tail)
@@ -337,10 +361,17 @@ class DockerBackend(Auditable):
 
     async def _has_ended(self, key: str, container_id: str, state: str) -> bool:
         """Return True if a container in this state has ended; remove an ended one that is still there."""
-        if state in _RUNS or state == "removing":
-            return state == "removing"
+        if state in _RUNS:
+            return False
+        if state == "removing":
+            self._record.note_removal(key)
+            return True
+        with contextlib.suppress(BackendError):
+            await self._look_at_end(key, container_id)
         try:
+            self._record.note_clearing(key, is_cleared=True)
             if not await engine.remove_ended(self.docker, container_id):
+                self._record.note_clearing(key, is_cleared=False)
                 return False
         except BackendError as error:
             _log.warning("remains.cleanup_failed", error=str(error))
@@ -353,6 +384,19 @@ class DockerBackend(Auditable):
         held = self._reached.pop(key, None)
         if held is not None:
             held.close()
+
+    async def _look_at_end(self, key: str, container_id: str | None = None) -> None:
+        """Note how the engine describes the end of a container whose id is known. Raises BackendError."""
+        known = container_id or self._ids.get(key)
+        if known is None:
+            return
+        try:
+            shown = await container_dial.show(self.docker, known)
+        except container_dial.GoneError:
+            self._record.note_removal(key)
+            return
+        with engine.reading("inspect a container"):
+            self._record.note_state(key, shown["State"])
 
     # Finding
 
@@ -384,6 +428,7 @@ class DockerBackend(Auditable):
                 given=given_of(self._spec, key, shown),
                 knock=knock_of(shown["Config"].get("Labels")),
                 pid=self._reached[key].pid,
+                is_paused=bool(shown["State"].get("Paused")),
             )
 
     def _port_of(self, shown: dict[str, Any]) -> int:

@@ -11,6 +11,7 @@ import mmap
 import posixpath
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar, cast
 
 import aiodocker
@@ -529,26 +530,43 @@ async def remove_volume(docker: Client, name: str) -> bool:
 
 # Events
 
+_ACTIONS = ("kill", "oom", "die", "destroy", "pause", "unpause")
 
-async def deaths(docker: Client, labels: Iterable[str], key_label: str) -> AsyncIterator[str | None]:
-    """Yield the keys of containers with these labels that die; never ends.
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One of ``_ACTIONS`` (Docker Engine API, SystemEvents), ``at`` seconds since 1970 on the engine's clock.
+
+    ``key`` is the value of the container's label. ``exit_code`` is that of one that dies.
+    """
+
+    key: str
+    action: str
+    at: float
+    exit_code: int | None = None
+
+
+async def events(docker: Client, labels: Iterable[str], key_label: str) -> AsyncIterator[Event | None]:
+    """Yield the events of containers with these labels that tell of their ends and pauses; never ends.
 
     The event stream ends when the engine stops or the connection breaks. None is yielded then, and before each retry:
-    a caller that lists the containers each time misses nothing, since the next stream starts one second earlier.
+    a caller that lists the containers each time misses no end. The next stream begins one second before the last event
+    that was heard, and tells what the engine did while it stopped or started, as far as it remembers (256 events).
     """
     backoff = Backoff(first=0.5, cap=2.0)
-    filters = json.dumps({"type": ["container"], "event": ["die"], "label": list(labels)})
+    filters = json.dumps({"type": ["container"], "event": _ACTIONS, "label": list(labels)})
+    since = time.time() - 1
     while True:
-        since, began, error = time.time() - 1, time.monotonic(), None
+        began, error = time.monotonic(), None
         if backoff.failures:
             yield None
         try:
-            async for event in _events(docker, filters, since):
+            async for said in _events(docker, filters, since):
                 backoff.succeeded()
-                with reading("tell events"):
-                    key = event.get("Actor", {}).get("Attributes", {}).get(key_label)
-                if isinstance(key, str) and key:
-                    yield key
+                since = time.time() - 1
+                event = _event(said, key_label)
+                if event is not None:
+                    yield event
         except BackendError as caught:
             error = caught
         if time.monotonic() - began > _STEADY:
@@ -564,6 +582,17 @@ def _tell_of_end(error: BackendError | None) -> None:
         _log.warning("engine.events_ended")
     else:
         _log.warning("engine.events_lost", error=one_line(error))
+
+
+def _event(said: dict[str, Any], key_label: str) -> Event | None:
+    """Return an event of a container with a key. Raises BackendError if it is misshapen."""
+    with reading("tell events"):
+        about = said.get("Actor", {}).get("Attributes", {})
+        key, code = about.get(key_label), about.get("exitCode")
+        if not isinstance(key, str) or not key:
+            return None
+        at = int(said.get("timeNano", 0)) / 1e9
+        return Event(key, str(said["Action"]), at, None if code is None else int(code))
 
 
 async def _events(docker: Client, filters: str, since: float) -> AsyncIterator[dict[str, Any]]:

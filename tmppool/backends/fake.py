@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from tmppool.backends.base import Edition, Paths, Spec, Traits, digest
 from tmppool.errors import BackendError, StartError, TakenError
-from tmppool.running import Dial, Given, Running
+from tmppool.running import Death, Dial, Given, Paused, Running
 from tmppool.tasks import completed
 
 
@@ -52,7 +52,8 @@ class FakeBackend:
         self.given: set[str] = set() if predecessor is None else predecessor.given
         self._gave: set[str] = set()  # those of ``given`` that were given through this object
         self.unlisted = 0
-        self._dead: asyncio.Queue[str | None] = asyncio.Queue()
+        self._dead: asyncio.Queue[str | Paused | None] = asyncio.Queue()
+        self.ended: dict[str, Death] = {} if predecessor is None else predecessor.ended
 
     @classmethod
     def from_spec(cls, spec: Spec, paths: Paths) -> Self:
@@ -103,6 +104,7 @@ class FakeBackend:
         await asyncio.sleep(self.stop_delay)
         await self.ping()
         self.stopped.append(key)
+        self.ended.pop(key, None)
         await self._end(key)
 
     async def list(self, known: Collection[str] = ()) -> list[Running]:
@@ -117,9 +119,12 @@ class FakeBackend:
             for key, made in self.notebooks.items()
         ]
 
-    async def deaths(self) -> AsyncIterator[str | None]:
+    async def deaths(self) -> AsyncIterator[str | Paused | None]:
         while True:
             yield await self._dead.get()
+
+    async def death(self, key: str) -> Death:
+        return self.ended.get(key, Death.UNKNOWN)
 
     async def ping(self) -> None:
         if self.is_ill:
@@ -128,10 +133,16 @@ class FakeBackend:
     async def close(self) -> None:
         """Keep the notebooks running, as an engine does; tests end with ``end_all``."""
 
-    async def kill(self, key: str) -> None:
-        """Make a notebook end by itself."""
+    async def kill(self, key: str, death: Death = Death.EXITED) -> None:
+        """Make a notebook end in this way."""
+        self.ended[key] = death
         await self._end(key)
         self._dead.put_nowait(key)
+
+    def pause(self, key: str, *, is_paused: bool = True) -> None:
+        """Say that a notebook is paused, or goes on; it answers all the same."""
+        self.notebooks[key].running = replace(self.notebooks[key].running, is_paused=is_paused)
+        self._dead.put_nowait(Paused(key, is_paused))
 
     async def end_all(self) -> None:
         """End all notebooks, at the end of a test."""

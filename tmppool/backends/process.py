@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,13 +22,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from cachetools import FIFOCache
+
 from tmppool.backends import port_owner, process_family
 from tmppool.backends.base import DEFAULT_COMMAND, Edition, Paths, Spec, Traits, digest
 from tmppool.backends.process_birth import born
 from tmppool.errors import BackendError, ConfigError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
-from tmppool.running import Dial, Given, Running
+from tmppool.running import Death, Dial, Given, Running
 from tmppool.tasks import completed, spawn
 
 _FACTS = "notebook.json"
@@ -37,6 +40,10 @@ _GIVEN = "given"  # a file of this name means: it was assigned
 _LOG_TAIL = 4096  # bytes
 # Disables the pop-up that asks about news (JupyterLab documentation, "Announcements"), as in our image.
 _PAGE_CONFIG = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+_REMEMBERED = 1_000
+_EXIT_GRACE = 1.0  # seconds until the event loop has the return code of a child that has ended
+# Signals that somebody sends; others are a program's own errors.
+_SENT = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM)
 _PROGRAM = re.compile(r"[\w./+-]+")
 _LANDING = "/notebooks/welcome.ipynb"
 # The variables of the service's environment that a notebook gets: none that could be a secret.
@@ -53,6 +60,7 @@ class ProcessBackend:
         self._watched: dict[str, int] = {}  # pidfds by key
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._dead: asyncio.Queue[str] = asyncio.Queue()
+        self._deaths: FIFOCache[str, Death] = FIFOCache(_REMEMBERED)
         self._edition: Edition | None = None
         self._given: frozenset[str] = frozenset()  # keys that this process has marked, or tried to
         self._checks_ports = port_owner.can_tell()
@@ -135,6 +143,7 @@ class ProcessBackend:
         self._given -= {key}
         home = self._root / id_of(key)
         child = self._children.pop(key, None)
+        self._deaths.pop(key, None)
         with _refusals("a notebook could not be ended"):
             leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
             if not await asyncio.to_thread(process_family.end, id_of(key), leader):
@@ -153,7 +162,9 @@ class ProcessBackend:
         for facts, is_alive, given in found:
             key = facts["key"]
             if not is_alive:
-                await self.stop(key)  # it died while no service ran: remove what is left
+                death = await self.death(key)
+                await self.stop(key)  # remove what is left
+                self._deaths[key] = death
                 continue
             with _refusals("a notebook's end could not be watched for"):
                 self._watch(key, facts["pid"])
@@ -169,6 +180,13 @@ class ProcessBackend:
     async def deaths(self) -> AsyncIterator[str | None]:
         while True:
             yield await self._dead.get()
+
+    async def death(self, key: str) -> Death:
+        child = self._children.get(key)
+        if key not in self._deaths and child is not None:
+            with contextlib.suppress(TimeoutError):
+                self._deaths[key] = _death(await asyncio.wait_for(child.wait(), _EXIT_GRACE))
+        return self._deaths.get(key, Death.UNKNOWN)
 
     async def close(self) -> None:
         for key in list(self._watched):
@@ -270,6 +288,12 @@ class ProcessBackend:
         if descriptor is not None:
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
+
+
+def _death(code: int) -> Death:
+    """Return how a child ended, by its return code: negative for a signal, over 128 for one that its shell tells of."""
+    number = -code if code < 0 else code - 128
+    return Death.KILLED if number in _SENT else Death.EXITED
 
 
 def _path() -> str:
