@@ -105,6 +105,7 @@ def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[
     While its visitor is silent, a notebook is asked several times per idle time whether something works in it; a yes
     updates ``active_at``, so the idle time after a computation begins when it was last seen. After ``idle`` seconds
     without activity it is reaped if it has been asked since, else asked first. It is not asked again within ASK_PAUSE.
+    One that the operator has paused can neither be used nor answer: of the limits only its lifetime counts.
     """
     reap: list[tuple[Place, Reason]] = []
     ask: list[Notebook] = []
@@ -115,6 +116,8 @@ def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[
         idle_at = notebook.active_at + limits.idle if limits.idle else math.inf
         if notebook.expires_at is not None and now >= notebook.expires_at:
             reap.append((notebook, Reason.EXPIRED))
+        elif notebook.is_paused:
+            continue
         elif (closes_at := opens_until(notebook, limits)) is not None and now >= closes_at:
             reap.append((notebook, Reason.UNOPENED))
         elif now >= idle_at and asked_at >= idle_at:
@@ -149,10 +152,14 @@ def _proof(
 
 
 def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float]) -> list[str]:
-    """Return the edition of each notebook that is missing from the warm target, the emptiest share first."""
-    sessions = sum(place.state is State.ASSIGNED for place in table)
-    has = Counter(place.edition for place in table if place.state in (State.WARM, State.STARTING))
-    wanted = shares(max(0, min(limits.warm, limits.capacity - sessions)), weights)
+    """Return the edition of each notebook that is missing from the warm target, the emptiest share first.
+
+    A paused one is not available, and keeps its place.
+    """
+    taken = sum(place.state is State.ASSIGNED or _is_paused_warm(place) for place in table)
+    available = [place for place in table if place.state in (State.WARM, State.STARTING) and not _is_paused_warm(place)]
+    has = Counter(place.edition for place in available)
+    wanted = shares(max(0, min(limits.warm, limits.capacity - taken)), weights)
     # In the order that fills the shares evenly.
     lacking = [
         ((number + 1) / share, edition) for edition, share in wanted.items() for number in range(has[edition], share)
@@ -160,13 +167,21 @@ def _missing(table: Sequence[Place], limits: Limits, weights: Mapping[str, float
     return [edition for _, edition in sorted(lacking, key=lambda each: each[0])]
 
 
+def _is_paused_warm(place: Place) -> bool:
+    return isinstance(place, Notebook) and place.is_paused and place.state is State.WARM
+
+
 def _surplus(
     table: Sequence[Place], limits: Limits, weights: Mapping[str, float], *, at_least: int
 ) -> list[tuple[Place, Reason]]:
-    """Return the warm ones to reap: those above the target, and at least ``at_least`` above their editions' shares."""
-    warm = sorted((place for place in table if place.state is State.WARM), key=lambda place: place.moved_at)
+    """Return the warm ones to reap: those above the target, and at least ``at_least`` above their editions' shares.
+
+    None that is paused.
+    """
+    warm = [place for place in table if place.state is State.WARM and not _is_paused_warm(place)]
+    warm.sort(key=lambda place: place.moved_at)
     # Not REAPING: those places will soon be free; counting them would reap too many.
-    others = sum(place.state in (State.STARTING, State.ASSIGNED) for place in table)
+    others = sum(place.state in (State.STARTING, State.ASSIGNED) or _is_paused_warm(place) for place in table)
     room = max(0, min(limits.warm, limits.capacity - others))
     left = Counter(shares(room, weights))
     beyond: list[Place] = []

@@ -63,6 +63,14 @@ class Kind(Enum):
         "No answer",
         cors=Cors.ANY,
     )
+    PAUSED = Shape(
+        503,
+        "The people who run this service have paused this notebook. It goes on when they continue it, and nothing in it"
+        " is lost. Please reload this page then.",
+        "Paused",
+        has_home=False,  # that would lead the owner here again
+        cors=Cors.ANY,
+    )
     NOT_OWNER = Shape(403, "Only the owner of this notebook can do that.", "Not allowed", cors=Cors.ANY)
     NOT_INSIDE = Shape(403, "Only the service's own pages, on its main host, can do that.", "Not allowed")
     # Wrong origin or host
