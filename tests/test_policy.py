@@ -371,6 +371,38 @@ def test_without_any_wanted_edition_nothing_is_started_and_the_warm_stay() -> No
     assert plan(warm_of("old", 3), limits(warm=4), {}, NOW, may_start=True) == Plan((), (), ())
 
 
+# Paused
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome"),
+    [
+        ({"active_at": NOW - 10_000}, Plan((), (), ())),
+        ({"active_at": NOW - 10_000, "asked_at": NOW - 1}, Plan((), (), ())),
+        ({"moved_at": NOW - 10_000, "is_opened": False}, Plan((), (), ())),
+        ({"expires_at": NOW - 1}, Reason.EXPIRED),
+    ],
+)
+def test_of_a_paused_sessions_limits_only_its_lifetime_counts(facts: dict[str, float], outcome: Plan | Reason) -> None:
+    session = notebook(State.ASSIGNED, is_paused=True, **facts)
+    expected = outcome if isinstance(outcome, Plan) else Plan((), ((session, outcome),), ())
+    assert plan([session], limits(unopened=300.0, warm=0), ONE, NOW, may_start=True) == expected
+
+
+@pytest.mark.parametrize(("capacity", "started"), [(2, 0), (3, 1), (9, 2)])
+def test_a_paused_warm_one_keeps_its_place_and_is_available_to_nobody(capacity: int, started: int) -> None:
+    table = [notebook(State.WARM, key, is_paused=True) for key in "ab"]
+    decided = plan(table, limits(capacity=capacity, warm=2), ONE, NOW, may_start=True)
+    assert (len(decided.start), decided.reap) == (started, ())
+
+
+def test_a_paused_warm_one_is_never_surplus() -> None:
+    table = [notebook(State.WARM, key) for key in "abc"]
+    table[2].is_paused = True
+    decided = plan(table, limits(warm=1), ONE, NOW, may_start=True)
+    assert [place.key for place, _ in decided.reap] == ["b"]
+
+
 def test_a_plan_leaves_the_table_as_it_was() -> None:
     table = Facts(starting=1, warm=6, assigned=2, reaping=1).table()
     before = [(n.state, n.moved_at, n.active_at, n.asked_at) for n in table]

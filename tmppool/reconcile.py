@@ -103,7 +103,7 @@ class Reconciler:
                 self._pauses += 1
                 self._note_pauses({said.key: said.is_paused})
             elif said is not None:
-                self._told.add(said)
+                self._told |= {said} & {notebook.key for notebook in self._members()}
                 self.doubt(said)
             elif self._pool.phase is not Phase.ADOPTING:
                 await self.look()

@@ -1,6 +1,7 @@
 """What every backend promises, asked of each of them: started, found, lost, ended, adopted, and nothing left behind."""
 
 import asyncio
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,15 +13,17 @@ import pytest
 from tmppool.backends.base import Backend
 from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
-from tmppool.running import Given, Running
+from tmppool.running import Death, Given, Running
 
 KEY, OTHER = "A" * 11 + "-_" + "z" * 9, "B" * 22
 
 SERVER = """sleep 86399 & exec python3 -c "
-import http.server
+import http.server, os
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == '{base_path}exit':
+            os._exit(3)
         self.send_response(200 if self.path.startswith('{base_path}') else 404)
         self.send_header('Content-Length', '2')
         self.end_headers()
@@ -51,6 +54,11 @@ class Site(ABC):
     async def kill(self, key: str) -> None:
         """Let a notebook of the service ``one`` end by itself."""
 
+    async def exit(self, running: Running) -> None:
+        """Let a notebook's server exit by itself."""
+        with contextlib.suppress(aiohttp.ClientError):
+            await status(running, f"{running.base_path}exit")
+
     @abstractmethod
     async def leftovers(self, key: str) -> list[str]:
         """Return what there is on this machine of a notebook of the service ``one``, as words."""
@@ -73,7 +81,10 @@ async def until(is_so: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 class Contract:
-    """Subclasses provide the fixture ``site``."""
+    """Subclasses provide the fixture ``site``.
+
+    The server can be told to exit, by a request for ``exit`` below its base path.
+    """
 
     async def test_a_started_notebook_answers_at_its_base_path(self, site: Site) -> None:
         backend = await site.make()
@@ -183,6 +194,36 @@ class Contract:
 
         await until(is_gone)
         assert await site.leftovers(KEY) == []
+
+    @pytest.mark.parametrize("is_listed", [False, True])
+    async def test_how_one_ended_is_told_also_once_its_remains_are_cleared_away(
+        self,
+        site: Site,
+        is_listed: bool,  # noqa: FBT001
+    ) -> None:
+        backend = await site.make()
+        deaths = backend.deaths()
+        told = [asyncio.ensure_future(anext(deaths))]
+        await backend.start(KEY, backend.edition)
+        other = await backend.start(OTHER, backend.edition)
+        assert await backend.death(KEY) is Death.UNKNOWN
+        await site.kill(KEY)
+        async with asyncio.timeout(10):
+            assert await told[0] == KEY
+        await site.exit(other)
+        async with asyncio.timeout(10):
+            assert await anext(deaths) == OTHER
+        if is_listed:
+            assert await backend.list() == []
+        for _ in range(2):
+            assert [await backend.death(key) for key in (KEY, OTHER)] == [Death.KILLED, Death.EXITED]
+        for key in (KEY, OTHER):
+            await backend.stop(key)
+            assert await backend.death(key) is Death.UNKNOWN
+        await deaths.aclose()
+
+    async def test_how_a_strangers_ended_is_not_known(self, site: Site) -> None:
+        assert await (await site.make()).death(KEY) is Death.UNKNOWN
 
     async def test_a_command_that_fails_tells_its_last_words_and_leaves_nothing(self, site: Site) -> None:
         backend = await site.make(command=FAILING)

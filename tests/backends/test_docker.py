@@ -24,7 +24,7 @@ from tmppool.build_image import build
 from tmppool.errors import BackendError, ImageError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.pool_settings import DEFAULT_IMAGE
-from tmppool.running import Given
+from tmppool.running import Death, Given, Paused
 
 on_an_engine = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
 
@@ -116,6 +116,39 @@ class TestDockerOnABridge:
 
 class TestOnTheEngine:
     pytestmark = on_an_engine
+
+    @pytest.mark.parametrize("is_listed", [False, True])
+    async def test_removals_by_somebody_else_are_told_from_ends(self, site: DockerSite, is_listed: bool) -> None:  # noqa: FBT001
+        backend = await site.make()
+        deaths = backend.deaths()
+        first = asyncio.ensure_future(anext(deaths))
+        for number in range(4):
+            key = f"{number}" * 22
+            await backend.start(key, backend.edition)
+            removing = asyncio.ensure_future(site.docker.containers.container(backend._ids[key]).delete(force=True))
+            async with asyncio.timeout(10):
+                assert await (first if number == 0 else anext(deaths)) == key
+            while is_listed and not removing.done():
+                await backend.list()
+            assert await backend.death(key) is Death.REMOVED
+            await removing
+        await deaths.aclose()
+
+    async def test_a_pause_is_told_and_listed(self, site: DockerSite) -> None:
+        backend = await site.make()
+        deaths = backend.deaths()
+        told = asyncio.ensure_future(anext(deaths))
+        await backend.start(KEY, backend.edition)
+        container = site.docker.containers.container(container_name(spec(), KEY))
+        await container.pause()
+        async with asyncio.timeout(10):
+            assert await told == Paused(KEY, is_paused=True)
+        assert [item.is_paused for item in await backend.list()] == [True]
+        await container.unpause()
+        async with asyncio.timeout(10):
+            assert await anext(deaths) == Paused(KEY, is_paused=False)
+        assert [item.is_paused for item in await backend.list()] == [False]
+        await deaths.aclose()
 
     async def test_what_was_made_with_other_settings_is_told_and_still_reached(self, site: DockerSite) -> None:
         running = await started(await site.make())

@@ -11,6 +11,7 @@ from tests.specs import spec_of
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
 from tmppool.jupyter import JupyterClient
+from tmppool.running import Death, Running
 
 
 class FakeSite(Site):
@@ -27,7 +28,10 @@ class FakeSite(Site):
         return backend
 
     async def kill(self, key: str) -> None:
-        await self.services["one"].kill(key)
+        await self.services["one"].kill(key, Death.KILLED)
+
+    async def exit(self, running: Running) -> None:
+        await self.services["one"].kill(running.key, Death.EXITED)
 
     async def leftovers(self, key: str) -> list[str]:
         return ["server"] if key in self.services["one"].notebooks else []

@@ -130,6 +130,21 @@ async def test_each_reason_is_explained(open_place: Any, reason: Reason) -> None
     assert (await place.program().get(f"/user/{key}/api")).json["reason"] == reason
 
 
+async def test_a_paused_notebook_says_so_and_is_as_before_when_it_goes_on(place: Place) -> None:
+    key = (await place.program().post("/api/spawn")).json["url"].rstrip("/").rpartition("/")[2]
+    _, notebook = place.pools.find(key)
+    notebook.note_pause(0.0, is_paused=True)
+    page = await place.owner().get(f"/user/{key}/tree")
+    assert (page.status, "have paused this notebook" in page.text, "<h1>Paused</h1>" in page.text) == (503, True, True)
+    for headers in ({}, UPGRADE):
+        answer = await place.program().ask("GET", f"/user/{key}/api/kernels/1/channels", headers)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+        assert "have paused this notebook" in answer.json["message"]
+    assert (await place.program().get(f"/api/session/{key}")).json["state"] == "live"
+    notebook.note_pause(0.0, is_paused=False)
+    assert (await place.owner().get(f"/user/{key}/tree")).status == 200
+
+
 async def test_no_engine_is_asked_about_an_old_tab(place: Place, ended: str) -> None:
     place.backend.is_ill = True
     for _ in range(50):

@@ -127,6 +127,27 @@ PASSED: dict[str, tuple[str, str, dict[str, str], Role]] = {
 }
 
 
+@pytest.mark.parametrize(("method", "target", "fields", "_role"), PASSED.values(), ids=PASSED.keys())
+def test_who_may_use_a_paused_notebook_is_told_that_it_is_paused(
+    method: str, target: str, fields: dict[str, str], _role: Role
+) -> None:
+    paused = live()
+    paused.is_paused = True
+    verdict = judged(method, target, fields, notebook=paused)
+    assert kind(verdict) is Kind.PAUSED
+    assert isinstance(verdict, Answer)
+    assert verdict.facts["retry_after"] > 0
+
+
+@pytest.mark.parametrize(("method", "target", "fields", "wanted"), REFUSED.values(), ids=REFUSED.keys())
+def test_who_may_not_use_a_notebook_does_not_learn_that_it_is_paused(
+    method: str, target: str, fields: dict[str, str], wanted: Kind
+) -> None:
+    paused = live()
+    paused.is_paused = True
+    assert kind(judged(method, target, fields, notebook=paused)) is wanted
+
+
 @pytest.mark.parametrize(("method", "target", "fields", "role"), PASSED.values(), ids=PASSED.keys())
 def test_who_may_passes_and_the_target_stays_as_it_is(
     method: str, target: str, fields: dict[str, str], role: Role
