@@ -183,7 +183,7 @@ class Reconciler:
     # Knocking
 
     def _is_given_next(self, notebook: Notebook) -> bool:
-        return notebook.state is State.WARM and notebook.key not in self._pool.doubted
+        return notebook.state is State.WARM and not notebook.is_paused and notebook.key not in self._pool.doubted
 
     def _hear_knock(self, notebook: Notebook, found: Knock) -> None:
         if not self._is_given_next(notebook):

@@ -87,6 +87,15 @@ def test_that_the_service_clears_the_remains_away_is_no_removal() -> None:
     assert record.death(KEY) is Death.REMOVED
 
 
+def test_events_are_lacked_of_what_has_ended_only() -> None:
+    record = Record()
+    assert not record.lacks_events(KEY)
+    record.note_state(KEY, exited(137))
+    assert record.lacks_events(KEY)
+    record.note_event(Event(KEY, "die", 9.0, 137))
+    assert not record.lacks_events(KEY)
+
+
 def test_only_so_many_ends_are_kept() -> None:
     record = Record()
     for number in range(2_000):

@@ -35,6 +35,7 @@ class SmallEngine:
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.answers: dict[str, Answer] = {"version": lambda _request: said({"ApiVersion": "1.41"})}
         self.streams: list[asyncio.Queue[object]] = []
+        self.past: list[object] = []
 
     async def open(self) -> None:
         app = web.Application()
@@ -55,7 +56,9 @@ class SmallEngine:
         return said({"message": "no such thing"}, 404)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Stream what the test puts into the newest queue of ``streams``; None ends the stream."""
+        """Stream what the test puts into the newest queue of ``streams``; None ends it. Or tell what is ``past``."""
+        if "until" in request.query:
+            return web.Response(text="".join(f"{json.dumps(event)}\n" for event in self.past))
         queue: asyncio.Queue[object] = asyncio.Queue()
         self.streams.append(queue)
         response = web.StreamResponse()
@@ -142,6 +145,19 @@ async def test_an_event_tells_what_happened_when_and_with_which_exit_code(small:
         small.streams[0].put_nowait(said_so)
     await until(lambda: len(watched.events) == 2)
     assert watched.events == [engine.Event("a", "die", 1.5, 137), engine.Event("a", "pause", 2.0)]
+
+
+async def test_what_an_engine_remembers_of_a_container_is_asked_for(
+    small: SmallEngine, docker: aiodocker.Docker
+) -> None:
+    small.past = [died(None), died("a") | {"timeNano": 1_000_000_000}]
+    assert await engine.past_events(docker, "id", KEY_LABEL) == [engine.Event("a", "die", 1.0)]
+    (query,) = small.subscriptions()
+    assert json.loads(query["filters"]) == {"type": ["container"], "event": EVENTS, "container": ["id"]}
+    assert float(query["since"]) < float(query["until"]) < time.time() + 1
+    small.past = [{"Actor": 7}]
+    with pytest.raises(BackendError, match="nonsense"):
+        await engine.past_events(docker, "id", KEY_LABEL)
 
 
 async def test_after_a_break_it_listens_from_the_last_event_on(

@@ -304,7 +304,7 @@ async def test_nothing_foreign_passes_the_seam(ill: OneContainer, verb: str, fau
         ("give", {"POST /containers/ID/rename"}),
         ("stop", {"DELETE /containers/ID"}),
         ("list", {"GET /containers/json", "GET /containers/ID/json"}),
-        ("list remains", {"DELETE /containers/ID"}),
+        ("list remains", {"GET /containers/ID/json", "GET /events", "DELETE /containers/ID"}),
         ("look for", {"GET /containers/ID/json"}),
         ("ping", {"GET /containers/json"}),
         ("deaths", {"GET /events"}),

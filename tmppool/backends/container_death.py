@@ -110,6 +110,11 @@ class Record:
         """Note whether the service itself removes what is left."""
         self._of(key).is_cleared = is_cleared
 
+    def lacks_events(self, key: str) -> bool:
+        """Return True if it has ended, and its events were missed."""
+        seen = self._seen.get(key)
+        return seen is not None and seen.exit_code is not None and seen.died_at is None
+
     def forget(self, key: str) -> None:
         self._seen.pop(key, None)
 

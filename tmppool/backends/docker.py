@@ -397,6 +397,10 @@ class DockerBackend(Auditable):
             return
         with engine.reading("inspect a container"):
             self._record.note_state(key, shown["State"])
+        if self._record.lacks_events(key):
+            for event in await engine.past_events(self.docker, known, KEY_LABEL):
+                if event.key == key:
+                    self._record.note_event(event)
 
     # Finding
 

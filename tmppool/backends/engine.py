@@ -584,6 +584,26 @@ def _tell_of_end(error: BackendError | None) -> None:
         _log.warning("engine.events_lost", error=one_line(error))
 
 
+async def past_events(docker: Client, container_id: str, key_label: str) -> list[Event]:
+    """Return those of ``_ACTIONS`` that the engine remembers of a container: of its last 256 events since its start.
+
+    Raises BackendError.
+    """
+    filters = json.dumps({"type": ["container"], "event": _ACTIONS, "container": [container_id]})
+    params = {"since": "1", "until": f"{time.time():.3f}", "filters": filters}
+    # aiodocker's own method only follows events.
+    asked = docker._do_query("events", "GET", params=params, timeout=None)  # noqa: SLF001
+
+    async def read() -> str:
+        async with await asked as reply:
+            return await reply.text()
+
+    said = await call("tell past events", read(), LIST_TIMEOUT)
+    with reading("tell past events"):
+        found = [_event(json.loads(line), key_label) for line in said.splitlines() if line]
+    return [event for event in found if event is not None]
+
+
 def _event(said: dict[str, Any], key_label: str) -> Event | None:
     """Return an event of a container with a key. Raises BackendError if it is misshapen."""
     with reading("tell events"):
