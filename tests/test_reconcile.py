@@ -396,6 +396,22 @@ async def test_a_list_that_is_older_than_an_event_does_not_count(pool: Factory, 
     watching.cancel()
 
 
+async def test_one_that_answers_is_not_paused_whatever_the_backend_says(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    held = main.assign("visitor")
+    reconciler = Reconciler(main)
+    backend.pause(held.key)
+    await reconciler.look()
+    assert held.is_paused
+    backend.notebooks[held.key].running = replace(running(backend, held.key), is_paused=False)  # and no event says so
+    await until(lambda: not held.is_paused)
+    backend.pause(held.key)
+    await reconciler.look()
+    assert held.is_paused
+    await main.close(stop=True)
+    assert held.state is State.GONE
+
+
 async def test_one_that_is_paused_and_silent_is_kept(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     (warm,) = main

@@ -23,6 +23,7 @@ from tmppool.tasks import spawn
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each listing, for a silent one: an engine reports a death early
 _MASS_LOOKS = (0.5, 1.5, 2.0, 2.0, 2.0, 2.0)  # the same for a mass loss: ten seconds in all
 _MASS = 3  # notebooks that are missing at once; fewer are no mass loss
+_KNOCK_PAUSE = 0.1  # seconds between two knocks at a paused notebook, of which one mostly waits for its answer
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
 _MOST_KNOCKS = 8  # warm notebooks asked at a time
 _MUTE = 60.0  # seconds in which a warm notebook takes connections and never answers, until another is better
@@ -77,6 +78,7 @@ class Reconciler:
         self._again: set[str] = set()  # keys reported dead since the last check began
         self._told: set[str] = set()  # keys of members whose deaths were events
         self._missing: set[str] = set()  # keys of a mass loss, looked for by a task of its own
+        self._waiting: set[str] = set()  # keys of paused members, each with a task that waits for an answer
         self._pauses = 0  # events of this kind so far
         self._settling: asyncio.Task[None] | None = None
         self._failures: dict[str, BackendError] = {}  # by question: its last answer, where that was a failure
@@ -234,8 +236,23 @@ class Reconciler:
     def _note_pauses(self, paused: Mapping[str, bool]) -> None:
         for notebook in self._members():
             if paused.get(notebook.key, notebook.is_paused) != notebook.is_paused:
-                notebook.note_pause(self._pool.clock(), is_paused=not notebook.is_paused)
-                self._pool.wake()
+                self._note_pause(notebook, is_paused=not notebook.is_paused)
+            if notebook.is_paused and notebook.key not in self._waiting:
+                self._waiting.add(notebook.key)
+                self._pool.run(self._wait_for(notebook), f"wait for {notebook.id}")
+
+    def _note_pause(self, notebook: Notebook, *, is_paused: bool) -> None:
+        notebook.note_pause(self._pool.clock(), is_paused=is_paused)
+        self._pool.wake()
+
+    async def _wait_for(self, notebook: Notebook) -> None:
+        """Knock until a paused notebook answers: then it is not paused, whatever the backend says."""
+        while notebook.is_paused and notebook in self._members() and self._pool.phase is not Phase.CLOSING:
+            if await notebook.jupyter.answers():
+                self._note_pause(notebook, is_paused=False)
+            else:
+                await asyncio.sleep(_KNOCK_PAUSE)
+        self._waiting.discard(notebook.key)
 
     async def _settle(self) -> None:
         """Check until there are no new reports. Those that the backend cannot answer for wait for the next ``look``."""

@@ -18,6 +18,8 @@ from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.running import Death, Dial, Given, Paused, Running
 from tmppool.tasks import completed
 
+_PAUSED = 0.01  # seconds between two looks whether a paused notebook goes on
+
 
 @dataclass(slots=True)
 class FakeNotebook:
@@ -140,7 +142,7 @@ class FakeBackend:
         self._dead.put_nowait(key)
 
     def pause(self, key: str, *, is_paused: bool = True) -> None:
-        """Say that a notebook is paused, or goes on; it answers all the same."""
+        """Pause a notebook, or let it go on."""
         self.notebooks[key].running = replace(self.notebooks[key].running, is_paused=is_paused)
         self._dead.put_nowait(Paused(key, is_paused))
 
@@ -156,6 +158,8 @@ class FakeBackend:
 
     async def _answer(self, key: str, request: web.Request) -> web.StreamResponse:
         notebook = self.notebooks[key]
+        while notebook.running.is_paused:
+            await asyncio.sleep(_PAUSED)
         base = notebook.running.base_path
         notebook.requests.append(f"{request.method} {request.raw_path}")
         notebook.headers.append(dict(request.headers))
