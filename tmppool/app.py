@@ -141,13 +141,7 @@ async def service(
     """
     leaving = leaving or Leaving()
     async with contextlib.AsyncExitStack() as stack:
-        backend_choice.check(settings)
-        from_settings.check_admin(settings)
-        from_settings.check_landings(settings)
-        for network in from_settings.boundless_proxies(settings):
-            message = f"--trusted-proxies: {network} holds everybody: {_TRUSTS_ALL}"
-            _log.warning("settings.warned", message=message)
-        startup.check_risks(settings.accept_risk)
+        _check(settings)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_dir.held(state, settings.pool_name))
         kind = BACKENDS[await backend_choice.backend_kind(settings, state / "ledger.sqlite")]
@@ -180,6 +174,16 @@ async def service(
         on_exit = from_settings.on_exit(settings, kind)
         _log.info("service.opened", url=url, backend=kind.name, capacity=pools.default.limits.capacity, on_exit=on_exit)
         yield f"{url}/?token={parts.made_token}" if parts.made_token else f"{url}/"
+
+
+def _check(settings: Settings) -> None:
+    """Raise ConfigError for settings that are not allowed; warn of those that give up a protection."""
+    backend_choice.check(settings)
+    from_settings.check_admin(settings)
+    from_settings.check_landings(settings)
+    for network in from_settings.boundless_proxies(settings):
+        _log.warning("settings.warned", message=f"--trusted-proxies: {network} holds everybody: {_TRUSTS_ALL}")
+    startup.check_risks(settings.accept_risk)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,10 @@ class Client(aiodocker.Docker):
             self._renew()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, also if the caller is cancelled meanwhile: nobody else would."""
+        await completed(self._close(), "close the client of an engine")
+
+    async def _close(self) -> None:
         for parting, session in list(self._partings.items()):
             parting.cancel()
             await session.close()
@@ -112,10 +115,6 @@ class Client(aiodocker.Docker):
 async def _part_with(session: aiohttp.ClientSession) -> None:
     await asyncio.sleep(_PARTING)
     await session.close()
-
-    async def close(self) -> None:
-        """Close all connections, also if the caller is cancelled meanwhile: nobody else would."""
-        await completed(super().close(), "close the client of an engine")
 
 
 # What aiodocker raises for an address, among them ImportError: ssh:// needs another library, or a newer one.
