@@ -560,7 +560,7 @@ def reason(why: Reason | None) -> Callable[[str], Reason | None]:
 
 
 @pytest.mark.parametrize("given", [Given.YES, Given.UNKNOWN])
-@pytest.mark.parametrize("why", [None, *REVOCABLE])
+@pytest.mark.parametrize("why", [None, *sorted(REVOCABLE)])
 async def test_somebodys_that_nobody_knows_is_taken_back(
     pool: Factory,
     backend: FakeBackend,
