@@ -120,14 +120,6 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-def _how_to_remove(settings: Settings, kind: BackendKind) -> str:
-    """Return how an operator removes the notebooks that a service has left."""
-    if not kind.on_engine:
-        return "they are processes of this user; `ps` shows them"
-    which = f"label={SERVICE_LABEL}={settings.pool_name}"
-    return f"when the engine answers, `docker rm -f $(docker ps -aq --filter {which})` removes what is left"
-
-
 @contextlib.asynccontextmanager
 async def service(
     settings: Settings,
@@ -145,7 +137,6 @@ async def service(
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
         await stack.enter_async_context(state_dir.held(state, settings.pool_name))
         kind = BACKENDS[await backend_choice.backend_kind(settings, state / "ledger.sqlite")]
-        leaving.hint = _how_to_remove(settings, kind)
         ip = from_settings.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
         owner = None
@@ -218,6 +209,8 @@ async def _have_image(settings: Settings) -> None:
 
 async def _own(stack: contextlib.AsyncExitStack, settings: Settings, state: Path, leaving: Leaving) -> Owner:
     me = await asyncio.to_thread(this_process, state)
+    which = f"label={SERVICE_LABEL}={settings.pool_name}"
+    leaving.hint = f"when the engine answers, `docker rm -f $(docker ps -aq --filter {which})` removes what is left"
     owner = Owner(settings.pool_name, settings.image, me, lambda: signal.raise_signal(signal.SIGTERM))
     stack.push_async_callback(leaving.clean_up, owner.close)
     await owner.take()

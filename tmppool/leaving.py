@@ -26,7 +26,7 @@ class Leaving:
 
     def __init__(self) -> None:
         self.hurry = asyncio.Event()
-        self.hint = ""
+        self.hint = "they are processes of this user, as `ps` shows"
         self.left = 0  # notebooks that may still run, although they were to be stopped
 
     async def close(self, pools: Pools, *, stop: bool) -> None:
