@@ -149,7 +149,7 @@ async def service(
         pools = Pools()
         metrics = Metrics(lambda: pools)
         made_token = secrets.token_urlsafe(24) if kind.is_local_only and settings.api_auth_token is None else None
-        parts = _Parts(settings, kind, state, ledger, AwakeClock(), pools, metrics, timeouts, made_token)
+        parts = _Parts(settings, kind, state, ledger, _clock(stack, ledger), pools, metrics, timeouts, made_token)
         traits = {}
         for name, wanted in from_settings.wanted_pools(settings).items():
             backend, traits[name] = await _open_backend(stack, parts, name, wanted)
@@ -254,6 +254,14 @@ def _pool(parts: _Parts, name: str, wanted: PoolSettings, backend: Backend, trai
     return pool
 
 
+def _clock(stack: contextlib.AsyncExitStack, ledger: Ledger) -> AwakeClock:
+    """Return the pools' clock, which goes until the service ends."""
+    clock = AwakeClock()
+    running = spawn(clock.run(ledger.postpone), "the pools' clock")
+    stack.callback(running.cancel)
+    return clock
+
+
 def _watch(stack: contextlib.AsyncExitStack, pool: Pool, pools: Pools) -> Reconciler:
     """Check reported deaths until the pools are closed."""
     reconciler = Reconciler(pool, pools.reason)
@@ -283,8 +291,6 @@ def _keep_time(
     jobs |= {f"knock {reconciler.name}": (reconciler.knock, _KNOCK) for reconciler in reconcilers}
     scheduler = timers.start(jobs)
     stack.callback(scheduler.shutdown, wait=False)
-    running = spawn(parts.clock.run(parts.ledger.postpone), "the pools' clock")
-    stack.callback(running.cancel)
 
 
 # Listeners
