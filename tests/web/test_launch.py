@@ -1,6 +1,7 @@
 """The launch page takes nothing; its form, with a ticket, gives a notebook."""
 
 import asyncio
+import contextlib
 import re
 from typing import Any
 
@@ -203,11 +204,15 @@ async def test_without_a_notebook_in_the_link_no_kernel_is_started(place: Place,
 
 async def test_a_kernel_that_does_not_start_is_the_visitors_no_trouble(place: Place, person: Guest) -> None:
     page = await person.get("/notebooks/a.ipynb")
-    for notebook in place.backend.notebooks.values():
-        await notebook.runner.cleanup()  # it does not answer any more
-    with capture_logs() as logs:
-        assert (await person.press(page)).status == 303
-        await eventually(lambda: any(entry["event"] == "kernel.start_failed" for entry in logs))
+    async with contextlib.AsyncExitStack() as stack:
+        for notebook in place.backend.notebooks.values():
+            await notebook.runner.cleanup()  # it takes connections and does not answer any more
+            port = notebook.running.dial.port
+            server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)
+            stack.callback(server.close)
+        with capture_logs() as logs:
+            assert (await person.press(page)).status == 303
+            await eventually(lambda: any(entry["event"] == "kernel.start_failed" for entry in logs))
 
 
 # The same visitor, again
