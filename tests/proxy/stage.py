@@ -300,6 +300,14 @@ class Stranger:
         task.add_done_callback(self._tasks.discard)
 
 
+class Unknocked(Dial):
+    """Reaches a stranger, who counts connections, so that nobody knocks before a notebook is given away."""
+
+    async def is_open(self, seconds: float) -> bool:
+        del seconds
+        return True
+
+
 class StrangerBackend:
     """Every notebook of it is the one stranger."""
 
@@ -316,6 +324,7 @@ class StrangerBackend:
 
     async def start(self, key: str, edition: Edition) -> Running:
         dial = self._dial or Dial("127.0.0.1", self._stranger.port)
+        dial = Unknocked(dial.host, dial.port, dial.make_socket)
         self._running[key] = Running(key, dial, f"token-of-{key}", time.time(), edition=edition.id)
         return self._running[key]
 
