@@ -116,3 +116,15 @@ async def test_the_last_work_is_given_up_where_it_would_hang(how: str, monkeypat
 
     async with asyncio.timeout(15):
         await leaving.clean_up(hang)
+
+
+async def test_the_last_work_begins_also_in_a_hurry() -> None:
+    leaving, done = Leaving(), []
+    leaving.hurry.set()
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        done.append(1)
+
+    await leaving.clean_up(work)
+    assert done == [1]

@@ -13,7 +13,7 @@ from tmppool.tasks import finish, spawn
 
 _SAY = 3.0  # seconds between two lines about what is awaited
 _PATIENCE = 60.0  # seconds for the last clean-up of a backend that works
-_IMPATIENCE = 2.0  # seconds for that of a backend that could not stop notebooks
+_IMPATIENCE = 1.0  # seconds for that of a backend that could not stop notebooks, and in a hurry
 
 _log = structlog.get_logger("tmppool")
 
@@ -44,7 +44,8 @@ class Leaving:
     async def clean_up(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do a last work with the backend; give it up soon in a hurry, or if the backend could not stop notebooks."""
         task = spawn(work(), "clean up", awaited=True)
-        await finish({task}, _IMPATIENCE if self.left else _PATIENCE, self.hurry)
+        await asyncio.wait({task}, timeout=_IMPATIENCE)  # also in a hurry: it may close what nobody else closes
+        await finish({task}, 0.0 if self.left else _PATIENCE, self.hurry)
         if task.done() and not task.cancelled():
             task.result()
 
