@@ -688,7 +688,7 @@ async def test_what_died_in_an_illness_is_known_when_it_ends(pool: Factory, back
         await backend._end(dead.key)
         backend.is_ill = False
         await pulse(reconciler, main)
-    assert (dead.state, dead.reason) == (State.GONE, Reason.DIED)
+    assert (dead.state, dead.reason) == (State.GONE, Reason.LOST)
     assert main.count(State.WARM) == 1
 
 
@@ -769,7 +769,7 @@ async def test_a_warm_one_whose_server_died_is_known_without_the_backend(pool: F
         await at_rest(main)
         backend.is_ill = False
         await reconciler.look()
-    assert (dead.state, dead.reason) == (State.REAPING, Reason.DIED)
+    assert (dead.state, dead.reason) == (State.REAPING, Reason.LOST)
 
 
 async def test_a_warm_one_that_is_mute_is_replaced_after_a_minute(
@@ -790,7 +790,7 @@ async def test_a_warm_one_that_is_mute_is_replaced_after_a_minute(
         assert notebook.state is State.WARM
     clock.now += 1
     await reconciler.knock()
-    assert (notebook.state, notebook.reason) == (State.REAPING, Reason.DIED)
+    assert (notebook.state, notebook.reason) == (State.REAPING, Reason.LOST)
     await at_rest(main)
     assert main.count(State.WARM) == 1
     assert backend.started == 2

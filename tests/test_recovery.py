@@ -395,6 +395,7 @@ async def test_sessions_keep_key_visitor_and_expiry_through_twenty_kills(tmp_pat
         await made.ledger.flush()
         made.ledger._writer.cancel()
         await made.ledger._file.close()
+        await made.ledger._memory.close()
 
     assert len(sessions) == 20
     assert sessions.keys() <= backend.notebooks.keys()

@@ -54,7 +54,16 @@ def test_whoever_ends_young_is_a_failed_start(starts: Starts, age: float, is_fai
     assert (starts.trouble is not None) == is_failure
 
 
-def test_after_one_that_ended_young_only_one_that_lives_proves_that_starts_succeed(starts: Starts) -> None:
+def test_one_that_ended_young_may_be_an_accident(starts: Starts) -> None:
+    for _ in range(2):  # that were warm together
+        starts.ended(100.0, 103.0, "it ended")
+    starts.succeeded(105.0)
+    assert (starts.trouble, starts.backoff.failures) == (None, 0)
+
+
+def test_after_a_second_one_that_ended_young_only_one_that_lives_proves_that_starts_succeed(starts: Starts) -> None:
+    starts.ended(90.0, 95.0, "it ended")
+    starts.succeeded(100.0)
     starts.ended(100.0, 103.0, "it ended")
     starts.succeeded(106.0)
     starts.lived(90.0, 200.0)  # an older one says nothing about it
@@ -64,6 +73,9 @@ def test_after_one_that_ended_young_only_one_that_lives_proves_that_starts_succe
     starts.lived(106.0, 106.0 + YOUNG)
     assert (starts.trouble, starts.backoff.failures) == (None, 0)
     assert starts.wakes_in([106.0], 110.0) is None
+    starts.ended(140.0, 141.0, "it ended")
+    starts.succeeded(142.0)
+    assert starts.trouble is None
 
 
 def test_an_image_whose_notebooks_end_young_is_started_more_and_more_rarely(starts: Starts) -> None:
@@ -73,7 +85,7 @@ def test_an_image_whose_notebooks_end_young_is_started_more_and_more_rarely(star
         starts.succeeded(now)
         starts.ended(now, now + 3, "it ended")
         now = max(now + 3, starts.backoff.until)
-    assert began <= 13
+    assert began <= 14
 
 
 def test_an_illness_of_the_backend_excuses_failures_and_ends(starts: Starts) -> None:

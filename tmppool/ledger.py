@@ -383,6 +383,7 @@ class Ledger:
 # The databases
 
 _Change = tuple[str, tuple[object, ...]]
+_SMALL = "PRAGMA wal_autocheckpoint=64", "PRAGMA journal_size_limit=262144"  # pages of 4 KiB; bytes: disks may be small
 _SHORT = 0.1  # seconds to wait for another process's lock while visitors may wait
 _READ = f"SELECT {', '.join(_FACTS)} FROM sessions"  # noqa: S608 - constants, as the next
 _EVERYTHING = f"SELECT {_COLUMNS} FROM sessions", "SELECT name, value FROM meta"  # noqa: S608
@@ -411,6 +412,8 @@ async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite
             raise NewerError(why)  # noqa: TRY301 - the connection is closed on the way
         await database.execute("PRAGMA journal_mode=WAL")
         await database.execute("PRAGMA synchronous=NORMAL")
+        for limit in _SMALL:
+            await database.execute(limit)
         for old in range(version or _VERSION, _VERSION):
             await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
         await database.executescript(_SCHEMA)

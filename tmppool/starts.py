@@ -1,8 +1,8 @@
 """The outcome of a pool's starts: what is wrong with them, and when the next one may be, or has to be, tried.
 
 A notebook that ends by itself soon after it was warm is a failed start too: an image whose server crashes would
-otherwise be started over and over, and nothing would be said to be wrong. After such an end only a notebook that lives
-for longer proves that starts succeed.
+otherwise be started over and over, and nothing would be said to be wrong. After a second one in a row, only a notebook
+that lives for longer proves that starts succeed.
 """
 
 import math
@@ -39,7 +39,7 @@ class Starts:
     trouble: Trouble | None = None
     backoff: Backoff = field(default_factory=lambda: Backoff(cap=_CAP, longest=60.0))
     _failed_at: float = -math.inf
-    _must_live: bool = False  # the trouble is that notebooks end young
+    _ended_young: int = 0  # notebooks in a row; one may be an accident
     _excused_until: float = -math.inf
 
     def at_once(self, parallel: int) -> int:
@@ -58,7 +58,8 @@ class Starts:
 
     def lived(self, ready_at: float, now: float) -> None:
         """Record that a notebook that has been warm since ``ready_at`` is alive."""
-        if self._must_live and ready_at > self._failed_at and now - ready_at >= YOUNG:
+        if self._ended_young and ready_at > self._failed_at and now - ready_at >= YOUNG:
+            self._ended_young = 0
             self._recover()
 
     def failed(self, began_at: float, now: float, error: str, *, is_transient: bool = True) -> float:
@@ -81,7 +82,7 @@ class Starts:
         """
         if now - ready_at >= YOUNG or now < self._excused_until:
             return None
-        self._must_live = True
+        self._ended_young += ready_at > self._failed_at
         return self.failed(ready_at, now, error)
 
     def wakes_in(self, warm: Iterable[float], now: float) -> float | None:
@@ -94,9 +95,15 @@ class Starts:
 
     def forget(self, now: float) -> None:
         """Forget failures, as the backend was ill and is well again."""
+        self._ended_young = 0
         self._recover()
         self._excused_until = now + YOUNG
 
+    @property
+    def _must_live(self) -> bool:
+        """True if the trouble is that notebooks end young."""
+        return self._ended_young > 1
+
     def _recover(self) -> None:
-        self.trouble, self._must_live = None, False
+        self.trouble = None
         self.backoff.succeeded()

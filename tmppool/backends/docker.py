@@ -81,6 +81,7 @@ class DockerBackend(Auditable):
         self._editions: dict[str, Edition] = {}
         self._engines: dict[str, EngineFacts] = {}  # by edition id
         self._reached: dict[str, container_dial.Reach] = {}
+        self._has_reached = False  # any container of a start: the engine's are processes on this host
         self._ids: dict[str, str] = {}  # container ids by key: a name may change
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
@@ -253,6 +254,7 @@ class DockerBackend(Auditable):
         exited = spawn(engine.wait(container), "watch a start", awaited=True)
         try:
             self._reached[key] = await container_dial.find(self.docker, container.id, edition.spec.port)
+            self._has_reached = True
             reach, knock = self._reached[key], edition.image.knock
             running = Running(
                 key, reach.dial, token, time.time(), secret, edition=edition.id, pid=reach.pid, knock=knock
@@ -261,13 +263,19 @@ class DockerBackend(Auditable):
         except container_dial.GoneError as error:
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
             if not exited.done():  # it runs, but not on this host
-                raise BackendError(container_dial.ELSEWHERE, transient=False) from error
+                raise self._unreached() from error
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled():
             exited.result()
             raise await self._exit_error(container, edition)
         return running
+
+    def _unreached(self) -> BackendError:
+        """Return the error for a container that runs and cannot be found here: final only if none ever was."""
+        if self._has_reached:
+            return BackendError("the engine denies a container that it has just started")
+        return BackendError(container_dial.ELSEWHERE, transient=False)
 
     async def _when_ready(
         self, running: Running, edition: Edition, attempt: "_Attempt", exited: asyncio.Task[None]
