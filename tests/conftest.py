@@ -30,9 +30,14 @@ settings.register_profile("tmppool", deadline=None, database=None, suppress_heal
 settings.load_profile("tmppool")
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no tracebacks with files to read
 
-GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts")
+GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts", "chaos")
 ARCH_TOOLS = ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg")
-PROGRAMS = {"bench": ("nginx", "wrk"), "fronts": ("nginx", "haproxy", "caddy", "openssl", "curl")}
+PROGRAMS = {
+    "bench": ("nginx", "wrk"),
+    "fronts": ("nginx", "haproxy", "caddy", "openssl", "curl"),
+    "chaos": ("dockerd", "docker", "containerd", "ip", "mkfs.ext4", "mount", "faketime"),
+}
+AS_ROOT = {"arch": "making a file system from packages takes root", "chaos": "an engine of the tests' own takes root"}
 _lacking: dict[str, str] = {}
 
 
@@ -46,14 +51,14 @@ def lacks(group: str) -> str:
         return "" if has_browser else "playwright or Chromium is not installed"
     if group == "corpus":
         return ""
+    if group in AS_ROOT and os.geteuid() != 0:
+        return AS_ROOT[group]
     if group in PROGRAMS:
-        path = f"{os.environ['PATH']}:/usr/sbin"
+        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         absent = [tool for tool in PROGRAMS[group] if not shutil.which(tool, path=path)]
         return f"{' and '.join(absent)} not installed (scripts/packages does it)" if absent else ""
     if group == "arch":
         missing = [tool for tool in ARCH_TOOLS if not shutil.which(tool)]
-        if os.geteuid() != 0:
-            return "making a file system from packages takes root"
         return f"{', '.join(missing)} not installed (scripts/packages does it)" if missing else ""
     if group == "slow":
         return "" if shutil.which("slowhttptest") else "slowhttptest is not installed (scripts/packages does it)"
