@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from benchmarks import containers, main, parsers, security, table
+from benchmarks import chaos, containers, figures, main, parsers, table
 from benchmarks.counts import FULL, QUICK
 from benchmarks.main import Result
 from benchmarks.measures import MEASURES, Measure
@@ -57,7 +57,7 @@ def test_a_measure_takes_its_amounts_from_the_counts(name: str) -> None:
 def test_a_figures_bar_is_above_it_or_below_it(
     at_most: float | None, at_least: float | None, value: float, verdict: str
 ) -> None:
-    assert row(value, bar=security._bar(at_most, at_least)).verdict == verdict
+    assert row(value, bar=figures.bar(at_most, at_least)).verdict == verdict
 
 
 async def test_the_parsers_find_every_field_of_a_browsers_head(quick: Options) -> None:
@@ -142,6 +142,12 @@ def test_a_row_is_held_against_its_bar(bar: Bar, verdict: str) -> None:
     assert row(1, bar=bar).verdict == verdict
 
 
+def test_the_faults_stand_in_lines_and_the_questions_in_columns() -> None:
+    measured = {"a: b: lost": (0, "sessions"), "a: b: full again": (3.25, "s"), "c: leaked": (2, "things")}
+    rows = [Row(name, unit, samples={OURS: [value]}) for name, (value, unit) in measured.items()]
+    assert chaos.table(rows).splitlines()[2:] == ["| a: b | 0 |  |  |  | 3.2 s |", "| c |  |  | 2 |  | never |"]
+
+
 # The command line
 
 
@@ -150,8 +156,8 @@ def test_a_row_is_held_against_its_bar(bar: Bar, verdict: str) -> None:
     [
         (["speed"], "'speed' is no measure: there are http-parsers, http,"),
         (["--rounds=0"], "--rounds is 1 to 20, --seconds 1 to 30"),
-        (["--write", "http"], "--write goes with the measure security alone, in full"),
-        (["--write", "--quick", "security"], "--write goes with the measure security alone, in full"),
+        (["--write", "http"], "--write goes with one of the measures security and chaos alone, in full"),
+        (["--write", "--quick", "security"], "--write goes with one of the measures security and chaos alone, in full"),
     ],
 )
 def test_a_wrong_word_is_refused_with_one_sentence(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import machine, security, table
+from benchmarks import chaos, figures, machine, security, table
 from benchmarks.counts import FULL, QUICK
 from benchmarks.measures import MEASURES
 from benchmarks.options import Options
@@ -19,6 +19,7 @@ from benchmarks.peers import HOW_TO_INSTALL, find_chp
 from benchmarks.procs import BenchError
 from benchmarks.table import Row
 
+_WRITTEN = {"security": security.table, "chaos": chaos.table}  # measures in SPECIFICATION.md, and their tables
 _LIMIT = 900  # timeout of one measure, in seconds
 _QUICK_LIMIT = 120  # the same with --quick
 _QUICK_SECONDS = 0.3
@@ -56,7 +57,8 @@ def main(words: list[str]) -> int:
     _print(results, options)
     failures = [f"{name}: {failure}" for name, result in results.items() for failure in result.failures]
     if given.write and not failures:
-        security.write(results["security"].rows, machine.line(facts))
+        (name,) = names
+        figures.write(name, _WRITTEN[name](results[name].rows), machine.line(facts))
     for failure in failures:
         print(failure)
     if given.json:
@@ -91,13 +93,15 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--chp", metavar="PATH", help="the command configurable-http-proxy (the one on PATH)")
     parser.add_argument("--install-peers", action="store_true", help="install it with npm where it is missing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there too")
-    parser.add_argument("--write", action="store_true", help="put the figures of security into SPECIFICATION.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the figures of security or chaos into SPECIFICATION.md"
+    )
     given = parser.parse_args(words)
     unknown = [name for name in given.which if name not in MEASURES]
     if unknown:
         parser.error(f"{unknown[0]!r} is no measure: there are {', '.join(MEASURES)}")
-    if given.write and (given.quick or given.which != ["security"]):
-        parser.error("--write goes with the measure security alone, in full")
+    if given.write and (given.quick or len(given.which) != 1 or given.which[0] not in _WRITTEN):
+        parser.error(f"--write goes with one of the measures {' and '.join(_WRITTEN)} alone, in full")
     if not 1 <= given.rounds <= _MAX_ROUNDS or not 1 <= given.seconds <= _MAX_SECONDS:
         parser.error(f"--rounds is 1 to {_MAX_ROUNDS}, --seconds 1 to {_MAX_SECONDS}")
     return given

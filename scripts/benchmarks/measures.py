@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import first_output, notebooks, parsers, proxying, security
+from benchmarks import chaos, first_output, notebooks, parsers, proxying, security
 from benchmarks.counts import Counts
 from benchmarks.options import Options
 from benchmarks.table import OURS, Row
@@ -36,6 +36,7 @@ MEASURES = {
     "starts": Measure(notebooks.starts, lambda counts: 1 + len(counts.parallel_starts)),
     "idle": Measure(notebooks.idle, lambda _counts: 2),
     "security": Measure(security.security, lambda _counts: 1),
+    "chaos": Measure(chaos.chaos, lambda _counts: 5),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.measures import MEASURES
 
 ROOT = Path(__file__).parents[2]
-IN_CONTAINERS = {"click", "first-output", "starts", "idle", "security"}
+IN_CONTAINERS = {"click", "first-output", "starts", "idle", "security", "chaos"}
 IN_A_BROWSER = {"first-output"}
 
 
@@ -16,6 +16,8 @@ def marks(measure: str) -> list[pytest.MarkDecorator]:
     found = [pytest.mark.bench]
     if measure in IN_CONTAINERS:
         found.append(pytest.mark.engine)
+    if measure == "chaos":
+        found.append(pytest.mark.chaos)
     if measure in IN_A_BROWSER:
         found.append(pytest.mark.browser)
     return found
