@@ -59,7 +59,7 @@ async def states(service: Service) -> list[str]:
 
 
 async def kill_warm(service: Service, number: int) -> None:
-    """Kill the first processes of this many warm containers."""
+    """Kill the first processes of this many warm containers; return when all of their processes have ended."""
     shown = await docker("inspect", "--format", "{{.State.Pid}} {{.Name}}", *await containers(service))
     warm = [line for line in shown.splitlines() if not line.endswith("-given")]
     assert len(warm) >= number
@@ -67,6 +67,9 @@ async def kill_warm(service: Service, number: int) -> None:
         pid = int(line.split()[0])
         assert pid > 1
         os.kill(pid, signal.SIGKILL)
+    for line in warm[:number]:  # the first process ends last (pid_namespaces(7)); until then the server may accept
+        while Path("/proc", line.split()[0]).exists():
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
