@@ -117,7 +117,9 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, ledger: Ledger)
 def _log_outdated(pool: Pool, outdated: Counter[State | None]) -> None:
     """Log how many notebooks have other settings than the pool's."""
     if outdated[State.WARM]:
-        message = "warm notebooks started with other settings are being replaced"
+        message = (
+            "warm notebooks started with other settings are given until replaced; DELETE /api/pool ends them at once"
+        )
         _log.info("warm.outdated", pool=pool.name, count=outdated[State.WARM], message=message)
     if outdated[State.ASSIGNED]:
         message = "sessions started with other settings keep them until they end"

@@ -150,6 +150,9 @@ async def test_after_a_restart_with_another_limit_a_visitor_gets_a_notebook_with
         await service.stop()
         service.options += ["--mem-limit=300m"]
         await service.start(warm=1)
+        async with asyncio.timeout(60):  # until the outdated one has left its place to another
+            while "drained" not in [line.get("reason") for line in service.events]:
+                await asyncio.sleep(0.1)
         assert await memory(await service.spawn()) == f"{300 << 20}\n"
         assert await memory(before) == f"{512 << 20}\n"
         told = {line["event"]: line["count"] for line in service.events if line["event"].endswith(".outdated")}
