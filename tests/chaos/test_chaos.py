@@ -35,8 +35,6 @@ CHOSEN = {
         "docker pause",
         "docker stop, start",
         "state directory full",
-        "ledger deleted",
-        "ledger locked",
         "ledger from a backup",
         "service killed at any moment",
         "service stopped (SIGSTOP)",
@@ -48,7 +46,6 @@ CHOSEN = {
         "engine lists half",
         "docker rm",
         "docker restart, a warm one",
-        "SIGTERM in every phase",
     ],
 }
 STEPS = [(kind, step) for kind, names in CHOSEN.items() for step in steps(SEED, [FAULTS[name] for name in names])]
