@@ -284,7 +284,7 @@ class World:
             if visitor.was_cut_off and not fault.breaks_sockets and not (is_lead and fault.touches_lead):
                 outcome.wrong.append(f"the WebSocket of {who} broke")
             return
-        told = await visitor.told()
+        told = await self._told(visitor)
         if lives or not may_die:
             state = "still runs" if lives else "has ended"
             answer = await status_of(visitor.taken)
@@ -295,6 +295,14 @@ class World:
             outcome.wrong.append(f"the session of {who} is dead, and the service has not noticed")
         if "memory" in told:
             outcome.wrong.append(f"{who} was told {told!r}")
+
+    @staticmethod
+    async def _told(visitor: Visitor) -> str:
+        """Return what the service says of an end, waiting a while: the engine may be late to tell of it."""
+        deadline = asyncio.get_running_loop().time() + _GONE
+        while not (told := await visitor.told()) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.5)
+        return told
 
     @staticmethod
     def _wrong_answers(fault: Fault, clicks: Clicks) -> list[str]:
