@@ -15,6 +15,7 @@ from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import engine, process_birth
 from tmppool.backends.container import owner_name
 from tmppool.backends.ownership import Owner, OwnerIdentity, has_ended, this_process
+from tmppool.clocks import boot_id
 from tmppool.errors import BackendError, ConfigError, ImageError
 from tmppool.pool_settings import DEFAULT_IMAGE
 
@@ -57,7 +58,7 @@ def test_this_process_says_who_it_is(tmp_path: Path) -> None:
     assert this_process(tmp_path).lock == ""
     (tmp_path / "lock").touch()
     me = this_process(tmp_path)
-    assert (me.pid, me.birth, me.boot) == (os.getpid(), process_birth.born(os.getpid()), process_birth.boot())
+    assert (me.pid, me.birth, me.boot) == (os.getpid(), process_birth.born(os.getpid()), boot_id())
     assert me.lock == f"{(tmp_path / 'lock').stat().st_dev}:{(tmp_path / 'lock').stat().st_ino}"
     assert not has_ended(me, replace(me, state="/other"), process_birth.born(os.getpid()), is_local=True)
 

@@ -5,7 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tmppool.backends.process_birth import boot, born
+from tmppool.backends.process_birth import born
+from tmppool.clocks import boot_id
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
@@ -18,6 +19,6 @@ def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
     assert birth is not None
     assert birth != born(os.getpid())
     when, ticks = birth.split()
-    assert when == boot() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert when == boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     # Not from the time of day, which may be set while notebooks run.
     assert 0 <= time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK") < 600

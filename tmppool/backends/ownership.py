@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tmppool.backends import container_dial, engine, preflight, process_birth
 from tmppool.backends.container import OWNER_LABEL, SERVICE_LABEL, owner_name
+from tmppool.clocks import boot_id
 from tmppool.errors import BackendError, ConfigError, ImageError
 
 _TRIES = 50  # retries while other services create and remove the container
@@ -56,7 +57,7 @@ def this_process(state: Path) -> OwnerIdentity:
     namespace = str(Path("/proc/self/ns/pid").readlink())
     pid = os.getpid()
     return OwnerIdentity(
-        socket.gethostname(), process_birth.boot(), namespace, pid, process_birth.born(pid) or "", str(state), lock
+        socket.gethostname(), boot_id(), namespace, pid, process_birth.born(pid) or "", str(state), lock
     )
 
 

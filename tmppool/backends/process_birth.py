@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tmppool.clocks import boot_id
+
 
 def born(pid: int) -> str | None:
     """Return the boot id and the start time, in clock ticks since boot, of a live process; None if it has ended.
@@ -13,12 +15,4 @@ def born(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in ("Z", "X") else f"{boot()} {fields[19]}"
-
-
-def boot() -> str:
-    """Return the id of this boot, the same in all containers of the machine (random(4)); empty if unreadable."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+    return None if fields[0] in ("Z", "X") else f"{boot_id()} {fields[19]}"
