@@ -487,8 +487,12 @@ async def eventually(look: Callable[[], object], within: float = PATIENCE) -> No
 
 @contextlib.asynccontextmanager
 async def scripted(folder: Path, script: Script) -> AsyncIterator[House]:
-    """Open a house whose stranger keeps to this script, for as many tests as are to share it."""
+    """Open a house whose stranger keeps to this script, for as many tests as are to share it.
+
+    The service does not knock meanwhile, so that all that a notebook is asked comes from visitors.
+    """
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("tmppool.app._KNOCK", 3600.0)
         async with opened(folder, monkeypatch) as house:
             house.stranger.script = script
             yield house
