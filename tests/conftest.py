@@ -12,13 +12,15 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 import structlog
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
 
+from tests.lanes import Lanes
 from tests.specs import spec_of
 from tmppool import log, recipes
 from tmppool.backends import engine
@@ -82,6 +84,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if any(item.get_closest_marker(group) for group in GROUPS)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes:
+    return Lanes(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that prints the summary, where this is one of several that run tests."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["lacking"] = _lacking
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _lacking.update(node.workeroutput.get("lacking", {}) if hasattr(node, "workeroutput") else {})
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
