@@ -13,8 +13,8 @@ from tests.acceptance.harness import Service, Taken, running
 
 pytestmark = pytest.mark.engine
 
-LIFE = {"create", "start", "kill", "die", "destroy", "stop", "oom"}
-"""What becomes of a container; all else is something that someone did to it."""
+LIFE = {"create", "start", "rename", "kill", "die", "destroy", "stop", "oom"}
+"""What becomes of a container, its mark included, which is in its name; all else is something that someone did to it."""
 
 
 class Watch:
