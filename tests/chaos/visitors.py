@@ -177,18 +177,25 @@ class Clicker:
         self._service = service
         self._pools = pools
         self._held: list[Taken] = []
+        self._is_done = asyncio.Event()
+
+    def stop(self) -> None:
+        """Click no more. A click under way goes on, as nobody else would know of what it takes."""
+        self._is_done.set()
 
     async def click_on(self, clicks: Clicks) -> None:
-        """Click until cancelled."""
+        """Click until ``stop``."""
         number = 0
-        while True:
+        while not self._is_done.is_set():
             began = time.monotonic()
             await self._click(clicks, self._pools[number % len(self._pools)])
             clicks.longest = max(clicks.longest, time.monotonic() - began)
             while len(self._held) > _HELD:
                 await self._end(self._held.pop(0))
             number += 1
-            await asyncio.sleep(max(0, began + CLICK_EVERY - time.monotonic()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0, began + CLICK_EVERY - time.monotonic())):
+                    await self._is_done.wait()
 
     async def answers(self) -> list[int]:
         """Return what the notebooks answer that are still held."""

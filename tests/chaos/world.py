@@ -238,7 +238,7 @@ class World:
         try:
             async with fault.act(self):
                 await asyncio.sleep(fault.seconds if seconds is None else seconds)
-            _, full = await asyncio.gather(self._stop_soon(clicking), self._full_after(_HEALTHY))
+            _, full = await asyncio.gather(self._stop_soon(clicker, clicking), self._full_after(_HEALTHY))
         finally:
             for task in (looking, clicking):
                 task.cancel()
@@ -265,9 +265,9 @@ class World:
         return outcome
 
     @staticmethod
-    async def _stop_soon(clicking: asyncio.Future[None]) -> None:
+    async def _stop_soon(clicker: Clicker, clicking: asyncio.Future[None]) -> None:
         await asyncio.sleep(_AFTER)
-        clicking.cancel()
+        clicker.stop()
         await asyncio.wait({clicking})
 
     def _ask_about_knowledge(self, fault: Fault, outcome: Outcome, log: str) -> None:
