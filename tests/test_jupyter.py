@@ -128,6 +128,31 @@ async def test_one_that_takes_a_question_and_does_not_answer_it_in_time_may_be_a
     assert not await made.answers()
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "lives"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", True),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z", False),
+        (None, "2026-01-01T00:00:09Z", True),  # a server that does not say it
+        ("2026-01-01T00:00:00Z", None, True),
+    ],
+)
+async def test_another_server_at_the_same_address_is_no_sign_of_life(
+    stranger: Stranger,
+    before: str | None,
+    after: str | None,
+    lives: bool,  # noqa: FBT001
+) -> None:
+    facts = {"version": "2", "last_activity": "2026-01-01T00:00:00Z"}
+    made = stranger.jupyter(is_jupyter=None)
+    stranger.says(facts | ({} if before is None else {"started": before}))
+    await made.recognise()
+    stranger.says(facts | ({} if after is None else {"started": after}))
+    assert await made.shows_life() is lives
+    stranger.says({}, 500)
+    assert not await made.shows_life()
+
+
 async def test_one_that_nobody_can_connect_to_shows_no_life(
     jupyter: JupyterClient, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,7 @@ _PULSE = 1.5  # seconds between two questions to the backend; with its patience,
 _KNOCK = 15.0  # seconds between two questions to each warm notebook
 _PRUNE = 3600.0  # seconds between two prunings of the ledger
 _OWN = 3.0  # seconds between two checks that this service still owns its name
-_KEEP = 3.0  # seconds between two checks that the ledger is still in its file
+_KEEP = 2.0  # seconds between two checks that the ledger is still in its file
 _ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
     errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
 )  # fmt: skip

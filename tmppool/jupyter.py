@@ -84,7 +84,8 @@ _NOT_JUPYTERS = (_RefusedError, _OtherFormError, _TooLargeError)  # answers that
 class JupyterClient:
     """Client of one notebook. It connects on its first request, and only to its notebook.
 
-    ``is_jupyter`` is None until ``recognise`` has found out if the notebook's server is a Jupyter.
+    ``is_jupyter`` is None until ``recognise`` has found out if the notebook's server is a Jupyter. ``began``: when the
+    server started that was asked first, as it says itself; None if it did not.
 
     aiohttp's browser-like defaults are off: cookie jar, decompression, redirects, proxies from the environment and
     automatic headers (aiohttp documentation, Client Reference).
@@ -95,6 +96,7 @@ class JupyterClient:
         self.origin = f"http://{running.dial.host}:{running.dial.port}"
         self.is_jupyter = running.is_jupyter
         self.heard = ""  # the last answer to a knock that was not good enough, in words
+        self.began = running.began
         self._is_mute = False  # it took the last connection, and spoke no HTTP
         self._session: aiohttp.ClientSession | None = None
 
@@ -122,8 +124,12 @@ class JupyterClient:
         return await self._knock() is Knock.ANSWERED
 
     async def shows_life(self) -> bool:
-        """Return True if it answers or at least accepts the connection: it may be busy, or its container paused."""
-        return await self._knock() in (Knock.ANSWERED, Knock.TAKEN)
+        """Return True if it answers or at least accepts the connection: it may be busy, or its container paused.
+
+        Another server at the same address is no sign of life: a container that was restarted has a new one.
+        """
+        found = await self._knock()
+        return found is Knock.TAKEN or (found is Knock.ANSWERED and not await self._is_another())
 
     async def knock(self) -> Knock:
         """Ask a short question, within two seconds for each path that is tried."""
@@ -229,7 +235,18 @@ class JupyterClient:
             return True  # to whoever has another token
         except _NOT_JUPYTERS:
             return False
+        if isinstance(said, dict) and self.began is None:
+            self.began = said.get("started")
         return isinstance(said, dict) and "last_activity" in said
+
+    async def _is_another(self) -> bool:
+        """Return True if the server that answers was started later than the one that was asked first."""
+        if self.began is None:
+            return False
+        with contextlib.suppress(BackendError, RuntimeError):
+            said = await self._ask("GET", "api/status?no_track_activity=1")
+            return isinstance(said, dict) and said.get("started") not in (None, self.began)
+        return False
 
     async def log_in(self, host: str) -> list[str]:
         """Return the cookies that Jupyter sets for whoever sends its token to ``host``, as it sent them.

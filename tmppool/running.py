@@ -97,8 +97,8 @@ class Running:
     the id of its Edition; empty if unknown. ``given``: whether the backend has recorded that it was assigned.
     ``pid`` is its first process on this machine; 0 if unknown. ``knock`` is the path below its base path that tells
     that it is ready, without a leading slash; None for Jupyter's. ``is_jupyter``: whether its server was found to be a
-    Jupyter when it started; None if unknown, as after a restart of the service. ``is_paused``: its processes stand
-    still, because the operator has paused them.
+    Jupyter when it started; None if unknown, as after a restart of the service. ``began``: when that server started, as
+    it says itself; None if unknown. ``is_paused``: its processes stand still, because the operator has paused them.
     """
 
     key: str
@@ -111,6 +111,7 @@ class Running:
     pid: int = 0
     knock: str | None = None
     is_jupyter: bool | None = None
+    began: str | None = None
     is_paused: bool = False
 
     @property

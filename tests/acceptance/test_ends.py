@@ -5,6 +5,7 @@ On the real engine: a session and a warm notebook are killed, stopped, restarted
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,24 @@ async def test_what_an_operator_ends_by_hand_is_known_at_once_and_by_its_name(
         assert await made.replaced() == reason
         assert set(made.reasons()) == {reason}
         assert len(await containers(made.service)) == 1
+
+
+@pytest.mark.parametrize("network", ["none", "isolated"])
+async def test_a_session_that_was_restarted_is_over_also_if_the_service_learns_of_it_late(
+    tmp_path: Path, network: str
+) -> None:
+    """Another server answers at the same address by then: on a bridge it even has the same IP address."""
+    async with scene(
+        tmp_path, f"--network={network}", "--accept-risk=reach-host,reach-gateway,reach-neighbour"
+    ) as made:
+        assert made.service.process is not None
+        made.service.process.send_signal(signal.SIGSTOP)
+        try:
+            await docker("restart", "--time=0", made.session)
+            await asyncio.sleep(6)
+        finally:
+            made.service.process.send_signal(signal.SIGCONT)
+        assert (await made.end())["reason"] == Reason.KILLED
 
 
 async def test_a_server_that_exits_by_itself_has_died(tmp_path: Path) -> None:

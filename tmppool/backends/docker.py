@@ -301,7 +301,7 @@ class DockerBackend(Auditable):
                     " (ServerApp.authorizer_class) that does not let their holder in, which must be left out",
                     transient=False,
                 )
-            return replace(running, is_jupyter=jupyter.is_jupyter)
+            return replace(running, is_jupyter=jupyter.is_jupyter, began=jupyter.began)
 
     async def _make(self, key: str, token: str, secret: str, edition: Edition) -> Any:
         """Create the container; if each has its own UID, with one that no other container uses."""

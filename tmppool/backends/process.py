@@ -251,7 +251,7 @@ class ProcessBackend:
                 await asyncio.wait({ready, exited}, return_when=asyncio.FIRST_COMPLETED, timeout=patience)
                 if ready.done():
                     ready.result()
-                    return replace(running, is_jupyter=jupyter.is_jupyter)
+                    return replace(running, is_jupyter=jupyter.is_jupyter, began=jupyter.began)
             finally:
                 ready.cancel()
                 exited.cancel()
