@@ -417,6 +417,31 @@ async def test_calls_of_an_illness_are_given_up_after_it_and_no_others(
     await asyncio.wait({slow})
 
 
+@pytest.mark.parametrize("has_heard", [True, False])
+async def test_events_are_heard_again_after_an_illness(
+    small: SmallEngine,
+    scripted: Scripted,
+    docker: engine.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    has_heard: bool,  # noqa: FBT001
+) -> None:
+    """The stream of before is on a connection that is closed, and whoever reads there is not told."""
+    monkeypatch.setattr(engine, "_PARTING", 0.05)
+    watched = Watched(docker)
+    await until(lambda: small.streams)
+    if has_heard:
+        small.streams[0].put_nowait(died("before"))
+        await until(lambda: watched.yielded[-1:] == ["before"])
+    scripted.script = [500, 500]
+    assert await outcomes(docker, 2) == [False, True]
+    with capture_logs():
+        await until(lambda: len(small.streams) == 2)
+    small.streams[1].put_nowait(died("after"))
+    await until(lambda: watched.yielded[-1:] == ["after"])
+    assert None in watched.yielded  # what ended meanwhile is looked for
+    await watched.stop()
+
+
 async def test_lost_calls_do_not_keep_pings_from_being_asked(
     small: SmallEngine, scripted: Scripted, docker: engine.Client
 ) -> None:

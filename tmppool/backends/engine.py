@@ -10,7 +10,7 @@ import json
 import mmap
 import posixpath
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -75,7 +75,9 @@ class Client(aiodocker.Docker):
     """An aiodocker client that keeps the address of its engine, and what ``ping`` has found out about it.
 
     ``illness`` is None while the engine is well. A call that was lost in an illness, by a proxy or with the engine's
-    process, would wait for its timeout: calls from before a recovery are given up two seconds after it.
+    process, would wait for its timeout: calls from before a recovery are given up two seconds after it. Those without a
+    limit are ``unlimited``, as who reads a body on a connection that aiohttp closes is not told (aiohttp 3,
+    ``ResponseHandler.close``).
     """
 
     def __init__(self, address: EngineAddress) -> None:
@@ -85,6 +87,22 @@ class Client(aiodocker.Docker):
         self.pings = Questions()
         self.illness: BackendError | None = None
         self._partings: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
+        self._unlimited: dict[asyncio.Task[Any], aiohttp.ClientSession] = {}
+
+    async def unlimited(self, what: str, work: Coroutine[Any, Any, T]) -> T:
+        """Await one call for however long it takes. Raises as ``call``; BackendError too if it is given up."""
+        calling = spawn(call(what, work, None), what, awaited=True)
+        self._unlimited[calling] = self.session
+        try:
+            await asyncio.wait({calling})
+        finally:
+            del self._unlimited[calling]
+            if not calling.done():
+                calling.cancel()
+                await asyncio.wait({calling})
+        if calling.cancelled():
+            raise BackendError(f"the engine was ill while it was asked to {what}")
+        return calling.result()
 
     def note(self, illness: BackendError | None) -> None:
         """Note the outcome of a ping, None if the engine is well."""
@@ -107,14 +125,16 @@ class Client(aiodocker.Docker):
         """Make later calls on new connections, and close the present ones soon: that ends the calls on them."""
         fresh = aiodocker.Docker(self.address.url, ssl_context=self.address.tls)  # only its session is used
         old, self.session, self.connector = self.session, fresh.session, fresh.connector
-        parting = spawn(_part_with(old), "give up lost calls")
+        parting = spawn(self._part_with(old), "give up lost calls")
         self._partings[parting] = old
         parting.add_done_callback(self._partings.pop)
 
-
-async def _part_with(session: aiohttp.ClientSession) -> None:
-    await asyncio.sleep(_PARTING)
-    await session.close()
+    async def _part_with(self, session: aiohttp.ClientSession) -> None:
+        await asyncio.sleep(_PARTING)
+        await session.close()
+        for calling, its in self._unlimited.items():
+            if its is session:
+                calling.cancel()
 
 
 # What aiodocker raises for an address, among them ImportError: ssh:// needs another library, or a newer one.
@@ -349,7 +369,7 @@ async def wait(container: Container) -> None:
     while True:
         session = container.docker.session
         try:
-            await call("wait for a container", container.wait(), None)
+            await cast("Client", container.docker).unlimited("wait for a container", container.wait())
         except BackendError:
             if container.docker.session is session:
                 raise
@@ -617,7 +637,7 @@ def _event(said: dict[str, Any], key_label: str) -> Event | None:
 async def _events(docker: Client, filters: str, since: float) -> AsyncIterator[dict[str, Any]]:
     """Yield events until the engine's stream ends. Raises BackendError."""
     subscriber = docker.events.subscribe(create_task=False)
-    stream = call("tell events", docker.events.run(filters=filters, since=f"{since:.3f}"), None)
+    stream = docker.unlimited("tell events", docker.events.run(filters=filters, since=f"{since:.3f}"))
     reader = spawn(stream, "engine events", awaited=True)
     try:
         while (event := await subscriber.get()) is not None:
