@@ -493,11 +493,20 @@ async def test_what_runs_is_listed_though_the_remains_of_another_cannot_be_remov
     assert [line["event"] for line in logs] == ["remains.cleanup_failed"]
 
 
-async def test_one_that_is_gone_from_here_and_runs_is_elsewhere(
-    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("has_reached", "words"), [(False, r"are not processes on this host; use --network isolated$"), (True, "denies")]
+)
+@pytest.mark.parametrize("error", [GoneError("gone"), container_dial.ElsewhereError()], ids=["gone", "wrong PID"])
+async def test_one_that_is_gone_from_here_and_runs_is_elsewhere_unless_others_were_here(
+    backend: DockerBackend,
+    small: SmallEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BackendError,
+    has_reached: bool,  # noqa: FBT001
+    words: str,
 ) -> None:
     async def find(*_about: object) -> None:
-        raise GoneError("gone")
+        raise error
 
     async def wait(_request: web.Request) -> web.Response:
         await asyncio.Event().wait()
@@ -506,9 +515,10 @@ async def test_one_that_is_gone_from_here_and_runs_is_elsewhere(
     monkeypatch.setattr(container_dial, "find", find)
     monkeypatch.setattr(docker_module, "_EXIT_GRACE", 0.05)
     small.answers |= {f"containers/{CONTAINER}/wait": wait, "containers/json": lambda _request: said([])}
-    with pytest.raises(BackendError, match=r"are not processes on this host; use --network isolated$") as caught:
+    backend._has_reached = has_reached
+    with pytest.raises(BackendError, match=words) as caught:
         await backend.start(KEY, backend.edition)
-    assert not caught.value.transient
+    assert caught.value.transient is has_reached
 
 
 async def test_one_whose_start_ends_while_the_engine_lists_it_is_left_alone(

@@ -6,13 +6,14 @@ import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import aiodocker
 import pytest
 from structlog.testing import capture_logs
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import engine, process_birth
+from tmppool.backends import container_dial, engine, process_birth
 from tmppool.backends.container import owner_name
 from tmppool.backends.ownership import Owner, OwnerIdentity, has_ended, this_process
 from tmppool.clocks import boot_id
@@ -159,6 +160,27 @@ async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodo
         await one.close()
     assert await kept(docker)  # it is the other one's
     await other.close()
+
+
+@pytest.mark.engine
+async def test_one_answer_without_the_owners_name_ends_no_ownership(
+    docker: aiodocker.Docker, me: OwnerIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    one = Owner(SERVICE, DEFAULT_IMAGE, me, lambda: ended.append("one"))
+    await one.take()
+    show, lies = container_dial.show, [True, True]
+
+    async def without_labels(*asked: Any) -> dict[str, Any]:
+        shown = await show(*asked)
+        return shown | {"Config": {}} if lies and lies.pop() else shown
+
+    monkeypatch.setattr(container_dial, "show", without_labels)
+    await one.keep()
+    assert (lies, ended) == ([], [])
+    assert not one.is_lost
+    await one.close()
+    assert not await kept(docker)
 
 
 @pytest.mark.engine

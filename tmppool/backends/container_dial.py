@@ -22,6 +22,13 @@ class GoneError(BackendError):
     """The container no longer exists or no longer runs."""
 
 
+class ElsewhereError(BackendError):
+    """The process that the engine names as the container's is none of it: its containers run on another machine."""
+
+    def __init__(self) -> None:
+        super().__init__(ELSEWHERE, transient=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """The means to connect to a container; ``namespace`` is held open until ``close``.
@@ -66,7 +73,7 @@ async def _namespace(docker: engine.Client, pid: int, container_id: str) -> Netw
     try:
         mounts = await asyncio.to_thread(Path(f"/proc/{pid}/mountinfo").read_text, errors="replace")
         if container_id not in mounts:
-            raise BackendError(ELSEWHERE, transient=False)
+            raise ElsewhereError
         namespace = NetworkNamespace.of(pid)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in _OVER:

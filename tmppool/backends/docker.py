@@ -264,6 +264,8 @@ class DockerBackend(Auditable):
             await asyncio.wait({exited}, timeout=_EXIT_GRACE)
             if not exited.done():  # it runs, but not on this host
                 raise self._unreached() from error
+        except container_dial.ElsewhereError as error:
+            raise self._unreached() from error
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled():

@@ -137,7 +137,8 @@ class Owner:
             await self._docker.close()
 
     async def _take(self, docker: engine.Client) -> None:
-        for _ in range(_TRIES):
+        """Take what nobody owns. What one answer says of an owner without a name is asked again for some seconds."""
+        for left in reversed(range(_TRIES)):
             found = await self._find(docker)
             if found is None:
                 if await self._make(docker):
@@ -147,6 +148,9 @@ class Owner:
             container, other = found
             if other == self._me:
                 return
+            if other is None and left:
+                await asyncio.sleep(_PAUSE)
+                continue
             if other is None or not await self._has_ended(other):
                 raise ConfigError(self._refusal(other))
             await engine.remove(docker, container)  # by id: the name may be another owner's by now
