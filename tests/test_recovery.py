@@ -1,6 +1,7 @@
 """After a restart: every combination of what runs, what the ledger says, and whether it can be believed."""
 
 import asyncio
+import functools
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits, opens_until
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
+from tmppool.reconcile import Reconciler
 from tmppool.running import Dial, Given
 from tmppool.web.start_limits import HoldingLimit, StartRefusedError, network_of
 
@@ -210,7 +212,7 @@ async def test_one_that_was_called_dead_and_runs_goes_on_with_its_visitor(
 async def test_one_false_list_at_the_start_ends_nothing(
     service: Start, backend: FakeBackend, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "_SECOND_LOOK", 0.0)
+    monkeypatch.setattr(recovery, "_LOOKS", (0.0, 0.0, 0.0))
     await backend.start(KEY)
     async with service(adopt=False) as made:
         written(made.ledger, state)
@@ -219,6 +221,35 @@ async def test_one_false_list_at_the_start_ends_nothing(
         await recovery.adopt(made.pools, made.ledger)
         assert [(n.key, n.state) for n in made.pool] == [(KEY, state)]
         assert backend.stopped == []
+
+
+async def test_a_session_that_was_denied_at_the_start_comes_back_with_all_that_was_known_of_it(
+    service: Start, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_LOOKS", (0.0, 0.0, 0.0))
+    async with service() as made:
+        await made.warmed()
+        before = made.pool.assign("a visitor", "a network")
+        before.share("a token")
+        await made.ledger.note_people(before)
+        await made.at_rest()
+    async with service(adopt=False) as made:
+        backend.unlisted = 9
+        await recovery.adopt(made.pools, made.ledger)
+        assert made.pool.find(before.key) is None
+        assert made.pools.ended(before.key) is not None
+        backend.unlisted = 0
+        recover = functools.partial(recovery.recover, made.pool, made.ledger)
+        await Reconciler(made.pool, made.pools.reason, recover).look()
+        after = made.pool.find(before.key)
+        assert after is not None
+        assert (after.visitor, after.shared) == ("a visitor", "a token")
+        assert after.expires_at is not None
+        assert after.expires_at <= made.pool.clock() + LIMITS.lifetime
+        await made.at_rest()
+        await made.ledger.flush()
+        row = (await made.ledger.rows())[before.key]
+        assert (row.visitor, row.shared, row.ended_at) == ("a visitor", "a token", None)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +311,7 @@ async def test_what_becomes_of_a_row_without_notebook(
     in_ledger: State,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recovery, "_SECOND_LOOK", 0.0)
+    monkeypatch.setattr(recovery, "_LOOKS", (0.0, 0.0, 0.0))
     async with service(adopt=False) as made:
         written(made.ledger, row)
         await made.ledger.flush()

@@ -155,7 +155,7 @@ async def service(
             backend, traits[name] = await _open_backend(stack, parts, name, wanted)
             pools.add(_pool(parts, name, wanted, backend, traits[name]))
         stack.push_async_callback(_close, parts, owner, leaving)
-        reconcilers = [_watch(stack, pool, pools) for pool in pools]
+        reconcilers = [_watch(stack, pool, pools, ledger) for pool in pools]
         await startup.prove(pools, settings.accept_risk, (settings.port, settings.admin_port))
         await recovery.adopt(pools, ledger)
         await ledger.note_backend(kind.name)
@@ -262,9 +262,9 @@ def _clock(stack: contextlib.AsyncExitStack, ledger: Ledger) -> AwakeClock:
     return clock
 
 
-def _watch(stack: contextlib.AsyncExitStack, pool: Pool, pools: Pools) -> Reconciler:
+def _watch(stack: contextlib.AsyncExitStack, pool: Pool, pools: Pools, ledger: Ledger) -> Reconciler:
     """Check reported deaths until the pools are closed."""
-    reconciler = Reconciler(pool, pools.reason)
+    reconciler = Reconciler(pool, pools.reason, functools.partial(recovery.recover, pool, ledger))
     watching = spawn(reconciler.watch(), f"deaths in {pool.name}")
     stack.callback(watching.cancel)
     return reconciler

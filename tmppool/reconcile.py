@@ -7,7 +7,7 @@ assigned. The reason of an end is what the backend saw of it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 
 from tmppool.clocks import seconds_until
@@ -70,11 +70,20 @@ def is_certain(death: Death, *, is_told: bool) -> bool:
 
 
 class Reconciler:
-    """``ended`` returns the reason for which the session of a key ended, None if it is unknown."""
+    """``ended`` returns the reason for which the session of a key ended, None if it is unknown.
 
-    def __init__(self, pool: Pool, ended: Callable[[str], Reason | None] = lambda _key: None) -> None:
+    ``recover`` adopts a session that was called over and runs, with what is known of it; None if it was adopted.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        ended: Callable[[str], Reason | None] = lambda _key: None,
+        recover: Callable[[Running], Awaitable[Notebook | None]] | None = None,
+    ) -> None:
         self._pool = pool
         self._ended = ended
+        self._recover = recover or self._adopt
         self._again: set[str] = set()  # keys reported dead since the last check began
         self._told: set[str] = set()  # keys of members whose deaths were events
         self._missing: set[str] = set()  # keys of a mass loss, looked for by a task of its own
@@ -349,8 +358,12 @@ class Reconciler:
         Adopt it if it may have been assigned and nobody ended it; else stop it after the start grace.
         """
         if item.given is not Given.NO and (self._ended(item.key) or Reason.LOST) in REVOCABLE:
-            self._pool.report(SessionRecovered(self._pool.name))
-            notebook = self._pool.adopt_session(item, visitor=None, expires_in=None)
-            self._pool.run(notebook.jupyter.recognise(), f"recognise {notebook.id}")
+            notebook = await self._recover(item)
+            if notebook is not None:
+                self._pool.report(SessionRecovered(self._pool.name))
+                self._pool.run(notebook.jupyter.recognise(), f"recognise {notebook.id}")
         elif seconds_until(item.created_at + _GRACE) < 0:
             await self._pool.discard(item.key)
+
+    async def _adopt(self, item: Running) -> Notebook | None:
+        return self._pool.adopt_session(item, visitor=None, expires_in=None)

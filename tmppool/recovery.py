@@ -10,10 +10,11 @@ from tmppool.ledger import Ledger, Row
 from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
+from tmppool.reconcile import is_mass_loss
 from tmppool.running import Death, Given, Running
 from tmppool.tasks import spawn
 
-_SECOND_LOOK = 1.0  # seconds before the list is repeated, if it lacks a notebook of the ledger
+_LOOKS = (1.0, 2.0, 3.0)  # seconds before the list is repeated, if it lacks many notebooks of the ledger; few: once
 _RECOGNITION = 2.0  # seconds that the notebooks have to tell what they are; one that is silent is asked again later
 
 _log = structlog.get_logger("tmppool.recovery")
@@ -54,13 +55,16 @@ async def _recognise(notebooks: list[Notebook]) -> None:
 
 
 async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
-    """Return the running notebooks. If the list lacks a ``known`` key, ask once more, as one list may be incomplete.
+    """Return the running notebooks. If the list lacks a ``known`` key, ask again, as one list may be incomplete.
 
     Raises BackendError if the backend fails.
     """
     running = {item.key: item for item in await pool.backend.list(known)}
-    if known - running.keys():
-        await asyncio.sleep(_SECOND_LOOK)
+    for number, pause in enumerate(_LOOKS):
+        missing = known - running.keys()
+        if not missing or (number and not is_mass_loss(len(missing), len(known))):
+            break
+        await asyncio.sleep(pause)
         running |= {item.key: item for item in await pool.backend.list(known)}
     return list(running.values())
 
@@ -95,23 +99,35 @@ def is_unopened(row: Row, within: float, now: float) -> bool:
 
 async def _adopt_one(pool: Pool, item: Running, row: Row | None, ledger: Ledger) -> State | None:
     """Return the state it was adopted in, or None if it was stopped."""
-    is_trusted, now = ledger.is_trusted, ledger.now()
-    match becomes(row, given=item.given, is_trusted=is_trusted):
-        case State.ASSIGNED if row is not None:
-            left = None if row.expires_at is None else row.expires_at - now
-            pool.adopt_session(
-                item, visitor=row.visitor, expires_in=left, shared=row.shared, network=row.network,
-                is_opened=not (is_trusted and is_unopened(row, pool.limits.unopened, now)),
-            )  # fmt: skip
-            return State.ASSIGNED
+    match becomes(row, given=item.given, is_trusted=ledger.is_trusted):
         case State.ASSIGNED:
-            pool.adopt_session(item, visitor=None, expires_in=None)
+            _adopt_session(pool, item, row, ledger)
             return State.ASSIGNED
         case State.WARM:
             await pool.adopt_warm(item)
             return State.WARM
     await pool.discard(item.key)
     return None
+
+
+async def recover(pool: Pool, ledger: Ledger, item: Running) -> Notebook | None:
+    """Adopt a session that was called over and turns out to run, as the ledger knows it; None if it was adopted."""
+    row = (await ledger.rows()).get(item.key)
+    return None if item.key in pool else _adopt_session(pool, item, row, ledger)
+
+
+def _adopt_session(pool: Pool, item: Running, row: Row | None, ledger: Ledger) -> Notebook:
+    if row is None:
+        return pool.adopt_session(item, visitor=None, expires_in=None)
+    now = ledger.now()
+    return pool.adopt_session(
+        item,
+        visitor=row.visitor,
+        expires_in=None if row.expires_at is None else row.expires_at - now,
+        shared=row.shared,
+        network=row.network,
+        is_opened=not (ledger.is_trusted and is_unopened(row, pool.limits.unopened, now)),
+    )
 
 
 def _log_outdated(pool: Pool, outdated: Counter[State | None]) -> None:
