@@ -141,7 +141,9 @@ async def test_an_event_tells_what_happened_when_and_with_which_exit_code(small:
     await until(lambda: small.streams)
     end = {"Actor": {"Attributes": {KEY_LABEL: "a", "exitCode": "137"}}, "timeNano": 1_500_000_000, "Action": "die"}
     pause = {"Actor": {"Attributes": {KEY_LABEL: "a"}}, "timeNano": 2_000_000_000, "Action": "pause"}
-    for said_so in (end, pause):
+    about = {KEY_LABEL: "a", "signal": "28"}  # SIGWINCH
+    harmless = {"Actor": {"Attributes": about}, "timeNano": 1_000_000_000, "Action": "kill"}
+    for said_so in (harmless, end, pause):
         small.streams[0].put_nowait(said_so)
     await until(lambda: len(watched.events) == 2)
     assert watched.events == [engine.Event("a", "die", 1.5, 137), engine.Event("a", "pause", 2.0)]

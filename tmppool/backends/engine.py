@@ -9,6 +9,7 @@ import contextlib
 import json
 import mmap
 import posixpath
+import signal
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
@@ -550,6 +551,8 @@ async def remove_volume(docker: Client, name: str) -> bool:
 # Events
 
 _ACTIONS = ("kill", "oom", "die", "destroy", "pause", "unpause")
+_HARMLESS = {str(int(number)) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)}
+"""The signals that end no process unless it wants to (signal(7)); ``docker kill`` sends any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -629,6 +632,8 @@ def _event(said: dict[str, Any], key_label: str) -> Event | None:
         about = said.get("Actor", {}).get("Attributes", {})
         key, code = about.get(key_label), about.get("exitCode")
         if not isinstance(key, str) or not key:
+            return None
+        if said["Action"] == "kill" and str(about.get("signal")) in _HARMLESS:
             return None
         at = int(said.get("timeNano", 0)) / 1e9
         return Event(key, str(said["Action"]), at, None if code is None else int(code))
