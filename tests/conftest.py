@@ -99,7 +99,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    _lacking.update(node.workeroutput.get("lacking", {}) if hasattr(node, "workeroutput") else {})
+    _lacking.update(getattr(node, "workeroutput", {}).get("lacking", {}))  # none of one that crashed
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

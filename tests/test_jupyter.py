@@ -138,10 +138,7 @@ async def test_one_that_takes_a_question_and_does_not_answer_it_in_time_may_be_a
     ],
 )
 async def test_another_server_at_the_same_address_is_no_sign_of_life(
-    stranger: Stranger,
-    before: str | None,
-    after: str | None,
-    lives: bool,  # noqa: FBT001
+    stranger: Stranger, before: str | None, after: str | None, *, lives: bool
 ) -> None:
     facts = {"version": "2", "last_activity": "2026-01-01T00:00:00Z"}
     made = stranger.jupyter(is_jupyter=None)

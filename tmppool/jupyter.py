@@ -78,6 +78,7 @@ class Knock(Enum):
 
 
 _ERRORS: dict[int, type[BackendError]] = {404: _NotFoundError, 401: _ForbiddenError, 403: _ForbiddenError}
+_STATUS = "api/status?no_track_activity=1"
 _NOT_JUPYTERS = (_RefusedError, _OtherFormError, _TooLargeError)  # answers that no Jupyter gives
 
 
@@ -230,7 +231,7 @@ class JupyterClient:
 
     async def _has_status(self) -> bool:
         try:
-            said = await self._ask("GET", "api/status?no_track_activity=1")
+            said = await self._ask("GET", _STATUS)
         except _ForbiddenError:
             return True  # to whoever has another token
         except _NOT_JUPYTERS:
@@ -244,7 +245,7 @@ class JupyterClient:
         if self.began is None:
             return False
         with contextlib.suppress(BackendError, RuntimeError):
-            said = await self._ask("GET", "api/status?no_track_activity=1")
+            said = await self._ask("GET", _STATUS)
             return isinstance(said, dict) and said.get("started") not in (None, self.began)
         return False
 

@@ -501,8 +501,9 @@ async def test_one_that_is_gone_from_here_and_runs_is_elsewhere_unless_others_we
     backend: DockerBackend,
     small: SmallEngine,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     error: BackendError,
-    has_reached: bool,  # noqa: FBT001
+    has_reached: bool,
     words: str,
 ) -> None:
     async def find(*_about: object) -> None:

@@ -425,7 +425,8 @@ async def test_events_are_heard_again_after_an_illness(
     scripted: Scripted,
     docker: engine.Client,
     monkeypatch: pytest.MonkeyPatch,
-    has_heard: bool,  # noqa: FBT001
+    *,
+    has_heard: bool,
 ) -> None:
     """The stream of before is on a connection that is closed, and whoever reads there is not told."""
     monkeypatch.setattr(engine, "_PARTING", 0.05)

@@ -12,7 +12,7 @@ from tmppool.backends.netns import NetworkNamespace
 from tmppool.errors import BackendError
 from tmppool.running import Dial
 
-ELSEWHERE = "the engine's containers are not processes on this host; use --network isolated"
+_ELSEWHERE = "the engine's containers are not processes on this host; use --network isolated"
 _ENDED = "the container ended before it could be reached"
 # Errors of /proc for an ended process; EINVAL for a zombie, which has no mounts any more.
 _OVER = (errno.ENOENT, errno.ESRCH, errno.EINVAL)
@@ -26,7 +26,7 @@ class ElsewhereError(BackendError):
     """The process that the engine names as the container's is none of it: its containers run on another machine."""
 
     def __init__(self) -> None:
-        super().__init__(ELSEWHERE, transient=False)
+        super().__init__(_ELSEWHERE, transient=False)
 
 
 @dataclass(frozen=True, slots=True)

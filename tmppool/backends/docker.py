@@ -277,7 +277,7 @@ class DockerBackend(Auditable):
         """Return the error for a container that runs and cannot be found here: final only if none ever was."""
         if self._has_reached:
             return BackendError("the engine denies a container that it has just started")
-        return BackendError(container_dial.ELSEWHERE, transient=False)
+        return container_dial.ElsewhereError()
 
     async def _when_ready(
         self, running: Running, edition: Edition, attempt: "_Attempt", exited: asyncio.Task[None]
