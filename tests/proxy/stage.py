@@ -349,8 +349,13 @@ class StrangerBackend:
         pass
 
 
-_ports = itertools.cycle(range(12_000 + os.getpid() % 1000 * 20, 32_000))
-"""Below the ports that the system gives to outgoing connections, which might take one before the service does."""
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(12_000 + _PROCESS, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+"""Below the ports that the system gives to outgoing connections, which might take one before the service does.
+
+Two processes of one run share none: a port that is free now may be one that the other is about to use.
+"""
+_ports = itertools.islice(itertools.cycle(_PORTS), os.getpid() * 20 % len(_PORTS), None)
 
 
 def free_ports(count: int) -> list[int]:
