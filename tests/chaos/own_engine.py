@@ -1,8 +1,8 @@
 """A Docker Engine of the tests' own: a second dockerd with its own containerd, which may be killed, stopped and filled.
 
 Everything of it is apart from the machine's engine: files on a file system of their own, a loop device that can be
-full; its sockets; its bridge. The bridge must be named: a dockerd without one deletes ``docker0``, which is the other
-engine's. Needs root.
+full; its sockets; its bridge. The bridge must be named, and no pool of addresses: a dockerd without the one, or with the
+other and without live-restore, deletes ``docker0``, which is the machine's engine's. Needs root.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ IMAGE = "tmppool/debian:latest"
 _DISK = 6 << 30  # bytes, sparse: the image takes 1.2 GB while it is loaded
 _SPARE = 16 << 20  # bytes that are filled by writing, as not all that is said to be free can be allocated
 _CONFIG = {"live-restore": True}
-_OTHERS = "docker0"  # the bridge of the machine's engine
 
 
 class OwnEngine:
@@ -33,7 +32,6 @@ class OwnEngine:
         self.socket = self._home / "docker.sock"
         self._disk, self._data, self._config = self._home / "disk", self._home / "data", self._home / "daemon.json"
         self._bridge = f"chaos{os.getpid()}"
-        self._others: list[str] = []  # addresses of the other engine's bridge
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -42,8 +40,9 @@ class OwnEngine:
 
     async def open(self) -> None:
         """Start it, with the notebook image. Takes about 15 s."""
-        self._others = await _addresses(_OTHERS)
-        await _make_bridge(self._bridge, ["10.212.0.1/24"])
+        await _run("ip", "link", "add", self._bridge, "type", "bridge")
+        await _run("ip", "address", "add", "10.212.0.1/24", "dev", self._bridge)
+        await _run("ip", "link", "set", self._bridge, "up")
         with self._disk.open("wb") as disk:
             disk.truncate(_DISK)
         await _run("mkfs.ext4", "-q", "-m", "0", str(self._disk))
@@ -62,7 +61,6 @@ class OwnEngine:
                 f"--data-root={self._data}", f"--exec-root={self._home / 'exec'}", f"--pidfile={self._home / 'pid'}",
                 f"--bridge={self._bridge}", "--iptables=false", "--ip6tables=false", "--ip-masq=false",
                 "--ip-forward=false", "--userland-proxy=false", "--storage-driver=overlay2",
-                "--default-address-pool=base=10.213.0.0/16,size=24",
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         async with asyncio.timeout(60):
@@ -153,8 +151,6 @@ class OwnEngine:
         for mount in reversed([mount for mount in mounts if mount.startswith(f"{self._home}/")]):
             await _run("umount", "--lazy", mount, may_fail=True)
         await _run("ip", "link", "delete", self._bridge, may_fail=True)
-        if self._others and not await _addresses(_OTHERS):  # in some order of faults, dockerd deletes it
-            await _make_bridge(_OTHERS, self._others)
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _write_config(self, *, live_restore: bool) -> None:
@@ -198,24 +194,6 @@ async def own_engine() -> AsyncIterator[OwnEngine]:
         yield engine
     finally:
         await engine.close()
-
-
-async def _make_bridge(name: str, addresses: list[str]) -> None:
-    await _run("ip", "link", "add", name, "type", "bridge")
-    for address in addresses:
-        await _run("ip", "address", "add", address, "dev", name)
-    await _run("ip", "link", "set", name, "up")
-
-
-async def _addresses(bridge: str) -> list[str]:
-    """Return the IPv4 addresses of a bridge, each with its prefix length; none if it does not exist."""
-    child = await asyncio.create_subprocess_exec(
-        "ip", "-json", "-4", "address", "show", "dev", bridge,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    shown = (await child.communicate())[0]
-    found = json.loads(shown or b"[]")
-    return [f"{each['local']}/{each['prefixlen']}" for link in found for each in link.get("addr_info", ())]
 
 
 async def _run(*words: str, may_fail: bool = False) -> None:
