@@ -475,7 +475,7 @@ async def test_who_waits_for_an_end_waits_on_after_an_illness(
         return said({"StatusCode": 0})
 
     small.answers["containers/one/wait"] = wait
-    waiting = asyncio.ensure_future(engine.wait(docker.containers.container("one")))
+    waiting = asyncio.ensure_future(engine.wait(docker, docker.containers.container("one")))
     await until(lambda: asked)
     scripted.script = [500, 500]
     assert await outcomes(docker, 2) == [False, True]

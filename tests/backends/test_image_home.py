@@ -540,7 +540,7 @@ async def test_a_home_that_the_runtime_mounts_with_the_mode_of_the_images_is_unp
     container = await engine.create(backend.docker, f"{SPEC.service}-mode", config)
     try:
         await engine.start(container)
-        await engine.wait(container)
+        await engine.wait(backend.docker, container)
         assert await engine.log(container) == "x\n700\n"
     finally:
         await engine.remove(backend.docker, container.id)

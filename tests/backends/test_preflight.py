@@ -263,7 +263,7 @@ class TestOnTheEngine:
     async def test_what_a_real_engine_refuses_is_told_by_the_settings_name(
         self, changed: dict[str, object], text: str | None, setting: str
     ) -> None:
-        async with aiodocker.Docker() as docker:
+        async with await engine.connect() as docker:
             with pytest.raises(BackendError) as caught:
                 await preflight.try_out(
                     docker, replace(SPEC, **changed), ImageFacts(volume="unused"), EngineFacts(text)
@@ -274,7 +274,7 @@ class TestOnTheEngine:
         assert str(caught.value).startswith(f"{setting}a container of"), caught.value
 
     async def test_the_default_container_is_taken_and_nothing_is_left(self) -> None:
-        async with aiodocker.Docker() as docker:
+        async with await engine.connect() as docker:
             image = await image_home.take(docker, SPEC, await preflight.inspect_image(docker, DEFAULT_IMAGE))
             facts = await preflight.engine_facts(docker, "tmppool")
             assert await preflight.try_out(docker, SPEC, image, facts) == image

@@ -107,7 +107,7 @@ def _failed(seen: str, *others: Result, shown: dict[str, Any] | None = None) -> 
 async def _probe(start: Start, backend: Auditable, targets: dict[str, tuple[Target, ...]]) -> Canary:
     facts = json.dumps(expectations.facts(backend.spec, backend.image.home_at, targets))
     container = await start(_LOADER, await asyncio.to_thread(_sources), facts)
-    await engine.wait(container)
+    await engine.wait(backend.docker, container)
     results, other = parse(await engine.log(container))
     shown = await engine.inspect(backend.docker, container.id)
     if any(result.name == CANARY for result in results):

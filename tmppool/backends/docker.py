@@ -251,7 +251,7 @@ class DockerBackend(Auditable):
             if error.status not in (engine.NOT_FOUND, engine.CONFLICT):
                 raise
             raise StartError(f"the engine refused a container: {error.said}") from error
-        exited = spawn(engine.wait(container), "watch a start", awaited=True)
+        exited = spawn(engine.wait(self.docker, container), "watch a start", awaited=True)
         try:
             self._reached[key] = await container_dial.find(self.docker, container.id, edition.spec.port)
             self._has_reached = True

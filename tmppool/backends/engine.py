@@ -362,17 +362,17 @@ async def start(container: Container) -> None:
     await call("start a container", container.start(), CREATE_TIMEOUT)
 
 
-async def wait(container: Container) -> None:
+async def wait(docker: Client, container: Container) -> None:
     """Wait until a container has ended; the caller sets the timeout. Raises BackendError.
 
     It is asked again if it is given up with the calls of an illness: what it waits for goes on.
     """
     while True:
-        session = container.docker.session
+        session = docker.session
         try:
-            await cast("Client", container.docker).unlimited("wait for a container", container.wait())
+            await docker.unlimited("wait for a container", container.wait())
         except BackendError:
-            if container.docker.session is session:
+            if docker.session is session:
                 raise
         else:
             return

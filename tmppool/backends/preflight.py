@@ -154,7 +154,7 @@ async def _running_still(docker: engine.Client, container: engine.Container, sec
 
     An entrypoint that listens is soon taken for a server, which never ends: its wait would delay each start.
     """
-    waiting = spawn(engine.wait(container), "watch a trial", awaited=True)
+    waiting = spawn(engine.wait(docker, container), "watch a trial", awaited=True)
     began, passed = time.monotonic(), 0.0
     try:
         while passed < seconds:
