@@ -1,8 +1,6 @@
 """The whole service in this process: what it opens, in which order, and what it leaves behind."""
 
 import asyncio
-import contextlib
-import sqlite3
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +14,7 @@ from tmppool.backends.base import Edition, Traits
 from tmppool.backends.fake import FakeBackend
 from tmppool.config import Settings
 from tmppool.errors import ConfigError, EngineAwayError
+from tmppool.ledger import Ledger
 from tmppool.ledger_file import left_behind
 
 
@@ -96,13 +95,11 @@ async def test_the_ledger_says_what_ran_the_notebooks(tmp_path: Path) -> None:
 
 
 async def test_the_ledger_is_pruned_while_the_service_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pruned = asyncio.Event()
     monkeypatch.setattr(app, "_PRUNE", 0.05)
-    async with app.service(settings(tmp_path)):
-        with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as database:
-            database.execute("INSERT INTO sessions (key, pool, state, ended_at) VALUES ('old', 'tmppool', 'gone', 1)")
-            async with asyncio.timeout(10):
-                while database.execute("SELECT count(*) FROM sessions WHERE key = 'old'").fetchone() != (0,):
-                    await asyncio.sleep(0.02)
+    monkeypatch.setattr(Ledger, "prune", lambda _self: pruned.set())
+    async with app.service(settings(tmp_path)), asyncio.timeout(10):
+        await pruned.wait()
 
 
 async def test_a_start_that_waits_in_vain_leaves_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

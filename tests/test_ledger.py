@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
 from tmppool import ledger as ledger_module
+from tmppool import ledger_file, state_dir
 from tmppool.ledger import Ledger, Row
 from tmppool.ledger_file import left_behind
 from tmppool.notebook import Notebook, Reason, State
@@ -256,7 +257,7 @@ async def test_the_files_are_for_their_owner_alone(path: Path) -> None:
             live(ledger, notebook(), WARM)
             await ledger.flush()
             modes = {part.name: part.stat().st_mode & 0o777 for part in path.parent.iterdir()}
-            assert modes == dict.fromkeys((path.name, f"{path.name}-wal", f"{path.name}-shm"), 0o600)
+            assert modes == {path.name: 0o600}
             assert path.parent.stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(mask)
@@ -514,6 +515,14 @@ async def loses_its_file(path: Path, ledger: Ledger, why: str) -> None:
     assert ledger.secret == secret
 
 
+async def spoiled(ledger: Ledger, statement: str) -> None:
+    """Make the file unfit for the next write, from within: what others do to it is noticed before."""
+    assert ledger._file is not None
+    await ledger._file.execute(statement)
+    assert ledger._path is not None
+    ledger._identity = await asyncio.to_thread(ledger_file.identity, ledger._path)
+
+
 async def comes_back(path: Path, ledger: Ledger) -> None:
     """The file has all facts again, and the next service trusts it."""
     with capture_logs() as logs:
@@ -554,7 +563,7 @@ async def test_a_file_that_takes_no_more_writes_is_not_trusted_later_unless_it_i
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
         await ledger.flush()
-        raw(path, damage)
+        await spoiled(ledger, damage)
         await loses_its_file(path, ledger, "full" if "full" in damage else "no such table")
         assert KEY in await ledger.rows()
     async with opened(path) as ledger:
@@ -565,7 +574,9 @@ async def test_a_disk_that_was_full_costs_nothing(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
         await ledger.flush()
-        raw(path, "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+        await spoiled(
+            ledger, "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+        )
         await loses_its_file(path, ledger, "disk is full")
         await ledger.keep()
         assert not ledger.is_durable
@@ -590,18 +601,109 @@ async def test_a_file_that_is_locked_for_long_waits_where_it_is(path: Path, monk
     assert [part.name for part in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal"])
-async def test_a_file_that_was_deleted_is_noticed_and_written_anew(path: Path, suffix: str) -> None:
+async def test_a_file_that_was_deleted_is_noticed_and_written_anew(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
         await ledger.flush()
-        path.with_name(path.name + suffix).unlink()
+        path.unlink()
         with capture_logs() as logs:
             await ledger.keep()
         assert [(line["event"], line.get("why")) for line in logs] == [("ledger.lost", "it was deleted")]
         assert not ledger.is_durable
         live(ledger, notebook("later"), WARM, ASSIGNED)
         await comes_back(path, ledger)
+
+
+def halved(path: Path, _other: bytes) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def noisy(path: Path, _other: bytes) -> None:
+    """Write in the middle, past the pages that SQLite looks at for each write."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 1500)
+        file.write(os.urandom(1000))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda path, _other: os.truncate(path, 0), id="emptied"),
+        pytest.param(halved, id="cut off"),
+        pytest.param(noisy, id="damaged"),
+        pytest.param(lambda path, other: path.write_bytes(other), id="overwritten by a backup"),
+        pytest.param(lambda path, _other: raw(path, "DELETE FROM sessions"), id="changed by hand"),
+    ],
+)
+async def test_a_file_whose_content_another_process_changed_is_written_anew(
+    path: Path, change: Callable[[Path, bytes], None]
+) -> None:
+    async with opened(path) as ledger:
+        for number in range(100):
+            live(ledger, notebook(f"old-{number}"), WARM, ASSIGNED)
+    other = path.read_bytes()
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        change(path, other)
+        with capture_logs() as logs:
+            live(ledger, notebook("later"), WARM, ASSIGNED)
+            await ledger.flush()  # a write must not make it look like ours
+            await ledger.keep()
+            if not ledger.is_durable:  # the first look put it aside
+                await ledger.keep()
+        said = [(line["event"], line.get("why")) for line in logs]
+        assert said == [("ledger.lost", "another process has changed it"), ("ledger.rewritten", None)]
+        known = await ledger.rows()
+        assert {KEY, "later", "old-99"} <= set(known)
+    async with opened(path) as ledger:
+        assert ledger.is_trusted
+        assert await ledger.rows() == known
+
+
+async def test_a_link_in_its_place_is_removed_and_no_later_start_refuses_it(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        for target in ("/dev/full", path.parent / "nowhere"):
+            path.unlink()
+            path.symlink_to(target)
+            with capture_logs() as logs:
+                await ledger.keep()
+                await ledger.keep()
+            assert [(line["event"], line.get("why")) for line in logs] == [
+                ("ledger.lost", "another file was put in its place"),
+                ("ledger.rewritten", None),
+            ]
+            assert [part.name for part in path.parent.iterdir() if part.is_symlink()] == []
+            await asyncio.to_thread(state_dir.prepare, path.parent)
+
+
+async def test_nothing_of_it_is_mapped_into_memory(path: Path) -> None:
+    """A mapped file that is truncated ends the process: a write-ahead log has one beside it."""
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        assert path.name not in Path("/proc/self/maps").read_text()
+        assert [part.name for part in path.parent.iterdir()] == [path.name]
+
+
+async def test_a_write_ahead_log_of_an_older_version_is_taken_over(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("CREATE TABLE in_the_log (x)")
+    copy = path.parent / "copy" / path.name  # as a kill leaves it
+    copy.parent.mkdir()
+    for part in path.parent.glob("ledger.sqlite-*"):
+        shutil.copy2(part, copy.parent)
+    shutil.copy2(path, copy.parent)
+    database.close()
+    async with opened(copy) as ledger:
+        assert list(await ledger.rows()) == [KEY]
+        assert [part.name for part in copy.parent.iterdir()] == [path.name]
+    assert raw(copy, "SELECT * FROM in_the_log") == []
 
 
 async def test_a_directory_that_was_deleted_is_made_again(path: Path) -> None:
@@ -687,7 +789,7 @@ async def test_where_a_loss_cannot_even_be_noted_the_service_goes_on(path: Path)
         for seconds in range(120):
             stamp = (now + timedelta(seconds=seconds)).strftime("%Y%m%dT%H%M%S")
             path.with_name(f"{path.name}.missed-{stamp}").mkdir()  # a file cannot take a directory's name
-        raw(path, "DROP TABLE sessions")
+        await spoiled(ledger, "DROP TABLE sessions")
         await loses_its_file(path, ledger, "no such table")
 
 
@@ -709,7 +811,7 @@ async def test_a_writer_that_fails_altogether_holds_up_nobody(path: Path, monkey
 
     heard = asyncio.Event()
     async with opened(path) as ledger:
-        raw(path, "DROP TABLE sessions")
+        await spoiled(ledger, "DROP TABLE sessions")
         monkeypatch.setattr(Ledger, "_lose", fail)
         with capture_logs() as logs:
             live(ledger, notebook("first"), WARM)

@@ -310,13 +310,26 @@ class Ledger:
                 batch = self._taken()
                 try:
                     await _write(self._memory, batch)
-                    if self._file is not None:
-                        await _write(self._file, batch)
+                    await self._write_file(batch)
                 except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's connection is gone
                     await self._lose(_cause(error))
                 finally:
                     for _ in batch:
                         self._writes.task_done()
+
+    async def _write_file(self, batch: list["_Change"]) -> None:
+        """Write to the file, unless another process has changed it: what it holds is then in doubt."""
+        if self._file is None:
+            return
+        assert self._path is not None
+        assert self._identity is not None
+        found = await asyncio.to_thread(ledger_file.identity, self._path)
+        why = ledger_file.difference(found, self._identity)
+        if why is not None:
+            await self._lose(why)
+            return
+        await _write(self._file, batch)
+        self._identity = await asyncio.to_thread(ledger_file.identity, self._path) or self._identity
 
     def _pruning(self) -> list["_Change"]:
         return [(_TOO_OLD, (self.now() - _KEPT,)), (_TOO_MANY, (_MOST_ENDED,))]
@@ -332,12 +345,8 @@ class Ledger:
         async with self._using:
             if self._file is None:
                 await self._restore(self._path)
-            else:
-                found = await asyncio.to_thread(ledger_file.identity, self._path)
-                if found != self._identity:
-                    is_gone = found is None or found.keys() != (self._identity or {}).keys()
-                    await self._lose("it was deleted" if is_gone else "another file was put in its place")
-        self._put(*self._clock_kept())  # a write that shows whether the file takes any
+        self._put(*self._clock_kept())  # a write that shows whether the file is ours, and takes any
+        await self.flush()
 
     async def _lose(self, why: str) -> None:
         """Go on with what is in memory. A later service must not trust the file, which misses things from now on."""
@@ -383,7 +392,8 @@ class Ledger:
 # The databases
 
 _Change = tuple[str, tuple[object, ...]]
-_SMALL = "PRAGMA wal_autocheckpoint=64", "PRAGMA journal_size_limit=262144"  # pages of 4 KiB; bytes: disks may be small
+# No file is mapped into memory, as a write-ahead log's index is: truncated by anybody, that ends the process (SIGBUS).
+_SAFE = "PRAGMA mmap_size=0", "PRAGMA journal_mode=DELETE", "PRAGMA synchronous=NORMAL"
 _SHORT = 0.1  # seconds to wait for another process's lock while visitors may wait
 _READ = f"SELECT {', '.join(_FACTS)} FROM sessions"  # noqa: S608 - constants, as the next
 _EVERYTHING = f"SELECT {_COLUMNS} FROM sessions", "SELECT name, value FROM meta"  # noqa: S608
@@ -410,10 +420,8 @@ async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite
         if version > _VERSION:
             why = f"{path} was written by a newer tmppool (schema version {version}, this one knows up to {_VERSION})"
             raise NewerError(why)  # noqa: TRY301 - the connection is closed on the way
-        await database.execute("PRAGMA journal_mode=WAL")
-        await database.execute("PRAGMA synchronous=NORMAL")
-        for limit in _SMALL:
-            await database.execute(limit)
+        for way in _SAFE:
+            await database.execute(way)
         for old in range(version or _VERSION, _VERSION):
             await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
         await database.executescript(_SCHEMA)

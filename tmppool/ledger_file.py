@@ -5,14 +5,21 @@ import os
 import sqlite3
 import time
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 BUSY = 2.0  # seconds to wait for another process's lock
 
-Identity = dict[str, tuple[int, int]]
-"""Device and inode of each of a ledger's files, by what its name ends with."""
+_PARTS = ("", "-journal", "-wal", "-shm")  # the last two are of older versions
 
-_PARTS = ("", "-wal", "-shm")
+
+class Identity(NamedTuple):
+    """A file and its content, as far as its inode tells. All writes of other processes change it, reads do not."""
+
+    device: int
+    inode: int
+    size: int
+    changed_at: int  # nanoseconds
 
 
 def left_behind(path: Path) -> tuple[str, int]:
@@ -42,34 +49,32 @@ def prepare(path: Path) -> bool:
 
 
 def identity(path: Path) -> Identity | None:
-    """Return which files are there; None if the ledger itself is not."""
-    parts = {suffix: _inode(path.with_name(path.name + suffix)) for suffix in _PARTS}
-    found = {suffix: inode for suffix, inode in parts.items() if inode is not None}
-    return found if "" in found else None
-
-
-def make_way(path: Path, own: Identity | None) -> None:
-    """Rename whatever is in the place of our ``own`` file, if we had one, and create a file if none is left.
-
-    What is left of ours beside it is removed: SQLite would take our ``-wal`` for a part of the other. Raises OSError.
-    """
-    found = identity(path)
-    if own is not None and (found is None or found[""] != own[""]):
-        for suffix in _PARTS[1:]:
-            part = path.with_name(path.name + suffix)
-            if _inode(part) == own.get(suffix):
-                part.unlink(missing_ok=True)
-        set_aside(path, "replaced")
-    prepare(path)
-
-
-def _inode(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file; None if it is not there."""
+    """Return the identity of the ledger's file; None if it is not there."""
     try:
         found = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def difference(found: Identity | None, own: Identity) -> str | None:
+    """Return what another process did to our ``own`` file, for the log; None if nothing."""
+    if found is None:
+        return "it was deleted"
+    if found[:2] != own[:2]:
+        return "another file was put in its place"
+    return None if found == own else "another process has changed it"
+
+
+def make_way(path: Path, own: Identity | None) -> None:
+    """Put whatever is in the place of our ``own`` file aside, if we had one; create a file if none is left.
+
+    Raises OSError.
+    """
+    found = identity(path)
+    if own is not None and (found is None or found[:2] != own[:2]):
+        set_aside(path, "replaced")
+    prepare(path)
 
 
 def missed_marker(path: Path) -> Path:
@@ -90,9 +95,14 @@ def pass_over(path: Path) -> str:
 
 
 def set_aside(path: Path, why: str) -> None:
-    """Rename the ledger and its ``-wal`` and ``-shm`` files, adding ``why`` and the time. Raises OSError."""
+    """Rename the ledger and what SQLite keeps beside it, adding ``why`` and the time. Raises OSError.
+
+    A symbolic link is removed: it holds nothing, and no start allows one in the state directory.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%S")
     for suffix in _PARTS:
         part = path.with_name(path.name + suffix)
-        if part.exists():
+        if part.is_symlink():
+            part.unlink()
+        elif part.exists():
             part.rename(part.with_name(f"{path.name}.{why}-{stamp}{suffix}"))
