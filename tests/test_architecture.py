@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "input_wait",
         "pool_settings",
         "ledger_file",
+        "ledger_seals",
         "incidents",
         "head_limit",
         "environment",
@@ -93,6 +94,7 @@ WITHOUT_TESTS = {
     "proxy/connection_context": "types only",
     "proxy/faults": "types only; test_refusals.py knows the response to each",
     "ledger_file": "tested as part of test_ledger.py, whose files these are",
+    "ledger_seals": "tested as part of test_ledger.py, whose rows these are",
     "build_report": "tested as part of test_build_image.py, whose builds it reports",
 }
 """Modules that have no test file of their own, and why."""

@@ -92,6 +92,7 @@ def test_every_backend_is_a_choice_of_the_setting() -> None:
 
 _FIRST = ["key", "pool", "state", "visitor", "warm_at", "assigned_at", "expires_at", "ended_at", "reason"]
 COLUMNS = {1: _FIRST, 2: [*_FIRST, "shared"], 3: [*_FIRST, "shared", "network", "opened_at"]}
+COLUMNS[4] = [*COLUMNS[3], "seal"]
 """What a row of the ledger holds, by the version of the file. A version that was released stays as it is."""
 
 

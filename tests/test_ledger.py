@@ -1,6 +1,7 @@
 """Session facts in SQLite, and what is done with a file that can't be trusted."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -181,8 +182,7 @@ async def test_a_notebook_that_vanished_is_ended_in_its_row(path: Path) -> None:
 async def test_a_reason_of_a_later_version_is_read_as_none(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED, REAPING)
-        await ledger.flush()
-        raw(path, "UPDATE sessions SET reason = 'boredom'")
+        ledger._put("UPDATE sessions SET reason = 'boredom'", ())
     async with opened(path) as ledger:
         assert (await ledger.rows())[KEY].reason is None
 
@@ -194,10 +194,9 @@ async def test_ended_sessions_are_forgotten_after_a_week_and_live_ones_never(pat
         for key in ("old", "young"):
             live(ledger, notebook(key), WARM, ASSIGNED, REAPING, GONE)
         live(ledger, notebook("live"), WARM, ASSIGNED)
-        await ledger.flush()
-        raw(path, f"UPDATE sessions SET ended_at = {(now - week).timestamp() - 60} WHERE key = 'old'")
-        raw(path, f"UPDATE sessions SET ended_at = {(now - week).timestamp() + 60} WHERE key = 'young'")
-        raw(path, "UPDATE sessions SET warm_at = 1, assigned_at = 1 WHERE key = 'live'")
+        for key, off in (("old", -60), ("young", 60)):
+            ledger._put("UPDATE sessions SET ended_at = ? WHERE key = ?", ((now - week).timestamp() + off, key))
+        ledger._put("UPDATE sessions SET warm_at = 1, assigned_at = 1 WHERE key = 'live'", ())
     async with opened(path) as ledger:
         assert sorted(await ledger.rows()) == ["live", "young"]
 
@@ -329,7 +328,8 @@ async def test_a_file_of_each_older_version_is_taken_over(path: Path, version: i
         async with opened(path) as ledger:
             row = (await ledger.rows())[KEY]
             assert (row.visitor, row.shared, ledger.is_trusted, ledger.is_durable) == ("visitor", None, True, True)
-            assert (row.network, row.opened_at is None) == (None, False)  # an older version noted no opening
+            # A version before 3 noted no opening.
+            assert (row.network, row.opened_at is None, row.expires_at is None) == (None, version >= 3, False)
     assert raw(path, "PRAGMA user_version") == [(VERSION,)]
 
 
@@ -353,6 +353,98 @@ async def test_a_network_is_kept_no_longer_than_its_notebook(path: Path) -> None
 async def _network(ledger: Ledger) -> str | None:
     await ledger.flush()
     return (await ledger.rows())[KEY].network
+
+
+# What is not as it was written
+
+
+def clock_shifted(path: Path, seconds: float) -> None:
+    """Shift the clock that the file says its times are by."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        (kept,) = database.execute("SELECT value FROM meta WHERE name = 'clock'").fetchone()
+        boot, offset = kept.decode().split()
+        shifted = f"{boot} {float(offset) + seconds!r}".encode()
+        database.execute("UPDATE meta SET value = ? WHERE name = 'clock'", (shifted,))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("UPDATE sessions SET expires_at = 1", id="its time is long over"),
+        pytest.param("UPDATE sessions SET expires_at = expires_at - 3600", id="its time is just over"),
+        pytest.param("UPDATE sessions SET state = 'gone', ended_at = expires_at - 400, reason = 'idle'", id="gone"),
+        pytest.param("UPDATE sessions SET state = 'reaping'", id="being stopped"),
+        pytest.param("UPDATE sessions SET seal = NULL", id="without a seal"),
+    ],
+)
+async def test_what_a_row_says_is_not_believed_unless_it_is_as_it_was_written(path: Path, change: str) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        live(ledger, notebook("warm"), WARM)
+    raw(path, f"{change} WHERE key IN ('{KEY}', 'warm')")
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            rows = await ledger.rows()
+    assert [line["event"] for line in logs] == ["ledger.disbelieved"]
+    row = rows[KEY]
+    assert (row.state, row.visitor, row.assigned_at) == (State.ASSIGNED, "visitor", None)
+    assert (row.expires_at, row.ended_at, row.reason) == (None, None, None)
+    assert "warm" not in rows or rows["warm"].expires_at is None
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            assert await ledger.rows() == rows
+    assert logs == []
+
+
+async def test_each_way_to_write_a_row_is_believed(path: Path) -> None:
+    made = notebook()
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            live(ledger, made, WARM, ASSIGNED)
+            await ledger.note_people(made)
+            ledger.note_opened(made)
+            ledger.postpone(3600.0)
+            live(ledger, notebook("ended"), WARM, ASSIGNED, REAPING, GONE)
+            live(ledger, notebook("lost"), WARM, ASSIGNED)
+            await ledger.end_row("lost", Reason.LOST)
+            live(ledger, notebook("warm"), WARM)
+            ledger.prune()
+            await ledger.flush()
+            rows = await ledger.rows()
+        for _ in range(2):
+            async with opened(path) as ledger:
+                assert await ledger.rows() == rows
+    assert logs == []
+
+
+@pytest.mark.parametrize("seconds", [86400.0, -86400.0])
+async def test_a_clock_that_is_not_as_it_was_written_ends_no_session(path: Path, seconds: float) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+    clock_shifted(path, seconds)
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            row = (await ledger.rows())[KEY]
+            assert (row.state, row.visitor, row.expires_at) == (State.ASSIGNED, "visitor", None)
+            assert ledger.now() == pytest.approx(time.time(), abs=30)
+    assert [(line["event"], line["what"]) for line in logs] == [("ledger.disbelieved", "its clock")]
+
+
+async def test_the_seals_of_a_file_that_is_written_anew_are_its_own(path: Path) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        path.unlink()
+        with capture_logs():
+            await ledger.keep()
+            await ledger.keep()
+        live(ledger, notebook("later"), WARM, ASSIGNED)
+        await ledger.flush()
+        rows = await ledger.rows()
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            assert await ledger.rows() == rows
+    assert logs == []
 
 
 # Files that can't be used

@@ -340,6 +340,35 @@ async def test_a_session_whose_time_ran_out_while_no_service_ran_is_reaped_at_on
         assert KEY in backend.stopped
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE sessions SET expires_at = 1",
+        "UPDATE sessions SET state = 'gone', ended_at = assigned_at + 1, reason = 'idle'",
+        "UPDATE meta SET value = CAST(replace(value, '.', '9.') AS BLOB) WHERE name = 'clock'",
+    ],
+)
+async def test_a_ledger_that_is_not_as_it_was_written_ends_no_session(
+    service: Start, backend: FakeBackend, tmp_path: Path, change: str
+) -> None:
+    async with service() as made:
+        await made.warmed()
+        held = made.pool.assign("visitor")
+        await made.at_rest()
+    async with aiosqlite.connect(tmp_path / "ledger.sqlite") as database:
+        await database.execute(change)
+        await database.commit()
+    for _ in range(2):
+        async with service() as made:
+            await made.warmed()
+            found = made.pool.find(held.key)
+            assert found is not None
+            left = found.expires_at - made.pool.clock()
+            assert (found.visitor, left) == ("visitor", pytest.approx(LIMITS.lifetime, abs=30))
+            assert backend.stopped == []
+            assert sum(notebook.state is State.WARM for notebook in made.pool) == LIMITS.warm
+
+
 async def test_a_warm_notebook_that_does_not_answer_is_not_given_away(service: Start, backend: FakeBackend) -> None:
     running = await backend.start(KEY)
     async with service(adopt=False) as made:

@@ -22,12 +22,12 @@ import aiosqlite
 import structlog
 from pydantic import TypeAdapter
 
-from tmppool import ledger_file
+from tmppool import ledger_file, ledger_seals
 from tmppool.clocks import Epoch
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.tasks import completed, finish, spawn
 
-_VERSION = 3
+_VERSION = 4
 _SECRET = 32  # bytes of the secret
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 _MOST_ENDED = 10_000  # ended sessions that stay, as many as ``tmppool.pools`` remembers
@@ -44,7 +44,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     key TEXT PRIMARY KEY, pool TEXT NOT NULL, state TEXT NOT NULL, visitor TEXT,
     warm_at REAL, assigned_at REAL, expires_at REAL, ended_at REAL, reason TEXT, shared TEXT, network TEXT,
-    opened_at REAL
+    opened_at REAL, seal TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS sessions_by_state ON sessions (state);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -57,8 +57,11 @@ _MIGRATIONS = {
     # Nothing is known of sessions of the older version, so all count as opened.
     2: "ALTER TABLE sessions ADD COLUMN network TEXT; ALTER TABLE sessions ADD COLUMN opened_at REAL;"
     " UPDATE sessions SET opened_at = assigned_at",
+    3: ledger_seals.MIGRATION,
 }
 """SQL that migrates a file from each version to the next."""
+
+_DISBELIEVED = "not as it was written; the sessions concerned go on, with a whole lifetime"
 
 _log = structlog.get_logger("tmppool.ledger")
 
@@ -81,8 +84,8 @@ class Row:
 
 
 _FACTS = [field.name for field in fields(Row)]
-_COLUMNS = ", ".join([*_FACTS, "warm_at"])
-_MARKS = ", ".join("?" * (len(_FACTS) + 1))
+_COLUMNS = ", ".join(ledger_seals.COLUMNS)
+_MARKS = ", ".join("?" * len(ledger_seals.COLUMNS))
 _ROW = TypeAdapter(Row)
 
 # What an older file says of a notebook, where it was not used while this service adopted what ran. The owner that it
@@ -154,25 +157,33 @@ class Ledger:
         memory = await _connect(":memory:")
         try:
             await _write(memory, await _whole(file))
-            epoch = await asyncio.to_thread(Epoch.of, await _first(memory, _CLOCK))
             secret = await _secret_of(memory)
+            kept, its_seal = await _first(memory, _CLOCK), await _first(memory, _CLOCK_SEAL)
+            is_sealed = its_seal == ledger_seals.seal(secret, kept).encode()
+            epoch = await asyncio.to_thread(Epoch.of, kept if is_sealed else None)
             ledger = cls(path, memory, epoch, secret, is_trusted=existed and not was_passed_over)
-            await ledger._begin_file(file, was_passed_over=was_passed_over)
+            await ledger._begin_file(file, was_passed_over=was_passed_over, is_timeless=existed and not is_sealed)
         except BaseException:
             await file.close()
             await memory.close()
             raise
         return ledger
 
-    async def _begin_file(self, file: aiosqlite.Connection, *, was_passed_over: bool) -> None:
+    async def _begin_file(
+        self, file: aiosqlite.Connection, *, was_passed_over: bool, is_timeless: bool = False
+    ) -> None:
         """Use a file from now on, whose content is in memory; where it missed a run, end all sharing.
 
-        The owner may have ended it while a service ran without this file.
+        The owner may have ended it while a service ran without this file. ``is_timeless``: by which clock its times
+        are is unknown.
         """
         assert self._path is not None
         changes = [*self._pruning(), self._clock_kept()]
         if was_passed_over:
             changes.append(("UPDATE sessions SET shared = NULL", ()))
+        if is_timeless:
+            changes.append((ledger_seals.TIMELESS, ()))
+            _log.warning("ledger.disbelieved", what="its clock", message=_DISBELIEVED)
         for statement, values in changes:
             await self._memory.execute(statement, values)
             await file.execute(statement, values)
@@ -335,7 +346,9 @@ class Ledger:
         return [(_TOO_OLD, (self.now() - _KEPT,)), (_TOO_MANY, (_MOST_ENDED,))]
 
     def _clock_kept(self) -> "_Change":
-        return "INSERT OR REPLACE INTO meta VALUES ('clock', ?)", (self._epoch.kept,)
+        kept = self._epoch.kept
+        its_seal = ledger_seals.seal(self.secret, kept).encode()
+        return "INSERT OR REPLACE INTO meta VALUES ('clock', ?), ('clock seal', ?)", (kept, its_seal)
 
     # Losing the file, and writing it anew
 
@@ -383,6 +396,7 @@ class Ledger:
         """Replace the content of a file by what is in memory, and trust it from then on."""
         if self._identity is None:  # it was passed over at the start: only it knows the owners of older sessions
             await _write(self._memory, [(_RECALL, values) for values in await _fetched(file, _UNSHARED)])
+        await ledger_seals.know(file, self.secret)
         await _write(file, await _whole(self._memory))
         await file.execute(f"PRAGMA busy_timeout={ledger_file.BUSY * 1000:.0f}")
         await asyncio.to_thread(ledger_file.missed_marker(path).unlink, missing_ok=True)
@@ -403,6 +417,7 @@ _INSERT = (
     "INSERT INTO meta (name, value) VALUES (?, ?)",
 )
 _CLOCK = "SELECT value FROM meta WHERE name = 'clock'"
+_CLOCK_SEAL = "SELECT value FROM meta WHERE name = 'clock seal'"
 
 
 async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite.Connection:
@@ -422,13 +437,15 @@ async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite
             raise NewerError(why)  # noqa: TRY301 - the connection is closed on the way
         for way in _SAFE:
             await database.execute(way)
+        await database.executescript(_SCHEMA)
+        await database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(_SECRET),))
+        await ledger_seals.know(database, await _secret_of(database))
         for old in range(version or _VERSION, _VERSION):
             await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
-        await database.executescript(_SCHEMA)
         await database.execute(f"PRAGMA user_version={_VERSION}")
-        await database.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_bytes(_SECRET),))
-        await _secret_of(database)
         _rows(await _fetched(database, _READ))  # all of it: damage beyond the file's head shows only then
+        if count := await ledger_seals.disbelieve(database):
+            _log.warning("ledger.disbelieved", what=f"{count} of its rows", message=_DISBELIEVED)
     except BaseException:
         await database.close()
         raise

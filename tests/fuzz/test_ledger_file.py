@@ -82,4 +82,6 @@ async def test_a_damaged_file_is_gone_on_with_or_without(
             is_lost = any(line["event"] == "ledger.lost" for line in logs)
             assert is_lost or {KEYS[0], "n" * 22} <= set(await ledger.rows())
             await ledger.end_row(KEYS[0], Reason.DIED)
-    assert {line["event"] for line in logs} <= {"ledger.set_aside", "ledger.open_failed", "ledger.lost"}
+    assert {line["event"] for line in logs} <= {
+        "ledger.set_aside", "ledger.open_failed", "ledger.lost", "ledger.disbelieved",
+    }  # fmt: skip
