@@ -350,6 +350,20 @@ async def test_a_network_is_kept_no_longer_than_its_notebook(path: Path) -> None
         assert await _network(ledger) is None
 
 
+@pytest.mark.parametrize("reason", [Reason.LOST, Reason.REMOVED])
+async def test_a_network_is_kept_for_an_hour_where_nobody_saw_the_end(path: Path, reason: Reason) -> None:
+    made = notebook()
+    made.network = "its network"
+    async with opened(path) as ledger:
+        live(ledger, made, WARM, ASSIGNED)
+        await ledger.end_row(KEY, reason)
+        ledger.prune()
+        assert await _network(ledger) == "its network"
+        ledger._put("UPDATE sessions SET ended_at = ended_at - 3700", ())
+        ledger.prune()
+        assert await _network(ledger) is None
+
+
 async def _network(ledger: Ledger) -> str | None:
     await ledger.flush()
     return (await ledger.rows())[KEY].network

@@ -243,13 +243,13 @@ async def test_a_session_that_was_denied_at_the_start_comes_back_with_all_that_w
         await Reconciler(made.pool, made.pools.reason, recover).look()
         after = made.pool.find(before.key)
         assert after is not None
-        assert (after.visitor, after.shared) == ("a visitor", "a token")
+        assert (after.visitor, after.shared, after.network) == ("a visitor", "a token", "a network")
         assert after.expires_at is not None
         assert after.expires_at <= made.pool.clock() + LIMITS.lifetime
         await made.at_rest()
         await made.ledger.flush()
         row = (await made.ledger.rows())[before.key]
-        assert (row.visitor, row.shared, row.ended_at) == ("a visitor", "a token", None)
+        assert (row.visitor, row.shared, row.network, row.ended_at) == ("a visitor", "a token", "a network", None)
 
 
 @pytest.mark.parametrize(

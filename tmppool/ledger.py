@@ -31,6 +31,9 @@ _VERSION = 4
 _SECRET = 32  # bytes of the secret
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 _MOST_ENDED = 10_000  # ended sessions that stay, as many as ``tmppool.pools`` remembers
+_ABSENT = (Reason.LOST, Reason.REMOVED)  # the backend did not find it
+_SOUGHT = 3600.0  # seconds in which a session that the backend did not find may be found yet
+_NOT_FOUND = "UPDATE sessions SET network = NULL WHERE ended_at < ? AND network IS NOT NULL"
 _TOO_OLD = "DELETE FROM sessions WHERE ended_at < ?"
 # Not those that are still being stopped: without its row, a restart would take such a notebook back as a session.
 _TOO_MANY = """
@@ -276,10 +279,13 @@ class Ledger:
         await self._writes.join()
 
     async def end_row(self, key: str, reason: Reason) -> None:
-        """Record the end of a session whose notebook vanished while no service ran."""
+        """Record the end of a session whose notebook vanished while no service ran.
+
+        If only its absence was seen, it may be found yet, and then it counts for its network as before.
+        """
         self._put(
-            "UPDATE sessions SET state = ?, ended_at = ?, reason = ?, network = NULL WHERE key = ?",
-            (State.GONE, self.now(), reason, key),
+            "UPDATE sessions SET state = ?, ended_at = ?, reason = ?, network = iif(?, network, NULL) WHERE key = ?",
+            (State.GONE, self.now(), reason, reason in _ABSENT, key),
         )
         await self.flush()
 
@@ -343,7 +349,8 @@ class Ledger:
         self._identity = await asyncio.to_thread(ledger_file.identity, self._path) or self._identity
 
     def _pruning(self) -> list["_Change"]:
-        return [(_TOO_OLD, (self.now() - _KEPT,)), (_TOO_MANY, (_MOST_ENDED,))]
+        now = self.now()
+        return [(_TOO_OLD, (now - _KEPT,)), (_TOO_MANY, (_MOST_ENDED,)), (_NOT_FOUND, (now - _SOUGHT,))]
 
     def _clock_kept(self) -> "_Change":
         kept = self._epoch.kept
