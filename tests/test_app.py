@@ -102,6 +102,30 @@ async def test_the_ledger_is_pruned_while_the_service_runs(tmp_path: Path, monke
         await pruned.wait()
 
 
+async def test_a_state_directory_that_is_moved_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_KEEP", 0.2)
+    state = tmp_path / "state"
+    async with app.service(given := settings(state)):
+        token = (state / "admin-token").read_text()
+        await asyncio.to_thread(state.rename, tmp_path / "elsewhere")
+        seen = set()
+        headers = {"Authorization": f"token {token.strip()}"}
+        health = f"http://127.0.0.1:{given.admin_port}/health"
+        async with aiohttp.ClientSession(headers=headers) as session, asyncio.timeout(20):
+            while seen != {False, True}:
+                async with session.get(health) as reply:
+                    checks = (await reply.json())["checks"]
+                (is_well,) = [check["ok"] for check in checks if check["service"] == "ledger"]
+                seen |= {is_well} if seen or not is_well else set()
+        async with asyncio.timeout(20):
+            while not (state / "admin-token").exists():
+                await asyncio.sleep(0.05)
+        assert (state / "admin-token").read_text() == token
+        assert {"admin-token", "ledger.sqlite", "lock"} <= {part.name for part in state.iterdir()}
+
+
 async def test_a_start_that_waits_in_vain_leaves_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later start would trust it, and end what it knows nothing of."""
     monkeypatch.setattr("tmppool.backend_choice.PATIENCE", 0.05)

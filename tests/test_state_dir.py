@@ -1,6 +1,8 @@
 """A state directory is one service's, and nobody else's to change."""
 
+import asyncio
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +169,69 @@ async def test_one_that_cannot_be_used_is_the_ledgers_to_say(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     async with state_dir.held(tmp_path / "file" / "below", "name"):
         pass
+
+
+# A directory that is lost while the service runs
+
+
+def moved(state: Path) -> None:
+    state.rename(state.with_name("elsewhere"))
+
+
+def replaced(state: Path) -> None:
+    moved(state)
+    state.mkdir(mode=0o700)
+
+
+@pytest.mark.parametrize("lose", [moved, shutil.rmtree, replaced])
+async def test_one_that_is_lost_has_its_lock_and_its_token_again(
+    tmp_path: Path, lose: Callable[[Path], object]
+) -> None:
+    state = tmp_path / "state"
+    async with state_dir.held(state, "name") as holding:
+        holding.token, path = await asyncio.to_thread(state_dir.admin_token, state)
+        with capture_logs() as logs:
+            await holding.keep()
+            assert logs == []
+            await asyncio.to_thread(lose, state)
+            for _ in range(2):
+                await holding.keep()
+        assert [line["event"] for line in logs] == ["state.restored"]
+        assert holding.token not in str(logs)
+        assert await asyncio.to_thread(state_dir.admin_token, state) == (holding.token, path)
+        with pytest.raises(ConfigError, match="already runs"):
+            async with state_dir.held(state, "name"):
+                pass
+    async with state_dir.held(state, "name"):
+        pass
+
+
+async def test_one_in_whose_place_another_service_runs_is_left_to_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with state_dir.held(state, "name") as holding:
+        holding.token = "t" * 32
+        await asyncio.to_thread(moved, state)
+        async with state_dir.held(state, "name"):
+            with capture_logs() as logs:
+                for _ in range(2):
+                    await holding.keep()
+        assert [line["event"] for line in logs] == ["state.lost"]
+        assert [part.name for part in state.iterdir()] == ["lock"]
+
+
+async def test_one_that_takes_no_token_is_tried_again(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with state_dir.held(state, "name") as holding:
+        holding.token = "t" * 32
+        await asyncio.to_thread(replaced, state)
+        (state / "admin-token.new").mkdir()  # a file cannot be put there
+        with capture_logs() as logs:
+            for _ in range(2):
+                await holding.keep()
+            (state / "admin-token.new").rmdir()
+            await holding.keep()
+        assert [line["event"] for line in logs] == ["state.lost", "state.restored"]
+        assert (await asyncio.to_thread(state_dir.admin_token, state))[0] == holding.token
 
 
 # The token of the admin listener

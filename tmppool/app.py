@@ -62,7 +62,7 @@ _PULSE = 1.5  # seconds between two questions to the backend; with its patience,
 _KNOCK = 15.0  # seconds between two questions to each warm notebook
 _PRUNE = 3600.0  # seconds between two prunings of the ledger
 _OWN = 3.0  # seconds between two checks that this service still owns its name
-_KEEP = 2.0  # seconds between two checks that the ledger is still in its file
+_KEEP = 2.0  # seconds between two checks that the ledger is still in its file, and both in their directory
 _ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
     errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_ADDRFAMILY, socket.EAI_NODATA,
 )  # fmt: skip
@@ -135,7 +135,7 @@ async def service(
     async with contextlib.AsyncExitStack() as stack:
         _check(settings)
         state = settings.state_dir or platformdirs.user_state_path("tmppool") / settings.pool_name
-        await stack.enter_async_context(state_dir.held(state, settings.pool_name))
+        holding = await stack.enter_async_context(state_dir.held(state, settings.pool_name))
         kind = BACKENDS[await backend_choice.backend_kind(settings, state / "ledger.sqlite")]
         ip = from_settings.public_ip(settings, kind)
         sockets = _bind(stack, settings, ip)
@@ -149,7 +149,9 @@ async def service(
         pools = Pools()
         metrics = Metrics(lambda: pools)
         made_token = secrets.token_urlsafe(24) if kind.is_local_only and settings.api_auth_token is None else None
-        parts = _Parts(settings, kind, state, ledger, _clock(stack, ledger), pools, metrics, timeouts, made_token)
+        parts = _Parts(
+            settings, kind, state, holding, ledger, _clock(stack, ledger), pools, metrics, timeouts, made_token
+        )
         traits = {}
         for name, wanted in from_settings.wanted_pools(settings).items():
             backend, traits[name] = await _open_backend(stack, parts, name, wanted)
@@ -188,6 +190,7 @@ class _Parts:
     settings: Settings
     kind: BackendKind
     state: Path
+    holding: state_dir.Held
     ledger: Ledger
     clock: AwakeClock
     pools: Pools
@@ -282,6 +285,7 @@ def _keep_time(
     jobs: dict[str, tuple[Callable[[], object], float]] = {
         "ledger": (parts.ledger.prune, _PRUNE),
         "ledger's file": (parts.ledger.keep, _KEEP),
+        "state directory": (parts.holding.keep, _KEEP),
     }
     if owner is not None:
         jobs["owner"] = (owner.keep, _OWN)
@@ -372,6 +376,7 @@ async def _admin_lock(parts: _Parts, local_token: str | None) -> tuple[str, str 
     if local_token is not None:
         return local_token, settings.admin_ip
     token, path = await asyncio.to_thread(state_dir.admin_token, parts.state)
+    parts.holding.token = token
     if path is not None:
         _log.info("admin.opened", token_file=str(path), message="every request needs the token in this file")
     return token, settings.admin_ip

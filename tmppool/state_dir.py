@@ -22,38 +22,104 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_MAY_ENTER = stat.S_IXGRP | stat.S_IXOTH
 _ROOT = 0
+_LOCK = "lock"
 _ADMIN_TOKEN = "admin-token"  # noqa: S105 - a file's name
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 _log = structlog.get_logger("tmppool")
 
 
+class Held:
+    """The state directory, while this service holds its lock.
+
+    ``token`` is the admin listener's, if it is to be read there. ``lock`` is a descriptor, None if the directory is
+    unusable.
+    """
+
+    def __init__(self, state: Path, lock: int | None) -> None:
+        self.token: str | None = None
+        self._state = state
+        self._locks = [] if lock is None else [lock]  # the last one's file is in place; those of moved ones stay locked
+        self._failure = ""  # the last one that was logged
+
+    async def keep(self) -> None:
+        """Notice that the directory was moved or deleted, and make it anew: lock and admin token, not the ledger."""
+        await asyncio.to_thread(self._keep)
+
+    def close(self) -> None:
+        """Give the lock back."""
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _keep(self) -> None:
+        if self._is_ours():
+            return
+        try:
+            lock = _locked(self._state)
+            try:
+                self._write_token()
+            except OSError:
+                os.close(lock)
+                raise
+            self._locks.append(lock)
+        except (OSError, ConfigError) as error:
+            self._note(str(error))
+            return
+        self._failure = ""
+        message = "the state directory was moved, deleted or unusable; it has its lock and the admin token again"
+        _log.warning("state.restored", path=str(self._state), message=message)
+
+    def _write_token(self) -> None:
+        if self.token is not None:
+            _write_private(self._state / _ADMIN_TOKEN, self.token)
+
+    def _is_ours(self) -> bool:
+        try:
+            found = (self._state / _LOCK).stat(follow_symlinks=False)
+        except OSError:
+            return False
+        return bool(self._locks) and os.path.samestat(found, os.fstat(self._locks[-1]))
+
+    def _note(self, failure: str) -> None:
+        if failure != self._failure:
+            _log.error("state.lost", path=str(self._state), error=failure)
+        self._failure = failure
+
+
 @contextlib.asynccontextmanager
-async def held(state: Path, name: str) -> AsyncIterator[None]:
+async def held(state: Path, name: str) -> AsyncIterator[Held]:
     """Hold the state directory's lock. If the directory is unusable, hold none: the ledger logs that error.
 
     Raises ConfigError if another service holds it, or if others than this user can change what is in it.
     """
-    try:
-        descriptor = await asyncio.to_thread(_open_lock, state)
-    except OSError:
-        yield
-        return
-    try:
+    lock = None
+    with contextlib.suppress(OSError):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            lock = await asyncio.to_thread(_locked, state)
+        except BlockingIOError as error:
             raise ConfigError(
                 f"--pool-name: a service called {name!r} already runs with its state in {state}; choose another name"
             ) from error
-        yield
+    holding = Held(state, lock)
+    try:
+        yield holding
     finally:
-        os.close(descriptor)
+        holding.close()
 
 
-def _open_lock(state: Path) -> int:
+def _locked(state: Path) -> int:
+    """Return a descriptor that holds the directory's lock.
+
+    Raises BlockingIOError if another service holds it, and what ``prepare`` raises.
+    """
     prepare(state)
-    return os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(state / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def prepare(state: Path) -> None:
