@@ -114,7 +114,7 @@ async def test_a_dead_one_is_not_given_away_but_the_next_that_works(place: Place
     for notebook in dead:
         await place.backend._end(notebook.key)
     assert await Sessions(place.ledger).assign(pool, "visitor") is alive
-    assert [(n.is_live, n.reason) for n in dead] == [(False, Reason.DIED)] * 3
+    assert [(n.is_live, n.reason) for n in dead] == [(False, Reason.LOST)] * 3
     assert place.backend.given == {alive.key}
 
 

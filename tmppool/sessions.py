@@ -106,10 +106,13 @@ class Sessions:
 
 
 async def _is_open(pool: Pool, notebook: Notebook) -> bool:
-    """Return True if the notebook accepts a connection; reap it otherwise. Nobody knows its key yet."""
+    """Return True if the notebook accepts a connection; reap it otherwise. Nobody knows its key yet.
+
+    How it ended would have to be asked of the backend, and the visitor waits.
+    """
     if await notebook.jupyter.running.dial.is_open(_KNOCK):
         return True
-    pool.reap(notebook, Reason.DIED)
+    pool.reap(notebook, Reason.LOST)
     return False
 
 
