@@ -75,6 +75,28 @@ def test_what_is_being_removed_counts_as_removed(status: str) -> None:
     assert record.death(KEY) is Death.REMOVED
 
 
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_what_is_there_was_not_removed_whatever_was_said_before(is_alive: bool) -> None:  # noqa: FBT001
+    record = Record()
+    record.note_removal(KEY)
+    record.note_state(KEY, {"Running": True, "Status": "running", "ExitCode": 0} if is_alive else exited(1))
+    assert record.death(KEY) is (Death.UNKNOWN if is_alive else Death.EXITED)
+
+
+def test_an_end_that_was_none_does_not_name_the_real_one() -> None:
+    record = Record()
+    record.note_event(Event(KEY, "kill", 7.0))
+    record.note_event(Event(KEY, "die", 9.0, 0))
+    record.note_state(KEY, exited(0, OOMKilled=True))
+    record.note_removal(KEY)
+    record.note_life(KEY)
+    assert record.death(KEY) is Death.UNKNOWN
+    record.note_event(Event(KEY, "die", 99.0, 3))
+    assert record.death(KEY) is Death.EXITED
+    record.note_life("other")
+    assert record.death("other") is Death.UNKNOWN
+
+
 def test_that_the_service_clears_the_remains_away_is_no_removal() -> None:
     record = Record()
     record.note_state(KEY, exited(1))

@@ -92,14 +92,24 @@ class Record:
 
         The exit code is not that of an earlier end, as an event tells it, if the container was started again.
         """
-        if state["Running"]:
-            return
-        if state.get("Status") in _GOING:
+        if not state["Running"] and state.get("Status") in _GOING:
             self.note_removal(key)
             return
         seen = self._of(key)
+        seen.is_removed = False  # it is there
+        if state["Running"]:
+            return
         seen.exit_code = int(state["ExitCode"]) if seen.exit_code is None else seen.exit_code
         seen.is_oom = seen.is_oom or bool(state.get("OOMKilled"))
+
+    def note_life(self, key: str) -> None:
+        """Note that it runs, as it did from the first: whatever has told of its end was wrong.
+
+        What was done to it, as a signal that it has survived, remains.
+        """
+        seen = self._seen.pop(key, None)
+        if seen is not None:
+            self._seen[key] = Seen(killed_at=seen.killed_at, oom_at=seen.oom_at)
 
     def note_removal(self, key: str) -> None:
         """Note that the container is gone, or going."""

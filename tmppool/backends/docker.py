@@ -432,6 +432,8 @@ class DockerBackend(Auditable):
             return None  # any other error is the engine's, and does not mean that the notebook ended
         self._ids[key] = container_id
         with engine.reading("inspect a container"):
+            if shown["State"]["Running"]:
+                self._record.note_life(key)
             return Running(
                 key,
                 self._reached[key].dial,
