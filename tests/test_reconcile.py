@@ -412,6 +412,25 @@ async def test_one_that_answers_is_not_paused_whatever_the_backend_says(pool: Fa
     assert held.state is State.GONE
 
 
+@pytest.mark.parametrize("given", [Given.YES, Given.NO])
+async def test_one_that_is_adopted_as_paused_goes_on_as_soon_as_it_answers(
+    pool: Factory, backend: FakeBackend, given: Given
+) -> None:
+    """Whether the backend was wrong or its operator continues it: nobody looks at a list, and no event comes."""
+    paused = replace(await backend.start("k" * 22), is_paused=True, given=given)
+    backend.notebooks[paused.key].running = paused
+    main = pool(capacity=1, warm=1)
+    Reconciler(main)
+    if given is Given.YES:
+        main.adopt_session(paused, visitor="visitor", expires_in=None)
+    else:
+        await main.adopt_warm(paused)
+    (notebook,) = main
+    assert notebook.is_paused
+    backend.notebooks[paused.key].running = replace(paused, is_paused=False)
+    await until(lambda: not notebook.is_paused)
+
+
 async def test_one_that_is_paused_and_silent_is_kept(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     (warm,) = main

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
+from tests.test_pool import until
 from tmppool import log, recovery
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
@@ -24,7 +25,7 @@ from tmppool.policy import Limits, opens_until
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 from tmppool.reconcile import Reconciler
-from tmppool.running import Dial, Given
+from tmppool.running import Dial, Given, Running
 from tmppool.web.start_limits import HoldingLimit, StartRefusedError, network_of
 
 KEY, OTHER = "k" * 22, "o" * 22
@@ -250,6 +251,54 @@ async def test_a_session_that_was_denied_at_the_start_comes_back_with_all_that_w
         await made.ledger.flush()
         row = (await made.ledger.rows())[before.key]
         assert (row.visitor, row.shared, row.network, row.ended_at) == ("a visitor", "a token", "a network", None)
+
+
+async def test_a_session_that_the_start_has_missed_is_looked_for_with_each_pulse_and_then_less_often(
+    service: Start, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_LOOKS", (0.0, 0.0, 0.0))
+    async with service() as made:
+        await made.warmed()
+        before = made.pool.assign("a visitor")
+        await made.at_rest()
+    async with service(adopt=False) as made:
+        now, lists = 1000.0, 0
+        made.pool.clock = lambda: now
+        genuine = backend.list
+
+        async def counted(known: Collection[str] = ()) -> list[Running]:
+            nonlocal lists
+            lists += 1
+            return await genuine(known)
+
+        recover = functools.partial(recovery.recover, made.pool, made.ledger)
+        reconciler = Reconciler(made.pool, made.pools.reason, recover)
+        backend.unlisted = 10_000
+        await recovery.adopt(made.pools, made.ledger)
+        assert made.pool.missed == {before.key}
+        backend.list = counted
+
+        async def pulses(seconds: int) -> int:
+            nonlocal now, lists
+            lists = 0
+            for _ in range(seconds):
+                now += 1.0
+                reconciler.pulse()
+                await until(lambda: not any(task.get_name().startswith("pulse") for task in asyncio.all_tasks()))
+                await until(lambda: not reconciler.is_looking)
+            return lists
+
+        assert await pulses(2) >= 2
+        assert await pulses(60) in range(10, 15)
+        assert made.pool.find(before.key) is None
+        backend.unlisted = 0
+        assert await pulses(6) > 0
+        assert made.pool.find(before.key).visitor == "a visitor"
+        assert await pulses(60) == 0
+
+        made.pool.missed.add("one that never comes")
+        now += 600
+        assert await pulses(60) == 0
 
 
 @pytest.mark.parametrize(

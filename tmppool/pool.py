@@ -91,6 +91,9 @@ class Pool:
         self.starts = Starts(clock())
         self.phase = Phase.ADOPTING
         self.illness: Trouble | None = None  # while the backend does not answer
+        self.missed: set[str] = (
+            set()
+        )  # keys of sessions that the backend lacked at the start, and whose ends nobody saw
         self._retries = Retries()
         self.marks = Marks(backend, self.report, self._retries)
         self._places: dict[str, Place] = {}

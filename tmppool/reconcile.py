@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 
+from tmppool.backoff import Backoff
 from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError
 from tmppool.incidents import DeathDisproved, SessionRecovered
 from tmppool.jupyter import Knock
-from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, Reason, State
+from tmppool.notebook import BY_DEATH, REVOCABLE, UNDECIDED, Notebook, Reason, State, Transition
 from tmppool.pool import Phase, Pool
 from tmppool.questions import Questions
 from tmppool.running import Death, Given, Paused, Running
@@ -27,6 +28,8 @@ _KNOCK_PAUSE = 0.1  # seconds between two knocks at a paused notebook, of which 
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
 _MOST_KNOCKS = 8  # warm notebooks asked at a time
 _MUTE = 60.0  # seconds in which a warm notebook takes connections and never answers, until another is better
+_SEARCH = 600.0  # seconds in which sessions that a start has missed are looked for more often than everything else
+_SEARCH_PAUSE = 5.0  # most seconds between two looks for them
 _PING, _LIST = "ping", "list"  # questions to the backend: it is well if the last answers to both were good
 
 
@@ -95,7 +98,10 @@ class Reconciler:
         self._lists = Questions()
         self._looking: asyncio.Task[None] | None = None  # after an illness
         self._mute_since: dict[str, float] = {}  # warm notebooks by key; in the pool's seconds
+        self._search = Backoff(first=1.0, cap=_SEARCH_PAUSE)
+        self._search_began = pool.clock()
         self.name = pool.name
+        pool.listen(self._hear_adoption)
 
     def doubt(self, key: str) -> None:
         """Check a notebook that the backend has reported dead."""
@@ -103,6 +109,11 @@ class Reconciler:
         if key in {notebook.key for notebook in self._members()}:
             self._doubt(key)
             self._begin()
+
+    @property
+    def is_looking(self) -> bool:
+        """True while a look is under way that a pulse began."""
+        return self._looking is not None and not self._looking.done()
 
     async def watch(self) -> None:
         """Check each notebook that the backend reports dead, and note pauses, for as long as the backend is open.
@@ -138,7 +149,8 @@ class Reconciler:
     def pulse(self) -> None:
         """Ask the backend if it is well, in a task: a question without an answer does not delay the next one.
 
-        Events may have been missed in an illness, so ``look`` follows at its end.
+        Events may have been missed in an illness, so ``look`` follows at its end. It also follows while sessions are
+        sought that the backend denied, or could not describe, at the start.
         """
         if self._pool.phase is not Phase.CLOSING:
             spawn(self._pulse(), f"pulse of {self.name}")
@@ -169,8 +181,19 @@ class Reconciler:
             self._hear(_PING, error)
             return
         self._hear(_PING, None)
-        if was_ill and (self._looking is None or self._looking.done()):
-            self._looking = self._pool.run(self.look(), "look after an illness")
+        if (was_ill or self._is_search_due()) and not self.is_looking:
+            self._looking = self._pool.run(self.look(), "look early")
+
+    def _is_search_due(self) -> bool:
+        """Return True if it is time to look for sessions that the start has missed."""
+        pool, now = self._pool, self._pool.clock()
+        if now - self._search_began > _SEARCH:
+            pool.missed.clear()
+        pool.missed -= {key for key in pool.missed if key in pool}
+        if not pool.missed or not self._search.may_try(now):
+            return False
+        self._search.failed(now)
+        return True
 
     def _hear(self, question: str, failure: BackendError | None) -> None:
         """Note the backend's last answer to one question."""
@@ -246,9 +269,18 @@ class Reconciler:
         for notebook in self._members():
             if paused.get(notebook.key, notebook.is_paused) != notebook.is_paused:
                 self._note_pause(notebook, is_paused=not notebook.is_paused)
-            if notebook.is_paused and notebook.key not in self._waiting:
-                self._waiting.add(notebook.key)
-                self._pool.run(self._wait_for(notebook), f"wait for {notebook.id}")
+            if notebook.is_paused:
+                self._wait_in_task(notebook)
+
+    def _hear_adoption(self, fact: Transition) -> None:
+        """Listener: wait for one that is adopted as paused, like for one that was paused since."""
+        if fact.reason is Reason.ADOPTED and isinstance(fact.notebook, Notebook) and fact.notebook.is_paused:
+            self._wait_in_task(fact.notebook)
+
+    def _wait_in_task(self, notebook: Notebook) -> None:
+        if notebook.key not in self._waiting:
+            self._waiting.add(notebook.key)
+            self._pool.run(self._wait_for(notebook), f"wait for {notebook.id}")
 
     def _note_pause(self, notebook: Notebook, *, is_paused: bool) -> None:
         notebook.note_pause(self._pool.clock(), is_paused=is_paused)
@@ -357,7 +389,8 @@ class Reconciler:
 
         Adopt it if it may have been assigned and nobody ended it; else stop it after the start grace.
         """
-        if item.given is not Given.NO and (self._ended(item.key) or Reason.LOST) in REVOCABLE:
+        reason = self._ended(item.key)
+        if reason in UNDECIDED or (item.given is not Given.NO and (reason or Reason.LOST) in REVOCABLE):
             notebook = await self._recover(item)
             if notebook is not None:
                 self._pool.report(SessionRecovered(self._pool.name))

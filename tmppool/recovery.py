@@ -10,7 +10,7 @@ from tmppool.ledger import Ledger, Row
 from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
-from tmppool.reconcile import is_mass_loss
+from tmppool.reconcile import is_certain, is_mass_loss
 from tmppool.running import Death, Given, Running
 from tmppool.tasks import spawn
 
@@ -143,9 +143,15 @@ def _log_outdated(pool: Pool, outdated: Counter[State | None]) -> None:
 
 
 async def _close_row(pools: Pools, ledger: Ledger, row: Row) -> None:
-    """End a session whose notebook ended while no service ran; what is left of it may tell how."""
+    """End a session whose notebook ended while no service ran; what is left of it may tell how.
+
+    One whose end nobody saw may still turn up.
+    """
     pool = pools.get(row.pool)
-    reason = BY_DEATH[Death.UNKNOWN if pool is None else await pool.backend.death(row.key)]
+    death = Death.UNKNOWN if pool is None else await pool.backend.death(row.key)
+    reason = BY_DEATH[death]
     if row.state is State.ASSIGNED:
         pools.remember(row.key, Ended(reason, time.time(), row.pool))
+        if pool is not None and not is_certain(death, is_told=False):
+            pool.missed.add(row.key)
     await ledger.end_row(row.key, reason)

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiodocker
 import pytest
@@ -17,12 +18,13 @@ from tests.specs import spec_of
 from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
-from tmppool.backends.container import GIVEN_LABEL, KEY_LABEL, container_name, given_name, network_name
+from tmppool.backends.container import GIVEN_LABEL, KEY_LABEL, SECRET_LABEL, container_name, given_name, network_name
 from tmppool.backends.container_dial import GoneError
 from tmppool.backends.docker import DockerBackend
 from tmppool.build_image import build
 from tmppool.errors import BackendError, ImageError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
+from tmppool.keys import id_of
 from tmppool.pool_settings import DEFAULT_IMAGE
 from tmppool.running import Death, Given, Paused
 
@@ -245,6 +247,25 @@ class TestOnTheEngine:
         async with JupyterClient(listed) as jupyter:
             assert await jupyter.answers()
 
+    async def test_one_that_is_said_to_be_another_process_is_adopted_when_that_is_over(
+        self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        running = await started(await site.make())
+        heir, genuine = await site.make(), engine.inspect
+
+        async def false(*about: Any) -> dict[str, Any]:
+            shown = await genuine(*about)
+            shown["State"]["Pid"] = 1
+            return shown
+
+        monkeypatch.setattr(engine, "inspect", false)
+        with capture_logs() as logs:
+            assert [await heir.list(), await heir.list([KEY])] == [[], []]
+        assert [line["event"] for line in logs] == ["adoption.postponed"]
+        monkeypatch.setattr(engine, "inspect", genuine)
+        (listed,) = await heir.list()
+        assert (listed.token, listed.pid) == (running.token, running.pid)
+
     async def test_one_that_is_falsely_said_to_have_exited_goes_on_and_is_reached(
         self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -356,17 +377,18 @@ CONTAINER = "c" * 64
 async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmallEngine]:
     """An engine on which one notebook of ours runs, on a bridge."""
     made = SmallEngine(tmp_path / "engine.sock")
+    labels = {"tmppool.service": spec().service, "tmppool.pool": "main", KEY_LABEL: KEY, SECRET_LABEL: "the-secret"}
     shown = {
         "Id": CONTAINER,
         "Name": f"/{container_name(spec(), KEY)}",
         "Created": "2026-01-01T00:00:00.123456789Z",
-        "Config": {"Tty": True, "Env": ["JUPYTER_TOKEN=the-token"], "Labels": {"tmppool.secret": "the-secret"}},
+        "Config": {"Tty": True, "Env": ["JUPYTER_TOKEN=the-token"], "Labels": labels},
         "State": {"Running": True, "Pid": 1},
         "HostConfig": {"NetworkMode": network_name(spec(network="bridge"))},
         "NetworkSettings": {"Networks": {network_name(spec(network="bridge")): {"IPAddress": "10.9.8.7"}}},
     }
     made.answers |= {
-        "containers/json": lambda _request: said([{"Id": CONTAINER, "State": "running", "Labels": {KEY_LABEL: KEY}}]),
+        "containers/json": lambda _request: said([{"Id": CONTAINER, "State": "running", "Labels": labels}]),
         f"containers/{CONTAINER}/json": lambda _request: said(shown),
         "info": lambda _request: said({"CgroupVersion": "2"}),
         "containers/create": lambda _request: said({"Id": CONTAINER, "Warnings": []}, 201),
@@ -442,6 +464,72 @@ async def test_a_notebook_that_vanished_while_it_was_looked_at_is_left_out(
     small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said({"message": "no such container"}, 404)
     with capture_logs():
         assert await backend.list() == []
+
+
+def shown_as(small: SmallEngine, change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Describe the container in another way."""
+    shown = json.loads(small.answers[f"containers/{CONTAINER}/json"](None).body)
+    change(shown)
+    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(shown)
+    return shown
+
+
+LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no variables": lambda shown: shown["Config"].update(Env=None),
+    "no token": lambda shown: shown["Config"].update(Env=["HOME=/home"]),
+    "no labels": lambda shown: shown["Config"].update(Labels=None),
+    "no secret": lambda shown: shown["Config"]["Labels"].pop(SECRET_LABEL),
+    "another key": lambda shown: shown["Config"]["Labels"].update({KEY_LABEL: OTHER}),
+    "no address": lambda shown: shown["NetworkSettings"]["Networks"][network_name(spec(network="bridge"))].update(
+        IPAddress=""
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+async def test_one_is_not_adopted_by_a_false_description_but_by_the_next_that_is_true(
+    backend: DockerBackend, small: SmallEngine, lie: Callable[[dict[str, Any]], object]
+) -> None:
+    true = small.answers[f"containers/{CONTAINER}/json"]
+    shown_as(small, lie)
+    with capture_logs() as logs:
+        assert [await backend.list(), await backend.list([KEY])] == [[], []]
+    assert [(line["event"], line["notebook"]) for line in logs] == [("adoption.postponed", id_of(KEY))]
+    small.answers[f"containers/{CONTAINER}/json"] = true
+    (listed,) = await backend.list()
+    assert (listed.key, listed.token, listed.secret) == (KEY, "the-token", "the-secret")
+    with capture_logs():
+        shown_as(small, lie)
+        assert [item.key for item in await backend.list()] == [KEY]  # it is reached by what was true
+
+
+async def test_one_is_not_adopted_while_two_descriptions_contradict_each_other(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    true = small.answers[f"containers/{CONTAINER}/json"](None).body
+    other = true.replace(b"the-token", b"another")
+    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(json.loads(answers.pop(0)))
+    answers = [other, true]
+    with capture_logs():
+        assert await backend.list() == []
+    answers = [true] * 3
+    assert [item.token for item in await backend.list()] == ["the-token"]
+
+
+async def test_an_end_that_was_none_does_not_name_the_real_one(backend: DockerBackend, small: SmallEngine) -> None:
+    await backend.list()
+    true, known = small.answers[f"containers/{CONTAINER}/json"], small.answers["containers/json"]
+    listed = {**json.loads(known(None).body)[0], "State": "removing"}
+    small.answers["containers/json"] = lambda _request: said([listed])
+    assert await backend.list() == []
+    small.answers["containers/json"] = known
+    assert [item.key for item in await backend.list()] == [KEY]
+    assert await backend.death(KEY) is Death.UNKNOWN
+    small.answers[f"containers/{CONTAINER}/json"] = true
+    small.answers["events"] = lambda _request: web.Response(text="")
+    ended = {"Running": False, "Status": "exited", "ExitCode": 3, "OOMKilled": False}
+    shown_as(small, lambda shown: shown.update(State=ended))
+    assert await backend.death(KEY) is Death.EXITED
 
 
 async def test_one_that_is_being_stopped_is_not_listed(backend: DockerBackend, small: SmallEngine) -> None:

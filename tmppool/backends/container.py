@@ -8,7 +8,7 @@ import hashlib
 import json
 import posixpath
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ HOME_LABEL = "tmppool.volume"
 HOME_FAILED = "tmppool: the home could not be unpacked"
 """What a container prints, and then exits, if its notebook would not have the whole home."""
 
+_SERVED_BY = (SECRET_LABEL, EDITION_LABEL, GIVEN_LABEL)
 _TOKEN = "JUPYTER_TOKEN"  # noqa: S105 - the variable's name (Jupyter Server documentation, security)
 _SHM = "/dev/shm"  # noqa: S108 - the container's own
 _CPU_PERIOD = 100_000  # microseconds, the kernel's default
@@ -289,6 +290,22 @@ def knock_of(found: dict[str, str] | None) -> str | None:
 def secret_of(shown: dict[str, Any]) -> str:
     """Return a container's secret, which is unknown inside it; empty if an older version made it."""
     return str((shown["Config"].get("Labels") or {}).get(SECRET_LABEL, ""))
+
+
+def is_sound(spec: Spec, key: str, *shown: dict[str, Any], listed: Mapping[str, str] | None = None) -> bool:
+    """Return True if all the engine's answers about a container of ours agree in what its notebook is served by.
+
+    ``shown``: answers to ContainerInspect; ``listed``: its labels in one to ContainerList. None may lack anything. An
+    older version gave no secret, and none of the labels that came after it.
+    """
+    found = [each["Config"].get("Labels") or {} for each in shown]
+    served_by = {
+        (token_of(each), *(has.get(name) for name in _SERVED_BY)) for each, has in zip(shown, found, strict=True)
+    }
+    is_ours = all({**labels(spec), KEY_LABEL: key}.items() <= has.items() for has in found)
+    is_listed = listed is None or all(listed.get(name) == found[0].get(name) for name in _SERVED_BY)
+    has_secret = bool(secret_of(shown[0])) or GIVEN_LABEL not in found[0]
+    return is_ours and is_listed and has_secret and bool(token_of(shown[0])) and len(served_by) == 1
 
 
 def _environment(token: str, image: ImageFacts) -> list[str]:

@@ -29,6 +29,13 @@ class ElsewhereError(BackendError):
         super().__init__(_ELSEWHERE, transient=False)
 
 
+class UnsoundError(BackendError):
+    """The engine's answers about a container contradict each other, or lack what its notebook is served by."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine's answers about it contradict each other, or lack what it is served by")
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """The means to connect to a container; ``namespace`` is held open until ``close``.
@@ -56,15 +63,21 @@ async def show(docker: engine.Client, container_id: str) -> dict[str, Any]:
 
 
 async def find(docker: engine.Client, container_id: str, port: int) -> Reach:
-    """Find how to reach ``port`` of a running container. Raises GoneError; BackendError."""
+    """Find how to reach ``port`` of a running container.
+
+    Raises GoneError, ElsewhereError or UnsoundError; BackendError.
+    """
     shown = await show(docker, container_id)
     with engine.reading("inspect a container"):
         network = shown["HostConfig"]["NetworkMode"]  # an adopted container may have other settings
         pid = int(shown["State"]["Pid"])
-        if network != "none":
-            return Reach(Dial(str(shown["NetworkSettings"]["Networks"][network]["IPAddress"]), port), pid=pid)
         if not shown["State"]["Running"] or not pid:
             raise GoneError(_ENDED)
+        if network != "none":
+            address = str(shown["NetworkSettings"]["Networks"][network]["IPAddress"])
+            if not address:
+                raise UnsoundError
+            return Reach(Dial(address, port), pid=pid)
     namespace = await _namespace(docker, pid, container_id)
     return Reach(Dial("127.0.0.1", port, namespace.socket), namespace, pid)
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
@@ -31,6 +31,7 @@ from tmppool.backends.container import (
     edition_of,
     given_name,
     given_of,
+    is_sound,
     knock_of,
     labels,
     secret_of,
@@ -41,6 +42,7 @@ from tmppool.backends.container_death import Record, of_state
 from tmppool.backends.netns import require_permission
 from tmppool.errors import BackendError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
+from tmppool.keys import id_of
 from tmppool.running import Death, Paused, Running
 from tmppool.tasks import completed, finish, spawn
 
@@ -81,7 +83,8 @@ class DockerBackend(Auditable):
         self._editions: dict[str, Edition] = {}
         self._engines: dict[str, EngineFacts] = {}  # by edition id
         self._reached: dict[str, container_dial.Reach] = {}
-        self._has_reached = False  # any container of a start: the engine's are processes on this host
+        self._has_reached = False  # any container: the engine's are processes on this host
+        self._postponed: set[str] = set()  # keys of what runs and cannot be adopted yet
         self._ids: dict[str, str] = {}  # container ids by key: a name may change
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
@@ -197,9 +200,10 @@ class DockerBackend(Auditable):
         entries: list[Running | None] = []
         for container in found:
             with engine.reading("list containers"):
-                key, state = str(container["Labels"].get(KEY_LABEL, "")), str(container["State"])
+                listed, state = dict(container["Labels"]), str(container["State"])
+                key = str(listed.get(KEY_LABEL, ""))
             if key not in busy | self._busy and not await self._has_ended(key, container.id, state):
-                entries.append(await self._recover(key, container.id))
+                entries.append(await self._recover(key, container.id, listed))
         missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
         entries += [await self._look_for(key) for key in missing]
         return [entry for entry in entries if entry is not None]
@@ -414,7 +418,11 @@ class DockerBackend(Auditable):
 
     # Finding
 
-    async def _recover(self, key: str, container_id: str) -> Running | None:
+    async def _recover(self, key: str, container_id: str, listed: Mapping[str, str] | None = None) -> Running | None:
+        """Return the notebook in a container that runs; None if it has ended, or cannot be adopted now.
+
+        ``listed``: its labels, as a list has them.
+        """
         try:
             shown = await container_dial.show(self.docker, container_id)
             with engine.reading("inspect a container"):
@@ -422,14 +430,15 @@ class DockerBackend(Auditable):
             if is_anew:
                 return None  # restarted: its notebook has ended
             if key not in self._reached:
-                found = await container_dial.find(self.docker, container_id, self._port_of(shown))
-                if self._reached.setdefault(key, found) is not found:
-                    found.close()  # a concurrent list() was quicker
-                if key in self._stopping:
-                    self._let_go(key)
-                    return None
+                await self._reach(key, container_id, shown, listed)
+            if key in self._stopping:
+                self._let_go(key)
+                return None
         except container_dial.GoneError:
             return None  # any other error is the engine's, and does not mean that the notebook ended
+        except (container_dial.ElsewhereError, container_dial.UnsoundError) as error:
+            self._postpone(key, error)
+            return None
         self._ids[key] = container_id
         with engine.reading("inspect a container"):
             if shown["State"]["Running"]:
@@ -446,6 +455,29 @@ class DockerBackend(Auditable):
                 pid=self._reached[key].pid,
                 is_paused=bool(shown["State"].get("Paused")),
             )
+
+    async def _reach(
+        self, key: str, container_id: str, shown: dict[str, Any], listed: Mapping[str, str] | None
+    ) -> None:
+        """Find the way to a container that was not reached before. Raises what ``container_dial.find`` raises.
+
+        Its notebook will be served by what the engine says now, so two answers must agree.
+        """
+        again = await container_dial.show(self.docker, container_id)
+        with engine.reading("inspect a container"):
+            if not is_sound(self._spec, key, shown, again, listed=listed):
+                raise container_dial.UnsoundError
+        found = await container_dial.find(self.docker, container_id, self._port_of(shown))
+        if self._reached.setdefault(key, found) is not found:
+            found.close()  # a concurrent list() was quicker
+        self._has_reached = True
+        self._postponed.discard(key)
+
+    def _postpone(self, key: str, error: BackendError) -> None:
+        """Leave a container to the next list, as the answers about it may be better then."""
+        if key not in self._postponed:
+            self._postponed.add(key)
+            _log.warning("adoption.postponed", notebook=id_of(key), error=str(error))
 
     def _port_of(self, shown: dict[str, Any]) -> int:
         """Return the port of a container's edition; the spec's if the edition is unknown."""
