@@ -1,6 +1,7 @@
 """``/user/<key>/…`` where no notebook answers: people get a page, programs JSON, WebSockets a refusal."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,6 +144,29 @@ async def test_a_paused_notebook_says_so_and_is_as_before_when_it_goes_on(place:
     assert (await place.program().get(f"/api/session/{key}")).json["state"] == "live"
     notebook.note_pause(0.0, is_paused=False)
     assert (await place.owner().get(f"/user/{key}/tree")).status == 200
+
+
+async def test_of_what_waits_for_one_that_is_paused_meanwhile_only_changes_wait_on(place: Place) -> None:
+    """A browser makes six connections to a host: while questions hold all, it cannot open the page that tells."""
+    key = (await place.program().post("/api/spawn")).json["url"].rstrip("/").rpartition("/")[2]
+    fake = place.backend.notebooks[key]
+    fake.running = replace(fake.running, is_paused=True)  # and the service does not know yet
+    questions = [asyncio.ensure_future(place.program().get(f"/user/{key}/api/contents/{n}")) for n in range(6)]
+    socket = asyncio.ensure_future(place.program().ask("GET", f"/user/{key}/api/kernels/1/channels", UPGRADE))
+    page = asyncio.ensure_future(place.owner().get(f"/user/{key}/tree"))
+    change = asyncio.ensure_future(place.program().ask("PUT", f"/user/{key}/api/contents/a", data=b"kept"))
+    await asyncio.sleep(0.2)
+    assert not any(each.done() for each in (*questions, socket, page, change))
+    place.backend.pause(key)
+    for answer in [await each for each in (*questions, socket)]:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+        assert "have paused this notebook" in answer.json["message"]
+    shown = await page
+    assert (shown.status, "<h1>Paused</h1>" in shown.text) == (503, True)
+    assert not change.done()
+    place.backend.pause(key, is_paused=False)
+    answer = await change
+    assert (answer.status, answer.body) == (200, b"kept")
 
 
 async def test_no_engine_is_asked_about_an_old_tab(place: Place, ended: str) -> None:

@@ -112,6 +112,15 @@ class AtNotebook(Responding):
     def awaits_response_head(self) -> bool:
         return self.exchange.is_in_head  # to begin it, a notebook may take for ever
 
+    @property
+    def waits_in_vain(self) -> bool:
+        """True for a question to a paused notebook: a few would hold all connections that a browser makes to a host.
+
+        A request that changes something waits: it is carried out when the notebook goes on, and must not seem to fail.
+        """
+        is_question = self.request.is_safe and not self.exchange.had_body
+        return is_question and not self.exchange.has_begun and self.route.is_paused()
+
 
 At = Bare | Collecting | Responding
 """A phase, with all that belongs to it."""
@@ -189,10 +198,7 @@ class Connection(asyncio.Protocol):
         if isinstance(at, Collecting):
             self._check_body(at.body, now, is_wanted=True)
         elif isinstance(at, Responding):
-            if not self._check_body(at.exchange, now, is_wanted=at.exchange.wants_body):
-                has_begun = at.awaits_response_head and not is_unread
-                if self._timer.is_response_head_late(now, has_begun=has_begun):
-                    at.exchange.drop_response()
+            self._check_exchange(at, now, is_unread=is_unread)
         elif at is _HEAD:
             if is_unread:
                 self._timer.response_is_unread(now)
@@ -201,6 +207,15 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _check_exchange(self, at: Responding, now: float, *, is_unread: bool) -> None:
+        if isinstance(at, AtNotebook) and at.waits_in_vain:
+            at.exchange.abandon()
+            self._ask_application(at.request, at.route.unreachable())
+        elif not self._check_body(at.exchange, now, is_wanted=at.exchange.wants_body):
+            has_begun = at.awaits_response_head and not is_unread
+            if self._timer.is_response_head_late(now, has_begun=has_begun):
+                at.exchange.drop_response()
 
     def _check_body(self, body: object, now: float, *, is_wanted: bool) -> bool:
         """End a request whose body comes too slowly; return True if it was ended."""

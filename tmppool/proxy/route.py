@@ -31,7 +31,8 @@ class Login(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToNotebook:
-    """A notebook responds; ``unreachable`` returns where the request goes if it does not.
+    """A notebook responds; ``unreachable`` returns where the request goes if it does not. ``is_paused``
+    returns True while it cannot, since its processes stand still.
 
     ``target`` is what the notebook is asked for; None for the request's own target. ``identity`` holds the header lines
     by which the proxy tells the notebook who asks. ``jar`` knows which cookies the notebook has set. ``notice`` goes
@@ -55,6 +56,7 @@ class ToNotebook:
     touch: Callable[[], None] | None = None
     on_close: set[Callable[[], None]] = field(default_factory=set)
     unreachable: Callable[[], ToApplication] = ToApplication
+    is_paused: Callable[[], bool] = bool
     login: Login | None = None
     is_app: bool = False
     is_explicit: bool = False

@@ -15,7 +15,7 @@ from tmppool.proxy.cookies import Jar
 from tmppool.proxy.page import Notice
 from tmppool.proxy.route import Decide, Route, ToApplication, ToNotebook
 from tmppool.proxy.upstream import Upstream
-from tmppool.web.judge import Rules, judge, judge_admin
+from tmppool.web.judge import PAUSED, Rules, judge, judge_admin
 from tmppool.web.kinds import Kind
 from tmppool.web.login import Login
 from tmppool.web.refusals import Refusals
@@ -109,7 +109,8 @@ class Edge:
             on_taken=None if visit.is_websocket else touch,
             touch=touch if visit.is_websocket else None,
             on_close=notebook.on_close if verdict.held.role is Role.OWNER else notebook.on_unshare,
-            unreachable=lambda: _to_application(visit, _UNREACHABLE),
+            unreachable=lambda: _to_application(visit, PAUSED if notebook.is_paused else _UNREACHABLE),
+            is_paused=lambda: notebook.is_paused,
             login=relay.login(visit) if needs_login else None,
             is_app=verdict.is_app,
             is_explicit=verdict.held.is_explicit,

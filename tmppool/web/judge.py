@@ -40,7 +40,7 @@ from tmppool.web.verdict import (
 from tmppool.web.visit import Origin, Visit
 
 _UNKNOWN = "There is no notebook at this URL: it ended some time ago, or never existed."
-_PAUSED_RETRY = 10  # Retry-After of a paused notebook, in seconds
+PAUSED = Answer(Kind.PAUSED, {"retry_after": 10})  # seconds
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NOT_PASSED = (b"CONNECT", b"TRACE")  # optional for a server (RFC 9110 sections 9.3.6 and 9.3.8)
 
@@ -181,7 +181,7 @@ def _to_notebook(visit: Visit, table: Table, rules: Rules) -> Verdict:
         return _foreign(visit, table, pool)
     verdict = _passing(visit, Admitted(pool, notebook, asked.access.role, asked.access.is_explicit), is_ours)
     is_in_vain = notebook.is_paused and isinstance(verdict, Pass)
-    return Answer(Kind.PAUSED, {"retry_after": _PAUSED_RETRY}) if is_in_vain else verdict
+    return PAUSED if is_in_vain else verdict
 
 
 def _access(visit: Visit, notebook: Notebook) -> Access:
