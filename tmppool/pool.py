@@ -91,9 +91,7 @@ class Pool:
         self.starts = Starts(clock())
         self.phase = Phase.ADOPTING
         self.illness: Trouble | None = None  # while the backend does not answer
-        self.missed: set[str] = (
-            set()
-        )  # keys of sessions that the backend lacked at the start, and whose ends nobody saw
+        self.missed: set[str] = set()  # keys of what the backend lacked at the start, and whose ends nobody saw
         self._retries = Retries()
         self.marks = Marks(backend, self.report, self._retries)
         self._places: dict[str, Place] = {}
@@ -318,7 +316,7 @@ class Pool:
         self._notify(fact)
         return notebook
 
-    async def adopt_warm(self, running: Running) -> None:
+    async def adopt_warm(self, running: Running) -> Notebook:
         """Adopt an unassigned notebook; reap it if it is not paused and does not answer.
 
         One of an unwanted edition is replaced by ticks, once another has answered: the new edition may not start.
@@ -329,6 +327,7 @@ class Pool:
             self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))
         else:
             self.reap(notebook, Reason.LOST if running.edition in self.editions else Reason.DRAINED)
+        return notebook
 
     async def discard(self, key: str) -> None:
         """Stop an orphan: a notebook with the pool's labels that is not in the table."""

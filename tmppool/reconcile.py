@@ -28,7 +28,7 @@ _KNOCK_PAUSE = 0.1  # seconds between two knocks at a paused notebook, of which 
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
 _MOST_KNOCKS = 8  # warm notebooks asked at a time
 _MUTE = 60.0  # seconds in which a warm notebook takes connections and never answers, until another is better
-_SEARCH = 600.0  # seconds in which sessions that a start has missed are looked for more often than everything else
+_SEARCH = 600.0  # seconds in which notebooks that a start has missed are looked for more often than everything else
 _SEARCH_PAUSE = 5.0  # most seconds between two looks for them
 _PING, _LIST = "ping", "list"  # questions to the backend: it is well if the last answers to both were good
 
@@ -185,7 +185,7 @@ class Reconciler:
             self._looking = self._pool.run(self.look(), "look early")
 
     def _is_search_due(self) -> bool:
-        """Return True if it is time to look for sessions that the start has missed."""
+        """Return True if it is time to look for notebooks that the start has missed."""
         pool, now = self._pool, self._pool.clock()
         if now - self._search_began > _SEARCH:
             pool.missed.clear()
@@ -387,16 +387,22 @@ class Reconciler:
     async def _handle_unknown(self, item: Running) -> None:
         """Handle a running notebook that the pool does not know.
 
-        Adopt it if it may have been assigned and nobody ended it; else stop it after the start grace.
+        Adopt it if it may have been assigned and nobody ended it, or if it was warm when the start missed it; else stop
+        it after the start grace.
         """
         reason = self._ended(item.key)
         if reason in UNDECIDED or (item.given is not Given.NO and (reason or Reason.LOST) in REVOCABLE):
             notebook = await self._recover(item)
             if notebook is not None:
                 self._pool.report(SessionRecovered(self._pool.name))
-                self._pool.run(notebook.jupyter.recognise(), f"recognise {notebook.id}")
+                self._recognise(notebook)
+        elif item.key in self._pool.missed:
+            self._recognise(await self._pool.adopt_warm(item))
         elif seconds_until(item.created_at + _GRACE) < 0:
             await self._pool.discard(item.key)
+
+    def _recognise(self, notebook: Notebook) -> None:
+        self._pool.run(notebook.jupyter.recognise(), f"recognise {notebook.id}")
 
     async def _adopt(self, item: Running) -> Notebook | None:
         return self._pool.adopt_session(item, visitor=None, expires_in=None)

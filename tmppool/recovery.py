@@ -152,6 +152,6 @@ async def _close_row(pools: Pools, ledger: Ledger, row: Row) -> None:
     reason = BY_DEATH[death]
     if row.state is State.ASSIGNED:
         pools.remember(row.key, Ended(reason, time.time(), row.pool))
-        if pool is not None and not is_certain(death, is_told=False):
-            pool.missed.add(row.key)
+    if pool is not None and not is_certain(death, is_told=False):
+        pool.missed.add(row.key)
     await ledger.end_row(row.key, reason)

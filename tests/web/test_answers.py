@@ -169,6 +169,17 @@ async def test_of_what_waits_for_one_that_is_paused_meanwhile_only_changes_wait_
     assert (answer.status, answer.body) == (200, b"kept")
 
 
+@pytest.mark.parametrize(("reason", "is_kept"), [(Reason.LOST, True), (Reason.REMOVED, True), (Reason.ENDED, False)])
+async def test_the_cookie_of_one_that_may_yet_be_found_is_kept(place: Place, reason: Reason, is_kept: bool) -> None:  # noqa: FBT001
+    """A session that the engine denies may be found again: then its owner must still be its owner."""
+    key = (await place.program().post("/api/spawn")).json["url"].rstrip("/").rpartition("/")[2]
+    pool, notebook = place.pools.find(key)
+    pool.reap(notebook, reason)
+    page = await place.owner().get(f"/user/{key}/tree")
+    assert page.status == 410
+    assert ("Set-Cookie" not in page.headers) is is_kept
+
+
 async def test_no_engine_is_asked_about_an_old_tab(place: Place, ended: str) -> None:
     place.backend.is_ill = True
     for _ in range(50):

@@ -300,7 +300,8 @@ def is_sound(spec: Spec, key: str, *shown: dict[str, Any], listed: Mapping[str, 
     """
     found = [each["Config"].get("Labels") or {} for each in shown]
     served_by = {
-        (token_of(each), *(has.get(name) for name in _SERVED_BY)) for each, has in zip(shown, found, strict=True)
+        (each["Name"], token_of(each), *(has.get(name) for name in _SERVED_BY))
+        for each, has in zip(shown, found, strict=True)
     }
     is_ours = all({**labels(spec), KEY_LABEL: key}.items() <= has.items() for has in found)
     is_listed = listed is None or all(listed.get(name) == found[0].get(name) for name in _SERVED_BY)

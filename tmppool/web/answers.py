@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from tmppool.errors import TmppoolError
+from tmppool.notebook import REVOCABLE
 from tmppool.proxy.headers import READABLE
 from tmppool.web import models, own_cookies
 from tmppool.web.kinds import Cors, Kind
@@ -47,7 +48,7 @@ class Answers:
         values = {"title": shape.title, "message": shape.message, "home_url": home_url, **facts}
         response = self._pages.render(shape.page, shape.code, **values)
         response.headers.update(_headers(facts))
-        if shape.forgets_cookie:
+        if shape.forgets_cookie and facts.get("reason") not in REVOCABLE:
             _forget(response, visit)
         return response
 

@@ -24,7 +24,8 @@ class Shape:
     """The shape of one kind: status, page and JSON.
 
     ``message`` is the sentence, unless the facts have one. ``page`` is the template, ``title`` the heading of the
-    generic one. ``has_home``: the page links to the start. ``forgets_cookie``: it deletes the notebook's cookie.
+    generic one. ``has_home``: the page links to the start. ``forgets_cookie``: it deletes the notebook's cookie, unless
+    the notebook may yet be found.
     ``body`` is the model of the JSON, filled from the message and the facts; ``for_programs`` is its HTTP status if
     that differs from the page's ``code``; ``cors``: the other origins whose pages may read it.
     """
