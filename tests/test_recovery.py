@@ -455,7 +455,28 @@ async def test_a_warm_notebook_that_does_not_answer_is_not_given_away(service: S
         assert KEY in backend.stopped
 
 
-async def test_a_backend_that_cannot_tell_what_runs_ends_the_start(service: Start, backend: FakeBackend) -> None:
+async def test_a_backend_that_fails_once_is_asked_again(
+    service: Start, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_LOOKS", (0.0, 0.0, 0.0))
+    await backend.start(KEY)
+    await backend.give(KEY)
+    genuine, answers = backend.list, [BackendError("nonsense")]
+
+    async def failing_once(known: Collection[str] = ()) -> list[Running]:
+        if answers:
+            raise answers.pop()
+        return await genuine(known)
+
+    backend.list = failing_once
+    async with service() as made:
+        assert made.pool.find(KEY) is not None
+
+
+async def test_a_backend_that_cannot_tell_what_runs_ends_the_start(
+    service: Start, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_LOOKS", (0.0, 0.0, 0.0))
     async with service(adopt=False) as made:
         backend.is_ill = True
         with pytest.raises(BackendError, match=r"^the fake was told to be ill$"):

@@ -6,6 +6,7 @@ from collections import Counter
 
 import structlog
 
+from tmppool.errors import BackendError
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, State
 from tmppool.pool import Pool
@@ -59,14 +60,25 @@ async def _what_runs(pool: Pool, known: set[str]) -> list[Running]:
 
     Raises BackendError if the backend fails.
     """
-    running = {item.key: item for item in await pool.backend.list(known)}
+    running = {item.key: item for item in await _list(pool, known)}
     for number, pause in enumerate(_LOOKS):
         missing = known - running.keys()
         if not missing or (number and not is_mass_loss(len(missing), len(known))):
             break
         await asyncio.sleep(pause)
-        running |= {item.key: item for item in await pool.backend.list(known)}
+        running |= {item.key: item for item in await _list(pool, known)}
     return list(running.values())
+
+
+async def _list(pool: Pool, known: set[str]) -> list[Running]:
+    """Return what the backend lists; if it fails, ask once more. Raises BackendError."""
+    try:
+        return await pool.backend.list(known)
+    except BackendError as error:
+        if not error.transient:
+            raise
+    await asyncio.sleep(_LOOKS[0])
+    return await pool.backend.list(known)
 
 
 def becomes(row: Row | None, *, given: Given, is_trusted: bool) -> State:
