@@ -503,11 +503,22 @@ async def test_one_is_not_adopted_by_a_false_description_but_by_the_next_that_is
         assert [item.key for item in await backend.list()] == [KEY]  # it is reached by what was true
 
 
+@pytest.mark.parametrize(
+    ("word", "lie"),
+    [
+        (b"the-token", b"another"),
+        (b"the-secret", b"another"),
+        (b'"Pid": 1', b'"Pid": 2'),
+        (b'"/tmppool', b'"/x-tmppool'),
+    ],
+    ids=["token", "secret", "process", "name"],
+)
 async def test_one_is_not_adopted_while_two_descriptions_contradict_each_other(
-    backend: DockerBackend, small: SmallEngine
+    backend: DockerBackend, small: SmallEngine, word: bytes, lie: bytes
 ) -> None:
     true = small.answers[f"containers/{CONTAINER}/json"](None).body
-    other = true.replace(b"the-token", b"another")
+    assert word in true
+    other = true.replace(word, lie)
     small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(json.loads(answers.pop(0)))
     answers = [other, true]
     with capture_logs():

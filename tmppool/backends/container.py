@@ -300,7 +300,7 @@ def is_sound(spec: Spec, key: str, *shown: dict[str, Any], listed: Mapping[str, 
     """
     found = [each["Config"].get("Labels") or {} for each in shown]
     served_by = {
-        (each["Name"], token_of(each), *(has.get(name) for name in _SERVED_BY))
+        (each["Name"], each["State"]["Pid"], token_of(each), *(has.get(name) for name in _SERVED_BY))
         for each, has in zip(shown, found, strict=True)
     }
     is_ours = all({**labels(spec), KEY_LABEL: key}.items() <= has.items() for has in found)
