@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 SOCKET = "/var/run/docker.sock"
+_INSPECT = re.compile(r"/containers/[^/]+/json$")
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -30,12 +33,14 @@ class Hang:
 class LyingEngine:
     """``lists`` are answered to the next questions of what runs, oldest first; ``lied`` counts them.
 
+    ``describe`` changes the answer to each ContainerInspect of a notebook, while it is set.
     ``status``, if it is not 0, is the answer to everything; ``tells_events``: False to tell none that happens.
     """
 
     def __init__(self) -> None:
         self.lists: list[list[object]] = []
         self.lied = 0
+        self.describe: Callable[[dict[str, Any]], object] | None = None
         self.url = ""
         self.status = 0
         self.tells_events = True
@@ -102,25 +107,36 @@ class LyingEngine:
         finally:
             self.status = 0
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if self._hang is not None:
-            await self._hang.over()
+    def _lie(self, request: web.Request) -> web.Response | None:
+        """Return what is answered without the engine."""
         if self.status:
             return web.json_response({"message": "told to be ill"}, status=self.status)
         # Not those about UIDs: these ask by another label.
-        if (
-            request.path.endswith("/containers/json")
-            and self.lists
-            and "tmppool.pool=" in request.query.get("filters", "")
-        ):
+        is_list = request.path.endswith("/containers/json") and "tmppool.pool=" in request.query.get("filters", "")
+        if is_list and self.lists:
             self.lied += 1
             return web.json_response(self.lists.pop(0))
+        return None
+
+    async def _described(self, reply: aiohttp.ClientResponse) -> web.Response:
+        shown = await reply.json()
+        if self.describe is not None and "tmppool.key" in (shown["Config"].get("Labels") or {}):
+            self.describe(shown)
+        return web.json_response(shown)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self._hang is not None:
+            await self._hang.over()
+        if (lie := self._lie(request)) is not None:
+            return lie
         async with self._session.request(
             request.method,
             f"http://engine{request.raw_path}",
             data=await request.read(),
             headers={"Content-Type": request.headers.get("Content-Type", "application/json")},
         ) as reply:
+            if self.describe is not None and _INSPECT.search(request.path) and reply.status == 200:
+                return await self._described(reply)
             kept = {name: value for name, value in reply.headers.items() if name.lower() not in _HOP_BY_HOP}
             response = web.StreamResponse(status=reply.status, headers=kept)
             await response.prepare(request)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -191,6 +192,36 @@ async def test_who_is_said_to_have_exited_is_asked_and_one_that_has_is_known_at_
             while await answers(taken) != 424:
                 await asyncio.sleep(0.1)
         assert (await service.stats())["assigned"] == 0
+
+
+LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no variables": lambda shown: shown["Config"].update(Env=None),
+    "no secret": lambda shown: shown["Config"]["Labels"].pop("tmppool.secret"),
+    "another process": lambda shown: shown["State"].update(Pid=1),
+    "paused": lambda shown: shown["State"].update(Paused=True, Status="paused"),
+}
+
+
+async def test_a_session_that_is_described_wrongly_at_a_start_is_back_seconds_after_that(tmp_path: Path) -> None:
+    async with (
+        lying() as engine,
+        running(tmp_path, "docker", "--pool-size=2", "--warm=1", env={"DOCKER_HOST": engine.url}) as service,
+    ):
+        taken = await service.spawn()
+        kernel = Kernel(taken)
+        await kernel.begin()
+        assert await kernel.run("kept = 1; print(kept)") == "1\n"
+        for name, lie in LIES.items():
+            await service.kill()
+            engine.describe = lie
+            await service.launch()
+            await service.until(lambda _stats: True)
+            await asyncio.sleep(1)
+            engine.describe = None
+            async with asyncio.timeout(10):
+                while await answers(taken) != 200:
+                    await asyncio.sleep(0.1)
+            assert await kernel.run("print(kept + 1)") == "2\n", name
 
 
 async def test_a_paused_notebook_is_there_when_it_goes_on(tmp_path: Path) -> None:
