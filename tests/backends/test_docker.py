@@ -301,6 +301,31 @@ class TestOnTheEngine:
             found = await asked.list([KEY, OTHER, "c" * 22])
             assert {item.key: item.given for item in found} == {KEY: Given.NO, OTHER: Given.YES}
 
+    async def test_one_that_the_engine_denies_altogether_is_known_by_its_process(
+        self, site: DockerSite, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that is paused, and takes no connection any more, has nothing else that speaks for it."""
+        backend = await site.make()
+        await backend.start(KEY, backend.edition)
+        container = site.docker.containers.container(container_name(spec(), KEY))
+        await container.pause()
+        (paused,) = await backend.list()
+
+        async def nothing(*_about: object) -> list[object]:
+            return []
+
+        async def denied(*_about: object) -> None:
+            raise GoneError("no such container")
+
+        monkeypatch.setattr(engine, "containers", nothing)
+        monkeypatch.setattr(container_dial, "show", denied)
+        assert [await backend.list(), await backend.list([KEY])] == [[], [paused]]
+        assert await (await site.make()).list([KEY]) == []
+        await container.unpause()
+        await container.kill()
+        await eventually_over(paused.pid)
+        assert await backend.list([KEY]) == []
+
     async def test_one_that_was_started_anew_is_over(self, site: DockerSite) -> None:
         backend = await site.make()
         await backend.start(KEY, backend.edition)
@@ -356,6 +381,12 @@ class TestOnTheEngine:
         site.made.append(backend)
         with pytest.raises(ImageError, match=r"^image nobody/has:this is not on the engine: build it or run"):
             await backend.open()
+
+
+async def eventually_over(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.05)
 
 
 def namespaces() -> int:

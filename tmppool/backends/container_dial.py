@@ -82,10 +82,24 @@ async def find(docker: engine.Client, container_id: str, port: int) -> Reach:
     return Reach(Dial("127.0.0.1", port, namespace.socket), namespace, pid)
 
 
+async def is_there(reach: Reach, container_id: str) -> bool:
+    """Return True if the first process of a container is seen on this machine, whatever the engine says of it."""
+    if reach.namespace is None:
+        return False  # nobody has found out whether its processes are here
+    try:
+        return bool(container_id) and container_id in await _mounts(reach.pid)
+    except OSError:
+        return False
+
+
+async def _mounts(pid: int) -> str:
+    """Return what a process has mounted, its container's id in it. Raises OSError; for a zombie too, which has none."""
+    return await asyncio.to_thread(Path(f"/proc/{pid}/mountinfo").read_text, errors="replace")
+
+
 async def _namespace(docker: engine.Client, pid: int, container_id: str) -> NetworkNamespace:
     try:
-        mounts = await asyncio.to_thread(Path(f"/proc/{pid}/mountinfo").read_text, errors="replace")
-        if container_id not in mounts:
+        if container_id not in await _mounts(pid):
             raise ElsewhereError
         namespace = NetworkNamespace.of(pid)
     except (OSError, ValueError) as error:

@@ -84,6 +84,7 @@ class DockerBackend(Auditable):
         self._engines: dict[str, EngineFacts] = {}  # by edition id
         self._reached: dict[str, container_dial.Reach] = {}
         self._has_reached = False  # any container: the engine's are processes on this host
+        self._last: dict[str, Running] = {}  # what was last said of each that is reached
         self._postponed: set[str] = set()  # keys of what runs and cannot be adopted yet
         self._ids: dict[str, str] = {}  # container ids by key: a name may change
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
@@ -221,6 +222,8 @@ class DockerBackend(Auditable):
                 continue
             self._record.note_event(event)
             if event.action in _PAUSES:
+                if key in self._last:
+                    self._last[key] = replace(self._last[key], is_paused=_PAUSES[event.action])
                 yield Paused(key, _PAUSES[event.action])
             elif event.action == "die" and key in self._reached:
                 yield key
@@ -275,6 +278,7 @@ class DockerBackend(Auditable):
         if exited.done() and not exited.cancelled():
             exited.result()
             raise await self._exit_error(container, edition)
+        self._last[key] = running
         return running
 
     def _unreached(self) -> BackendError:
@@ -395,6 +399,7 @@ class DockerBackend(Auditable):
         return True
 
     def _let_go(self, key: str) -> None:
+        self._last.pop(key, None)
         held = self._reached.pop(key, None)
         if held is not None:
             held.close()
@@ -443,7 +448,7 @@ class DockerBackend(Auditable):
         with engine.reading("inspect a container"):
             if shown["State"]["Running"]:
                 self._record.note_life(key)
-            return Running(
+            running = self._last[key] = Running(
                 key,
                 self._reached[key].dial,
                 token_of(shown),
@@ -455,6 +460,7 @@ class DockerBackend(Auditable):
                 pid=self._reached[key].pid,
                 is_paused=bool(shown["State"].get("Paused")),
             )
+        return running
 
     async def _reach(
         self, key: str, container_id: str, shown: dict[str, Any], listed: Mapping[str, str] | None
@@ -486,7 +492,7 @@ class DockerBackend(Auditable):
         return self._spec.port if edition is None else edition.spec.port
 
     async def _look_for(self, key: str) -> Running | None:
-        """Look up one container by its two names, if the list lacks it."""
+        """Look up one container by its two names, if the list lacks it; if these are denied too, by its process."""
         for name in (given_name(self._spec, key), container_name(self._spec, key)):
             try:
                 shown = await container_dial.show(self.docker, name)
@@ -498,7 +504,9 @@ class DockerBackend(Auditable):
                 container_id = str(shown["Id"])
             if is_ours:
                 return await self._recover(key, container_id)
-        return None
+        reach = self._reached.get(key)
+        is_there = reach is not None and await container_dial.is_there(reach, self._ids.get(key, ""))
+        return self._last.get(key) if is_there else None
 
     def _named(self, key: str) -> str:
         """Return the container's id, or its original name while the id is unknown."""
