@@ -10,8 +10,9 @@ import pytest
 
 from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import container_dial
-from tmppool.backends.container_dial import GoneError
+from tmppool.backends.container_dial import GoneError, Reach
 from tmppool.errors import BackendError
+from tmppool.running import Dial
 
 CONTAINER = "c" * 64
 Shown = dict[str, dict[str, object]]
@@ -93,3 +94,18 @@ async def test_an_engine_that_cannot_tell_does_not_make_it_gone(small: SmallEngi
     with pytest.raises(BackendError, match=r"ill$") as caught:
         await container_dial.find(docker, CONTAINER, 8888)
     assert not isinstance(caught.value, GoneError)
+
+
+async def test_a_first_process_is_there_if_it_has_what_is_the_containers(ended: int) -> None:
+    own = os.getpid()
+    word = Path(f"/proc/{own}/mountinfo").read_text().split()[4]
+    dial, namespace = Dial("127.0.0.1", 8888), object()  # any that is held
+    for pid, container_id, is_there in (
+        (own, word, True),
+        (own, CONTAINER, False),
+        (own, "", False),
+        (ended, word, False),
+        (2**22 + 1, word, False),  # beyond what the kernel gives (proc(5), pid_max)
+    ):
+        assert await container_dial.is_there(Reach(dial, namespace, pid), container_id) is is_there, (pid, container_id)
+    assert not await container_dial.is_there(Reach(dial, None, own), word)

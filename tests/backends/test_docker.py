@@ -534,6 +534,25 @@ async def test_one_is_not_adopted_by_a_false_description_but_by_the_next_that_is
         assert [item.key for item in await backend.list()] == [KEY]  # it is reached by what was true
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_one_that_is_denied_is_as_it_was_for_as_long_as_its_process_is_there(
+    backend: DockerBackend,
+    small: SmallEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    is_there: bool,  # noqa: FBT001
+) -> None:
+    async def found(*_about: object) -> bool:
+        return is_there
+
+    monkeypatch.setattr(container_dial, "is_there", found)
+    (listed,) = await backend.list()
+    small.answers["containers/json"] = lambda _request: said([])
+    for name in (given_name(spec(), KEY), container_name(spec(), KEY)):
+        small.answers[f"containers/{name}/json"] = lambda _request: said({"message": "no such container"}, 404)
+    assert await backend.list() == []
+    assert await backend.list([KEY, OTHER]) == ([listed] if is_there else [])
+
+
 @pytest.mark.parametrize(
     ("word", "lie"),
     [
