@@ -489,6 +489,21 @@ async def test_a_notebook_that_the_engine_cannot_show_now_is_not_taken_for_gone(
         await backend.list()
 
 
+async def test_an_engine_that_tells_of_none_of_our_containers_is_ill(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lists alone, which may come without a look at a container, do not tell that a start would work."""
+    monkeypatch.setattr(engine, "_CONFIRM", 0.0)
+    await backend.list()
+    await backend.ping()
+    sound = small.answers[f"containers/{CONTAINER}/json"]
+    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(ILL, 500)
+    with pytest.raises(BackendError, match="could not inspect a container: the engine is ill"):
+        await backend.ping()
+    small.answers[f"containers/{CONTAINER}/json"] = sound
+    await backend.ping()
+
+
 async def test_a_notebook_that_vanished_while_it_was_looked_at_is_left_out(
     backend: DockerBackend, small: SmallEngine
 ) -> None:

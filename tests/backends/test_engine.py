@@ -393,6 +393,39 @@ async def test_a_silence_is_no_illness_if_a_later_question_is_answered(
     await asking
 
 
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_an_engine_that_lists_and_tells_of_no_container_is_ill(
+    small: SmallEngine,
+    scripted: Scripted,
+    docker: engine.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    is_silent: bool,  # noqa: FBT001
+) -> None:
+    async def fail(_request: web.Request) -> web.Response:
+        if is_silent:
+            await asyncio.Event().wait()
+        return said({"message": "ill"}, 500)
+
+    monkeypatch.setattr(engine, "PULSE_TIMEOUT", 0.1)
+    small.answers["containers/one/json"] = small.answers["containers/two/json"] = fail
+    with pytest.raises(BackendError, match="inspect a container"):
+        await engine.ping(docker, ["one", "two"])
+    small.answers["containers/two/json"] = lambda _request: said({"Id": "two"})  # the other is stuck by itself
+    await engine.ping(docker, ["one", "two"])
+    await engine.ping(docker, ["gone"])
+
+
+async def test_one_refusal_to_tell_of_a_container_is_no_illness(
+    small: SmallEngine, scripted: Scripted, docker: engine.Client
+) -> None:
+    script = [500, 200, 500, 500]
+    small.answers["containers/one/json"] = lambda _request: said({"message": "ill"}, script.pop(0))
+    await engine.ping(docker, ["one"])
+    with pytest.raises(engine.RefusedError):
+        await engine.ping(docker, ["one"])
+    assert not script
+
+
 async def test_calls_of_an_illness_are_given_up_after_it_and_no_others(
     small: SmallEngine, scripted: Scripted, docker: engine.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

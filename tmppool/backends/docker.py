@@ -51,6 +51,7 @@ _EXIT_GRACE = 10.0  # seconds that a busy engine may take to report an exit
 _RUNS = ("running", "paused")  # states of a container that has processes (Docker Engine API, ContainerList)
 _LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
 _PAUSES = {"pause": True, "unpause": False}  # the engine's events
+_ASKED_ABOUT = 2  # containers in a ping: one can be stuck while the engine is well
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
 _log = structlog.get_logger("tmppool.docker")
@@ -210,7 +211,8 @@ class DockerBackend(Auditable):
         return [entry for entry in entries if entry is not None]
 
     async def ping(self) -> None:
-        await engine.ping(self.docker)
+        settled = [self._ids[key] for key in self._reached if key in self._ids and key not in self._busy]
+        await engine.ping(self.docker, settled[:_ASKED_ABOUT])
 
     async def deaths(self) -> AsyncIterator[str | Paused | None]:
         async for event in engine.events(self.docker, _ours(self._spec), KEY_LABEL):

@@ -233,19 +233,20 @@ async def info(docker: Client) -> dict[str, Any]:
     return await _object("tell about itself", docker.system.info(), LIST_TIMEOUT)
 
 
-async def ping(docker: Client) -> None:
-    """Return if the engine is well: it lists a container. Raises BackendError while it is ill.
+async def ping(docker: Client, known: Iterable[str] = ()) -> None:
+    """Return if the engine is well: it lists a container, and tells about one of ``known``. Raises BackendError if not.
 
-    Starts depend on the list, which an engine can fail to give while it answers SystemPing. One answer that contradicts
+    Starts depend on both, which an engine can fail to do while it answers SystemPing. ``known``: ids of containers that
+    run, as one that is started is locked; more than one, as one can be stuck by itself. One answer that contradicts
     those before it does not count until a second one confirms it, unless it is a silence of three seconds; nor does a
     silence while a later question has been answered.
     """
     number = docker.pings.ask()
-    found = await _pulse(docker)
+    found = await _pulse(docker, known)
     if not isinstance(found, SilentError) and (found is None) is not (docker.illness is None):
         await asyncio.sleep(_CONFIRM)
         number = docker.pings.ask()
-        again = await _pulse(docker)
+        again = await _pulse(docker, known)
         found = again if (again is None) is (found is None) else docker.illness
     if found is None:
         docker.pings.note_answer(number)
@@ -256,10 +257,25 @@ async def ping(docker: Client) -> None:
         raise found
 
 
-async def _pulse(docker: Client) -> BackendError | None:
-    """Ask for a list with one container; return None for an answer, else the failure."""
+async def _pulse(docker: Client, known: Iterable[str]) -> BackendError | None:
+    """Ask for a list with one container and about all of ``known``; return None if both are answered, else why not."""
+    listing = _failure_of(call("list a container", docker.pulse.containers.list(all=True, limit=1), PULSE_TIMEOUT))
+    unlisted, *untold = await asyncio.gather(listing, *(_failure_of(_tell_of(docker, name)) for name in known))
+    return unlisted or (untold[0] if all(untold) and untold else None)
+
+
+async def _tell_of(docker: Client, name: str) -> None:
+    """Ask about a container, which may be gone. Raises BackendError."""
     try:
-        await call("list a container", docker.pulse.containers.list(all=True, limit=1), PULSE_TIMEOUT)
+        await _object("inspect a container", docker.pulse.containers.container(name).show(), PULSE_TIMEOUT)
+    except RefusedError as error:
+        if error.status != NOT_FOUND:
+            raise
+
+
+async def _failure_of(asking: Awaitable[object]) -> BackendError | None:
+    try:
+        await asking
     except BackendError as error:
         return error
     return None
