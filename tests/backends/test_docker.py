@@ -13,7 +13,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site, started
-from tests.backends.test_engine import SmallEngine, said, until
+from tests.backends.test_engine import SmallEngine, output, said, until
 from tests.specs import spec_of
 from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
@@ -413,7 +413,7 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         "Id": CONTAINER,
         "Name": f"/{container_name(spec(), KEY)}",
         "Created": "2026-01-01T00:00:00.123456789Z",
-        "Config": {"Tty": True, "Env": ["JUPYTER_TOKEN=the-token"], "Labels": labels},
+        "Config": {"Env": ["JUPYTER_TOKEN=the-token"], "Labels": labels},
         "State": {"Running": True, "Pid": 1},
         "HostConfig": {"NetworkMode": network_name(spec(network="bridge"))},
         "NetworkSettings": {"Networks": {network_name(spec(network="bridge")): {"IPAddress": "10.9.8.7"}}},
@@ -425,7 +425,7 @@ async def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         "containers/create": lambda _request: said({"Id": CONTAINER, "Warnings": []}, 201),
         f"containers/{CONTAINER}/start": lambda _request: web.Response(status=204),
         f"containers/{CONTAINER}/wait": lambda _request: said({"StatusCode": 0}),
-        f"containers/{CONTAINER}/logs": lambda _request: web.Response(body=b"tmppool-42\n", content_type=RAW),
+        f"containers/{CONTAINER}/logs": lambda _request: output("tmppool-42\n"),
         f"containers/{CONTAINER}/archive": no_files,
         "images/tmppool/debian:latest/json": lambda _request: said({"Id": "sha256:abc", "Config": {}}),
         f"networks/{network_name(spec(network='bridge'))}": lambda _request: said({"Id": "n"}),
@@ -442,9 +442,6 @@ async def backend(small: SmallEngine) -> AsyncIterator[DockerBackend]:
     await made.open()
     yield made
     await made.close()
-
-
-RAW = "application/vnd.docker.raw-stream"
 
 
 def no_files(request: web.Request) -> web.Response:

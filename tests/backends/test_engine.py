@@ -26,6 +26,13 @@ def said(body: object, status: int = 200) -> web.Response:
     return web.Response(body=json.dumps(body).encode(), status=status, headers={"Content-Type": "application/json"})
 
 
+def output(text: str) -> web.Response:
+    """Answer with what a container has printed, in one frame."""
+    body = text.encode()
+    kind = "application/vnd.docker.raw-stream"
+    return web.Response(body=b"\x01\0\0\0" + len(body).to_bytes(4) + body, headers={"Content-Type": kind})
+
+
 class SmallEngine:
     """Speaks as much of the Docker Engine API as a test needs. ``answers`` maps a path's end to a handler."""
 
@@ -307,6 +314,67 @@ async def test_every_other_error_is_ours_and_one_line(error: Exception, sentence
     with pytest.raises(BackendError) as caught:
         await engine.call("start a container", failing(error), 5)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_without_end_is_given_up(small: SmallEngine, docker: engine.Client, status: int) -> None:
+    async def fail(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        while True:
+            await response.write(b'{"Id": "x"},' * 10_000)
+
+    small.answers["containers/json"] = small.answers["logs"] = small.answers["one/json"] = fail
+    told = "^the engine answered with more than 8 MiB when asked to "
+    with pytest.raises(BackendError, match=f"{told}list containers$"):
+        await engine.containers(docker, LABELS)
+    with pytest.raises(BackendError, match=f"{told}list a container$"):
+        await engine.ping(docker)
+    with pytest.raises(BackendError, match=f"{told}inspect a container$"):
+        await engine.inspect(docker, "one")
+    with pytest.raises(BackendError, match=f"{told}read a log$"):
+        await engine.log(docker.containers.container("one"))
+
+
+async def test_who_stops_reading_an_answer_leaves_no_connection(small: SmallEngine, docker: engine.Client) -> None:
+    begun = asyncio.Event()
+
+    async def begin(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    small.answers["one/json"] = begin
+    asking = asyncio.ensure_future(engine.inspect(docker, "one"))
+    await begun.wait()
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert not docker.session.connector._acquired
+
+
+async def test_an_answer_is_bounded_after_an_illness_too(
+    small: SmallEngine, scripted: "Scripted", docker: engine.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_MOST", 1 << 20)
+    scripted.script = [500, 500]
+    assert await outcomes(docker, 2) == [False, True]
+    small.answers["one/json"] = lambda _request: said({"Id": "x" * (1 << 20)})
+    small.answers["two/json"] = lambda _request: said({"Id": "x" * (1 << 19)})
+    with pytest.raises(BackendError, match="with more than 1 MiB"):
+        await engine.inspect(docker, "one")
+    assert len((await engine.inspect(docker, "two"))["Id"]) == 1 << 19
+
+
+async def test_what_a_container_prints_is_read_in_order_whatever_it_is(
+    small: SmallEngine, docker: engine.Client
+) -> None:
+    frames = [b"\x01\0\0\0\0\0\0\x02a\xc3", b"\x02\0\0\0\0\0\0\x02\xa4\xff", b"\x01\0\0\0\0\0\0\x09cut"]
+    small.answers["one/logs"] = lambda _request: web.Response(body=b"".join(frames))
+    assert await engine.log(docker.containers.container("one"), 3) == "aä\ufffdcut"
+    assert small.asked[-1][2] == {"stdout": "1", "stderr": "1", "tail": "3"}
 
 
 async def test_a_bug_is_not_hidden() -> None:

@@ -17,7 +17,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.backends.contract import KEY
-from tests.backends.test_engine import SmallEngine, said
+from tests.backends.test_engine import SmallEngine, output, said
 from tests.specs import spec_of
 from tmppool.backends import docker as docker_module
 from tmppool.backends import engine
@@ -103,7 +103,7 @@ class OneContainer(SmallEngine):
             "POST /containers/ID/start": answering("", 204),
             "POST /containers/ID/rename": answering("", 204),
             "GET /containers/ID/json": self._show,
-            "GET /containers/ID/logs": answering("tmppool-42\n", 200, "application/vnd.docker.raw-stream"),
+            "GET /containers/ID/logs": self._log,
             "POST /containers/ID/wait": self._wait,
             "DELETE /containers/ID": self._delete,
             "GET /events": self.events,
@@ -139,6 +139,9 @@ class OneContainer(SmallEngine):
     async def _show(self, _request: web.Request) -> web.StreamResponse:
         return said(self._shown())
 
+    async def _log(self, _request: web.Request) -> web.StreamResponse:
+        return output("tmppool-42\n")
+
     async def _wait(self, _request: web.Request) -> web.StreamResponse:
         if self.runs:
             await self.ended.wait()
@@ -158,7 +161,7 @@ class OneContainer(SmallEngine):
             "Id": CONTAINER,
             "Name": f"/{self.name}",
             "Created": "2026-01-01T00:00:00.123456789Z",
-            "Config": {"Env": ["JUPYTER_TOKEN=t"], "Labels": self._listed()["Labels"], "Tty": True},
+            "Config": {"Env": ["JUPYTER_TOKEN=t"], "Labels": self._listed()["Labels"]},
             "State": {"Running": self.runs, "Pid": 1, "ExitCode": 3},
             "HostConfig": {"NetworkMode": network_name(SPEC)},
             "NetworkSettings": {"Networks": {network_name(SPEC): {"IPAddress": "127.0.0.1"}}},

@@ -10,7 +10,7 @@ import aiodocker
 import pytest
 from aiohttp import web
 
-from tests.backends.test_engine import SmallEngine, said
+from tests.backends.test_engine import SmallEngine, output, said
 from tests.specs import spec_of
 from tmppool.backends import container, engine, image_home, preflight, seccomp
 from tmppool.backends.base import ImageFacts
@@ -35,16 +35,13 @@ class Docile(SmallEngine):
             "containers/create": self.create,
             "start": lambda _request: said(*self.start),
             "wait": lambda _request: said({"StatusCode": self.code}),
-            f"{'c' * 64}/json": lambda _request: said(
-                {"Id": "c" * 64, "Config": {"Tty": True}, "State": {"ExitCode": self.code}}
-            ),
+            f"{'c' * 64}/json": lambda _request: said({"Id": "c" * 64, "State": {"ExitCode": self.code}}),
             "logs": self.log,
             "info": lambda _request: said(self.info),
         }
 
     def log(self, _request: web.Request) -> web.Response:
-        text = self.says[min(len(self.all_made), len(self.says)) - 1]
-        return web.Response(body=text.encode(), content_type="application/vnd.docker.raw-stream")
+        return output(self.says[min(len(self.all_made), len(self.says)) - 1])
 
     async def create(self, request: web.Request) -> web.Response:
         self.made = await request.json()

@@ -52,6 +52,8 @@ _SERVER_ERROR = 500
 _NO_CONNECTION = 900  # aiodocker's own status for a failed connection
 
 _CHUNK = 1 << 18  # bytes
+_FRAME_HEAD = 8  # bytes before each part of a container's output
+_MOST = 1 << 23  # bytes of an answer that is read whole: a list of some 3000 containers, and 200 MB as objects at most
 
 # Errors of reading an answer that does not have the documented shape.
 _MISSHAPEN = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -72,6 +74,47 @@ class SilentError(BackendError):
     """The engine did not answer in time."""
 
 
+class _EndlessError(Exception):
+    """An answer is longer than any that is asked for."""
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer of which no more than ``_MOST`` bytes are read, unless as a stream. Raises _EndlessError."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            try:
+                self._body = await self._bounded()
+            except BaseException:  # as in aiohttp's own: nobody else would close it
+                self.close()
+                raise
+        return await super().read()
+
+    async def _bounded(self) -> bytes:
+        parts, size = list[bytes](), 0
+        async for part in self.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > _MOST:
+                raise _EndlessError
+        return b"".join(parts)
+
+
+def _aiodocker(address: EngineAddress) -> aiodocker.Docker:
+    """Return a client whose answers are bounded. Raises what aiodocker raises for an address."""
+    made = aiodocker.Docker(address.url, ssl_context=address.tls)
+    _bound(made)
+    return made
+
+
+def _bound(client: aiodocker.Docker) -> None:
+    """Bound the answers of a new client: aiodocker takes no class for them."""
+    client.session.detach()
+    client.session = aiohttp.ClientSession(
+        connector=client.connector, response_class=_Answer, timeout=aiohttp.ClientTimeout()
+    )
+
+
 class Client(aiodocker.Docker):
     """An aiodocker client that keeps the address of its engine, and what ``ping`` has found out about it.
 
@@ -83,8 +126,9 @@ class Client(aiodocker.Docker):
 
     def __init__(self, address: EngineAddress) -> None:
         super().__init__(address.url, ssl_context=address.tls)
+        _bound(self)
         self.address = address
-        self.pulse = aiodocker.Docker(address.url, ssl_context=address.tls)  # lost calls can use up all connections
+        self.pulse = _aiodocker(address)  # lost calls can use up all connections
         self.pings = Questions()
         self.illness: BackendError | None = None
         self._partings: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
@@ -124,7 +168,7 @@ class Client(aiodocker.Docker):
 
     def _renew(self) -> None:
         """Make later calls on new connections, and close the present ones soon: that ends the calls on them."""
-        fresh = aiodocker.Docker(self.address.url, ssl_context=self.address.tls)  # only its session is used
+        fresh = _aiodocker(self.address)  # only its session is used
         old, self.session, self.connector = self.session, fresh.session, fresh.connector
         parting = spawn(self._part_with(old), "give up lost calls")
         self._partings[parting] = old
@@ -168,7 +212,7 @@ async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
     """Await one engine call for at most ``seconds``; None sets no limit.
 
     Raises RefusedError for an error status; SilentError if it times out; BackendError if there is no connection, it
-    breaks, or the answer is not JSON or lacks documented fields.
+    breaks, or the answer is too long, not JSON or lacks documented fields.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -179,6 +223,8 @@ async def call(what: str, work: Awaitable[T], seconds: float | None) -> T:
         if error.status == _NO_CONNECTION:
             raise BackendError(f"the engine did not answer when asked to {what}") from error
         raise RefusedError(what, error.status, str(error.message)) from error
+    except _EndlessError as error:
+        raise BackendError(f"the engine answered with more than {_MOST >> 20} MiB when asked to {what}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise BackendError(f"the engine did not answer when asked to {what}: {one_line(error)}") from error
     except _MISSHAPEN as error:
@@ -401,9 +447,26 @@ async def inspect(docker: Client, name: str) -> dict[str, Any]:
 
 async def log(container: Container, lines: int | str = "all") -> str:
     """Return the last lines of a container's output, stdout and stderr in order. Raises BackendError."""
-    found = await call("read a log", container.log(stdout=True, stderr=True, tail=lines), LIST_TIMEOUT)
-    with reading("read a log"):
-        return "".join(found)
+    params = {"stdout": "1", "stderr": "1", "tail": str(lines)}
+    # aiodocker's own method reads without a bound.
+    path = f"containers/{container.id}/logs"
+    asked = container.docker._do_query(path, "GET", params=params, timeout=None)  # noqa: SLF001
+
+    async def read() -> bytes:
+        async with await asked as reply:
+            return await reply.read()
+
+    return _demultiplexed(await call("read a log", read(), LIST_TIMEOUT)).decode("utf-8", "replace")
+
+
+def _demultiplexed(said: bytes) -> bytes:
+    """Return what the frames of a container's output hold (Docker Engine API, ContainerAttach, "Stream format")."""
+    found, at = list[bytes](), 0
+    while at + _FRAME_HEAD <= len(said):
+        start = at + _FRAME_HEAD
+        at = start + int.from_bytes(said[at + 4 : start])
+        found.append(said[start:at])
+    return b"".join(found)
 
 
 async def rename(docker: Client, name: str, new: str) -> bool:
