@@ -9,10 +9,11 @@ from structlog.testing import capture_logs
 from tests.test_pool import until, warmed
 from tmppool import marks
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import TakenError
-from tmppool.notebook import Reason, State
+from tmppool.errors import BackendError, TakenError
+from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.running import Given
+from tmppool.starts import Trouble
 
 Factory = Callable[..., Pool]
 
@@ -50,7 +51,7 @@ async def test_what_could_not_be_marked_is_told_once_and_tried_until_it_works(
             await asyncio.sleep(0)
     assert [line["event"] for line in logs if line["event"].startswith("mark")] == ["mark.failed"]
     backend.is_ill = False
-    await until(lambda: backend.given == {notebook.key})
+    await until(lambda: notebook.key in backend.given)
 
 
 async def test_a_backend_that_takes_its_time_holds_a_visitor_up_no_longer_than_that(
@@ -106,6 +107,129 @@ async def test_no_mark_is_wanted_of_one_that_has_ended(
         await until(lambda: not main.marks._tasks)
     assert not await main.marks.is_set(notebook)
     assert main.marks._first == {}
+
+
+# Proof
+
+
+async def failed(main: Pool) -> Notebook:
+    """Assign a notebook whose mark fails, as a visitor does."""
+    notebook = main.assign("visitor")
+    assert not await main.marks.is_set(notebook)
+    main.reap(notebook, Reason.FAILED)
+    return notebook
+
+
+async def test_where_another_can_be_marked_nothing_is_wrong(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = await warmed(pool(warm=2))
+    one, other = main._to_assign()
+    give = backend.give
+
+    async def give_others(key: str) -> None:
+        if key == one.key:
+            raise BackendError("no such notebook")
+        await give(key)
+
+    monkeypatch.setattr(backend, "give", give_others)
+    with capture_logs() as logs:
+        assert await failed(main) is one
+        assert main.marks.is_doubted
+        await until(lambda: not main.marks.is_doubted)
+    assert main.illness is None
+    assert backend.given == {other.key}
+    assert main.assign("another") is other  # so that its mark is of use
+    assert await main.marks.is_set(other)
+    assert "assignments.suspended" not in [line["event"] for line in logs]
+
+
+async def test_where_no_other_can_be_marked_that_is_trouble_until_one_can(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_PROOF", 0.0)
+    main = await warmed(pool(warm=2))
+    backend.is_ill = True
+    with capture_logs() as logs:
+        await failed(main)
+        await until(lambda: main.illness)
+        told = "notebooks cannot be marked as assigned: the fake was told to be ill"
+        assert main.illness == Trouble(told, 1000.0)
+        main.note_illness(None)  # the backend answers all the same
+        assert main.illness == Trouble(told, 1000.0)
+        backend.is_ill = False
+        await until(lambda: not main.marks.is_doubted)
+    assert main.illness is None
+    events = [line["event"] for line in logs if line["event"].startswith("assignments.")]
+    assert events == ["assignments.suspended", "assignments.resumed"]
+
+
+async def test_a_mark_that_takes_long_is_doubted_before_it_has_failed(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_SLOW", 0.01)
+    monkeypatch.setattr(marks, "_PROOF", 0.0)
+    release, give = asyncio.Event(), backend.give
+
+    async def slow(key: str) -> None:
+        await release.wait()
+        await give(key)
+
+    main = await warmed(pool(warm=2))
+    monkeypatch.setattr(backend, "give", slow)
+    with capture_logs():
+        notebook = main.assign("visitor")
+        await until(lambda: main.illness)
+        release.set()
+        assert await main.marks.is_set(notebook)
+        await until(lambda: main.illness is None)
+
+
+async def test_where_there_is_no_other_the_failure_counts_until_there_is_one(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_PROOF", 0.0)
+    main = await warmed(pool(warm=1, capacity=1))
+    backend.is_ill = True
+    with capture_logs():
+        await failed(main)
+        await until(lambda: main.illness)
+        backend.is_ill = False
+        main.note_illness(BackendError("away"))
+        main.note_illness(None)  # what waits to be stopped is stopped now
+        await until(lambda: main.illness is None)
+    assert main.count(State.WARM) == 1
+
+
+async def test_one_that_another_service_gave_away_is_proof_enough(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(warm=2))
+    one, other = main._to_assign()
+    backend.given.add(other.key)
+    give, calls = backend.give, 0
+
+    async def fail_once(key: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise BackendError("ill")
+        await give(key)
+
+    backend.give = fail_once
+    with capture_logs():
+        assert await failed(main) is one
+        await until(lambda: not main.marks.is_doubted)
+    assert main.illness is None
+    assert calls >= 2
+
+
+async def test_a_close_ends_a_proof(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(warm=2))
+    backend.is_ill = True
+    with capture_logs():
+        await failed(main)
+        await until(lambda: main.illness)
+        await main.marks.close()
+        await until(lambda: not main.marks.is_doubted)
 
 
 async def test_a_close_waits_for_a_mark_but_not_for_an_ill_backend(

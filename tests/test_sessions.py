@@ -86,14 +86,41 @@ async def test_nobody_enters_before_the_backend_has_noted_that_the_notebook_is_g
     give, backend.give = backend.give, refuse
     answer = await place.program().ask("POST", "/api/spawn")
     assert (answer.status, answer.json["status"], answer.headers["Retry-After"]) == (503, "warming", "10")
-    assert len(taken) == 1
     assert all(pool.find(key) is None for key in taken)
 
     backend.give = give
-    await eventually(lambda: pool.count(State.WARM))
+    await eventually(lambda: pool.illness is None and not pool.marks.is_doubted)
     answer = await place.program().ask("POST", "/api/spawn")
     assert answer.status == 200
     assert backend.given == {answer.json["url"].split("/")[2]}
+
+
+async def test_while_no_notebook_can_be_marked_the_health_says_so_and_one_is_lost_not_all(place: Place) -> None:
+    (pool,) = place.pools
+    backend = place.backend
+    tried = []
+
+    async def refuse(key: str) -> None:
+        tried.append(key)
+        raise BackendError("no space left on device")
+
+    give, backend.give = backend.give, refuse
+    for _ in range(5):
+        assert (await place.program().ask("POST", "/api/spawn")).status == 503
+        await eventually(lambda: pool.illness is not None)
+    lost, proof = dict.fromkeys(tried)
+    assert pool.find(lost) is None
+    assert [n.state for n in pool if n.key == proof] == [State.WARM]
+    told = [check["message"] for check in (await place.operator().get("/health")).json["checks"] if not check["ok"]]
+    assert told == ["notebooks cannot be marked as assigned: no space left on device"]
+    answer = await place.stranger().get("/health")
+    assert (answer.status, "space" in answer.text) == (503, False)
+
+    backend.give = give
+    await eventually(lambda: pool.illness is None)
+    assert (await place.stranger().get("/health")).status == 200
+    answer = await place.program().ask("POST", "/api/spawn")
+    assert answer.json["url"].split("/")[2] == proof
 
 
 async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place) -> None:

@@ -48,6 +48,21 @@ class MarkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentsSuspended:
+    """No mark can be set, so nothing is assigned until one can."""
+
+    pool: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentsResumed:
+    """Marks can be set again."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
 class KernelsQueryFailed:
     """A notebook did not say whether a kernel is busy."""
 
@@ -117,6 +132,8 @@ Incident = (
     | StartCrashed
     | StopFailed
     | MarkFailed
+    | AssignmentsSuspended
+    | AssignmentsResumed
     | KernelsQueryFailed
     | BackendFailed
     | BackendRecovered

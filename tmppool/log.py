@@ -23,6 +23,8 @@ INCIDENTS: dict[type[Incident], tuple[str, str]] = {
     incidents.StartCrashed: ("start.crashed", "error"),
     incidents.StopFailed: ("stop.failed", "warning"),
     incidents.MarkFailed: ("mark.failed", "warning"),
+    incidents.AssignmentsSuspended: ("assignments.suspended", "warning"),
+    incidents.AssignmentsResumed: ("assignments.resumed", "info"),
     incidents.KernelsQueryFailed: ("kernels.query_failed", "info"),
     incidents.BackendFailed: ("backend.failed", "warning"),
     incidents.BackendRecovered: ("backend.recovered", "info"),

@@ -90,10 +90,10 @@ class Pool:
         self.clock = clock
         self.starts = Starts(clock())
         self.phase = Phase.ADOPTING
-        self.illness: Trouble | None = None  # while the backend does not answer
         self.missed: set[str] = set()  # keys of what the backend lacked at the start, and whose ends nobody saw
         self._retries = Retries()
-        self.marks = Marks(backend, self.report, self._retries)
+        self.marks = Marks(backend, self.report, self._retries, self._to_prove_marks, clock)
+        self._illness: Trouble | None = None  # while the backend does not answer
         self._places: dict[str, Place] = {}
         self._doubted: set[str] = set()  # keys of warm and assigned notebooks that were reported dead
         self._listeners = list(listeners)
@@ -165,17 +165,23 @@ class Pool:
             raise ValueError(f"{self!r} is {self.phase} and may not become {phase}")
         self.phase = phase
 
+    @property
+    def illness(self) -> Trouble | None:
+        """The fault of the backend while it does not answer, or cannot mark what is assigned."""
+        return self._illness or self.marks.trouble
+
     def note_illness(self, error: BackendError | None) -> None:
         """Record what the backend was found to be, None for well; a change is an incident."""
         if error is None:
-            was, self.illness = self.illness, None
+            was, self._illness = self._illness, None
             if was is not None:
                 self._retries.resume()
                 self.report(BackendRecovered(self.name))
                 self.starts.forget(self.clock())
                 self.wake()
             return
-        was, self.illness = self.illness, Trouble(str(error), self.illness.since if self.illness else self.clock())
+        was, since = self._illness, self._illness.since if self._illness else self.clock()
+        self._illness = Trouble(str(error), since)
         if was is None or was.error != str(error):
             self.report(BackendFailed(self.name, str(error)))
 
@@ -200,10 +206,9 @@ class Pool:
 
     def assign(self, visitor: str | None, network: str | None = None) -> Notebook:
         """Assign the oldest warm notebook, preferring wanted editions. Raises NoNotebookError."""
-        warm = [n for n in self if n.state is State.WARM and not n.is_paused and n.key not in self._doubted]
-        if not warm:
+        notebook = next((n for n in self._to_assign() if n.key != self.marks.trying), None)
+        if notebook is None:
             raise self._none_warm()
-        notebook = min(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
         now = self.clock()
         expires_at = now + self.limits.lifetime if self.limits.lifetime else None
         notebook.begin(visitor, now, expires_at, network=network)
@@ -380,6 +385,14 @@ class Pool:
         notebook = Place(running.key, self.name, self.clock()).filled(running, self._connect(running))
         self._places[running.key] = notebook
         return notebook
+
+    def _to_assign(self) -> list[Notebook]:
+        """Return the notebooks that may be assigned, the next one first."""
+        warm = [n for n in self if n.state is State.WARM and not n.is_paused and n.key not in self._doubted]
+        return sorted(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
+
+    def _to_prove_marks(self) -> list[Notebook]:
+        return [*self._to_assign(), *(notebook for notebook in self if notebook.is_live)]
 
     def _none_warm(self) -> NoNotebookError:
         busy = self.count(State.ASSIGNED) + self.count(State.REAPING)

@@ -174,7 +174,7 @@ class Reconciler:
     # Illness
 
     async def _pulse(self) -> None:
-        was_ill = self._pool.illness is not None
+        was_ill = bool(self._failures)
         try:
             await self._pool.backend.ping()
         except BackendError as error:

@@ -35,7 +35,7 @@ class Sessions:
         It is in the pool's table, with its ``network``, before anything is awaited. One whose server has died, which
         the backend may not have reported, is replaced by the next warm one. Raises NoNotebookError.
         """
-        if pool.illness:
+        if pool.illness or pool.marks.is_doubted:
             raise _unmarked()
         notebook = pool.assign(visitor, network)
         while not await completed(_is_open(pool, notebook), f"knock at {notebook.id}"):

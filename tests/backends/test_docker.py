@@ -486,6 +486,18 @@ async def test_a_notebook_that_the_engine_cannot_show_now_is_not_taken_for_gone(
         await backend.list()
 
 
+async def test_one_that_another_service_gave_away_is_never_ours(backend: DockerBackend, small: SmallEngine) -> None:
+    """Also not at a second try, which after a failure of the first finds what that has done."""
+    await backend.list()
+    shown = json.loads(small.answers[f"containers/{CONTAINER}/json"](None).body)
+    shown["Name"] = f"/{given_name(spec(), KEY)}"
+    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(shown)
+    small.answers[f"containers/{CONTAINER}/rename"] = lambda _request: said({"message": "it has that name"}, 409)
+    for _ in range(2):
+        with pytest.raises(TakenError):
+            await backend.give(KEY)
+
+
 async def test_an_engine_that_tells_of_none_of_our_containers_is_ill(
     backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

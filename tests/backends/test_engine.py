@@ -595,6 +595,81 @@ async def test_a_client_that_is_closed_closes_its_former_connections_too(
     assert former.closed
 
 
+# Renames
+
+
+class Renaming:
+    """An engine that renames a container, and answers each such question with what is next in ``script``.
+
+    A status below 0 is answered, without the minus, to what was not done.
+    """
+
+    def __init__(self, small: SmallEngine, *script: int) -> None:
+        self.name, self.script = "old", list(script)
+        small.answers["one/rename"] = self._rename
+        small.answers["one/json"] = lambda _request: said({"Name": f"/{self.name}"})
+
+    def _rename(self, request: web.Request) -> web.Response:
+        status = self.script.pop(0)
+        if self.name == request.query["name"]:
+            return said({"message": "it has that name"}, 409)
+        if status > 0:
+            self.name = request.query["name"]
+        return web.Response(status=204) if status == 204 else said({"message": "input/output error"}, abs(status))
+
+
+@pytest.mark.parametrize("script", [(204,), (500,), (-500, 204), (-500, 500)])
+async def test_a_container_that_has_its_new_name_is_renamed_whatever_the_engine_says(
+    small: SmallEngine, docker: engine.Client, monkeypatch: pytest.MonkeyPatch, script: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(engine, "_CONFIRM", 0.0)
+    renaming = Renaming(small, *script)
+    with capture_logs() as logs:
+        assert await engine.rename(docker, "one", "new")
+    assert renaming.script == []
+    assert [line["event"] for line in logs] == ["engine.disproved"] * (500 in script)
+    renaming.script = [500]
+    assert not await engine.rename(docker, "one", "new")
+
+
+async def test_a_container_that_keeps_its_name_is_not_renamed(
+    small: SmallEngine, docker: engine.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_CONFIRM", 0.0)
+    renaming = Renaming(small, -500, -500)
+    with pytest.raises(engine.RefusedError, match="could not rename a container: input/output error"):
+        await engine.rename(docker, "one", "new")
+    assert renaming.script == []
+    renaming.script = [-500, -500]
+    small.answers["one/json"] = lambda _request: said({"message": "ill"}, 500)
+    with pytest.raises(engine.RefusedError, match="could not rename a container: input/output error"):
+        await engine.rename(docker, "one", "new")
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_after_a_silence_it_is_seen_if_a_container_was_renamed(
+    small: SmallEngine,
+    docker: engine.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    is_done: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr(engine, "RENAME_TIMEOUT", 0.05)
+    renaming = Renaming(small)
+
+    async def say_nothing(_request: web.Request) -> web.Response:
+        renaming.name = "new" if is_done else "old"
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    small.answers["one/rename"] = say_nothing
+    if is_done:
+        with capture_logs():
+            assert await engine.rename(docker, "one", "new")
+    else:
+        with pytest.raises(engine.SilentError):
+            await engine.rename(docker, "one", "new")
+
+
 # Removals
 
 

@@ -181,6 +181,7 @@ class DockerBackend(Auditable):
         is_first, self._given = key not in self._given, self._given | {key}
         was_renamed = await engine.rename(self.docker, self._named(key), given_name(self._spec, key))
         if is_first and not was_renamed:
+            self._given -= {key}
             raise TakenError("another service with this name has assigned this notebook")
 
     async def stop(self, key: str) -> None:

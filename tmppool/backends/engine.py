@@ -470,7 +470,30 @@ def _demultiplexed(said: bytes) -> bytes:
 
 
 async def rename(docker: Client, name: str, new: str) -> bool:
-    """Rename a container; return False if it had the name already. Raises BackendError."""
+    """Rename a container; return False if it had the name already. Raises BackendError.
+
+    If the engine fails, its answer is checked against the container, which may have the name all the same; it is asked
+    a second time before the refusal counts, unless it was silent.
+    """
+    try:
+        return await _rename(docker, name, new)
+    except SilentError:
+        if await _has_become(docker, name, new):
+            return True
+        raise
+    except BackendError:
+        if await _has_become(docker, name, new):
+            return True
+        await asyncio.sleep(_CONFIRM)
+    try:
+        await _rename(docker, name, new)  # if it has the name by now, that is by our own doing
+    except BackendError:
+        if not await _has_become(docker, name, new):
+            raise
+    return True
+
+
+async def _rename(docker: Client, name: str, new: str) -> bool:
     container = docker.containers.container(name)
     try:
         await call("rename a container", container.rename(new), RENAME_TIMEOUT)
@@ -480,6 +503,17 @@ async def rename(docker: Client, name: str, new: str) -> bool:
             return False
         raise
     return True
+
+
+async def _has_become(docker: Client, name: str, new: str) -> bool:
+    """Return True if a container has its new name although the engine failed when it was to rename it."""
+    try:
+        is_so = await _is_called(docker, name, new)
+    except BackendError:
+        return False  # nobody knows
+    if is_so:
+        _log.warning("engine.disproved", message="it failed when asked to rename a container, and has renamed it")
+    return is_so
 
 
 async def _is_called(docker: Client, name: str, wanted: str) -> bool:
