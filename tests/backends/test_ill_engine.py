@@ -17,7 +17,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.backends.contract import KEY
-from tests.backends.test_engine import SmallEngine, output, said
+from tests.backends.test_engine import SmallEngine, died, output, said, until
 from tests.specs import spec_of
 from tmppool.backends import docker as docker_module
 from tmppool.backends import engine
@@ -346,3 +346,39 @@ async def test_what_a_failed_start_left_is_removed_once_the_engine_answers(ill: 
         while ill.exists:
             await asyncio.sleep(0)
     await made.close()
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_stream_that_does_not_tell_of_the_services_own_start_is_opened_anew(
+    ill: OneContainer,
+    monkeypatch: pytest.MonkeyPatch,
+    is_told: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr(docker_module, "_DEAF", 0.3)
+    made = DockerBackend(replace(SPEC, port=ill.port))
+    heard: list[object] = []
+
+    async def hear() -> None:
+        async for said_so in made.deaths():
+            heard.append(said_so)  # noqa: PERF401 - without end
+
+    await made.open()
+    ill.reset()
+    hearing = asyncio.ensure_future(hear())
+    with capture_logs() as logs:
+        await until(lambda: ill.streams)
+        await made.start(KEY, made.edition)
+        if is_told:
+            ill.streams[0].put_nowait(died(KEY) | {"Action": "start"})
+            await asyncio.sleep(0.5)
+            assert heard == []
+        else:
+            await until(lambda: len(ill.streams) == 2)
+            assert set(heard) == {None}  # what has happened meanwhile is looked for
+        ill.streams[-1].put_nowait(died(KEY))
+        await until(lambda: heard[-1:] == [KEY])
+        hearing.cancel()
+        await asyncio.wait({hearing})
+        await made.close()
+    lost = [line["error"] for line in logs if line["event"] == "engine.events_lost"]
+    assert lost == [] if is_told else ["the engine did not tell what happened"]

@@ -52,6 +52,7 @@ _RUNS = ("running", "paused")  # states of a container that has processes (Docke
 _LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
 _PAUSES = {"pause": True, "unpause": False}  # the engine's events
 _ASKED_ABOUT = 2  # containers in a ping: one can be stuck while the engine is well
+_DEAF = 3.0  # seconds in which the engine tells of a start, while its event stream works
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
 _log = structlog.get_logger("tmppool.docker")
@@ -91,6 +92,7 @@ class DockerBackend(Auditable):
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
         self._stopping: set[str] = set()
+        self._unheard: set[str] = set()  # keys of starts of which no event has told
         self._record = Record()
         self._taking: dict[str, asyncio.Task[ImageFacts]] = {}  # by volume
         self._unclean: set[str] = set()  # keys of failed starts that may have left a container
@@ -186,6 +188,7 @@ class DockerBackend(Auditable):
 
     async def stop(self, key: str) -> None:
         self._let_go(key)
+        self._unheard.discard(key)
         self._stopping.add(key)
         try:
             await engine.remove(self.docker, self._named(key))
@@ -221,6 +224,9 @@ class DockerBackend(Auditable):
                 yield None
                 continue
             key = event.key
+            self._unheard.discard(key)
+            if event.action == engine.START:
+                continue
             if key not in self._ids or key in self._busy:  # a stranger's, or the service's own doing
                 continue
             self._record.note_event(event)
@@ -253,7 +259,9 @@ class DockerBackend(Auditable):
         try:
             container = await self._make(key, token, secret, edition)
             self._ids[key] = container.id
+            self._unheard.add(key)
             await engine.start(container)
+            asyncio.get_running_loop().call_later(_DEAF, self._check_events, key)
             attempt.container = container
         except engine.RefusedError as error:
             if error.status == engine.NOT_FOUND and "image" in error.said.lower():
@@ -283,6 +291,12 @@ class DockerBackend(Auditable):
             raise await self._exit_error(container, edition)
         self._last[key] = running
         return running
+
+    def _check_events(self, key: str) -> None:
+        """Listen to the engine anew if it has not told of a start: what else has happened is to be found out too."""
+        if key in self._unheard:
+            self._unheard.discard(key)
+            self.docker.listen_again()
 
     def _unreached(self) -> BackendError:
         """Return the error for a container that runs and cannot be found here: final only if none ever was."""

@@ -131,6 +131,7 @@ class Client(aiodocker.Docker):
         self.pulse = _aiodocker(address)  # lost calls can use up all connections
         self.pings = Questions()
         self.illness: BackendError | None = None
+        self.listening: set[asyncio.Task[None]] = set()  # the readers of event streams
         self._partings: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
         self._unlimited: dict[asyncio.Task[Any], aiohttp.ClientSession] = {}
 
@@ -154,6 +155,11 @@ class Client(aiodocker.Docker):
         was, self.illness = self.illness, illness
         if was is not None and illness is None:
             self._renew()
+
+    def listen_again(self) -> None:
+        """Break event streams, so that they are opened anew: they are open and do not tell what happens."""
+        for reader in self.listening:
+            reader.cancel()
 
     async def close(self) -> None:
         """Close all connections, also if the caller is cancelled meanwhile: nobody else would."""
@@ -664,15 +670,17 @@ async def remove_volume(docker: Client, name: str) -> bool:
 # Events
 
 _ACTIONS = ("kill", "oom", "die", "destroy", "pause", "unpause")
+START = "start"
 _HARMLESS = {str(int(number)) for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH)}
 """The signals that end no process unless it wants to (signal(7)); ``docker kill`` sends any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One of ``_ACTIONS`` (Docker Engine API, SystemEvents), ``at`` seconds since 1970 on the engine's clock.
+    """``START`` or one of ``_ACTIONS`` (Docker Engine API, SystemEvents).
 
-    ``key`` is the value of the container's label. ``exit_code`` is that of one that dies.
+    ``at``: seconds since 1970 on the engine's clock. ``key`` is the value of the container's label. ``exit_code`` is
+    that of one that dies.
     """
 
     key: str
@@ -682,14 +690,15 @@ class Event:
 
 
 async def events(docker: Client, labels: Iterable[str], key_label: str) -> AsyncIterator[Event | None]:
-    """Yield the events of containers with these labels that tell of their ends and pauses; never ends.
+    """Yield the events of containers with these labels that tell of their starts, ends and pauses; never ends.
 
-    The event stream ends when the engine stops or the connection breaks. None is yielded then, and before each retry:
-    a caller that lists the containers each time misses no end. The next stream begins one second before the last event
-    that was heard, and tells what the engine did while it stopped or started, as far as it remembers (256 events).
+    The event stream ends when the engine stops, the connection breaks, or by ``listen_again``. None is yielded then,
+    and before each retry: a caller that lists the containers each time misses no end. The next stream begins one second
+    before the last event that was heard, and tells what the engine did while it stopped or started, as far as it
+    remembers (256 events).
     """
     backoff = Backoff(first=0.5, cap=2.0)
-    filters = json.dumps({"type": ["container"], "event": _ACTIONS, "label": list(labels)})
+    filters = json.dumps({"type": ["container"], "event": (START, *_ACTIONS), "label": list(labels)})
     since = time.time() - 1
     while True:
         began, error = time.monotonic(), None
@@ -757,11 +766,16 @@ async def _events(docker: Client, filters: str, since: float) -> AsyncIterator[d
     subscriber = docker.events.subscribe(create_task=False)
     stream = docker.unlimited("tell events", docker.events.run(filters=filters, since=f"{since:.3f}"))
     reader = spawn(stream, "engine events", awaited=True)
+    docker.listening.add(reader)
     try:
         while (event := await subscriber.get()) is not None:
             yield event
-        await reader
+        await asyncio.wait({reader})
+        if reader.cancelled():
+            raise SilentError("the engine did not tell what happened")
+        reader.result()
     finally:
+        docker.listening.discard(reader)
         reader.cancel()
         await asyncio.wait({reader})
 
