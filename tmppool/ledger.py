@@ -414,7 +414,8 @@ class Ledger:
 
 _Change = tuple[str, tuple[object, ...]]
 # No file is mapped into memory, as a write-ahead log's index is: truncated by anybody, that ends the process (SIGBUS).
-_SAFE = "PRAGMA mmap_size=0", "PRAGMA journal_mode=DELETE", "PRAGMA synchronous=NORMAL"
+# Nothing waits for the disk: what a crash of the machine takes from the file is about notebooks that it ended as well.
+_SAFE = "PRAGMA mmap_size=0", "PRAGMA journal_mode=DELETE", "PRAGMA synchronous=OFF"
 _SHORT = 0.1  # seconds to wait for another process's lock while visitors may wait
 _READ = f"SELECT {', '.join(_FACTS)} FROM sessions"  # noqa: S608 - constants, as the next
 _EVERYTHING = f"SELECT {_COLUMNS} FROM sessions", "SELECT name, value FROM meta"  # noqa: S608
