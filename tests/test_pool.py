@@ -1424,8 +1424,8 @@ class PoolMachine(RuleBasedStateMachine):
         assert (self.pool.count(State.WARM), len(self.pool.places)) == (ready, ready + sessions)
         weights = {edition.id: edition.weight for edition in self.editions}
         warm = Counter(place.edition for place in self.pool.places if place.state is State.WARM)
-        if ready == 1 == self.limits.capacity - sessions and not warm.keys() & weights.keys():
-            return  # the last warm one never leaves its place to one that may not start
+        if ready == 1 == self.limits.capacity - sessions:
+            return  # the last warm one never leaves its place to one that may not start, whatever its edition
         assert warm == {edition: share for edition, share in shares(ready, weights).items() if share}
         self.run(self.pool.close(stop=True))
         assert (self.pool.places, self.backend.running, self.pool._work) == ([], {}, set())
