@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from tests.test_architecture import LAYER_OF, PACKAGE, arrows, modules
-from tests.web.guests import Guest, opened
+from tests.web.guests import Guest, Place, opened
 
 DOCUMENT = (PACKAGE.parent / "docs/architecture.md").read_text()
 
@@ -146,21 +146,23 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
         async with opened(tmp_path_factory.mktemp("state"), monkeypatch) as place:
             path = (await place.program().post("/api/spawn")).json["url"] + "lab"
             return {
-                "notebook": await traced(place.owner(), path, 200),
-                "refusal": await traced(place.person(), path, 403),
+                "notebook": await traced(place, place.owner(), path, 200),
+                "refusal": await traced(place, place.person(), path, 403),
             }
 
     with pytest.MonkeyPatch.context() as monkeypatch, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(walk_all(monkeypatch))
 
 
-async def traced(guest: Guest, path: str, status: int) -> Trace:
+async def traced(place: Place, guest: Guest, path: str, status: int) -> Trace:
     """GET a page four times on one connection; returns what one of the last three did.
 
     The first fills caches and dials. Of the others the one of the fewest calls is taken: a timer may have come between.
+    What the ones before, and starts, have noted in the ledger is written first.
     """
     traces = []
     for _ in range(4):
+        await place.ledger.flush()
         traces.append(Trace())
         with traces[-1].on():
             answer = await guest.get(path)
