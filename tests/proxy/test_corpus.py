@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from aiohttp.http import SERVER_SOFTWARE
 
 from tests.proxy.corpus import CASES, MOVED, NO_PLACE, OWN, PASSED, REFUSED, UNCLEAR, WAITS, Case
 from tests.proxy.corpus_readers import Seen, agreed, by_h11, strict, whole
@@ -62,9 +63,12 @@ class Recorder:
         await eventually(lambda: not self.unfinished)
 
     def since(self, mark: list[int]) -> list[bytes]:
-        """What came since ``mark``, by connection, where something came."""
+        """What came of visitors since ``mark``, by connection, where something came.
+
+        What the service asks on its own behalf, as a knock every 15 seconds, says so by its User-Agent.
+        """
         new = (bytes(raw[start:]) for raw, start in itertools.zip_longest(self.raw, mark, fillvalue=0))
-        return [part for part in new if part]
+        return [part for part in new if part and SERVER_SOFTWARE.encode() not in part]
 
     def mark(self) -> list[int]:
         return [len(raw) for raw in self.raw]
