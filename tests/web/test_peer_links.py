@@ -1,0 +1,169 @@
+"""Links as Binder, JupyterHub, Colab and their tools write them, by what they name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmppool.proxy import target
+from tmppool.web.peer_links import PeerLink, PeerLinkError, Repository, parse, repository_at, repository_of
+
+REPO = Repository("gh/o/r", "main")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "ref"),
+    [
+        ("gh/Org/Repo/main", "gh/org/repo", "main"),
+        ("gh/org/repo.git/main", "gh/org/repo", "main"),
+        ("gh/org%2Frepo/main", "gh/org/repo", "main"),
+        ("gh/org/repo", "gh/org/repo", None),
+        ("gh/org/repo/", "gh/org/repo", None),
+        ("gh/org/repo/HEAD", "gh/org/repo", None),
+        ("gh/org/repo/undefined", "gh/org/repo", None),  # MyST, where an author names none
+        ("gh/org/repo/feature/one", "gh/org/repo", "feature/one"),  # thebe-core
+        ("gh/org/repo/feature%2Fone", "gh/org/repo", "feature/one"),  # MyST's button
+        ("gl/org%2Frepo/main", "gl/org/repo", "main"),
+        ("gl/org/repo/main", "gl/org/repo", "main"),
+        ("gl/group%2Fsub%2Frepo/main", "gl/group/sub/repo", "main"),
+        ("git/https%3A%2F%2Fhost.example%2Fa%2Fb.git/main", "git/https://host.example/a/b", "main"),
+        ("git/https%3A//host.example/a/b/main", "git/https://host.example/a/b", "main"),  # sphinx-book-theme
+        ("gist/someone/0123abcd/master", "gist/someone/0123abcd", "master"),
+        ("zenodo/10.5281/zenodo.3242074/", "zenodo/10.5281/zenodo.3242074", None),
+        ("figshare/10.6084/m9.figshare.9782777.v3", "figshare/10.6084/m9.figshare.9782777.v3", None),
+    ],
+)
+def test_a_spec_names_one_repository(spec: str, name: str, ref: str | None) -> None:
+    provider, _, rest = spec.partition("/")
+    assert repository_of(provider, rest) == Repository(name, ref)
+    link = parse(f"/v2/{spec}")
+    assert link == PeerLink(Repository(name, ref))
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ("", ""),
+        ("?urlpath=lab", "lab"),
+        ("?urlpath=lab%2Ftree%2Fdocs%2Fa.ipynb", "lab/tree/docs/a.ipynb"),
+        ("?urlpath=tree/docs/a.ipynb", "tree/docs/a.ipynb"),  # sphinx-book-theme
+        ("?urlpath=%2Flab%2Ftree%2F%2Fa.ipynb", "lab/tree/a.ipynb"),  # MyST
+        ("?urlpath=lab/tree/notebooks/auto_examples/plot_a%20b.ipynb", "lab/tree/notebooks/auto_examples/plot_a%20b.ipynb"),
+        ("?filepath=notebooks/auto_examples/plot_a.ipynb", "tree/notebooks/auto_examples/plot_a.ipynb"),
+        ("?filepath=%2Fdoc%2Fa.ipynb", "tree/doc/a.ipynb"),
+        ("?labpath=a%20b.ipynb", "doc/tree/a%20b.ipynb"),
+        ("?labpath=a.ipynb&filepath=b.ipynb&urlpath=c", "doc/tree/a.ipynb"),
+        ("?filepath=b.ipynb&urlpath=c", "tree/b.ipynb"),
+        ("?labpath=&urlpath=lab", "lab"),
+        ("?urlpath=final.ipynb", "tree/final.ipynb"),
+        ("?urlpath=rstudio", "rstudio"),
+        ("?urlpath=shiny%2Fapp%2F%3Fa%3D1%26b%3D2", "shiny/app/?a=1&b=2"),
+        ("?amp;urlpath=lab", "lab"),
+        ("?x=1&amp;urlpath=lab", "lab"),
+        ("?urlpath=lab/tree/caf%C3%A9.ipynb", "lab/tree/caf%C3%A9.ipynb"),
+        ("?urlpath=lab/tree/100%25.ipynb", "lab/tree/100%25.ipynb"),
+        ("?urlpath=lab/tree/a%2520b.ipynb", "lab/tree/a%20b.ipynb"),
+        ("?urlpath=lab/tree/a%5Cb.ipynb", "lab/tree/a%5Cb.ipynb"),
+    ],
+)
+def test_a_link_of_binders_opens_one_path(query: str, path: str) -> None:
+    assert parse(f"/v2/gh/o/r/main{query}") == PeerLink(REPO, path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ("/hub/user-redirect/lab/tree/a.ipynb", "lab/tree/a.ipynb"),
+        ("/user-redirect/lab/tree/a%20b.ipynb?reset", "lab/tree/a%20b.ipynb?reset"),
+        ("/hub/user-redirect/", ""),
+        ("/hub/user-redirect", ""),
+    ],
+)
+def test_a_link_of_jupyterhubs_opens_its_path(raw: str, path: str) -> None:
+    assert parse(raw) == PeerLink(None, path)
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ("repo=https%3A%2F%2Fgithub.com%2Fo%2Fr&urlpath=lab%2Ftree%2Fr%2Fa.ipynb&branch=main", "lab/tree/a.ipynb"),
+        ("repo=https://github.com/o/r&urlpath=tree/r/docs/a.ipynb&branch=main", "tree/docs/a.ipynb"),  # book theme
+        ("repo=https://github.com/o/r.git&branch=main&urlPath=lab/tree/r/", "lab/tree/"),
+        ("repo=https://www.github.com/O/R&branch=main&subPath=a.ipynb&app=lab", "lab/tree/a.ipynb"),
+        ("repo=https://github.com/o/r&branch=main&subPath=a.ipynb", "tree/a.ipynb"),
+        ("repo=https://github.com/o/r&branch=main&targetpath=x/y&urlpath=lab/tree/x/y/a.ipynb", "lab/tree/a.ipynb"),
+        ("account=o&repo=r&branch=main&path=a.ipynb", "tree/a.ipynb"),
+        ("repo=https://github.com/o/r&branch=main", ""),
+    ],
+)
+def test_a_link_of_nbgitpullers_names_the_content_and_how_to_fetch_it(query: str, path: str) -> None:
+    assert parse(f"/hub/user-redirect/git-pull?{query}") == PeerLink(REPO, path, REPO, f"git-pull?{query}")
+
+
+def test_an_environment_may_be_another_repository_than_the_content() -> None:
+    raw = "/v2/gh/e/nv/main?urlpath=git-pull%3Frepo%3Dhttps%253A%252F%252Fgithub.com%252Fo%252Fr%26urlpath%3Dlab%252Ftree%252Fr%252Fa.ipynb%26branch%3Dmain"
+    found = parse(raw)
+    assert found is not None
+    assert (found.repository, found.content, found.path) == (Repository("gh/e/nv", "main"), REPO, "lab/tree/a.ipynb")
+    assert found.pull == "git-pull?repo=https%3A%2F%2Fgithub.com%2Fo%2Fr&urlpath=lab%2Ftree%2Fr%2Fa.ipynb&branch=main"
+
+
+@pytest.mark.parametrize(
+    ("raw", "link"),
+    [
+        ("/github/o/r/blob/main/docs/a.ipynb", PeerLink(REPO, "tree/docs/a.ipynb")),
+        ("/github/o/r/tree/main/docs", PeerLink(REPO, "tree/docs")),
+        ("/github/o/r", PeerLink(Repository("gh/o/r"))),
+        ("/repo/o/r/notebooks/a.ipynb", PeerLink(Repository("gh/o/r"), "notebooks/a.ipynb")),
+        ("/repo/o/r", PeerLink(Repository("gh/o/r"))),
+        ("/lab/tree/a.ipynb", None),
+        ("/", None),
+    ],
+)
+def test_other_forms(raw: str, link: PeerLink | None) -> None:
+    assert parse(raw) == link
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("/v2/bb/o/r/main", "'bb' is no provider"),
+        ("/v2/", "'' is no provider"),
+        ("/v2/gh/o", "no repository after gh/"),
+        ("/v2/gh//", "no repository after gh/"),
+        ("/v2/git/main", "no repository after git/"),
+        ("/github/o", "no repository after gh/"),
+        ("/v2/gh/o/r/main?urlpath=../../etc", "leads out of the notebook's home"),
+        ("/v2/gh/o/r/main?filepath=a/%2e%2e/b.ipynb", "leads out of the notebook's home"),
+        ("/v2/gh/o/r/main?urlpath=a%2500b", "can be read in two ways"),
+        ("/hub/user-redirect/git-pull?branch=main", "names no repository"),
+        ("/hub/user-redirect/git-pull?repo=https://[", "cannot be read"),
+    ],
+)
+def test_what_names_nothing_is_said(raw: str, words: str) -> None:
+    with pytest.raises(PeerLinkError, match=words.replace("(", ".")):
+        parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://github.com/O/R", "gh/o/r"),
+        ("github.com/o/r", "gh/o/r"),
+        ("https://gitlab.com/group/sub/r.git", "gl/group/sub/r"),
+        ("https://gist.github.com/someone/0123", "gist/someone/0123"),
+        ("https://git.example/a/b/", "git/https://git.example/a/b"),
+    ],
+)
+def test_a_url_is_named_as_its_provider_would(url: str, name: str) -> None:
+    assert repository_at(url) == Repository(name)
+
+
+@given(st.text(st.sampled_from("/v2ghlitrepo%?&=.:~ \\#ü\x00ab25F"), max_size=60))
+def test_whatever_is_asked_leads_to_a_path_that_the_proxy_takes_or_is_refused(text: str) -> None:
+    for form in ("/v2/gh/o/r/main?urlpath=", "/v2/", "/hub/user-redirect/", "/github/o/r/blob/", "/repo/o/r/"):
+        try:
+            link = parse(form + text)
+        except PeerLinkError:
+            continue
+        assert link is not None
+        assert link.path == "" or target.is_accepted(f"/{link.path}".encode())

@@ -1,0 +1,71 @@
+"""The table of repositories: the first row counts, and a file is where the row says."""
+
+import pytest
+
+from tmppool.web import peer_links
+from tmppool.web.repositories import Place, Repositories, Row, UnknownRepositoryError, launch_link
+
+TABLE = Repositories(
+    [
+        Row("gh/o/book", pool="r", directory="work/the book", prefix="docs/notebooks"),
+        Row("gh/o/*", pool="lab"),
+        Row("GL/o/r", directory="x"),
+    ]
+)
+
+
+def place(raw: str, table: Repositories = TABLE) -> Place:
+    link = peer_links.parse(raw)
+    assert link is not None
+    return table.place(link)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("/v2/gh/o/book/main", Place("r", "")),
+        ("/v2/gh/O/Book/main?urlpath=lab/tree/docs/notebooks/a.ipynb", Place("r", "lab/tree/work/the%20book/a.ipynb")),
+        ("/v2/gh/o/book/main?urlpath=lab/tree/docs/notebooks", Place("r", "lab/tree/work/the%20book")),
+        ("/v2/gh/o/book/main?filepath=other/a.ipynb", Place("r", "tree/work/the%20book/other/a.ipynb")),
+        ("/v2/gh/o/book/main?urlpath=rstudio", Place("r", "rstudio")),
+        ("/v2/gh/o/else/main?labpath=a.ipynb", Place("lab", "doc/tree/a.ipynb")),
+        ("/v2/gl/o%2Fr/main?urlpath=tree/a.ipynb%3Fx%3D1", Place(None, "tree/x/a.ipynb?x=1")),
+        ("/v2/gh/p/r/main?labpath=a.ipynb", Place(None, "doc/tree/a.ipynb")),
+        ("/hub/user-redirect/lab/tree/a.ipynb", Place(None, "lab/tree/a.ipynb")),
+    ],
+)
+def test_a_link_leads_to_a_pool_and_a_file_there(raw: str, expected: Place) -> None:
+    assert place(raw) == expected
+
+
+def test_content_that_is_in_no_row_is_fetched_in_the_pool_of_its_environment() -> None:
+    query = "repo%3Dhttps://github.com/p/r%26urlpath%3Dlab/tree/r/a.ipynb"
+    assert place(f"/v2/gh/o/else/main?urlpath=git-pull%3F{query}") == Place(
+        "lab", "git-pull?repo=https://github.com/p/r&urlpath=lab/tree/r/a.ipynb"
+    )
+
+
+def test_content_that_is_in_a_row_is_in_the_image() -> None:
+    raw = "/hub/user-redirect/git-pull?repo=https://github.com/o/book&urlpath=lab/tree/book/docs/notebooks/a.ipynb"
+    assert place(raw) == Place("r", "lab/tree/work/the%20book/a.ipynb")
+
+
+def test_what_is_in_no_row_is_refused_where_the_settings_say_so() -> None:
+    strict = Repositories(TABLE.rows, refuses_others=True)
+    with pytest.raises(UnknownRepositoryError, match="gh/p/r"):
+        place("/v2/gh/p/r/main", strict)
+    assert place("/v2/gh/o/x/main", strict) == Place("lab", "")
+    assert place("/hub/user-redirect/lab", strict) == Place(None, "lab")  # it names no repository
+
+
+@pytest.mark.parametrize(
+    ("where", "link"),
+    [
+        (Place(None, ""), "/"),
+        (Place("r", ""), "/?pool=r"),
+        (Place("r", "lab/tree/a.ipynb?x=1"), "/lab/tree/a.ipynb?x=1&pool=r"),
+        (Place(None, "rstudio"), "/spawn/rstudio"),
+    ],
+)
+def test_the_launch_link_of_a_place(where: Place, link: str) -> None:
+    assert launch_link(where) == link

@@ -1,0 +1,206 @@
+"""Links in the forms of Binder, JupyterHub, nbgitpuller and Colab: the repository and the path that each names. Pure.
+
+Sources: BinderHub ("launch URLs"; ``js/packages/binderhub-client/lib/spec.js``), JupyterHub (``/hub/user-redirect``),
+nbgitpuller ("URL options"), Colab (``/github/…``), and what Sphinx, Jupyter Book, MyST and sphinx-gallery write.
+"""
+
+import posixpath
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
+
+from tmppool.errors import TmppoolError
+from tmppool.proxy import target
+
+_OPAQUE = ("zenodo", "figshare", "hydroshare", "dataverse", "ckan")  # their specs name one thing, with slashes in it
+PROVIDERS = ("gh", "gl", "git", "gist", *_OPAQUE)
+"""The providers of repositories, by Binder's short names."""
+
+_HOSTS = {"github.com": "gh", "gitlab.com": "gl", "gist.github.com": "gist"}
+_UNKNOWN_REF = frozenset({"", "undefined", "null", "HEAD"})  # a page's script writes the second and third for none
+_SAFE = "/%:@!$&'()*+,;=~"  # in paths, besides letters, digits and -._
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PULLS = frozenset({"git-pull", "git-sync", "interact"})
+_OPENED = {"labpath": "doc/tree/", "filepath": "tree/", "urlpath": ""}  # by precedence
+_APPS = {"lab": "lab/tree/", "notebook": "tree/"}
+
+
+class PeerLinkError(TmppoolError):
+    """The link names nothing that can be opened; the message is a sentence for whoever follows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """``name``: the provider and what it calls the repository, in lower case, as in ``gh/org/repo``. ``ref``: or None."""
+
+    name: str
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLink:
+    """``path``: raw path and query below a notebook, without a slash at its start; empty for the landing.
+
+    The path is in ``content`` where that is another repository than the notebook's own ``repository``. ``pull``: the
+    same for a notebook whose nbgitpuller fetches the content first; None if the link asks for none.
+    """
+
+    repository: Repository | None
+    path: str = ""
+    content: Repository | None = None
+    pull: str | None = None
+
+
+def parse(raw: str) -> PeerLink | None:
+    """Return what a link's raw path and query name; None if it has none of these forms. Raises PeerLinkError."""
+    path, _, query = raw.partition("?")
+    first, _, rest = path.lstrip("/").partition("/")
+    if first == "v2":
+        return _binder(rest, _pairs(query))
+    if first == "repo":
+        return _short(rest, query)
+    if first == "github":
+        return _colab(rest)
+    if first == "hub":
+        first, _, rest = rest.partition("/")
+    return _redirected(rest, query) if first == "user-redirect" else None
+
+
+def repository_of(provider: str, spec: str) -> Repository:
+    """Return the repository that a provider and the raw rest of a path name. Raises PeerLinkError."""
+    provider = unquote(provider)
+    parts = [unquote(part) for part in spec.strip("/").split("/")]
+    if provider not in PROVIDERS:
+        raise PeerLinkError(f"{provider[:40]!r} is no provider of repositories; known are {', '.join(PROVIDERS)}")
+    if provider in _OPAQUE:
+        name, ref = "/".join(parts), ""
+    elif provider == "git":
+        name, ref = _url_and_ref(parts)
+    elif "/" in parts[0]:  # org%2Frepo, and groups within groups
+        name, ref = parts[0], "/".join(parts[1:])
+    else:
+        name, ref = "/".join(parts[:2]), "/".join(parts[2:])
+    least = 1 if provider in (*_OPAQUE, "git") else 2
+    if len([part for part in name.split("/") if part]) < least:
+        raise PeerLinkError(f"the link names no repository after {provider}/")
+    return Repository(f"{provider}/{_tidy(name)}", None if ref in _UNKNOWN_REF else ref)
+
+
+def repository_at(url: str, ref: str = "") -> Repository:
+    """Return the repository at a URL, under its provider's name if that is known. Raises PeerLinkError."""
+    try:
+        found = urlsplit(url if "://" in url else f"https://{url}")
+        host = found.hostname or ""
+    except ValueError as error:
+        raise PeerLinkError("the repository's URL cannot be read") from error
+    path = found.path.strip("/")
+    if not host or not path:
+        raise PeerLinkError("the link names no repository")
+    provider = _HOSTS.get(host.removeprefix("www."))
+    name = f"git/https://{host}/{path}" if provider is None else f"{provider}/{path}"
+    return Repository(_tidy(name), None if ref in _UNKNOWN_REF else ref)
+
+
+def opened(path: str) -> str:
+    """Return the path and query of a parameter as it is sent; a lone document is opened in the tree.
+
+    As to Binder, it is part of a URL: an escape that is left in it stays one. Raises PeerLinkError.
+    """
+    place, mark, query = path.partition("?")
+    place = re.sub(r"/{2,}", "/", place).lstrip("/")
+    if "/" not in place and place.endswith(".ipynb"):
+        place = f"tree/{place}"
+    raw = _STRAY_PERCENT.sub("%25", quote(place, safe=_SAFE) + mark + quote(query, safe=_SAFE + "?/"))
+    if not target.is_accepted(f"/{raw}".encode()):
+        raise PeerLinkError("the link's path leads out of the notebook's home, or can be read in two ways")
+    return raw
+
+
+# The forms
+
+
+def _binder(rest: str, pairs: dict[str, str]) -> PeerLink:
+    provider, _, spec = rest.partition("/")
+    repository = repository_of(provider, spec)
+    for name, before in _OPENED.items():
+        if pairs.get(name):
+            path = before + pairs[name].lstrip("/") if before else pairs[name].lstrip("/")
+            pulled = _pulled(path)
+            return PeerLink(repository, opened(path)) if pulled is None else replace(pulled, repository=repository)
+    return PeerLink(repository)
+
+
+def _short(rest: str, query: str) -> PeerLink:
+    """``/repo/<org>/<repo>/<path>``, of Binder's first years."""
+    parts = rest.split("/")
+    path = unquote("/".join(parts[2:]))
+    return PeerLink(repository_of("gh", "/".join(parts[:2])), opened(f"{path}?{query}" if query and path else path))
+
+
+def _colab(rest: str) -> PeerLink:
+    """``/github/<org>/<repo>/blob/<ref>/<path>``, and ``tree`` for a directory."""
+    parts = rest.split("/")
+    repository = repository_of("gh", "/".join([*parts[:2], *parts[3:4]]))
+    path = "/".join(unquote(part) for part in parts[4:])
+    return PeerLink(repository, opened(f"tree/{path}") if path else "")
+
+
+def _redirected(rest: str, query: str) -> PeerLink:
+    """``/hub/user-redirect/<path>``, where nbgitpuller's handler may be the last segment."""
+    if rest.rstrip("/").rpartition("/")[2] in _PULLS:
+        return _pull(_pairs(query), f"git-pull?{query}")
+    path = rest.lstrip("/")
+    raw = f"{path}?{query}" if query else path
+    if not target.is_accepted(f"/{raw}".encode()):
+        raise PeerLinkError("the link's path leads out of the notebook's home, or can be read in two ways")
+    return PeerLink(None, raw)
+
+
+def _pulled(path: str) -> PeerLink | None:
+    """Return what a path of nbgitpuller's inside another link names; None for any other path."""
+    place, _, query = path.partition("?")
+    if place.rstrip("/") not in _PULLS:
+        return None
+    return _pull(_pairs(query), opened(f"git-pull?{query}"))
+
+
+def _pull(pairs: dict[str, str], raw: str) -> PeerLink:
+    """Return what nbgitpuller's options name. Its paths begin with the directory that it fetches into."""
+    if "account" in pairs:  # /interact?account=&repo=, of its first years
+        pairs["repo"] = f"https://github.com/{pairs['account']}/{pairs.get('repo', '')}"
+    repository = repository_at(pairs.get("repo", ""), pairs.get("branch", ""))
+    directory = pairs.get("targetpath") or pairs.get("targetPath") or posixpath.basename(repository.name)
+    path = pairs.get("urlpath") or pairs.get("urlPath") or ""
+    below = pairs.get("subpath") or pairs.get("subPath") or pairs.get("path") or ""
+    if not path and below:
+        path = _APPS.get(pairs.get("app", "notebook"), "tree/") + below
+    return PeerLink(repository, opened(_without(directory, path)), repository, raw)
+
+
+def _without(directory: str, path: str) -> str:
+    """Remove the first ``directory`` that stands in a path between slashes, case aside."""
+    return re.sub(rf"(^|/){re.escape(directory)}(/|$)", r"\1", path, count=1, flags=re.IGNORECASE)
+
+
+# Parts
+
+
+def _pairs(query: str) -> dict[str, str]:
+    """Return the first value of each name, also where ``&`` has become ``&amp;`` on its way through HTML."""
+    found: dict[str, str] = {}
+    for pair in re.split(r"&(?:amp;)?", query):
+        name, mark, value = pair.partition("=")
+        if mark:
+            found.setdefault(unquote_plus(name.removeprefix("amp;")), unquote_plus(value))
+    return found
+
+
+def _url_and_ref(parts: list[str]) -> tuple[str, str]:
+    """Split a spec of ``git``: the URL is one encoded segment, or its slashes stand as they are."""
+    if "://" in parts[0]:
+        return parts[0], "/".join(parts[1:])
+    return "/".join(parts[:-1]), parts[-1]
+
+
+def _tidy(name: str) -> str:
+    return name.strip("/").removesuffix(".git").lower()

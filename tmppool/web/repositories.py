@@ -1,0 +1,91 @@
+"""The table of repositories: which pool has a repository's files, and where in its notebooks they are. Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+from urllib.parse import quote
+
+from tmppool import jupyter_urls
+from tmppool.errors import TmppoolError
+from tmppool.web import links
+from tmppool.web.peer_links import PeerLink, Repository
+
+_FILE = re.compile(
+    r"((?:lab|doc)(?:/workspaces/[^/]+)?/tree|nbclassic/(?:notebooks|tree|edit)|notebooks|tree|edit|files|view)(?:/|$)"
+)
+
+
+class UnknownRepositoryError(TmppoolError):
+    """The repository is in no row of the table, and the settings refuse such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``pattern`` matches names such as ``gh/org/repo``; in it, ``*`` is any text and ``?`` any character.
+
+    ``pool``: None for the default pool. ``directory``: where in a notebook's home the files are; empty for the home
+    itself. ``prefix``: the directory of the repository that is there; empty if all of it is.
+    """
+
+    pattern: str
+    pool: str | None = None
+    directory: str = ""
+    prefix: str = ""
+
+
+class Place(NamedTuple):
+    """A pool, and the raw path and query below its notebooks."""
+
+    pool: str | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repositories:
+    """The first row whose pattern matches counts. ``refuses_others``: what is in no row is refused."""
+
+    rows: Sequence[Row] = ()
+    refuses_others: bool = False
+
+    def place(self, link: PeerLink) -> Place:
+        """Return where a link leads. Raises UnknownRepositoryError."""
+        if link.repository is None:
+            return Place(None, link.path)
+        row = self._find(link.repository)
+        if link.content is None or link.content == link.repository:
+            content, otherwise = row, link.pull or link.path
+        else:  # one repository is the environment, another the content
+            content, otherwise = self._find(link.content, is_required=False), link.pull or link.path
+        pool = None if row is None else row.pool
+        return Place(pool, otherwise if content is None else _within(content, link.path))
+
+    def _find(self, repository: Repository, *, is_required: bool = True) -> Row | None:
+        found = next((row for row in self.rows if fnmatchcase(repository.name, row.pattern.lower())), None)
+        if found is None and is_required and self.refuses_others:
+            raise UnknownRepositoryError(f"This service has no notebooks for the repository {repository.name[:100]}.")
+        return found
+
+
+def launch_link(place: Place) -> str:
+    """Return the launch link of ours that leads there."""
+    link = jupyter_urls.deep_link(place.path) or (f"/spawn/{place.path}" if place.path else "/")
+    return link if place.pool is None else links.with_query(link, f"pool={place.pool}")
+
+
+def _within(row: Row, path: str) -> str:
+    """Return the path of a page on a file of the repository as one on the same file in the home."""
+    found = _FILE.match(path)
+    if found is None:
+        return path
+    file, mark, query = path[found.end() :].partition("?")
+    below = _below(row.prefix.strip("/"), file)
+    place = "/".join(part for part in (found[1], quote(row.directory.strip("/")), below) if part)
+    return place + mark + query
+
+
+def _below(prefix: str, file: str) -> str:
+    """Return the raw path of a file below ``prefix``, a decoded one; the same path if it is not there."""
+    before, rest = quote(prefix), re.sub(r"%[0-9a-f]{2}", lambda escape: escape[0].upper(), file)
+    return rest[len(before) :].lstrip("/") if prefix and f"{rest}/".startswith(f"{before}/") else file
