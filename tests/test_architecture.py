@@ -56,15 +56,15 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("accept",),
     ),
     "web": (
-        ("authorization", "hosts", "robots", "links", "pages", "session_ends", "listener"),
-        ("own_cookies", "start_limits", "tickets"),
+        ("authorization", "hosts", "robots", "links", "peer_links", "pages", "session_ends", "listener"),
+        ("own_cookies", "start_limits", "tickets", "repositories"),
         ("tokens", "lock", "login"),
         ("models", "addresses"),
         ("kinds", "visit", "openapi", "health"),
         ("verdict", "refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin"),
-        ("launch", "session", "claim", "api", "middleware"),
+        ("launch", "session", "claim", "api", "middleware", "peer"),
         ("routes",),
     ),
 }

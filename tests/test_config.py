@@ -59,6 +59,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "notebooks_per_address": ("3", 3),
     "connections_per_address": ("10", 10),
     "upload_limit": ("10m", 10 << 20),
+    "unknown_repositories": ("refuse", "refuse"),
     "accept_risk": ("neighbour, gateway", ("neighbour", "gateway")),
     "pool_name": ("workshop-1", "workshop-1"),
     "cull_period": ("2.5", 2.5),
@@ -99,7 +100,7 @@ def from_file(path: Path, text: str, *words: str) -> Settings:
 
 
 def test_the_samples_name_every_setting() -> None:
-    assert set(Settings.model_fields) == set(SAMPLES) | SECRETS | {"pools", "config"}
+    assert set(Settings.model_fields) == set(SAMPLES) | SECRETS | {"pools", "repositories", "config"}
 
 
 def test_every_sample_differs_from_the_default() -> None:

@@ -207,7 +207,7 @@ def test_help_all_lists_every_setting_with_its_default(capsys: pytest.CaptureFix
         main(["--help-all"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    by_flag = set(Settings.model_fields) - {"pools", "api_auth_token", "admin_auth_token", "allow_root"}
+    by_flag = set(Settings.model_fields) - {"pools", "repositories", "api_auth_token", "admin_auth_token", "allow_root"}
     assert "\n  --allow-root [VALUE]" in text
     assert [name for name in by_flag if f"\n  --{name.replace('_', '-')} VALUE" not in text] == []
     assert "[10]" in text

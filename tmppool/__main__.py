@@ -18,7 +18,7 @@ from tmppool.audit import inspection, report, startup
 from tmppool.audit.machine_sums import Planned
 from tmppool.errors import BackendError, ConfigError, EngineAwayError, ImageError, TmppoolError
 
-_SECRETS = ("api_auth_token", "admin_auth_token", "pools")
+_SECRETS = ("api_auth_token", "admin_auth_token", "pools", "repositories")
 _USAGE_ERROR = 2
 _LOOKS: dict[str, Any] = {
     "allow_abbrev": False,

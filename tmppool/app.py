@@ -51,7 +51,9 @@ from tmppool.web.launch import Launch
 from tmppool.web.links import Landing
 from tmppool.web.lock import Lock
 from tmppool.web.pages import Pages
+from tmppool.web.peer import Peer
 from tmppool.web.refusals import Refusals
+from tmppool.web.repositories import Repositories, Row
 from tmppool.web.session import Session
 from tmppool.web.start_limits import HoldingLimit, StartLimits
 from tmppool.web.tickets import Tickets
@@ -352,12 +354,23 @@ async def _listen(
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing, refusals)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
-    made = functools.partial(routes.public, launch, api, session, claim, answers, entrance, is_locked=lock is not None)
+    peer = Peer(_repositories(settings))
+    made = functools.partial(
+        routes.public, launch, api, session, claim, answers, entrance, peer, is_locked=lock is not None
+    )
     public = await asyncio.to_thread(made)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     admin = routes.admin(Admin(pools, parts.ledger, sessions, parts.metrics), answers)
     await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(admin_token, admin_local_ip))
+
+
+def _repositories(settings: Settings) -> Repositories:
+    rows = [
+        Row(row.name, None if row.pool == settings.pool_name else row.pool, row.directory, row.prefix)
+        for row in settings.repositories
+    ]
+    return Repositories(rows, refuses_others=settings.unknown_repositories == "refuse")
 
 
 def _landing(wanted: PoolSettings, traits: Traits) -> Landing:

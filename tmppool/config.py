@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from tmppool import environment
 from tmppool.errors import ConfigError
-from tmppool.pool_settings import PoolSettings, Size, Words, option
+from tmppool.pool_settings import PoolSettings, RepositorySettings, Size, Words, option
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
@@ -86,6 +86,12 @@ class Settings(PoolSettings, BaseSettings):
         "tmppool", "name of the default pool; services that share an engine need different ones", common=True
     )
     pools: dict[str, PoolSettings] = option({}, "more pools, by name; in the TOML file only")
+    repositories: tuple[RepositorySettings, ...] = option(
+        (), "where links to Git repositories, as Binder's, lead; in the TOML file only"
+    )
+    unknown_repositories: Literal["default", "refuse"] = option(
+        "default", "links to repositories in no [[repositories]] lead to the default pool, or are refused"
+    )
     cull_period: float = option(10.0, "seconds between two ticks (checks for what to start and what to reap)", gt=0)
     user_length: int = option(
         _MIN_KEY, "length of a notebook's key in characters; less than 22 (128 bits) counts as 22", ge=1, le=86
@@ -180,6 +186,9 @@ class Settings(PoolSettings, BaseSettings):
         for name in self.pools:
             if not _NAME.match(name) or name == self.pool_name:
                 raise ValueError(f"pools.{name}: a pool needs a unique name of 1 to 40 characters from a-z 0-9 _ . -")
+        for row in self.repositories:
+            if row.pool is not None and row.pool not in {self.pool_name, *self.pools}:
+                raise ValueError(f"repositories: {row.name!r} names the pool {row.pool!r}, which is not configured")
         return self
 
     @property

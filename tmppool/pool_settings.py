@@ -1,6 +1,7 @@
 """The settings of one pool: the image, the number and lifetime of notebooks, and every limit of a notebook.
 
-Flags and ``TMPPOOL_*`` variables set these for the default pool, ``[pools.NAME]`` in the TOML file for others.
+Flags and ``TMPPOOL_*`` variables set these for the default pool, ``[pools.NAME]`` in the TOML file for others. Beside
+them are the settings of the repositories whose links lead to a pool.
 """
 
 import os
@@ -168,3 +169,14 @@ class PoolSettings(BaseModel):
     @property
     def warm_target(self) -> int:
         return self.pool_size if self.warm is None else min(self.warm, self.pool_size)
+
+
+class RepositorySettings(BaseModel):
+    """One ``[[repositories]]`` of the TOML file: where links to some Git repositories lead."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z]{1,20}/\S{1,200}$")
+    pool: str | None = None
+    directory: str = ""
+    prefix: str = ""

@@ -13,7 +13,7 @@ from tests.web.guests import Place
 from tests.web.test_models import CASES
 from tmppool import __version__, jupyter_urls
 from tmppool.web import models, openapi, routes
-from tmppool.web.addresses import ADDRESSES
+from tmppool.web.addresses import ADDRESSES, PEER_LINKS
 
 ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
 """Other spellings of what is described, as tmpnb had them."""
@@ -23,6 +23,7 @@ PAGES = {
     "/spawn/{rest}",
     *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
+    *(f"/{form}{rest}" for form in PEER_LINKS for rest in ("", "/{rest}")),
     "/session/{key}",
     *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end", "claim")),
     "/robots.txt",

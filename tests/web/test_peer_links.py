@@ -47,7 +47,10 @@ def test_a_spec_names_one_repository(spec: str, name: str, ref: str | None) -> N
         ("?urlpath=lab%2Ftree%2Fdocs%2Fa.ipynb", "lab/tree/docs/a.ipynb"),
         ("?urlpath=tree/docs/a.ipynb", "tree/docs/a.ipynb"),  # sphinx-book-theme
         ("?urlpath=%2Flab%2Ftree%2F%2Fa.ipynb", "lab/tree/a.ipynb"),  # MyST
-        ("?urlpath=lab/tree/notebooks/auto_examples/plot_a%20b.ipynb", "lab/tree/notebooks/auto_examples/plot_a%20b.ipynb"),
+        (
+            "?urlpath=lab/tree/notebooks/auto_examples/plot_a%20b.ipynb",
+            "lab/tree/notebooks/auto_examples/plot_a%20b.ipynb",
+        ),
         ("?filepath=notebooks/auto_examples/plot_a.ipynb", "tree/notebooks/auto_examples/plot_a.ipynb"),
         ("?filepath=%2Fdoc%2Fa.ipynb", "tree/doc/a.ipynb"),
         ("?labpath=a%20b.ipynb", "doc/tree/a%20b.ipynb"),

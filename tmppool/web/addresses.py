@@ -39,11 +39,15 @@ _STATS = Address(is_api=True)
 _OWNER_POSTS = Address(is_open=True, is_main_only=True, rights={b"POST": Role.OWNER})
 _GUEST_POSTS = Address(is_open=True, rights={b"POST": Role.GUEST})
 
+PEER_LINKS = ("v2", "repo", "github", "hub/user-redirect", "user-redirect")
+"""The first path segments of links in the forms of Binder, JupyterHub and Colab."""
+
 ADDRESSES: dict[str, Address] = {
     "/": _LAUNCH,
     "/spawn": _LAUNCH,
     "/spawn/{rest}": _LAUNCH,
     **{f"/{prefix}{rest}": _LAUNCH for prefix in jupyter_urls.DEEP_LINKS for rest in ("", "/{rest}")},
+    **{f"/{form}{rest}": _LAUNCH for form in PEER_LINKS for rest in ("", "/{rest}")},
     "/api/spawn": _SPAWN,
     "/api/spawn/": _SPAWN,
     "/api/stats": _STATS,
@@ -67,6 +71,7 @@ ADDRESSES: dict[str, Address] = {
 """The rules by route, as in ``/session/{key}``."""
 
 _UNKNOWN = Address()
+_LONGEST = 3  # segments of a route before ``{rest}``, the empty one before the first slash included
 
 
 def find(path: str, key: str | None = None) -> Address:
@@ -76,6 +81,7 @@ def find(path: str, key: str | None = None) -> Address:
     known = ADDRESSES.get(path)
     if known is not None:
         return known
-    first, slash, _ = path[1:].partition("/")
-    rest = "name" if first == "static" else "rest"
-    return ADDRESSES.get(f"/{first}/{{{rest}}}", _UNKNOWN) if slash else _UNKNOWN
+    parts = path.split("/", _LONGEST)
+    rest = "name" if path.startswith("/static/") else "rest"
+    routes = ("/".join([*parts[:known], f"{{{rest}}}"]) for known in range(2, len(parts)))
+    return next((ADDRESSES[route] for route in routes if route in ADDRESSES), _UNKNOWN)

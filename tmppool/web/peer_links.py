@@ -31,7 +31,7 @@ class PeerLinkError(TmppoolError):
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """``name``: the provider and what it calls the repository, in lower case, as in ``gh/org/repo``. ``ref``: or None."""
+    """``name``: the provider and what it calls the repository, in lower case, as in ``gh/org/repo``."""
 
     name: str
     ref: str | None = None

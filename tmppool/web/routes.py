@@ -5,6 +5,7 @@ from aiohttp import web
 from tmppool import jupyter_urls
 from tmppool.proxy.application import MAX_BODY
 from tmppool.web import middleware, openapi
+from tmppool.web.addresses import PEER_LINKS
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
@@ -12,6 +13,7 @@ from tmppool.web.claim import Claim
 from tmppool.web.enter import Entrance
 from tmppool.web.launch import Launch
 from tmppool.web.pages import Static
+from tmppool.web.peer import Peer
 from tmppool.web.session import Session
 
 _REST = "rest:(?s:.*)"  # a name may hold a newline
@@ -25,6 +27,7 @@ def public(
     claim: Claim,
     answers: Answers,
     entrance: Entrance,
+    peer: Peer,
     *,
     is_locked: bool,
 ) -> web.Application:
@@ -39,6 +42,9 @@ def public(
         for prefix in jupyter_urls.DEEP_LINKS:
             router.add_get(f"/{prefix}", launch.show)
             router.add_get(f"/{prefix}/{{{_REST}}}", launch.show)
+        for form in PEER_LINKS:
+            router.add_get(f"/{form}", peer.follow)
+            router.add_get(f"/{form}/{{{_REST}}}", peer.follow)
     for path in ("/api/spawn", "/api/spawn/"):
         router.add_post(path, api.spawn)
         router.add_route("OPTIONS", path, api.preflight)

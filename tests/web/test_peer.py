@@ -1,0 +1,59 @@
+"""Links of other services lead to the launch page, and a look at one takes nothing."""
+
+from typing import Any
+
+import pytest
+
+from tests.web.guests import Place
+from tmppool.pool_settings import PoolSettings, RepositorySettings
+
+ROWS = (
+    RepositorySettings(name="gh/o/book", pool="r", directory="book", prefix="docs"),
+    RepositorySettings(name="gh/o/*"),
+)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("raw", "location"),
+    [
+        ("/v2/gh/o/r/main?urlpath=lab%2Ftree%2Fa.ipynb", "/lab/tree/a.ipynb"),
+        ("/v2/gh/o/r/main?amp;urlpath=lab%2Ftree%2Fa.ipynb", "/lab/tree/a.ipynb"),
+        ("/v2/gl/o%2Fr/main?filepath=a.ipynb", "/tree/a.ipynb"),
+        ("/v2/gh/o/r/undefined", "/"),
+        ("/v2/gh/o/book/main?labpath=docs/a.ipynb", "/doc/tree/book/a.ipynb?pool=r"),
+        ("/v2/gh/o/r/main?urlpath=lab&code=monday", "/lab?code=monday"),
+        ("/hub/user-redirect/lab/tree/a.ipynb", "/lab/tree/a.ipynb"),
+        ("/hub/user-redirect/git-pull?repo=https://github.com/o/r&urlpath=lab/tree/r/a.ipynb", "/lab/tree/a.ipynb"),
+        ("/user-redirect/tree", "/tree"),
+        ("/github/o/r/blob/main/a.ipynb", "/tree/a.ipynb"),
+        ("/repo/o/r/notebooks/a.ipynb", "/notebooks/a.ipynb"),
+    ],
+)
+async def test_a_link_leads_to_the_launch_page_and_takes_nothing(
+    open_place: Any, method: str, raw: str, location: str
+) -> None:
+    place = await open_place(pools={"r": PoolSettings(pool_size=1)}, repositories=ROWS)
+    before = await place.stats()
+    answer = await place.person().ask(method, raw)
+    assert (answer.status, answer.location) == (303, location)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert (await place.person().ask(method, location)).status in (200, 303)
+    assert await place.stats() == before
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "words"),
+    [
+        ("/v2/bb/o/r/main", 400, "no provider of repositories"),
+        ("/v2/gh/o", 400, "names no repository"),
+        ("/v2/gh/o/r/main?urlpath=../../etc/passwd", 400, "leads out of the notebook&#39;s home"),
+        ("/v2/gh/p/r/main", 404, "no notebooks for the repository gh/p/r"),
+    ],
+)
+async def test_a_link_that_leads_nowhere_says_why(open_place: Any, raw: str, status: int, words: str) -> None:
+    place: Place = await open_place(repositories=ROWS[1:], unknown_repositories="refuse")
+    page = await place.person().ask("GET", raw)
+    assert (page.status, words in page.text) == (status, True), page.text
+    said = await place.program().ask("GET", raw)
+    assert (said.status, words.replace("&#39;", "'") in said.json["message"]) == (status, True)
