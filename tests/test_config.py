@@ -59,6 +59,7 @@ SAMPLES: dict[str, tuple[str, object]] = {
     "notebooks_per_address": ("3", 3),
     "connections_per_address": ("10", 10),
     "upload_limit": ("10m", 10 << 20),
+    "embed_origins": ("https://docs.example, https://*.edu.example", ("https://docs.example", "https://*.edu.example")),
     "unknown_repositories": ("refuse", "refuse"),
     "accept_risk": ("neighbour, gateway", ("neighbour", "gateway")),
     "pool_name": ("workshop-1", "workshop-1"),

@@ -43,8 +43,10 @@ from tmppool.web import listener, routes
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
+from tmppool.web.build import Build
 from tmppool.web.claim import Claim
 from tmppool.web.edge import Edge, admin_decide
+from tmppool.web.embedding import Embedding
 from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.judge import Rules
 from tmppool.web.launch import Launch
@@ -332,10 +334,8 @@ async def _listen(
     local_token = api_token or parts.made_token if parts.kind.is_local_only else None
     lock = Lock(local_token, settings.port) if local_token else None
     cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
-    allowed_origin = cors.get("Access-Control-Allow-Origin")
-    reached_at = PublicAddress(
-        settings.public_url, settings.domain_per_notebook, trusted, allowed_origin, settings.port
-    )
+    embedding = Embedding((*settings.embed_origins, *filter(None, (settings.allow_origin,))))
+    reached_at = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, embedding, settings.port)
     admin_token, admin_local_ip = await _admin_lock(parts, local_token)
     handoffs = tickets("handoff", HANDOFF_LIFETIME)
     secrets = tuple(token for token in (api_token, local_token, admin_token) if token)
@@ -354,9 +354,10 @@ async def _listen(
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing, refusals)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
-    peer = Peer(_repositories(settings))
+    table = _repositories(settings)
+    build = Build(pools, sessions, limits, tickets("build"), table)
     made = functools.partial(
-        routes.public, launch, api, session, claim, answers, entrance, peer, is_locked=lock is not None
+        routes.public, launch, api, session, claim, answers, entrance, Peer(table), build, is_locked=lock is not None
     )
     public = await asyncio.to_thread(made)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)

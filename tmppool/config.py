@@ -29,6 +29,7 @@ from tmppool.pool_settings import PoolSettings, RepositorySettings, Size, Words,
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
 _URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
+_PATTERN = re.compile(r"\*|https?://(?:(?:\*\.)?[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # parsed as an IPv4 address (URL Standard, host parsing)
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
 
@@ -79,6 +80,11 @@ class Settings(PoolSettings, BaseSettings):
     )
     connections_per_address: int = option(512, "open connections per client address; 0: no limit", ge=0)
     upload_limit: Size = option("2g", "size of one request body sent to a notebook; 0: no limit", ge=0)
+    embed_origins: Words = option(
+        (),
+        "origins whose pages may embed notebooks and start them by scripts, comma-separated, as https://docs.example or"
+        " https://*.example; *: every page on the web",
+    )
     accept_risk: Words = option(
         (), "start-up probes that may fail, comma-separated; `tmppool audit --json` lists their names"
     )
@@ -163,6 +169,16 @@ class Settings(PoolSettings, BaseSettings):
                 raise ValueError(f"it must be an address without a zone, as in {word.partition('%')[0]}")
             if network.is_unspecified or network.is_multicast:
                 raise ValueError(f"it must be an address or a network that a proxy connects from, and {word} is none")
+        return value
+
+    @field_validator("embed_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            if not _PATTERN.fullmatch(word):
+                raise ValueError(
+                    f"it must be *, or origins as https://docs.example or https://*.example; {word} is none"
+                )
         return value
 
     @field_validator("public_url")

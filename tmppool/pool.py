@@ -133,6 +133,9 @@ class Pool:
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
+    def unlisten(self, listener: Listener) -> None:
+        self._listeners.remove(listener)
+
     def report(self, incident: Incident) -> None:
         for hear in self._incident_listeners:
             try:
@@ -414,7 +417,7 @@ class Pool:
         return fact
 
     def _notify(self, fact: Transition) -> None:
-        for hear in self._listeners:
+        for hear in tuple(self._listeners):  # one may leave
             try:
                 hear(fact)
             except Exception as error:

@@ -17,6 +17,7 @@ from tmppool.pools import Ended
 from tmppool.proxy.faults import Fault
 from tmppool.proxy.wire import BadMessageError
 from tmppool.web import tokens
+from tmppool.web.embedding import Embedding
 from tmppool.web.judge import Rules, judge, judge_admin
 from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
@@ -458,9 +459,9 @@ def test_a_link_that_went_astray_shows_no_page_at_a_url_with_a_secret(page: str)
 
 def test_a_friend_may_use_the_api_and_nothing_else() -> None:
     friend = {"Origin": "https://a.example", "Sec-Fetch-Site": "cross-site"}
-    assert judged("POST", "/api/spawn", friend, allowed_origin="https://a.example") == Serve()
-    assert kind(judged("POST", "/spawn", friend, allowed_origin="*")) is Kind.CROSS_SITE_OWN
-    assert kind(judged("POST", f"{IN}/api/kernels", COOKIE | friend, allowed_origin="*")) is Kind.CROSS_SITE
+    assert judged("POST", "/api/spawn", friend, embedding=Embedding(["https://a.example"])) == Serve()
+    assert kind(judged("POST", "/spawn", friend, embedding=Embedding(["*"]))) is Kind.CROSS_SITE_OWN
+    assert kind(judged("POST", f"{IN}/api/kernels", COOKIE | friend, embedding=Embedding(["*"]))) is Kind.CROSS_SITE
 
 
 @pytest.mark.parametrize("target", ["/api/spawn", "/api/spawn/", "/%61pi/sp%61wn", "/api/spawn?token=right-token"])

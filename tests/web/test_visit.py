@@ -5,6 +5,7 @@ import pytest
 from tests.web.heads import PEER, visit
 from tmppool.proxy.forwarded import Client, networks
 from tmppool.proxy.wire import Fields, parse_request
+from tmppool.web.embedding import Embedding
 from tmppool.web.own_cookies import new_visitor, visitor_id
 from tmppool.web.visit import Origin, PublicAddress, Visit
 
@@ -240,7 +241,7 @@ def test_a_page_elsewhere_is_told_apart(fields: dict[str, str], origin: Origin) 
     ],
 )
 def test_a_page_that_the_settings_allow_is_a_friend(friend: str, fields: dict[str, str], origin: Origin) -> None:
-    assert visit("/", fields, public=PublicAddress(allowed_origin=friend)).origin is origin
+    assert visit("/", fields, public=PublicAddress(embedding=Embedding(filter(None, [friend])))).origin is origin
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ ADDRESSES: dict[str, Address] = {
     "/spawn/{rest}": _LAUNCH,
     **{f"/{prefix}{rest}": _LAUNCH for prefix in jupyter_urls.DEEP_LINKS for rest in ("", "/{rest}")},
     **{f"/{form}{rest}": _LAUNCH for form in PEER_LINKS for rest in ("", "/{rest}")},
+    "/build/{rest}": Address(is_api=True),
     "/api/spawn": _SPAWN,
     "/api/spawn/": _SPAWN,
     "/api/stats": _STATS,

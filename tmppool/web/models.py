@@ -57,6 +57,26 @@ class Spawned(Body):
     """If it is not used before: sooner than by the idle limit for a notebook that nobody has opened."""
 
 
+class BuildEvent(Body):
+    """A message of the event stream, in the form of BinderHub's."""
+
+    phase: Literal["waiting", "failed"]
+    """`failed` is the last message."""
+    message: str
+
+
+class Ready(Body):
+    """The last message of the event stream: the notebook."""
+
+    phase: Literal["ready"] = "ready"
+    message: str
+    url: str
+    """The whole URL of the notebook, with a slash at its end."""
+    token: str
+    """The notebook's own token, for `Authorization: token VALUE` or `?token=VALUE`."""
+    pool: str
+
+
 class Full(Body):
     """All notebooks of the pool are in use."""
 

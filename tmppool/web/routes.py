@@ -9,6 +9,7 @@ from tmppool.web.addresses import PEER_LINKS
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
+from tmppool.web.build import Build
 from tmppool.web.claim import Claim
 from tmppool.web.enter import Entrance
 from tmppool.web.launch import Launch
@@ -28,6 +29,7 @@ def public(
     answers: Answers,
     entrance: Entrance,
     peer: Peer,
+    build: Build,
     *,
     is_locked: bool,
 ) -> web.Application:
@@ -45,6 +47,7 @@ def public(
         for form in PEER_LINKS:
             router.add_get(f"/{form}", peer.follow)
             router.add_get(f"/{form}/{{{_REST}}}", peer.follow)
+        router.add_get(f"/build/{{{_REST}}}", build.stream)
     for path in ("/api/spawn", "/api/spawn/"):
         router.add_post(path, api.spawn)
         router.add_route("OPTIONS", path, api.preflight)

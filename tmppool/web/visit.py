@@ -17,6 +17,7 @@ from tmppool.proxy.forwarded import Client, Habits, Network, identify, plain
 from tmppool.proxy.wire import Fields, Request
 from tmppool.web import addresses, authorization, hosts, links, own_cookies, robots, tokens
 from tmppool.web.addresses import Address
+from tmppool.web.embedding import Embedding
 
 _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
@@ -28,23 +29,22 @@ class Origin(Enum):
     """The origin of the page that sent a request. A request that no page sent counts as SAME."""
 
     SAME = "same"
-    FRIEND = "friend"  # allowed by --allow-origin to read the API
+    FRIEND = "friend"  # allowed by --embed-origins or --allow-origin to embed notebooks and to read the API
     FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
 class PublicAddress:
-    """The public URL and domain of the service, the proxies that it trusts, and the origin that it allows.
+    """The public URL and domain of the service, the proxies that it trusts, and the origins that may embed notebooks.
 
     With a ``domain`` every notebook has its own host name below it, and the launch pages are on the main host.
-    ``allowed_origin`` is ``--allow-origin``: an origin, ``*`` for all, or None. ``port`` is the service's own, which
-    makes the names of its cookies unique on its host.
+    ``port`` is the service's own, which makes the names of its cookies unique on its host.
     """
 
     public_url: str | None = None
     domain: str | None = None
     trusted: tuple[Network, ...] = ()
-    allowed_origin: str | None = None
+    embedding: Embedding = field(default_factory=Embedding)
     port: int | None = None
     habits: Habits = field(default_factory=Habits, compare=False)
 
@@ -235,9 +235,8 @@ class Visit:
         site = self.request.fields.first.get(b"sec-fetch-site")
         if site in (b"same-origin", b"none") if site is not None else not self.names_other_origin:
             return Origin.SAME
-        allowed, sender = self._public.allowed_origin, self.request.fields.first.get(b"origin")
-        is_friend = allowed == "*" or (allowed is not None and sender == allowed.encode())
-        return Origin.FRIEND if is_friend else Origin.FOREIGN
+        sender = self.request.fields.first.get(b"origin", b"").decode("latin-1")
+        return Origin.FRIEND if self._public.embedding.allows(sender) else Origin.FOREIGN
 
     @property
     def is_judged_by_origin(self) -> bool:

@@ -1,0 +1,171 @@
+"""The event stream by which pages of other sites start notebooks, in the form of BinderHub's build API.
+
+Sources: BinderHub (``docs/source/api.rst``, ``builder.py``), and the clients that read only parts of it: thebe-core,
+which gives up at the first error of the connection, and Juniper. See HTML, section 9.2 (Server-sent events).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from cachetools import TTLCache
+
+from tmppool.errors import NoNotebookError, Shortage, TmppoolError
+from tmppool.notebook import Notebook, Transition
+from tmppool.pool import Pool
+from tmppool.pools import Pools
+from tmppool.running import base_path
+from tmppool.sessions import Sessions
+from tmppool.tasks import spawn
+from tmppool.web import links, models, peer_links
+from tmppool.web.answers import AnswerError
+from tmppool.web.context import visit_of
+from tmppool.web.enter import redirect
+from tmppool.web.kinds import Kind
+from tmppool.web.peer_links import PeerLink
+from tmppool.web.repositories import Repositories
+from tmppool.web.start_limits import StartLimits
+from tmppool.web.tickets import LIFETIME, Tickets
+from tmppool.web.tokens import session_token
+from tmppool.web.visit import Origin, Visit
+
+KEEPALIVE = 15.0  # seconds between two signs of life, shorter than a proxy's patience (nginx: 60 s)
+_LINGER = 60.0  # seconds after the last event, in which the page closes the stream: it would ask again at its end
+_SUBJECT = "build"
+_MOST_STARTS = 10_000  # that are remembered
+_EVENT_STREAM = b"text/event-stream"
+_HEADERS = {
+    "Content-Type": _EVENT_STREAM.decode(),
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx
+    "Access-Control-Allow-Origin": "*",  # who may not start a notebook is told so, and learns no more
+}
+_WAITING = {
+    Shortage.FULL: "All notebooks are in use. Waiting until one is free…",
+    Shortage.WARMING: "A notebook is starting…",
+    Shortage.BACKEND_ILL: "Notebooks cannot be started right now. Waiting until they can…",
+}
+
+
+class StreamError(TmppoolError):
+    """Nothing is started for this stream; the message is a sentence for whoever sees the page."""
+
+
+class Build:
+    """``tickets`` number the streams: a page that was cut off comes back with its own (Last-Event-ID)."""
+
+    def __init__(
+        self, pools: Pools, sessions: Sessions, limits: StartLimits, tickets: Tickets, table: Repositories
+    ) -> None:
+        self._pools = pools
+        self._sessions = sessions
+        self._limits = limits
+        self._tickets = tickets
+        self._table = table
+        self._starts: TTLCache[str, asyncio.Task[Notebook]] = TTLCache(_MOST_STARTS, LIFETIME)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """GET: assign a notebook to the page that asks, and tell its URL and token; a person is led to the page."""
+        visit = visit_of(request)
+        if _EVENT_STREAM not in visit.request.fields.first.get(b"accept", b""):
+            if visit.wants_page:
+                return redirect(visit.target.replace("/build/", "/v2/", 1))
+            raise AnswerError(Kind.NO_STREAM)
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        ticket = self._ticket(request.headers.get("Last-Event-ID", ""))
+        await response.write(f"id: {ticket}\n\n".encode())
+        async for event in self._events(visit, ticket):
+            await response.write(b":keepalive\n\n" if event is None else _data(event))
+        return response
+
+    def _ticket(self, last: str) -> str:
+        return last if last and self._tickets.is_ours(last, _SUBJECT) else self._tickets.issue(_SUBJECT)
+
+    async def _events(self, visit: Visit, ticket: str) -> AsyncIterator[models.BuildEvent | models.Ready | None]:
+        """Yield what happens, None for a sign of life, until the page has had time to close the stream."""
+        try:
+            _check_sender(visit)
+            pool = self._pool(visit)
+            async for event in self._until_ready(visit, pool, ticket):
+                yield event
+        except TmppoolError as error:
+            yield models.BuildEvent(phase="failed", message=_sentence(error))
+        for _ in range(round(_LINGER / KEEPALIVE)):
+            await asyncio.sleep(KEEPALIVE)
+            yield None
+
+    def _pool(self, visit: Visit) -> Pool:
+        """Return the pool of the repository. Raises PeerLinkError, UnknownRepositoryError."""
+        provider, _, spec = visit.target.partition("?")[0].removeprefix("/build/").partition("/")
+        repository = peer_links.repository_of(provider, spec)
+        place = self._table.place(PeerLink(repository))
+        pool = self._pools.get(place.pool)
+        assert pool is not None, "the settings name pools that are configured"
+        return pool
+
+    async def _until_ready(
+        self, visit: Visit, pool: Pool, ticket: str
+    ) -> AsyncIterator[models.BuildEvent | models.Ready | None]:
+        yield models.BuildEvent(phase="waiting", message="Waiting for a notebook…")
+        said = ""
+        changed = asyncio.Event()
+
+        def hear(_fact: Transition) -> None:
+            changed.set()
+
+        pool.listen(hear)
+        try:
+            while True:
+                changed.clear()
+                try:
+                    notebook = await self._start(visit, pool, ticket)
+                    break
+                except NoNotebookError as error:
+                    if error.cause is not said:
+                        said = error.cause
+                        yield models.BuildEvent(phase="waiting", message=_WAITING[error.cause])
+                try:
+                    async with asyncio.timeout(KEEPALIVE):
+                        await changed.wait()
+                except TimeoutError:
+                    yield None
+        finally:
+            pool.unlisten(hear)
+        yield _ready(visit, pool, notebook)
+
+    async def _start(self, visit: Visit, pool: Pool, ticket: str) -> Notebook:
+        """Return the stream's notebook: a second one for the same ticket gets the same. Raises NoNotebookError."""
+        known = self._starts.get(ticket)
+        if known is None or (known.done() and (known.cancelled() or known.exception() or not known.result().is_live)):
+            known = self._starts[ticket] = spawn(self._assign(visit, pool), "start for an event stream", awaited=True)
+        return await asyncio.shield(known)
+
+    async def _assign(self, visit: Visit, pool: Pool) -> Notebook:
+        with self._limits.count_start(pool, visit.client.address, code=links.code_of(visit.target)) as network:
+            return await self._sessions.assign(pool, visitor=None, network=network)
+
+
+def _check_sender(visit: Visit) -> None:
+    """Raise StreamError unless the page of an allowed origin asks, in a browser that is no crawler's."""
+    first = visit.request.fields.first
+    is_page = b"origin" in first or first.get(b"sec-fetch-site", b"none") != b"none"
+    if not is_page or visit.is_prefetch or visit.is_crawler:
+        raise StreamError("Only a page in a browser can start a notebook here; programs use POST /api/spawn.")
+    if visit.origin is Origin.FOREIGN:
+        origin = first.get(b"origin", b"this site").decode("latin-1")[:200]
+        raise StreamError(f"Pages of {origin} may not start notebooks here: the operator lists it in --embed-origins.")
+
+
+def _ready(visit: Visit, pool: Pool, notebook: Notebook) -> models.Ready:
+    url = visit.origin_of(notebook.id) + base_path(notebook.key)
+    return models.Ready(message=f"Your notebook is at {url}", url=url, token=session_token(notebook), pool=pool.name)
+
+
+def _data(event: models.Body) -> bytes:
+    return f"data: {event.model_dump_json()}\n\n".encode()
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text if text.endswith(".") else f"{text[:1].upper()}{text[1:]}."

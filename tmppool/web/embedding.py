@@ -1,0 +1,33 @@
+"""The origins whose pages may embed notebooks and start them by scripts, as --embed-origins lists them. Pure."""
+
+from collections.abc import Iterable
+
+from tmppool.web import hosts
+
+EVERY = "*"
+
+
+class Embedding:
+    """``origins``: each an origin, one whose host begins with ``*.`` for each below the rest, or ``*`` for all."""
+
+    def __init__(self, origins: Iterable[str] = ()) -> None:
+        self._origins = tuple(origin.lower() for origin in origins)
+
+    def allows(self, origin: str) -> bool:
+        """Return True if a page of this origin, an Origin field, may embed notebooks; ``null`` is covered by ``*``."""
+        if EVERY in self._origins:
+            return True
+        return hosts.is_origin(origin) and any(_matches(pattern, origin.lower()) for pattern in self._origins)
+
+    @property
+    def ancestors(self) -> str:
+        """The value of ``frame-ancestors`` (Content Security Policy Level 3, section 6.4.2.1)."""
+        return " ".join(("'self'", *self._origins)) if self._origins else "'none'"
+
+
+def _matches(pattern: str, origin: str) -> bool:
+    scheme, _, host = pattern.partition("://")
+    said, _, named = origin.partition("://")
+    if host.startswith("*."):
+        return said == scheme and named.endswith(host[1:])
+    return hosts.is_same_origin(origin, scheme, host, is_certain=True)
