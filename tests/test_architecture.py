@@ -57,14 +57,14 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "web": (
         ("authorization", "hosts", "robots", "links", "peer_links", "pages", "session_ends", "listener"),
-        ("own_cookies", "start_limits", "tickets", "repositories"),
+        ("own_cookies", "start_limits", "tickets", "repositories", "embedding"),
         ("tokens", "lock", "login"),
         ("models", "addresses"),
         ("kinds", "visit", "openapi", "health"),
         ("verdict", "refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin"),
-        ("launch", "session", "claim", "api", "middleware", "peer"),
+        ("launch", "session", "claim", "api", "middleware", "peer", "build"),
         ("routes",),
     ),
 }

@@ -53,7 +53,9 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("path", ADDRESSES)
 def test_the_readme_names_each_address_for_programs(path: str) -> None:
-    shown = path.replace("/notebooks/{key}", "/notebooks/<id>").replace("{key}", "<key>")
+    shown = (
+        path.replace("/notebooks/{key}", "/notebooks/<id>").replace("{key}", "<key>").replace("{rest}", "<repository>")
+    )
     lines = [line for line in README.splitlines() if f"{shown}`" in line]
     methods = ADDRESSES[path] - {"OPTIONS"} if path != openapi.PATH else set()
     assert lines

@@ -74,6 +74,16 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
         models.HealthReport(ok=False, checks=[models.DetailedCheck(service="a", ok=False, message="m")]),
         {"ok": False, "checks": [{"service": "a", "ok": False, "message": "m"}]},
     ),
+    (models.BuildEvent(phase="waiting", message="m"), {"phase": "waiting", "message": "m"}),
+    (
+        models.Ready(message="m", url="http://h/user/k/", token="t", pool="p"),
+        {"phase": "ready", "message": "m", "url": "http://h/user/k/", "token": "t", "pool": "p"},
+    ),
+    (
+        models.BinderVersions(binderhub="1"),
+        {"binderhub": "1", "builder": "none: notebooks run images that the operator has built"},
+    ),
+    (models.HubVersion(version="5"), {"version": "5"}),
     (models.Drained(drained=3), {"drained": 3}),
     (
         models.Notebooks(

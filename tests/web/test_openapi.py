@@ -15,7 +15,7 @@ from tmppool import __version__, jupyter_urls
 from tmppool.web import models, openapi, routes
 from tmppool.web.addresses import ADDRESSES, PEER_LINKS
 
-ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats"}
+ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats", "/hub/api/": "/hub/api"}
 """Other spellings of what is described, as tmpnb had them."""
 
 PAGES = {
@@ -24,6 +24,9 @@ PAGES = {
     *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{form}{rest}" for form in PEER_LINKS for rest in ("", "/{rest}")),
+    *(f"/hub/{path}" for path in ("login", "spawn", "spawn/{rest}")),
+    "/badge.svg",
+    "/badge_logo.svg",
     "/session/{key}",
     *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end", "claim")),
     "/robots.txt",

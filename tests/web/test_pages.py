@@ -287,3 +287,12 @@ async def test_static_files_are_served_and_call_nobody_else(place: Place, name: 
     assert answer.headers["Content-Type"].startswith((wanted, "application/javascript"))
     foreign = re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z]{2,}", re.sub(r"http://www\.w3\.org/\S*", "", answer.text))
     assert foreign == []
+
+
+@pytest.mark.parametrize("path", ["/badge.svg", "/badge_logo.svg"])
+async def test_a_badge_may_stand_on_any_page(place: Place, path: str) -> None:
+    answer = await place.program().ask("GET", path, {"Origin": "https://docs.example"})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+    assert answer.headers["Cache-Control"] == "public, max-age=86400"
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    assert "try it live" in answer.text

@@ -57,3 +57,13 @@ async def test_a_link_that_leads_nowhere_says_why(open_place: Any, raw: str, sta
     assert (page.status, words in page.text) == (status, True), page.text
     said = await place.program().ask("GET", raw)
     assert (said.status, words.replace("&#39;", "'") in said.json["message"]) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/versions", "binderhub"), ("/hub/api", "version"), ("/hub/api/", "version")]
+)
+async def test_a_page_of_any_site_finds_out_which_links_are_taken(place: Place, path: str, name: str) -> None:
+    answer = await place.program().ask("GET", path, {"Origin": "https://docs.example"})
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "+tmppool." in answer.json[name]

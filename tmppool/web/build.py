@@ -139,7 +139,8 @@ class Build:
         known = self._starts.get(ticket)
         if known is None or (known.done() and (known.cancelled() or known.exception() or not known.result().is_live)):
             known = self._starts[ticket] = spawn(self._assign(visit, pool), "start for an event stream", awaited=True)
-        return await asyncio.shield(known)
+        await asyncio.wait({known})  # which goes on if this stream is cut
+        return known.result()
 
     async def _assign(self, visit: Visit, pool: Pool) -> Notebook:
         with self._limits.count_start(pool, visit.client.address, code=links.code_of(visit.target)) as network:

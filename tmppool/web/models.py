@@ -77,6 +77,19 @@ class Ready(Body):
     pool: str
 
 
+class BinderVersions(Body):
+    """By `binderhub`, pages recognise a service that takes Binder's links."""
+
+    binderhub: str
+    builder: str = "none: notebooks run images that the operator has built"
+
+
+class HubVersion(Body):
+    """By `version`, pages recognise a service that takes JupyterHub's links."""
+
+    version: str
+
+
 class Full(Body):
     """All notebooks of the pool are in use."""
 

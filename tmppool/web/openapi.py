@@ -25,6 +25,7 @@ PATH = "/api/openapi.json"
 _REFERENCE = "#/components/schemas/{model}"
 _NO_AUTH: Json = {}
 _TOKEN_AUTH: Json = {"token": []}
+_WITH_PAGES = ("/spawn", "/build/{rest}")
 _TOKEN_SCHEME = {
     "type": "apiKey",
     "in": "header",
@@ -37,13 +38,14 @@ _TOKEN_SCHEME = {
 class Response:
     """One response of an operation: one of ``bodies`` as JSON, a text of the media type ``text``, or either.
 
-    ``schema`` is the JSON schema of a body without a model.
+    ``schema`` is the JSON schema of a body without a model, ``events`` are the messages of an event stream.
     """
 
     description: str
     bodies: tuple[type[Body], ...] = ()
     text: str | None = None
     schema: Json | None = None
+    events: tuple[type[Body], ...] = ()
     headers: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -69,7 +71,7 @@ def public(*, with_pages: bool, is_local: bool = False) -> Json:
     operations = [
         replace(each, security=_NO_AUTH if with_pages else _TOKEN_AUTH) if each.name == "spawn" else each
         for each in (*_PUBLIC, _THIS_DOCUMENT)
-        if with_pages or each.path != "/spawn"
+        if with_pages or each.path not in _WITH_PAGES
     ]
     if is_local:
         operations = [_guarded(each) for each in operations]
@@ -129,7 +131,12 @@ def _document(title: str, description: str, operations: Iterable[Operation]) -> 
 
 def _components(operations: list[Operation]) -> Json:
     """Return the schemas of all models that the operations use, and of the models and enums in them."""
-    sent = {body for each in operations for response in each.responses.values() for body in response.bodies}
+    sent = {
+        body
+        for each in operations
+        for response in each.responses.values()
+        for body in response.bodies + response.events
+    }
     taken = {each.form for each in operations if each.form is not None}
     found: list[tuple[type[Body], Any]] = [(body, "serialization") for body in sent] + [
         (f, "validation") for f in taken
@@ -159,6 +166,12 @@ def _response(response: Response) -> Json:
     content: Json = {}
     if response.text is not None:
         content[response.text] = {"schema": {"type": "string"}}
+    if response.events:
+        each = {"anyOf": [_reference(body) for body in response.events]}
+        message = {"contentMediaType": "application/json", "contentSchema": each}
+        content["text/event-stream"] = {
+            "schema": {"type": "string", "description": "The data of each event.", **message}
+        }
     found = [_reference(body) for body in response.bodies] + ([response.schema] if response.schema else [])
     if found:
         content["application/json"] = {"schema": found[0] if len(found) == 1 else {"anyOf": found}}
@@ -196,6 +209,13 @@ _CODE: Json = {
     "in": "query",
     "schema": {"type": "string"},
     "description": "The workshop's code, where there is one.",
+}
+_SPEC: Json = {
+    "name": "rest",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The repository, as in `gh/ORG/REPO/REF`.",
 }
 _TOKEN: Json = {
     "name": "token",
@@ -300,6 +320,32 @@ _PUBLIC = (
             503: Response(_STARTING, (models.Warming, models.Error), headers=_MAY_RETRY_AFTER),
         },
         parameters=(_POOL, _CODE),
+    ),
+    Operation(
+        "GET",
+        "/build/{rest}",
+        "build",
+        "Get a notebook by an event stream, in the form of BinderHub's; for pages in browsers",
+        {
+            200: Response("The events.", events=(models.BuildEvent, models.Ready)),
+            303: Response("A person is redirected to the launch page."),
+            400: Response("The request does not accept text/event-stream.", (models.Error,)),
+        },
+        parameters=(_SPEC, _CODE),
+    ),
+    Operation(
+        "GET",
+        "/versions",
+        "versions",
+        "Tell that Binder's links are taken",
+        {200: Response("The version.", (models.BinderVersions,))},
+    ),
+    Operation(
+        "GET",
+        "/hub/api",
+        "hub",
+        "Tell that JupyterHub's links are taken",
+        {200: Response("The version.", (models.HubVersion,))},
     ),
     Operation("OPTIONS", "/api/spawn", "spawnPreflight", "CORS preflight", _PREFLIGHT),
     Operation(

@@ -32,6 +32,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+_BADGE_HEADERS = {
+    "Cache-Control": "public, max-age=86400",
+    "Cross-Origin-Resource-Policy": "cross-origin",  # to pages under Cross-Origin-Embedder-Policy too
+}
+
 
 class Pages:
     """``isolated`` is False if every page has to warn that notebooks are not isolated.
@@ -84,3 +89,8 @@ class Static:
         age = "public, max-age=31536000, immutable" if request.query.get("v") == __version__ else "no-cache"
         headers = {"Content-Type": kind, "Cache-Control": age}
         return web.Response(body=body, headers=headers)
+
+    async def badge(self, request: web.Request) -> web.Response:
+        """GET /badge.svg and /badge_logo.svg, as Binder's: pictures for links on any page."""
+        body, kind = self._files[request.path.lstrip("/")]
+        return web.Response(body=body, headers={"Content-Type": kind, **_BADGE_HEADERS})

@@ -63,6 +63,8 @@ def parse(raw: str) -> PeerLink | None:
         return _colab(rest)
     if first == "hub":
         first, _, rest = rest.partition("/")
+        if first in ("spawn", "login"):  # whom to start for, and with which options, is nothing here
+            return PeerLink(None)
     return _redirected(rest, query) if first == "user-redirect" else None
 
 

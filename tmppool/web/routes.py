@@ -35,25 +35,49 @@ def public(
 ) -> web.Application:
     """Return the public listener's application; without ``launch`` it has no launch pages, as in tmpnb."""
     app = _application(answers, entrance)
-    router = app.router
     if launch is not None:
-        router.add_get("/", launch.show)
-        for path in ("/spawn", f"/spawn/{{{_REST}}}"):
-            router.add_get(path, launch.show)
-            router.add_post(path, launch.start)
-        for prefix in jupyter_urls.DEEP_LINKS:
-            router.add_get(f"/{prefix}", launch.show)
-            router.add_get(f"/{prefix}/{{{_REST}}}", launch.show)
-        for form in PEER_LINKS:
-            router.add_get(f"/{form}", peer.follow)
-            router.add_get(f"/{form}/{{{_REST}}}", peer.follow)
-        router.add_get(f"/build/{{{_REST}}}", build.stream)
+        _add_launch_links(app.router, launch, peer)
+        app.router.add_get(f"/build/{{{_REST}}}", build.stream)
+    _add_api(app.router, api, peer)
+    _add_sessions(app.router, session, claim)
+    app.router.add_get("/health", api.health)
+    described = openapi.public(with_pages=launch is not None, is_local=is_locked)
+    app.router.add_get(openapi.PATH, openapi.serve(described))
+    app.router.add_get("/robots.txt", _robots)
+    static = Static()
+    app.router.add_get("/static/{name}", static.serve)
+    for path in ("/badge.svg", "/badge_logo.svg"):
+        app.router.add_get(path, static.badge)
+    return app
+
+
+def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: Peer) -> None:
+    router.add_get("/", launch.show)
+    for path in ("/spawn", f"/spawn/{{{_REST}}}"):
+        router.add_get(path, launch.show)
+        router.add_post(path, launch.start)
+    for prefix in jupyter_urls.DEEP_LINKS:
+        router.add_get(f"/{prefix}", launch.show)
+        router.add_get(f"/{prefix}/{{{_REST}}}", launch.show)
+    router.add_get("/hub/login", peer.follow)
+    for form in (*PEER_LINKS, "hub/spawn"):
+        router.add_get(f"/{form}", peer.follow)
+        router.add_get(f"/{form}/{{{_REST}}}", peer.follow)
+
+
+def _add_api(router: web.UrlDispatcher, api: Api, peer: Peer) -> None:
     for path in ("/api/spawn", "/api/spawn/"):
         router.add_post(path, api.spawn)
         router.add_route("OPTIONS", path, api.preflight)
     for path in ("/api/stats", "/stats"):
         router.add_get(path, api.stats)
         router.add_route("OPTIONS", path, api.preflight)
+    router.add_get("/versions", peer.versions)
+    for path in ("/hub/api", "/hub/api/"):
+        router.add_get(path, peer.hub)
+
+
+def _add_sessions(router: web.UrlDispatcher, session: Session, claim: Claim) -> None:
     router.add_get("/api/session/{key}", session.tell)
     router.add_delete("/api/session/{key}", session.end)
     router.add_post("/api/session/{key}/{verb:extend|touch}", session.extend)
@@ -63,11 +87,6 @@ def public(
     router.add_post("/session/{key}/{verb:share|unshare|end}", session.press)
     router.add_get("/session/{key}/claim", claim.ask)
     router.add_post("/session/{key}/claim", claim.confirm)
-    router.add_get("/health", api.health)
-    router.add_get(openapi.PATH, openapi.serve(openapi.public(with_pages=launch is not None, is_local=is_locked)))
-    router.add_get("/robots.txt", _robots)
-    router.add_get("/static/{name}", Static().serve)
-    return app
 
 
 def admin(handlers: Admin, answers: Answers) -> web.Application:
