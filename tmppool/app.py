@@ -344,7 +344,9 @@ async def _listen(
     rules = Rules(api_token, lock, secrets, handoffs.is_ours)
     edge = Edge(pools, reached_at, rules, sessions.note_opened, refusals)
     isolated = traits[settings.pool_name].isolated
-    pages = await asyncio.to_thread(Pages, isolated=isolated, domain=reached_at.domain)
+    pages = await asyncio.to_thread(
+        Pages, isolated=isolated, domain=reached_at.domain, ancestors=embedding.ancestors if embedding else "'none'"
+    )
     answers = Answers(pages, cors)
     entrance = Entrance(answers, handoffs, lock)
     most = from_settings.notebooks_per_address(settings, parts.kind)

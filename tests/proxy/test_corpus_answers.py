@@ -140,7 +140,7 @@ async def said(stand: tuple[House, Liar], line: str) -> Message:
     return answer
 
 
-POLICY = ["Cache-Control: private", *(line.decode() for line in headers.PAGE_POLICY)]
+POLICY = ["Cache-Control: private", *(line.decode() for line in (headers.FRAME_POLICY, headers.REFERRER_POLICY))]
 
 
 @pytest.mark.parametrize("line", FIELDS, ids=lambda line: line[:60])

@@ -37,7 +37,7 @@ def test_an_origin_is_allowed(patterns: tuple[str, ...], origin: str, expected: 
 
 
 def test_frames_are_allowed_to_the_same_origins() -> None:
-    assert Embedding().ancestors == "'none'"
+    assert Embedding().ancestors == "'self'"
     assert (
         Embedding(["https://a.example", "https://*.b.example"]).ancestors
         == "'self' https://a.example https://*.b.example"

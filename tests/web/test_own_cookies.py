@@ -48,7 +48,7 @@ def test_of_several_that_differ_none_counts() -> None:
 
 def test_a_cookie_is_taken_back_as_it_was_set() -> None:
     response = web.Response()
-    own_cookies.forget(response, "__Host-Http-tmppool-x", is_secure=True)
+    own_cookies.forget(response, "__Host-Http-tmppool-x", Scope(is_secure=True))
     morsel = response.cookies["__Host-Http-tmppool-x"]
     assert (morsel.value, morsel["max-age"], morsel["path"], morsel["secure"]) == ("", "0", "/", True)
 

@@ -69,15 +69,18 @@ _TO_VISITOR_FAMILIES = (
 
 _IDENTITY_PREFIX = b"x-forwarded-"
 
-PAGE_POLICY = (
-    b"Content-Security-Policy: frame-ancestors 'self'",
-    b"Referrer-Policy: same-origin",
-)
-"""The lines added to everything that comes from a notebook.
+FRAME_POLICY = b"Content-Security-Policy: frame-ancestors 'self'"
+"""Added to everything that comes from a notebook, unless pages of other origins may embed it.
 
 A policy more can only forbid more (CSP Level 3 section 8.1), so a notebook's own is not read but joined; its pages
-frame each other, hence 'self'. Paths hold keys, hence no referrer to other sites; under ``no-referrer`` browsers
-would send ``Origin: null`` with Jupyter's own requests (Fetch section 3.2).
+frame each other, hence 'self'.
+"""
+
+REFERRER_POLICY = b"Referrer-Policy: same-origin"
+"""Added to everything that comes from a notebook.
+
+Paths hold keys, hence no referrer to other sites; under ``no-referrer`` browsers would send ``Origin: null`` with
+Jupyter's own requests (Fetch section 3.2).
 """
 
 NOSNIFF = b"X-Content-Type-Options: nosniff"
@@ -249,9 +252,9 @@ def is_kept(fields: Fields) -> bool:
     return any(name in fields.first for name in _FOR_CACHES)
 
 
-def edited(lines: list[bytes], policies: list[bytes]) -> list[bytes]:
+def edited(lines: list[bytes], policies: list[bytes], frame_policy: bytes) -> list[bytes]:
     """Return the lines of a response for a page that is edited; ``policies`` take the place of the notebook's own."""
-    own = (line for line in lines if line in PAGE_POLICY or line.partition(b":")[0].lower() not in _OF_BYTES)
+    own = (line for line in lines if line == frame_policy or line.partition(b":")[0].lower() not in _OF_BYTES)
     return [*own, *(b"Content-Security-Policy: " + policy for policy in policies)]
 
 

@@ -35,10 +35,13 @@ def is_out_of_reach(policies: Collection[bytes]) -> bool:
     return any(not {b"allow-scripts", b"allow-same-origin"} <= {word.lower() for word in box} for box in sandboxes)
 
 
-def admit(policies: Iterable[bytes], host: bytes, session_path: bytes) -> tuple[list[bytes], bytes]:
+def admit(
+    policies: Iterable[bytes], host: bytes, session_path: bytes, *, is_embeddable: bool = False
+) -> tuple[list[bytes], bytes]:
     """Return the policies with the service's scripts admitted, and the nonce that the script elements need, if any.
 
-    ``host`` is what the browser calls the service; a name that a policy cannot hold is not added.
+    ``host`` is what the browser calls the service; a name that a policy cannot hold is not added. ``is_embeddable``:
+    the service says whose frames may show the page, and not the page.
     """
     parsed = _all(policies)
     place = host if is_host(host) and not host.startswith(b"[") else b""
@@ -47,11 +50,13 @@ def admit(policies: Iterable[bytes], host: bytes, session_path: bytes) -> tuple[
     wants_nonce = known or any(b"'strict-dynamic'" in _lower(_effective(each, _SCRIPTS)) for each in parsed)
     nonce = known or (secrets.token_urlsafe(16).encode() if wants_nonce else b"")
     for directives in parsed:
+        if is_embeddable:
+            directives.pop(b"frame-ancestors", None)
         _admit_scripts(directives, b"'nonce-%b'" % nonce, place and place + b"/static/")
         requests = _effective(directives, _REQUESTS)
         if requests is not None and place:
             directives[b"connect-src"] = _with(requests, place + session_path, place + session_path + b"/")
-    return [b"; ".join(b" ".join((name, *words)) for name, words in each.items()) for each in parsed], nonce
+    return [b"; ".join(b" ".join((name, *words)) for name, words in each.items()) for each in parsed if each], nonce
 
 
 def _admit_scripts(directives: dict[bytes, list[bytes]], nonce: bytes, place: bytes) -> None:

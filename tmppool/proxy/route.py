@@ -42,7 +42,8 @@ class ToNotebook:
     what is called when the notebook is no longer this visitor's. ``login`` lets the request through Jupyter to an app,
     where Jupyter's token in ``identity`` does not suffice. ``is_app``: what responds is an app in the notebook, not
     Jupyter. ``is_explicit``: the request carried a token of the notebook's, so that the page that sent it may read the
-    response wherever it is. ``notebook_id`` is for the log.
+    response wherever it is. ``frame_policy`` is the line that tells browsers whose pages may embed the notebook's; with
+    another than usual it takes the place of the notebook's own. ``notebook_id`` is for the log.
     """
 
     base_path: str
@@ -61,6 +62,7 @@ class ToNotebook:
     is_app: bool = False
     is_explicit: bool = False
     is_judged: bool = False
+    frame_policy: bytes = headers.FRAME_POLICY
     notebook_id: str = ""
 
     def take(self, *, may_repeat: bool) -> UpstreamConnection | None:
@@ -92,8 +94,9 @@ class ToNotebook:
         is_sniffed = self._is_sniffed(response)
         has_variants = headers.is_kept(response.fields) and is_html(response.fields, is_sniffed=is_sniffed)
         variants = (headers.VARIANTS,) if has_variants else ()
-        policy = headers.PAGE_POLICY if is_sniffed else (*headers.PAGE_POLICY, headers.NOSNIFF)
-        return [*passed, headers.cache_line(response.fields), *policy, *variants, *cross_origin]
+        policy = (self.frame_policy, headers.REFERRER_POLICY)
+        sniffing = () if is_sniffed else (headers.NOSNIFF,)
+        return [*passed, headers.cache_line(response.fields), *policy, *sniffing, *variants, *cross_origin]
 
     def switching_lines(self, response: Response) -> list[bytes]:
         """Return the same for the response that switches to the WebSocket protocol."""
@@ -106,11 +109,15 @@ class ToNotebook:
             return None
         if not takes_notice(response, is_sniffed=self._is_sniffed(response)):
             return None
-        admitted, nonce = page_policy.admit(policies, self.notice.host, self.notice.session_path)
+        is_embeddable = self.frame_policy != headers.FRAME_POLICY
+        admitted, nonce = page_policy.admit(
+            policies, self.notice.host, self.notice.session_path, is_embeddable=is_embeddable
+        )
         elements = self.notice.elements
         if nonce:
             elements = elements.replace(b"<script ", b'<script nonce="%b" ' % nonce)
-        return EditedPage(Page(elements, response.fields), headers.edited(self.response_lines(response), admitted))
+        lines = headers.edited(self.response_lines(response), admitted, self.frame_policy)
+        return EditedPage(Page(elements, response.fields), lines)
 
     def _is_sniffed(self, response: Response) -> bool:
         """Return True if the browser may find out by the content what it is; Jupyter's files all come with a type."""

@@ -36,8 +36,8 @@ class Address:
 _LAUNCH = Address(is_launch=True)
 _SPAWN = Address(is_api=True, starts=True)
 _STATS = Address(is_api=True)
-_OPEN_API = Address(is_api=True, is_open=True)
-_BADGE = Address(is_open=True, needs_no_name=True)
+_VERSION = Address(is_api=True)
+_BADGE = Address()
 _OWNER_POSTS = Address(is_open=True, is_main_only=True, rights={b"POST": Role.OWNER})
 _GUEST_POSTS = Address(is_open=True, rights={b"POST": Role.GUEST})
 
@@ -51,9 +51,9 @@ ADDRESSES: dict[str, Address] = {
     **{f"/{prefix}{rest}": _LAUNCH for prefix in jupyter_urls.DEEP_LINKS for rest in ("", "/{rest}")},
     **{f"/{form}{rest}": _LAUNCH for form in PEER_LINKS for rest in ("", "/{rest}")},
     "/build/{rest}": Address(is_api=True),
-    "/versions": _OPEN_API,
-    "/hub/api": _OPEN_API,
-    "/hub/api/": _OPEN_API,
+    "/versions": _VERSION,
+    "/hub/api": _VERSION,
+    "/hub/api/": _VERSION,
     "/hub/spawn": _LAUNCH,
     "/hub/spawn/{rest}": _LAUNCH,
     "/hub/login": _LAUNCH,

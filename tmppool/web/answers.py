@@ -38,6 +38,11 @@ class Answers:
         self._pages = pages
         self._cors = {Cors.NONE: {}, Cors.SETTINGS: dict(cors), Cors.ANY: READABLE}
 
+    @property
+    def sets_cors(self) -> bool:
+        """True if the settings name CORS header fields."""
+        return bool(self._cors[Cors.SETTINGS])
+
     def render(self, answer: Answer, visit: Visit) -> web.Response:
         return self.page(answer, visit) if visit.wants_page else self.refusal(answer)
 
@@ -82,4 +87,4 @@ def _forget(response: web.Response, visit: Visit) -> None:
         return
     name = own_cookies.notebook_name(visit.key, is_secure=visit.is_secure)
     if any(f"{name}=".encode() in value for value in visit.cookies):  # unparsed: there may be hundreds
-        own_cookies.forget(response, name, is_secure=visit.is_secure)
+        own_cookies.forget(response, name, visit.cookie_scope)

@@ -19,6 +19,7 @@ from tmppool.web.session_ends import ends
 from tmppool.web.spawn_request import pool_of, read_form, refused, workshop_code
 from tmppool.web.start_limits import StartLimits, StartRefusedError
 from tmppool.web.tokens import session_token
+from tmppool.web.visit import Origin
 
 
 class Api:
@@ -86,6 +87,8 @@ class Api:
         return self._answers.json(body, 200 if body.ok else 503)
 
     async def preflight(self, request: web.Request) -> web.Response:
-        """OPTIONS: answer with the CORS headers that ``--allow-origin`` and its siblings set, if any."""
-        del request
+        """OPTIONS: let pages of friendly origins ask, or answer with what ``--allow-origin`` and its siblings set."""
+        visit = visit_of(request)
+        if visit.origin is Origin.FRIEND and not self._answers.sets_cors:
+            return self._answers.preflight_with_token(is_private=visit.asks_for_private_network)
         return self._answers.preflight()

@@ -81,6 +81,7 @@ class Edge:
         self._refusals = refusals
         self._public = public
         self._rules = rules
+        self._frame_policy = f"Content-Security-Policy: frame-ancestors {public.embedding.ancestors}".encode()
         self._relays: dict[str, _Relay] = {}
 
     def decide(self, request: wire.Request, peer: str) -> Route:
@@ -115,6 +116,7 @@ class Edge:
             is_app=verdict.is_app,
             is_explicit=verdict.held.is_explicit,
             is_judged=not (visit.is_safe or verdict.is_app) and verdict.authorization is None,
+            frame_policy=self._frame_policy,
             notebook_id=relay.notebook_id,
         )
 

@@ -13,6 +13,10 @@ class Embedding:
     def __init__(self, origins: Iterable[str] = ()) -> None:
         self._origins = tuple(origin.lower() for origin in origins)
 
+    def __bool__(self) -> bool:
+        """Return True if any page may."""
+        return bool(self._origins)
+
     def allows(self, origin: str) -> bool:
         """Return True if a page of this origin, an Origin field, may embed notebooks; ``null`` is covered by ``*``."""
         if EVERY in self._origins:
@@ -21,8 +25,8 @@ class Embedding:
 
     @property
     def ancestors(self) -> str:
-        """The value of ``frame-ancestors`` (Content Security Policy Level 3, section 6.4.2.1)."""
-        return " ".join(("'self'", *self._origins)) if self._origins else "'none'"
+        """The value of ``frame-ancestors`` for a notebook's pages (CSP Level 3 section 6.4.2.1)."""
+        return " ".join(("'self'", *self._origins))
 
 
 def _matches(pattern: str, origin: str) -> bool:

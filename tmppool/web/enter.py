@@ -45,7 +45,7 @@ class Entrance:
     def unlock(self, visit: Visit, verdict: Unlock) -> web.Response:
         assert self._lock is not None, "without a lock nothing is judged to be locked"
         response = redirect(verdict.location)
-        own_cookies.put(response, self._lock.cookie, self._lock.value, None, is_secure=visit.is_secure)
+        own_cookies.put(response, self._lock.cookie, self._lock.value, None, visit.cookie_scope)
         return response
 
 
@@ -78,4 +78,4 @@ def put_cookie(visit: Visit, response: web.Response, pool: Pool, notebook: Noteb
     """Set the notebook's cookie, which lasts at most as long as the session."""
     name = own_cookies.notebook_name(notebook.key, is_secure=visit.is_secure)
     max_age = None if notebook.expires_at is None else math.ceil(notebook.expires_at - pool.clock())
-    own_cookies.put(response, name, token, max_age, is_secure=visit.is_secure)
+    own_cookies.put(response, name, token, max_age, visit.cookie_scope)

@@ -13,10 +13,12 @@ from tmppool.web.context import verdict_of, visit_of
 from tmppool.web.enter import Entrance, redirect
 from tmppool.web.kinds import Kind
 from tmppool.web.verdict import Admitted, Answer, Enter, HandOff, Preflight, Redeem, Redirect, Serve, Unlock
+from tmppool.web.visit import Origin
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _KINDS = {404: Kind.NOTHING, 405: Kind.METHOD, 413: Kind.TOO_LARGE}
+_ALLOWED = "Access-Control-Allow-Origin"
 _PASSED_ON = ("Allow", "Sec-WebSocket-Version")
 
 _log = structlog.get_logger("tmppool.web")
@@ -83,10 +85,16 @@ def errors(answers: Answers) -> Middleware:
 
 
 async def set_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal: forbid content sniffing, and hide the name of the server software."""
-    del request
+    """Signal: forbid content sniffing, and hide the name of the server software.
+
+    What is for programs, the pages of friendly origins may read (Fetch, section 3.3.3).
+    """
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "tmppool"
+    visit = visit_of(request)
+    if visit.address.is_api and visit.origin is Origin.FRIEND and response.headers.get(_ALLOWED) != "*":
+        response.headers[_ALLOWED] = visit.request.fields.first[b"origin"].decode("latin-1")
+        response.headers.add("Vary", "Origin")
 
 
 def _route(request: web.Request) -> str:

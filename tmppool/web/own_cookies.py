@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 from urllib.parse import quote, unquote
 
 from aiohttp import web
@@ -31,10 +32,20 @@ class Scope:
     """Where a cookie is valid: with a client that uses https or not, for the service that listens at ``port``.
 
     Cookies are not isolated by port (RFC 6265 section 8.5), so two services of one host need names of their own.
+    ``is_embedded``: in a frame of another site's page, and only there: browsers keep them apart by that site (CHIPS,
+    draft-cutler-httpbis-partitioned-cookies), also where they block others.
     """
 
     is_secure: bool
     port: int | None = None
+    is_embedded: bool = False
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of all cookies of ours."""
+        # http.cookies knows Partitioned from Python 3.14 on.
+        same_site = "None; Partitioned" if self.is_embedded and self.is_secure else "Lax"
+        return {"path": "/", "httponly": True, "samesite": same_site, "secure": self.is_secure}
 
     @property
     def visitor(self) -> str:
@@ -70,7 +81,7 @@ def put_secret(response: web.StreamResponse, kind: str, secret: str, scope: Scop
     No page of ours is shown at a URL with a secret: at one host, a page in a notebook can read the URLs of others, by
     the tab's history (HTML, Navigation API) or a service worker's clients.
     """
-    put(response, scope.secret(kind), quote(secret, safe=""), _LINK_AGE, is_secure=scope.is_secure)
+    put(response, scope.secret(kind), quote(secret, safe=""), _LINK_AGE, scope)
 
 
 def secrets_in(values: Iterable[bytes], kind: str, scope: Scope) -> set[str]:
@@ -85,7 +96,7 @@ def tickets_in(values: Iterable[bytes], kind: str, scope: Scope) -> list[str]:
 
 
 def forget_secret(response: web.StreamResponse, kind: str, scope: Scope) -> None:
-    forget(response, scope.secret(kind), is_secure=scope.is_secure)
+    forget(response, scope.secret(kind), scope)
 
 
 def new_visitor() -> tuple[str, str]:
@@ -105,16 +116,16 @@ def visitor_in(values: Iterable[str], scope: Scope) -> str | None:
     return visitor_id(value) if len(value) >= _SHORTEST else None
 
 
-def put(response: web.StreamResponse, name: str, value: str, max_age: int | None, *, is_secure: bool) -> None:
-    """Set a cookie that is HttpOnly and SameSite=Lax. ``max_age`` is in seconds; None makes a session cookie."""
-    response.set_cookie(name, value, max_age=max_age, path="/", httponly=True, samesite="Lax", secure=is_secure)
+def put(response: web.StreamResponse, name: str, value: str, max_age: int | None, scope: Scope) -> None:
+    """Set a cookie that no script can read. ``max_age`` is in seconds; None makes a session cookie."""
+    response.set_cookie(name, value, max_age=max_age, **scope.attributes)
 
 
 def put_visitor(response: web.StreamResponse, value: str, scope: Scope) -> None:
     """Set the visitor's cookie, for a week from now."""
-    put(response, scope.visitor, value, _VISITOR_AGE, is_secure=scope.is_secure)
+    put(response, scope.visitor, value, _VISITOR_AGE, scope)
 
 
-def forget(response: web.StreamResponse, name: str, *, is_secure: bool) -> None:
+def forget(response: web.StreamResponse, name: str, scope: Scope) -> None:
     """Delete a cookie in the browser."""
-    response.del_cookie(name, path="/", secure=is_secure, httponly=True, samesite="Lax")
+    response.del_cookie(name, **scope.attributes)

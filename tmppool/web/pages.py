@@ -32,6 +32,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+_FRAMED = frozenset({"launch", "full", "limited", "warming", "gone", "error"})
+"""The pages that may be embedded: what is pressed there starts a notebook, at most."""
+
 _BADGE_HEADERS = {
     "Cache-Control": "public, max-age=86400",
     "Cross-Origin-Resource-Policy": "cross-origin",  # to pages under Cross-Origin-Embedder-Policy too
@@ -42,12 +45,14 @@ class Pages:
     """``isolated`` is False if every page has to warn that notebooks are not isolated.
 
     ``domain`` is the parent of the notebooks' host names: forms may redirect there (Chromium applies form-action to
-    redirects too).
+    redirects too). ``ancestors``: whose pages may show those in frames by which nothing can be given away.
     """
 
-    def __init__(self, *, isolated: bool, domain: str | None = None) -> None:
+    def __init__(self, *, isolated: bool, domain: str | None = None, ancestors: str = "'none'") -> None:
         policy = _POLICY if domain is None else _POLICY.replace("form-action 'self'", f"form-action 'self' *.{domain}")
+        framed = policy.replace("frame-ancestors 'none'", f"frame-ancestors {ancestors}")
         self._headers = HEADERS | {"Content-Security-Policy": policy}
+        self._framed_headers = HEADERS | {"Content-Security-Policy": framed}
         self._environment = Environment(
             loader=PackageLoader("tmppool.web"),
             autoescape=select_autoescape(),
@@ -65,7 +70,8 @@ class Pages:
     def render(self, name: str, status: int, **values: Any) -> web.Response:
         """Return ``name``.html with these values."""
         text = self._environment.get_template(f"{name}.html").render(values, status=status)
-        return web.Response(status=status, text=text, content_type="text/html", headers=self._headers)
+        headers = self._framed_headers if name in _FRAMED else self._headers
+        return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
 
 def words(name: str) -> list[str]:

@@ -23,6 +23,7 @@ _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _SHOWN = (b"GET", b"HEAD", b"POST")
+_FRAMES = (b"iframe", b"frame")
 
 
 class Origin(Enum):
@@ -255,18 +256,18 @@ class Visit:
 
     @property
     def is_cross_site(self) -> bool:
-        """True if a page of another origin sent this, except for a top-level navigation with a safe method.
+        """True if a page of another origin sent this, except for a navigation with a safe method.
 
+        It must be the tab's, or a frame's where pages may embed notebooks.
         Without Fetch Metadata a safe request counts as same-origin: a foreign page cannot read the answer.
         """
         first = self.request.fields.first
         if self.is_safe and not self.is_websocket:
             if b"sec-fetch-site" not in first or self.origin is Origin.SAME:
                 return False
-            return (first.get(b"sec-fetch-mode"), first.get(b"sec-fetch-dest", b"document")) != (
-                b"navigate",
-                b"document",
-            )
+            if first.get(b"sec-fetch-mode") != b"navigate":
+                return True
+            return first.get(b"sec-fetch-dest", b"document") != b"document" and not self.is_embedded
         return self.origin is not Origin.SAME
 
     @property
@@ -295,7 +296,16 @@ class Visit:
     @property
     def cookie_scope(self) -> own_cookies.Scope:
         """Where the service's own cookies are valid, which is in their names."""
-        return own_cookies.Scope(self.is_secure, self._public.port)
+        return own_cookies.Scope(self.is_secure, self._public.port, self.is_embedded)
+
+    @property
+    def is_embedded(self) -> bool:
+        """True for what a frame shows, which may be on another site's page, where any page may embed notebooks.
+
+        The request does not name the page around the frame: to the frame of one that is not allowed, the browser shows
+        nothing (frame-ancestors).
+        """
+        return bool(self._public.embedding) and self.request.fields.first.get(b"sec-fetch-dest") in _FRAMES
 
     @cached_property
     def cookies(self) -> list[bytes]:
