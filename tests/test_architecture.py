@@ -64,7 +64,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("verdict", "refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin"),
-        ("launch", "session", "claim", "api", "middleware", "peer", "build"),
+        ("launch", "session", "claim", "api", "middleware", "peer", "build", "home"),
         ("routes",),
     ),
 }

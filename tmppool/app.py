@@ -48,6 +48,7 @@ from tmppool.web.claim import Claim
 from tmppool.web.edge import Edge, admin_decide
 from tmppool.web.embedding import Embedding
 from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
+from tmppool.web.home import Home
 from tmppool.web.judge import Rules
 from tmppool.web.launch import Launch
 from tmppool.web.links import Landing
@@ -359,7 +360,17 @@ async def _listen(
     table = _repositories(settings)
     build = Build(pools, sessions, limits, tickets("build"), table)
     made = functools.partial(
-        routes.public, launch, api, session, claim, answers, entrance, Peer(table), build, is_locked=lock is not None
+        routes.public,
+        launch,
+        api,
+        session,
+        claim,
+        answers,
+        entrance,
+        Peer(table),
+        build,
+        Home(pools, pages),
+        is_locked=lock is not None,
     )
     public = await asyncio.to_thread(made)
     terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)

@@ -290,7 +290,10 @@ async def test_what_a_notebook_may_not_say_to_a_browser_is_dropped(house: House)
     ours = {
         "Date",
         "Cache-Control",
-        *(line.partition(b":")[0].decode() for line in (headers.FRAME_POLICY, headers.REFERRER_POLICY, headers.NOSNIFF)),
+        *(
+            line.partition(b":")[0].decode()
+            for line in (headers.FRAME_POLICY, headers.REFERRER_POLICY, headers.NOSNIFF)
+        ),
     }
     assert set(answer.fields) - ours == {"Set-Cookie", "X-App-Kept", "Content-Length"}
     assert answer.fields.getall("Set-Cookie") == [f"a=b; Path={house.base}"]

@@ -24,7 +24,7 @@ PAGES = {
     *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{form}{rest}" for form in PEER_LINKS for rest in ("", "/{rest}")),
-    *(f"/hub/{path}" for path in ("login", "spawn", "spawn/{rest}")),
+    *(f"/hub/{path}" for path in ("home", "login", "spawn", "spawn/{rest}")),
     "/badge.svg",
     "/badge_logo.svg",
     "/session/{key}",

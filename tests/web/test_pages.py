@@ -57,6 +57,22 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         LAUNCH | {"retry_after": 1, "warm": 0, "warm_target": 1, "cause": "warming"},
         LAUNCH | {"retry_after": 200, "warm": 2, "warm_target": 5, "cause": "backend ill"},
     ],
+    "home": [
+        {"notebooks": [], "starts": [{"url": "/", "name": ""}]},
+        {
+            "notebooks": [
+                {
+                    "url": "/user/k/",
+                    "session_url": "/session/k",
+                    "name": name,
+                    "idle_minutes": 3.0,
+                    "lifetime_minutes": None,
+                }
+                for name in ("r", "lab")
+            ],
+            "starts": [{"url": "/?pool=x", "name": "x"}],
+        },
+    ],
     "gone": [
         {
             "explanation": "Why.",

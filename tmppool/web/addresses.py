@@ -54,6 +54,7 @@ ADDRESSES: dict[str, Address] = {
     "/versions": _VERSION,
     "/hub/api": _VERSION,
     "/hub/api/": _VERSION,
+    "/hub/home": Address(),
     "/hub/spawn": _LAUNCH,
     "/hub/spawn/{rest}": _LAUNCH,
     "/hub/login": _LAUNCH,

@@ -12,6 +12,7 @@ from tmppool.web.api import Api
 from tmppool.web.build import Build
 from tmppool.web.claim import Claim
 from tmppool.web.enter import Entrance
+from tmppool.web.home import Home
 from tmppool.web.launch import Launch
 from tmppool.web.pages import Static
 from tmppool.web.peer import Peer
@@ -30,13 +31,14 @@ def public(
     entrance: Entrance,
     peer: Peer,
     build: Build,
+    home: Home,
     *,
     is_locked: bool,
 ) -> web.Application:
     """Return the public listener's application; without ``launch`` it has no launch pages, as in tmpnb."""
     app = _application(answers, entrance)
     if launch is not None:
-        _add_launch_links(app.router, launch, peer)
+        _add_launch_links(app.router, launch, peer, home)
         app.router.add_get(f"/build/{{{_REST}}}", build.stream)
     _add_api(app.router, api, peer)
     _add_sessions(app.router, session, claim)
@@ -51,7 +53,7 @@ def public(
     return app
 
 
-def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: Peer) -> None:
+def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: Peer, home: Home) -> None:
     router.add_get("/", launch.show)
     for path in ("/spawn", f"/spawn/{{{_REST}}}"):
         router.add_get(path, launch.show)
@@ -59,6 +61,7 @@ def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: Peer) -> 
     for prefix in jupyter_urls.DEEP_LINKS:
         router.add_get(f"/{prefix}", launch.show)
         router.add_get(f"/{prefix}/{{{_REST}}}", launch.show)
+    router.add_get("/hub/home", home.page)
     router.add_get("/hub/login", peer.follow)
     for form in (*PEER_LINKS, "hub/spawn"):
         router.add_get(f"/{form}", peer.follow)

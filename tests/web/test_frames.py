@@ -1,0 +1,110 @@
+"""A page of a listed origin shows notebooks in a frame; there every cookie is kept apart by that page's site."""
+
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+
+from tests.web.guests import Answer, Guest, Place
+
+LISTED = {"embed_origins": ("https://docs.example", "https://*.edu.example")}
+ANCESTORS = "frame-ancestors 'self' https://docs.example https://*.edu.example"
+FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "cross-site"}
+INSIDE = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "same-origin"}
+TLS = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "nb.example"}
+
+
+def policies(answer: Answer) -> list[str]:
+    return answer.headers.getall("Content-Security-Policy")
+
+
+def frame_of(place: Place) -> Guest:
+    """A frame on a listed page, over TLS."""
+    return place.person(**{name.replace("-", "_"): value for name, value in {**FRAME, **TLS}.items()})
+
+
+@pytest.fixture
+async def place(open_place: Any) -> Place:
+    return await open_place(**LISTED, trusted_proxies=("127.0.0.1",))
+
+
+async def test_the_launch_page_may_be_embedded_and_the_owners_page_may_not(place: Place) -> None:
+    person = place.person()
+    assert ANCESTORS in policies(await person.get("/"))[0]
+    assert ANCESTORS in policies(await person.get("/nowhere"))[0]
+    key = await person.start()
+    assert "frame-ancestors 'none'" in policies(await person.get(f"/session/{key}"))[0]
+    assert "frame-ancestors 'none'" in policies(await person.get("/hub/home"))[0]
+    assert ANCESTORS in policies(await person.get(f"/user/{key}/lab"))
+
+
+async def test_without_a_list_nobody_may_embed(open_place: Any) -> None:
+    person = (await open_place()).person()
+    assert "frame-ancestors 'none'" in policies(await person.get("/"))[0]
+    key = await person.start()
+    assert "frame-ancestors 'self'" in policies(await person.get(f"/user/{key}/lab"))
+    assert (await person.get(f"/user/{key}/lab", Sec_Fetch_Dest="iframe", Sec_Fetch_Site="cross-site")).status == 403
+
+
+async def test_in_a_frame_each_cookie_is_partitioned_and_elsewhere_none_is(place: Place) -> None:
+    for headers, is_framed in ((FRAME, True), ({}, False)):
+        page = await place.person().ask("GET", "/", {**headers, **TLS})
+        found = page.headers.getall("Set-Cookie")
+        assert len(found) == 2
+        assert all(("SameSite=None; Partitioned" in each) is is_framed for each in found)
+        assert all(("SameSite=Lax" in each) is not is_framed for each in found)
+        assert all("Secure" in each and "HttpOnly" in each for each in found)
+
+
+async def test_over_plain_http_no_cookie_can_be_partitioned(place: Place) -> None:
+    page = await place.person().ask("GET", "/", FRAME)
+    assert all("SameSite=Lax" in each for each in page.headers.getall("Set-Cookie"))
+
+
+async def test_a_frame_gets_a_notebook_and_finds_it_again(place: Place) -> None:
+    cookies: dict[str, str] = {}
+
+    def note(answer: Answer) -> Answer:
+        for each in answer.headers.getall("Set-Cookie", []):
+            cookies.update({name: item.value for name, item in SimpleCookie(each.replace("; Partitioned", "")).items()})
+        return answer
+
+    def sent() -> str:
+        return "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+    guest = place.person()
+    page = note(await guest.ask("GET", "/lab/tree/a.ipynb", {**FRAME, **TLS}))
+    form = page.form()
+    fields = {**INSIDE, **TLS, "Cookie": sent(), "Origin": "https://nb.example"}
+    given = note(await guest.ask("POST", form.pop("action"), fields, data=form))
+    assert given.status == 303
+    again = await guest.ask("GET", "/lab/tree/a.ipynb", {**FRAME, **TLS, "Cookie": sent()})
+    assert (again.status, again.key) == (303, given.key)
+    inside = await guest.ask("GET", given.location, {**FRAME, **TLS, "Cookie": sent()})  # as the redirect leads there
+    assert inside.status == 200
+    assert ANCESTORS in policies(inside)
+
+
+async def test_a_frames_navigation_may_not_change_anything(place: Place) -> None:
+    person = place.person()
+    key = await person.start()
+    post = await person.post(f"/user/{key}/api/kernels", "{}", Sec_Fetch_Dest="iframe", Sec_Fetch_Site="cross-site")
+    assert post.status == 403
+    read = await person.get(f"/user/{key}/api/kernels", Sec_Fetch_Mode="cors", Sec_Fetch_Site="cross-site")
+    assert read.status == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_friend"),
+    [("https://docs.example", True), ("https://cs.edu.example", True), ("https://evil.example", False)],
+)
+async def test_a_listed_page_reads_the_api_and_starts_notebooks(place: Place, origin: str, is_friend: bool) -> None:  # noqa: FBT001
+    page = place.program(Origin=origin, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
+    stats = await page.get("/api/stats")
+    assert stats.headers.get("Access-Control-Allow-Origin") == (origin if is_friend else None)
+    assert ("Origin" in stats.headers.get("Vary", "")) is is_friend
+    asked = await page.ask("OPTIONS", "/api/spawn", {"Access-Control-Request-Method": "POST"})
+    assert ("POST" in asked.headers.get("Access-Control-Allow-Methods", "")) is is_friend
+    spawned = await page.post("/api/spawn")
+    assert spawned.status == (200 if is_friend else 403)
+    assert spawned.headers.get("Access-Control-Allow-Origin") == (origin if is_friend else None)
