@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "environment",
         "questions",
         "retries",
+        "image_documents",
     ),
     ("jupyter", "starts", "config", "build_report", "recipes", "state_dir"),
     ("notebook",),

@@ -27,6 +27,7 @@ from tmppool.backends.ownership import Owner, this_process
 from tmppool.clocks import AwakeClock
 from tmppool.config import Settings
 from tmppool.errors import ConfigError
+from tmppool.image_documents import Document, beneath
 from tmppool.leaving import Leaving
 from tmppool.ledger import Ledger
 from tmppool.metrics import Metrics
@@ -326,17 +327,16 @@ def _bind(stack: contextlib.AsyncExitStack, settings: Settings, ip: str | None) 
 async def _listen(
     stack: contextlib.AsyncExitStack, parts: _Parts, traits: dict[str, Traits], sockets: dict[str, socket.socket]
 ) -> None:
-    settings, pools, secret = parts.settings, parts.pools, parts.ledger.secret
-    tickets = functools.partial(Tickets, secret, clock=parts.ledger.now)
+    settings, pools = parts.settings, parts.pools
+    tickets = functools.partial(Tickets, parts.ledger.secret, clock=parts.ledger.now)
     wanted = from_settings.wanted_pools(settings)
     landing = {name: _landing(pool, traits[name]) for name, pool in wanted.items()}
+    documents = {name: _documents(traits[name]) for name in wanted}
     images = {name: parts.kind.image_of(pool.image) for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     local_token = api_token or parts.made_token if parts.kind.is_local_only else None
     lock = Lock(local_token, settings.port) if local_token else None
-    cors, trusted = from_settings.cors(settings), networks(settings.trusted_proxies)
-    embedding = Embedding((*settings.embed_origins, *filter(None, (settings.allow_origin,))))
-    reached_at = PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, embedding, settings.port)
+    reached_at = _public_address(settings)
     admin_token, admin_local_ip = await _admin_lock(parts, local_token)
     handoffs = tickets("handoff", HANDOFF_LIFETIME)
     secrets = tuple(token for token in (api_token, local_token, admin_token) if token)
@@ -344,39 +344,41 @@ async def _listen(
     refusals = Refusals(has_public_url=settings.public_url is not None)
     rules = Rules(api_token, lock, secrets, handoffs.is_ours)
     edge = Edge(pools, reached_at, rules, sessions.note_opened, refusals)
-    isolated = traits[settings.pool_name].isolated
     pages = await asyncio.to_thread(
-        Pages, isolated=isolated, domain=reached_at.domain, ancestors=embedding.ancestors if embedding else "'none'"
+        Pages,
+        isolated=traits[settings.pool_name].isolated,
+        domain=reached_at.domain,
+        ancestors=reached_at.embedding.ancestors if reached_at.embedding else "'none'",
     )
-    answers = Answers(pages, cors)
+    answers = Answers(pages, from_settings.cors(settings))
     entrance = Entrance(answers, handoffs, lock)
-    most = from_settings.notebooks_per_address(settings, parts.kind)
-    holding = None if most == 0 else HoldingLimit(secret, most)
-    limits = StartLimits(settings.starts_per_hour, settings.workshop_code, holding=holding)
-    launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, tickets(), landing)
+    limits = _start_limits(parts)
+    launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, tickets(), landing, documents)
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing, refusals)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
     table = _repositories(settings)
-    build = Build(pools, sessions, limits, tickets("build"), table)
-    made = functools.partial(
-        routes.public,
-        launch,
-        api,
-        session,
-        claim,
-        answers,
-        entrance,
-        Peer(table),
-        build,
-        Home(pools, pages),
-        is_locked=lock is not None,
+    peer, build = Peer(table), Build(pools, sessions, limits, tickets("build"), table)
+    handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages)
+    public = await asyncio.to_thread(functools.partial(routes.public, *handlers, is_locked=lock is not None))
+    terms = listener.ListenerLimits(
+        parts.timeouts, settings.connections_per_address, settings.upload_limit, reached_at.trusted
     )
-    public = await asyncio.to_thread(made)
-    terms = listener.ListenerLimits(parts.timeouts, settings.connections_per_address, settings.upload_limit, trusted)
     await listener.serve(stack, public, sockets["--port"], edge.decide, terms)
     admin = routes.admin(Admin(pools, parts.ledger, sessions, parts.metrics), answers)
     await listener.serve(stack, admin, sockets["--admin-port"], admin_decide(admin_token, admin_local_ip))
+
+
+def _public_address(settings: Settings) -> PublicAddress:
+    embedding = Embedding((*settings.embed_origins, *filter(None, (settings.allow_origin,))))
+    trusted = networks(settings.trusted_proxies)
+    return PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, embedding, settings.port)
+
+
+def _start_limits(parts: _Parts) -> StartLimits:
+    most = from_settings.notebooks_per_address(parts.settings, parts.kind)
+    holding = None if most == 0 else HoldingLimit(parts.ledger.secret, most)
+    return StartLimits(parts.settings.starts_per_hour, parts.settings.workshop_code, holding=holding)
 
 
 def _repositories(settings: Settings) -> Repositories:
@@ -385,6 +387,12 @@ def _repositories(settings: Settings) -> Repositories:
         for row in settings.repositories
     ]
     return Repositories(rows, refuses_others=settings.unknown_repositories == "refuse")
+
+
+def _documents(traits: Traits) -> tuple[Document, ...]:
+    """Return the documents that each notebook has; none where directories of the host hold more, which may change."""
+    edition = traits.edition
+    return () if edition.spec.binds else beneath(edition.image.documents, edition.image.below)
 
 
 def _landing(wanted: PoolSettings, traits: Traits) -> Landing:

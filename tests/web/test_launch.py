@@ -11,6 +11,7 @@ from yarl import URL
 
 from tests.web.guests import MODES, PERSON, Guest, Place, eventually
 from tmppool import clocks, jupyter_urls
+from tmppool.image_documents import Document
 from tmppool.ledger import Ledger
 from tmppool.web.kinds import Kind
 from tmppool.web.own_cookies import Scope, visitor_id
@@ -697,3 +698,41 @@ async def test_the_public_url_says_how_the_visitor_came(open_place: Open) -> Non
     }
     program = place.program()
     assert (await program.ask("POST", fields.pop("action"), headers, data=fields)).status == 303
+
+
+# A document that is not there
+
+
+@pytest.fixture
+async def library(open_place: Open, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A service whose image is known to have a few documents."""
+    known = tuple(Document(path) for path in ("intro.ipynb", "models/linear fit.ipynb", "notes.md"))
+    monkeypatch.setattr("tmppool.app._documents", lambda _traits: known)
+    return await open_place()
+
+
+@pytest.mark.parametrize(
+    "path", ["/notebooks/intro.ipynb", "/lab/tree/models/linear%20fit.ipynb", "/lab", "/tree/models", "/files/x.csv"]
+)
+async def test_what_is_there_or_is_no_document_starts_as_ever(library: Place, path: str) -> None:
+    page = await library.person().get(path)
+    assert (page.status, "data-auto" in page.text) == (200, True)
+
+
+async def test_a_document_that_is_not_there_is_said_before_anything_is_taken(library: Place) -> None:
+    person = library.person()
+    page = await person.get("/lab/tree/models/linearfit.ipynb")
+    assert (page.status, page.title) == (404, "Your notebook \u2013 models/linearfit.ipynb")
+    assert "no document of that name" in page.text
+    assert 'href="/notebooks/models/linear%20fit.ipynb"' in page.text
+    assert "data-auto" not in page.text
+    assert (await library.stats())["assigned"] == 0
+    started = await person.press(page)
+    assert (started.status, started.location.endswith("/lab/tree/models/linearfit.ipynb")) == (303, True)
+
+
+async def test_who_has_a_notebook_is_led_to_it_also_for_a_document_of_their_own(library: Place) -> None:
+    person = library.person()
+    key = await person.start("/lab")
+    again = await person.get("/lab/tree/mine.ipynb")
+    assert (again.status, again.location) == (303, f"/user/{key}/lab/tree/mine.ipynb")

@@ -21,6 +21,7 @@ LAUNCH = {
     "idle_minutes": 60,
     "lifetime_minutes": 240,
     "is_second": False,
+    "near": [],
 }
 SESSION = {
     "base": "/session/k",
@@ -35,6 +36,12 @@ VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
         LAUNCH | {"kind": "LAUNCH", "message": ""},
         *(LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.shape.message, "is_second": no} for no in (False, True)),
+        LAUNCH
+        | {
+            "kind": "NO_DOCUMENT",
+            "message": Kind.NO_DOCUMENT.shape.message,
+            "near": [{"parts": ["b/", "c d.ipynb"], "url": "/notebooks/b/c%20d.ipynb"}],
+        },
         LAUNCH | {"kind": "CRAWLER", "message": Kind.CRAWLER.shape.message},
         LAUNCH | {"kind": "LAUNCH", "message": "", "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
     ],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tmppool.image_documents import Document
 from tmppool.running import Death, Paused, Running, base_path
 
 DEFAULT_COMMAND = (
@@ -114,6 +115,7 @@ class ImageFacts:
     ``home_at`` is where notebooks have it, ``below`` the working directory in it, and ``left_out`` says what was not
     copied. ``env``: its variables; with a volume, those whose value is another in the copy. ``owner``: the UID and GID
     of a user who is set for all notebooks (``Spec.user``), if they are known. ``notes`` are for the operator.
+    ``documents`` are those in the copy of its home.
     """
 
     id: str = ""
@@ -135,6 +137,7 @@ class ImageFacts:
     owner: str = ""
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    documents: tuple[Document, ...] = field(default=(), repr=False)
 
     @property
     def has_init(self) -> bool:

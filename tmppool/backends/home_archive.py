@@ -5,13 +5,15 @@ here. Only what the image's own user could not read is left out, and named. The 
 gets the UID that unpacks it.
 """
 
+import io
 import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from tmppool.backends.home_paths import Copies, Tree
+from tmppool.image_documents import MOST_BYTES, MOST_DOCUMENTS, Document, is_document, read
 
 _PAGE = 4096  # bytes; a tmpfs stores files in pages (tmpfs(5))
 _CHUNK = 1 << 16
@@ -49,6 +51,7 @@ class Survey:
     size: int = 0
     inodes: int = 1  # the home itself
     left_out: tuple[LeftOut, ...] = ()
+    documents: tuple[Document, ...] = ()  # sorted by path
 
 
 def account_of(user: str, passwd: str, group: str = "") -> Account | None:
@@ -112,6 +115,7 @@ class Repacker:
         self._user, self._copies, self._most = user, copies, most
         self._size, self._inodes = 0, 1  # the home itself is an inode
         self._left_out: list[LeftOut] = []
+        self._documents: dict[str, Document] = {}
         self._kinds: dict[str, bytes] = {}  # of what was copied, by name
         self._late: dict[str, tarfile.TarInfo] = {}  # read-only directories, whose modes are set last
         # Of the directory that is being copied:
@@ -135,7 +139,8 @@ class Repacker:
         for member in self._late.values():
             self._tar.addfile(member)
         self._tar.close()
-        return Survey(self._size, self._inodes, tuple(self._left_out))
+        documents = tuple(sorted(self._documents.values(), key=lambda each: each.path))
+        return Survey(self._size, self._inodes, tuple(self._left_out), documents)
 
     def _begin(self, root: tarfile.TarInfo) -> None:
         owner = Account(root.uid, root.gid)
@@ -154,7 +159,19 @@ class Repacker:
         self._inodes += name not in self._kinds
         self._kinds[name] = member.type
         if self._size <= self._most:
-            self._tar.addfile(self._made(member, name), source.extractfile(member) if member.isreg() else None)
+            content = source.extractfile(member) if member.isreg() else None
+            if content is not None and is_document(name) and len(self._documents) < MOST_DOCUMENTS:
+                content = self._note_document(content, member, name)
+            self._tar.addfile(self._made(member, name), content)
+
+    def _note_document(self, content: IO[bytes], member: tarfile.TarInfo, name: str) -> IO[bytes]:
+        """Note a document; returns its content anew, as an archive is read once."""
+        if member.size > MOST_BYTES:
+            self._documents[name] = Document(name)
+            return content
+        whole = content.read()
+        self._documents[name] = read(name, whole)
+        return io.BytesIO(whole)
 
     def _obstacle(self, member: tarfile.TarInfo, name: str) -> str:
         """Return why a notebook does not get this; empty if it does."""

@@ -76,7 +76,7 @@ async def take(docker: engine.Client, spec: Spec, image: ImageFacts) -> ImageFac
             raise
         await completed(engine.remove(docker, name), "remove the container of a home")
     left_out = tuple(str(each) for each in survey.left_out)
-    return replace(taken, volume=volume, left_out=left_out, empty=tuple(empty))
+    return replace(taken, volume=volume, left_out=left_out, empty=tuple(empty), documents=survey.documents)
 
 
 async def _undo(docker: engine.Client, spec: Spec, name: str, volume: str) -> None:

@@ -25,9 +25,10 @@ from typing import Any, Self
 from cachetools import FIFOCache
 
 from tmppool.backends import port_owner, process_family
-from tmppool.backends.base import DEFAULT_COMMAND, Edition, Paths, Spec, Traits, digest
+from tmppool.backends.base import DEFAULT_COMMAND, Edition, ImageFacts, Paths, Spec, Traits, digest
 from tmppool.backends.process_birth import born
 from tmppool.errors import BackendError, ConfigError, StartError, TakenError
+from tmppool.image_documents import below
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
 from tmppool.running import Death, Dial, Given, Running
@@ -101,9 +102,11 @@ class ProcessBackend:
         template = self._paths.template
         with _refusals("the template of a home cannot be looked at"):
             has_template = template is not None and await asyncio.to_thread((template / "welcome.ipynb").exists)
+            documents = await asyncio.to_thread(below, template) if template is not None else ()
         landing = _LANDING if has_template else "/tree"
         spec = replace(spec, service=self._spec.service, pool=self._spec.pool)
-        return Edition(digest(spec.command, template), "process", spec, landing=landing)
+        image = ImageFacts(documents=documents)
+        return Edition(digest(spec.command, template), "process", spec, image, landing)
 
     async def start(self, key: str, edition: Edition) -> Running:
         home = self._root / id_of(key)

@@ -125,6 +125,11 @@ class Kind(Enum):
     OPERATOR_ORIGIN = Shape(403, "Cross-origin requests are not allowed here.", "Not allowed")
     # Starts: the launch page, and refusals
     LAUNCH = Shape(200, page="launch")
+    NO_DOCUMENT = Shape(
+        404,
+        "There is no document of that name in the notebooks here. Perhaps it was renamed, or the link has a mistake.",
+        page="launch",
+    )
     CRAWLER = Shape(
         403,
         "Notebooks here are for people, and your browser looks like an automated program."

@@ -1,11 +1,13 @@
 """The launch page and its form: GET assigns nothing, POST with a ticket assigns a notebook."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from aiohttp import web
 
 from tmppool import jupyter_urls
 from tmppool.errors import NoNotebookError
+from tmppool.image_documents import Document, near
 from tmppool.notebook import Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Pools
@@ -16,6 +18,7 @@ from tmppool.web.answers import Answers
 from tmppool.web.context import visit_of
 from tmppool.web.enter import Entrance, as_owner, redirect
 from tmppool.web.kinds import Kind
+from tmppool.web.pages import words
 from tmppool.web.spawn_request import pool_of, read_form, refused, visitors_code
 from tmppool.web.start_limits import StartLimits, StartRefusedError
 from tmppool.web.tickets import Tickets
@@ -26,7 +29,7 @@ _MOST_RETURNS = 8  # as many as launch.js keeps
 
 
 class Launch:
-    """``landing`` is the path that ``/`` opens, by pool."""
+    """``landing`` is the path that ``/`` opens, by pool; ``documents`` are the image's, empty if they are not known."""
 
     def __init__(
         self,
@@ -37,7 +40,9 @@ class Launch:
         limits: StartLimits,
         tickets: Tickets,
         landing: Mapping[str, links.Landing],
+        documents: Mapping[str, Sequence[Document]],
     ) -> None:
+        self._documents = documents
         self._pools = pools
         self._sessions = sessions
         self._answers = answers
@@ -58,7 +63,8 @@ class Launch:
             own_cookies.put_secret(response, "code", code, visit.cookie_scope)
             return response
         pool = pool_of(visit, self._pools)
-        return await self._theirs(visit, pool, {}) or self._page(visit, pool, Kind.LAUNCH, {})
+        own = await self._theirs(visit, pool, {})
+        return own or self._page(visit, pool, Kind.NO_DOCUMENT if self._is_missing(visit, pool) else Kind.LAUNCH, {})
 
     async def start(self, request: web.Request) -> web.Response:
         """POST: assign a notebook and redirect to it (303)."""
@@ -146,6 +152,19 @@ class Launch:
         is_jupyter = all(each.is_jupyter for each in known)
         return links.target_of(self._link(visit), self._landing[pool.name].in_a(is_jupyter=is_jupyter))
 
+    def _is_missing(self, visit: Visit, pool: Pool) -> bool:
+        """Return True if the link names a document, and the pool's notebooks are known to have none of that name."""
+        name, known = jupyter_urls.document_of(self._path(visit, pool)), self._documents[pool.name]
+        return name is not None and bool(known) and all(document.path != name for document in known)
+
+    def _near(self, pool: Pool, document: str) -> list[dict[str, object]]:
+        """Return the names of documents that the link may mean, each with its link."""
+        named = None if pool is self._pools.default else pool.name
+        return [
+            {"parts": words(path), "url": links.fresh(f"notebooks/{quote(path)}", named)}
+            for path in near(document, self._documents[pool.name])
+        ]
+
     def _link(self, visit: Visit) -> str:
         """Return the raw link without the workshop code; if none is set, ``code`` belongs to the document."""
         return links.without_code(visit.target) if self._limits.has_code else visit.target
@@ -159,6 +178,7 @@ class Launch:
             "ticket": ticket,
             "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
             "is_second": False,
+            "near": [],
             "has_code": self._limits.has_code,
             "idle_minutes": round(pool.limits.idle / 60),
             "lifetime_minutes": round(pool.limits.lifetime / 60),
@@ -166,6 +186,8 @@ class Launch:
             "warm": pool.count(State.WARM),
             "warm_target": pool.limits.warm,
         }
+        if kind is Kind.NO_DOCUMENT:
+            facts = {**facts, "near": self._near(pool, str(form["document"]))}
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)
         if cookie is not None:
             own_cookies.put_visitor(response, cookie, visit.cookie_scope)

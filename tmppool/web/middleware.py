@@ -92,8 +92,11 @@ async def set_safety_headers(request: web.Request, response: web.StreamResponse)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "tmppool"
     visit = visit_of(request)
-    if visit.address.is_api and visit.origin is Origin.FRIEND and response.headers.get(_ALLOWED) != "*":
-        response.headers[_ALLOWED] = visit.request.fields.first[b"origin"].decode("latin-1")
+    sender = visit.request.fields.first.get(b"origin")
+    if sender is None or not visit.address.is_api or response.headers.get(_ALLOWED) == "*":
+        return
+    if visit.origin is Origin.FRIEND:
+        response.headers[_ALLOWED] = sender.decode("latin-1")
         response.headers.add("Vary", "Origin")
 
 

@@ -305,7 +305,7 @@ class Visit:
         The request does not name the page around the frame: to the frame of one that is not allowed, the browser shows
         nothing (frame-ancestors).
         """
-        return bool(self._public.embedding) and self.request.fields.first.get(b"sec-fetch-dest") in _FRAMES
+        return self.request.fields.first.get(b"sec-fetch-dest") in _FRAMES and bool(self._public.embedding)
 
     @cached_property
     def cookies(self) -> list[bytes]:

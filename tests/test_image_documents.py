@@ -1,0 +1,128 @@
+"""What a document tells of itself, and which names are near a wrong one."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmppool.image_documents import Document, below, is_document, near, read
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 20
+
+
+def book(*cells: object, **more: object) -> bytes:
+    return json.dumps({"nbformat": 4, "cells": list(cells), **more}).encode()
+
+
+def markdown(source: object) -> dict[str, object]:
+    return {"cell_type": "markdown", "source": source}
+
+
+def plot(encoded: object) -> dict[str, object]:
+    return {"cell_type": "code", "source": "", "outputs": [{"output_type": "stream"}, {"data": {"image/png": encoded}}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "title"),
+    [
+        (book(markdown("# Linear models")), "Linear models"),
+        (book(markdown(["# Linear\n", "text"])), "Linear"),
+        (book(markdown("text"), markdown("## *Second* `level` #")), "Second level"),
+        (book(markdown("# [A link](https://x.example) and ![a picture](y.png)")), "A link and a picture"),
+        (book(markdown("# <b>bold</b> & more")), "bold & more"),
+        (book({"cell_type": "code", "source": "# a comment"}), ""),
+        (book(markdown("### third level")), ""),
+        (json.dumps({"nbformat": 3, "worksheets": [{"cells": [markdown("# Old")]}]}).encode(), "Old"),
+        (book(markdown(None), markdown(["# ok", 7])), "ok"),
+        (b"{", ""),
+        (b"[]", ""),
+        (b'{"cells": 7}', ""),
+        (b'{"worksheets": [7, {"cells": [7]}]}', ""),
+        (b"[" * 100_000, ""),
+        (b"\xff\xfe", ""),
+    ],
+)
+def test_a_notebook_has_the_title_of_its_first_heading(content: bytes, title: str) -> None:
+    assert read("a.ipynb", content).title == title
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ('---\ntitle: "From the front"\nauthor: x\n---\n# Heading\n', "From the front"),
+        ("---\nauthor: x\ntitle: Plain\n---\n", "Plain"),
+        ("# Heading\n", "Heading"),
+        ("text\n", ""),
+    ],
+)
+def test_a_text_has_the_title_of_its_front_matter_or_heading(text: str, title: str) -> None:
+    assert read("a.md", text.encode()).title == title
+
+
+def test_the_picture_is_the_first_that_the_document_shows() -> None:
+    encoded = base64.b64encode(PNG).decode()
+    assert read("a.ipynb", book(plot("no base64!"), plot([encoded[:9] + "\n", encoded[9:]]))).picture == PNG
+    assert read("a.ipynb", book(plot(base64.b64encode(b"GIF89a").decode()))).picture is None
+    assert read("a.ipynb", book(plot("A" * 1_000_000))).picture is None
+    assert read("a.ipynb", book(plot(7))).picture is None
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.ipynb", True),
+        ("d/a.md", True),
+        (".cache/a.ipynb", False),
+        ("d/.x/a.ipynb", False),
+        ("a.py", False),
+        ("a\udcff.ipynb", False),
+        ("a\n.md", False),
+    ],
+)
+def test_hidden_files_are_no_documents(path: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_document(path) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("Intro.ipynb", ["intro.ipynb"]),
+        ("old/plots.ipynb", ["new/plots.ipynb", "plot.ipynb"]),
+        ("plts.ipynb", ["new/plots.ipynb", "plot.ipynb"]),
+        ("zzz.ipynb", []),
+    ],
+)
+def test_near_names(path: str, expected: list[str]) -> None:
+    known = [Document(each) for each in ("intro.ipynb", "new/plots.ipynb", "plot.ipynb", "q/regression.ipynb")]
+    assert [each for each in near(path, known) if each in expected][: len(expected)] == expected
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=9),
+        lambda each: (
+            st.lists(each, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["cells", "worksheets", "source", "outputs", "data", "cell_type", "image/png", "png"]),
+                each,
+                max_size=4,
+            )
+        ),
+        max_leaves=20,
+    )
+)
+def test_whatever_a_file_holds_is_read_without_an_error(content: object) -> None:
+    found = read("a.ipynb", json.dumps(content).encode())
+    assert found.path == "a.ipynb"
+
+
+def test_the_documents_below_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "z.ipynb").write_bytes(book(markdown("# Z")))
+    (tmp_path / "a.md").write_text("# A")
+    (tmp_path / "a.txt").write_text("# no")
+    (tmp_path / "dir.ipynb").mkdir()
+    assert below(tmp_path) == (Document("a.md", "A"), Document("b/z.ipynb", "Z"))
