@@ -64,7 +64,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("kinds", "visit", "openapi", "health"),
         ("verdict", "refusals"),
         ("judge", "context", "answers"),
-        ("edge", "enter", "spawn_request", "admin"),
+        ("edge", "enter", "spawn_request", "admin", "preview"),
         ("launch", "session", "claim", "api", "middleware", "peer", "build", "home"),
         ("routes",),
     ),

@@ -56,6 +56,7 @@ from tmppool.web.links import Landing
 from tmppool.web.lock import Lock
 from tmppool.web.pages import Pages
 from tmppool.web.peer import Peer
+from tmppool.web.preview import Preview
 from tmppool.web.refusals import Refusals
 from tmppool.web.repositories import Repositories, Row
 from tmppool.web.session import Session
@@ -352,14 +353,18 @@ async def _listen(
     )
     answers = Answers(pages, from_settings.cors(settings))
     entrance = Entrance(answers, handoffs, lock)
-    limits = _start_limits(parts)
-    launch = None if api_token else Launch(pools, sessions, answers, entrance, limits, tickets(), landing, documents)
+    limits, preview = _start_limits(parts), Preview(pools, documents, is_embeddable=bool(reached_at.embedding))
+    launch = (
+        None
+        if api_token
+        else Launch(pools, sessions, answers, entrance, limits, tickets(), landing, documents, preview)
+    )
     api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing, refusals)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
     table = _repositories(settings)
     peer, build = Peer(table), Build(pools, sessions, limits, tickets("build"), table)
-    handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages)
+    handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages), preview
     public = await asyncio.to_thread(functools.partial(routes.public, *handlers, is_locked=lock is not None))
     terms = listener.ListenerLimits(
         parts.timeouts, settings.connections_per_address, settings.upload_limit, reached_at.trusted

@@ -84,6 +84,31 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
         {"binderhub": "1", "builder": "none: notebooks run images that the operator has built"},
     ),
     (models.HubVersion(version="5"), {"version": "5"}),
+    (
+        models.OEmbedLink(title="t", provider_url="u", thumbnail_url="p"),
+        {
+            "version": "1.0",
+            "type": "link",
+            "title": "t",
+            "provider_name": "tmppool",
+            "provider_url": "u",
+            "thumbnail_url": "p",
+        },
+    ),
+    (
+        models.OEmbedFrame(title="t", provider_url="u", thumbnail_url="p", html="h", width=1, height=2),
+        {
+            "version": "1.0",
+            "type": "rich",
+            "title": "t",
+            "provider_name": "tmppool",
+            "provider_url": "u",
+            "thumbnail_url": "p",
+            "html": "h",
+            "width": 1,
+            "height": 2,
+        },
+    ),
     (models.Drained(drained=3), {"drained": 3}),
     (
         models.Notebooks(

@@ -26,6 +26,7 @@ PAGES = {
     *(f"/{form}{rest}" for form in PEER_LINKS for rest in ("", "/{rest}")),
     *(f"/hub/{path}" for path in ("home", "login", "spawn", "spawn/{rest}")),
     "/badge.svg",
+    "/picture/{rest}",
     "/badge_logo.svg",
     "/session/{key}",
     *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end", "claim")),

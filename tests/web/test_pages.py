@@ -22,6 +22,7 @@ LAUNCH = {
     "lifetime_minutes": 240,
     "is_second": False,
     "near": [],
+    "preview": {},
 }
 SESSION = {
     "base": "/session/k",
@@ -35,6 +36,12 @@ SESSION = {
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
         LAUNCH | {"kind": "LAUNCH", "message": ""},
+        LAUNCH
+        | {
+            "kind": "LAUNCH",
+            "message": "",
+            "preview": {name: f"/{name}" for name in ("title", "description", "url", "picture", "oembed")},
+        },
         *(LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.shape.message, "is_second": no} for no in (False, True)),
         LAUNCH
         | {
@@ -306,9 +313,13 @@ async def test_static_files_are_served_and_call_nobody_else(place: Place, name: 
     answer = await place.program().get(f"/static/{name}?v=1")
     assert answer.status == 200
     assert answer.body == (STATIC / name).read_bytes()
-    wanted = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}[Path(name).suffix]
+    wanted = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}[
+        Path(name).suffix
+    ]
     assert answer.headers["Content-Type"].startswith((wanted, "application/javascript"))
-    foreign = re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z]{2,}", re.sub(r"http://www\.w3\.org/\S*", "", answer.text))
+    foreign = re.findall(
+        r"(?:https?:)?//[a-z0-9-]+\.[a-z]{2,}", re.sub(r"http://www\.w3\.org/\S*", "", answer.body.decode("latin-1"))
+    )
     assert foreign == []
 
 

@@ -55,6 +55,8 @@ ADDRESSES: dict[str, Address] = {
     "/hub/api": _VERSION,
     "/hub/api/": _VERSION,
     "/hub/home": Address(),
+    "/oembed": Address(is_api=True),
+    "/picture/{rest}": Address(),
     "/hub/spawn": _LAUNCH,
     "/hub/spawn/{rest}": _LAUNCH,
     "/hub/login": _LAUNCH,

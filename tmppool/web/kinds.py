@@ -148,6 +148,8 @@ class Kind(Enum):
     FULL = Shape(429, page="full", body=Full, cors=Cors.SETTINGS)
     WARMING = Shape(503, page="warming", body=Warming, cors=Cors.SETTINGS)
     NO_POOL = Shape(404, "This link names a kind of notebook that is not offered here.", "Not offered here")
+    NO_LINK = Shape(404, "That URL is no launch link of this service.", "Not a launch link")
+    NOT_JSON = Shape(501, "Only format=json is offered.", "Not offered")
     NO_STREAM = Shape(400, "This URL is an event stream: the request must accept text/event-stream.", "Not a page")
     PEER_LINK = Shape(400, "This link cannot be read.", "Unclear link")
     REPOSITORY = Shape(404, "This service has no notebooks for that repository.", "Not offered here")

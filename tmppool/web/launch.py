@@ -19,6 +19,7 @@ from tmppool.web.context import visit_of
 from tmppool.web.enter import Entrance, as_owner, redirect
 from tmppool.web.kinds import Kind
 from tmppool.web.pages import words
+from tmppool.web.preview import Preview
 from tmppool.web.spawn_request import pool_of, read_form, refused, visitors_code
 from tmppool.web.start_limits import StartLimits, StartRefusedError
 from tmppool.web.tickets import Tickets
@@ -41,7 +42,9 @@ class Launch:
         tickets: Tickets,
         landing: Mapping[str, links.Landing],
         documents: Mapping[str, Sequence[Document]],
+        preview: Preview,
     ) -> None:
+        self._preview = preview
         self._documents = documents
         self._pools = pools
         self._sessions = sessions
@@ -177,6 +180,7 @@ class Launch:
             "action": links.action_of(self._link(visit)),
             "ticket": ticket,
             "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
+            "preview": {},
             "is_second": False,
             "near": [],
             "has_code": self._limits.has_code,
@@ -186,6 +190,8 @@ class Launch:
             "warm": pool.count(State.WARM),
             "warm_target": pool.limits.warm,
         }
+        if kind is Kind.LAUNCH:
+            facts = {**facts, "preview": self._preview.facts(visit, pool.name, str(form["document"]))}
         if kind is Kind.NO_DOCUMENT:
             facts = {**facts, "near": self._near(pool, str(form["document"]))}
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)

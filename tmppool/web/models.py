@@ -77,6 +77,31 @@ class Ready(Body):
     pool: str
 
 
+class OEmbedLink(Body):
+    """oEmbed of a launch link that no page may embed."""
+
+    version: Literal["1.0"] = "1.0"
+    type: Literal["link"] = "link"
+    title: str
+    provider_name: Literal["tmppool"] = "tmppool"
+    provider_url: str
+    thumbnail_url: str
+
+
+class OEmbedFrame(Body):
+    """oEmbed of a launch link: a frame with the launch page, and then the notebook."""
+
+    version: Literal["1.0"] = "1.0"
+    type: Literal["rich"] = "rich"
+    title: str
+    provider_name: Literal["tmppool"] = "tmppool"
+    provider_url: str
+    thumbnail_url: str
+    html: str
+    width: Count
+    height: Count
+
+
 class BinderVersions(Body):
     """By `binderhub`, pages recognise a service that takes Binder's links."""
 

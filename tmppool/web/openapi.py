@@ -25,7 +25,7 @@ PATH = "/api/openapi.json"
 _REFERENCE = "#/components/schemas/{model}"
 _NO_AUTH: Json = {}
 _TOKEN_AUTH: Json = {"token": []}
-_WITH_PAGES = ("/spawn", "/build/{rest}")
+_WITH_PAGES = ("/spawn", "/build/{rest}", "/oembed")
 _TOKEN_SCHEME = {
     "type": "apiKey",
     "in": "header",
@@ -210,6 +210,13 @@ _CODE: Json = {
     "schema": {"type": "string"},
     "description": "The workshop's code, where there is one.",
 }
+_URL: Json = {
+    "name": "url",
+    "in": "query",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The whole URL of a launch link.",
+}
 _SPEC: Json = {
     "name": "rest",
     "in": "path",
@@ -332,6 +339,18 @@ _PUBLIC = (
             400: Response("The request does not accept text/event-stream.", (models.Error,)),
         },
         parameters=(_SPEC, _CODE),
+    ),
+    Operation(
+        "GET",
+        "/oembed",
+        "oembed",
+        "Tell how a launch link is embedded (oEmbed 1.0)",
+        {
+            200: Response("A frame, or a link.", (models.OEmbedFrame, models.OEmbedLink)),
+            404: Response("The URL is no launch link of this service.", (models.Error,)),
+            501: Response("Another format than JSON.", (models.Error,)),
+        },
+        parameters=(_URL,),
     ),
     Operation(
         "GET",

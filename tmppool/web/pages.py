@@ -20,6 +20,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
 }
 HEADERS = {
     "Content-Security-Policy": _POLICY,

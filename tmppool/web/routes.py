@@ -16,6 +16,7 @@ from tmppool.web.home import Home
 from tmppool.web.launch import Launch
 from tmppool.web.pages import Static
 from tmppool.web.peer import Peer
+from tmppool.web.preview import Preview
 from tmppool.web.session import Session
 
 _REST = "rest:(?s:.*)"  # a name may hold a newline
@@ -32,6 +33,7 @@ def public(
     peer: Peer,
     build: Build,
     home: Home,
+    preview: Preview,
     *,
     is_locked: bool,
 ) -> web.Application:
@@ -39,6 +41,8 @@ def public(
     app = _application(answers, entrance)
     if launch is not None:
         _add_launch_links(app.router, launch, peer, home)
+        app.router.add_get("/oembed", preview.oembed)
+        app.router.add_get(f"/picture/{{{_REST}}}", preview.picture)
         app.router.add_get(f"/build/{{{_REST}}}", build.stream)
     _add_api(app.router, api, peer)
     _add_sessions(app.router, session, claim)

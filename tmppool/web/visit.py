@@ -157,6 +157,11 @@ class Visit:
         """The origin to prefix to a launch link's path; empty at the main host, where a path is enough."""
         return "" if self.label is None else self._public.public_url or f"{self.client.scheme}://{self._public.domain}"
 
+    @property
+    def own_origin(self) -> str:
+        """The scheme and host of this request, of which a launch link is made whole."""
+        return f"{self.client.scheme}://{self.client.host}"
+
     def origin_of(self, notebook_id: str) -> str:
         """Return the scheme and host at which a notebook is served."""
         domain = self._public.domain

@@ -1,0 +1,105 @@
+"""Tells other sites what to show of a launch link before anybody opens it: OpenGraph, oEmbed, and a picture.
+
+Sources: the Open Graph protocol; oEmbed 1.0, sections 2.2 to 2.4 and 4 (discovery). Nothing is started for any of it.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, unquote, urlsplit
+
+from aiohttp import web
+
+from tmppool import jupyter_urls
+from tmppool.image_documents import Document
+from tmppool.pools import Pools
+from tmppool.web import addresses, links, models
+from tmppool.web.answers import AnswerError
+from tmppool.web.context import visit_of
+from tmppool.web.kinds import Kind
+from tmppool.web.visit import Visit
+
+DESCRIPTION = "A temporary notebook of your own, in your browser. No account needed."
+_WIDTH, _HEIGHT = 800, 600  # pixels of a frame, unless the site allows less
+_LEAST = 200
+_CARD = "/static/card.png"
+_PICTURE_HEADERS = {"Cache-Control": "public, max-age=3600", "Cross-Origin-Resource-Policy": "cross-origin"}
+
+
+class Preview:
+    """``documents`` are the images', by pool. ``is_embeddable``: any page may embed notebooks."""
+
+    def __init__(self, pools: Pools, documents: Mapping[str, Sequence[Document]], *, is_embeddable: bool) -> None:
+        self._pools = pools
+        self._documents = documents
+        self._is_embeddable = is_embeddable
+
+    def facts(self, visit: Visit, pool: str, document: str) -> dict[str, str]:
+        """Return what the head of a launch page tells: title, description, URLs of the page, its picture, oEmbed."""
+        link = visit.own_origin + links.without_code(visit.target)
+        return {
+            "title": self._title(pool, document),
+            "description": DESCRIPTION,
+            "url": link,
+            "picture": visit.own_origin + self._picture_path(pool, document),
+            "oembed": f"{visit.own_origin}/oembed?url={quote(link, safe='')}&format=json",
+        }
+
+    async def oembed(self, request: web.Request) -> web.Response:
+        """GET /oembed?url=…: tell how a launch link is embedded, or linked where no page may embed it."""
+        visit = visit_of(request)
+        if request.query.get("format", "json") != "json":
+            raise AnswerError(Kind.NOT_JSON)
+        try:
+            parts = urlsplit(request.query.get("url", ""))
+        except ValueError as error:
+            raise AnswerError(Kind.NO_LINK) from error
+        raw = parts.path + (f"?{parts.query}" if parts.query else "")
+        is_ours = f"{parts.scheme}://{parts.netloc}" == visit.own_origin
+        if not is_ours or not addresses.find(unquote(parts.path) or "/").is_launch:
+            raise AnswerError(Kind.NO_LINK)
+        pool = self._pools.get(links.pool_of(raw))
+        if pool is None:
+            raise AnswerError(Kind.NO_POOL)
+        document = jupyter_urls.document_of(links.target_of(links.without_code(raw), "/")) or ""
+        title, home = self._title(pool.name, document), f"{visit.own_origin}/"
+        picture = visit.own_origin + self._picture_path(pool.name, document)
+        if not self._is_embeddable:
+            return models.to_response(models.OEmbedLink(title=title, provider_url=home, thumbnail_url=picture))
+        width, height = _within(request, "maxwidth", _WIDTH), _within(request, "maxheight", _HEIGHT)
+        frame = (
+            f'<iframe src="{html.escape(visit.own_origin + links.without_code(raw))}" width="{width}"'
+            f' height="{height}" title="{html.escape(title)}" allow="clipboard-write; local-network-access"'
+            ' loading="lazy" style="border:0"></iframe>'
+        )
+        body = models.OEmbedFrame(
+            title=title, provider_url=home, thumbnail_url=picture, html=frame, width=width, height=height
+        )
+        return models.to_response(body)
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """GET /picture/<document>: the first picture that a document shows, as PNG."""
+        pool = self._pools.get(links.pool_of(visit_of(request).target))
+        known = () if pool is None else self._documents[pool.name]
+        found = next((each.picture for each in known if each.path == request.match_info["rest"]), None)
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(body=found, content_type="image/png", headers=_PICTURE_HEADERS)
+
+    def _title(self, pool: str, document: str) -> str:
+        found = next((each.title for each in self._documents[pool] if each.path == document), "")
+        return found or document or "A live notebook"
+
+    def _picture_path(self, pool: str, document: str) -> str:
+        has_one = any(each.path == document and each.picture for each in self._documents[pool])
+        if not has_one:
+            return _CARD
+        path = f"/picture/{quote(document)}"
+        return path if pool == self._pools.default.name else links.with_query(path, f"pool={pool}")
+
+
+def _within(request: web.Request, name: str, usual: int) -> int:
+    """Return a frame's width or height, not above what the site allows; a value that is none counts as usual."""
+    try:
+        return max(_LEAST, min(usual, int(request.query[name])))
+    except (KeyError, ValueError):
+        return usual
