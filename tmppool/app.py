@@ -359,7 +359,7 @@ async def _listen(
         if api_token
         else Launch(pools, sessions, answers, entrance, limits, tickets(), landing, documents, preview)
     )
-    api = Api(pools, parts.ledger, sessions, answers, limits, images, is_trusted=api_token is not None)
+    api = Api(pools, parts.ledger, sessions, answers, limits, images, documents, is_trusted=api_token is not None)
     session = Session(sessions, answers, pages, landing, refusals)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
     table = _repositories(settings)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.web.guests import Guest, Place, eventually
 from tmppool import __version__
+from tmppool.image_documents import Document
+from tmppool.pool_settings import PoolSettings
 
 Open = Any
 
@@ -317,3 +319,17 @@ async def test_other_origins_may_call_nothing_unless_told(place: Place) -> None:
         await place.program().get("/api/stats"),
     ):
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+async def test_the_documents_of_the_image_are_listed(open_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = (Document("a.ipynb", "A"), Document("d/b.md"))
+    monkeypatch.setattr("tmppool.app._documents", lambda _traits: known)
+    place: Place = await open_place(pools={"r": PoolSettings(pool_size=1)})
+    found = await place.program().get("/api/documents?pool=r")
+    assert found.json == {
+        "pool": "r",
+        "pools": ["tmppool", "r"],
+        "is_complete": True,
+        "documents": [{"path": "a.ipynb", "title": "A"}, {"path": "d/b.md", "title": ""}],
+    }
+    assert (await place.program().get("/api/documents?pool=none")).status == 404

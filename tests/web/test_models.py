@@ -85,6 +85,12 @@ CASES: list[tuple[models.Body, dict[str, Any]]] = [
     ),
     (models.HubVersion(version="5"), {"version": "5"}),
     (
+        models.Documents(
+            pool="p", pools=["p", "r"], is_complete=True, documents=[models.Listed(path="a.ipynb", title="A")]
+        ),
+        {"pool": "p", "pools": ["p", "r"], "is_complete": True, "documents": [{"path": "a.ipynb", "title": "A"}]},
+    ),
+    (
         models.OEmbedLink(title="t", provider_url="u", thumbnail_url="p"),
         {
             "version": "1.0",
@@ -127,7 +133,7 @@ def test_a_body_is_byte_for_byte_this_json(body: models.Body, wanted: dict[str, 
 
 
 def test_every_body_is_among_these_cases() -> None:
-    inside = {models.Check, models.DetailedCheck, models.Advisory, models.Notebook}
+    inside = {models.Check, models.DetailedCheck, models.Advisory, models.Notebook, models.Listed}
     assert {type(body) for body, _ in CASES} | inside == set(BODIES)
 
 

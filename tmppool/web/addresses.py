@@ -65,6 +65,7 @@ ADDRESSES: dict[str, Address] = {
     "/api/spawn": _SPAWN,
     "/api/spawn/": _SPAWN,
     "/api/stats": _STATS,
+    "/api/documents": _STATS,
     "/stats": _STATS,
     "/api/openapi.json": Address(is_api=True),
     "/api/session/{key}": Address(is_open=True, rights={b"GET": Role.GUEST, b"DELETE": Role.OWNER}),

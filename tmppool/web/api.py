@@ -1,12 +1,13 @@
 """The public API: spawn, stats and health, and the CORS preflight of the first two."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
 from tmppool import __version__
 from tmppool.errors import NoNotebookError
+from tmppool.image_documents import Document
 from tmppool.ledger import Ledger
 from tmppool.notebook import State
 from tmppool.pools import Pools
@@ -23,7 +24,7 @@ from tmppool.web.visit import Origin
 
 
 class Api:
-    """``images`` maps pools to image names. ``is_trusted``: all clients have the API token, so none is limited."""
+    """``images`` maps pools to image names, ``documents`` to their documents. ``is_trusted``: all clients have the API token, so none is limited."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Api:
         answers: Answers,
         limits: StartLimits,
         images: Mapping[str, str],
+        documents: Mapping[str, Sequence[Document]],
         *,
         is_trusted: bool,
     ) -> None:
@@ -42,6 +44,7 @@ class Api:
         self._answers = answers
         self._limits = limits
         self._images = images
+        self._documents = documents
         self._is_trusted = is_trusted
 
     async def spawn(self, request: web.Request) -> web.Response:
@@ -79,6 +82,16 @@ class Api:
             assigned=pool.count(State.ASSIGNED),
         )
         return self._answers.json(body)
+
+    async def documents(self, request: web.Request) -> web.Response:
+        """GET /api/documents: the documents in the home of the pool's image, by path."""
+        pool = pool_of(visit_of(request), self._pools)
+        known = self._documents[pool.name]
+        listed = [models.Listed(path=document.path, title=document.title) for document in known]
+        names = [each.name for each in self._pools]
+        return self._answers.json(
+            models.Documents(pool=pool.name, pools=names, is_complete=bool(known), documents=listed)
+        )
 
     async def health(self, request: web.Request) -> web.Response:
         """GET /health: 200 if visitors can be served, else 503; both with all checks, without reasons."""

@@ -77,6 +77,24 @@ class Ready(Body):
     pool: str
 
 
+class Listed(Body):
+    """A document in the home of a pool's image."""
+
+    path: str
+    """Below the notebook's working directory, decoded."""
+    title: str
+    """Its first heading; empty if it has none."""
+
+
+class Documents(Body):
+    pool: str
+    pools: list[str]
+    """The names of all pools, the default one first."""
+    is_complete: bool
+    """False where notebooks may have documents that the image does not have, from directories of the host."""
+    documents: list[Listed]
+
+
 class OEmbedLink(Body):
     """oEmbed of a launch link that no page may embed."""
 

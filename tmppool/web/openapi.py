@@ -342,6 +342,14 @@ _PUBLIC = (
     ),
     Operation(
         "GET",
+        "/api/documents",
+        "documents",
+        "List the documents of a pool's image",
+        {200: Response("The documents.", (models.Documents,)), 404: _UNKNOWN},
+        parameters=(_POOL,),
+    ),
+    Operation(
+        "GET",
         "/oembed",
         "oembed",
         "Tell how a launch link is embedded (oEmbed 1.0)",

@@ -79,6 +79,7 @@ def _add_api(router: web.UrlDispatcher, api: Api, peer: Peer) -> None:
     for path in ("/api/stats", "/stats"):
         router.add_get(path, api.stats)
         router.add_route("OPTIONS", path, api.preflight)
+    router.add_get("/api/documents", api.documents)
     router.add_get("/versions", peer.versions)
     for path in ("/hub/api", "/hub/api/"):
         router.add_get(path, peer.hub)
