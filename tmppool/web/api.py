@@ -24,7 +24,10 @@ from tmppool.web.visit import Origin
 
 
 class Api:
-    """``images`` maps pools to image names, ``documents`` to their documents. ``is_trusted``: all clients have the API token, so none is limited."""
+    """``images`` maps pools to image names, ``documents`` to what is in the images.
+
+    ``is_trusted``: all clients have the API token, so none is limited.
+    """
 
     def __init__(
         self,
