@@ -363,7 +363,7 @@ async def _listen(
     session = Session(sessions, answers, pages, landing, refusals)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
     table = _repositories(settings)
-    peer, build = Peer(table), Build(pools, sessions, limits, tickets("build"), table)
+    peer, build = Peer(pools, table), Build(pools, sessions, limits, tickets("build"), table)
     handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages), preview
     public = await asyncio.to_thread(functools.partial(routes.public, *handlers, is_locked=lock is not None))
     terms = listener.ListenerLimits(

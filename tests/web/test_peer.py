@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from tests.web.guests import Place
+from tmppool.notebook import Reason
 from tmppool.pool_settings import PoolSettings, RepositorySettings
+from tmppool.pools import Ended
 
 ROWS = (
     RepositorySettings(name="gh/o/book", pool="r", directory="book", prefix="docs"),
@@ -67,3 +69,16 @@ async def test_a_page_of_any_site_finds_out_which_links_are_taken(place: Place, 
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "+tmppool." in answer.json[name]
+
+
+async def test_a_server_that_is_gone_is_started_anew_with_the_same_document(open_place: Any) -> None:
+    place: Place = await open_place(pools={"r": PoolSettings(pool_size=1)})
+    person = place.person()
+    for pool, more in (("tmppool", ""), ("r", "&pool=r")):
+        key = await person.start(f"/lab?pool={pool}")
+        place.pools.remember(key, Ended(Reason.IDLE, 0.0, pool))
+        page = f"{place.url}/user/{key}/lab/tree/a%20b.ipynb?x=1"
+        answer = await person.get("/hub/spawn", Referer=page)
+        assert (answer.status, answer.location) == (303, f"/lab/tree/a%20b.ipynb?x=1{more}")
+    for other in ("https://elsewhere.example/", f"{place.url}/user/k/lab", "nonsense"):
+        assert (await person.get("/hub/spawn", Referer=other)).location == "/"

@@ -40,7 +40,6 @@ _LOG = "notebook.log"
 _GIVEN = "given"  # a file of this name means: it was assigned
 _LOG_TAIL = 4096  # bytes
 # Disables the pop-up that asks about news (JupyterLab documentation, "Announcements"), as in our image.
-_PAGE_CONFIG = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 _REMEMBERED = 1_000
 _EXIT_GRACE = 1.0  # seconds until the event loop has the return code of a child that has ended
 # Signals that somebody sends; others are a program's own errors.
@@ -208,9 +207,6 @@ class ProcessBackend:
             shutil.copytree(self._paths.template, home / "home")
         (home / "home").mkdir(exist_ok=True)
         (home / "tmp").mkdir()
-        page_config = home / "home" / ".jupyter" / "labconfig" / "page_config.json"
-        page_config.parent.mkdir(parents=True, exist_ok=True)
-        page_config.write_text(json.dumps(_PAGE_CONFIG))
 
     async def _spawn(self, key: str, home: Path, token: str, command: str) -> asyncio.subprocess.Process:
         log = await completed(asyncio.to_thread((home / _LOG).open, "wb"), "open a log")
