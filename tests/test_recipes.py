@@ -40,7 +40,7 @@ def test_no_file_of_the_images_has_two_homes() -> None:
 def test_every_shared_file_is_copied_into_every_image(name: str) -> None:
     files = Recipe.read(name).files
     shared = [path for path in files if path.startswith("common/")]
-    assert len(shared) == 5
+    assert len(shared) == 6
     for path in shared:
         assert f"COPY {path} ".encode() in files["Dockerfile"]
 
