@@ -151,3 +151,23 @@ def test_every_page_can_be_linked_to() -> None:
 )
 def test_a_service_worker_rules_an_app_at_most(path: str, may: bool) -> None:  # noqa: FBT001
     assert jupyter_urls.may_hold_worker(path) is may
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("lab/tree/a/b%20c.ipynb?x=1", ("lab/tree", "a/b%20c.ipynb?x=1")),
+        ("lab/workspaces/auto-1/tree/a", ("lab/workspaces/auto-1/tree", "a")),
+        ("doc/tree/a", ("doc/tree", "a")),
+        ("notebooks/a.ipynb", ("notebooks", "a.ipynb")),
+        ("nbclassic/notebooks/a", ("nbclassic/notebooks", "a")),
+        ("tree", ("tree", "")),
+        ("tree/", ("tree", "")),
+        ("trees/a", None),
+        ("lab", None),
+        ("terminals/1", None),
+        ("", None),
+    ],
+)
+def test_a_page_on_a_file_is_split(path: str, expected: tuple[str, str] | None) -> None:
+    assert jupyter_urls.split_page(path) == expected

@@ -25,6 +25,9 @@ _DOCUMENT = re.compile(
     r"/?(?:notebooks|tree|doc/tree|edit|nbclassic/notebooks|lab(?:/workspaces/[^/]+)?/tree)/(.+\.ipynb)"
 )
 _WORKSPACE = re.compile(r"lab/workspaces/[^/?]+")
+_ON_FILE = re.compile(
+    r"((?:lab|doc)(?:/workspaces/[^/]+)?/tree|nbclassic/(?:notebooks|tree|edit)|notebooks|tree|edit|files|view)(?:/|$)"
+)
 # JupyterLab sends these by itself, also where it comes with a token, as its desktop application does.
 _CHATTER = re.compile(r"lab/api/workspaces(/|$)|api/security/csp-report|api/events|api/contents/(?!.*/checkpoints$)")
 _QUIET = re.compile(r"api/events/|api/collaboration/")
@@ -82,3 +85,12 @@ def deep_link(path: str) -> str | None:
     if re.split("[/?]", path, maxsplit=1)[0] not in DEEP_LINKS:
         return None
     return "/" + _WORKSPACE.sub("lab", path, count=1) if _WORKSPACE.match(path) else f"/{path}"
+
+
+def split_page(path: str) -> tuple[str, str] | None:
+    """Return the page, as in ``lab/tree``, and the raw path of the file or directory that it opens, with the query.
+
+    None for a page that opens neither.
+    """
+    found = _ON_FILE.match(path)
+    return None if found is None else (found[1], path[found.end() :])

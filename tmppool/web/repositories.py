@@ -12,10 +12,6 @@ from tmppool.errors import TmppoolError
 from tmppool.web import links
 from tmppool.web.peer_links import PeerLink, Repository
 
-_FILE = re.compile(
-    r"((?:lab|doc)(?:/workspaces/[^/]+)?/tree|nbclassic/(?:notebooks|tree|edit)|notebooks|tree|edit|files|view)(?:/|$)"
-)
-
 
 class UnknownRepositoryError(TmppoolError):
     """The repository is in no row of the table, and the settings refuse such."""
@@ -76,12 +72,13 @@ def launch_link(place: Place) -> str:
 
 def _within(row: Row, path: str) -> str:
     """Return the path of a page on a file of the repository as one on the same file in the home."""
-    found = _FILE.match(path)
+    found = jupyter_urls.split_page(path)
     if found is None:
         return path
-    file, mark, query = path[found.end() :].partition("?")
+    page, rest = found
+    file, mark, query = rest.partition("?")
     below = _below(row.prefix.strip("/"), file)
-    place = "/".join(part for part in (found[1], quote(row.directory.strip("/")), below) if part)
+    place = "/".join(part for part in (page, quote(row.directory.strip("/")), below) if part)
     return place + mark + query
 
 
