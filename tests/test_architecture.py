@@ -58,7 +58,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "web": (
         ("authorization", "hosts", "robots", "links", "peer_links", "pages", "session_ends", "listener"),
-        ("own_cookies", "start_limits", "tickets", "repositories", "embedding", "pasted"),
+        ("own_cookies", "start_limits", "tickets", "repositories", "embedding", "snippets", "pasted"),
         ("tokens", "lock", "login"),
         ("models", "addresses"),
         ("kinds", "visit", "openapi", "health"),

@@ -3,7 +3,6 @@
 Sources: the Open Graph protocol; oEmbed 1.0, sections 2.2 to 2.4 and 4 (discovery). Nothing is started for any of it.
 """
 
-import html
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote, urlsplit
 
@@ -12,7 +11,7 @@ from aiohttp import web
 from tmppool import jupyter_urls
 from tmppool.image_documents import Document
 from tmppool.pools import Pools
-from tmppool.web import addresses, links, models
+from tmppool.web import addresses, links, models, snippets
 from tmppool.web.answers import AnswerError
 from tmppool.web.context import visit_of
 from tmppool.web.kinds import Kind
@@ -66,11 +65,7 @@ class Preview:
         if not self._is_embeddable:
             return models.to_response(models.OEmbedLink(title=title, provider_url=home, thumbnail_url=picture))
         width, height = _within(request, "maxwidth", _WIDTH), _within(request, "maxheight", _HEIGHT)
-        frame = (
-            f'<iframe src="{html.escape(visit.own_origin + links.without_code(raw))}" width="{width}"'
-            f' height="{height}" title="{html.escape(title)}" allow="clipboard-write; local-network-access"'
-            ' loading="lazy" style="border:0"></iframe>'
-        )
+        frame = snippets.frame(visit.own_origin + links.without_code(raw), title, width, height)
         body = models.OEmbedFrame(
             title=title, provider_url=home, thumbnail_url=picture, html=frame, width=width, height=height
         )
