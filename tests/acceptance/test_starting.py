@@ -75,7 +75,7 @@ async def test_a_class_behind_one_address_gets_in_with_the_code(browser: Browser
         assert "tuesday" not in service.log
 
 
-async def visit(browser: Browser, service: Service, link: str) -> Page:
+async def visit(browser: Browser, service: Service | Place, link: str) -> Page:
     page = await (await browser.new_context()).new_page()
     await page.goto(service.url + link)
     await page.wait_for_url("**/user/**")
@@ -263,6 +263,22 @@ async def test_a_redirect_to_a_login_is_an_answer(browser: Browser, tmp_path: Pa
             await page.clock.fast_forward("05:00")
 
 
+# The owner's page
+
+
+async def test_an_owner_copies_the_link_that_shares(browser: Browser, open_place: Any) -> None:
+    place = await open_place()
+    page = await visit(browser, place, LINK)
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=place.url)
+    await page.goto(f"{place.url}/session/{page.url.split('/')[4]}")
+    await page.get_by_role("button", name="Make a link").click()
+    await page.get_by_role("button", name="Copy", exact=True).click()
+    await page.get_by_text("Copied.").wait_for()
+    link = await page.get_by_label("Link that shares this notebook").input_value()
+    assert await page.evaluate("navigator.clipboard.readText()") == link
+    assert "?token=" in link
+
+
 # Every page of ours under its policy
 
 
@@ -292,6 +308,7 @@ PAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "warming": ({"fake": {"delay": 60.0}}, "GET /", "Warming up"),
     "gone": ({}, f"GET /user/{'x' * 22}/lab/tree/a.ipynb", "Notebook not found"),
     "error": ({}, "GET /nowhere", "Status 404"),
+    "home": ({}, "GET /hub/home", "Your notebooks"),
     "session": ({}, "GET /session/{own}", "Share with others"),
     "claim": ({}, "GET {taken}lab/tree/a.ipynb?token={token}", "Open this notebook?"),
     "foreign": ({}, "GET /user/{other}/lab", "belongs to another browser"),

@@ -1,20 +1,30 @@
-// Shows the button that copies the link, where there is one.
+// The buttons that copy the field beside them.
 (() => {
   "use strict";
-  const link = document.getElementById("link");
-  const button = document.getElementById("copy");
-  const said = document.getElementById("said");
-  if (!link) return;
-  button.hidden = false;
-  link.addEventListener("focus", () => link.select());
-  button.addEventListener("click", async () => {
-    link.select();
+  const SHOWN = 4000; // milliseconds
+  document.documentElement.classList.add("scripted");
+
+  const copy = async (field) => {
+    field.select();
     try {
-      await navigator.clipboard.writeText(link.value);
-      said.textContent = "Copied.";
+      await navigator.clipboard.writeText(field.value);
+      return true;
     } catch {
-      // The Clipboard API needs a secure context.
-      said.textContent = "The link is selected. Copy it with Ctrl+C or ⌘C.";
+      return document.execCommand("copy"); // the Clipboard API needs a secure context
     }
+  };
+
+  document.addEventListener("click", async ({ target }) => {
+    const button = target.closest("[data-copies]");
+    if (!button) return;
+    const box = button.parentElement;
+    const said = box.querySelector("[role=status]");
+    const isCopied = await copy(box.querySelector("input, textarea"));
+    said.textContent = isCopied ? "Copied." : "It is selected. Copy it with Ctrl+C or ⌘C.";
+    setTimeout(() => (said.textContent = ""), SHOWN);
+  });
+
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.matches(".copy input, .copy textarea")) target.select();
   });
 })();
