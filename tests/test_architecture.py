@@ -65,7 +65,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("verdict", "refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin", "preview"),
-        ("launch", "session", "claim", "api", "middleware", "peer", "build", "home"),
+        ("launch", "session", "claim", "api", "middleware", "peer", "build", "home", "embed"),
         ("routes",),
     ),
 }

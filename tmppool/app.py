@@ -47,6 +47,7 @@ from tmppool.web.api import Api
 from tmppool.web.build import Build
 from tmppool.web.claim import Claim
 from tmppool.web.edge import Edge, admin_decide
+from tmppool.web.embed import Embed
 from tmppool.web.embedding import Embedding
 from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.home import Home
@@ -360,11 +361,12 @@ async def _listen(
         else Launch(pools, sessions, answers, entrance, limits, tickets(), landing, documents, preview)
     )
     api = Api(pools, parts.ledger, sessions, answers, limits, images, documents, is_trusted=api_token is not None)
-    session = Session(sessions, answers, pages, landing, refusals)
+    session = Session(sessions, answers, pages, landing, refusals, has_launch_pages=launch is not None)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
     table = _repositories(settings)
     peer, build = Peer(pools, table), Build(pools, sessions, limits, tickets("build"), table)
-    handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages), preview
+    embed = Embed(pools, pages, documents, table, reached_at.embedding)
+    handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages), preview, embed
     public = await asyncio.to_thread(functools.partial(routes.public, *handlers, is_locked=lock is not None))
     terms = listener.ListenerLimits(
         parts.timeouts, settings.connections_per_address, settings.upload_limit, reached_at.trusted

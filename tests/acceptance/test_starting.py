@@ -308,6 +308,7 @@ PAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "warming": ({"fake": {"delay": 60.0}}, "GET /", "Warming up"),
     "gone": ({}, f"GET /user/{'x' * 22}/lab/tree/a.ipynb", "Notebook not found"),
     "error": ({}, "GET /nowhere", "Status 404"),
+    "embed": ({"embed_origins": ("*",)}, "GET /embed?document=intro.ipynb&as=live", "Once for a whole site"),
     "home": ({}, "GET /hub/home", "Your notebooks"),
     "session": ({}, "GET /session/{own}", "Share with others"),
     "claim": ({}, "GET {taken}lab/tree/a.ipynb?token={token}", "Open this notebook?"),

@@ -43,3 +43,4 @@ def test_frames_are_allowed_to_the_same_origins() -> None:
         == "'self' https://a.example https://*.b.example"
     )
     assert Embedding(["*"]).ancestors == "'self' *"
+    assert Embedding(["https://A.example"]).origins == ("https://a.example",)

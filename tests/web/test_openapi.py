@@ -25,6 +25,7 @@ PAGES = {
     *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{form}{rest}" for form in PEER_LINKS for rest in ("", "/{rest}")),
     *(f"/hub/{path}" for path in ("home", "login", "spawn", "spawn/{rest}")),
+    "/embed",
     "/badge.svg",
     "/picture/{rest}",
     "/badge_logo.svg",

@@ -12,6 +12,7 @@ from tests.web.guests import Place
 from tmppool.web import pages as pages_module
 from tmppool.web.kinds import Kind
 from tmppool.web.pages import HEADERS, STATIC, Pages, words
+from tmppool.web.snippets import Snippet
 
 TEMPLATES = Path(pages_module.__file__).with_name("templates")
 LAUNCH = {
@@ -30,8 +31,30 @@ SESSION = {
     "notebook_url": "/user/k/lab",
     "share_url": "",
     "document": "a",
+    "embed_url": "/embed?document=a",
     "idle_minutes": 3.2,
     "lifetime_minutes": 90.0,
+}
+EMBED = {
+    "text": "a.ipynb",
+    "pools": ["tmppool"],
+    "pool": "tmppool",
+    "ways": ["notebook", "lab", "live", "frame"],
+    "way": "notebook",
+    "error": "",
+    "known": 1,
+    "count": 1,
+    "documents": [{"path": "a.ipynb", "parts": ["a.", "ipynb"], "title": "A"}],
+    "link": "/notebooks/a.ipynb",
+    "url": "nb.example/notebooks/a.ipynb",
+    "title": "A",
+    "document": "a.ipynb",
+    "is_missing": False,
+    "snippets": [Snippet("HTML", "Any page", "<a>"), Snippet("Tool", "conf.py", "x\ny", is_for_site=True)],
+    "is_example": True,
+    "is_closed": False,
+    "origins": [],
+    "is_plain": False,
 }
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
@@ -87,6 +110,21 @@ VALUES: dict[str, list[dict[str, Any]]] = {
             "starts": [{"url": "/?pool=x", "name": "x"}],
         },
     ],
+    "embed": [
+        EMBED,
+        EMBED | {"way": "live", "is_closed": True, "is_plain": True, "pools": ["tmppool", "r"], "snippets": []},
+        EMBED | {"way": "frame", "origins": ["docs.example", "x.example"], "ways": ["notebook", "frame"]},
+        EMBED | {"text": "", "known": 0, "count": 0, "documents": [], "title": "", "document": "", "link": "/"},
+        EMBED
+        | {
+            "known": 99,
+            "count": 50,
+            "is_missing": True,
+            "title": "",
+            "documents": [{"path": "b.md", "parts": ["b.", "md"], "title": ""}],
+        },
+        EMBED | {"error": "Why.", "link": "", "url": "", "snippets": []},
+    ],
     "gone": [
         {
             "explanation": "Why.",
@@ -100,7 +138,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {
     "foreign": [{"fresh_url": "/lab", "document": "a"}, {"fresh_url": "/", "document": ""}],
     "session": [
         SESSION,
-        SESSION | {"share_url": "S", "path": "", "document": "", "idle_minutes": None},
+        SESSION | {"share_url": "S", "path": "", "document": "", "embed_url": "", "idle_minutes": None},
         SESSION | {"idle_minutes": None, "lifetime_minutes": None},
     ],
     "error": [{"title": "T", "message": "M", "home_url": "/"}, {"title": "T", "message": "M", "home_url": ""}],
@@ -164,6 +202,7 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
     assert set(re.findall(r'<script[^>]*src="([^"?]*)', text)) <= {
         "/static/launch.js",
         "/static/copy.js",
+        "/static/embed.js",
         "/static/fragment.js",
     }
     for address in re.findall(r'(?:src|href|action)="([^"]*)"', text):
@@ -177,7 +216,7 @@ def test_a_page_renders_and_holds_nothing_that_its_policy_forbids(
 def test_every_value_is_escaped(name: str, values: dict[str, Any]) -> None:
     hostile = {
         key: '"><script>alert(1)</script>'
-        if isinstance(value, str) and value and key not in ("cause", "kind")
+        if isinstance(value, str) and value and key not in ("cause", "kind", "way")
         else value
         for key, value in values.items()
     }

@@ -69,3 +69,17 @@ def test_what_is_in_no_row_is_refused_where_the_settings_say_so() -> None:
 )
 def test_the_launch_link_of_a_place(where: Place, link: str) -> None:
     assert launch_link(where) == link
+
+
+@pytest.mark.parametrize(
+    ("pool", "names"),
+    [("r", ["gh/o/book"]), ("lab", []), (None, ["gl/o/r", "gh/org/repo"]), ("none", [])],
+)
+def test_a_pool_is_reached_by_the_repositories_that_are_named(pool: str | None, names: list[str]) -> None:
+    assert [each.name for each in TABLE.examples(pool)] == names
+
+
+def test_a_row_that_an_earlier_one_covers_reaches_nothing() -> None:
+    table = Repositories([Row("gh/o/*", pool="a"), Row("gh/o/r", pool="b")], refuses_others=True)
+    assert [each.name for each in table.examples("a")] == ["gh/o/r"]
+    assert list(table.examples("b")) == list(table.examples(None)) == []

@@ -55,6 +55,7 @@ ADDRESSES: dict[str, Address] = {
     "/hub/api": _VERSION,
     "/hub/api/": _VERSION,
     "/hub/home": Address(),
+    "/embed": Address(),
     "/oembed": Address(is_api=True),
     "/picture/{rest}": Address(),
     "/hub/spawn": _LAUNCH,

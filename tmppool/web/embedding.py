@@ -24,6 +24,10 @@ class Embedding:
         return hosts.is_origin(origin) and any(_matches(pattern, origin.lower()) for pattern in self._origins)
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        return self._origins
+
+    @property
     def ancestors(self) -> str:
         """The value of ``frame-ancestors`` for a notebook's pages (CSP Level 3 section 6.4.2.1)."""
         return " ".join(("'self'", *self._origins))

@@ -1,7 +1,7 @@
 """The table of repositories: which pool has a repository's files, and where in its notebooks they are. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -11,6 +11,11 @@ from tmppool import jupyter_urls
 from tmppool.errors import TmppoolError
 from tmppool.web import links
 from tmppool.web.peer_links import PeerLink, Repository
+
+ANY = Repository("gh/org/repo")
+"""Stands for a repository that is in no row by name."""
+
+_WILD = re.compile(r"[*?\[]")
 
 
 class UnknownRepositoryError(TmppoolError):
@@ -56,6 +61,17 @@ class Repositories:
             content, otherwise = self._find(link.content, is_required=False), link.pull or link.path
         pool = None if row is None else row.pool
         return Place(pool, otherwise if content is None else _within(content, link.path))
+
+    def examples(self, pool: str | None) -> Iterator[Repository]:
+        """Yield repositories whose links lead to the pool: those that the table names, and ``ANY``."""
+        named = (Repository(row.pattern.lower()) for row in self.rows if not _WILD.search(row.pattern))
+        yield from (each for each in (*named, ANY) if self._leads_to(each, pool))
+
+    def _leads_to(self, repository: Repository, pool: str | None) -> bool:
+        try:
+            return self.place(PeerLink(repository)).pool == pool
+        except UnknownRepositoryError:
+            return False
 
     def _find(self, repository: Repository, *, is_required: bool = True) -> Row | None:
         found = next((row for row in self.rows if fnmatchcase(repository.name, row.pattern.lower())), None)

@@ -11,6 +11,7 @@ from tmppool.web.answers import Answers
 from tmppool.web.api import Api
 from tmppool.web.build import Build
 from tmppool.web.claim import Claim
+from tmppool.web.embed import Embed
 from tmppool.web.enter import Entrance
 from tmppool.web.home import Home
 from tmppool.web.launch import Launch
@@ -34,6 +35,7 @@ def public(
     build: Build,
     home: Home,
     preview: Preview,
+    embed: Embed,
     *,
     is_locked: bool,
 ) -> web.Application:
@@ -41,6 +43,7 @@ def public(
     app = _application(answers, entrance)
     if launch is not None:
         _add_launch_links(app.router, launch, peer, home)
+        app.router.add_get("/embed", embed.page)
         app.router.add_get("/oembed", preview.oembed)
         app.router.add_get(f"/picture/{{{_REST}}}", preview.picture)
         app.router.add_get(f"/build/{{{_REST}}}", build.stream)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
@@ -23,7 +23,7 @@ from tmppool.web.visit import Visit
 
 
 class Session:
-    """``landing`` is the path that ``/`` opens, by pool."""
+    """``landing`` is the path that ``/`` opens, by pool. ``has_launch_pages``: there are pages for page authors too."""
 
     def __init__(
         self,
@@ -32,7 +32,10 @@ class Session:
         pages: Pages,
         landing: Mapping[str, links.Landing],
         refusals: Refusals,
+        *,
+        has_launch_pages: bool = True,
     ) -> None:
+        self._has_launch_pages = has_launch_pages
         self._sessions = sessions
         self._refusals = refusals
         self._answers = answers
@@ -72,6 +75,7 @@ class Session:
             name: None if at is None else seconds_until(at) / 60
             for name, at in ends(held.pool, held.notebook)._asdict().items()
         }
+        document = jupyter_urls.document_of(f"/{visit.open_path}") or ""
         return self._pages.render(
             "session",
             200,
@@ -79,7 +83,8 @@ class Session:
             path=visit.open_path,
             notebook_url=_url(visit, held, self._open_path(visit, held)),
             share_url=self._share_url(visit, held) or "",
-            document=jupyter_urls.document_of(f"/{visit.open_path}") or "",
+            document=document,
+            embed_url=_embed_url(visit, held, document) if self._has_launch_pages else "",
             idle_minutes=left["idle_expires_at"],
             lifetime_minutes=left["expires_at"],
         )
@@ -116,3 +121,10 @@ class Session:
 def _url(visit: Visit, held: Admitted, path: str) -> str:
     """Return the URL of a path below the notebook, at its own host."""
     return visit.spawn_origin(held.notebook.id) + base_path(held.notebook.key) + path
+
+
+def _embed_url(visit: Visit, held: Admitted, document: str) -> str:
+    """Return the link to the page for page authors, with what is open in the notebook."""
+    way = "lab" if visit.open_path.startswith("lab") else "notebook"
+    wish = {"document": document or links.fresh(visit.open_path, None), "as": way, "pool": held.pool.name}
+    return f"/embed?{urlencode(wish)}"

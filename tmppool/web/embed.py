@@ -1,0 +1,273 @@
+"""The page for page authors: finds what they name, and shows what they copy into their pages. It takes nothing."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote
+
+from aiohttp import web
+
+from tmppool import jupyter_urls
+from tmppool.image_documents import SUFFIXES, Document, near
+from tmppool.pool import Pool
+from tmppool.pools import Pools
+from tmppool.web import hosts, links, pasted, repositories, snippets
+from tmppool.web.answers import AnswerError
+from tmppool.web.context import visit_of
+from tmppool.web.embedding import EVERY, Embedding
+from tmppool.web.kinds import Kind
+from tmppool.web.pages import Pages, words
+from tmppool.web.pasted import Pasted, PastedError, tame
+from tmppool.web.peer_links import Repository
+from tmppool.web.repositories import Place, Repositories, UnknownRepositoryError
+from tmppool.web.snippets import Subject, Way
+from tmppool.web.visit import Visit
+
+_MOST_LISTED = 40  # documents on one page, which stays small
+_MOST_COMPARED = 500  # names, which takes a few hundredths of a second
+_MOST_FIELDS = 100
+_KEPT = ("files", "view", "edit", "nbclassic/notebooks", "nbclassic/tree", "nbclassic/edit")
+"""Pages that are linked to as they were pasted, unless JupyterLab is to open their files."""
+
+
+class _Wish(NamedTuple):
+    """The page's query: what the author typed, in what way it is to be shown, and the pool."""
+
+    text: str
+    way: Way | None
+    pool: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """``path``: a launch link's raw path below a notebook. ``document``: the decoded path of the file that it opens."""
+
+    pool: Pool
+    path: str
+    fragment: str = ""
+    document: str = ""
+    repository: Repository | None = None
+    file: str = ""
+
+
+class Embed:
+    """``documents`` are the images', by pool; ``table`` leads links of repositories."""
+
+    def __init__(
+        self,
+        pools: Pools,
+        pages: Pages,
+        documents: Mapping[str, Sequence[Document]],
+        table: Repositories,
+        embedding: Embedding,
+    ) -> None:
+        self._pools = pools
+        self._pages = pages
+        self._documents = documents
+        self._table = table
+        self._embedding = embedding
+
+    async def page(self, request: web.Request) -> web.Response:
+        """GET /embed?document=…&as=…&pool=…: the form, and the snippets for what it says."""
+        visit = visit_of(request)
+        wish = _wish(visit)
+        pool = self._pools.get(wish.pool)
+        if pool is None:
+            raise AnswerError(Kind.NO_POOL)
+        error, found = "", _Found(pool, "")
+        try:
+            found = self._find(wish.text, pool, visit)
+        except PastedError as refusal:
+            error = str(refusal)
+        ways = list(Way) if _is_jupyter(found.pool) else [Way.NOTEBOOK, Way.FRAME]
+        way = wish.way or (Way.LAB if found.path.startswith("lab") else Way.NOTEBOOK)
+        way = way if way in ways else Way.NOTEBOOK
+        made = _NOTHING if error else self._made(visit, found, way)
+        return self._pages.render(
+            "embed",
+            200,
+            text=wish.text,
+            pools=[each.name for each in self._pools],
+            pool=found.pool.name,
+            ways=[each.value for each in ways],
+            way=way.value,
+            error=error,
+            **self._listed(wish.text, str(made["document"]), found.pool),
+            **made,
+        )
+
+    # What the author means
+
+    def _find(self, text: str, pool: Pool, visit: Visit) -> _Found:
+        """Return what the text means. Raises PastedError."""
+        known = {document.path for document in self._documents[pool.name]}
+        what = pasted.read(text, known, visit.client.host)
+        if what.pool is not None:
+            named = self._pools.get(what.pool)
+            if named is None:
+                raise PastedError("This link names a kind of notebook that is not offered here.")
+            pool = named
+        if what.peer is not None:
+            return self._placed(what, text)
+        is_page = not what.is_name or not _is_jupyter(pool)
+        return _Found(pool, what.path if is_page else f"tree/{what.path}", what.fragment)
+
+    def _placed(self, what: Pasted, text: str) -> _Found:
+        """Return where the table leads a link that names a repository. Raises PastedError."""
+        assert what.peer is not None
+        try:
+            place = self._table.place(what.peer)
+        except UnknownRepositoryError as error:
+            raise PastedError(str(error)) from error
+        pool, repository = self._pools.get(place.pool), what.peer.repository
+        assert pool is not None, "the settings name pools that are configured"
+        page = jupyter_urls.split_page(what.peer.path)
+        file = "" if page is None else page[1].partition("?")[0]
+        return _Found(
+            pool,
+            tame(place.path),
+            what.fragment,
+            repository=None if repository is None else _as_written(repository, text),
+            file=file,
+        )
+
+    # What the page shows
+
+    def _made(self, visit: Visit, found: _Found, way: Way) -> dict[str, object]:
+        """Return the link and the snippets for it."""
+        path = _page(found.path, way) if _is_jupyter(found.pool) else found.path
+        page = jupyter_urls.split_page(path)
+        document = unquote(page[1].partition("?")[0]) if page is not None else ""
+        link = _launch_link(self._name(found.pool), path) + (f"#{found.fragment}" if found.fragment else "")
+        repository = self._repository(found)
+        title = self._title(found.pool, document)
+        subject = Subject(
+            visit.own_origin,
+            visit.own_origin + link,
+            title or document or "A live notebook",
+            document.rpartition("/")[0],
+            repository,
+            found.file if repository == found.repository else "",
+        )
+        return {
+            "link": link,
+            "url": subject.link,
+            "title": title,
+            "document": document,
+            "is_missing": self._is_missing(found.pool, document),
+            "snippets": snippets.make(way, subject),
+            "is_example": repository == repositories.ANY,
+            **self._obstacles(visit, way),
+        }
+
+    def _repository(self, found: _Found) -> Repository | None:
+        """Return the repository that tools are told, which has to lead to the pool; None if there is none."""
+        known = (() if found.repository is None else (found.repository,), self._table.examples(self._name(found.pool)))
+        return next((each for some in known for each in some if snippets.is_usable(each)), None)
+
+    def _obstacles(self, visit: Visit, way: Way) -> dict[str, object]:
+        """Return what keeps pages of other sites from showing notebooks, and the sites whose pages may."""
+        origins = self._embedding.origins if way.is_in_page else ()
+        is_open = EVERY in origins
+        scheme, is_local = visit.client.scheme, hosts.is_this_machine(visit.client.host)
+        return {
+            "is_closed": way.is_in_page and not origins,
+            "origins": [] if is_open else list(origins),
+            "is_plain": way.is_in_page and scheme == "http" and not is_local,
+        }
+
+    def _listed(self, text: str, document: str, pool: Pool) -> dict[str, object]:
+        """Return the documents to choose from: those that the text may mean, or all if it means one of them."""
+        known = self._documents[pool.name]
+        shown = known if any(each.path == document for each in known) else _meant(text, known)
+        return {
+            "known": len(known),
+            "count": len(shown),
+            "documents": [
+                {"path": each.path, "parts": words(each.path), "title": each.title} for each in shown[:_MOST_LISTED]
+            ],
+        }
+
+    def _is_missing(self, pool: Pool, document: str) -> bool:
+        """Return True if the image is known to have neither a document nor a directory of documents of that name.
+
+        Files of other kinds are not known.
+        """
+        known = self._documents[pool.name]
+        may_be_known = document.endswith(SUFFIXES) or "." not in document
+        return bool(document and known and may_be_known) and not any(
+            f"{each.path}/".startswith(f"{document}/") for each in known
+        )
+
+    def _title(self, pool: Pool, document: str) -> str:
+        return next((each.title for each in self._documents[pool.name] if each.path == document), "")
+
+    def _name(self, pool: Pool) -> str | None:
+        """Return the pool's name for links; None for the default pool, which needs none."""
+        return None if pool is self._pools.default else pool.name
+
+
+_NOTHING: dict[str, object] = {
+    "link": "",
+    "url": "",
+    "title": "",
+    "document": "",
+    "is_missing": False,
+    "snippets": [],
+    "is_example": False,
+    "is_closed": False,
+    "origins": [],
+    "is_plain": False,
+}
+"""What is shown where the text means nothing that could be linked to."""
+
+
+def _wish(visit: Visit) -> _Wish:
+    try:
+        found = parse_qs(visit.query[1:], keep_blank_values=True, errors="replace", max_num_fields=_MOST_FIELDS)
+    except ValueError:  # too many fields
+        found = {}
+    first = {name: values[0] for name, values in found.items()}
+    way = next((each for each in Way if each.value == first.get("as")), None)
+    return _Wish(first.get("document", ""), way, first.get("pool") or None)
+
+
+def _is_jupyter(pool: Pool) -> bool:
+    """Return True unless the pool's newest notebook is another application's."""
+    return all(notebook.is_jupyter for notebook in [*pool][-1:])
+
+
+def _page(path: str, way: Way) -> str:
+    """Return the path that opens the same file in the way that the author wants; any other path stays as it is."""
+    whole, mark, query = path.partition("?")
+    if whole.rstrip("/") in ("", "lab", "tree"):
+        return ("lab" if way is Way.LAB else "tree" if whole else "") + mark + query
+    page = jupyter_urls.split_page(path)
+    if page is None or (page[0] in _KEPT and (way is not Way.LAB or page[0] in ("files", "view"))):
+        return path
+    if way is Way.LAB:
+        return f"lab/tree/{page[1]}"
+    is_document = unquote(page[1].partition("?")[0]).endswith(SUFFIXES)
+    return f"{'notebooks' if is_document else 'tree'}/{page[1]}"
+
+
+def _launch_link(pool: str | None, path: str) -> str:
+    if path and not path.startswith("?"):
+        return repositories.launch_link(Place(pool, path))
+    return f"/{path}" if pool is None else links.with_query(f"/{path}", f"pool={pool}")
+
+
+def _as_written(repository: Repository, text: str) -> Repository:
+    """Return the repository in the letters of the author, where they can be found in the text."""
+    provider, _, name = repository.name.partition("/")
+    found = re.search(re.escape(name), unquote(text), re.IGNORECASE)
+    return repository if found is None else Repository(f"{provider}/{found[0]}", repository.ref)
+
+
+def _meant(text: str, known: Sequence[Document]) -> Sequence[Document]:
+    """Return the documents that have all words of the text in path or title, else those of like names, else all."""
+    sought = text.casefold().split()
+    having = [each for each in known if all(word in f"{each.path} {each.title}".casefold() for word in sought)]
+    by_path = {each.path: each for each in known}
+    return having or [by_path[path] for path in near(text, known[:_MOST_COMPARED])] or known
