@@ -191,9 +191,11 @@ ADDRESSES = [
 ADMIN_ADDRESSES = ["/api/pool", "/api/notebooks", f"/api/notebooks/{CODED}", "/metrics", f"/{CODED}"]
 SAID = dict.fromkeys(("Accept-Language", "Authorization", "Origin", "Referer", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id", "Range", "If-None-Match", "Access-Control-Request-Method", "Access-Control-Request-Headers"), MARK)  # fmt: skip
 LINK = re.compile(
-    r' action="[^"<>]*"| href="[^"<>]*"|<span class="doc">([^<>]|<wbr>)*</span>|<title>[^<>]*</title>|"fresh_url": "[^"<>]*(\\"[^"]*)*"'
+    r' action="[^"<>]*"| href="[^"<>]*"|<meta property="og:(?:url|title|image)" content="[^"<>]*">| title="[^"<>]*"|'
+    r'<span class="doc">([^<>]|<wbr>)*</span>|<title>[^<>]*</title>|"fresh_url": "[^"<>]*(\\"[^"]*)*"'
 )
-"""Where a page holds the link itself: the form's action, what a fresh start opens, and the document's name."""
+"""Where a page holds the link itself: the form's action, what a fresh start opens, what previews show, and the
+document's name."""
 
 
 def reflected(answer: Answer) -> str:
