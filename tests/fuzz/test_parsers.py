@@ -10,12 +10,14 @@ from multidict import CIMultiDict
 
 from tests.fuzz.effort import examples
 from tests.web.heads import unparsed
-from tmppool import jupyter_urls
+from tmppool import image_documents, jupyter_urls
 from tmppool.keys import is_key
-from tmppool.proxy import headers
+from tmppool.proxy import headers, target
 from tmppool.proxy.forwarded import identify, networks
 from tmppool.running import base_path
-from tmppool.web import links
+from tmppool.web import links, peer_links, repositories
+from tmppool.web.peer_links import PeerLinkError
+from tmppool.web.repositories import Repositories, Row
 from tmppool.web.tickets import Tickets
 from tmppool.web.visit import Origin
 
@@ -133,3 +135,33 @@ def test_any_origin_is_ours_or_another(origin: str, host: str, site: str | None)
     found = unparsed("/", {"Origin": origin, "Host": host} | ({} if site is None else {"Sec-Fetch-Site": site}))
     if site is None and found.origin is Origin.SAME:
         assert origin.lower().endswith(host.lower())
+
+
+forms = st.sampled_from(
+    ["/v2/gh/o/r/", "/v2/git/", "/v2/", "/hub/user-redirect/", "/user-redirect/git-pull?repo=", "/github/o/r/blob/main/", "/repo/o/r/", "/v2/gh/o/r/b?urlpath=", "/v2/gh/o/r/b?amp;labpath="]
+)  # fmt: skip
+ROWS = Repositories([Row("gh/o/*", pool="r", directory="a b/c", prefix="docs"), Row("git/*")])
+
+
+@given(form=forms, raw=raws | st.text(visible, max_size=40))
+@example(form="/v2/gh/o/r/b?urlpath=", raw="//evil.example/x")
+@example(form="/v2/gh/o/r/b?urlpath=", raw="%2F%2Fevil.example")
+@example(form="/hub/user-redirect/", raw="/\\evil.example")
+@examples(600)
+def test_a_link_of_another_service_leads_to_a_launch_link_or_is_refused(form: str, raw: str) -> None:
+    try:
+        found = peer_links.parse(form + raw)
+    except PeerLinkError:
+        return
+    assert found is not None
+    link = repositories.launch_link(ROWS.place(found))
+    assert re.match(r"/(?![/\\])", link), link
+    assert target.is_accepted(link.encode())
+
+
+@given(path=st.text(max_size=20), content=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+@examples(300)
+def test_a_document_is_read_whatever_it_holds(path: str, content: bytes) -> None:
+    found = image_documents.read(path + ".ipynb", content)
+    assert found.title.isprintable()
+    assert image_documents.read(path + ".md", content).title.isprintable()
