@@ -78,7 +78,9 @@ POOLS = {
     "/?pool=r&pool=s": "r",
     "/?x=1&pool=r%2Ds": "r-s",
     "/?pool=": "",
+    "/?x=1&amp;pool=r": "r",
     "/?xpool=r": None,
+    "/?xamp;pool=r": None,
     "/tree/pool=r": None,
     "/?pool=%zz%ff": "%zz\ufffd",
 }
@@ -130,6 +132,7 @@ def test_the_form_leads_where_the_link_did(raw: str) -> None:
         ("/?", "", "/"),
         ("/?code=monday", "monday", "/"),
         ("/lab?x=1&code=a%20b+c&y=%2F&&z", "a b c", "/lab?x=1&y=%2F&&z"),
+        ("/lab?x=1&amp;code=a&amp;y", "a", "/lab?x=1&amp;y"),
         ("/lab?code=", "", "/lab"),
         ("/lab?code=a&x&code=b", "a", "/lab?x"),
         ("/lab?code=a&code=b", "a", "/lab"),

@@ -8,12 +8,12 @@ from tmppool import jupyter_urls
 from tmppool.proxy import target
 
 _SPAWN = re.compile(r"^/spawn(?=/|$)")
-_POOL = re.compile(r"(^|&)pool=([^&]*)")
+_POOL = re.compile(r"(^|&)(?:amp;)?pool=([^&]*)")  # amp;, as some tools write & twice in HTML
 _PATH = re.compile(r"(^|&)path=([^&]*)")
 _TO = re.compile(r"(^|&)to=([^&]*)")
 _MOST_LINK = target.MAX_TARGET  # bytes of a link that has a path in it; a longer one reaches nobody
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
-_CODE = re.compile(r"(^|&)code=([^&]*)")
+_CODE = re.compile(r"(^|&)(?:amp;)?code=([^&]*)")
 
 
 class Landing(NamedTuple):
