@@ -40,13 +40,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("proxy", "ledger", "metrics", "log"),
     ("sessions",),
     ("web", "timers", "recovery", "leaving", "from_settings", "audit"),
-    ("backend_choice",),
+    ("backend_choice", "check_links"),
     ("app",),
     ("__main__",),
 )
 """A room may import from the layers below it, and from itself where it is a package."""
 
 INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "check_links": (("text", "files"), ("judge",), ("asking", "report"), ("command",)),
     "proxy": (
         ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "rare_warning"),
         ("wire", "upstream", "forwarded", "connection_timer", "linger", "read_pause"),

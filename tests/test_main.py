@@ -59,7 +59,7 @@ def test_a_variable_without_effect_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 MISTAKES = [
     (["--bogus"], "--bogus is not an option"),
     (["serve", "--bogus"], "--bogus is not an option"),
-    (["dance"], "'dance' is not a command; the commands are serve, audit, build-image"),
+    (["dance"], "'dance' is not a command; the commands are serve, audit, build-image, check-links"),
     (["--port=0"], "--port: '0' is not allowed"),
     (["--port"], "--port: expected one argument"),
     (["serve", "stray"], "'stray' is unexpected"),
@@ -182,7 +182,9 @@ def test_help_fits_on_a_screen(words: list[str], capsys: pytest.CaptureFixture[s
 def test_the_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert capsys.readouterr().out.startswith("usage: tmppool [serve | audit | build-image] [--OPTION=VALUE ...]\n")
+    assert capsys.readouterr().out.startswith(
+        "usage: tmppool [serve | audit | build-image | check-links] [--OPTION=VALUE ...]\n"
+    )
 
 
 def test_the_audits_help_tells_its_own_option_and_exit_statuses_before_the_settings(

@@ -1,4 +1,7 @@
-"""The command line: ``tmppool serve``, ``audit`` and ``build-image``. One sentence and exit 2 for a bad argument."""
+"""The command line: ``tmppool serve``, ``audit``, ``build-image`` and ``check-links``.
+
+One sentence and exit 2 for a bad argument.
+"""
 
 import argparse
 import asyncio
@@ -16,7 +19,8 @@ from rich.console import Console
 from tmppool import __version__, app, build_image, config, environment, from_settings, log, recipes
 from tmppool.audit import inspection, report, startup
 from tmppool.audit.machine_sums import Planned
-from tmppool.errors import BackendError, ConfigError, EngineAwayError, ImageError, TmppoolError
+from tmppool.check_links import command as check_links
+from tmppool.errors import BackendError, ConfigError, EngineAwayError, ImageError, ServiceAwayError, TmppoolError
 
 _SECRETS = ("api_auth_token", "admin_auth_token", "pools", "repositories")
 _USAGE_ERROR = 2
@@ -37,13 +41,14 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    0: success. 1: the image could not be built. 2: a mistake of the caller, or settings that the backend refuses. 3: an
-    audit has findings. 69, EX_UNAVAILABLE of sysexits.h: no engine, or the backend failed. 130 and 141: ended by Ctrl-C
-    or a broken pipe, as a shell numbers SIGINT and SIGPIPE.
+    0: success. 1: the image could not be built, or links are wrong. 2: a mistake of the caller, or settings that the
+    backend refuses. 3: an audit has findings. 69, EX_UNAVAILABLE of sysexits.h: no engine, the backend failed, or the
+    service whose links are checked does not answer. 130 and 141: ended by Ctrl-C or a broken pipe, as a shell numbers
+    SIGINT and SIGPIPE.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and not words[0].startswith("-") else "serve"
-    commands = {"serve": _serve, "audit": _audit, "build-image": _build_image}
+    commands = {"serve": _serve, "audit": _audit, "build-image": _build_image, "check-links": _check_links}
     try:
         if command not in commands:
             raise ConfigError(f"{command!r} is not a command; the commands are {', '.join(commands)}")
@@ -61,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_unavailable(error: TmppoolError) -> bool:
-    """Return True if the backend is at fault, and the same command may succeed later."""
-    return isinstance(error, EngineAwayError) or (isinstance(error, BackendError) and error.transient)
+    """Return True if the backend, or a service, is at fault, and the same command may succeed later."""
+    return isinstance(error, EngineAwayError | ServiceAwayError) or (
+        isinstance(error, BackendError) and error.transient
+    )
 
 
 def _flushed(status: int) -> int:
@@ -73,10 +80,11 @@ def _flushed(status: int) -> int:
 
 def _serve_parser() -> argparse.ArgumentParser:
     return _Parser(
-        usage="tmppool [serve | audit | build-image] [--OPTION=VALUE ...]",
+        usage="tmppool [serve | audit | build-image | check-links] [--OPTION=VALUE ...]",
         description=(
             "Serve temporary Jupyter notebooks from a warm pool. audit checks what serve depends on;"
-            " build-image builds a notebook image. Each command has its own --help."
+            " build-image builds a notebook image; check-links finds wrong links in a site. Each command has its own"
+            " --help."
         ),
         **_LOOKS,
     )
@@ -233,6 +241,12 @@ def _build_image(words: list[str]) -> int:
         sys.stderr.write(f"tmppool: {error}\n")
         return 1
     return 0
+
+
+def _check_links(words: list[str]) -> int:
+    parser = _Parser(prog="tmppool check-links", description=check_links.DESCRIPTION, allow_abbrev=False)
+    check_links.add_options(parser)
+    return check_links.run(parser.parse_args(words))
 
 
 if __name__ == "__main__":

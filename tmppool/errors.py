@@ -21,6 +21,10 @@ class EngineAwayError(TmppoolError):
     """No Docker Engine answered while the start waited for one; the options are not at fault. Exit status 69."""
 
 
+class ServiceAwayError(TmppoolError):
+    """A service whose links are to be checked does not answer, or not as one. Exit status 69."""
+
+
 class BackendError(TmppoolError):
     """An operation of the backend failed.
 
