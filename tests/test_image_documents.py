@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmppool.image_documents import Document, below, is_document, near, read
+from tmppool.image_documents import MOST_DOCUMENTS, Document, below, is_complete, is_document, near, read
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 20
 
@@ -138,3 +138,9 @@ def test_the_documents_below_a_directory(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("# no")
     (tmp_path / "dir.ipynb").mkdir()
     assert below(tmp_path) == (Document("a.md", "A"), Document("b/z.ipynb", "Z"))
+
+
+def test_a_list_that_may_be_cut_off_is_not_complete() -> None:
+    assert not is_complete(())
+    assert is_complete([Document("a.ipynb")])
+    assert not is_complete([Document("a.ipynb")] * MOST_DOCUMENTS)

@@ -8,7 +8,7 @@ import binascii
 import json
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher, get_close_matches
 from heapq import nlargest
@@ -71,6 +71,11 @@ def below(directory: Path) -> tuple[Document, ...]:
         read(str(file.relative_to(directory)), file.read_bytes() if file.stat().st_size <= MOST_BYTES else b"")
         for file in files
     )
+
+
+def is_complete(documents: Sequence[Document]) -> bool:
+    """Return True if these are all documents: with none, nothing is known, and no more than so many are kept."""
+    return 0 < len(documents) < MOST_DOCUMENTS
 
 
 def beneath(documents: Iterable[Document], directory: str) -> tuple[Document, ...]:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from tmppool import __version__
 from tmppool.errors import NoNotebookError
-from tmppool.image_documents import Document
+from tmppool.image_documents import Document, is_complete
 from tmppool.ledger import Ledger
 from tmppool.notebook import State
 from tmppool.pools import Pools
@@ -93,7 +93,7 @@ class Api:
         listed = [models.Listed(path=document.path, title=document.title) for document in known]
         names = [each.name for each in self._pools]
         return self._answers.json(
-            models.Documents(pool=pool.name, pools=names, is_complete=bool(known), documents=listed)
+            models.Documents(pool=pool.name, pools=names, is_complete=is_complete(known), documents=listed)
         )
 
     async def health(self, request: web.Request) -> web.Response:

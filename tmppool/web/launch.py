@@ -7,7 +7,7 @@ from aiohttp import web
 
 from tmppool import jupyter_urls
 from tmppool.errors import NoNotebookError
-from tmppool.image_documents import Document, near
+from tmppool.image_documents import Document, is_complete, near
 from tmppool.notebook import Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Pools
@@ -158,7 +158,7 @@ class Launch:
     def _is_missing(self, visit: Visit, pool: Pool) -> bool:
         """Return True if the link names a document, and the pool's notebooks are known to have none of that name."""
         name, known = jupyter_urls.document_of(self._path(visit, pool)), self._documents[pool.name]
-        return name is not None and bool(known) and all(document.path != name for document in known)
+        return name is not None and is_complete(known) and all(document.path != name for document in known)
 
     def _near(self, pool: Pool, document: str) -> list[dict[str, object]]:
         """Return the names of documents that the link may mean, each with its link."""
