@@ -32,13 +32,15 @@ settings.register_profile("tmppool", deadline=None, database=None, suppress_heal
 settings.load_profile("tmppool")
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no tracebacks with files to read
 
-GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts", "chaos")
-ARCH_TOOLS = ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg")
+GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts", "chaos", "clients")
 PROGRAMS = {
+    "arch": ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg"),
+    "slow": ("slowhttptest",),
     "bench": ("nginx", "wrk"),
     "fronts": ("nginx", "haproxy", "caddy", "openssl", "curl"),
     "chaos": ("dockerd", "docker", "containerd", "ip", "mkfs.ext4", "mount", "faketime"),
 }
+FETCHED = Path(__file__).parent / "clients/.has"
 AS_ROOT = {"arch": "making a file system from packages takes root", "chaos": "an engine of the tests' own takes root"}
 _lacking: dict[str, str] = {}
 
@@ -53,17 +55,14 @@ def lacks(group: str) -> str:
         return "" if has_browser else "playwright or Chromium is not installed"
     if group == "corpus":
         return ""
+    if group == "clients":
+        return "" if FETCHED.exists() else "the clients are not here (scripts/clients fetches them)"
     if group in AS_ROOT and os.geteuid() != 0:
         return AS_ROOT[group]
     if group in PROGRAMS:
         path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         absent = [tool for tool in PROGRAMS[group] if not shutil.which(tool, path=path)]
         return f"{' and '.join(absent)} not installed (scripts/packages does it)" if absent else ""
-    if group == "arch":
-        missing = [tool for tool in ARCH_TOOLS if not shutil.which(tool)]
-        return f"{', '.join(missing)} not installed (scripts/packages does it)" if missing else ""
-    if group == "slow":
-        return "" if shutil.which("slowhttptest") else "slowhttptest is not installed (scripts/packages does it)"
     return "" if asyncio.run(engine.answers()) else "no Docker Engine answers (scripts/engine starts one)"
 
 

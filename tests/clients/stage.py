@@ -1,0 +1,178 @@
+"""Pages that authors publish, at a host of their own, and a reader of them.
+
+The reader's browser sends no cookies to other sites than the one in the address bar, and reaches nobody but the pages
+and the service: what pages load from networks of copies of packages comes from the packages that scripts/clients
+fetched.
+"""
+
+import asyncio
+import base64
+import contextlib
+import html
+import json
+import mimetypes
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import aiohttp
+from aiohttp import web
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Route
+
+from tests.acceptance.harness import Service, Taken, chromium, free_port, running
+from tests.images import built
+
+HERE = Path(__file__).parent
+PACKAGES = HERE / "node_modules"
+NO_THIRD_PARTY_COOKIES = "--test-third-party-cookie-phaseout"
+REPOSITORY = "org/workshop"
+DIRECTORY = "course"
+"""Where the image has the files of the repository."""
+
+DOCUMENTS = ("first.ipynb", "docs/second.ipynb", "notebooks/auto_examples/plot_third.ipynb")
+PLACES = 2
+SETTINGS = f"""
+[[repositories]]
+name = "gh/{REPOSITORY}"
+directory = "{DIRECTORY}"
+"""
+_PACKAGE = re.compile(r"^/([\w.-]+)@[\w.-]+/(.*)$")
+_SNIPPET = r"<summary><strong>{name}</strong>.*?<textarea[^>]*>\n?(.*?)</textarea>"
+
+
+@dataclass(frozen=True)
+class Site:
+    """``root`` is served at ``url``, whose host is no other's."""
+
+    root: Path
+    url: str
+
+    def write(self, name: str, text: str) -> str:
+        """Add a page; return its address."""
+        (self.root / name).write_text(text, encoding="utf-8")
+        return f"{self.url}/{name}"
+
+
+@contextlib.asynccontextmanager
+async def published(root: Path, host: str = "docs.localhost") -> AsyncIterator[Site]:
+    root.mkdir(exist_ok=True)
+    port = free_port()
+    app = web.Application()
+    app.router.add_static("/", root)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield Site(root, f"http://{host}:{port}")
+    finally:
+        await runner.cleanup()
+
+
+@dataclass(frozen=True)
+class World:
+    service: Service
+    site: Site
+    browser: Browser
+
+    async def snippet(self, name: str, **wanted: str) -> str:
+        """Return what an author copies at /embed."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.service.url}/embed?{urlencode(wanted)}") as reply,
+        ):
+            assert reply.status == 200
+            text = await reply.text()
+        found = re.search(_SNIPPET.format(name=re.escape(name)), text, re.DOTALL)
+        assert found is not None, text
+        return html.unescape(found[1])
+
+    async def reader(self) -> BrowserContext:
+        """Return a browser profile of its own."""
+        context = await self.browser.new_context()
+        here = (self.site.url, self.service.url, "data:", "blob:")
+        await context.route(lambda url: not url.startswith(here), _from_packages)
+        return context
+
+    async def assigned(self) -> int:
+        return int((await self.service.stats())["assigned"])
+
+    async def spawn(self) -> Taken:
+        """Take a notebook as a program does, once one is warm."""
+        await self.service.until(lambda stats: stats["warm"] >= 1)
+        return await self.service.spawn()
+
+    async def end_all(self) -> None:
+        """End all that was assigned, as the operator may; return when the pool has room again."""
+        async with self.service.operator() as session:
+            for notebook in await self.service.notebooks():
+                if notebook["state"] == "assigned":
+                    await session.delete(f"{self.service.admin_url}/api/notebooks/{notebook['id']}")
+        await self.service.until(lambda stats: stats["assigned"] == 0 and stats["warm"] >= 1)
+
+
+async def _from_packages(route: Route) -> None:
+    """Answer for unpkg.com with a file of a package; nobody else answers."""
+    parts = urlsplit(route.request.url)
+    found = _PACKAGE.match(parts.path) if parts.hostname == "unpkg.com" else None
+    path = PACKAGES / found[1] / found[2] if found else None
+    if path is None or not path.is_file():
+        await route.abort()
+        return
+    await route.fulfill(path=path, content_type=mimetypes.guess_type(path)[0] or "application/octet-stream")
+
+
+def _line(name: str) -> str:
+    """Return the line of a Dockerfile that adds a document."""
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None}
+    text = f"print('this is', '{name}')"
+    book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{**cell, "source": text}]}
+    path = Path("/home/jovyan", DIRECTORY, name)
+    content = base64.b64encode(json.dumps(book).encode()).decode()
+    return f"RUN mkdir -p {path.parent} && echo {content} | base64 -d > {path}"
+
+
+@contextlib.asynccontextmanager
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Serve an image that has the documents of the repository, each with one cell that says its name."""
+    config = tmp_path / "tmppool.toml"
+    config.write_text(SETTINGS, encoding="utf-8")
+    async with contextlib.AsyncExitStack() as stack:
+        site = await stack.enter_async_context(published(tmp_path / "site"))
+        image = await stack.enter_async_context(built(*(_line(name) for name in DOCUMENTS)))
+        options = (f"--embed-origins={site.url}", f"--config={config}", "--parallel-starts=1", f"--pool-size={PLACES}")
+        service = await stack.enter_async_context(running(tmp_path, "docker", *options, image=image))
+        browser = await stack.enter_async_context(chromium(NO_THIRD_PARTY_COOKIES))
+        yield World(service, site, browser)
+
+
+def run(*command: str | Path, cwd: Path, environment: Path = Path(sys.prefix)) -> str:
+    """Run a tool of a Python environment that makes pages; returns what it says."""
+    env = {**os.environ, "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command, cwd=cwd, env=env, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+async def in_thread(*command: str | Path, cwd: Path, environment: Path = Path(sys.prefix)) -> str:
+    return await asyncio.to_thread(run, *command, cwd=cwd, environment=environment)
+
+
+async def says(place: Locator, text: str, *, within: float = 60) -> str:
+    """Return the text of an element once it contains this."""
+    found = place.filter(has_text=text).first
+    await found.wait_for(timeout=within * 1000)
+    return await found.inner_text()
+
+
+def messages(page: Page) -> list[str]:
+    """Return the list into which the page's console goes."""
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    return heard

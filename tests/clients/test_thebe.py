@@ -1,0 +1,98 @@
+"""thebe 0.9 on a plain page at another host, as /embed gives it to authors."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import BrowserContext, Page
+
+from tests.clients.stage import PLACES, World, says
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.browser,
+    pytest.mark.clients,
+    pytest.mark.timeout(180),
+    pytest.mark.asyncio(loop_scope="session"),
+]
+
+COUNT = "open('runs', 'a').write('x'); print('run', len(open('runs').read()))"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def pages(place: World) -> list[str]:
+    """Return the addresses of two pages with the same live cells."""
+    snippet = await place.snippet("HTML and Markdown", document="course/first.ipynb", **{"as": "live"})
+    assert "unpkg.com/thebe@0.9.3/" in snippet
+    page = (
+        f'<!doctype html><meta charset="utf-8"><title>Lesson</title>{snippet}<pre data-executable="true">{COUNT}</pre>'
+    )
+    return [place.site.write(name, page) for name in ("one.html", "two.html")]
+
+
+async def activated(reader: BrowserContext, url: str) -> Page:
+    page = await reader.new_page()
+    await page.goto(url)
+    await page.get_by_role("button", name="Activate").click()
+    return page
+
+
+async def connected(page: Page) -> None:
+    await page.locator(".thebe-status-field").filter(has_text="Kernel Connected").wait_for(timeout=60_000)
+
+
+async def run(page: Page, number: int, wanted: str) -> None:
+    cell = page.locator(".thebe-cell").nth(number)
+    await cell.locator(".thebe-run-button").click()
+    await says(cell.locator(".jp-OutputArea-output"), wanted)
+
+
+async def test_cells_run_and_other_pages_and_reloads_use_the_same_notebook(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await activated(reader, pages[0])
+    await connected(page)
+    await run(page, 0, "Hello")
+    await run(page, 1, "run 1")
+    assert await place.assigned() == 1
+
+    await page.reload()
+    await page.get_by_role("button", name="Activate").click()
+    await connected(page)
+    await run(page, 1, "run 2")
+    other = await activated(reader, pages[1])
+    await connected(other)
+    await run(other, 1, "run 3")
+    assert await place.assigned() == 1
+    key = await other.evaluate("window.thebe.server.settings.baseUrl")
+    assert key == await page.evaluate("window.thebe.server.settings.baseUrl")
+    assert [cookie["name"] for cookie in await reader.cookies(place.service.url)] == []
+
+
+async def test_where_all_notebooks_are_in_use_it_waits_with_a_message_and_runs(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    taken = [await place.spawn() for _ in range(PLACES)]
+    page = await activated(reader, pages[0])
+    await says(page.locator(".thebe-status-message"), "All notebooks are in use")
+    await asyncio.sleep(1)
+    async with taken[0].client() as program:
+        await program.delete(f"{place.service.url}/api/session/{taken[0].key}")
+    await connected(page)
+    await run(page, 1, "run 1")
+
+
+async def test_where_the_notebook_has_ended_the_page_says_so_and_a_reload_gets_another(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await activated(reader, pages[0])
+    await connected(page)
+    await run(page, 1, "run 1")
+    await place.end_all()
+    await page.locator(".thebe-cell").nth(1).locator(".thebe-run-button").click()
+    await says(page.locator(".thebe-status-field"), "Session is dead")
+    await page.reload()
+    await page.get_by_role("button", name="Activate").click()
+    await connected(page)
+    await run(page, 1, "run 1")
+    assert await place.assigned() == 1
