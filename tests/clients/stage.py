@@ -179,6 +179,13 @@ async def says(place: Locator, text: str, *, within: float = 60) -> str:
     return await found.inner_text()
 
 
+async def chosen(page: Page, url: str, name: str) -> None:
+    """Open a page, and choose from the menu of sphinx-book-theme."""
+    await page.goto(url)
+    await page.get_by_role("button", name="Launch interactive content").click()
+    await page.locator(".dropdown-launch-buttons .dropdown-menu").get_by_text(name).click()
+
+
 async def run_live_cell(page: Page) -> None:
     """Run the first cell that sphinx-thebe made live, once thebe has its kernel; it says what 6 * 7 is."""
     try:

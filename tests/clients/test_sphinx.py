@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext
 
-from tests.clients.stage import DIRECTORY, World, in_thread, run_live_cell, says
+from tests.clients.stage import DIRECTORY, World, chosen, in_thread, run_live_cell, says
 
 pytestmark = [
     pytest.mark.engine,
@@ -82,19 +82,11 @@ async def book(place: World, tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{place.site.url}/book"
 
 
-async def chosen(page: Page, url: str, name: str) -> None:
-    """Open a page, and choose from the menu behind the rocket."""
-    await page.goto(url)
-    await page.get_by_role("button", name="Launch interactive content").click()
-    await page.locator(".dropdown-launch-buttons .dropdown-menu").get_by_text(name).click()
-
-
 @pytest.mark.parametrize("button", ["Binder", "JupyterHub"])
 async def test_a_button_of_sphinx_book_theme_opens_the_document(
     place: World, book: str, reader: BrowserContext, button: str
 ) -> None:
     page = await reader.new_page()
-    await page.goto(f"{book}/second.html")
     async with reader.expect_page() as opening:
         await chosen(page, f"{book}/second.html", button)
     tab = await opening.value
