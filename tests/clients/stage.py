@@ -179,6 +179,14 @@ async def says(place: Locator, text: str, *, within: float = 60) -> str:
     return await found.inner_text()
 
 
+async def follow_badge(page: Page) -> None:
+    """Click the badge of a link to the second document."""
+    badge = page.get_by_alt_text("Try it live")
+    assert await badge.evaluate("each => each.naturalWidth") == 100
+    await badge.click()
+    await says(page.locator(".jp-CodeCell"), "docs/second.ipynb")
+
+
 async def chosen(page: Page, url: str, name: str) -> None:
     """Open a page, and choose from the menu of sphinx-book-theme."""
     await page.goto(url)

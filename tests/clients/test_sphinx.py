@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext
 
-from tests.clients.stage import DIRECTORY, World, chosen, in_thread, run_live_cell, says
+from tests.clients.stage import DIRECTORY, World, chosen, follow_badge, in_thread, run_live_cell, says
 
 pytestmark = [
     pytest.mark.engine,
@@ -121,3 +121,15 @@ async def test_a_badge_of_sphinx_gallery_opens_the_example(place: World, book: s
     await page.get_by_alt_text("Launch binder").click()
     await says(page.locator(".jp-CodeCell"), "plot_third.ipynb")
     assert await place.assigned() == 1
+
+
+async def test_a_link_in_restructuredtext_shows_the_badge_and_opens_the_document(
+    place: World, reader: BrowserContext, tmp_path: Path
+) -> None:
+    link = await place.snippet("reStructuredText", document=f"{DIRECTORY}/docs/second.ipynb")
+    (tmp_path / "conf.py").touch()
+    (tmp_path / "index.rst").write_text(f"Links\n=====\n\n{link}\n")
+    await made(tmp_path, place.site.root / "links")
+    page = await reader.new_page()
+    await page.goto(f"{place.site.url}/links/index.html")
+    await follow_badge(page)
