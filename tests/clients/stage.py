@@ -25,6 +25,7 @@ from aiohttp import web
 from playwright.async_api import Browser, BrowserContext, Locator, Page, Route
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
+from tests.acceptance import fronts
 from tests.acceptance.harness import Service, Taken, chromium, free_port, running
 from tests.images import built
 
@@ -100,7 +101,7 @@ class World:
 
     async def reader(self) -> BrowserContext:
         """Return a browser profile of its own."""
-        context = await self.browser.new_context()
+        context = await self.browser.new_context(ignore_https_errors=True)
         here = (self.site.url, self.service.url, "data:", "blob:")
         await context.route(lambda url: not url.startswith(here), _from_packages)
         return context
@@ -152,9 +153,17 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with contextlib.AsyncExitStack() as stack:
         site = await stack.enter_async_context(published(tmp_path / "site"))
         image = await stack.enter_async_context(built(*(_line(name) for name in DOCUMENTS)))
-        options = (f"--embed-origins={site.url}", f"--config={config}", "--parallel-starts=1", f"--pool-size={PLACES}")
+        options = (
+            f"--embed-origins={site.url}",
+            f"--config={config}",
+            "--parallel-starts=1",
+            f"--pool-size={PLACES}",
+            "--trusted-proxies=127.0.0.1",
+        )
         service = await stack.enter_async_context(running(tmp_path, "docker", *options, image=image))
-        browser = await stack.enter_async_context(chromium(NO_THIRD_PARTY_COOKIES))
+        browser = await stack.enter_async_context(
+            chromium(NO_THIRD_PARTY_COOKIES, f"--host-resolver-rules=MAP {fronts.NAME} 127.0.0.1")
+        )
         yield World(service, site, browser)
 
 

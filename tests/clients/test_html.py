@@ -1,9 +1,12 @@
 """A plain page at another host, with the link or the frame that /embed gives."""
 
+from pathlib import Path
+
 import pytest
 from playwright.async_api import BrowserContext
 
-from tests.clients.stage import DIRECTORY, World, follow_badge
+from tests.acceptance import fronts
+from tests.clients.stage import DIRECTORY, World, follow_badge, published, says
 
 pytestmark = [
     pytest.mark.engine,
@@ -19,3 +22,40 @@ async def test_a_link_shows_the_badge_and_opens_the_document(place: World, reade
     await page.goto(place.site.write("link.html", f"<!doctype html><title>Link</title>{link}"))
     await follow_badge(page)
     assert await place.assigned() == 1
+
+
+@pytest.mark.fronts
+async def test_a_frame_shows_a_notebook_whose_cell_runs(place: World, reader: BrowserContext, tmp_path: Path) -> None:
+    """Over TLS, by a proxy, as browsers ask for it."""
+    tls = [front for front in fronts.FRONTS if front.id == "nginx-told-tls"]
+    async with fronts.opened(tmp_path / "front", place.service.port, tls) as [front]:
+        await reader.route(lambda url: url.startswith(front.origin), lambda route: route.continue_())
+        wanted = {"document": f"{DIRECTORY}/docs/second.ipynb", "as": "frame"}
+        element = (await place.snippet("HTML and Markdown", **wanted)).replace(place.service.url, front.origin)
+        assert front.origin in element
+        page = await reader.new_page()
+        await page.goto(place.site.write("frame.html", f"<!doctype html><title>Frame</title>{element}"))
+        frame = page.frame_locator("iframe")
+        cell = frame.locator(".jp-CodeCell")
+        await cell.wait_for(timeout=60_000)
+        kernel = frame.locator('[data-jp-item-name="kernelName"]').filter(has_text="Python")
+        await kernel.first.wait_for(timeout=60_000)
+        await frame.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
+        await cell.locator(".cm-content").click()
+        await page.keyboard.press("Control+Enter")
+        await says(frame.locator(".jp-OutputArea-output"), "this is docs/second.ipynb")
+        await page.reload()
+        await cell.wait_for(timeout=60_000)
+    assert await place.assigned() == 1
+
+
+async def test_a_frame_in_a_page_that_is_not_listed_stays_empty(
+    place: World, reader: BrowserContext, tmp_path: Path
+) -> None:
+    element = await place.snippet("HTML and Markdown", document=f"{DIRECTORY}/docs/second.ipynb", **{"as": "frame"})
+    async with published(tmp_path / "other", "other.localhost") as site:
+        await reader.route(lambda url: url.startswith(site.url), lambda route: route.continue_())
+        page = await reader.new_page()
+        async with page.expect_console_message(lambda message: "frame-ancestors" in message.text):
+            await page.goto(site.write("frame.html", f"<!doctype html><title>Frame</title>{element}"))
+    assert await place.assigned() == 0
