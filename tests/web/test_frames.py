@@ -1,5 +1,6 @@
 """A page of a listed origin shows notebooks in a frame; there every cookie is kept apart by that page's site."""
 
+import re
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -83,6 +84,27 @@ async def test_a_frame_gets_a_notebook_and_finds_it_again(place: Place) -> None:
     inside = await guest.ask("GET", given.location, {**FRAME, **TLS, "Cookie": sent()})  # as the redirect leads there
     assert inside.status == 200
     assert ANCESTORS in policies(inside)
+
+
+async def test_a_frame_without_cookies_leads_to_a_new_tab_and_takes_nothing(place: Place) -> None:
+    frame = frame_of(place)
+    form = (await frame.get("/notebooks/a.ipynb?x=1")).form()
+    frame.session.cookie_jar.clear()
+    page = await frame.ask("POST", form.pop("action"), {**INSIDE, **TLS, "Origin": "https://nb.example"}, data=form)
+    assert page.status == 403
+    assert ANCESTORS in policies(page)[0]
+    link = re.search(r'<a class="button" href="([^"]+)" target="_blank"', page.text)
+    assert link
+    assert (await place.stats())["assigned"] == 0
+    tab = await place.person().click(link[1])
+    assert tab.location.endswith("/notebooks/a.ipynb?x=1")
+
+
+async def test_a_browser_that_does_not_tell_of_the_frame_lets_the_script_tell(place: Place) -> None:
+    for told, kind in (({"framed": "1"}, "new tab"), ({}, "allow cookies")):
+        page = await place.person().post("/spawn/lab", {"ticket": "t", **told}, Sec_Fetch_Site="same-origin")
+        assert page.status == 403
+        assert kind in page.text
 
 
 async def test_a_frames_navigation_may_not_change_anything(place: Place) -> None:

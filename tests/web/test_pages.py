@@ -75,6 +75,9 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         LAUNCH | {"kind": "CRAWLER", "message": Kind.CRAWLER.shape.message},
         LAUNCH | {"kind": "LAUNCH", "message": "", "document": "", "idle_minutes": 0, "lifetime_minutes": 0},
     ],
+    "framed": [
+        {"message": Kind.FRAMED.shape.message, "url": "/spawn/lab", "document": name} for name in ("", "a.ipynb")
+    ],
     "full": [LAUNCH | {"retry_after": 30, "capacity": 1}, LAUNCH | {"retry_after": 30, "capacity": 40}],
     "limited": [
         LAUNCH | {"cause": cause, "retry_after": retry_after, "has_code": has_code, "held": []}

@@ -142,6 +142,11 @@ class Kind(Enum):
         " does not help, allow cookies for this site.",
         page="launch",
     )
+    FRAMED = Shape(
+        403,
+        "Your browser keeps no cookies for a page inside another site's page, and a notebook needs them.",
+        page="framed",
+    )
     WRONG_CODE = Shape(403, page="limited", body=WrongCode, cors=Cors.SETTINGS)
     LIMITED = Shape(429, page="limited", body=Limited, cors=Cors.SETTINGS)
     HELD = Shape(429, page="limited", body=Held, cors=Cors.SETTINGS)

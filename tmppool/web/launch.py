@@ -79,6 +79,8 @@ class Launch:
             return own
         if visit.is_crawler:
             return self._page(visit, pool, Kind.CRAWLER, {})
+        if visit.visitor is None and (visit.is_embedded or "framed" in form):
+            return self._outside(visit, pool)
         if not self._tickets.redeem(ticket, visit.visitor):
             return self._once_more(visit, pool, form)
         document = jupyter_urls.document_of(self._path(visit, pool))
@@ -96,6 +98,11 @@ class Launch:
                 own_cookies.forget_secret(page, "code", visit.cookie_scope)
             return page
         return await self._succeed(visit, pool, notebook, ticket)
+
+    def _outside(self, visit: Visit, pool: Pool) -> web.Response:
+        """Return the page that leads from a frame, in which the browser keeps no cookies, to a tab of its own."""
+        document = jupyter_urls.document_of(self._path(visit, pool)) or ""
+        return self._answers.page(Answer(Kind.FRAMED, {"url": self._link(visit), "document": document}), visit)
 
     def _once_more(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response:
         """Return the page with another ticket. It has no field for a code: one that was typed is kept in a cookie."""

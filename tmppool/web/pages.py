@@ -33,7 +33,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-_FRAMED = frozenset({"launch", "full", "limited", "warming", "gone", "error"})
+_FRAMED = frozenset({"launch", "framed", "full", "limited", "warming", "gone", "error"})
 """The pages that may be embedded: what is pressed there starts a notebook, at most."""
 
 _BADGE_HEADERS = {

@@ -107,6 +107,14 @@
 
   const whenReady = () => whenSeen(() => whenAnswered(() => whenSeen(submitInTurn)));
 
+  // Without cookies, the answer to a frame is a link to a new tab. The service knows a frame by Fetch Metadata, which a
+  // browser may not send.
+  if (window.top !== window) {
+    const framed = document.createElement("input");
+    Object.assign(framed, { type: "hidden", name: "framed", value: "1" });
+    form.append(framed);
+  }
+
   // A ticket leads back to the notebook that it was used for, should the browser lose its cookies (a page on another
   // host of the domain can push them out). Kept only where the server asks for it: no notebook has this origin there.
   const { returns, ticket } = form.elements;
