@@ -86,6 +86,14 @@ async def test_a_frame_gets_a_notebook_and_finds_it_again(place: Place) -> None:
     assert ANCESTORS in policies(inside)
 
 
+async def test_a_frames_page_tells_when_the_notebook_ends(place: Place) -> None:
+    """Nothing else would: the page around it is another's."""
+    person = place.person()
+    key = await person.start()
+    page = await person.get(f"/user/{key}/lab", Sec_Fetch_Dest="iframe", Sec_Fetch_Site="cross-site")
+    assert page.text.count("/static/session.js") == 1
+
+
 async def test_a_frame_without_cookies_leads_to_a_new_tab_and_takes_nothing(place: Place) -> None:
     frame = frame_of(place)
     form = (await frame.get("/notebooks/a.ipynb?x=1")).form()

@@ -180,8 +180,9 @@ def _notice(visit: Visit, verdict: Pass) -> Notice | None:
     """Return what goes into the page that a browser wants to show, if this is a request for one.
 
     Every page reports its visitor's activity; one that is not in a frame also shows when and why the notebook ends, and
-    Jupyter's own have the owner's button. ``Sec-Fetch-Dest`` is not sent over plain HTTP, and tells nothing from a
-    service worker: there the script itself finds that it is in a frame.
+    Jupyter's own have the owner's button. ``Sec-Fetch-Dest`` is not sent over plain HTTP, tells nothing from a service
+    worker, and does not say whose page is around a frame: there, if pages may embed notebooks, the script itself finds
+    if it is in a frame of a page that has it too.
 
     The script that reports runs before the page's own, which could keep it from its work: by a script that never comes,
     by taking events or functions for itself, or by having no end. Neither may wait for that end, so none is deferred.
@@ -195,7 +196,7 @@ def _notice(visit: Visit, verdict: Pass) -> Notice | None:
         return None
     session = f"/api/session/{verdict.held.notebook.key}"
     elements = f'<script src="/static/activity.js?v={__version__}" data-touch="{session}"></script>'
-    if place == _SHOWN[0] or is_passed_on:
+    if place == _SHOWN[0] or is_passed_on or visit.is_embedded:
         is_app = ' data-app=""' if verdict.is_app or not jupyter_urls.is_page(verdict.path) else ""
         # Before the other, which takes both out of the page.
         elements = (

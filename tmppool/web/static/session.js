@@ -1,6 +1,6 @@
-// Runs in the notebook's pages that are not in a frame. Polls the session, warns before it ends, and says when it has
-// ended. In Jupyter's pages its owner gets a small button to share or end it. It does not touch the page otherwise: no
-// globals, a shadow root of its own, never the focus. A failed request never counts as an end.
+// Runs in the notebook's pages that are not in a frame of another such page. Polls the session, warns before it ends, and
+// says when it has ended. In Jupyter's pages its owner gets a small button to share or end it. It does not touch the page
+// otherwise: no globals, a shadow root of its own, never the focus. A failed request never counts as an end.
 (() => {
   "use strict";
   const script = document.currentScript || document.querySelector("script[data-session]");
@@ -16,6 +16,12 @@
     if (parent !== window && parent[MARK].hasNotice) return; // a frame in a page that has this script
   } catch {
     /* framed by another origin, or by a page without our scripts: run here */
+  }
+  let isOnOthersPage = false; // in a frame of a page author's
+  try {
+    void top.location.href;
+  } catch {
+    isOnOthersPage = true;
   }
   const fetch = mark.fetch || window.fetch; // the browser's own, also where the page has replaced it
   const key = path.split("/").pop();
@@ -181,7 +187,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
 
   const freshLink = (given, text) => {
     const link = make("a", "go", text);
-    link.target = "_top";
+    link.target = isOnOthersPage ? "_self" : "_top";
     try {
       const to = new URL(given, location.href);
       if (to.protocol !== "https:" && to.protocol !== "http:") return null;
