@@ -32,12 +32,13 @@ settings.register_profile("tmppool", deadline=None, database=None, suppress_heal
 settings.load_profile("tmppool")
 structlog.configure(processors=[structlog.processors.KeyValueRenderer()])  # no tracebacks with files to read
 
-GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts", "chaos", "clients")
+GROUPS = ("engine", "browser", "process", "slow", "corpus", "arch", "bench", "fronts", "chaos", "clients", "engines")
 PROGRAMS = {
     "arch": ("pacstrap", "pacman-key", "makepkg", "repo-add", "fakeroot", "bsdtar", "gpg"),
     "slow": ("slowhttptest",),
     "bench": ("nginx", "wrk"),
     "fronts": ("nginx", "haproxy", "caddy", "openssl", "curl"),
+    "engines": ("chromedriver", "firefox-esr", "WebKitWebDriver", "Xvfb", "npm", "nginx", "openssl"),
     "chaos": ("dockerd", "docker", "containerd", "ip", "mkfs.ext4", "mount", "faketime"),
 }
 FETCHED = Path(__file__).parent / "clients/.has"
