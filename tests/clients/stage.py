@@ -203,11 +203,11 @@ async def chosen(page: Page, url: str, name: str) -> None:
     await page.locator(".dropdown-launch-buttons .dropdown-menu").get_by_text(name).click()
 
 
-async def run_live_cell(page: Page) -> None:
-    """Run the first cell that sphinx-thebe made live, once thebe has its kernel; it says what 6 * 7 is."""
+async def run_live_cell(page: Page, text: str = "hello 42") -> None:
+    """Run the first cell that sphinx-thebe made live, once thebe has its kernel; its output contains the text."""
     try:
         await page.wait_for_function("window.thebe?.session?.kernel", timeout=40_000)
     except PlaywrightTimeoutError as error:
         raise AssertionError(await page.locator(".thebe-launch-button").inner_text()) from error
     await page.locator(".thebe-run-button").first.click()
-    await says(page.locator(".thebe-cell .jp-OutputArea-output"), "hello 42")
+    await says(page.locator(".thebe-cell .jp-OutputArea-output"), text)
