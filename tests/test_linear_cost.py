@@ -5,6 +5,7 @@ everybody up for seconds. Measured are repeats of all short strings of character
 """
 
 import itertools
+import json
 import re
 import statistics
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 from multidict import CIMultiDict
 
+from tmppool import image_documents
 from tmppool.jupyter_urls import deep_link, document_of, is_own, is_page
 from tmppool.proxy import cookies, forwarded, handshake, headers, page_policy, target, wire
 from tmppool.proxy.page import Page, takes_notice
@@ -29,11 +31,16 @@ HEAD = b"HTTP/1.1 200 OK\r\n%b: %b\r\n\r\n"
 
 @dataclass(frozen=True)
 class Reader:
-    """``read`` gets an opening, then what is repeated; of ``most`` bytes together, where it reads no more."""
+    """``read`` gets an opening, then what is repeated, then an ending; repeated are ``characters``.
+
+    Together they are of ``most`` bytes, where it reads no more.
+    """
 
     read: Callable[[bytes], object]
     openings: tuple[bytes, ...] = (b"", b'"', b"a=")
     most: int = SIZE
+    characters: bytes = CHARACTERS
+    ending: bytes = b""
 
 
 def response(name: bytes, value: bytes) -> wire.Response:
@@ -68,6 +75,12 @@ def admitted(policy: bytes) -> object:
     return page_policy.is_out_of_reach([policy]) or page_policy.admit([policy], b"nb.example", b"/api/session/k")
 
 
+def in_cell(source: bytes) -> image_documents.Document:
+    cell = {"cell_type": "markdown", "source": source.decode()}
+    return image_documents.read("a.ipynb", json.dumps({"cells": [cell]}).encode())
+
+
+MARKDOWN = b"\n\r\t\x0b #-.:'[]()<!*"
 MARKUP = (b"", b"<!--", b"<!doctype", b"<?", b"<html ", b'<html a="', b"<html a=", b"<head a='")
 READERS = {
     "a request's target": Reader(lambda value: request(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % value), (b"",)),
@@ -100,6 +113,8 @@ READERS = {
     "tokens in a query": Reader(lambda value: (tokens.tokens_in("?" + value.decode()), tokens.without_token("/?" + value.decode(), lambda _: False)), (b"token=", b"a&token=%")),
     "a launch link": Reader(lambda value: [read(value.decode()) for read in (lambda raw: links.target_of(raw, "/lab"), links.pool_of, links.path_of, links.claimed_path, links.code_of, links.without_code, links.action_of)], (b"/spawn?", b"/?pool=", b"/?path=")),
     "a path of Jupyter's": Reader(lambda value: [read(value.decode()) for read in (is_page, is_own, document_of, deep_link)], (b"", b"lab/tree/", b"api/contents/")),
+    "a text in the image": Reader(lambda value: image_documents.read("a.md", value), (b"", b"# a", b"---\n", b"---\ntitle:"), characters=MARKDOWN, ending=b"x"),
+    "a notebook in the image": Reader(in_cell, (b"", b"# a"), characters=MARKDOWN, ending=b"x"),
     "a page": Reader(lambda value: in_page(value, 1), MARKUP),
     "a page in few pieces": Reader(lambda value: in_page(value, 12), MARKUP),
 }  # fmt: skip
@@ -112,17 +127,17 @@ def request(head: bytes) -> wire.Request | None:
         return None
 
 
-def units() -> Iterator[bytes]:
+def units(characters: bytes) -> Iterator[bytes]:
     """Return every string of up to three of the characters that is not another's repeat, or another's begun later."""
     for size in (1, 2, 3):
-        for letters in itertools.product(CHARACTERS, repeat=size):
+        for letters in itertools.product(characters, repeat=size):
             turns = [letters[at:] + letters[:at] for at in range(size)]
             if letters == min(turns) and len(set(turns)) == size:
                 yield bytes(letters)
 
 
 def seconds(reader: Reader, opening: bytes, unit: bytes, size: int) -> float:
-    value = opening + unit * (size // len(unit))
+    value = opening + unit * (size // len(unit)) + reader.ending
     began = time.thread_time()
     reader.read(value)
     return time.thread_time() - began
@@ -139,7 +154,7 @@ def growth(reader: Reader, opening: bytes, unit: bytes, size: int, rounds: int) 
 def worst(reader: Reader) -> dict[bytes, float]:
     """Return what takes too much longer when it is longer. What seems to is measured again: the machine has pauses."""
     found = {}
-    for opening, unit in itertools.product(reader.openings, units()):
+    for opening, unit in itertools.product(reader.openings, units(reader.characters)):
         if growth(reader, opening, unit, reader.most, 1) > MOST:
             again = growth(reader, opening, unit, reader.most, 7)
             if again > MOST:

@@ -1,10 +1,13 @@
 """The documents that an image has in its home: paths, titles, and pictures for previews. Nothing read here is trusted.
 
-Sources: nbformat 3 and 4 (their JSON schemas). A document that cannot be read has a path and no title.
+Whatever a document holds, the time to read it is linear in its length. One that cannot be read has a path and no title.
+
+Sources: nbformat 3 and 4 (their JSON schemas); CommonMark 0.31, sections 2.1 and 4.2; Pandoc, "yaml_metadata_block".
 """
 
 import base64
 import binascii
+import io
 import json
 import posixpath
 import re
@@ -21,14 +24,17 @@ SUFFIXES = (".ipynb", ".md", ".Rmd", ".qmd")
 
 MOST_BYTES = 4 << 20  # of a document that is read; a larger one has a path and no title
 MOST_DOCUMENTS = 2000  # of one image
+_MOST_HEAD = 64 << 10  # bytes of a text in which its title is sought
 _MOST_TITLE = 200  # characters
 _MOST_PICTURE = 256 << 10  # bytes
 _MOST_SHOWN = 5
 _MOST_COMPARED = 50
 _ALIKE = 0.6  # of 1, difflib's own bound
-_HEADING = re.compile(r"^ {0,3}#{1,2}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
-_FRONT_TITLE = re.compile(r"\A---\s*\n(?:.*\n)*?title:[ \t]*[\"']?(.+?)[\"']?[ \t]*\n")
-_MARKS = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|[*_`]|<[^>]*>")
+_HEADING_INDENT = 3  # blanks at most
+_HEADING_LEVELS = (1, 2)
+_FRONT, _FRONT_ENDS = "---", ("---", "...")
+_BLOCK_MARKS = ("|", ">", "[", "{")  # of a value in YAML that is more than the rest of its line
+_MARKS = re.compile(r"!?\[([^\[\]]*)\]\([^)\[]*\)|[*_`]|<[^<>]*>")  # none of its parts reads on where another begins
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -49,12 +55,10 @@ def is_document(path: str) -> bool:
 
 def read(path: str, content: bytes) -> Document:
     """Return a document with what its content tells."""
-    text = content.decode("utf-8", "replace")
     if not path.endswith(".ipynb"):
-        found = _FRONT_TITLE.search(text)
-        return Document(path, _plain(found[1]) if found else _heading(text))
+        return Document(path, _title(content[:_MOST_HEAD].decode("utf-8-sig", "replace")))
     try:
-        cells = list(_cells(json.loads(text)))
+        cells = list(_cells(json.loads(content.decode("utf-8-sig", "replace"))))
     except (ValueError, RecursionError):
         return Document(path)
     headings = (
@@ -129,14 +133,54 @@ def _text(source: object) -> str:
     return "".join(part for part in parts if isinstance(part, str))
 
 
+def _title(text: str) -> str:
+    """Return the title in the front matter of a text, else its first heading."""
+    lines = _lines(text)
+    end = 0
+    if lines and lines[0].rstrip() == _FRONT:
+        end = next((index for index, line in enumerate(lines[1:], 1) if line.rstrip() in _FRONT_ENDS), 0)
+    return next(filter(None, map(_front_title, lines[1:end])), "") or _first_heading(lines[end:])
+
+
+def _front_title(line: str) -> str:
+    """Return the title if a line of front matter, in YAML, has it."""
+    name, _, value = line.partition(":")
+    value = value.strip()
+    if name != "title" or value.startswith(_BLOCK_MARKS):
+        return ""
+    is_quoted = value[:1] in ("'", '"') and value[:1] == value[-1:]
+    return _plain(value[1:-1] if is_quoted else value)
+
+
 def _heading(text: str) -> str:
-    found = _HEADING.search(text)
-    return _plain(found[1]) if found else ""
+    return _first_heading(_lines(text))
+
+
+def _lines(text: str) -> list[str]:
+    return [*io.StringIO(text, newline=None)]  # not splitlines, which knows more ends of lines than Markdown
+
+
+def _first_heading(lines: Iterable[str]) -> str:
+    return next(filter(None, map(_heading_in, lines)), "")
+
+
+def _heading_in(line: str) -> str:
+    """Return the text of an ATX heading; empty if the line is none."""
+    marked = line.lstrip(" ")
+    text = marked.lstrip("#")
+    is_heading = len(line) - len(marked) <= _HEADING_INDENT and len(marked) - len(text) in _HEADING_LEVELS
+    if not is_heading or text[:1] not in (" ", "\t"):
+        return ""
+    text = text.strip()
+    open_text = text.rstrip("#")
+    return _plain(open_text if open_text[-1:] in (" ", "\t") else text)
 
 
 def _plain(text: str) -> str:
     """Return a heading without Markdown's marks and control characters."""
-    shown = _MARKS.sub(lambda found: found[1] or "", text[: 2 * _MOST_TITLE])
+    shown = text[: 2 * _MOST_TITLE]
+    for _ in range(2):  # a picture may be in a link
+        shown = _MARKS.sub(lambda found: found[1] or "", shown)
     return "".join(char for char in shown if char.isprintable()).strip()[:_MOST_TITLE]
 
 
