@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "retries",
         "image_documents",
     ),
-    ("jupyter", "starts", "config", "build_report", "recipes", "state_dir"),
+    ("jupyter", "starts", "document_index", "config", "build_report", "recipes", "state_dir"),
     ("notebook",),
     ("policy", "backends"),
     ("marks", "build_image"),

@@ -2,14 +2,13 @@
 
 import base64
 import json
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmppool.image_documents import MOST_DOCUMENTS, Document, below, is_complete, is_document, near, read
+from tmppool.image_documents import MOST_DOCUMENTS, Document, below, is_complete, is_document, names_document, read
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 20
 
@@ -95,29 +94,9 @@ def test_hidden_files_are_no_documents(path: str, expected: bool) -> None:  # no
     assert is_document(path) is expected
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("Intro.ipynb", ["intro.ipynb"]),
-        ("old/plots.ipynb", ["new/plots.ipynb", "plot.ipynb"]),
-        ("plts.ipynb", ["new/plots.ipynb", "plot.ipynb"]),
-        ("zzz.ipynb", []),
-        ("a.ipynb", []),
-        ("regression", ["q/regression.ipynb"]),
-        ("x" * 9000 + ".ipynb", []),
-    ],
-)
-def test_near_names(path: str, expected: list[str]) -> None:
-    known = [Document(each) for each in ("intro.ipynb", "new/plots.ipynb", "plot.ipynb", "q/regression.ipynb")]
-    assert near(path, known) == expected
-
-
-def test_near_names_of_many_are_found_at_once() -> None:
-    """A visitor's link makes the service look for them."""
-    known = [Document(f"week/chapter {number} about some topic.ipynb") for number in range(2000)]
-    began = time.thread_time()
-    assert "week/chapter 1333 about some topic.ipynb" in near("chapter 1333 about some topics.ipynb", known)
-    assert time.thread_time() - began < 0.1
+def test_a_name_that_cannot_be_shown_is_a_documents_too() -> None:
+    assert names_document("a\n.md")
+    assert not names_document("d/.x/a\n.md")
 
 
 @given(

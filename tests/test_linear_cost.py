@@ -4,6 +4,7 @@ A reader that goes back takes four times as long for twice the bytes: the longes
 everybody up for seconds. Measured are repeats of all short strings of characters that mean something somewhere.
 """
 
+import contextlib
 import itertools
 import json
 import re
@@ -16,10 +17,22 @@ import pytest
 from multidict import CIMultiDict
 
 from tmppool import image_documents
-from tmppool.jupyter_urls import deep_link, document_of, is_own, is_page
+from tmppool.jupyter_urls import deep_link, document_of, file_of, is_own, is_page
 from tmppool.proxy import cookies, forwarded, handshake, headers, page_policy, target, wire
 from tmppool.proxy.page import Page, takes_notice
-from tmppool.web import authorization, hosts, links, own_cookies, robots, tokens, visit
+from tmppool.web import (
+    authorization,
+    embed,
+    hosts,
+    links,
+    own_cookies,
+    pasted,
+    peer_links,
+    robots,
+    tokens,
+    visit,
+)
+from tmppool.web.peer_links import PeerLink, PeerLinkError, Repository
 
 CHARACTERS = b'"\\,;=& \t()<>-?%/`a'
 SIZE = 2048  # bytes
@@ -80,6 +93,28 @@ def in_cell(source: bytes) -> image_documents.Document:
     return image_documents.read("a.ipynb", json.dumps({"cells": [cell]}).encode())
 
 
+def peer_link(raw: str) -> PeerLink | None:
+    with contextlib.suppress(PeerLinkError):
+        return peer_links.parse(raw)
+    return None
+
+
+def paste(text: str) -> pasted.Pasted | None:
+    with contextlib.suppress(pasted.PastedError):
+        return pasted.read(text, own_host="nb.example")
+    return None
+
+
+PASTED = (
+    b"",
+    b"/",
+    b"/user/",
+    b"a.md#",
+    b"github.com/a/a/blob/",
+    b"gitlab.com/a/",
+    b"https://nb.example/",
+    b"https://a/",
+)
 MARKDOWN = b"\n\r\t\x0b #-.:'[]()<!*"
 MARKUP = (b"", b"<!--", b"<!doctype", b"<?", b"<html ", b'<html a="', b"<html a=", b"<head a='")
 READERS = {
@@ -112,9 +147,13 @@ READERS = {
     "Sec-Purpose": Reader(lambda value: robots.is_prefetch(text("Sec-Purpose", value))),
     "tokens in a query": Reader(lambda value: (tokens.tokens_in("?" + value.decode()), tokens.without_token("/?" + value.decode(), lambda _: False)), (b"token=", b"a&token=%")),
     "a launch link": Reader(lambda value: [read(value.decode()) for read in (lambda raw: links.target_of(raw, "/lab"), links.pool_of, links.path_of, links.claimed_path, links.code_of, links.without_code, links.action_of)], (b"/spawn?", b"/?pool=", b"/?path=")),
-    "a path of Jupyter's": Reader(lambda value: [read(value.decode()) for read in (is_page, is_own, document_of, deep_link)], (b"", b"lab/tree/", b"api/contents/")),
+    "a path of Jupyter's": Reader(lambda value: [read(value.decode()) for read in (is_page, is_own, document_of, file_of, deep_link)], (b"", b"lab/tree/", b"api/contents/")),
     "a text in the image": Reader(lambda value: image_documents.read("a.md", value), (b"", b"# a", b"---\n", b"---\ntitle:"), characters=MARKDOWN, ending=b"x"),
     "a notebook in the image": Reader(in_cell, (b"", b"# a"), characters=MARKDOWN, ending=b"x"),
+    "a link of another service": Reader(lambda value: peer_link("/" + value.decode()), (b"v2/gh/a/b?urlpath=", b"v2/git/", b"hub/user-redirect/git-pull?repo=a/a&urlpath=/a", b"repo/")),
+    "a directory that a link names": Reader(lambda value: peer_links._without(value[:-2].decode() + "!", value.decode()), (b"", b"/")),
+    "what a page author pastes": Reader(lambda value: paste(value.decode()), PASTED, pasted.MOST - 1),
+    "a repository as the author wrote it": Reader(lambda value: embed._as_written(Repository(f"gh/{value[:-2].decode().lower()}!"), value.decode()), (b"",)),
     "a page": Reader(lambda value: in_page(value, 1), MARKUP),
     "a page in few pieces": Reader(lambda value: in_page(value, 12), MARKUP),
 }  # fmt: skip

@@ -26,6 +26,7 @@ from tmppool.backends.container import LANDING_LABEL, READY_LABEL, SERVICE_LABEL
 from tmppool.backends.ownership import Owner, this_process
 from tmppool.clocks import AwakeClock
 from tmppool.config import Settings
+from tmppool.document_index import DocumentIndex
 from tmppool.errors import ConfigError
 from tmppool.image_documents import Document, beneath
 from tmppool.leaving import Leaving
@@ -333,7 +334,7 @@ async def _listen(
     tickets = functools.partial(Tickets, parts.ledger.secret, clock=parts.ledger.now)
     wanted = from_settings.wanted_pools(settings)
     landing = {name: _landing(pool, traits[name]) for name, pool in wanted.items()}
-    documents = {name: _documents(traits[name]) for name in wanted}
+    documents = {name: DocumentIndex(_documents(traits[name])) for name in wanted}
     images = {name: parts.kind.image_of(pool.image) for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     local_token = api_token or parts.made_token if parts.kind.is_local_only else None

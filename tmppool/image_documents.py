@@ -9,12 +9,9 @@ import base64
 import binascii
 import io
 import json
-import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import SequenceMatcher, get_close_matches
-from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,9 +24,6 @@ MOST_DOCUMENTS = 2000  # of one image
 _MOST_HEAD = 64 << 10  # bytes of a text in which its title is sought
 _MOST_TITLE = 200  # characters
 _MOST_PICTURE = 256 << 10  # bytes
-_MOST_SHOWN = 5
-_MOST_COMPARED = 50
-_ALIKE = 0.6  # of 1, difflib's own bound
 _HEADING_INDENT = 3  # blanks at most
 _HEADING_LEVELS = (1, 2)
 _FRONT, _FRONT_ENDS = "---", ("---", "...")
@@ -47,10 +41,14 @@ class Document:
     picture: bytes | None = field(default=None, repr=False)
 
 
+def names_document(path: str) -> bool:
+    """Return True for the path of a file that people open as a document: none below a hidden directory."""
+    return path.endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+
+
 def is_document(path: str) -> bool:
-    """Return True for a file that people open as a document: none below a hidden directory, or with a broken name."""
-    is_hidden = any(part.startswith(".") for part in path.split("/"))
-    return path.endswith(SUFFIXES) and path.isprintable() and not is_hidden
+    """Return True for a document whose name can be shown."""
+    return names_document(path) and path.isprintable()
 
 
 def read(path: str, content: bytes) -> Document:
@@ -86,35 +84,6 @@ def beneath(documents: Iterable[Document], directory: str) -> tuple[Document, ..
     """Return the documents below a directory of the home, with paths from there; all of them for an empty one."""
     start = f"{directory}/" if directory else ""
     return tuple(replace(each, path=each.path.removeprefix(start)) for each in documents if each.path.startswith(start))
-
-
-def near(path: str, documents: Iterable[Document]) -> list[str]:
-    """Return the paths of the few documents whose names are most like this one's, the best first."""
-    wanted = _stem(path)
-    known = [document.path for document in documents]
-    same = [each for each in known if _stem(each) == wanted]
-    stems: dict[str, str] = {}
-    for each in known:
-        stems.setdefault(_stem(each), each)
-    like = get_close_matches(wanted, _with_most_letters_of(wanted, stems), _MOST_SHOWN)
-    return list(dict.fromkeys([*same, *(stems[stem] for stem in like)]))[:_MOST_SHOWN]
-
-
-def _with_most_letters_of(name: str, others: Iterable[str]) -> list[str]:
-    """Return the few that can be close to a name: to compare it with all of 2000 takes a fifth of a second."""
-    matcher = SequenceMatcher(autojunk=False)
-    matcher.set_seq2(name)
-
-    def bound(other: str) -> float:
-        matcher.set_seq1(other)
-        return matcher.quick_ratio() if matcher.real_quick_ratio() >= _ALIKE else 0
-
-    return nlargest(_MOST_COMPARED, others, bound)
-
-
-def _stem(path: str) -> str:
-    """Return the name of a document without its folder and suffix, which make any two look alike."""
-    return posixpath.splitext(posixpath.basename(path))[0].lower()
 
 
 def _cells(book: Any) -> Iterable[dict[str, Any]]:

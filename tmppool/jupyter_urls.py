@@ -77,6 +77,15 @@ def document_of(path: str) -> str | None:
     return unquote(found[1]) if found else None
 
 
+def file_of(path: str) -> str | None:
+    """Return the decoded path of the file or directory that the page at ``path`` opens; None if it opens neither.
+
+    A leading slash and a query are ignored, and the page may be written in escapes too.
+    """
+    page = split_page(unquote(path.partition("?")[0]).lstrip("/"))
+    return None if page is None else "/".join(filter(None, page[1].split("/")))
+
+
 def deep_link(path: str) -> str | None:
     """Return ``path`` with its query as a link that works in any notebook; None if it is not a deep link.
 

@@ -712,7 +712,17 @@ async def library(open_place: Open, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.mark.parametrize(
-    "path", ["/notebooks/intro.ipynb", "/lab/tree/models/linear%20fit.ipynb", "/lab", "/tree/models", "/files/x.csv"]
+    "path",
+    [
+        "/notebooks/intro.ipynb",
+        "/lab/tree/models/linear%20fit.ipynb",
+        "/lab",
+        "/tree/models",
+        "/files/x.csv",
+        "/files/notes.md",
+        "/edit/notes.md?x=1",
+        "/lab/tree/.hidden/a.ipynb",
+    ],
 )
 async def test_what_is_there_or_is_no_document_starts_as_ever(library: Place, path: str) -> None:
     page = await library.person().get(path)
@@ -729,6 +739,24 @@ async def test_a_document_that_is_not_there_is_said_before_anything_is_taken(lib
     assert (await library.stats())["assigned"] == 0
     started = await person.press(page)
     assert (started.status, started.location.endswith("/lab/tree/models/linearfit.ipynb")) == (303, True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/no.ipynb",
+        "/notebooks/no.ipynb/",
+        "/notebooks//no.ipynb",
+        "/not%65books/no.ipynb",
+        "/lab/workspaces/a/tree/no.ipynb?x=1",
+        "/spawn/notebooks/no.ipynb",
+        "/edit/no.md",
+        "/notebooks/%0Ano.ipynb",
+    ],
+)
+async def test_a_document_that_is_not_there_is_said_for_every_page_that_opens_one(library: Place, path: str) -> None:
+    page = await library.person().get(path)
+    assert (page.status, "data-auto" in page.text) == (404, False)
 
 
 async def test_who_has_a_notebook_is_led_to_it_also_for_a_document_of_their_own(library: Place) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
 from enum import StrEnum
 from functools import lru_cache
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote_plus
 
 from tmppool import jupyter_urls
 from tmppool.check_links.text import Link, Use
-from tmppool.image_documents import Document, is_document, near
+from tmppool.document_index import DocumentIndex
+from tmppool.image_documents import Document, names_document
 from tmppool.proxy.target import MAX_TARGET, correct, is_accepted
 from tmppool.web import hosts, links
 
@@ -26,9 +27,6 @@ _MOST_NAMES = 50  # of one link that are looked at
 _MOST_NEAR = 500  # missing documents for which near names are looked for
 _MOST_SHOWN = 3  # of them
 
-_FILE = re.compile(
-    r"/(?:(?:lab|doc)(?:/workspaces/[^/]+)?/tree|nbclassic/(?:notebooks|tree|edit)|notebooks|tree|edit|files)/(.+)"
-)
 _NOTEBOOK = re.compile(r"/(?:user|session)/[^/?]+/?(.*)")
 _BEHIND_FRAGMENT = re.compile(r"[?&](?:pool|code|urlpath|labpath|filepath)=")
 
@@ -102,8 +100,8 @@ class Judge:
     def __init__(self, facts: Mapping[str, Facts]) -> None:
         self._facts = facts
         self._near: dict[tuple[str, str, str], tuple[str, ...]] = {}
-        self._paths = {
-            (service, pool): frozenset(document.path for document in known)
+        self._known = {
+            (service, pool): DocumentIndex(known)
             for service, each in facts.items()
             for pool, known in each.documents.items()
             if known is not None
@@ -168,24 +166,28 @@ class Judge:
             return
         if known is None:
             yield _unjudged(link, f"the service does not know all documents of the pool {pool!r}")
-        elif name not in self._paths[link.service, pool]:
+        elif name not in self._known[link.service, pool].by_path:
             told = f"there is no document {name!r}" if named is None else f"the pool {pool!r} has no document {name!r}"
             yield self._missing(link, told, name, pool, facts)
 
     def _missing(self, link: Link, told: str, name: str, pool: str, facts: Facts) -> Finding:
         """Return the finding of a document that is not there, with where it is, or what is near."""
-        others = [each for each in facts.documents if name in self._paths.get((link.service, each), ())]
+        others = [
+            each
+            for each, known in facts.documents.items()
+            if known is not None and name in self._known[link.service, each].by_path
+        ]
         if others:
             return Finding(link, Subject.DOCUMENT, f"{told}, but the pool {others[0]!r} has it")
-        alike = self._alike(link.service, pool, name, facts.documents[pool] or ())
+        alike = self._alike(link.service, pool, name)
         return Finding(link, Subject.DOCUMENT, _meaning(told, alike), alike)
 
-    def _alike(self, service: str, pool: str, name: str, known: Sequence[Document]) -> tuple[str, ...]:
+    def _alike(self, service: str, pool: str, name: str) -> tuple[str, ...]:
         key = (service, pool, name)
         if key not in self._near:
             if len(self._near) >= _MOST_NEAR:
                 return ()
-            self._near[key] = tuple(near(name, known)[:_MOST_SHOWN])
+            self._near[key] = tuple(self._known[service, pool].near(name)[:_MOST_SHOWN])
         return self._near[key]
 
 
@@ -204,9 +206,8 @@ def _is_launch(target: str) -> bool:
 
 def _document(path: str) -> str | None:
     """Return the decoded path of the document that a page at ``path`` opens; None for any other page."""
-    found = _FILE.fullmatch(path.partition("?")[0])
-    name = unquote(found[1]) if found else ""
-    return name if is_document(name) else None
+    name = jupyter_urls.file_of(path)
+    return name if name is not None and names_document(name) else None
 
 
 def _embedding(link: Link, facts: Facts) -> Iterator[Finding]:

@@ -1,13 +1,13 @@
 """The public API: spawn, stats and health, and the CORS preflight of the first two."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from aiohttp import web
 
 from tmppool import __version__
+from tmppool.document_index import DocumentIndex
 from tmppool.errors import NoNotebookError
-from tmppool.image_documents import Document, is_complete
 from tmppool.ledger import Ledger
 from tmppool.notebook import State
 from tmppool.pools import Pools
@@ -37,7 +37,7 @@ class Api:
         answers: Answers,
         limits: StartLimits,
         images: Mapping[str, str],
-        documents: Mapping[str, Sequence[Document]],
+        documents: Mapping[str, DocumentIndex],
         *,
         is_trusted: bool,
     ) -> None:
@@ -48,6 +48,10 @@ class Api:
         self._limits = limits
         self._images = images
         self._documents = documents
+        self._listed = {
+            pool: [models.Listed(path=each.path, title=each.title) for each in known.documents]
+            for pool, known in documents.items()
+        }
         self._is_trusted = is_trusted
 
     async def spawn(self, request: web.Request) -> web.Response:
@@ -90,10 +94,11 @@ class Api:
         """GET /api/documents: the documents in the home of the pool's image, by path."""
         pool = pool_of(visit_of(request), self._pools)
         known = self._documents[pool.name]
-        listed = [models.Listed(path=document.path, title=document.title) for document in known]
         names = [each.name for each in self._pools]
         return self._answers.json(
-            models.Documents(pool=pool.name, pools=names, is_complete=is_complete(known), documents=listed)
+            models.Documents(
+                pool=pool.name, pools=names, is_complete=known.is_complete, documents=self._listed[pool.name]
+            )
         )
 
     async def health(self, request: web.Request) -> web.Response:

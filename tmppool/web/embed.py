@@ -1,6 +1,5 @@
 """The page for page authors: finds what they name, and shows what they copy into their pages. It takes nothing."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +8,8 @@ from urllib.parse import parse_qs, unquote
 from aiohttp import web
 
 from tmppool import jupyter_urls
-from tmppool.image_documents import SUFFIXES, Document, near
+from tmppool.document_index import DocumentIndex
+from tmppool.image_documents import SUFFIXES, Document
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.web import hosts, links, pasted, repositories, snippets
@@ -25,7 +25,6 @@ from tmppool.web.snippets import Subject, Way
 from tmppool.web.visit import Visit
 
 _MOST_LISTED = 40  # documents on one page, which stays small
-_MOST_COMPARED = 500  # names, which takes a few hundredths of a second
 _MOST_FIELDS = 100
 _KEPT = ("files", "view", "edit", "nbclassic/notebooks", "nbclassic/tree", "nbclassic/edit")
 """Pages that are linked to as they were pasted, unless JupyterLab is to open their files."""
@@ -58,7 +57,7 @@ class Embed:
         self,
         pools: Pools,
         pages: Pages,
-        documents: Mapping[str, Sequence[Document]],
+        documents: Mapping[str, DocumentIndex],
         table: Repositories,
         embedding: Embedding,
     ) -> None:
@@ -101,8 +100,7 @@ class Embed:
 
     def _find(self, text: str, pool: Pool, visit: Visit) -> _Found:
         """Return what the text means. Raises PastedError."""
-        known = {document.path for document in self._documents[pool.name]}
-        what = pasted.read(text, known, visit.client.host)
+        what = pasted.read(text, self._documents[pool.name].by_path, visit.client.host)
         if what.pool is not None:
             named = self._pools.get(what.pool)
             if named is None:
@@ -180,9 +178,9 @@ class Embed:
     def _listed(self, text: str, document: str, pool: Pool) -> dict[str, object]:
         """Return the documents to choose from: those that the text may mean, or all if it means one of them."""
         known = self._documents[pool.name]
-        shown = known if any(each.path == document for each in known) else _meant(text, known)
+        shown = known.documents if document in known.by_path else _meant(text, known)
         return {
-            "known": len(known),
+            "known": len(known.documents),
             "count": len(shown),
             "documents": [
                 {"path": each.path, "parts": words(each.path), "title": each.title} for each in shown[:_MOST_LISTED]
@@ -196,12 +194,10 @@ class Embed:
         """
         known = self._documents[pool.name]
         may_be_known = document.endswith(SUFFIXES) or "." not in document
-        return bool(document and known and may_be_known) and not any(
-            f"{each.path}/".startswith(f"{document}/") for each in known
-        )
+        return bool(document and known.documents and may_be_known) and not known.has(document)
 
     def _title(self, pool: Pool, document: str) -> str:
-        return next((each.title for each in self._documents[pool.name] if each.path == document), "")
+        return self._documents[pool.name].title(document)
 
     def _name(self, pool: Pool) -> str | None:
         """Return the pool's name for links; None for the default pool, which needs none."""
@@ -261,13 +257,14 @@ def _launch_link(pool: str | None, path: str) -> str:
 def _as_written(repository: Repository, text: str) -> Repository:
     """Return the repository in the letters of the author, where they can be found in the text."""
     provider, _, name = repository.name.partition("/")
-    found = re.search(re.escape(name), unquote(text), re.IGNORECASE)
-    return repository if found is None else Repository(f"{provider}/{found[0]}", repository.ref)
+    written = unquote(text)
+    at = written.lower().find(name)
+    found = written[at : at + len(name)] if at >= 0 else name
+    return Repository(f"{provider}/{found}", repository.ref) if found.lower() == name else repository
 
 
-def _meant(text: str, known: Sequence[Document]) -> Sequence[Document]:
+def _meant(text: str, known: DocumentIndex) -> Sequence[Document]:
     """Return the documents that have all words of the text in path or title, else those of like names, else all."""
-    sought = text.casefold().split()
-    having = [each for each in known if all(word in f"{each.path} {each.title}".casefold() for word in sought)]
-    by_path = {each.path: each for each in known}
-    return having or [by_path[path] for path in near(text, known[:_MOST_COMPARED])] or known
+    if len(text) > pasted.MOST:
+        return known.documents
+    return known.having(text) or [known.by_path[path] for path in known.near(text)] or known.documents

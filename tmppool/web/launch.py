@@ -1,13 +1,13 @@
 """The launch page and its form: GET assigns nothing, POST with a ticket assigns a notebook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from aiohttp import web
 
 from tmppool import jupyter_urls
+from tmppool.document_index import DocumentIndex
 from tmppool.errors import NoNotebookError
-from tmppool.image_documents import Document, is_complete, near
 from tmppool.notebook import Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Pools
@@ -30,7 +30,7 @@ _MOST_RETURNS = 8  # as many as launch.js keeps
 
 
 class Launch:
-    """``landing`` is the path that ``/`` opens, by pool; ``documents`` are the image's, empty if they are not known."""
+    """``landing`` is the path that ``/`` opens, by pool; ``documents`` are the image's."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Launch:
         limits: StartLimits,
         tickets: Tickets,
         landing: Mapping[str, links.Landing],
-        documents: Mapping[str, Sequence[Document]],
+        documents: Mapping[str, DocumentIndex],
         preview: Preview,
     ) -> None:
         self._preview = preview
@@ -67,7 +67,8 @@ class Launch:
             return response
         pool = pool_of(visit, self._pools)
         own = await self._theirs(visit, pool, {})
-        return own or self._page(visit, pool, Kind.NO_DOCUMENT if self._is_missing(visit, pool) else Kind.LAUNCH, {})
+        missing = self._missing(visit, pool)
+        return own or self._page(visit, pool, Kind.NO_DOCUMENT if missing else Kind.LAUNCH, missing)
 
     async def start(self, request: web.Request) -> web.Response:
         """POST: assign a notebook and redirect to it (303)."""
@@ -162,17 +163,17 @@ class Launch:
         is_jupyter = all(each.is_jupyter for each in known)
         return links.target_of(self._link(visit), self._landing[pool.name].in_a(is_jupyter=is_jupyter))
 
-    def _is_missing(self, visit: Visit, pool: Pool) -> bool:
-        """Return True if the link names a document, and the pool's notebooks are known to have none of that name."""
-        name, known = jupyter_urls.document_of(self._path(visit, pool)), self._documents[pool.name]
-        return name is not None and is_complete(known) and all(document.path != name for document in known)
+    def _missing(self, visit: Visit, pool: Pool) -> dict[str, object]:
+        """Return the document that the link names, if the pool's notebooks are known to have none of that name."""
+        name = jupyter_urls.file_of(self._path(visit, pool))
+        return {} if name is None or not self._documents[pool.name].lacks(name) else {"document": name}
 
     def _near(self, pool: Pool, document: str) -> list[dict[str, object]]:
         """Return the names of documents that the link may mean, each with its link."""
         named = None if pool is self._pools.default else pool.name
         return [
             {"parts": words(path), "url": links.fresh(f"notebooks/{quote(path)}", named)}
-            for path in near(document, self._documents[pool.name])
+            for path in self._documents[pool.name].near(document)
         ]
 
     def _link(self, visit: Visit) -> str:
@@ -200,7 +201,7 @@ class Launch:
         if kind is Kind.LAUNCH:
             facts = {**facts, "preview": self._preview.facts(visit, pool.name, str(form["document"]))}
         if kind is Kind.NO_DOCUMENT:
-            facts = {**facts, "near": self._near(pool, str(form["document"]))}
+            facts = {**facts, "near": self._near(pool, str(facts["document"]))}
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)
         if cookie is not None:
             own_cookies.put_visitor(response, cookie, visit.cookie_scope)

@@ -17,7 +17,7 @@ from tmppool.proxy import target
 from tmppool.web import links, peer_links
 from tmppool.web.peer_links import PeerLink, PeerLinkError
 
-_MOST = 2000  # characters
+MOST = 2000  # characters of what is read
 _MOST_RAW = target.MAX_TARGET - 500  # bytes, so that page, pool and workshop code can be added
 _NEVER_IN_NAMES = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})  # controls, halves of characters, none, breaks of lines
 _SITES = (
@@ -76,10 +76,10 @@ def read(text: str, known: Collection[str] = (), own_host: str = "") -> Pasted:
 
     ``known`` are the paths of the documents that are there, ``own_host`` is the service's own host with its port.
     """
+    if len(text) > MOST:
+        raise PastedError(_TOO_LONG)
     if any(unicodedata.category(char) in _NEVER_IN_NAMES for char in text):
         raise PastedError("A name with a line break, or another control character, cannot be linked to.")
-    if len(text) > _MOST:
-        raise PastedError(_TOO_LONG)
     if text in known:
         return _name(text)
     text = text.strip(" ")

@@ -181,7 +181,11 @@ def _pull(pairs: dict[str, str], raw: str) -> PeerLink:
 
 def _without(directory: str, path: str) -> str:
     """Remove the first ``directory`` that stands in a path between slashes, case aside."""
-    return re.sub(rf"(^|/){re.escape(directory)}(/|$)", r"\1", path, count=1, flags=re.IGNORECASE)
+    whole, part = f"/{path}/", f"/{directory}/"
+    at = whole.lower().find(part.lower())
+    if at < 0 or whole[at : at + len(part)].lower() != part.lower():  # lower case may have other lengths
+        return path
+    return whole[1 : at + 1] + whole[at + len(part) : -1]
 
 
 # Parts

@@ -3,13 +3,13 @@
 Sources: the Open Graph protocol; oEmbed 1.0, sections 2.2 to 2.4 and 4 (discovery). Nothing is started for any of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp import web
 
 from tmppool import jupyter_urls
-from tmppool.image_documents import Document
+from tmppool.document_index import DocumentIndex
 from tmppool.pools import Pools
 from tmppool.web import addresses, links, models, snippets
 from tmppool.web.answers import AnswerError
@@ -27,7 +27,7 @@ _PICTURE_HEADERS = {"Cache-Control": "public, max-age=3600", "Cross-Origin-Resou
 class Preview:
     """``documents`` are the images', by pool. ``is_embeddable``: any page may embed notebooks."""
 
-    def __init__(self, pools: Pools, documents: Mapping[str, Sequence[Document]], *, is_embeddable: bool) -> None:
+    def __init__(self, pools: Pools, documents: Mapping[str, DocumentIndex], *, is_embeddable: bool) -> None:
         self._pools = pools
         self._documents = documents
         self._is_embeddable = is_embeddable
@@ -74,19 +74,17 @@ class Preview:
     async def picture(self, request: web.Request) -> web.Response:
         """GET /picture/<document>: the first picture that a document shows, as PNG."""
         pool = self._pools.get(links.pool_of(visit_of(request).target))
-        known = () if pool is None else self._documents[pool.name]
-        found = next((each.picture for each in known if each.path == request.match_info["rest"]), None)
-        if found is None:
+        document = None if pool is None else self._documents[pool.name].by_path.get(request.match_info["rest"])
+        if document is None or document.picture is None:
             raise web.HTTPNotFound
-        return web.Response(body=found, content_type="image/png", headers=_PICTURE_HEADERS)
+        return web.Response(body=document.picture, content_type="image/png", headers=_PICTURE_HEADERS)
 
     def _title(self, pool: str, document: str) -> str:
-        found = next((each.title for each in self._documents[pool] if each.path == document), "")
-        return found or document or "A live notebook"
+        return self._documents[pool].title(document) or document or "A live notebook"
 
     def _picture_path(self, pool: str, document: str) -> str:
-        has_one = any(each.path == document and each.picture for each in self._documents[pool])
-        if not has_one:
+        known = self._documents[pool].by_path.get(document)
+        if known is None or known.picture is None:
             return _CARD
         path = f"/picture/{quote(document)}"
         return path if pool == self._pools.default.name else links.with_query(path, f"pool={pool}")
