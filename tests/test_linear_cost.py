@@ -17,6 +17,7 @@ import pytest
 from multidict import CIMultiDict
 
 from tmppool import image_documents
+from tmppool.check_links.text import Finder, Link
 from tmppool.jupyter_urls import deep_link, document_of, file_of, is_own, is_page
 from tmppool.proxy import cookies, forwarded, handshake, headers, page_policy, target, wire
 from tmppool.proxy.page import Page, takes_notice
@@ -105,6 +106,16 @@ def paste(text: str) -> pasted.Pasted | None:
     return None
 
 
+FINDER = Finder(["https://nb.example"])
+
+
+def found_in(page: bytes) -> list[Link]:
+    return [*FINDER.links("page", page.decode("latin-1"), is_markup=True)]
+
+
+IN_LINK = b"\\&;/.() \x0b\x01a"
+BY_LINK = b"{}:,=<( \na"
+BEFORE = (b"", b"<iframe ", b"{{<iframe", b"binder:", b"binder: a: a, ", b"Juniper({", b"fetch(")
 PASTED = (
     b"",
     b"/",
@@ -154,6 +165,9 @@ READERS = {
     "a directory that a link names": Reader(lambda value: peer_links._without(value[:-2].decode() + "!", value.decode()), (b"", b"/")),
     "what a page author pastes": Reader(lambda value: paste(value.decode()), PASTED, pasted.MOST - 1),
     "a repository as the author wrote it": Reader(lambda value: embed._as_written(Repository(f"gh/{value[:-2].decode().lower()}!"), value.decode()), (b"",)),
+    "a quoted link in a site": Reader(found_in, (b'href="http://nb.example/',), 4000, IN_LINK, b'x" '),
+    "a bare link in a site": Reader(found_in, (b"http://nb.example/",), 4000, IN_LINK, b"x "),
+    "what stands before a link in a site": Reader(found_in, BEFORE, 480, BY_LINK, b"http://nb.example/ " * 20),
     "a page": Reader(lambda value: in_page(value, 1), MARKUP),
     "a page in few pieces": Reader(lambda value: in_page(value, 12), MARKUP),
 }  # fmt: skip

@@ -277,6 +277,8 @@ HOSTILE = {
     "encoded": "https%3A%2F%2Fnb.example%2F",
     "blanks": f"= {' ' * 40}{NB}",
     "one line": f"x{NB}",
+    "blanks in quotes": f'="{NB}/' + "\x0b" * 7000 + 'x" ',
+    "controls": f"{NB}/" + "\x01" * 7000 + "x ",
 }
 
 

@@ -35,7 +35,8 @@ _TARGET = re.compile(r"(?:href|src|data|action)\s?=\s?\\?[\"']\Z|\]\(<?\Z", re.I
 _IN_QUERY = re.compile(r"[?&;][\w.-]{1,40}=\Z")  # of another link
 
 _ESCAPE = re.compile(r"\\{1,2}(?:u00([0-9a-fA-F]{2})|([!#$%&()*+,./:;=?@_~-]))")
-_END = re.compile(r"&(?:quot|lt|gt|apos|nbsp|#34|#39|#x22|#x27);|[\s\x00-\x1f\x7f]+\Z")
+_END = re.compile(r"&(?:quot|lt|gt|apos|nbsp|#34|#39|#x22|#x27);")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
 _DROPPED = dict.fromkeys(map(ord, "\t\r\n"))  # by browsers, anywhere in a link
 _PUNCTUATION = "?!.,:;*_~'"
@@ -174,7 +175,7 @@ def _read(text: str, start: int, before: str) -> tuple[str, str]:
 
 def _trimmed(raw: str) -> str:
     """Return a link that stands in prose, without what belongs to the prose."""
-    raw = _END.split(raw, maxsplit=1)[0]
+    raw = _ended(raw)
     depth = 0
     for index, char in enumerate(raw):
         depth += (char == "(") - (char == ")")
@@ -183,10 +184,19 @@ def _trimmed(raw: str) -> str:
     return raw.rstrip(_PUNCTUATION)
 
 
+def _ended(raw: str) -> str:
+    """Return a link without what its text has behind it: an escaped quote or bracket and all that follows, blanks."""
+    link = _END.split(raw, maxsplit=1)[0]
+    end = len(link)
+    while end and _BLANK.match(link, end - 1):  # not r"\s+\Z", which is tried anew at each blank of a run
+        end -= 1
+    return link[:end]
+
+
 def _rest(raw: str, before: str, *, is_markup: bool, is_encoded: bool) -> str:
     """Return path, query and fragment without the escapes of the text; empty if there is none of them."""
     rest = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], raw).partition("\\")[0]
-    rest = _END.split(rest, maxsplit=1)[0]
+    rest = _ended(rest)
     if is_markup:
         rest = _ENTITY.sub(lambda found: html.unescape(found[0]), rest)
     if is_encoded or _IN_QUERY.search(before):
