@@ -12,6 +12,7 @@ PACKAGE = ROOT / "tmppool"
 TESTS = ROOT / "tests"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("providers",),
     (
         "errors",
         "keys",

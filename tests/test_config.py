@@ -1,5 +1,6 @@
 """Every setting by flag, environment and file; every bad value in one sentence."""
 
+import json
 import os
 from pathlib import Path
 
@@ -575,3 +576,31 @@ def test_no_setting_is_retired() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load({}).port = 1
+
+
+# Repositories
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("name", name) for name in ("foo/a", "gh", "gh/", "*", "gh/a b", "gh//a", "gh/a\x7fb", "https://github.com/a/b", "gh/" + "a" * 201)),
+        *(
+            (field, value)
+            for field in ("directory", "prefix")
+            for value in ("../../etc", "..", ".", "a/./b", "a/../b", "/home", "/", "a//b", "a\nb", "a\0b", "x" * 1001)
+        ),
+    ],
+)  # fmt: skip
+def test_a_row_of_repositories_that_makes_no_sense_prevents_the_start(field: str, value: str, toml: Path) -> None:
+    row = {"name": "gh/org/repo", field: value}
+    text = "".join(f"{name} = {json.dumps(text)}\n" for name, text in row.items())
+    with pytest.raises(ConfigError) as refused:
+        from_file(toml, f"[[repositories]]\n{text}".replace("\x7f", "\\u007f"))
+    assert str(refused.value).startswith(f"repositories.0.{field}: {value!r} is not allowed: it must be ")
+
+
+def test_a_row_of_repositories_in_its_proper_spelling(toml: Path) -> None:
+    found = from_file(toml, "[[repositories]]\nname = 'gh/org/repo.git'\ndirectory = 'a dir/b/'\nprefix = 'docs'\n")
+    (row,) = found.repositories
+    assert (row.name, row.directory, row.prefix) == ("gh/org/repo", "a dir/b", "docs")

@@ -11,8 +11,12 @@ from types import ModuleType
 import pytest
 
 from tmppool import __version__
-from tmppool.config import Settings
-from tmppool.web import openapi
+from tmppool.app import _repositories
+from tmppool.config import Settings, load
+from tmppool.pool_settings import RepositorySettings
+from tmppool.providers import PROVIDERS
+from tmppool.web import openapi, peer_links
+from tmppool.web.repositories import Place
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -105,3 +109,21 @@ def test_every_promise_names_a_test_that_exists() -> None:
 )
 def test_the_check_of_promises_can_fail(text: str, fault: str) -> None:
     assert promises().faults(text) == [fault]
+
+
+def test_the_readmes_repositories_lead_where_it_says(tmp_path: Path) -> None:
+    text = README.partition("### Links to repositories")[2].partition("## Development")[0]
+    (example,) = re.findall(r"```toml\n(.+?)```", text, re.DOTALL)
+    told = re.search(r"So `([^`]+)` opens `([^`]+)` in the pool `([^`]+)`", text)
+    assert told is not None
+    file = tmp_path / "tmppool.toml"
+    file.write_text(example)
+    settings = load({"config": str(file)})
+    link = peer_links.parse(told[1])
+    assert link is not None
+    assert _repositories(settings).place(link) == Place(told[3], f"lab/tree/{told[2]}")
+    assert settings.unknown_repositories == "refuse"
+    assert re.findall(r"^- `(\w+)`: ", text, re.MULTILINE) == [*RepositorySettings.model_fields]
+    providers = re.search(r"Binder's links \(([^)]+)\)", text)
+    assert providers is not None
+    assert set(re.findall(r"\w+", providers[1])) == set(PROVIDERS)

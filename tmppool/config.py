@@ -31,6 +31,7 @@ _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z
 _URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
 _PATTERN = re.compile(r"\*|https?://(?:(?:\*\.)?[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # parsed as an IPv4 address (URL Standard, host parsing)
+_TABLES = ("pools", "repositories")  # of the file
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
 
 RETIRED = {
@@ -256,7 +257,7 @@ def _sentence(error: ValidationError) -> str:
     name = where[0].lower().removeprefix("tmppool_").replace("_", "-") if where else ""
     if name.endswith("auth-token"):
         return f"{where[0]} cannot be used: {first['msg']}"
-    label = f"--{name}" if len(where) <= 1 or name != "pools" else ".".join(where).replace("_", "-")
+    label = f"--{name}" if len(where) <= 1 or name not in _TABLES else ".".join(where).replace("_", "-")
     if first["type"] == "extra_forbidden":
         return f"{label.lstrip('-')} is not a setting; --help-all lists them"
     message = str(first["msg"]).removeprefix("Value error, ")

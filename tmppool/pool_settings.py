@@ -13,10 +13,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_settings import NoDecode
 
+from tmppool.providers import PROVIDERS
+
 _SIZE = re.compile(r"^(\d+)([bkmg]?)b?$", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _UIDS = re.compile(r"^(\d{1,10})-(\d{1,10})$")
 _MAX_UID = 2**31 - 1  # of the engine's runtime, opencontainers/runc libcontainer/user
+_REPOSITORY = re.compile(rf"(?:{'|'.join(PROVIDERS)})/[^\s/]\S{{0,199}}")
+_MOST_DIRECTORY = 1000  # characters
 _PATHS = {"base_path", "prefix"}  # with a slash at its end, and without
 _PLACEHOLDERS = ("base_path", "prefix", "port", "ip", "token")
 
@@ -172,11 +176,36 @@ class PoolSettings(BaseModel):
 
 
 class RepositorySettings(BaseModel):
-    """One ``[[repositories]]`` of the TOML file: where links to some Git repositories lead."""
+    """One ``[[repositories]]`` of the TOML file: where links to some Git repositories lead.
+
+    ``web.repositories.Row`` says what its fields mean.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z]{1,20}/\S{1,200}$")
+    name: str
     pool: str | None = None
     directory: str = ""
     prefix: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not _REPOSITORY.fullmatch(value) or not value.isprintable():
+            raise ValueError(
+                f"it must be a provider ({', '.join(PROVIDERS)}), a slash, and the repository in up to 200 characters"
+                " without blanks, as gh/org/repo or gh/org/*"
+            )
+        return value.rstrip("/").removesuffix(".git")
+
+    @field_validator("directory", "prefix")
+    @classmethod
+    def _check_directory(cls, value: str) -> str:
+        path = value.removesuffix("/")
+        is_plain = all(part not in ("", ".", "..") for part in path.split("/")) and path.isprintable()
+        if len(path) > _MOST_DIRECTORY or (path and not is_plain) or value == "/":
+            raise ValueError(
+                "it must be a path without a slash at its start, . or .., control characters, and of up to"
+                f" {_MOST_DIRECTORY} characters, as in work/book; without it, all is meant"
+            )
+        return path

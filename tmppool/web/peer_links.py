@@ -10,11 +10,8 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from tmppool.errors import TmppoolError
+from tmppool.providers import ARCHIVES, PROVIDERS
 from tmppool.proxy import target
-
-_OPAQUE = ("zenodo", "figshare", "hydroshare", "dataverse", "ckan")  # their specs name one thing, with slashes in it
-PROVIDERS = ("gh", "gl", "git", "gist", *_OPAQUE)
-"""The providers of repositories, by Binder's short names."""
 
 _HOSTS = {"github.com": "gh", "gitlab.com": "gl", "gist.github.com": "gist"}
 _UNKNOWN_REF = frozenset({"", "undefined", "null", "HEAD"})  # a page's script writes the second and third for none
@@ -74,7 +71,7 @@ def repository_of(provider: str, spec: str) -> Repository:
     parts = [unquote(part) for part in spec.strip("/").split("/")]
     if provider not in PROVIDERS:
         raise PeerLinkError(f"{provider[:40]!r} is no provider of repositories; known are {', '.join(PROVIDERS)}")
-    if provider in _OPAQUE:
+    if provider in ARCHIVES:
         name, ref = "/".join(parts), ""
     elif provider == "git":
         name, ref = _url_and_ref(parts)
@@ -82,7 +79,7 @@ def repository_of(provider: str, spec: str) -> Repository:
         name, ref = parts[0], "/".join(parts[1:])
     else:
         name, ref = "/".join(parts[:2]), "/".join(parts[2:])
-    least = 1 if provider in (*_OPAQUE, "git") else 2
+    least = 1 if provider in (*ARCHIVES, "git") else 2
     if len([part for part in name.split("/") if part]) < least:
         raise PeerLinkError(f"the link names no repository after {provider}/")
     return Repository(f"{provider}/{_tidy(name)}", None if ref in _UNKNOWN_REF else ref)

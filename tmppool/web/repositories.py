@@ -27,7 +27,7 @@ class Row:
     """``pattern`` matches names such as ``gh/org/repo``; in it, ``*`` is any text and ``?`` any character.
 
     ``pool``: None for the default pool. ``directory``: where in a notebook's home the files are; empty for the home
-    itself. ``prefix``: the directory of the repository that is there; empty if all of it is.
+    itself. ``prefix``: the directory of the repository that is there; empty if all of it is. Both are relative.
     """
 
     pattern: str
