@@ -83,11 +83,37 @@ async def test_without_embedding_oembed_is_a_link(open_library: Any) -> None:
         ("url={url}/lab?pool=none", 404),
         ("url={url}/lab&format=xml", 501),
         ("url=http://[", 404),
+        ("url={url}.evil.example/lab", 404),
+        ("url={url}@evil.example/lab", 404),
+        ("url={url}/notebooks/../../session/x", 404),
+        ("url={url}/notebooks/%252e%252e/x", 404),
+        (r"url={url}/notebooks/x\..\y", 404),
+        (r"url={url}/notebooks/x\y", 404),
+        ("url={url}/notebooks/a%2500", 404),
+        ("url={url}/notebooks/%ud83d", 404),
     ],
 )
 async def test_what_is_no_launch_link_is_said(open_library: Any, query: str, status: int) -> None:
     place: Place = await open_library()
     assert (await place.stranger().get(f"/oembed?{query.format(url=place.url)}")).status == status
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("", "/"),
+        ("?pool=tmppool", "/?pool=tmppool"),
+        ("/lab#cell", "/lab"),
+        ("/notebooks/a b.ipynb", "/notebooks/a%20b.ipynb"),
+        ("/notebooks/ä.ipynb", "/notebooks/%C3%A4.ipynb"),
+        ("/notebooks/a\r\nb", "/notebooks/a%0D%0Ab"),
+        ("/spawn/lab", "/spawn/lab"),
+    ],
+)
+async def test_a_frame_shows_the_link_as_browsers_are_led_to_it(open_library: Any, link: str, shown: str) -> None:
+    place: Place = await open_library(embed_origins=("https://docs.example",))
+    found = (await place.stranger().get(f"/oembed?url={quote(place.url + link, safe='')}")).json
+    assert f'src="{place.url}{shown}"' in found["html"]
 
 
 async def test_a_pools_documents_are_its_own(open_library: Any) -> None:

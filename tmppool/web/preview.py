@@ -4,13 +4,14 @@ Sources: the Open Graph protocol; oEmbed 1.0, sections 2.2 to 2.4 and 4 (discove
 """
 
 from collections.abc import Mapping
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 
 from tmppool import jupyter_urls
 from tmppool.document_index import DocumentIndex
 from tmppool.pools import Pools
+from tmppool.proxy import target
 from tmppool.web import addresses, links, models, snippets
 from tmppool.web.answers import AnswerError
 from tmppool.web.context import visit_of
@@ -48,13 +49,8 @@ class Preview:
         visit = visit_of(request)
         if request.query.get("format", "json") != "json":
             raise AnswerError(Kind.NOT_JSON)
-        try:
-            parts = urlsplit(request.query.get("url", ""))
-        except ValueError as error:
-            raise AnswerError(Kind.NO_LINK) from error
-        raw = parts.path + (f"?{parts.query}" if parts.query else "")
-        is_ours = f"{parts.scheme}://{parts.netloc}" == visit.own_origin
-        if not is_ours or not addresses.find(unquote(parts.path) or "/").is_launch:
+        raw = _launch_link(request.query.get("url", ""), visit.own_origin)
+        if raw is None:
             raise AnswerError(Kind.NO_LINK)
         pool = self._pools.get(links.pool_of(raw))
         if pool is None:
@@ -88,6 +84,18 @@ class Preview:
             return _CARD
         path = f"/picture/{quote(document)}"
         return path if pool == self._pools.default.name else links.with_query(path, f"pool={pool}")
+
+
+def _launch_link(url: str, origin: str) -> str | None:
+    """Return path and query of a launch link, as the proxy takes them; None for any other URL."""
+    link = url.partition("#")[0]
+    below = link[len(origin) :]
+    raw = ("/" * (below[:1] in ("", "?")) + below).encode(errors="surrogatepass")
+    taken = raw if target.is_accepted(raw) else target.correct(raw)
+    if link[: len(origin)].lower() != origin.lower() or taken is None:
+        return None
+    path = unquote(taken.partition(b"?")[0])
+    return taken.decode() if addresses.find(path).is_launch else None
 
 
 def _within(request: web.Request, name: str, usual: int) -> int:
