@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmppool.image_documents import MOST_DOCUMENTS, Document, below, is_complete, is_document, names_document, read
+from tmppool.image_documents import (
+    MOST_DOCUMENTS,
+    MOST_PICTURES,
+    Collection,
+    Document,
+    below,
+    is_complete,
+    is_document,
+    names_document,
+    read,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 20
 
@@ -125,6 +135,36 @@ def test_the_documents_below_a_directory(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("# no")
     (tmp_path / "dir.ipynb").mkdir()
     assert below(tmp_path) == (Document("a.md", "A"), Document("b/z.ipynb", "Z"))
+
+
+def test_the_pictures_of_one_image_are_bounded_together(tmp_path: Path) -> None:
+    """They stay in memory; a document without one is shown with the service's card."""
+    picture = base64.b64encode(PNG + b"x" * 250_000).decode()
+    kept, least = MOST_PICTURES // (len(PNG) + 250_000), 10
+    for number in range(kept + least):
+        (tmp_path / f"{number:03}.ipynb").write_bytes(book(markdown(f"# {number}"), plot(picture)))
+    found = below(tmp_path)
+    assert [document.picture is not None for document in found] == [True] * kept + [False] * least
+    assert [document.title for document in found] == [str(number) for number in range(kept + least)]
+
+
+def test_a_document_takes_the_place_of_an_earlier_one_and_its_picture() -> None:
+    """An archive may have a file of one name in two layers."""
+    collection, picture = Collection(), base64.b64encode(PNG + b"x" * 250_000).decode()
+    for _ in range(2 * MOST_PICTURES // 250_000):
+        collection.add("a.ipynb", book(plot(picture)))
+    collection.add("b.ipynb", book(plot(picture)))
+    assert [document.picture is not None for document in collection.by_path()] == [True, True]
+
+
+def test_no_more_documents_are_taken_than_are_kept() -> None:
+    collection = Collection()
+    for number in range(MOST_DOCUMENTS):
+        assert collection.takes(f"{number}.md")
+        collection.add(f"{number}.md", None)
+    assert not collection.takes("another.md")
+    assert collection.takes("7.md")
+    assert len(collection.by_path()) == MOST_DOCUMENTS
 
 
 def test_a_list_that_may_be_cut_off_is_not_complete() -> None:

@@ -21,6 +21,7 @@ SUFFIXES = (".ipynb", ".md", ".Rmd", ".qmd")
 
 MOST_BYTES = 4 << 20  # of a document that is read; a larger one has a path and no title
 MOST_DOCUMENTS = 2000  # of one image
+MOST_PICTURES = 16 << 20  # bytes of all pictures of one image, which stay in memory
 _MOST_HEAD = 64 << 10  # bytes of a text in which its title is sought
 _MOST_TITLE = 200  # characters
 _MOST_PICTURE = 256 << 10  # bytes
@@ -65,14 +66,43 @@ def read(path: str, content: bytes) -> Document:
     return Document(path, next(filter(None, headings), ""), next(filter(None, map(_picture, cells)), None))
 
 
+class Collection:
+    """Collects the documents of one image, within bounds; those that come first keep their pictures."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Document] = {}
+        self._room = MOST_PICTURES
+
+    def takes(self, path: str) -> bool:
+        """Return True if a file at this path would be collected."""
+        return is_document(path) and (path in self._found or len(self._found) < MOST_DOCUMENTS)
+
+    def add(self, path: str, content: bytes | None) -> None:
+        """Collect a document, in place of an earlier one at its path. ``content``: None if it is too large to read."""
+        document = Document(path) if content is None else read(path, content)
+        earlier = self._found.pop(path, None)
+        self._room += 0 if earlier is None else _picture_size(earlier)
+        if _picture_size(document) > self._room:
+            document = replace(document, picture=None)
+        self._room -= _picture_size(document)
+        self._found[path] = document
+
+    def by_path(self) -> tuple[Document, ...]:
+        return tuple(document for _, document in sorted(self._found.items()))
+
+
+def _picture_size(document: Document) -> int:
+    return len(document.picture or b"")
+
+
 def below(directory: Path) -> tuple[Document, ...]:
     """Return the documents below a directory, by path. Blocks. Raises OSError."""
     found = (file for file in directory.rglob("*") if is_document(str(file.relative_to(directory))) and file.is_file())
-    files = sorted(islice(found, MOST_DOCUMENTS))
-    return tuple(
-        read(str(file.relative_to(directory)), file.read_bytes() if file.stat().st_size <= MOST_BYTES else b"")
-        for file in files
-    )
+    collection = Collection()
+    for file in sorted(islice(found, MOST_DOCUMENTS)):
+        content = file.read_bytes() if file.stat().st_size <= MOST_BYTES else None
+        collection.add(str(file.relative_to(directory)), content)
+    return collection.by_path()
 
 
 def is_complete(documents: Sequence[Document]) -> bool:

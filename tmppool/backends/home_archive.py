@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import IO, BinaryIO
 
 from tmppool.backends.home_paths import Copies, Tree
-from tmppool.image_documents import MOST_BYTES, MOST_DOCUMENTS, Document, is_document, read
+from tmppool.image_documents import MOST_BYTES, Collection, Document
 
 _PAGE = 4096  # bytes; a tmpfs stores files in pages (tmpfs(5))
 _CHUNK = 1 << 16
@@ -115,7 +115,7 @@ class Repacker:
         self._user, self._copies, self._most = user, copies, most
         self._size, self._inodes = 0, 1  # the home itself is an inode
         self._left_out: list[LeftOut] = []
-        self._documents: dict[str, Document] = {}
+        self._documents = Collection()
         self._kinds: dict[str, bytes] = {}  # of what was copied, by name
         self._late: dict[str, tarfile.TarInfo] = {}  # read-only directories, whose modes are set last
         # Of the directory that is being copied:
@@ -139,8 +139,7 @@ class Repacker:
         for member in self._late.values():
             self._tar.addfile(member)
         self._tar.close()
-        documents = tuple(sorted(self._documents.values(), key=lambda each: each.path))
-        return Survey(self._size, self._inodes, tuple(self._left_out), documents)
+        return Survey(self._size, self._inodes, tuple(self._left_out), self._documents.by_path())
 
     def _begin(self, root: tarfile.TarInfo) -> None:
         owner = Account(root.uid, root.gid)
@@ -160,17 +159,17 @@ class Repacker:
         self._kinds[name] = member.type
         if self._size <= self._most:
             content = source.extractfile(member) if member.isreg() else None
-            if content is not None and is_document(name) and len(self._documents) < MOST_DOCUMENTS:
+            if content is not None and self._documents.takes(name):
                 content = self._note_document(content, member, name)
             self._tar.addfile(self._made(member, name), content)
 
     def _note_document(self, content: IO[bytes], member: tarfile.TarInfo, name: str) -> IO[bytes]:
         """Note a document; returns its content anew, as an archive is read once."""
         if member.size > MOST_BYTES:
-            self._documents[name] = Document(name)
+            self._documents.add(name, None)
             return content
         whole = content.read()
-        self._documents[name] = read(name, whole)
+        self._documents.add(name, whole)
         return io.BytesIO(whole)
 
     def _obstacle(self, member: tarfile.TarInfo, name: str) -> str:
