@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher, get_close_matches
 from enum import StrEnum
 from functools import lru_cache
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from tmppool import jupyter_urls
 from tmppool.check_links.text import Link, Use
@@ -200,7 +200,7 @@ def _corrected(target: str) -> str:
 
 def _is_launch(target: str) -> bool:
     """Return True for the path and query of a launch link in its proper spelling."""
-    first = re.split("[/?]", target[1:], maxsplit=1)[0]
+    first = unquote(re.split("[/?]", target[1:], maxsplit=1)[0])
     return is_accepted(target.encode()) and first in ("", "spawn", *jupyter_urls.DEEP_LINKS)
 
 
