@@ -14,6 +14,7 @@ from tmppool.document_index import DocumentIndex
 from tmppool.image_documents import Document
 from tmppool.pool_settings import PoolSettings, RepositorySettings
 from tmppool.web.pages import STATIC
+from tmppool.web.repositories import Repositories
 
 HOSTILE = "a \"b\" <c> & 'd' [e](f) `g`.ipynb"
 KNOWN = (
@@ -280,6 +281,15 @@ async def test_live_cells_name_a_repository_that_leads_to_the_pool(
     assert ("none leads to these notebooks" in answer.text) is (repo is None)
     assert (f'"repo": "{repo}"' in page.texts.get("HTML and Markdown", "")) is (repo is not None)
     assert ("Write your own repository in place of" in answer.text) is is_example
+
+
+async def test_the_table_is_not_compared_with_itself_for_a_look(
+    open_library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place: Place = await open_library(pools=POOLS, repositories=ROWS)
+    monkeypatch.setattr(Repositories, "examples", lambda *_: pytest.fail("it was"))
+    page, _ = await show(place, document="intro.ipynb", as_="live", pool="r")
+    assert '"repo": "o/book"' in page.texts["HTML and Markdown"]
 
 
 async def test_a_repository_that_is_refused_is_told(open_library: Any) -> None:

@@ -1,6 +1,6 @@
 """The page for page authors: finds what they name, and shows what they copy into their pages. It takes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
@@ -66,6 +66,7 @@ class Embed:
         self._documents = documents
         self._table = table
         self._embedding = embedding
+        self._examples = {pool.name: next(filter(snippets.is_usable, self._led_to(pool)), None) for pool in pools}
 
     async def page(self, request: web.Request) -> web.Response:
         """GET /embed?document=…&as=…&pool=…: the form, and the snippets for what it says."""
@@ -161,8 +162,13 @@ class Embed:
 
     def _repository(self, found: _Found) -> Repository | None:
         """Return the repository that tools are told, which has to lead to the pool; None if there is none."""
-        known = (() if found.repository is None else (found.repository,), self._table.examples(self._name(found.pool)))
-        return next((each for some in known for each in some if snippets.is_usable(each)), None)
+        if found.repository is not None and snippets.is_usable(found.repository):
+            return found.repository
+        return self._examples[found.pool.name]
+
+    def _led_to(self, pool: Pool) -> Iterator[Repository]:
+        """Yield repositories whose links lead to the pool; to find them, the table is compared with itself."""
+        return self._table.examples(self._name(pool))
 
     def _obstacles(self, visit: Visit, way: Way) -> dict[str, object]:
         """Return what keeps pages of other sites from showing notebooks, and the sites whose pages may."""
