@@ -127,3 +127,10 @@ def test_the_readmes_repositories_lead_where_it_says(tmp_path: Path) -> None:
     providers = re.search(r"Binder's links \(([^)]+)\)", text)
     assert providers is not None
     assert set(re.findall(r"\w+", providers[1])) == set(PROVIDERS)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/embedding.md"])
+def test_no_paragraph_begins_like_another(name: str) -> None:
+    """Two versions of one paragraph are left where changes are put together."""
+    begins = [line[:80] for line in (ROOT / name).read_text().splitlines() if len(line) > 80]
+    assert [begin for begin in begins if begins.count(begin) > 1] == []

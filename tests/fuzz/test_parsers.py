@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
@@ -15,7 +16,7 @@ from tmppool.keys import is_key
 from tmppool.proxy import headers, target
 from tmppool.proxy.forwarded import identify, networks
 from tmppool.running import base_path
-from tmppool.web import links, peer_links, repositories
+from tmppool.web import addresses, links, peer_links, preview, repositories
 from tmppool.web.peer_links import PeerLinkError
 from tmppool.web.repositories import Repositories, Row
 from tmppool.web.tickets import Tickets
@@ -49,6 +50,17 @@ def test_a_link_leads_below_one_slash(raw: str, landing: str) -> None:
     assert document is None or document.endswith(".ipynb")
     assert jupyter_urls.document_of(raw) is None or isinstance(jupyter_urls.document_of(raw), str)
     assert isinstance(links.pool_of(raw), str | None)
+
+
+@given(raw=raws | st.text(max_size=40), before=st.sampled_from(["http://h", "HTTP://H", "http://h.evil", "//h", ""]))
+@example(raw="/notebooks/../../session/x", before="http://h")
+@examples(400)
+def test_what_is_embedded_is_a_launch_link_of_ours(raw: str, before: str) -> None:
+    found = preview._launch_link(before + raw, "http://h")
+    if found is not None:
+        assert before.lower() == "http://h"
+        assert target.is_accepted(found.encode())
+        assert addresses.find(unquote(found.partition("?")[0])).is_launch
 
 
 @given(raw=raws)
