@@ -47,6 +47,9 @@ def plot(encoded: object) -> dict[str, object]:
         (book(markdown("### third level")), ""),
         (book(markdown("#hashtag\n    # code\n#\n# \t\n  ## At last ##\r\n")), "At last"),
         (book(markdown("# About C# ##")), "About C#"),
+        (book(markdown("# #\n# ##\n# At last")), "At last"),
+        (book(*[markdown("text")] * 499, markdown("# In time")), "In time"),
+        (book(markdown("\n# " * 499 + "\n# Too late")), ""),
         (book(markdown("# Title [![badge](b.svg)](https://x.example)")), "Title badge"),
         (json.dumps({"nbformat": 3, "worksheets": [{"cells": [markdown("# Old")]}]}).encode(), "Old"),
         (book(markdown(None), markdown(["# ok", 7])), "ok"),
@@ -72,6 +75,8 @@ def test_a_notebook_has_the_title_of_its_first_heading(content: bytes, title: st
         ("---\n# a comment\nsubtitle: x\ntitle: >\n  on more lines\n---\n# Heading\n", "Heading"),
         ("---\n# Heading\ntitle: none\n", "Heading"),
         ("# intro" + " " * 6000 + "x\n", "intro"),
+        ("\n" * 499 + "# In time", "In time"),
+        ("\n" * 500 + "# Too late", ""),
         ("# Heading\n", "Heading"),
         ("text\n", ""),
     ],
@@ -86,6 +91,8 @@ def test_the_picture_is_the_first_that_the_document_shows() -> None:
     assert read("a.ipynb", book(plot(base64.b64encode(b"GIF89a").decode()))).picture is None
     assert read("a.ipynb", book(plot("A" * 1_000_000))).picture is None
     assert read("a.ipynb", book(plot(7))).picture is None
+    assert read("a.ipynb", book({"outputs": [{}] * 4999}, {"outputs": [{"png": encoded}]})).picture == PNG
+    assert read("a.ipynb", book({"outputs": [{}] * 5000}, {"outputs": [{"png": encoded}]})).picture is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ SUFFIXES = (".ipynb", ".md", ".Rmd", ".qmd")
 MOST_BYTES = 4 << 20  # of a document that is read; a larger one has a path and no title
 MOST_DOCUMENTS = 2000  # of one image
 MOST_PICTURES = 16 << 20  # bytes of all pictures of one image, which stay in memory
-_MOST_HEAD = 64 << 10  # bytes of a text in which its title is sought
+_MOST_HEAD = 64 << 10  # bytes of a text, or of one cell, in which its title is sought
+_MOST_LINES = 500  # of a document, in them
+_MOST_OUTPUTS = 5000  # of a document, in which a picture is sought
 _MOST_TITLE = 200  # characters
 _MOST_PICTURE = 256 << 10  # bytes
 _HEADING_INDENT = 3  # blanks at most
@@ -60,10 +62,10 @@ def read(path: str, content: bytes) -> Document:
         cells = list(_cells(json.loads(content.decode("utf-8-sig", "replace"))))
     except (ValueError, RecursionError):
         return Document(path)
-    headings = (
-        _heading(_text(cell.get("source"))) for cell in cells if cell.get("cell_type") in ("markdown", "heading")
-    )
-    return Document(path, next(filter(None, headings), ""), next(filter(None, map(_picture, cells)), None))
+    texts = (_text(cell.get("source")) for cell in cells if cell.get("cell_type") in ("markdown", "heading"))
+    lines = islice(chain.from_iterable(_lines(text[:_MOST_HEAD]) for text in texts if text), _MOST_LINES)
+    outputs = islice(chain.from_iterable(map(_outputs, cells)), _MOST_OUTPUTS)
+    return Document(path, _first_heading(lines), next(filter(None, map(_picture, outputs)), None))
 
 
 class Collection:
@@ -134,7 +136,7 @@ def _text(source: object) -> str:
 
 def _title(text: str) -> str:
     """Return the title in the front matter of a text, else its first heading."""
-    lines = _lines(text)
+    lines = _lines(text)[:_MOST_LINES]
     end = 0
     if lines and lines[0].rstrip() == _FRONT:
         end = next((index for index, line in enumerate(lines[1:], 1) if line.rstrip() in _FRONT_ENDS), 0)
@@ -149,10 +151,6 @@ def _front_title(line: str) -> str:
         return ""
     is_quoted = value[:1] in ("'", '"') and value[:1] == value[-1:]
     return _plain(value[1:-1] if is_quoted else value)
-
-
-def _heading(text: str) -> str:
-    return _first_heading(_lines(text))
 
 
 def _lines(text: str) -> list[str]:
@@ -172,7 +170,7 @@ def _heading_in(line: str) -> str:
         return ""
     text = text.strip()
     open_text = text.rstrip("#")
-    return _plain(open_text if open_text[-1:] in (" ", "\t") else text)
+    return _plain(open_text if not open_text or open_text[-1] in (" ", "\t") else text)
 
 
 def _plain(text: str) -> str:
@@ -183,18 +181,19 @@ def _plain(text: str) -> str:
     return "".join(char for char in shown if char.isprintable()).strip()[:_MOST_TITLE]
 
 
-def _picture(cell: dict[str, Any]) -> bytes | None:
-    """Return the first PNG image among a cell's outputs."""
+def _outputs(cell: dict[str, Any]) -> list[Any]:
     outputs = cell.get("outputs")
-    for output in outputs if isinstance(outputs, list) else []:
-        data = output.get("data", output) if isinstance(output, dict) else {}
-        encoded = _text(data.get("image/png", data.get("png"))) if isinstance(data, dict) else ""
-        if not 0 < len(encoded) <= _MOST_PICTURE * 4 // 3:
-            continue
-        try:
-            found = base64.b64decode("".join(encoded.split()), validate=True)
-        except (binascii.Error, ValueError):
-            continue
-        if found.startswith(_PNG):
-            return found
-    return None
+    return outputs if isinstance(outputs, list) else []
+
+
+def _picture(output: object) -> bytes | None:
+    """Return the PNG image that is a cell's output."""
+    data = output.get("data", output) if isinstance(output, dict) else {}
+    encoded = _text(data.get("image/png", data.get("png"))) if isinstance(data, dict) else ""
+    if not 0 < len(encoded) <= _MOST_PICTURE * 4 // 3:
+        return None
+    try:
+        found = base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return found if found.startswith(_PNG) else None
