@@ -41,13 +41,18 @@ WITHOUT_PARTITIONS = {"webkit"}  # keeps no cookie of ours in a frame: docs/embe
 
 @dataclass
 class World:
-    """The service at ``nb``, a page author's site at ``docs``, which is listed, and one at ``other``, which is not."""
+    """The service at ``nb``, a page author's site at ``docs``, which is listed, and one at ``other``, which is not.
+
+    ``near`` and ``near_other`` are likewise, on the service's own site.
+    """
 
     service: Service
     nb: str
     docs: str
     other: str
     stray: str  # another site than the three
+    near: str
+    near_other: str
 
     async def assigned(self) -> int:
         return int((await self.service.stats())["assigned"])
@@ -80,15 +85,16 @@ async def _third(request: web.Request) -> web.Response:
 @contextlib.asynccontextmanager
 async def opened(folder: Path, *options: str) -> AsyncIterator[World]:
     port = free_port()
-    docs = f"https://docs.localhost:{port}"
-    common = ("--trusted-proxies=127.0.0.1", f"--embed-origins={docs}", "--starts-per-hour=0")
+    listed = (f"https://{name}.localhost:{port}" for name in ("docs", "near.nb"))
+    common = ("--trusted-proxies=127.0.0.1", f"--embed-origins={','.join(listed)}", "--starts-per-hour=0")
     async with (
         running(folder, "docker", *common, *options) as service,
         fronts.opened(folder / "f", service.port, [TLS]) as (place,),
         site(port, folder / "f" / "both.pem", await thebe(folder)),
     ):
         names = {name: f"https://{name}.localhost:{port}" for name in ("docs", "other", "stray")}
-        yield World(service, f"https://nb.localhost:{place.port}", **names)
+        nearby = (f"https://{name}.nb.localhost:{port}" for name in ("near", "other"))
+        yield World(service, f"https://nb.localhost:{place.port}", *names.values(), *nearby)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -232,6 +238,51 @@ async def test_a_page_that_is_not_listed_shows_no_notebook_in_a_frame(
 
     await browse(engine, tmp_path, story)
     assert await world.assigned() == before + 1
+
+
+def key(person: Person) -> str:
+    """Return the key of the notebook that the tab or frame comes to show."""
+    in_url = "return location.href.match('/user/([^/]+)/')?.[1] ?? ''"
+    return person.until(lambda: person.text(in_url), "a notebook")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_frames_on_the_services_own_site_leave_a_tab_its_notebooks(
+    engine: str, tmp_path: Path, world: World
+) -> None:
+    loop = asyncio.get_running_loop()
+    link = f"{world.nb}/lab/tree/welcome.ipynb"
+    frame = f'<iframe src="{link}" width="1000" height="700"></iframe>'
+
+    def in_tab(person: Person) -> str:
+        person.open(link)
+        return key(person)
+
+    def in_frame(person: Person) -> str:
+        person.open(with_html(world.near, frame))
+        person.enter_frame()
+        return key(person)
+
+    def end(person: Person) -> None:
+        asyncio.run_coroutine_threadsafe(world.end_all(), loop).result(10)
+        person.open("about:blank")
+
+    def story(person: Person) -> None:
+        person.open(with_html(world.near_other, frame))
+        time.sleep(3)  # it shows nothing, whatever it does
+        for _ in range(3):
+            in_tab(person)
+            end(person)
+        for _ in range(2):
+            framed, shown = in_frame(person), in_tab(person)
+            assert (in_frame(person), in_tab(person)) == (framed, shown)
+            assert framed != shown
+            end(person)
+
+    try:
+        await browse(engine, tmp_path, story)
+    finally:
+        await world.end_all()
 
 
 def pressed_and_run(person: Person) -> bool:

@@ -173,7 +173,7 @@ def test_as_many_of_ours_as_a_browser_holds_fit_into_a_head() -> None:
     longest = [f"__Host-Http-tmppool-{number:010}=" + "x" * 32 for number in range(180)]
     assert own("; ".join(longest).encode()) == [pair.encode() for pair in longest]
     assert len("; ".join(longest)) < 12 * 1024
-    longest.append("__Host-Http-tmppool_65535_ticket-0123456789=" + "x" * 112)
+    longest.append("__Host-Http-tmppool_65535_framed_ticket-0123456789=" + "x" * 112)
     assert own(longest[-1].encode()) == [longest[-1].encode()]
     assert max(map(len, itertools.chain(longest, ["__Secure-" + longest[0]]))) + 16 <= cookies.OWN_SIZE
 

@@ -86,6 +86,55 @@ async def test_a_frame_gets_a_notebook_and_finds_it_again(place: Place) -> None:
     assert ANCESTORS in policies(inside)
 
 
+class OneSite:
+    """A browser's tabs and frames on the service's own site: what a frame's answers leave there comes beside the rest.
+
+    Chromium keeps a cookie and a partitioned one of the same name apart, and sends both.
+    """
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._kept: dict[tuple[str, bool], str] = {}
+
+    async def ask(self, method: str, path: str, headers: dict[str, str], **more: Any) -> Answer:
+        sent = "; ".join(f"{name}={value}" for (name, _), value in self._kept.items())
+        answer = await self._guest.ask(method, path, {**TLS, "Cookie": sent, **headers}, **more)
+        for each in answer.headers.getall("Set-Cookie", []):
+            is_apart = "; Partitioned" in each
+            for name, item in SimpleCookie(each.replace("; Partitioned", "")).items():
+                self._kept[name, is_apart] = item.value
+        return answer
+
+    async def click(self, headers: dict[str, str]) -> Answer:
+        """Follow a launch link and press the button, if there is one."""
+        page = await self.ask("GET", "/lab/tree/a.ipynb", headers)
+        if page.status == 303:
+            return page
+        form = page.form()
+        inside = {**headers, "Sec-Fetch-Site": "same-origin", "Origin": "https://nb.example"}
+        return await self.ask("POST", form.pop("action"), inside, data=form)
+
+
+@pytest.mark.parametrize("is_frame_first", [True, False])
+async def test_on_the_services_own_site_a_frame_and_a_tab_do_not_get_in_each_others_way(
+    place: Place,
+    is_frame_first: bool,  # noqa: FBT001
+) -> None:
+    browser, tab = OneSite(place.person()), {"Sec-Fetch-Dest": "document"}
+    frame = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "same-site"}
+    order = [frame, tab] if is_frame_first else [tab, frame]
+    keys = [(await browser.click(each)).key for each in order]
+    assert len(set(keys)) == 2
+    for _ in range(2):
+        assert [(await browser.click(each)).key for each in order] == keys
+    for each in keys:
+        ended = await browser.ask("DELETE", f"/api/session/{each}", {"Sec-Fetch-Site": "same-origin"})
+        assert ended.status == 200
+    again = [(await browser.click(each)).key for each in order]
+    assert len({*again, *keys}) == 4
+    assert [(await browser.click(each)).key for each in order] == again
+
+
 async def test_a_frames_page_tells_when_the_notebook_ends(place: Place) -> None:
     """Nothing else would: the page around it is another's."""
     person = place.person()

@@ -67,15 +67,20 @@ def test_the_notebooks_that_cookies_are_named_for() -> None:
 def test_services_at_other_ports_of_a_host_take_no_notice_of_each_others_cookies() -> None:
     """Browsers send them to all ports (RFC 6265 section 8.5)."""
     response = web.Response()
-    scopes = [Scope(is_secure=is_secure, port=port) for is_secure in (False, True) for port in (None, 8000, 8001)]
+    scopes = [
+        Scope(is_secure, port, is_embedded)
+        for is_secure in (False, True)
+        for port in (None, 8000, 8001)
+        for is_embedded in (False, True)
+    ]
     for number, scope in enumerate(scopes):
-        own_cookies.put_visitor(response, f"{number}" * 22, scope)
+        own_cookies.put_visitor(response, f"{number:02}" * 11, scope)
         own_cookies.put_secret(response, "code", f"code {number}", scope)
         own_cookies.put_secret(response, "ticket", Tickets(b"s" * 32).issue("f" * 32), scope)
     sent = [f"{name}={morsel.value}".encode() for name, morsel in response.cookies.items()]
-    assert [own_cookies.secrets_in(sent, "code", scope) for scope in scopes] == [{f"code {n}"} for n in range(6)]
+    assert [own_cookies.secrets_in(sent, "code", scope) for scope in scopes] == [{f"code {n}"} for n in range(12)]
     lines = [value.decode() for value in sent]
     assert [own_cookies.visitor_in(lines, scope) for scope in scopes] == [
-        own_cookies.visitor_id(f"{number}" * 22) for number in range(6)
+        own_cookies.visitor_id(f"{number:02}" * 11) for number in range(12)
     ]
     assert sorted(found for value in sent for found in cookies.own(value) or ()) == sorted(sent)

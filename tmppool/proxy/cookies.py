@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 NAME = "tmppool"
+FRAMED = "_framed"  # at the end of the name of a visitor's cookie in a frame
 
 _RESERVED = re.compile(rb"__host-|(?:__secure-|__http-)?%b" % NAME.encode())
 # More than a token (RFC 6265 section 4.1.1), as browsers take more and some frameworks use it: brackets and the like.
@@ -18,11 +19,11 @@ _COOKIE_NAME = re.compile(rb"[!#$%&'()*+\-./:<>?@\[\]^_`{|}~0-9A-Za-z]+")
 # As long as ours are, which have 22 or 32 characters, a workshop code and a ticket more: what a page can set that looks
 # like them stays small.
 _OWN = re.compile(
-    rb"(?:^|;)[ \t]{0,8}((?:__Host-(?:Http-)?|__Secure-)?%b(?:_[0-9]{1,5})?"
+    rb"(?:^|;)[ \t]{0,8}((?:__Host-(?:Http-)?|__Secure-)?%b(?:_[0-9]{1,5})?(?:%b)?"
     rb"(?:_(?:code|ticket(?:-[0-9a-z]{1,10})?)=[A-Za-z0-9_.~%%-]{1,112}|(?:_claim)?(?:-[0-9a-z]{1,10})?=[A-Za-z0-9_.~%%-]{1,32}))"
-    rb"[ \t]{0,8}(?=;|$)" % NAME.encode()
+    rb"[ \t]{0,8}(?=;|$)" % (NAME.encode(), FRAMED.encode())
 )
-OWN_SIZE = 176  # bytes; a pair that is longer, with the blanks around it, is none of ours
+OWN_SIZE = 184  # bytes; a pair that is longer, with the blanks around it, is none of ours
 _NOT_TEXT = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 _MAX_COOKIE = 4096  # bytes
 _MAX_ATTRIBUTES = 20  # with the pair itself; browsers know nine

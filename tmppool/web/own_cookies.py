@@ -32,8 +32,9 @@ class Scope:
     """Where a cookie is valid: with a client that uses https or not, for the service that listens at ``port``.
 
     Cookies are not isolated by port (RFC 6265 section 8.5), so two services of one host need names of their own.
-    ``is_embedded``: in a frame of another site's page, and only there: browsers keep them apart by that site (CHIPS,
-    draft-cutler-httpbis-partitioned-cookies), also where they block others.
+    ``is_embedded``: in a frame of another page, and only there: browsers keep them apart by that page's site (CHIPS,
+    draft-cutler-httpbis-partitioned-cookies), also where they block others. A page of the service's own site has the
+    partition of the service's own pages, which are sent what is in it beside their own: so these have other names.
     """
 
     is_secure: bool
@@ -50,7 +51,8 @@ class Scope:
     @property
     def visitor(self) -> str:
         """The name of the cookie that identifies a visitor."""
-        return f"{PREFIX if self.is_secure else ''}{cookies.NAME}{'' if self.port is None else f'_{self.port}'}"
+        port = "" if self.port is None else f"_{self.port}"
+        return f"{PREFIX if self.is_secure else ''}{cookies.NAME}{port}{cookies.FRAMED if self.is_embedded else ''}"
 
     def secret(self, kind: str) -> str:
         """The name of the cookie with a secret.
