@@ -10,7 +10,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.web.guests import Guest, Place
+from tests.web.guests import Guest, Place, eventually
+from tmppool.notebook import Reason, State
+from tmppool.web import build
+from tmppool.web.addresses import ADDRESSES
 
 PAGE = {
     "Accept": "text/event-stream",
@@ -94,6 +97,92 @@ async def test_who_is_cut_off_and_comes_back_takes_nothing_twice(open_place: Any
         assert (await another.last())["url"] != ready["url"]
 
 
+async def test_a_ticket_is_the_same_with_whatever_its_reader_skips(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND)
+    guest = place.program()
+    async with stream(guest) as first:
+        ready = await first.last()
+    for junk in ("!!!!", "~~~~", "===="):
+        async with stream(guest, Last_Event_ID=first.id + junk) as again:
+            assert await again.last() == ready, junk
+    assert (await place.stats())["assigned"] == 1
+
+
+async def test_a_look_takes_nothing_at_any_address(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND)
+    for route in ADDRESSES:
+        path = route.format(rest="gh/org/repo/main", key="k" * 22, name="style.css")
+        await place.program().ask("HEAD", path, PAGE)
+    looked = await place.program().ask("HEAD", SPEC, PAGE)
+    assert (looked.status, looked.headers["Content-Type"], looked.body) == (200, "text/event-stream", b"")
+    assert (await place.stats())["assigned"] == 0
+
+
+async def test_a_stream_that_is_cut_at_once_takes_nothing(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND)
+    fields = "".join(f"{name}: {value}\r\n" for name, value in PAGE.items())
+    for _ in range(3):
+        _, writer = await asyncio.open_connection("127.0.0.1", place.port)
+        writer.write(f"GET {SPEC} HTTP/1.1\r\nHost: 127.0.0.1:{place.port}\r\n{fields}\r\n".encode())
+        writer.close()
+    await asyncio.sleep(0.3)
+    assert (await place.stats())["assigned"] == 0
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make the assignments of a place wait until the event is set."""
+
+    def hold(place: Place) -> asyncio.Event:
+        may_go = asyncio.Event()
+        give = place.backend.give
+
+        async def wait(key: str) -> None:
+            await may_go.wait()
+            await give(key)
+
+        monkeypatch.setattr(place.backend, "give", wait)
+        return may_go
+
+    return hold
+
+
+async def test_what_a_stream_was_cut_from_before_it_told_the_token_ends_soon(
+    open_place: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "COMES_BACK", 0.2)
+    place: Place = await open_place(**FRIEND)
+    may_go = slow(place)
+    async with stream(place.program()) as cut:
+        await cut.message()
+        await place.until(assigned=1)
+        (notebook,) = [each for each in place.pools.default if each.state is State.ASSIGNED]
+    may_go.set()
+    await eventually(lambda: place.pools.ended(notebook.key) is not None)
+    ended = place.pools.ended(notebook.key)
+    assert ended is not None
+    assert ended.reason is Reason.UNOPENED
+    assert (await place.stats())["assigned"] == 0
+
+
+async def test_a_page_that_comes_back_soon_has_lost_nothing(
+    open_place: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "COMES_BACK", 0.2)
+    place: Place = await open_place(**FRIEND)
+    guest, may_go = place.program(), slow(place)
+    async with stream(guest) as cut:
+        await cut.message()
+        await place.until(assigned=1)
+    async with stream(guest, Last_Event_ID=cut.id) as again:
+        await asyncio.sleep(0.5)
+        may_go.set()
+        ready = await again.last()
+    await asyncio.sleep(0.5)  # who was told the token may take their time
+    stats = await place.stats()
+    assert (ready["phase"], stats["assigned"]) == ("ready", 1)
+
+
 async def test_a_full_pool_makes_the_page_wait_until_a_notebook_is_free(open_place: Any) -> None:
     place: Place = await open_place(**FRIEND, pool_size=1)
     guest = place.program()
@@ -141,6 +230,29 @@ async def test_a_program_is_no_page(open_place: Any) -> None:
 async def test_a_person_is_led_to_the_launch_page(place: Place) -> None:
     answer = await place.person().ask("GET", f"{SPEC}?urlpath=lab")
     assert (answer.status, answer.location) == (303, "/v2/gh/org/repo/main?urlpath=lab")
+
+
+async def test_encoded_letters_in_the_address_are_letters(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND)
+    answer = await place.person().ask("GET", "/%62uild/gh/org/repo/m%61in?urlpath=lab%2Ftree")
+    assert (answer.status, answer.location) == (303, "/v2/gh/org/repo/main?urlpath=lab%2Ftree")
+    async with stream(place.program(), "/bu%69ld/gh/org/repo/main") as found:
+        assert (await found.last())["phase"] == "ready"
+
+
+@pytest.mark.parametrize("origin", ["https://docs.example", "https://evil.example"])
+async def test_a_page_of_any_site_reads_why_it_gets_nothing(open_place: Any, origin: str) -> None:
+    place: Place = await open_place(**FRIEND)
+    for path in ("/build/gh/a%00/b", "/build/gh/../b", "/build/gh/a%/b"):
+        answer = await place.program().ask("GET", path, PAGE | {"Origin": origin})
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (400, "*"), path
+    answer = await place.program().ask("GET", SPEC, {"Origin": origin})
+    assert (answer.status, "Access-Control-Allow-Origin" in answer.headers) == (400, True)
+    wish = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "last-event-id"}
+    answer = await place.program().ask("OPTIONS", SPEC, wish | {"Access-Control-Request-Private-Network": "true"})
+    assert answer.status == 204
+    assert {answer.headers[f"Access-Control-Allow-{name}"] for name in ("Origin", "Headers")} == {"*"}
+    assert answer.headers["Access-Control-Allow-Private-Network"] == "true"
 
 
 @pytest.mark.parametrize("path", ["/build/bb/org/repo/main", "/build/gh/org", "/build/gh"])

@@ -5,13 +5,15 @@ which gives up at the first error of the connection, and Juniper. See HTML, sect
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
 from aiohttp import web
 from cachetools import TTLCache
 
 from tmppool.errors import NoNotebookError, Shortage, TmppoolError
-from tmppool.notebook import Notebook, Transition
+from tmppool.notebook import Notebook, Reason, Transition
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.running import base_path
@@ -31,6 +33,7 @@ from tmppool.web.visit import Origin, Visit
 
 KEEPALIVE = 15.0  # seconds between two signs of life, shorter than a proxy's patience (nginx: 60 s)
 _LINGER = 60.0  # seconds after the last event, in which the page closes the stream: it would ask again at its end
+COMES_BACK = 10.0  # seconds in which a page whose stream was cut asks again: EventSource does after 3 to 5
 _SUBJECT = "build"
 _MOST_STARTS = 10_000  # that are remembered
 _EVENT_STREAM = b"text/event-stream"
@@ -39,6 +42,13 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx
     "Access-Control-Allow-Origin": "*",  # who may not start a notebook is told so, and learns no more
+}
+# EventSource asks for none; a script that reads the stream by itself may add fields, such as Last-Event-ID.
+_PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET",
+    "Access-Control-Allow-Headers": "*",
+    "Cache-Control": "no-store",
 }
 _WAITING = {
     Shortage.FULL: "All notebooks are in use. Waiting until one is free…",
@@ -49,6 +59,23 @@ _WAITING = {
 
 class StreamError(TmppoolError):
     """Nothing is started for this stream; the message is a sentence for whoever sees the page."""
+
+
+@dataclass
+class _Start:
+    """The notebook of one ticket. ``streams`` wait for it; ``is_told``: one of them has told its URL and token."""
+
+    notebook: asyncio.Task[Notebook] | None = None
+    streams: int = 0
+    is_told: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """True if there is no notebook, or no longer."""
+        task = self.notebook
+        if task is None or not task.done():
+            return task is None
+        return task.cancelled() or task.exception() is not None or not task.result().is_live
 
 
 class Build:
@@ -62,32 +89,74 @@ class Build:
         self._limits = limits
         self._tickets = tickets
         self._table = table
-        self._starts: TTLCache[str, asyncio.Task[Notebook]] = TTLCache(_MOST_STARTS, LIFETIME)
+        self._starts: TTLCache[str, _Start] = TTLCache(_MOST_STARTS, LIFETIME)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """GET: assign a notebook to the page that asks, and tell its URL and token; a person is led to the page."""
         visit = visit_of(request)
         if _EVENT_STREAM not in visit.request.fields.first.get(b"accept", b""):
             if visit.wants_page:
-                return redirect(visit.target.replace("/build/", "/v2/", 1))
+                return redirect(links.plain(visit.target).replace("/build/", "/v2/", 1))
             raise AnswerError(Kind.NO_STREAM)
         response = web.StreamResponse(headers=_HEADERS)
+        if request.method == "HEAD":
+            return response  # a look, which starts nothing
         await response.prepare(request)
-        ticket = self._ticket(request.headers.get("Last-Event-ID", ""))
+        ticket, number = self._ticket(request.headers.get("Last-Event-ID", ""))
         await response.write(f"id: {ticket}\n\n".encode())
-        async for event in self._events(visit, ticket):
-            await response.write(b":keepalive\n\n" if event is None else _data(event))
+        await asyncio.sleep(0)  # a stream that is cut already is cancelled here, before anything is started for it
+        with self._attended(number) as start:
+            async for event in self._events(visit, start):
+                await response.write(b":keepalive\n\n" if event is None else _data(event))
+                start.is_told = start.is_told or isinstance(event, models.Ready)
         return response
 
-    def _ticket(self, last: str) -> str:
-        return last if last and self._tickets.is_ours(last, _SUBJECT) else self._tickets.issue(_SUBJECT)
+    async def preflight(self, request: web.Request) -> web.Response:
+        """OPTIONS: any page may ask, and read why it gets nothing."""
+        is_private = visit_of(request).asks_for_private_network
+        private = {"Access-Control-Allow-Private-Network": "true"} if is_private else {}
+        return web.Response(status=204, headers={**_PREFLIGHT, **private})
 
-    async def _events(self, visit: Visit, ticket: str) -> AsyncIterator[models.BuildEvent | models.Ready | None]:
+    def _ticket(self, last: str) -> tuple[str, str]:
+        """Return the stream's ticket, which is the page's last one if that is ours, and its number."""
+        number = self._tickets.number(last, _SUBJECT) if last else None
+        if number is not None:
+            return last, number
+        ticket = self._tickets.issue(_SUBJECT)
+        return ticket, str(self._tickets.number(ticket, _SUBJECT))
+
+    @contextlib.contextmanager
+    def _attended(self, number: str) -> Iterator[_Start]:
+        """Count a stream that waits for the start with this number; one that nobody waits for any more is given up."""
+        start = self._starts.setdefault(number, _Start())
+        start.streams += 1
+        try:
+            yield start
+        finally:
+            start.streams -= 1
+            self._starts[number] = start  # for its lifetime from now on
+            if not start.streams and not start.is_told and not start.is_over:
+                asyncio.get_running_loop().call_later(
+                    COMES_BACK, lambda: spawn(self._give_up(start), "end of a start for a stream that was cut")
+                )
+
+    async def _give_up(self, start: _Start) -> None:
+        """End the notebook of a start whose page was cut off before it knew the token, and has not come back."""
+        if start.notebook is None or start.streams or start.is_told:
+            return
+        await asyncio.wait({start.notebook})
+        if start.is_over or start.streams or start.is_told:
+            return
+        found = self._pools.find(start.notebook.result().key)
+        if found is not None:
+            await self._sessions.end(*found, Reason.UNOPENED)
+
+    async def _events(self, visit: Visit, start: _Start) -> AsyncIterator[models.BuildEvent | models.Ready | None]:
         """Yield what happens, None for a sign of life, until the page has had time to close the stream."""
         try:
             _check_sender(visit)
             pool = self._pool(visit)
-            async for event in self._until_ready(visit, pool, ticket):
+            async for event in self._until_ready(visit, pool, start):
                 yield event
         except TmppoolError as error:
             yield models.BuildEvent(phase="failed", message=_sentence(error))
@@ -97,7 +166,7 @@ class Build:
 
     def _pool(self, visit: Visit) -> Pool:
         """Return the pool of the repository. Raises PeerLinkError, UnknownRepositoryError."""
-        provider, _, spec = visit.target.partition("?")[0].removeprefix("/build/").partition("/")
+        provider, _, spec = links.plain(visit.target).partition("?")[0].removeprefix("/build/").partition("/")
         repository = peer_links.repository_of(provider, spec)
         place = self._table.place(PeerLink(repository))
         pool = self._pools.get(place.pool)
@@ -105,7 +174,7 @@ class Build:
         return pool
 
     async def _until_ready(
-        self, visit: Visit, pool: Pool, ticket: str
+        self, visit: Visit, pool: Pool, start: _Start
     ) -> AsyncIterator[models.BuildEvent | models.Ready | None]:
         yield models.BuildEvent(phase="waiting", message="Waiting for a notebook…")
         said = ""
@@ -119,7 +188,7 @@ class Build:
             while True:
                 changed.clear()
                 try:
-                    notebook = await self._start(visit, pool, ticket)
+                    notebook = await self._start(visit, pool, start)
                     break
                 except NoNotebookError as error:
                     if error.cause is not said:
@@ -134,13 +203,13 @@ class Build:
             pool.unlisten(hear)
         yield _ready(visit, pool, notebook)
 
-    async def _start(self, visit: Visit, pool: Pool, ticket: str) -> Notebook:
+    async def _start(self, visit: Visit, pool: Pool, start: _Start) -> Notebook:
         """Return the stream's notebook: a second one for the same ticket gets the same. Raises NoNotebookError."""
-        known = self._starts.get(ticket)
-        if known is None or (known.done() and (known.cancelled() or known.exception() or not known.result().is_live)):
-            known = self._starts[ticket] = spawn(self._assign(visit, pool), "start for an event stream", awaited=True)
-        await asyncio.wait({known})  # which goes on if this stream is cut
-        return known.result()
+        if start.notebook is None or start.is_over:
+            start.is_told = False
+            start.notebook = spawn(self._assign(visit, pool), "start for an event stream", awaited=True)
+        await asyncio.wait({start.notebook})  # which goes on if this stream is cut
+        return start.notebook.result()
 
     async def _assign(self, visit: Visit, pool: Pool) -> Notebook:
         with self._limits.count_start(pool, visit.client.address, code=links.code_of(visit.target)) as network:

@@ -155,7 +155,9 @@ class Kind(Enum):
     NO_POOL = Shape(404, "This link names a kind of notebook that is not offered here.", "Not offered here")
     NO_LINK = Shape(404, "That URL is no launch link of this service.", "Not a launch link")
     NOT_JSON = Shape(501, "Only format=json is offered.", "Not offered")
-    NO_STREAM = Shape(400, "This URL is an event stream: the request must accept text/event-stream.", "Not a page")
+    NO_STREAM = Shape(
+        400, "This URL is an event stream: the request must accept text/event-stream.", "Not a page", cors=Cors.ANY
+    )
     PEER_LINK = Shape(400, "This link cannot be read.", "Unclear link")
     REPOSITORY = Shape(404, "This service has no notebooks for that repository.", "Not offered here")
     # Any request
@@ -165,6 +167,7 @@ class Kind(Enum):
         "This URL could be read in two ways: in names, \\ must be written as %5C, # as %23 and % as %25, and neither"
         " . nor .. is a name.",
         "Unclear URL",
+        cors=Cors.ANY,
     )
     NOTHING = Shape(404, "There is no page at this URL.", "Page not found")
     METHOD = Shape(405, "This URL does not accept this kind of request.", "Method not allowed", cors=Cors.ANY)

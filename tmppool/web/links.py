@@ -13,6 +13,7 @@ _PATH = re.compile(r"(^|&)path=([^&]*)")
 _TO = re.compile(r"(^|&)to=([^&]*)")
 _MOST_LINK = target.MAX_TARGET  # bytes of a link that has a path in it; a longer one reaches nobody
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
+_UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
 _CODE = re.compile(r"(^|&)(?:amp;)?code=([^&]*)")
 
 
@@ -30,6 +31,15 @@ class Landing(NamedTuple):
         """
         is_jupyters = not self.is_chosen and jupyter_urls.is_page(self.path.lstrip("/").partition("?")[0])
         return "/" if is_jupyters and not is_jupyter else self.path
+
+
+def plain(raw: str) -> str:
+    """Return a raw path and query with the letters, digits and ``-._~`` of its path decoded, which changes nothing.
+
+    So routes match it that the router finds, which decodes (RFC 3986 section 6.2.2.2).
+    """
+    path, mark, query = raw.partition("?")
+    return _UNRESERVED.sub(lambda escape: chr(int(escape[1], 16)), path) + mark + query
 
 
 def target_of(raw: str, landing: str) -> str:
@@ -117,6 +127,18 @@ def fresh(path: str, pool: str | None) -> str:
     """Return the launch link that opens ``path`` in another notebook of that pool."""
     link = jupyter_urls.deep_link(path) or "/"
     return link if pool is None else with_query(link, f"pool={pool}")
+
+
+def with_code(link: str, code: str) -> str:
+    """Return the link with this workshop code in its query; the same link without one."""
+    return with_query(link, f"code={quote(code, safe='')}") if code else link
+
+
+def without_pool(raw: str) -> str:
+    """Return the link without the pool that its query names."""
+    path, _, query = raw.partition("?")
+    query = _POOL.sub("", query).lstrip("&")
+    return f"{path}?{query}" if query else path
 
 
 def with_query(link: str, more: str) -> str:

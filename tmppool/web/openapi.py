@@ -341,6 +341,14 @@ _PUBLIC = (
         parameters=(_SPEC, _CODE),
     ),
     Operation(
+        "OPTIONS",
+        "/build/{rest}",
+        "buildPreflight",
+        "CORS preflight",
+        {204: Response("Any page may ask.")},
+        parameters=(_SPEC,),
+    ),
+    Operation(
         "GET",
         "/api/documents",
         "documents",

@@ -47,6 +47,7 @@ def public(
         app.router.add_get("/oembed", preview.oembed)
         app.router.add_get(f"/picture/{{{_REST}}}", preview.picture)
         app.router.add_get(f"/build/{{{_REST}}}", build.stream)
+        app.router.add_route("OPTIONS", f"/build/{{{_REST}}}", build.preflight)
     _add_api(app.router, api, peer)
     _add_sessions(app.router, session, claim)
     app.router.add_get("/health", api.health)
