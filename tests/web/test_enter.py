@@ -11,6 +11,7 @@ from tests.web.guests import MODES, PATIENCE, Place, eventually
 from tests.web.heads import visit
 from tmppool.keys import id_of
 from tmppool.web import enter, tokens
+from tmppool.web.answers import AnswerError
 from tmppool.web.judge import Rules, judge
 from tmppool.web.tokens import session_token
 from tmppool.web.verdict import Enter
@@ -28,6 +29,20 @@ async def taken(place: Place) -> tuple[str, str, str]:
     given = (await place.stranger().post("/api/spawn")).json
     key = given["url"].rstrip("/").rpartition("/")[2]
     return key, given["token"], f"/user/{key}/lab/tree/a.ipynb?x=1&token={given['token']}&y=%26"
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["/a\r\nX: y", "/a\0", "/a/../b", "/a\\b", "//host/a", "a", "", "/a b", "/\xe4", "https://h/../a", "/#a"],
+)
+def test_no_redirect_leads_where_a_request_would_be_refused(location: str) -> None:
+    with pytest.raises(AnswerError):
+        enter.redirect(location)
+
+
+def test_a_redirect_leads_to_a_path_here_or_at_another_host_of_ours() -> None:
+    for location in ("/", "/lab?x=%2F", "https://n.nb.example:8000/user/k?token=t"):
+        assert enter.redirect(location).headers["Location"] == location
 
 
 # Whoever started it

@@ -30,6 +30,20 @@ ROWS = (
         ("/user-redirect/tree", "/tree"),
         ("/github/o/r/blob/main/a.ipynb", "/tree/a.ipynb"),
         ("/repo/o/r/notebooks/a.ipynb", "/notebooks/a.ipynb"),
+        ("/%76%32/gh/o/r/m%61in?urlpath=lab%2Ftree%2Fa.ipynb", "/lab/tree/a.ipynb"),
+        ("/re%70o/o/r/notebooks/a.ipynb", "/notebooks/a.ipynb"),
+        ("/git%68ub/o/r/blob/main/a.ipynb", "/tree/a.ipynb"),
+        ("/hub/user%2Dredirect/lab/tree/a%20b.ipynb", "/lab/tree/a%20b.ipynb"),
+        ("/user%2dredirect/x", "/spawn/x"),
+        ("/h%75b/spawn", "/"),
+        ("/h%75b/login", "/"),
+        ("/v2/gh/o/r/main?urlpath=lab&code=a%2Bb%26c%25%23", "/lab?code=a%2Bb%26c%25%23"),
+        ("/v2/gh/o/r/main?code=%0d%0aX: y".replace(" ", "%20"), "/?code=%0D%0AX%3A%20y"),
+        ("/v2/gh/o/r/main?code=%00%ff", "/?code=%00%EF%BF%BD"),
+        ("/v2/gh/o/r/main?code=a%26pool%3Dr", "/?code=a%26pool%3Dr"),
+        ("/v2/gh/o/r/main?urlpath=lab%3Fpool%3Dr%26x%3D1", "/lab?x=1"),
+        ("/v2/gh/o/book/main?urlpath=lab%3Fpool%3Dother", "/lab?pool=r"),
+        ("/hub/user-redirect/lab?pool=r", "/lab?pool=r"),
     ],
 )
 async def test_a_link_leads_to_the_launch_page_and_takes_nothing(
@@ -80,5 +94,10 @@ async def test_a_server_that_is_gone_is_started_anew_with_the_same_document(open
         page = f"{place.url}/user/{key}/lab/tree/a%20b.ipynb?x=1"
         answer = await person.get("/hub/spawn", Referer=page)
         assert (answer.status, answer.location) == (303, f"/lab/tree/a%20b.ipynb?x=1{more}")
+    ended = f"{place.url}/user/{key}/"
+    for below in ("lab/../../x", "lab\\x", "a b", '"><x', "%00", "%zz", "/x", "a\x80", "x" * 8000):
+        answer = await person.get("/hub/spawn", Referer=ended + below)
+        assert answer.location in ("/", "/?pool=r"), below
+    assert (await person.get("/hub/login", Referer=f"http://elsewhere.example/user/{key}/lab")).location == "/"
     for other in ("https://elsewhere.example/", f"{place.url}/user/k/lab", "nonsense"):
         assert (await person.get("/hub/spawn", Referer=other)).location == "/"

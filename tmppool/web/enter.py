@@ -4,14 +4,17 @@ With a host name per notebook, a ticket that is valid once hands the owner over 
 """
 
 import math
+import re
 
 from aiohttp import web
 
 from tmppool.notebook import Notebook
 from tmppool.pool import Pool
+from tmppool.proxy import target
 from tmppool.running import base_path
 from tmppool.web import links, own_cookies, tokens
-from tmppool.web.answers import Answers
+from tmppool.web.answers import AnswerError, Answers
+from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
 from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Enter, Entry, HandOff, Redeem, Unlock
@@ -19,6 +22,7 @@ from tmppool.web.visit import Visit
 
 HANDOFF_LIFETIME = 60  # seconds that a handoff's ticket is valid
 
+_OWN_ORIGIN = re.compile(r"https?://[^/]*")
 _REDIRECT_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
@@ -57,7 +61,13 @@ def as_owner(visit: Visit, pool: Pool, notebook: Notebook, path: str) -> Enter |
 
 
 def redirect(location: str, code: int = 303) -> web.Response:
-    """Return a redirect that is not cached and sends no referrer."""
+    """Return a redirect that is not cached and sends no referrer.
+
+    Nothing of a request is sent on that would be refused as a request: raises AnswerError for such a path.
+    """
+    path = _OWN_ORIGIN.sub("", location, count=1)
+    if not target.is_accepted(path.encode(errors="replace")):
+        raise AnswerError(Kind.MISSPELT)
     return web.Response(status=code, headers={"Location": location, **_REDIRECT_HEADERS})
 
 
