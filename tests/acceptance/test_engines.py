@@ -273,7 +273,7 @@ async def test_frames_on_the_services_own_site_leave_a_tab_its_notebooks(
         for _ in range(3):
             in_tab(person)
             end(person)
-        for _ in range(2):
+        for _ in range(0 if engine in WITHOUT_PARTITIONS else 2):
             framed, shown = in_frame(person), in_tab(person)
             assert (in_frame(person), in_tab(person)) == (framed, shown)
             assert framed != shown
@@ -283,6 +283,23 @@ async def test_frames_on_the_services_own_site_leave_a_tab_its_notebooks(
         await browse(engine, tmp_path, story)
     finally:
         await world.end_all()
+
+
+@pytest.mark.parametrize("tight", ["allow-scripts", "allow-scripts allow-forms", "allow-forms"])
+async def test_a_sandbox_that_is_too_tight_says_what_its_page_has_to_change(
+    tight: str, tmp_path: Path, world: World
+) -> None:
+    before = await world.assigned()
+
+    def story(person: Person) -> None:
+        person.open(with_html(world.docs, f'<iframe sandbox="{tight}" src="{world.nb}/"></iframe>'))
+        person.enter_frame()
+        if "allow-scripts" not in tight:
+            person.press("#start button")
+        person.find("main", "allow-same-origin")
+
+    await browse("chromium", tmp_path, story)
+    assert await world.assigned() == before
 
 
 def pressed_and_run(person: Person) -> bool:

@@ -86,6 +86,19 @@ async def test_a_frame_gets_a_notebook_and_finds_it_again(place: Place) -> None:
     assert ANCESTORS in policies(inside)
 
 
+async def test_a_sandbox_in_which_no_notebook_works_is_told_from_a_foreign_page(place: Place) -> None:
+    frame = frame_of(place)
+    form = (await frame.get("/lab/tree/a.ipynb")).form()
+    fields = {**FRAME, **TLS, "Origin": "null"}
+    page = await frame.ask("POST", form["action"], fields, data={"ticket": form["ticket"]})
+    assert (page.status, "allow-same-origin" in page.text) == (403, True)
+    assert ANCESTORS in policies(page)[0]
+    for other in (fields | {"Origin": "https://evil.example"}, fields | {"Sec-Fetch-Dest": "document"}):
+        page = await frame.ask("POST", form["action"], other, data={"ticket": form["ticket"]})
+        assert (page.status, "allow-same-origin" in page.text) == (403, False)
+    assert (await place.stats())["assigned"] == 0
+
+
 class OneSite:
     """A browser's tabs and frames on the service's own site: what a frame's answers leave there comes beside the rest.
 

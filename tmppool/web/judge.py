@@ -282,7 +282,9 @@ def _to_own_address(visit: Visit, table: Table, rules: Rules) -> Verdict:
     is_page = not (visit.address.is_launch or visit.address.is_api or visit.address.needs_no_name)
     if is_page and (verdict := _without_secrets(visit)) is not None:
         return verdict
-    return _cross_site(visit, Kind.CROSS_SITE_OWN) if _is_forbidden_cross_site(visit) else Serve()
+    if _is_forbidden_cross_site(visit):
+        return Answer(Kind.SANDBOXED) if visit.is_sandboxed else _cross_site(visit, Kind.CROSS_SITE_OWN)
+    return Serve()
 
 
 def _without_secrets(visit: Visit) -> Redirect | None:

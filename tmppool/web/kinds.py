@@ -77,6 +77,14 @@ class Kind(Enum):
     # Wrong origin or host
     CROSS_SITE = Shape(403, "Cross-origin pages cannot access this notebook.", "Not allowed")
     CROSS_SITE_OWN = Shape(403, "This request must come from one of this service's own pages.", "Not allowed")
+    SANDBOXED = Shape(
+        403,
+        "The page around this frame gives it a sandbox without allow-same-origin, in which no notebook works. Its"
+        " author adds allow-same-origin to the frame's sandbox attribute, beside allow-scripts, allow-forms and"
+        " allow-popups, or removes the attribute.",
+        "The frame's sandbox is too tight",
+        has_home=False,  # it would end here again
+    )
     OTHER_ORIGIN = Shape(
         403,
         "This service is probably set up wrongly: the proxy in front of it changes its address."

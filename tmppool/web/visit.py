@@ -312,6 +312,15 @@ class Visit:
         """
         return self.request.fields.first.get(b"sec-fetch-dest") in _FRAMES and bool(self._public.embedding)
 
+    @property
+    def is_sandboxed(self) -> bool:
+        """True if a frame that has no origin sent its launch page's form, as of ``sandbox`` without allow-same-origin.
+
+        Its requests are another site's, and its scripts may not read their own notebook (HTML, "sandboxing").
+        """
+        has_no_origin = self.request.fields.first.get(b"origin") == b"null"
+        return has_no_origin and self.is_embedded and self.address.is_launch
+
     @cached_property
     def cookies(self) -> list[bytes]:
         """The raw values of the Cookie fields."""

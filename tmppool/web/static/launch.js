@@ -146,6 +146,11 @@
   addEventListener("pageshow", (event) => event.persisted && set("idle"));
   addEventListener("pagehide", () => clearTimeout(timer));
 
+  // In a sandbox without allow-same-origin there is no way to a notebook, and without allow-forms no answer that says so.
+  if (self.origin === "null") {
+    return set("idle", "The page around this frame has to add allow-same-origin and allow-forms to its sandbox attribute.");
+  }
+
   const [nav] = performance.getEntriesByType("navigation");
   if (nav && nav.type === "back_forward") return set("idle");
 
