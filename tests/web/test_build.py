@@ -232,6 +232,21 @@ async def test_a_person_is_led_to_the_launch_page(place: Place) -> None:
     assert (answer.status, answer.location) == (303, "/v2/gh/org/repo/main?urlpath=lab")
 
 
+async def test_streams_that_get_nothing_leave_others_their_tickets(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_MOST_STARTS", 3)
+    place: Place = await open_place(**FRIEND)
+    guest = place.program()
+    async with stream(guest) as first:
+        ready = await first.last()
+    for _ in range(4):
+        async with stream(guest, Origin="https://evil.example") as refused:
+            assert (await refused.last())["phase"] == "failed"
+    async with stream(guest, Last_Event_ID=first.id) as again:
+        assert await again.last() == ready
+
+
 async def test_encoded_letters_in_the_address_are_letters(open_place: Any) -> None:
     place: Place = await open_place(**FRIEND)
     answer = await place.person().ask("GET", "/%62uild/gh/org/repo/m%61in?urlpath=lab%2Ftree")

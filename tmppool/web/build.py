@@ -135,10 +135,17 @@ class Build:
         finally:
             start.streams -= 1
             self._starts[number] = start  # for its lifetime from now on
-            if not start.streams and not start.is_told and not start.is_over:
-                asyncio.get_running_loop().call_later(
-                    COMES_BACK, lambda: spawn(self._give_up(start), "end of a start for a stream that was cut")
-                )
+            if not start.streams:
+                self._leave(number, start)
+
+    def _leave(self, number: str, start: _Start) -> None:
+        """Forget a start that never began; see later whether anybody has come back to one that told nothing."""
+        if start.notebook is None:
+            self._starts.pop(number, None)  # streams that get nothing leave others theirs
+        elif not start.is_told and not start.is_over:
+            asyncio.get_running_loop().call_later(
+                COMES_BACK, lambda: spawn(self._give_up(start), "end of a start for a stream that was cut")
+            )
 
     async def _give_up(self, start: _Start) -> None:
         """End the notebook of a start whose page was cut off before it knew the token, and has not come back."""
