@@ -242,8 +242,8 @@ async def test_a_page_that_is_not_listed_shows_no_notebook_in_a_frame(
 
 def key(person: Person) -> str:
     """Return the key of the notebook that the tab or frame comes to show."""
-    in_url = "return location.href.match('/user/([^/]+)/')?.[1] ?? ''"
-    return person.until(lambda: person.text(in_url), "a notebook")
+    in_url = "return location.href.match('/user/([^/]+)/')?.[1]"
+    return person.until(lambda: person.driver.execute_script(in_url), "a notebook")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
