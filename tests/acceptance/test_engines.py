@@ -193,6 +193,34 @@ async def test_a_frame_of_a_listed_page_works_without_third_party_cookies(
     assert await world.assigned() == before + 1
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_frame_below_the_fold_takes_nothing_until_a_reader_scrolls_to_it(
+    engine: str, tmp_path: Path, world: World
+) -> None:
+    """Browsers load lazy frames ahead of the reader, each by a distance of its own; this frame is loaded at once."""
+    before = await world.assigned()
+    loop = asyncio.get_running_loop()
+    frame = f'<iframe src="{world.nb}/" width="1000" height="700"></iframe>'
+
+    def story(person: Person) -> None:
+        person.open(with_html(world.docs, f'<div style="height: 2000px"></div>{frame}'))
+        person.enter_frame()
+        person.until(lambda: person.text("return document.documentElement.dataset.state") == "wait", "the launch page")
+        time.sleep(3)
+        assert person.text("return document.documentElement.dataset.state") == "wait"
+        assert asyncio.run_coroutine_threadsafe(world.assigned(), loop).result(10) == before
+        person.driver.switch_to.default_content()
+        person.driver.execute_script("document.querySelector('iframe').scrollIntoView()")
+        person.enter_frame()
+        if engine in WITHOUT_PARTITIONS:
+            person.find("h1", "Your notebook opens in a new tab")
+        else:
+            person.find(".jp-CodeCell .cm-content")
+
+    await browse(engine, tmp_path, story)
+    assert await world.assigned() == before + (engine not in WITHOUT_PARTITIONS)
+
+
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine not in WITHOUT_PARTITIONS])
 async def test_a_fresh_notebook_takes_the_place_of_one_that_ended_in_its_frame(
     engine: str, tmp_path: Path, hasty: World

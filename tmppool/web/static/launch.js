@@ -91,25 +91,35 @@
     return navigator.locks.request("tmppool-start", { signal: late.signal }, held).catch(held); // too late, or not allowed
   };
 
-  // Runs only in a visible page: not while prerendering, not in a hidden tab.
+  // Browsers load a lazy frame screens ahead of where the reader is. A frame's view is what the whole window shows of it.
+  const isFramed = window.top !== window;
+  let isInView = !isFramed || !window.IntersectionObserver;
+  if (!isInView) {
+    const observer = new IntersectionObserver((entries) => {
+      isInView = entries.at(-1).isIntersecting;
+      dispatchEvent(new Event("viewchange"));
+    });
+    observer.observe(document.querySelector("main"));
+  }
+
+  // Runs only in a page that is seen: not while prerendering, not in a hidden tab, not in a frame out of view.
   const whenSeen = (then) => {
-    const pending = () => document.prerendering || document.visibilityState === "hidden";
+    const pending = () => document.prerendering || document.visibilityState === "hidden" || !isInView;
     if (!pending()) return then();
+    const changes = ["prerenderingchange", "visibilitychange", "viewchange"];
     const check = () => {
       if (pending()) return;
-      removeEventListener("prerenderingchange", check, true);
-      removeEventListener("visibilitychange", check, true);
+      for (const change of changes) removeEventListener(change, check, true);
       if (root.dataset.state === "wait") then();
     };
-    addEventListener("prerenderingchange", check, true);
-    addEventListener("visibilitychange", check, true);
+    for (const change of changes) addEventListener(change, check, true);
   };
 
   const whenReady = () => whenSeen(() => whenAnswered(() => whenSeen(submitInTurn)));
 
   // Without cookies, the answer to a frame is a link to a new tab. The service knows a frame by Fetch Metadata, which a
   // browser may not send.
-  if (window.top !== window) {
+  if (isFramed) {
     const framed = document.createElement("input");
     Object.assign(framed, { type: "hidden", name: "framed", value: "1" });
     form.append(framed);
