@@ -11,6 +11,8 @@ import posixpath
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import PurePosixPath
 
 from tmppool.image_documents import Document, is_complete, names_document
 
@@ -31,6 +33,8 @@ class DocumentIndex:
         self.is_complete = is_complete(documents)
         self.by_path: Mapping[str, Document] = {each.path: each for each in documents}
         self._paths = sorted(self.by_path)
+        self._folders = {str(folder) for path in self.by_path for folder in PurePosixPath(path).parents}
+        self._deepest = max((folder.count("/") + 1 for folder in self._folders), default=0)
         self._texts = [(f"{each.path} {each.title}".casefold(), each) for each in documents]
         self._by_stem: dict[str, list[str]] = {}
         for path in self.by_path:
@@ -70,8 +74,18 @@ class DocumentIndex:
         pairs = _pairs(wanted)
         compared = [(_likeness(pairs, known), stem) for stem, known in self._sharing(pairs)]
         like = sorted((-likeness, stem) for likeness, stem in compared if likeness >= _ALIKE)
-        same = self._by_stem.get(wanted, [])
-        return list(dict.fromkeys([*same, *(self._by_stem[stem][0] for _, stem in like)]))[:_MOST_SHOWN]
+        stems = dict.fromkeys([wanted, *(stem for _, stem in like)])
+        return list(chain.from_iterable(self._of_stem(stem, posixpath.dirname(path)) for stem in stems))[:_MOST_SHOWN]
+
+    def nearest_folder(self, path: str) -> str:
+        """Return the innermost folder on the way to ``path`` that has documents; empty for the home."""
+        parts = path.split("/")[:-1]
+        ways = ("/".join(parts[:count]) for count in range(min(len(parts), self._deepest), 0, -1))
+        return next((folder for folder in ways if folder in self._folders), "")
+
+    def _of_stem(self, stem: str, folder: str) -> list[str]:
+        """Return the paths of a few documents with this name, those of one folder first."""
+        return sorted(self._by_stem.get(stem, []), key=lambda each: posixpath.dirname(each) != folder)[:_MOST_SHOWN]
 
     def _sharing(self, pairs: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
         """Return the few names that share most of these pairs; the rarest pairs are counted first, and tell most."""

@@ -737,8 +737,34 @@ async def test_a_document_that_is_not_there_is_said_before_anything_is_taken(lib
     assert 'href="/notebooks/models/linear%20fit.ipynb"' in page.text
     assert "data-auto" not in page.text
     assert (await library.stats())["assigned"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "opened"),
+    [
+        ("/lab/tree/models/linearfit.ipynb", "/lab/tree/models"),
+        ("/notebooks/models/deeper/none.ipynb?pool=tmppool", "/tree/models"),
+        ("/doc/tree/none.ipynb", "/tree"),
+        ("/lab/tree/mod/none.ipynb?x=1", "/tree"),
+    ],
+)
+async def test_who_starts_without_the_document_gets_the_nearest_folder(library: Place, path: str, opened: str) -> None:
+    person = library.person()
+    page = await person.get(path)
+    assert page.status == 404
     started = await person.press(page)
-    assert (started.status, started.location.endswith("/lab/tree/models/linearfit.ipynb")) == (303, True)
+    assert (started.status, started.location) == (303, f"/user/{started.key}{opened}")
+    assert library.asked(started.key) == []  # and no kernel is started
+
+
+async def test_a_landing_that_is_missing_is_replaced_by_the_home(
+    open_place: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmppool.app._documents", lambda _traits: (Document("intro.ipynb"),))
+    person = (await open_place(redirect_uri="/lab/tree/none.ipynb")).person()
+    page = await person.get("/")
+    assert page.status == 404
+    assert (await person.press(page)).location.endswith("/tree")
 
 
 @pytest.mark.parametrize(

@@ -168,11 +168,24 @@ class Launch:
         name = jupyter_urls.file_of(self._path(visit, pool))
         return {} if name is None or not self._documents[pool.name].lacks(name) else {"document": name}
 
-    def _near(self, pool: Pool, document: str) -> list[dict[str, object]]:
+    def _instead(self, visit: Visit, pool: Pool) -> str:
+        """Return the link to open instead of one to a document that is missing: the nearest folder, else the landing.
+
+        Folders without documents are not known. A landing that is itself missing is replaced by the home.
+        """
+        path = self._path(visit, pool)
+        folder = self._documents[pool.name].nearest_folder(jupyter_urls.file_of(path) or "")
+        page = "lab/tree" if path.startswith("/lab") else "tree"
+        is_landing = visit.target.partition("?")[0] in ("/", "/spawn", "/spawn/")
+        link = f"{page}/{quote(folder)}" if folder else "tree" if is_landing else ""
+        return links.fresh(link, None if pool is self._pools.default else pool.name)
+
+    def _near(self, visit: Visit, pool: Pool, document: str) -> list[dict[str, object]]:
         """Return the names of documents that the link may mean, each with its link."""
         named = None if pool is self._pools.default else pool.name
+        page = "lab/tree" if self._path(visit, pool).startswith("/lab") else "notebooks"
         return [
-            {"parts": words(path), "url": links.fresh(f"notebooks/{quote(path)}", named)}
+            {"parts": words(path), "url": links.fresh(f"{page}/{quote(path)}", named)}
             for path in self._documents[pool.name].near(document)
         ]
 
@@ -201,7 +214,8 @@ class Launch:
         if kind is Kind.LAUNCH:
             facts = {**facts, "preview": self._preview.facts(visit, pool.name, str(form["document"]))}
         if kind is Kind.NO_DOCUMENT:
-            facts = {**facts, "near": self._near(pool, str(facts["document"]))}
+            form["action"] = links.action_of(self._instead(visit, pool))
+            facts = {**facts, "near": self._near(visit, pool, str(facts["document"]))}
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)
         if cookie is not None:
             own_cookies.put_visitor(response, cookie, visit.cookie_scope)
