@@ -26,7 +26,8 @@ _DOCUMENT = re.compile(
 )
 _WORKSPACE = re.compile(r"lab/workspaces/[^/?]+")
 _ON_FILE = re.compile(
-    r"((?:lab|doc)(?:/workspaces/[^/]+)?/tree|nbclassic/(?:notebooks|tree|edit)|notebooks|tree|edit|files|view)(?:/|$)"
+    r"((?:lab|doc)(?:/workspaces/[^/]+)?/tree|(?:nbclassic|retro)/(?:notebooks|tree|edit)"
+    r"|voila/(?:render|tree)|notebooks|tree|edit|files|view)(?:/|$|(?=\?))"
 )
 # JupyterLab sends these by itself, also where it comes with a token, as its desktop application does.
 _CHATTER = re.compile(r"lab/api/workspaces(/|$)|api/security/csp-report|api/events|api/contents/(?!.*/checkpoints$)")

@@ -23,7 +23,20 @@ def place(raw: str, table: Repositories = TABLE) -> Place:
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        ("/v2/gh/o/book/main", Place("r", "")),
+        ("/v2/gh/o/book/main", Place("r", "tree/work/the%20book")),
+        ("/v2/gh/o/book/main?urlpath=/", Place("r", "tree/work/the%20book")),
+        ("/v2/gh/o/book/main?urlpath=lab", Place("r", "lab/tree/work/the%20book")),
+        ("/v2/gh/o/book/main?urlpath=lab/%3Freset", Place("r", "lab/tree/work/the%20book?reset")),
+        ("/v2/gh/o/book/main?urlpath=lab/workspaces/w", Place("r", "lab/workspaces/w/tree/work/the%20book")),
+        ("/v2/gh/o/book/main?urlpath=/tree", Place("r", "tree/work/the%20book")),
+        ("/v2/gh/o/book/main?urlpath=labs", Place("r", "labs")),
+        (
+            "/v2/gh/o/book/main?urlpath=voila/render/docs/notebooks/a.ipynb",
+            Place("r", "voila/render/work/the%20book/a.ipynb"),
+        ),
+        ("/v2/gh/o/book/main?urlpath=retro/notebooks/b.ipynb", Place("r", "retro/notebooks/work/the%20book/b.ipynb")),
+        ("/v2/gh/o/else/main", Place("lab", "")),
+        ("/v2/gh/o/else/main?urlpath=lab", Place("lab", "lab")),
         ("/v2/gh/O/Book/main?urlpath=lab/tree/docs/notebooks/a.ipynb", Place("r", "lab/tree/work/the%20book/a.ipynb")),
         ("/v2/gh/o/book/main?urlpath=lab/tree/docs/notebooks", Place("r", "lab/tree/work/the%20book")),
         ("/v2/gh/o/book/main?filepath=other/a.ipynb", Place("r", "tree/work/the%20book/other/a.ipynb")),

@@ -26,7 +26,14 @@ from tmppool.web.visit import Visit
 
 _MOST_LISTED = 40  # documents on one page, which stays small
 _MOST_FIELDS = 100
-_KEPT = ("files", "view", "edit", "nbclassic/notebooks", "nbclassic/tree", "nbclassic/edit")
+_KEPT = (
+    "files",
+    "view",
+    "edit",
+    *(f"{app}/{page}" for app in ("nbclassic", "retro") for page in ("notebooks", "tree", "edit")),
+    "voila/render",
+    "voila/tree",
+)
 """Pages that are linked to as they were pasted, unless JupyterLab is to open their files."""
 
 

@@ -15,6 +15,7 @@ from tmppool.web.peer_links import PeerLink, Repository
 ANY = Repository("gh/org/repo")
 """Stands for a repository that is in no row by name."""
 
+_BARE = re.compile(r"(|lab(?:/workspaces/[^/]+)?)/?")  # pages that open a directory by another name
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -87,8 +88,11 @@ def launch_link(place: Place) -> str:
 
 
 def _within(row: Row, path: str) -> str:
-    """Return the path of a page on a file of the repository as one on the same file in the home."""
-    found = jupyter_urls.split_page(path)
+    """Return the path of a page on a file of the repository as one on the same file in the home.
+
+    A page that names no file opens the directory of the repository, if that is not the home.
+    """
+    found = jupyter_urls.split_page(_with_tree(path) if row.directory.strip("/") else path)
     if found is None:
         return path
     page, rest = found
@@ -96,6 +100,13 @@ def _within(row: Row, path: str) -> str:
     below = _below(row.prefix.strip("/"), file)
     place = "/".join(part for part in (page, quote(row.directory.strip("/")), below) if part)
     return place + mark + query
+
+
+def _with_tree(path: str) -> str:
+    """Return the page that shows a directory, for the landing and for JupyterLab without one."""
+    place, mark, query = path.partition("?")
+    bare = _BARE.fullmatch(place)
+    return path if bare is None else f"{bare[1] and f'{bare[1]}/'}tree{mark}{query}"
 
 
 def _below(prefix: str, file: str) -> str:
