@@ -55,6 +55,8 @@ ADDRESSES: dict[str, Address] = {
     "/hub/api": _VERSION,
     "/hub/api/": _VERSION,
     "/hub/home": Address(),
+    "/hub": Address(),
+    "/hub/": Address(),
     "/embed": Address(),
     "/oembed": Address(is_api=True),
     "/picture/{rest}": Address(),

@@ -9,6 +9,7 @@ from tmppool.pools import Pools
 from tmppool.running import base_path
 from tmppool.web import links
 from tmppool.web.context import visit_of
+from tmppool.web.enter import redirect
 from tmppool.web.pages import Pages
 from tmppool.web.session_ends import ends
 from tmppool.web.visit import Visit
@@ -32,6 +33,11 @@ class Home:
             notebooks=[_row(visit, pool, notebook) | {"name": pool.name if names else ""} for pool, notebook in held],
             starts=[{"url": self._launch_link(pool), "name": pool.name if names else ""} for pool in others],
         )
+
+    async def lead(self, request: web.Request) -> web.Response:
+        """GET /hub: redirect to the page, as JupyterHub does."""
+        del request
+        return redirect("/hub/home")
 
     def _launch_link(self, pool: Pool) -> str:
         return "/" if pool is self._pools.default else links.with_query("/", f"pool={pool.name}")

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
+from tmppool import jupyter_urls
 from tmppool.errors import TmppoolError
 from tmppool.providers import ARCHIVES, PROVIDERS
 from tmppool.proxy import target
@@ -19,6 +20,9 @@ _SAFE = "/%:@!$&'()*+,;=~"  # in paths, besides letters, digits and -._
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PULLS = frozenset({"git-pull", "git-sync", "interact"})
 _OPENED = {"labpath": "doc/tree/", "filepath": "tree/", "urlpath": ""}  # by precedence
+_WAYS = re.compile(r"/hub/(?:login|spawn)(?=[/?]|$)")
+_USERS = re.compile(r"^(?:/hub)?/user/[^/?]+(?:/|$)")
+_MOST_NEXT = 4
 _APPS = {"lab": "lab/tree/", "notebook": "tree/"}
 
 
@@ -61,7 +65,7 @@ def parse(raw: str) -> PeerLink | None:
     if first == "hub":
         first, _, rest = rest.partition("/")
         if first in ("spawn", "login"):  # whom to start for, and with which options, is nothing here
-            return PeerLink(None)
+            return _after(query)
     return _redirected(rest, query) if first == "user-redirect" else None
 
 
@@ -183,6 +187,25 @@ def _without(directory: str, path: str) -> str:
     if at < 0 or whole[at : at + len(part)].lower() != part.lower():  # lower case may have other lengths
         return path
     return whole[1 : at + 1] + whole[at + len(part) : -1]
+
+
+def _after(query: str) -> PeerLink:
+    """Return what ``next`` names, the page to open after a login or a start. Only links to this service count.
+
+    JupyterHub's pages of both kinds lead to each other; a longer chain than theirs names nothing.
+    """
+    place = _pairs(query).get("next", "")
+    for _ in range(_MOST_NEXT):
+        if not _WAYS.match(place):
+            break
+        place = _pairs(place.partition("?")[2]).get("next", "")
+    if not place.startswith("/") or place.startswith(("//", "/\\")) or _WAYS.match(place):
+        return PeerLink(None)
+    try:
+        raw = opened(_USERS.sub("/", place))
+    except PeerLinkError:
+        return PeerLink(None)
+    return parse(f"/{raw}") or PeerLink(None, raw if jupyter_urls.deep_link(raw) is not None else "")
 
 
 # Parts

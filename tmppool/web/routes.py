@@ -70,6 +70,8 @@ def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: Peer, hom
         router.add_get(f"/{prefix}", launch.show)
         router.add_get(f"/{prefix}/{{{_REST}}}", launch.show)
     router.add_get("/hub/home", home.page)
+    for path in ("/hub", "/hub/"):
+        router.add_get(path, home.lead)
     router.add_get("/hub/login", peer.follow)
     for form in (*PEER_LINKS, "hub/spawn"):
         router.add_get(f"/{form}", peer.follow)
