@@ -123,6 +123,8 @@ async def test_without_a_document_there_is_what_opens_the_landing(open_library: 
         ("/?code=monday", "notebook", "/?code=monday"),
         ("https://mybinder.org/v2/gh/a/b/HEAD?urlpath=lab%2Ftree%2Fintro.ipynb", "", "/lab/tree/intro.ipynb"),
         ("https://github.com/a/b/blob/main/intro.ipynb", "notebook", "/notebooks/intro.ipynb"),
+        ("[![x](https://mybinder.org/x.svg)](https://mybinder.org/v2/gh/a/b/HEAD)", "", "/"),
+        ("intro.ipynb?x=1&token=t", "lab", "/lab/tree/intro.ipynb?x=1"),
     ],
 )
 async def test_a_text_becomes_the_link_that_opens_it(open_library: Any, text: str, way: str, link: str) -> None:
@@ -201,6 +203,7 @@ async def test_a_document_that_is_not_there_is_said_and_linked_all_the_same(open
     for text in ("day 1", "data.csv", "intro.ipynb", "/lab", ""):
         page, answer = await show(place, document=text)
         assert "There is no document" not in page.said
+        assert ("Not checked" in page.said) is (text == "data.csv")
         assert '<details class="choose">' in answer.text
 
 

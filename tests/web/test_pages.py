@@ -50,6 +50,7 @@ EMBED = {
     "title": "A",
     "document": "a.ipynb",
     "is_missing": False,
+    "is_unchecked": False,
     "snippets": [Snippet("HTML", "Any page", "<a>"), Snippet("Tool", "conf.py", "x\ny", is_for_site=True)],
     "is_example": True,
     "is_closed": False,

@@ -155,6 +155,52 @@ def test_what_cannot_be_linked_to_is_told_in_a_sentence(text: str, words: str) -
     assert re.fullmatch(r"[A-Z'].*\.", said)
 
 
+BINDER = "https://mybinder.org/v2/gh/org/repo/main?labpath=docs%2Fintro.ipynb"
+PICTURE = "https://mybinder.org/badge_logo.svg"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[![Binder]({PICTURE})]({BINDER})",
+        f'[![Binder]({PICTURE} "Binder")]( <{BINDER}> "Binder") ',
+        f"see [the notebook]({BINDER}).",
+        f'<a href="{BINDER}"><img src="{PICTURE}"></a>',
+        f"<a target=_blank href={BINDER}>try</a>",
+        f"<iframe src='{BINDER.replace('?', '?x=1&amp;')}'></iframe>",
+        f".. image:: {PICTURE}\n   :target: {BINDER}\n   :alt: Binder",
+        f".. image:: {PICTURE} :target: {BINDER}",  # as a field of one line takes it
+        f"`try <{BINDER}>`_",
+        f"<{BINDER}>",
+        f'<script src="https://unpkg.com/thebe@0.9.3/lib/index.js"></script><a href="{BINDER}">try</a>',
+        f'<a href="{BINDER}">try</a><script src="https://unpkg.com/thebe@0.9.3/lib/index.js"></script>',
+    ],
+)
+def test_a_link_is_found_in_the_markup_of_a_page(text: str) -> None:
+    assert read(text) == Pasted(peer=PeerLink(Repository("gh/org/repo", "main"), "doc/tree/docs/intro.ipynb"))
+
+
+def test_markup_without_a_link_that_is_known_says_so() -> None:
+    with pytest.raises(PastedError, match="none of the forms"):
+        read("[a](https://example.org/) and [b](https://example.com/)")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[x](intro.ipynb)", Pasted("intro.ipynb", is_name=True)),
+        ("./intro.ipynb", Pasted("intro.ipynb", is_name=True)),
+        ("intro.ipynb?pool=r", Pasted("intro.ipynb", pool="r", is_name=True)),
+        ("day 1/new.ipynb?x=1&pool=r#Part", Pasted("day%201/new.ipynb?x=1", "Part", pool="r", is_name=True)),
+        ("lab/tree/new.ipynb?pool=r", Pasted("lab/tree/new.ipynb", pool="r")),
+        (f"{OWN}/notebooks/intro.ipynb", Pasted("notebooks/intro.ipynb")),
+        (f"{OWN.upper()}/v2/gh/o/r", Pasted(peer=PeerLink(Repository("gh/o/r")))),
+    ],
+)
+def test_the_end_of_a_link_is_enough(text: str, expected: Pasted) -> None:
+    assert read(text) == expected
+
+
 TAME = re.compile(r"[A-Za-z0-9_.~/?&=:+,%-]*")
 PARTS = st.sampled_from(
     ["/", "//", "..", "%2e", "%2F", "%", "?", "#", "&", "lab", "tree", "user", "v2", "gh", "hub", "user-redirect", "spawn",

@@ -162,6 +162,7 @@ class Embed:
             "title": title,
             "document": document,
             "is_missing": self._is_missing(found.pool, document),
+            "is_unchecked": bool(self._documents[found.pool.name].documents) and not _may_be_known(document),
             "snippets": snippets.make(way, subject),
             "is_example": repository == repositories.ANY,
             **self._obstacles(visit, way),
@@ -206,8 +207,7 @@ class Embed:
         Files of other kinds are not known.
         """
         known = self._documents[pool.name]
-        may_be_known = document.endswith(SUFFIXES) or "." not in document
-        return bool(document and known.documents and may_be_known) and not known.has(document)
+        return bool(document and known.documents and _may_be_known(document)) and not known.has(document)
 
     def _title(self, pool: Pool, document: str) -> str:
         return self._documents[pool.name].title(document)
@@ -223,6 +223,7 @@ _NOTHING: dict[str, object] = {
     "title": "",
     "document": "",
     "is_missing": False,
+    "is_unchecked": False,
     "snippets": [],
     "is_example": False,
     "is_closed": False,
@@ -245,6 +246,11 @@ def _wish(visit: Visit) -> _Wish:
 def _is_jupyter(pool: Pool) -> bool:
     """Return True unless the pool's newest notebook is another application's."""
     return all(notebook.is_jupyter for notebook in [*pool][-1:])
+
+
+def _may_be_known(document: str) -> bool:
+    """Return True for documents and directories; files of other kinds are not known."""
+    return document.endswith(SUFFIXES) or "." not in document
 
 
 def _page(path: str, way: Way) -> str:

@@ -4,6 +4,8 @@ The forms are those of ``peer_links``, launch links, addresses of running notebo
 files at GitHub, GitLab and nbviewer.
 """
 
+import contextlib
+import html
 import re
 import unicodedata
 from collections.abc import Collection
@@ -25,6 +27,13 @@ _SITES = (
     "nbviewer.jupyter.org", "colab.research.google.com",
 )  # fmt: skip
 _URL = re.compile(rf"https?://|(?:www\.)?(?:{'|'.join(map(re.escape, _SITES))})/", re.IGNORECASE)
+_IN_MARKUP = re.compile(
+    r"\]\(\s*<?([^\s<>()]+)>?(?:\s+[\"'][^\"']*[\"'])?\s*\)"  # Markdown
+    r"|\b(?:href|src)\s*=\s*[\"']?([^\s\"'<>]+)"
+    r"|:target:\s*(\S+)|`[^`<]*<([^\s<>]+)>`_"  # reStructuredText
+    r"|^\s*<(https?://[^\s<>]+)>\s*$"
+)
+_PICTURE = re.compile(r"\.(?:svg|png|gif|jpe?g|css)$", re.IGNORECASE)
 _FILE = r"(?:blob|tree|raw|edit|blame)/(?P<ref>[^/]+)(?:/(?P<file>.+))?"
 _PAGES = (
     ("gh", re.compile(rf"github\.com/(?P<name>[^/]+/[^/]+)(?:/{_FILE})?")),
@@ -72,19 +81,33 @@ class Pasted:
 
 
 def read(text: str, known: Collection[str] = (), own_host: str = "") -> Pasted:
-    """Return what the text means. Raises PastedError.
+    """Return what the text means, or the link in it if it is a link or badge in a page's markup. Raises PastedError.
 
     ``known`` are the paths of the documents that are there, ``own_host`` is the service's own host with its port.
     """
     if len(text) > MOST:
         raise PastedError(_TOO_LONG)
+    linked = [] if text in known else _links_in(text)
+    for link in linked[:-1]:  # such as the address of a library's script
+        with contextlib.suppress(PastedError):
+            return _read(link, known, own_host)
+    return _read(linked[-1] if linked else text, known, own_host)
+
+
+def _links_in(text: str) -> list[str]:
+    """Return the targets of the links in a piece of Markdown, HTML or reStructuredText, without pictures."""
+    found = (next(filter(None, each)) for each in _IN_MARKUP.findall(text))
+    return [link for link in map(html.unescape, found) if not _PICTURE.search(link.partition("?")[0])]
+
+
+def _read(text: str, known: Collection[str], own_host: str) -> Pasted:
     if any(unicodedata.category(char) in _NEVER_IN_NAMES for char in text):
         raise PastedError("A name with a line break, or another control character, cannot be linked to.")
     if text in known:
         return _name(text)
     text = text.strip(" ")
     try:
-        if _URL.match(text):
+        if _URL.match(text) or (own_host and text.lower().startswith(f"{own_host.lower()}/")):
             return _of_url(text if "://" in text else f"https://{text}", own_host)
         link, _, fragment = text.partition("#")
         found = _of_path(link, is_own=True) if text.startswith("/") else None
@@ -106,7 +129,10 @@ def tame(raw: str) -> str:
 
 def _of_words(text: str, known: Collection[str]) -> Pasted:
     """Return what a path of a file means, of which a part may be encoded, or its page and fragment named too."""
-    name = re.sub(r"/{2,}", "/", text).strip("/")
+    name = re.sub(r"/{2,}", "/", text).strip("/").removeprefix("./")
+    document, mark, query = name.partition("?")
+    if mark and document.endswith(SUFFIXES) and name not in known:
+        return _of_end(unquote(document), query, known)
     for each in (name, unquote(name)):
         if each in known:
             return _name(each)
@@ -116,6 +142,14 @@ def _of_words(text: str, known: Collection[str]) -> Pasted:
     if page is not None and unquote(page[1]) in known:
         return Pasted(_checked(name), tame(fragment))
     return replace(_name(unquote(name) if unquote(name) in known else name), fragment=tame(fragment))
+
+
+def _of_end(document: str, query: str, known: Collection[str]) -> Pasted:
+    """Return what the end of a launch link means, which may begin at its page or at its document."""
+    query, _, fragment = query.partition("#")
+    is_name = document in known or jupyter_urls.split_page(document) is None
+    found = _launch_link(f"{quote(document, safe='/')}?{query}", links.pool_of(f"?{query}"))
+    return replace(found, fragment=tame(fragment), is_name=is_name)
 
 
 def _name(path: str) -> Pasted:
