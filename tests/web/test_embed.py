@@ -340,9 +340,10 @@ async def test_the_origins_that_may_embed_are_named(open_library: Any) -> None:
     assert "docs.example" not in answer.text
 
 
-async def test_where_every_page_may_embed_nothing_is_said(open_library: Any) -> None:
+async def test_where_every_page_may_embed_that_is_said(open_library: Any) -> None:
     place: Place = await open_library(embed_origins=("*",))
     _, answer = await show(place, as_="frame")
+    assert "Works on pages of every site." in answer.text
     assert "--embed-origins" not in answer.text
 
 
@@ -358,6 +359,26 @@ async def test_a_service_without_https_says_where_its_frames_do_not_work(
     page, answer = await show(place, as_="frame")
     assert ("Not on pages with https." in answer.text) is is_said
     assert f'src="{public_url or place.url}/"' in page.texts["HTML and Markdown"]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "way", "said"),
+    [
+        ("http://nb.example", "frame", ["Frames need https.", "Not on pages with https."]),
+        ("http://nb.example", "live", ["Not on pages with https."]),
+        ("http://nb.example", "lab", []),
+        ("https://nb.example", "frame", []),
+        (None, "frame", ["On this machine only.", "Frames need https."]),
+        (None, "live", ["On this machine only."]),
+        (None, "notebook", ["On this machine only."]),
+    ],
+)
+async def test_what_the_services_address_keeps_from_working_is_said(
+    open_library: Any, public_url: str | None, way: str, said: list[str]
+) -> None:
+    place: Place = await open_library(public_url=public_url, embed_origins=("*",))
+    _, answer = await show(place, as_=way)
+    assert re.findall(r'<p class="note"><strong>(.*?)</strong>', answer.text) == said
 
 
 # The page itself

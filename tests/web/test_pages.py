@@ -55,7 +55,10 @@ EMBED = {
     "is_example": True,
     "is_closed": False,
     "origins": [],
+    "is_open": False,
     "is_plain": False,
+    "has_no_cookies": False,
+    "is_local": False,
 }
 VALUES: dict[str, list[dict[str, Any]]] = {
     "launch": [
@@ -116,8 +119,17 @@ VALUES: dict[str, list[dict[str, Any]]] = {
     ],
     "embed": [
         EMBED,
-        EMBED | {"way": "live", "is_closed": True, "is_plain": True, "pools": ["tmppool", "r"], "snippets": []},
+        EMBED
+        | {
+            "way": "live",
+            "is_closed": True,
+            "is_plain": True,
+            "is_local": True,
+            "pools": ["tmppool", "r"],
+            "snippets": [],
+        },
         EMBED | {"way": "frame", "origins": ["docs.example", "x.example"], "ways": ["notebook", "frame"]},
+        EMBED | {"way": "frame", "is_open": True, "has_no_cookies": True},
         EMBED | {"text": "", "known": 0, "count": 0, "documents": [], "title": "", "document": "", "link": "/"},
         EMBED
         | {

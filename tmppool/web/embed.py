@@ -186,7 +186,10 @@ class Embed:
         return {
             "is_closed": way.is_in_page and not origins,
             "origins": [] if is_open else list(origins),
+            "is_open": is_open,
             "is_plain": way.is_in_page and scheme == "http" and not is_local,
+            "has_no_cookies": way is Way.FRAME and scheme == "http",
+            "is_local": is_local,
         }
 
     def _listed(self, text: str, document: str, pool: Pool) -> dict[str, object]:
@@ -228,7 +231,10 @@ _NOTHING: dict[str, object] = {
     "is_example": False,
     "is_closed": False,
     "origins": [],
+    "is_open": False,
     "is_plain": False,
+    "has_no_cookies": False,
+    "is_local": False,
 }
 """What is shown where the text means nothing that could be linked to."""
 
