@@ -48,7 +48,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """A room may import from the layers below it, and from itself where it is a package."""
 
 INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "check_links": (("text", "files"), ("judge",), ("asking", "report"), ("command",)),
+    "check_links": (("text", "files"), ("judge",), ("asking", "configurations", "report"), ("command",)),
     "proxy": (
         ("faults", "target", "timeouts", "cookies", "frame_watch", "watchdog", "rare_warning"),
         ("wire", "upstream", "forwarded", "connection_timer", "linger", "read_pause"),

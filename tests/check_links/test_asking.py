@@ -1,8 +1,10 @@
 """What the running service tells, and what is made of answers that are none of its."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -104,6 +106,18 @@ async def test_a_locked_service_says_why(open_place: Any) -> None:
 async def test_a_service_that_is_not_there() -> None:
     with pytest.raises(ServiceAwayError, match=r"^--service: http://127.0.0.1:.* does not answer"):
         await facts(f"http://127.0.0.1:{free_ports(1)[0]}")
+
+
+async def test_a_certificate_of_an_own_authority_is_trusted_by_a_variable() -> None:
+    certificate = str(Path(__file__).with_name("self_signed.pem"))  # for 127.0.0.1, and the key to it
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    server = TestServer(web.Application(), host="127.0.0.1")
+    await server.start_server(ssl=context)
+    url = f"https://127.0.0.1:{server.port}"
+    with pytest.raises(ServiceAwayError, match=r"is not trusted: '.*self.signed.*let SSL_CERT_FILE name"):
+        await facts(url)
+    await server.close()
 
 
 @pytest.mark.parametrize(

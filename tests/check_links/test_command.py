@@ -118,8 +118,8 @@ async def test_in_a_workflow_problems_are_annotations(service: Place, site: Path
     assert status == 1
     first, *rest = out.splitlines()
     assert first == (
-        f"::error file=site/hugo.toml,line=2,col=9,title=check-links::{site}/hugo.toml:2:9:"
-        f" {service.url}/lab/tree/gone.ipynb: there is no document 'gone.ipynb'"
+        f"::error file=site/hugo.toml,line=2,col=9,title=check-links::"
+        f"{service.url}/lab/tree/gone.ipynb: there is no document 'gone.ipynb'"
     )
     assert [line.partition("::1 problem")[0] for line in rest] == ["::notice"]
 

@@ -155,6 +155,9 @@ def test_what_names_nothing_is_said(raw: str, words: str) -> None:
     [
         ("https://github.com/O/R", "gh/o/r"),
         ("github.com/o/r", "gh/o/r"),
+        ("git@github.com:o/r.git", "gh/o/r"),
+        ("ssh://git@github.com/o/r.git", "gh/o/r"),
+        ("git@host.example:group/r", "git/https://host.example/group/r"),
         ("https://gitlab.com/group/sub/r.git", "gl/group/sub/r"),
         ("https://gist.github.com/someone/0123", "gist/someone/0123"),
         ("https://git.example/a/b/", "git/https://git.example/a/b"),

@@ -119,6 +119,11 @@ class _Service:
             async with self._free, self._session.get(url, headers=headers, allow_redirects=False) as reply:
                 yield reply
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                raise ServiceAwayError(
+                    f"--service: the certificate of {self._origin} is not trusted: {str(error.certificate_error)!r};"
+                    " if an authority of your own has signed it, let SSL_CERT_FILE name the file of that"
+                ) from error
             reason = str(error) or f"nothing came within {_PATIENCE:g} s"
             raise ServiceAwayError(f"--service: {self._origin} does not answer: {reason!r}") from error
 

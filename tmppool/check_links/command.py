@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from yarl import URL
 
 from tmppool import __version__
-from tmppool.check_links import asking, files, report
+from tmppool.check_links import asking, configurations, files, report
 from tmppool.check_links.files import NotReadError, Tally
-from tmppool.check_links.judge import Judge
+from tmppool.check_links.judge import Finding, Judge
 from tmppool.check_links.report import Check
 from tmppool.check_links.text import Finder, Link
 from tmppool.errors import ConfigError
@@ -69,13 +69,14 @@ def run(found: argparse.Namespace) -> int:
         transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with progress:
-        links = _links(found.pages, services, tally, progress)
+        links, misled = _links(found.pages, services, tally, progress)
         asked = progress.add_task("Asking", total=None)
         facts = asyncio.run(
             asking.ask(services, links, sites, lambda done, total: progress.update(asked, completed=done, total=total))
         )
     judge = Judge(facts)
-    check = Check(services, [finding for link in links for finding in judge.judge(link)], len(links), tally)
+    findings = [*misled, *(finding for link in links for finding in judge.judge(link))]
+    check = Check(services, findings, len(links), tally)
     _tell(check, found.format)
     return PROBLEMS if check.problems else FINE
 
@@ -100,10 +101,12 @@ def _origin(option: str, text: str) -> str:
     return origin
 
 
-def _links(pages: list[str], services: Sequence[str], tally: Tally, progress: Progress) -> list[Link]:
-    """Read the pages, and return the links to the services in them. Raises ConfigError."""
+def _links(
+    pages: list[str], services: Sequence[str], tally: Tally, progress: Progress
+) -> tuple[list[Link], list[Finding]]:
+    """Read the pages; return the links to the services in them, and what is wrong otherwise. Raises ConfigError."""
     paths = files.listed(pages, tally)
-    finder, links = Finder(services), list[Link]()
+    finder, links, misled = Finder(services), list[Link](), list[Finding]()
     for path in progress.track(paths, description="Reading"):
         try:
             content = files.read(path)
@@ -113,11 +116,14 @@ def _links(pages: list[str], services: Sequence[str], tally: Tally, progress: Pr
         tally.read += 1
         if not (files.has_mark(content) or finder.may_be_in(content)):
             continue
-        found = finder.links(path, files.decoded(content), is_markup=files.is_markup(path))
-        links += islice(found, min(MOST_OF_A_FILE, MOST_LINKS - len(links)))
+        text = files.decoded(content)
+        found = finder.links(path, text, is_markup=files.is_markup(path))
+        kept = [*islice(found, min(MOST_OF_A_FILE, MOST_LINKS - len(links)))]
+        links += kept
+        misled += configurations.judge(path, text, kept)
         if next(found, None) is not None:
             tally.skip(path, f"has more links than {MOST_OF_A_FILE:,} in a file or {MOST_LINKS:,} in all")
-    return links
+    return links, misled
 
 
 def _tell(check: Check, form: str) -> None:

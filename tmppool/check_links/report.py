@@ -60,7 +60,7 @@ def as_annotations(check: Check, repository: str | None) -> Iterator[str]:
         link = finding.link
         where = {"file": _within(link.file, repository), "line": link.line, "col": link.column, "title": "check-links"}
         properties = ",".join(f"{name}={_escaped(shown(str(value)), _IN_PROPERTY)}" for name, value in where.items())
-        yield f"::error {properties}::{_escaped(_line(finding), _IN_MESSAGE)}"
+        yield f"::error {properties}::{_escaped(shown(_told(finding)), _IN_MESSAGE)}"
     yield from (f"::notice::{_escaped(line, _IN_MESSAGE)}" for line in _closing(check))
 
 
@@ -74,9 +74,13 @@ def shown(text: str) -> str:
 
 def _line(finding: Finding) -> str:
     link = finding.link
-    written = link.written if len(link.written) <= _MOST_SHOWN else f"{link.written[:_MOST_SHOWN]}…"
-    line = shown(f"{link.file}:{link.line}:{link.column}: {written}: {finding.message}")
+    line = shown(f"{link.file}:{link.line}:{link.column}: {_told(finding)}")
     return f"./{line}" if line.startswith("::") else line
+
+
+def _told(finding: Finding) -> str:
+    written = finding.link.written
+    return f"{written if len(written) <= _MOST_SHOWN else f'{written[:_MOST_SHOWN]}…'}: {finding.message}"
 
 
 def _closing(check: Check) -> Iterator[str]:

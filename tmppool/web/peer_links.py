@@ -15,6 +15,7 @@ from tmppool.providers import ARCHIVES, PROVIDERS
 from tmppool.proxy import target
 
 _HOSTS = {"github.com": "gh", "gitlab.com": "gl", "gist.github.com": "gist"}
+_SCP = re.compile(r"^[\w.-]+@([\w.-]+):(?!/)")  # git@github.com:org/repo (git-clone, "GIT URLS")
 _UNKNOWN_REF = frozenset({"", "undefined", "null", "HEAD"})  # a page's script writes the second and third for none
 _SAFE = "/%:@!$&'()*+,;=~"  # in paths, besides letters, digits and -._
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -91,6 +92,7 @@ def repository_of(provider: str, spec: str) -> Repository:
 
 def repository_at(url: str, ref: str = "") -> Repository:
     """Return the repository at a URL, under its provider's name if that is known. Raises PeerLinkError."""
+    url = _SCP.sub(r"ssh://\1/", url, count=1)
     try:
         found = urlsplit(url if "://" in url else f"https://{url}")
         host = found.hostname or ""
