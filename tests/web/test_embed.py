@@ -320,6 +320,16 @@ async def test_other_applications_are_shown_as_links_and_frames(open_place: Any)
     assert page.texts["Link"] == f"{place.url}/spawn/dashboard"
 
 
+@pytest.mark.parametrize(
+    ("way", "words"), [("lab", "Try it in a new tab"), ("live", "Of the document only the folder")]
+)
+async def test_what_is_tried_and_where_the_guides_are_is_said(open_library: Any, way: str, words: str) -> None:
+    _, answer = await show(await open_library(), document="intro.ipynb", as_=way)
+    assert words in answer.text
+    assert ("Open the notebook itself" in answer.text) is (way == "live")
+    assert "docs/authors/README.md" in answer.text
+
+
 # What keeps pages from showing notebooks
 
 

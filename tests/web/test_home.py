@@ -18,6 +18,8 @@ async def test_a_visitor_sees_their_notebooks_and_where_to_start_another(open_pl
     page = await person.ask("GET", "/hub/home")
     assert f"/user/{key}/" in page.text
     assert f"/session/{key}" in page.text
+    assert "This notebook is yours. It ends" in page.text
+    assert "end the one that you have" in page.text
     assert "/?pool=r" in page.text
     assert 'href="/"' not in page.text
     assert key not in (await stranger.ask("GET", "/hub/home")).text

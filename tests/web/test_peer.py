@@ -77,6 +77,7 @@ async def test_a_link_leads_to_the_launch_page_and_takes_nothing(
     [
         ("/v2/bb/o/r/main", 400, "no provider of repositories"),
         ("/v2/gh/o", 400, "names no repository"),
+        ("/v2", 400, "The link names no repository."),
         ("/v2/gh/o/r/main?urlpath=../../etc/passwd", 400, "leads out of the notebook&#39;s home"),
         ("/v2/gh/p/r/main", 404, "no notebooks for the repository gh/p/r"),
     ],

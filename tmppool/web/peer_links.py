@@ -74,6 +74,8 @@ def repository_of(provider: str, spec: str) -> Repository:
     """Return the repository that a provider and the raw rest of a path name. Raises PeerLinkError."""
     provider = unquote(provider)
     parts = [unquote(part) for part in spec.strip("/").split("/")]
+    if not provider:
+        raise PeerLinkError("the link names no repository")
     if provider not in PROVIDERS:
         raise PeerLinkError(f"{provider[:40]!r} is no provider of repositories; known are {', '.join(PROVIDERS)}")
     if provider in ARCHIVES:

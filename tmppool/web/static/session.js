@@ -23,6 +23,7 @@
   } catch {
     isOnOthersPage = true;
   }
+  const where = isOnOthersPage ? "page" : "tab";
   const fetch = mark.fetch || window.fetch; // the browser's own, also where the page has replaced it
   const key = path.split("/").pop();
   const at = (place) => new URL(place, location.href).href; // the page's own base may be on another site
@@ -221,14 +222,14 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
     if (answer.explanation) text.append(make("p", "", String(answer.explanation)));
     text.append(
       make("p", "soft",
-        "Nothing can be run or saved any more. While this tab stays open, you can still copy " +
+        `Nothing can be run or saved any more. While this ${where} stays open, you can still copy ` +
           "or download unsaved work from the screen."),
     );
     const row = make("div", "row");
     const link = freshLink(answer.fresh_url, "Start a fresh notebook");
     if (link) row.append(link);
     const close = () => drawEnded(answer);
-    row.append(button("quiet", "Keep this tab for now", close));
+    row.append(button("quiet", `Keep this ${where} for now`, close));
     box.append(title, text, row, button("x", "×", close, "Dismiss"));
     box.addEventListener("keydown", (event) => event.key === "Escape" && close());
   };
