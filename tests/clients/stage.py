@@ -43,13 +43,7 @@ SETTINGS = f"""
 name = "gh/{REPOSITORY}"
 directory = "{DIRECTORY}"
 """
-_LIKE_OLDER = b"""
-{
-  const { bootstrap } = thebelab;
-  thebelab.bootstrap = (options) => bootstrap({ requestKernel: true, ...options });
-}
-"""  # which thebe before 0.9 read in the page's settings alone
-_PACKAGE = re.compile(r"^/([\w.-]+)@[\w.-]+/(.*)$")
+_PACKAGE = re.compile(r"^/([\w.-]+)@([\w.-]+)/(.*)$")
 _SNIPPET = r"<summary><strong>{name}</strong>.*?<textarea[^>]*>\n?(.*?)</textarea>"
 
 
@@ -124,15 +118,21 @@ class World:
 
 
 async def _from_packages(route: Route) -> None:
-    """Answer for unpkg.com with a file of a package; nobody else answers."""
+    """Answer for unpkg.com with a file of a package, in the version that is asked for; nobody else answers."""
     parts = urlsplit(route.request.url)
     found = _PACKAGE.match(parts.path) if parts.hostname == "unpkg.com" else None
-    path = PACKAGES / found[1] / found[2] if found else None
+    path = PACKAGES / found[1] / found[3] if found and _version(found[1]) == found[2] else None
     if path is None or not path.is_file():
         await route.abort()
         return
-    body = path.read_bytes() + (_LIKE_OLDER if "/thebe@0.8" in parts.path and path.name == "index.js" else b"")
-    await route.fulfill(body=body, content_type=mimetypes.guess_type(path)[0] or "application/octet-stream")
+    await route.fulfill(
+        body=path.read_bytes(), content_type=mimetypes.guess_type(path)[0] or "application/octet-stream"
+    )
+
+
+def _version(package: str) -> str:
+    about = PACKAGES / package / "package.json"
+    return str(json.loads(about.read_bytes())["version"]) if about.is_file() else ""
 
 
 def _line(name: str) -> str:

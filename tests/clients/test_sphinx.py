@@ -1,7 +1,7 @@
 """Sites made by Sphinx: sphinx-book-theme's buttons, sphinx-thebe's cells, sphinx-gallery's badges.
 
-sphinx-thebe 0.3 loads thebe 0.8.2, which is not to be had here: its pages get thebe 0.9.3, which starts a kernel only
-if that is said when cells become live. So pages, settings and protocol are the real ones, and that version is not.
+sphinx-thebe 0.3 loads thebe 0.8.2 where a page has not loaded another, and that version is not to be had here. With the
+settings of /embed pages load thebe 0.9.3 as it is, before sphinx-thebe looks.
 """
 
 import sys

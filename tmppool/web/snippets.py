@@ -21,6 +21,11 @@ LABEL = "Try it live"
 WIDTH, HEIGHT = 100, 20  # pixels of the badge
 _FRAME_HEIGHT = 600
 _THEBE = "https://unpkg.com/thebe@0.9.3/lib"
+_WITH_KERNEL = (
+    'addEventListener("DOMContentLoaded", () => { const { bootstrap } = thebelab;'
+    " thebelab.bootstrap = (options) => bootstrap({ requestKernel: true, ...options }); });"
+)
+"""Lets pages of sphinx-thebe, which say in their settings that cells need a kernel, say so to thebe 0.9 too."""
 _CODE = 'print("Hello")'
 _HOSTS = {"gh": "https://github.com/", "gl": "https://gitlab.com/", "git": ""}
 _PROVIDERS = {"gh": "github", "gl": "gitlab", "git": "git"}  # thebe's words
@@ -183,10 +188,15 @@ def _live(subject: Subject, repository: Repository) -> list[Snippet]:
         Snippet("Quarto", "HTML formats; the last line is a cell", _raw(element)),
         Snippet("MyST", "myst.yml, also of Jupyter Book 2", _myst(subject, repository), is_for_site=True),
         Snippet("Jupyter Book 1", "_config.yml", _book(subject, repository, thebe), is_for_site=True),
-        Snippet("sphinx-book-theme", "conf.py", _book_theme(subject, repository, thebe), is_for_site=True),
+        Snippet(
+            "sphinx-book-theme",
+            "conf.py, added to your lists",
+            _book_theme(subject, repository, thebe),
+            is_for_site=True,
+        ),
     ]
     if repository.name.startswith("gh/"):
-        place = "conf.py; on pages, the directive thebe-button, and the class thebe for cells"
+        place = "conf.py, added to your lists; on pages, the directive thebe-button, and the class thebe for cells"
         found.append(Snippet("sphinx-thebe", place, _sphinx_thebe(subject, repository), is_for_site=True))
     return found
 
@@ -243,14 +253,24 @@ def _book(subject: Subject, repository: Repository, more: dict[str, Any]) -> str
     text = f"repository:\n{_lines(where)}\nlaunch_buttons:\n{_lines({'binderhub_url': subject.origin, **more})}"
     if "thebe" not in more:
         return text
-    element = f'<script type="text/x-thebe-config">{_own_hub(subject)}</script>'
-    return f"{text}\nhtml:\n  extra_footer: |\n    {element}"
+    scripts = (
+        f'<script type="text/x-thebe-config">{_own_hub(subject)}</script>',
+        f'<script src="{_THEBE}/index.js" defer></script>',
+        f"<script>{_WITH_KERNEL}</script>",
+    )
+    footer = textwrap.indent("\n".join(scripts), "    ")
+    return f"{text}\nhtml:\n  extra_footer: |\n{footer}"
 
 
 def _js_files(subject: Subject) -> str:
-    """Return Sphinx's setting that adds to thebe's on each page: neither extension can be told of another hub."""
-    attributes = {"type": "text/x-thebe-config", "body": _own_hub(subject)}
-    return f"html_js_files = [(None, {_python(attributes)})]"
+    """Return Sphinx's setting that adds to thebe's on each page: neither extension can be told of another hub.
+
+    They load thebe 0.8.2, if the page has not loaded another.
+    """
+    settings = _python({"type": "text/x-thebe-config", "body": _own_hub(subject)}, 1)
+    thebe = f'"{_THEBE}/index.js", {{"defer": "defer"}}'
+    start = _python({"body": _WITH_KERNEL}, 1)
+    return f"html_js_files = [\n    (None, {settings}),\n    ({thebe}),\n    (None, {start}),\n]"
 
 
 def _own_hub(subject: Subject) -> str:
