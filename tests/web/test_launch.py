@@ -734,7 +734,7 @@ async def test_a_document_that_is_not_there_is_said_before_anything_is_taken(lib
     page = await person.get("/lab/tree/models/linearfit.ipynb")
     assert (page.status, page.title) == (404, "Your notebook \u2013 models/linearfit.ipynb")
     assert "no document of that name" in page.text
-    assert 'href="/notebooks/models/linear%20fit.ipynb"' in page.text
+    assert 'href="/lab/tree/models/linear%20fit.ipynb"' in page.text
     assert "data-auto" not in page.text
     assert (await library.stats())["assigned"] == 0
 

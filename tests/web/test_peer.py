@@ -56,7 +56,7 @@ ROWS = (
         ("/v2/gh/o/r/main?code=%00%ff", "/?code=%00%EF%BF%BD"),
         ("/v2/gh/o/r/main?code=a%26pool%3Dr", "/?code=a%26pool%3Dr"),
         ("/v2/gh/o/r/main?urlpath=lab%3Fpool%3Dr%26x%3D1", "/lab?x=1"),
-        ("/v2/gh/o/book/main?urlpath=lab%3Fpool%3Dother", "/lab?pool=r"),
+        ("/v2/gh/o/book/main?urlpath=lab%3Fpool%3Dother", "/lab/tree/book?pool=r"),
         ("/hub/user-redirect/lab?pool=r", "/lab?pool=r"),
     ],
 )

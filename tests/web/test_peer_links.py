@@ -133,7 +133,7 @@ def test_other_forms(raw: str, link: PeerLink | None) -> None:
     ("raw", "words"),
     [
         ("/v2/bb/o/r/main", "'bb' is no provider"),
-        ("/v2/", "'' is no provider"),
+        ("/v2/", "the link names no repository"),
         ("/v2/gh/o", "no repository after gh/"),
         ("/v2/gh//", "no repository after gh/"),
         ("/v2/git/main", "no repository after git/"),

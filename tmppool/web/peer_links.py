@@ -22,7 +22,7 @@ _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PULLS = frozenset({"git-pull", "git-sync", "interact"})
 _OPENED = {"labpath": "doc/tree/", "filepath": "tree/", "urlpath": ""}  # by precedence
 _WAYS = re.compile(r"/hub/(?:login|spawn)(?=[/?]|$)")
-_USERS = re.compile(r"^(?:/hub)?/user/[^/?]+(?:/|$)")
+_USERS = re.compile(r"^(?:/hub)?/user/.+?(?:/|(?=\?)|$)")
 _MOST_NEXT = 4
 _APPS = {"lab": "lab/tree/", "notebook": "tree/"}
 
