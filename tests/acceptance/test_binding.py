@@ -37,7 +37,7 @@ async def profile(browser: Browser) -> Page:
 
 async def start(browser: Browser, service: Service) -> Page:
     page = await profile(browser)
-    await page.goto(service.at("/lab/tree/day%201/plots.ipynb"))
+    await page.goto(service.at("/lab/tree/welcome.ipynb"))
     await page.wait_for_url("**/user/**")
     assert await page.inner_text("h1") == "A notebook"
     return page
@@ -80,14 +80,14 @@ async def test_another_browser_is_out_until_the_owner_shares_and_again_when_they
 ) -> None:
     owner, other = await start(browser, service), await profile(browser)
     assert await is_refused(other, owner.url)
-    assert "day 1/plots.ipynb" in await other.inner_text("main")
+    assert "welcome.ipynb" in await other.inner_text("main")
     for width in (1280, 390):
         await other.set_viewport_size({"width": width, "height": 800})
         await other.screenshot(path=str(tmp_path / f"foreign-{width}.png"))
         assert await other.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     about, link = await share(owner)
-    assert "/lab/tree/day%201/plots.ipynb?token=" in link
+    assert "/lab/tree/welcome.ipynb?token=" in link
     for width in (1280, 390):
         await about.set_viewport_size({"width": width, "height": 1000})
         await about.screenshot(path=str(tmp_path / f"session-{width}.png"), full_page=True)
@@ -149,7 +149,7 @@ async def test_the_owner_may_end_it_from_its_page(service: Service, browser: Bro
     await end.click()
     assert await about.inner_text("h1") == "This notebook has ended"
     fresh = await about.get_by_role("link", name="Start a fresh notebook").get_attribute("href")
-    assert (fresh or "").endswith("/lab/tree/day%201/plots.ipynb")
+    assert (fresh or "").endswith("/lab/tree/welcome.ipynb")
 
 
 @pytest.mark.browser
@@ -165,7 +165,7 @@ async def test_the_way_to_sharing_is_as_large_as_who_points_needs(
         has_touch=is_touch, is_mobile=is_touch, viewport={"width": 390, "height": 800} if is_touch else None
     )
     page = await context.new_page()
-    await page.goto(service.at("/lab/tree/a.ipynb"))
+    await page.goto(service.at("/lab/tree/welcome.ipynb"))
     await page.wait_for_url("**/user/**")
     way = page.locator("tmppool-notice").get_by_role("link", name="Share this notebook")
     await way.wait_for(timeout=15_000)
