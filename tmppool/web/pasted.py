@@ -49,7 +49,7 @@ _PAGES = (
 _FRAGMENT = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SUFFIXES))}))#(.+)")
 _RUNNING = re.compile(r"(?:^|/)user/[^/]+(?:/+(.*))?$", re.DOTALL)
 _PEERS = re.compile(
-    r"/(?:v2/|hub/(?:user-redirect|spawn|login)(?=/|$)|user-redirect/).*|^/(?:github|repo)/.*", re.DOTALL
+    r"/(?:v2/|hub/(?:user-redirect|spawn|login)(?=[/?]|$)|user-redirect/).*|^/(?:github|repo)/.*", re.DOTALL
 )
 _WILD = re.compile(rb"[^A-Za-z0-9_.~/?&=:+,%-]|%(?![0-9A-Fa-f]{2})")
 _OURS = re.compile(r"(?:pool|token)=")
@@ -90,8 +90,8 @@ def read(text: str, known: Collection[str] = (), own_host: str = "") -> Pasted:
     linked = [] if text in known else _links_in(text)
     for link in linked[:-1]:  # such as the address of a library's script
         with contextlib.suppress(PastedError):
-            return _read(link, known, own_host)
-    return _read(linked[-1] if linked else text, known, own_host)
+            return _printable(_read(link, known, own_host))
+    return _printable(_read(linked[-1] if linked else text, known, own_host))
 
 
 def _links_in(text: str) -> list[str]:
@@ -101,8 +101,7 @@ def _links_in(text: str) -> list[str]:
 
 
 def _read(text: str, known: Collection[str], own_host: str) -> Pasted:
-    if any(unicodedata.category(char) in _NEVER_IN_NAMES for char in text):
-        raise PastedError("A name with a line break, or another control character, cannot be linked to.")
+    _require_printable(text)
     if text in known:
         return _name(text)
     text = text.strip(" ")
@@ -114,6 +113,18 @@ def _read(text: str, known: Collection[str], own_host: str) -> Pasted:
     except PeerLinkError as error:
         raise PastedError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
     return _of_words(text, known) if found is None else replace(found, fragment=tame(fragment))
+
+
+def _printable(found: Pasted) -> Pasted:
+    """Return what was found, unless a name in it has a control character, which was encoded. Raises PastedError."""
+    for path in (found.path, found.peer.path if found.peer is not None else ""):
+        _require_printable(unquote(path))
+    return found
+
+
+def _require_printable(text: str) -> None:
+    if any(unicodedata.category(char) in _NEVER_IN_NAMES for char in text):
+        raise PastedError("A name with a line break, or another control character, cannot be linked to.")
 
 
 def tame(raw: str) -> str:
