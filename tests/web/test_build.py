@@ -97,6 +97,23 @@ async def test_who_is_cut_off_and_comes_back_takes_nothing_twice(open_place: Any
         assert (await another.last())["url"] != ready["url"]
 
 
+async def test_a_page_that_stays_open_gets_no_second_notebook_by_itself(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND)
+    guest = place.program()
+    async with stream(guest) as first:
+        await first.last()
+    (pool,) = place.pools
+    (notebook,) = [each for each in pool if each.state is State.ASSIGNED]
+    pool.reap(notebook, Reason.IDLE)
+    async with stream(guest, Last_Event_ID=first.id) as again:
+        told = await again.last()
+    assert (told["phase"], told["message"]) == (
+        "failed",
+        "The notebook of this page has ended. Load the page anew for another one.",
+    )
+    assert (await place.stats())["assigned"] == 0
+
+
 async def test_a_ticket_is_the_same_with_whatever_its_reader_skips(open_place: Any) -> None:
     place: Place = await open_place(**FRIEND)
     guest = place.program()

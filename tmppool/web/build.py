@@ -211,9 +211,14 @@ class Build:
         yield _ready(visit, pool, notebook)
 
     async def _start(self, visit: Visit, pool: Pool, start: _Start) -> Notebook:
-        """Return the stream's notebook: a second one for the same ticket gets the same. Raises NoNotebookError."""
+        """Return the stream's notebook: a second one for the same ticket gets the same.
+
+        A page that has learnt of its notebook gets no other by itself, for as long as it stays open: it would take one
+        after the other, and nobody may be there. Raises StreamError; NoNotebookError.
+        """
+        if start.is_told and start.is_over:
+            raise StreamError("The notebook of this page has ended. Load the page anew for another one.")
         if start.notebook is None or start.is_over:
-            start.is_told = False
             start.notebook = spawn(self._assign(visit, pool), "start for an event stream", awaited=True)
         await asyncio.wait({start.notebook})  # which goes on if this stream is cut
         return start.notebook.result()
