@@ -198,16 +198,18 @@ def _after(query: str) -> PeerLink:
 
     JupyterHub's pages of both kinds lead to each other; a longer chain than theirs names nothing.
     """
-    place = _pairs(query).get("next", "")
+    place = _USERS.sub("/", _pairs(query).get("next", ""))
     for _ in range(_MOST_NEXT):
         if not _WAYS.match(place):
             break
-        place = _pairs(place.partition("?")[2]).get("next", "")
-    if not place.startswith("/") or place.startswith(("//", "/\\")) or _WAYS.match(place):
+        place = _USERS.sub("/", _pairs(place.partition("?")[2]).get("next", ""))
+    if not place.startswith("/") or place.startswith(("//", "/\\")):
         return PeerLink(None)
     try:
-        raw = opened(_USERS.sub("/", place))
+        raw = opened(place)
     except PeerLinkError:
+        return PeerLink(None)
+    if _WAYS.match(f"/{raw}"):
         return PeerLink(None)
     return parse(f"/{raw}") or PeerLink(None, raw if jupyter_urls.deep_link(raw) is not None else "")
 
