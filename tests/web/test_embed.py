@@ -196,15 +196,16 @@ async def test_the_documents_to_choose_from_are_those_that_the_text_may_mean(
 
 async def test_a_document_that_is_not_there_is_said_and_linked_all_the_same(open_library: Any) -> None:
     place: Place = await open_library()
-    page, answer = await show(place, document="plots")
-    assert page.said == "There is no document or directory “plots” in these notebooks."
+    page, answer = await show(place, document="plots.ipynb")
+    assert page.said == "There is no document “plots.ipynb” in these notebooks."
     assert '<details class="choose" open>' in answer.text
-    assert page.texts["Link"] == f"{place.url}/tree/plots"
-    for text in ("day 1", "data.csv", "intro.ipynb", "/lab", ""):
+    assert page.texts["Link"] == f"{place.url}/notebooks/plots.ipynb"
+    for text in ("plots", "data.csv", ".hidden/a.ipynb", "day 1", "intro.ipynb", "/lab", ""):
         page, answer = await show(place, document=text)
         assert "There is no document" not in page.said
-        assert ("Not checked" in page.said) is (text == "data.csv")
-        assert '<details class="choose">' in answer.text
+        is_unchecked = text in ("plots", "data.csv", ".hidden/a.ipynb")
+        assert ("Not checked" in page.said) is is_unchecked
+        assert ('<details class="choose" open>' in answer.text) is is_unchecked
 
 
 async def test_a_text_that_is_too_long_is_not_looked_for(open_library: Any, monkeypatch: pytest.MonkeyPatch) -> None:

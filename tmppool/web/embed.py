@@ -162,7 +162,7 @@ class Embed:
             "title": title,
             "document": document,
             "is_missing": self._is_missing(found.pool, document),
-            "is_unchecked": bool(self._documents[found.pool.name].documents) and not _may_be_known(document),
+            "is_unchecked": self._is_unchecked(found.pool, document),
             "snippets": snippets.make(way, subject),
             "is_example": repository == repositories.ANY,
             **self._obstacles(visit, way),
@@ -205,12 +205,13 @@ class Embed:
         }
 
     def _is_missing(self, pool: Pool, document: str) -> bool:
-        """Return True if the image is known to have neither a document nor a directory of documents of that name.
+        """Return True if this names a document, and the image is known to have none of that name."""
+        return self._documents[pool.name].lacks(document)
 
-        Files of other kinds are not known.
-        """
+    def _is_unchecked(self, pool: Pool, document: str) -> bool:
+        """Return True if the image may have this or not: a file or directory without documents, or one beyond count."""
         known = self._documents[pool.name]
-        return bool(document and known.documents and _may_be_known(document)) and not known.has(document)
+        return bool(document and known.documents) and not known.has(document) and not known.lacks(document)
 
     def _title(self, pool: Pool, document: str) -> str:
         return self._documents[pool.name].title(document)
@@ -252,11 +253,6 @@ def _wish(visit: Visit) -> _Wish:
 def _is_jupyter(pool: Pool) -> bool:
     """Return True unless the pool's newest notebook is another application's."""
     return all(notebook.is_jupyter for notebook in [*pool][-1:])
-
-
-def _may_be_known(document: str) -> bool:
-    """Return True for documents and directories; files of other kinds are not known."""
-    return document.endswith(SUFFIXES) or "." not in document
 
 
 def _page(path: str, way: Way) -> str:
