@@ -34,6 +34,17 @@ def test_near_names(path: str, expected: list[str]) -> None:
     assert FEW.near(path) == expected
 
 
+def test_near_names_in_the_folder_that_was_named_come_first() -> None:
+    known = DocumentIndex([Document(f"{folder}/intro.ipynb") for folder in ("a", "b", "c")])
+    assert known.near("b/intr.ipynb") == ["b/intro.ipynb", "a/intro.ipynb", "c/intro.ipynb"]
+
+
+def test_the_nearest_folder_has_documents() -> None:
+    known = DocumentIndex([Document("a/b/c.ipynb"), Document("x.md")])
+    asked = ("a/b/no.ipynb", "a/b/d/e/no.ipynb", "a/no.ipynb", "z/no.ipynb", "no.ipynb", "a" + "/b" * 3000)
+    assert [known.nearest_folder(path) for path in asked] == ["a/b", "a/b", "a", "", "", "a/b"]
+
+
 def test_near_names_are_found_among_many() -> None:
     known = DocumentIndex([Document(f"week/chapter {number} about some topic.ipynb") for number in range(2000)])
     assert "week/chapter 1333 about some topic.ipynb" in known.near("chapter 1333 about some topics.ipynb")

@@ -11,8 +11,7 @@ import posixpath
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from pathlib import PurePosixPath
+from itertools import accumulate, chain
 
 from tmppool.image_documents import Document, is_complete, names_document
 
@@ -23,6 +22,7 @@ _MOST_COUNTED = 10_000  # pairs of letters of documents that are counted for one
 _MOST_COMPARED = 50  # names
 _MOST_TEXT = 2000  # characters of a text that are looked at
 _MOST_WORDS = 8
+_MOST_FOLDERS = 32  # one in the other, that are known
 
 
 class DocumentIndex:
@@ -33,8 +33,7 @@ class DocumentIndex:
         self.is_complete = is_complete(documents)
         self.by_path: Mapping[str, Document] = {each.path: each for each in documents}
         self._paths = sorted(self.by_path)
-        self._folders = {str(folder) for path in self.by_path for folder in PurePosixPath(path).parents}
-        self._deepest = max((folder.count("/") + 1 for folder in self._folders), default=0)
+        self._folders = {folder for path in self.by_path for folder in _folders(path)}
         self._texts = [(f"{each.path} {each.title}".casefold(), each) for each in documents]
         self._by_stem: dict[str, list[str]] = {}
         for path in self.by_path:
@@ -79,9 +78,7 @@ class DocumentIndex:
 
     def nearest_folder(self, path: str) -> str:
         """Return the innermost folder on the way to ``path`` that has documents; empty for the home."""
-        parts = path.split("/")[:-1]
-        ways = ("/".join(parts[:count]) for count in range(min(len(parts), self._deepest), 0, -1))
-        return next((folder for folder in ways if folder in self._folders), "")
+        return next((folder for folder in reversed(_folders(path)) if folder in self._folders), "")
 
     def _of_stem(self, stem: str, folder: str) -> list[str]:
         """Return the paths of a few documents with this name, those of one folder first."""
@@ -96,6 +93,11 @@ class DocumentIndex:
                 break
             shared.update(holders)
         return [self._stems[number] for number, _ in shared.most_common(_MOST_COMPARED)]
+
+
+def _folders(path: str) -> list[str]:
+    """Return the folders on the way to a path, the outermost first, as far as they count."""
+    return list(accumulate(path.split("/", _MOST_FOLDERS)[:-1], posixpath.join))
 
 
 def _stem(path: str) -> str:
