@@ -33,7 +33,20 @@ async def taken(place: Place) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize(
     "location",
-    ["/a\r\nX: y", "/a\0", "/a/../b", "/a\\b", "//host/a", "a", "", "/a b", "/\xe4", "https://h/../a", "/#a"],
+    [
+        "/a\r\nX: y",
+        "/a\0",
+        "/a/../b",
+        "/a\\b",
+        "//host/a",
+        "a",
+        "",
+        "/a b",
+        "/\xe4",
+        "https://h/../a",
+        "/#a",
+        "/a/http://h\r\nX: y",
+    ],
 )
 def test_no_redirect_leads_where_a_request_would_be_refused(location: str) -> None:
     with pytest.raises(AnswerError):

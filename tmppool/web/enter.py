@@ -22,7 +22,7 @@ from tmppool.web.visit import Visit
 
 HANDOFF_LIFETIME = 60  # seconds that a handoff's ticket is valid
 
-_OWN_ORIGIN = re.compile(r"https?://[^/]*")
+_OWN_ORIGIN = re.compile(r"\Ahttps?://[^/]*")
 _REDIRECT_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
