@@ -91,6 +91,7 @@ async def test_without_embedding_oembed_is_a_link(open_library: Any) -> None:
         (r"url={url}/notebooks/x\y", 404),
         ("url={url}/notebooks/a%2500", 404),
         ("url={url}/notebooks/%ud83d", 404),
+        ("url={url}/lab%252Ftree%252Fa.ipynb", 404),
     ],
 )
 async def test_what_is_no_launch_link_is_said(open_library: Any, query: str, status: int) -> None:

@@ -4,9 +4,10 @@ Sources: the Open Graph protocol; oEmbed 1.0, sections 2.2 to 2.4 and 4 (discove
 """
 
 from collections.abc import Mapping
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from aiohttp import web
+from yarl import URL
 
 from tmppool import jupyter_urls
 from tmppool.document_index import DocumentIndex
@@ -94,7 +95,7 @@ def _launch_link(url: str, origin: str) -> str | None:
     taken = raw if target.is_accepted(raw) else target.correct(raw)
     if link[: len(origin)].lower() != origin.lower() or taken is None:
         return None
-    path = unquote(taken.partition(b"?")[0])
+    path = URL.build(path=taken.partition(b"?")[0].decode(), encoded=True).path_safe
     return taken.decode() if addresses.find(path).is_launch else None
 
 
