@@ -22,6 +22,12 @@ def test_live_cells_that_would_go_elsewhere_are_told(file: str, text: str, line:
     assert (found, "mybinder.org" in message) == (line, True)
 
 
+def test_a_line_is_looked_at_once_for_all_its_links() -> None:
+    more = f"'{NB}/lab', " * 5000
+    line = f'x = {{"thebe": True, "binderhub_url": "{NB}", "more": [{more}]}}'
+    assert len(told("conf.py", line)) == 5001
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [

@@ -24,5 +24,5 @@ def judge(file: str, text: str, links: Sequence[Link]) -> Iterator[Finding]:
     """Yield what is wrong with the settings in a file, at the first of its ``links`` that is the button's."""
     if PurePath(file).name not in _NAMES or not _CELLS.search(text) or "binderUrl" in text:
         return
-    lines = text.split("\n")
-    yield from (Finding(link, Subject.EMBEDDING, _TOLD) for link in links if _BUTTON.search(lines[link.line - 1]))
+    buttons = {number for number, line in enumerate(text.split("\n"), 1) if _BUTTON.search(line)}
+    yield from (Finding(link, Subject.EMBEDDING, _TOLD) for link in links if link.line in buttons)
