@@ -164,6 +164,69 @@ async def test_where_no_other_can_be_marked_that_is_trouble_until_one_can(
     assert events == ["assignments.suspended", "assignments.resumed"]
 
 
+async def test_one_that_is_stuck_by_itself_is_no_trouble_for_the_others(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_PROOF", 0.0)
+    main = await warmed(pool(warm=3))
+    one, stuck, other = main._to_assign()
+    give = backend.give
+
+    async def give_some(key: str) -> None:
+        if key in (one.key, stuck.key):
+            raise BackendError("stuck")
+        await give(key)
+
+    monkeypatch.setattr(backend, "give", give_some)
+    with capture_logs():
+        assert await failed(main) is one
+        await until(lambda: main.illness)
+        await until(lambda: main.illness is None)
+    assert backend.given == {other.key}
+
+
+async def test_a_session_that_is_marked_already_is_no_proof(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_PROOF", 0.0)
+    main = await warmed(pool(warm=2, capacity=2))
+    marked = main.assign("visitor")
+    assert await main.marks.is_set(marked)
+    give = backend.give
+
+    async def give_marked(key: str) -> None:
+        if key != marked.key:
+            raise BackendError("no more")
+        await give(key)
+
+    monkeypatch.setattr(backend, "give", give_marked)
+    with capture_logs():
+        await failed(main)
+        await until(lambda: main.illness)
+
+
+async def test_a_mark_that_only_takes_long_refuses_nobody(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_SLOW", 0.01)
+    release, give = asyncio.Event(), backend.give
+
+    async def slow(key: str) -> None:
+        await release.wait()
+        await give(key)
+
+    main = await warmed(pool(warm=2))
+    monkeypatch.setattr(backend, "give", slow)
+    with capture_logs():
+        notebook = main.assign("visitor")
+        await until(lambda: main.marks.trying)
+        assert (main.illness, main.marks.is_doubted) == (None, False)
+        release.set()
+        assert await main.marks.is_set(notebook)
+        await until(lambda: not main.marks.trying)
+    assert main.illness is None
+
+
 async def test_a_mark_that_takes_long_is_doubted_before_it_has_failed(
     pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ one that is still warm, and remains so until it is assigned. Until that has succ
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 
 from tmppool.backends.base import Backend
@@ -27,9 +28,10 @@ class Marks:
     """The marks of one pool. A mark that cannot be set is retried for as long as the notebook is assigned.
 
     ``report`` is called once for each notebook whose first try fails, and when trouble begins or ends. ``retries`` has
-    the pauses between tries. ``candidates`` returns the notebooks that may be marked as a proof, the best first: those
-    to be assigned next, and sessions. ``clock`` is the pool's. ``trouble`` is None unless a proof has failed.
-    ``trying`` is the key of the notebook that is being marked as a proof, else empty.
+    the pauses between tries. ``candidates`` returns the notebooks that may be marked as a proof, those that are to be
+    assigned next. ``clock`` is the pool's. ``trouble`` is None unless a proof has failed. ``is_doubted`` is True from
+    the failure of a mark until a proof has been tried; meanwhile no notebook should be assigned. ``trying`` is the key
+    of the notebook that is being marked as a proof, else empty; ``proof`` that of the last one that was.
     """
 
     def __init__(
@@ -41,7 +43,8 @@ class Marks:
         clock: Callable[[], float],
     ) -> None:
         self.trouble: Trouble | None = None
-        self.trying = ""
+        self.is_doubted = False
+        self.trying = self.proof = ""
         self._report = report
         self._retries = retries
         self._backend = backend
@@ -50,11 +53,7 @@ class Marks:
         self._first: dict[str, asyncio.Future[str]] = {}  # by key, why the first try failed, empty if it did not
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._proof: asyncio.Task[None] | None = None
-
-    @property
-    def is_doubted(self) -> bool:
-        """True while it is not known if marks can be set; meanwhile no notebook should be assigned."""
-        return self._proof is not None
+        self._is_closed = False
 
     def set(self, notebook: Notebook) -> None:
         """Mark an assigned notebook, in a task; no effect while that is under way."""
@@ -80,21 +79,21 @@ class Marks:
             return False
         if first.result():
             self._doubt(notebook, first.result())
+            self.is_doubted = self._proof is not None
         return not first.result()
 
     async def close(self) -> None:
         """Wait up to one second for marks under way, then cancel them."""
+        self._is_closed = True
         if self._proof is not None:
             self._proof.cancel()
         await finish({*self._tasks.values()}, _PARTING)
 
     async def _set(self, notebook: Notebook, first: asyncio.Future[str]) -> None:
         backoff = Backoff(first=0.5, cap=_RETRY)
-        loop = asyncio.get_running_loop()
         while notebook.is_live:
-            late = loop.call_later(_SLOW, self._doubt, notebook, _nothing_said())
             try:
-                await self._backend.give(notebook.key)
+                await self._give(notebook)
             except TakenError as error:
                 if not first.done():
                     first.set_exception(error)
@@ -109,37 +108,53 @@ class Marks:
                 if not first.done():
                     first.set_result("")
                 return
-            finally:
-                late.cancel()
+
+    async def _give(self, notebook: Notebook) -> None:
+        """Mark a notebook. Raises as ``Backend.give``."""
+        late = asyncio.get_running_loop().call_later(_SLOW, self._doubt, notebook, _nothing_said())
+        try:
+            await self._backend.give(notebook.key)
+        finally:
+            late.cancel()
+        if self._proof is not None:
+            self._proof.cancel()  # it is a proof itself, that it was slow aside
 
     # Proof
 
     def _doubt(self, notebook: Notebook, error: str) -> None:
         """Find out, unless that is under way, if no notebook can be marked, as this one."""
-        if self._proof is None and notebook.is_live:
+        if self._proof is None and notebook.is_live and not self._is_closed:
             self._proof = spawn(self._prove(notebook.pool, error), f"prove that marks of {notebook.pool} can be set")
-            self._proof.add_done_callback(self._proved)
+            self._proof.add_done_callback(lambda _proof: self._proved(notebook.pool))
 
-    def _proved(self, _proof: asyncio.Task[None]) -> None:
-        self._proof = None
+    def _proved(self, pool: str) -> None:
+        """Assign again, however the proof has ended."""
+        self._proof, self.is_doubted = None, False
+        if self.trouble is not None and not self._is_closed:
+            self.trouble = None
+            self._report(AssignmentsResumed(pool))
 
     async def _prove(self, pool: str, error: str) -> None:
         """Return once a mark could be set. ``error`` counts while there is no notebook to try that with."""
         backoff = Backoff(first=0.5, cap=_PROOF)
-        while (failure := await self._try_another(error)) is not None:
+        for turn in itertools.count():
+            failure = await self._try_another(turn, error)
+            if failure is None:
+                return
             if self.trouble is None:
                 self.trouble = Trouble(f"notebooks cannot be marked as assigned: {failure}", self._clock())
                 self._report(AssignmentsSuspended(pool, failure))
             await self._retries.pause(backoff.failed(self._clock()))
-        if self.trouble is not None:
-            self.trouble = None
-            self._report(AssignmentsResumed(pool))
 
-    async def _try_another(self, error: str) -> str | None:
-        """Mark another notebook; return why that failed, ``error`` if there is none to mark, None if it succeeded."""
-        self.trying = next((notebook.key for notebook in self._candidates() if notebook.key not in self._tasks), "")
-        if not self.trying:
+    async def _try_another(self, turn: int, error: str) -> str | None:
+        """Mark another notebook; return why that failed, ``error`` if there is none to mark, None if it succeeded.
+
+        Each turn takes the next one: one container can be stuck by itself.
+        """
+        others = [notebook.key for notebook in self._candidates() if notebook.key not in self._tasks]
+        if not others:
             return error
+        self.trying = others[turn % len(others)]
         try:
             async with asyncio.timeout(_SLOW):
                 await self._backend.give(self.trying)
@@ -150,7 +165,8 @@ class Marks:
         except BackendError as failure:
             return str(failure)
         finally:
-            self.trying = ""
+            tried, self.trying = self.trying, ""
+        self.proof = tried
         return None
 
     # Inside

@@ -92,7 +92,7 @@ class Pool:
         self.phase = Phase.ADOPTING
         self.missed: set[str] = set()  # keys of what the backend lacked at the start, and whose ends nobody saw
         self._retries = Retries()
-        self.marks = Marks(backend, self.report, self._retries, self._to_prove_marks, clock)
+        self.marks = Marks(backend, self.report, self._retries, self._to_assign, clock)
         self._illness: Trouble | None = None  # while the backend does not answer
         self._places: dict[str, Place] = {}
         self._doubted: set[str] = set()  # keys of warm and assigned notebooks that were reported dead
@@ -390,12 +390,11 @@ class Pool:
         return notebook
 
     def _to_assign(self) -> list[Notebook]:
-        """Return the notebooks that may be assigned, the next one first."""
+        """Return the notebooks that may be assigned, the next one first: a service that adopted one that is marked, and
+        is not assigned, would take it for a session.
+        """
         warm = [n for n in self if n.state is State.WARM and not n.is_paused and n.key not in self._doubted]
-        return sorted(warm, key=lambda n: (n.edition not in self.editions, n.moved_at))
-
-    def _to_prove_marks(self) -> list[Notebook]:
-        return [*self._to_assign(), *(notebook for notebook in self if notebook.is_live)]
+        return sorted(warm, key=lambda n: (n.key != self.marks.proof, n.edition not in self.editions, n.moved_at))
 
     def _none_warm(self) -> NoNotebookError:
         busy = self.count(State.ASSIGNED) + self.count(State.REAPING)
