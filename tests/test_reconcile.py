@@ -377,6 +377,30 @@ async def test_a_pause_is_noted_from_events_and_lists(pool: Factory, backend: Fa
     assert second.is_paused
 
 
+async def test_what_is_told_during_a_look_is_heard_and_looked_after_again(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (notebook,) = main
+    watching = asyncio.ensure_future(Reconciler(main).watch())
+    release, genuine, looks = asyncio.Event(), backend.list, 0
+
+    async def slow(known: Collection[str] = ()) -> list[Running]:
+        nonlocal looks
+        looks += 1
+        await release.wait()
+        return await genuine(known)
+
+    backend.list = slow
+    backend._dead.put_nowait(None)
+    await until(lambda: looks == 1)
+    backend.pause(notebook.key)
+    backend._dead.put_nowait(None)
+    await until(lambda: notebook.is_paused)
+    assert looks == 1
+    release.set()
+    await until(lambda: looks == 2)
+    watching.cancel()
+
+
 async def test_a_list_that_is_older_than_an_event_does_not_count(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     (notebook,) = main

@@ -96,7 +96,8 @@ class Reconciler:
         self._failures: dict[str, BackendError] = {}  # by question: its last answer, where that was a failure
         self._heard: set[str] = set()  # the words of all failures in the present illness
         self._lists = Questions()
-        self._looking: asyncio.Task[None] | None = None  # after an illness
+        self._looking: asyncio.Task[None] | None = None  # beside the regular looks
+        self._is_look_wanted = False
         self._mute_since: dict[str, float] = {}  # warm notebooks by key; in the pool's seconds
         self._search = Backoff(first=1.0, cap=_SEARCH_PAUSE)
         self._search_began = pool.clock()
@@ -112,13 +113,14 @@ class Reconciler:
 
     @property
     def is_looking(self) -> bool:
-        """True while a look is under way that a pulse began."""
+        """True while a look is under way that a pulse or an event began."""
         return self._looking is not None and not self._looking.done()
 
     async def watch(self) -> None:
         """Check each notebook that the backend reports dead, and note pauses, for as long as the backend is open.
 
-        If events may have been missed, it calls ``look``, except during adoption, which lists the notebooks itself.
+        If events may have been missed, ``look`` follows, except during adoption, which lists the notebooks itself.
+        What is told meanwhile is heard.
         """
         async for said in self._pool.backend.deaths():
             if isinstance(said, Paused):
@@ -128,7 +130,7 @@ class Reconciler:
                 self._told |= {said} & {notebook.key for notebook in self._members()}
                 self.doubt(said)
             elif self._pool.phase is not Phase.ADOPTING:
-                await self.look()
+                self._look_soon()
 
     async def look(self) -> None:
         """Compare the table with the running notebooks. Does nothing while the backend fails."""
@@ -182,7 +184,18 @@ class Reconciler:
             return
         self._hear(_PING, None)
         if (was_ill or self._is_search_due()) and not self.is_looking:
-            self._looking = self._pool.run(self.look(), "look early")
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Begin a look, after the present one if that is under way: it may have missed what has happened since."""
+        self._is_look_wanted = True
+        if not self.is_looking:
+            self._looking = self._pool.run(self._look_while_wanted(), "look early")
+
+    async def _look_while_wanted(self) -> None:
+        while self._is_look_wanted:
+            self._is_look_wanted = False
+            await self.look()
 
     def _is_search_due(self) -> bool:
         """Return True if it is time to look for notebooks that the start has missed."""
