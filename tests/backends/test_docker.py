@@ -558,6 +558,28 @@ async def test_one_is_not_adopted_by_a_false_description_but_by_the_next_that_is
         assert [item.key for item in await backend.list()] == [KEY]  # it is reached by what was true
 
 
+@pytest.mark.parametrize("answer", [{}, {"State": {"Running": True}}, None], ids=["empty", "no process", "an error"])
+async def test_one_that_cannot_be_described_keeps_no_other_from_being_adopted(
+    backend: DockerBackend, small: SmallEngine, answer: dict[str, Any] | None
+) -> None:
+    stuck, true = "b" * 64, small.answers[f"containers/{CONTAINER}/json"]
+    (one,) = json.loads(small.answers["containers/json"](None).body)
+    other = {**one, "Id": stuck, "Labels": {**one["Labels"], KEY_LABEL: OTHER}}
+
+    def failing(_request: web.Request) -> web.Response:
+        return said(ILL, 500) if answer is None else said(answer)
+
+    small.answers["containers/json"] = lambda _request: said([one, other])
+    small.answers[f"containers/{stuck}/json"] = failing
+    with capture_logs() as logs:
+        assert [item.key for item in await backend.list([KEY, OTHER])] == [KEY]
+    assert [(line["event"], line["notebook"]) for line in logs] == [("adoption.postponed", id_of(OTHER))]
+    small.answers[f"containers/{stuck}/json"] = true
+    small.answers[f"containers/{CONTAINER}/json"] = failing
+    with capture_logs():
+        assert [item.key for item in await backend.list()] == [KEY]  # as it was
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_one_that_is_denied_is_as_it_was_for_as_long_as_its_process_is_there(
     backend: DockerBackend,

@@ -84,8 +84,6 @@ async def find(docker: engine.Client, container_id: str, port: int) -> Reach:
 
 async def is_there(reach: Reach, container_id: str) -> bool:
     """Return True if the first process of a container is seen on this machine, whatever the engine says of it."""
-    if reach.namespace is None:
-        return False  # nobody has found out whether its processes are here
     try:
         return bool(container_id) and container_id in await _mounts(reach.pid)
     except OSError:

@@ -52,6 +52,7 @@ _RUNS = ("running", "paused")  # states of a container that has processes (Docke
 _LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
 _PAUSES = {"pause": True, "unpause": False}  # the engine's events
 _ASKED_ABOUT = 2  # containers in a ping: one can be stuck while the engine is well
+_MOST_SILENT = 2  # containers about which the engine says nothing, in a list: each takes ten seconds
 _DEAF = 3.0  # seconds in which the engine tells of a start, while its event stream works
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
@@ -203,15 +204,24 @@ class DockerBackend(Auditable):
         found = await engine.containers(self.docker, _ours(self._spec))
         for key in self._unclean - self._stopping:  # the engine answers now
             spawn(self._clean(key), "clean up a start again")
-        entries: list[Running | None] = []
+        entries, failures = list[Running | None](), list[BackendError]()
         for container in found:
             with engine.reading("list containers"):
                 listed, state = dict(container["Labels"]), str(container["State"])
                 key = str(listed.get(KEY_LABEL, ""))
-            if key not in busy | self._busy and not await self._has_ended(key, container.id, state):
+            if key in busy | self._busy or await self._has_ended(key, container.id, state):
+                continue
+            try:
                 entries.append(await self._recover(key, container.id, listed))
+            except BackendError as error:
+                failures.append(error)
+                if [isinstance(each, engine.SilentError) for each in failures] == [True] * _MOST_SILENT:
+                    raise
+                entries.append(self._as_it_was(key, error))
+        if failures and len(failures) == len(entries):
+            raise failures[-1]
         missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
-        entries += [await self._look_for(key) for key in missing]
+        entries += [await self._look_for(key) for key in missing - self._postponed]
         return [entry for entry in entries if entry is not None]
 
     async def ping(self) -> None:
@@ -495,6 +505,12 @@ class DockerBackend(Auditable):
             found.close()  # a concurrent list() was quicker
         self._has_reached = True
         self._postponed.discard(key)
+
+    def _as_it_was(self, key: str, error: BackendError) -> Running | None:
+        """Return what was last said of a container that cannot be described: one can be stuck by itself."""
+        if key not in self._last:
+            self._postpone(key, error)
+        return self._last.get(key)
 
     def _postpone(self, key: str, error: BackendError) -> None:
         """Leave a container to the next list, as the answers about it may be better then."""
