@@ -23,13 +23,13 @@ class Identity(NamedTuple):
 
 
 def left_behind(path: Path) -> tuple[str, int]:
-    """Return the last service's backend, and the number of its sessions that may still run. Only reads.
+    """Return the last service's backend, and the number of its sessions that may still run. Changes nothing.
 
     A file without a backend predates other backends than ``docker``. For an unreadable file: ``docker`` and 0.
     """
     live = "SELECT count(*) FROM sessions WHERE state = 'assigned' AND ended_at IS NULL AND coalesce(expires_at > ?, 1)"
     try:
-        uri = f"file:{quote(os.fspath(path))}?mode=ro"
+        uri = f"file:{quote(os.fspath(path))}?mode=rw"  # to roll back what a killed service had begun
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY)) as database:
             kind = database.execute("SELECT value FROM meta WHERE name = 'backend'").fetchone()
             (count,) = database.execute(live, (time.time(),)).fetchone()
