@@ -8,6 +8,9 @@ import pytest
 from tests.web.guests import MODES, Place
 from tmppool import jupyter_urls
 from tmppool.keys import id_of
+from tmppool.notebook import Reason
+from tmppool.pool_settings import PoolSettings
+from tmppool.pools import Ended
 from tmppool.web.hosts import host_of, is_origin, is_same_origin, is_this_machine, label_of, with_port_of
 
 
@@ -193,13 +196,39 @@ async def test_a_launch_link_at_a_notebooks_host_leads_to_the_main_one(place: Pl
     assert (await place.person().post(place.origin(key) + path, {})).status == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/lab", "/user/" + "x" * 22 + "/lab", "/anything"])
+@pytest.mark.parametrize("path", ["/user/" + "x" * 22 + "/lab", "/session/" + "x" * 22, "/anything"])
 async def test_a_host_of_no_notebook_says_so(place: Place, path: str) -> None:
     page = await place.person().get(f"http://0123456789.{place.domain}{path}")
     assert page.status == 404
     assert page.title == "Notebook not found"
     assert f'href="{place.url}/' in page.text
     assert (await place.stranger().get(f"http://0123456789.{place.domain}{path}")).status == 424
+
+
+@pytest.mark.parametrize("path", ["/lab/tree/a.ipynb?x=1", "/hub", "/hub/", "/hub/home", "/hub/spawn?next=%2Fhub%2Fhome", "/hub/spawn?next=/lab/tree/b.ipynb"])  # fmt: skip
+async def test_links_in_a_notebooks_page_lead_to_the_main_host_also_after_its_end(place: Place, path: str) -> None:
+    person = place.person()
+    key = await person.start()
+    for _ in range(2):
+        answer = await person.get(place.origin(key) + path)
+        assert (answer.status, answer.location) == (303, place.url + path)
+        await person.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+    assert (await person.post(place.origin(key) + path, {})).status == 404
+
+
+async def test_restart_in_a_notebooks_page_opens_its_document_anew(open_place: Any) -> None:
+    place: Place = await open_place(pools={"r": PoolSettings(pool_size=1)}, **MODES[1])
+    person = place.person()
+    key = await person.start("/lab?pool=r")
+    page = f"{place.origin(key)}/user/{key}/lab/tree/a%20b.ipynb?x=1"
+    link = f"{place.origin(key)}/hub/spawn?next=%2Fhub%2Fhome"
+    assert (await person.get(link, Referer=page)).location == f"{place.url}/lab/tree/a%20b.ipynb?x=1"
+    place.pools.remember(key, Ended(Reason.IDLE, 0.0, "r"))
+    assert (await person.get(link, Referer=page)).location == f"{place.url}/lab/tree/a%20b.ipynb?x=1&pool=r"
+    for other in (f"{place.url}/user/{key}/lab", f"https://elsewhere.example/user/{key}/lab", "nonsense"):
+        assert (await person.get(link, Referer=other)).location == f"{place.url}/hub/spawn?next=%2Fhub%2Fhome"
+    named = f"{place.origin(key)}/hub/spawn?next=/v2/bb/x"
+    assert (await person.get(named, Referer=page)).location == f"{place.url}/hub/spawn?next=/v2/bb/x"
 
 
 async def test_a_notebook_that_ended_says_why_at_its_own_host(place: Place) -> None:

@@ -403,7 +403,8 @@ def test_at_a_notebooks_host_there_is_nothing_of_the_services_own() -> None:
     for target, method in (("/health", "GET"), ("/api/stats", "GET"), ("/spawn", "POST"), ("/l%61bs", "GET")):
         assert kind(at(target, AT_HOME, method)) is Kind.NOTHING
     assert at("/static/style.css", AT_HOME) == at("/robots.txt", AT_HOME) == Serve()
-    assert kind(at("/", AWAY)) is Kind.UNKNOWN
+    assert kind(at("/labs", AWAY)) is Kind.UNKNOWN
+    assert at("/hub/home", AWAY) == at("/hub/home", AT_HOME) == Redirect(f"http://{HOST}/hub/home")
 
 
 # Our own addresses

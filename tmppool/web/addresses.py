@@ -38,6 +38,7 @@ _SPAWN = Address(is_api=True, starts=True)
 _STATS = Address(is_api=True)
 _VERSION = Address(is_api=True)
 _BADGE = Address()
+_HOME = Address(is_main_only=True)
 _OWNER_POSTS = Address(is_open=True, is_main_only=True, rights={b"POST": Role.OWNER})
 _GUEST_POSTS = Address(is_open=True, rights={b"POST": Role.GUEST})
 
@@ -54,9 +55,9 @@ ADDRESSES: dict[str, Address] = {
     "/versions": _VERSION,
     "/hub/api": _VERSION,
     "/hub/api/": _VERSION,
-    "/hub/home": Address(),
-    "/hub": Address(),
-    "/hub/": Address(),
+    "/hub/home": _HOME,
+    "/hub": _HOME,
+    "/hub/": _HOME,
     "/embed": Address(),
     "/oembed": Address(is_api=True),
     "/picture/{rest}": Address(),

@@ -18,7 +18,7 @@ from tmppool.pool import Pool
 from tmppool.pools import Ended
 from tmppool.proxy import handshake, headers
 from tmppool.running import base_path
-from tmppool.web import links, own_cookies, tokens
+from tmppool.web import links, own_cookies, peer_links, tokens
 from tmppool.web.authorization import is_same, secrets_in
 from tmppool.web.kinds import Kind
 from tmppool.web.lock import Lock
@@ -114,17 +114,25 @@ def _at_notebooks_host(visit: Visit, label: str, table: Table) -> Verdict | None
     """Return the verdict on a request that does not belong at this notebook's host, else None.
 
     Only the notebook, its session and our static files are served there, so that its page is same-origin with nothing
-    else. The launch pages are at the main host.
+    else. The launch pages and that of the visitor's own notebooks are at the main host, to which their links lead also
+    from the host of a notebook that has ended.
     """
     if visit.key is not None and id_of(visit.key) == label:
         return None
     if visit.address.is_everywhere:
         return None
-    if not table.has(label):
-        return _gone(visit, table, "")
-    if visit.method in (b"GET", b"HEAD") and visit.address.is_launch:
-        return Redirect(visit.main_origin + visit.target)
-    return Answer(Kind.NOTHING)
+    is_at_main_host = visit.address.is_launch or (visit.address.is_main_only and visit.key is None)
+    if is_at_main_host and visit.method in (b"GET", b"HEAD"):
+        return Redirect(visit.main_origin + (_restart(visit, table) or visit.target))
+    return Answer(Kind.NOTHING) if table.has(label) else _gone(visit, table, "")
+
+
+def _restart(visit: Visit, table: Table) -> str | None:
+    """Return the launch link that "Restart" in a notebook's page means; None for any other link.
+
+    It is made here because a page's path is told to its own host only (Referrer-Policy), not to the main one.
+    """
+    return afresh(visit, table) if peer_links.is_restart(links.plain(visit.target)) else None
 
 
 def _locked(visit: Visit, lock: Lock) -> Verdict | None:
@@ -367,6 +375,18 @@ def _gone(visit: Visit, table: Table, key: str) -> Answer:
         **_fresh(visit, table, ended.pool if ended else None),
     }
     return Answer(Kind.GONE if ended else Kind.UNKNOWN, facts)
+
+
+def afresh(visit: Visit, table: Table) -> str | None:
+    """Return the launch link to the document on the notebook's page from which the browser comes; None without one.
+
+    JupyterLab offers to restart a server that is gone, and opens ``/hub/spawn`` without naming a document.
+    """
+    if visit.page_before is None:
+        return None
+    key, path = visit.page_before
+    ended = table.ended(key)
+    return links.fresh(path, None if ended is None or ended.pool == table.default.name else ended.pool)
 
 
 def _foreign(visit: Visit, table: Table, pool: Pool) -> Answer:

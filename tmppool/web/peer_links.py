@@ -70,6 +70,14 @@ def parse(raw: str) -> PeerLink | None:
     return _redirected(rest, query) if first == "user-redirect" else None
 
 
+def is_restart(raw: str) -> bool:
+    """Return True for a link to ``/hub/spawn`` that does not say what to open, as JupyterLab's "Restart" opens it."""
+    try:
+        return raw.startswith("/hub/spawn") and parse(raw) == PeerLink(None)
+    except PeerLinkError:
+        return False
+
+
 def repository_of(provider: str, spec: str) -> Repository:
     """Return the repository that a provider and the raw rest of a path name. Raises PeerLinkError."""
     provider = unquote(provider)

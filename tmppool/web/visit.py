@@ -12,7 +12,7 @@ from yarl import URL
 
 from tmppool import keys
 from tmppool.notebook import Notebook
-from tmppool.proxy import handshake
+from tmppool.proxy import handshake, target
 from tmppool.proxy.forwarded import Client, Habits, Network, identify, plain
 from tmppool.proxy.wire import Fields, Request
 from tmppool.web import addresses, authorization, hosts, links, own_cookies, robots, tokens
@@ -21,6 +21,7 @@ from tmppool.web.embedding import Embedding
 
 _BELOW_USER = re.compile(rf"^/user/({keys.GRAMMAR})(?:/([^?]*))?(\?.*)?$")
 _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
+_NOTEBOOKS_PAGE = re.compile(rf"(https?://[^/?#]+)/user/({keys.GRAMMAR})/([^#]*)")
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _SHOWN = (b"GET", b"HEAD", b"POST")
 _FRAMES = (b"iframe", b"frame")
@@ -94,14 +95,14 @@ class Visit:
     def __init__(self, request: Request, peer: str, public: PublicAddress) -> None:
         self.request = request
         self.method = request.method
-        self.target = target = request.target  # path and query, nothing decoded
+        self.target = raw = request.target  # path and query, nothing decoded
         self._peer = peer
         self._public = public
         # The facts that every request to a notebook is judged by are worked out here, which is cheaper than on demand.
-        self.is_for_notebook = target.startswith("/user/")
-        found = _BELOW_USER.match(target) if self.is_for_notebook else None
+        self.is_for_notebook = raw.startswith("/user/")
+        found = _BELOW_USER.match(raw) if self.is_for_notebook else None
         if found is None:
-            self._notebook_key, self.path, self.query = None, None, "".join(target.partition("?")[1:])
+            self._notebook_key, self.path, self.query = None, None, "".join(raw.partition("?")[1:])
         else:
             self._notebook_key, self.path, query = found.groups()
             self.query = query or ""
@@ -258,6 +259,18 @@ class Visit:
             return False
         client, is_certain = self.client, self._public.public_url is not None
         return not hosts.is_same_origin(sender.decode("latin-1"), client.scheme, client.host, is_certain=is_certain)
+
+    @property
+    def page_before(self) -> tuple[str, str] | None:
+        """The notebook's page at this host from which the browser comes: the key, and the raw path and query below it.
+
+        Only to the same host a page tells its path (Referrer-Policy), and what a program says is read no better than a
+        target.
+        """
+        found = _NOTEBOOKS_PAGE.fullmatch(self.request.fields.first.get(b"referer", b"").decode("latin-1"))
+        if found is None or not target.is_accepted(f"/{found[3]}".encode()):
+            return None
+        return (found[2], found[3]) if hosts.is_same_origin(found[1], self.client.scheme, self.client.host) else None
 
     @property
     def is_cross_site(self) -> bool:
