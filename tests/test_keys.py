@@ -53,6 +53,13 @@ def test_what_would_be_no_key_is_refused(nbytes: int, cell: str | None) -> None:
         keys.new(nbytes, cell)
 
 
+def test_no_key_is_longer() -> None:
+    longest = f"{'c' * 32}.{'k' * 128}"
+    assert (keys.is_key(longest), len(longest)) == (True, keys.LONGEST)
+    assert not keys.is_key(f"c{longest}")
+    assert not keys.is_key(f"{longest}k")
+
+
 def test_an_id_is_short_stable_and_tells_keys_apart() -> None:
     names = {keys.id_of(f"key-{number}") for number in range(1000)}
     assert len(names) == 1000

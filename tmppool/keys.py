@@ -12,6 +12,9 @@ CELL = "[a-z0-9-]{1,32}"
 GRAMMAR = rf"(?:{CELL}\.)?[A-Za-z0-9_-]{{16,128}}"
 """Source of a regular expression without anchors or capturing groups, for use inside larger patterns."""
 
+LONGEST = 32 + len(".") + 128
+"""The number of characters of the longest key of this grammar."""
+
 _KEY = re.compile(GRAMMAR)
 _CELL = re.compile(CELL)
 _ID_SIZE = 5  # bytes: ten hexadecimal digits, a valid label of a host name

@@ -172,6 +172,15 @@ async def test_a_link_of_two_meanings_leads_to_a_page_that_says_so(place: Place,
     assert (await place.stats())["assigned"] == 0
 
 
+async def test_a_link_that_leaves_no_room_for_a_notebooks_address_says_so_and_takes_nothing(place: Place) -> None:
+    form = (await place.person().get("/lab")).form()
+    long = "/lab/tree/" + "x" * 7965
+    for answer in (await place.person().get(long), await place.person().post(f"/spawn{long}", form)):
+        assert (answer.status, "This link is too long" in answer.text) == (414, True)
+    assert (await place.stats())["assigned"] == 0
+    assert (await place.person().click("/lab/tree/" + "x" * 7800)).status == 303
+
+
 async def said(place: Place, method: bytes, target: bytes, *lines: bytes) -> bytes:
     """Return the whole answer to a request that no client would send."""
     reader, writer = await asyncio.open_connection("127.0.0.1", place.port)

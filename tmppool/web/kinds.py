@@ -161,6 +161,12 @@ class Kind(Enum):
     FULL = Shape(429, page="full", body=Full, cors=Cors.SETTINGS)
     WARMING = Shape(503, page="warming", body=Warming, cors=Cors.SETTINGS)
     NO_POOL = Shape(404, "This link names a kind of notebook that is not offered here.", "Not offered here")
+    LONG_LINK = Shape(
+        414,
+        "This link is too long: with the address of a notebook before it, no server has to take it. Its author can"
+        " shorten it.",
+        "Link too long",
+    )
     NO_LINK = Shape(404, "That URL is no launch link of this service.", "Not a launch link")
     NOT_JSON = Shape(501, "Only format=json is offered.", "Not offered")
     NO_STREAM = Shape(

@@ -5,16 +5,17 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from tmppool import jupyter_urls
+from tmppool import jupyter_urls, keys
 from tmppool.document_index import DocumentIndex
 from tmppool.errors import NoNotebookError
 from tmppool.notebook import Notebook, State
 from tmppool.pool import Pool
 from tmppool.pools import Pools
+from tmppool.proxy import target
 from tmppool.running import base_path
 from tmppool.sessions import Sessions
 from tmppool.web import links, own_cookies
-from tmppool.web.answers import Answers
+from tmppool.web.answers import AnswerError, Answers
 from tmppool.web.context import visit_of
 from tmppool.web.enter import Entrance, as_owner, redirect
 from tmppool.web.kinds import Kind
@@ -26,6 +27,7 @@ from tmppool.web.tickets import Tickets
 from tmppool.web.verdict import Answer
 from tmppool.web.visit import Visit
 
+_MOST_PATH = target.MAX_TARGET - len(base_path("k" * keys.LONGEST))  # bytes
 _MOST_RETURNS = 8  # as many as launch.js keeps
 
 
@@ -66,6 +68,7 @@ class Launch:
             own_cookies.put_secret(response, "code", code, visit.cookie_scope)
             return response
         pool = pool_of(visit, self._pools)
+        self._refuse_long(visit, pool)
         own = await self._theirs(visit, pool, {})
         missing = self._missing(visit, pool)
         return own or self._page(visit, pool, Kind.NO_DOCUMENT if missing else Kind.LAUNCH, missing)
@@ -74,6 +77,7 @@ class Launch:
         """POST: assign a notebook and redirect to it (303)."""
         visit = visit_of(request)
         pool, form = pool_of(visit, self._pools), await read_form(request)
+        self._refuse_long(visit, pool)
         ticket = form.get("ticket", "")
         own = await self._theirs(visit, pool, form)
         if own is not None:
@@ -99,6 +103,11 @@ class Launch:
                 own_cookies.forget_secret(page, "code", visit.cookie_scope)
             return page
         return await self._succeed(visit, pool, notebook, ticket)
+
+    def _refuse_long(self, visit: Visit, pool: Pool) -> None:
+        """Raise AnswerError for a link that no redirect to a notebook can hold: none is assigned in vain."""
+        if len(self._path(visit, pool)) > _MOST_PATH:
+            raise AnswerError(Kind.LONG_LINK)
 
     def _outside(self, visit: Visit, pool: Pool) -> web.Response:
         """Return the page that leads from a frame, in which the browser keeps no cookies, to a tab of its own."""
