@@ -18,6 +18,7 @@ from tmppool.web.peer_links import PeerLink, PeerLinkError
 from tmppool.web.repositories import Repositories, UnknownRepositoryError
 
 _ANY = PeerLink(None)
+_HOME = ("/hub/home", "/hub/", "/hub")
 _LIKE_BINDERHUB, _LIKE_JUPYTERHUB = "1.0.0", "5.4.0"  # whose links and addresses these are
 
 
@@ -29,6 +30,8 @@ class Peer:
     async def follow(self, request: web.Request) -> web.Response:
         """GET: redirect to the launch link (303). The browser keeps the fragment (Fetch, "HTTP-redirect fetch")."""
         visit = visit_of(request)
+        if _logs_in_to_look(request):
+            return redirect("/hub/home")
         try:
             link = peer_links.parse(links.plain(visit.target))
             assert link is not None, "routed by its form"
@@ -56,3 +59,11 @@ class Peer:
         place = self._table.place(link)
         path = place.path if link.repository is None else links.without_pool(place.path)
         return repositories.launch_link(place._replace(path=path))
+
+
+def _logs_in_to_look(request: web.Request) -> bool:
+    """Return True for a link to the login that leads to JupyterHub's home, as people keep it: that starts nothing.
+
+    A link to a start that leads there, as of JupyterLab's "Restart", does start one.
+    """
+    return request.path == "/hub/login" and request.query.get("next") in _HOME
