@@ -163,8 +163,9 @@ async def test_a_frame_without_cookies_leads_to_a_new_tab_and_takes_nothing(plac
     page = await frame.ask("POST", form.pop("action"), {**INSIDE, **TLS, "Origin": "https://nb.example"}, data=form)
     assert page.status == 403
     assert ANCESTORS in policies(page)[0]
-    link = re.search(r'<a class="button" href="([^"]+)" target="_blank"', page.text)
+    link = re.search(r'<a class="button" href="([^"]+)" target="_blank" rel="noopener" data-same-document>', page.text)
     assert link
+    assert "/static/fragment.js" in page.text
     assert (await place.stats())["assigned"] == 0
     tab = await place.person().click(link[1])
     assert tab.location.endswith("/notebooks/a.ipynb?x=1")
