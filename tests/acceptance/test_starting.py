@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.acceptance.harness import Service, chromium, running
@@ -155,6 +157,33 @@ async def test_a_page_that_nobody_sees_starts_nothing_until_it_is_seen(
     assert (await place.stats())["assigned"] == 0
     await page.evaluate(f"window.seen = true; document.dispatchEvent(new Event('{event}', {{bubbles: true}}))")
     await page.wait_for_url("**/user/**")
+
+
+async def test_a_tall_frame_starts_as_soon_as_a_strip_of_it_is_in_view_and_keeps_the_fragment(
+    browser: Browser, open_place: Any
+) -> None:
+    """Over plain http a frame on another site gets no cookies, so it ends in the link to a new tab."""
+    html = ""
+
+    async def docs(request: web.BaseRequest) -> web.Response:
+        return web.Response(text=html, content_type="text/html")
+
+    async with RawTestServer(docs) as server:
+        origin = f"http://localhost:{server.port}"
+        place = await open_place(embed_origins=(origin,))
+        frame = f'<iframe src="{place.url}{LINK}#Part-2" width="700" height="1500"></iframe>'
+        html = f'<!doctype html><body style="margin: 0"><div style="height: 600px"></div>{frame}'
+        page = await (await browser.new_context(viewport={"width": 800, "height": 600})).new_page()
+        await page.goto(origin)
+        framed = page.frames[1]
+        await framed.wait_for_function("document.documentElement.dataset.state === 'wait'")
+        await asyncio.sleep(1)
+        assert await framed.evaluate("document.documentElement.dataset.state") == "wait"  # it touches the view
+        await page.evaluate("scrollTo(0, 100)")
+        link = framed.get_by_role("link", name="Open in a new tab")
+        await link.wait_for()
+        assert str(await link.get_attribute("href")).endswith(f"{LINK}#Part-2")
+        assert (await place.stats())["assigned"] == 0
 
 
 async def test_a_crawler_that_runs_scripts_takes_nothing_and_a_person_may_press(

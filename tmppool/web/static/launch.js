@@ -95,11 +95,18 @@
   const isFramed = window.top !== window;
   let isInView = !isFramed || !window.IntersectionObserver;
   if (!isInView) {
-    const observer = new IntersectionObserver((entries) => {
-      isInView = entries.at(-1).isIntersecting;
+    // A frame that only touches the view, or has no size, intersects it as well.
+    const see = (entries) => {
+      const { width, height } = entries.at(-1).intersectionRect;
+      isInView = width > 0 && height > 0;
       dispatchEvent(new Event("viewchange"));
+    };
+    const observer = new IntersectionObserver(see, { threshold: [0, 1e-6] });
+    observer.observe(root);
+    addEventListener("resize", () => {
+      observer.unobserve(root);
+      observer.observe(root); // which tells anew: a frame without a size counts as wholly in view
     });
-    observer.observe(document.querySelector("main"));
   }
 
   // Runs only in a page that is seen: not while prerendering, not in a hidden tab, not in a frame out of view.
