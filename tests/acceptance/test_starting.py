@@ -295,6 +295,28 @@ async def test_a_redirect_to_a_login_is_an_answer(browser: Browser, tmp_path: Pa
 # The owner's page
 
 
+async def test_in_a_frame_on_anothers_page_no_button_leads_to_a_page_that_knows_no_owner(
+    browser: Browser, open_place: Any
+) -> None:
+    html = ""
+
+    async def docs(request: web.BaseRequest) -> web.Response:
+        return web.Response(text=html, content_type="text/html")
+
+    async with RawTestServer(docs) as server:
+        origin = f"http://127.0.0.1:{server.port}"  # the service's own site, so that cookies are kept over http
+        place = await open_place(embed_origins=(origin,))
+        html = f'<iframe src="{place.url}/lab" width="700" height="500"></iframe>'
+        page = await (await browser.new_context()).new_page()
+        tab = await visit(browser, place, "/lab")
+        for opened_page, is_shown in ((tab, True), (page, False)):
+            async with opened_page.expect_response("**/api/session/*"):
+                await opened_page.goto(opened_page.url if is_shown else origin)
+            await asyncio.sleep(0.5)
+            button = opened_page.frames[-1].locator("tmppool-notice .about")
+            assert await button.count() == is_shown
+
+
 async def test_an_owner_copies_the_link_that_shares(browser: Browser, open_place: Any) -> None:
     place = await open_place()
     page = await visit(browser, place, LINK)

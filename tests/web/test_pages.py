@@ -163,7 +163,7 @@ CASES = [(name, values) for name, cases in VALUES.items() for values in cases]
 
 
 ENVIRONMENT = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True)
-OF_EVERY_PAGE = {"static", "version", "isolated", "apart", "status"}
+OF_EVERY_PAGE = {"static", "version", "isolated", "apart", "has_frames", "status"}
 """Values that ``Pages`` gives to each template itself."""
 
 
@@ -254,6 +254,13 @@ def is_missed(name: str, values: dict[str, Any], value: str) -> bool:
     except jinja2.UndefinedError as error:
         return value in str(error)
     return False
+
+
+@pytest.mark.parametrize(("name", "values"), [("foreign", {"fresh_url": "/", "document": ""}), ("home", {"notebooks": [], "starts": []})])  # fmt: skip
+def test_who_comes_out_of_a_frame_reads_that_the_notebook_works_there_only(name: str, values: dict[str, Any]) -> None:
+    for ancestors, is_said in (("'none'", False), ("'self' https://docs.example", True)):
+        page = Pages(isolated=True, ancestors=ancestors).render(name, 200, **values)
+        assert ("works in that frame only" in str(page.text)) is is_said
 
 
 def test_an_owner_reads_what_an_end_takes_before_they_are_asked_to_confirm_it() -> None:

@@ -63,6 +63,7 @@ class Pages:
             auto_reload=False,  # it would stat the template for every page
         )
         known = {"static": "/static", "version": __version__, "isolated": isolated, "apart": domain is not None}
+        known["has_frames"] = ancestors != "'none'"
         self._environment.globals.update(known)
         self._environment.filters["words"] = words
         for name in self._environment.list_templates():

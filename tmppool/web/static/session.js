@@ -1,6 +1,6 @@
 // Runs in the notebook's pages that are not in a frame of another such page. Polls the session, warns before it ends, and
-// says when it has ended. In Jupyter's pages its owner gets a small button to share or end it. It does not touch the page
-// otherwise: no globals, a shadow root of its own, never the focus. A failed request never counts as an end.
+// says when it has ended. In Jupyter's pages its owner gets a small button to share or end it, unless a frame on
+// another's page shows them. It does not touch the page otherwise: no globals, a shadow root of its own, never the focus. A failed request never counts as an end.
 (() => {
   "use strict";
   const script = document.currentScript || document.querySelector("script[data-session]");
@@ -367,7 +367,7 @@ a,button{font:inherit;font-weight:600;border-radius:10px;cursor:pointer;text-dec
       showHint();
       if (!isApp) {
         showCutOff(body.cut_off === true);
-        showAbout(body.role === "owner");
+        showAbout(body.role === "owner" && !isOnOthersPage); // its page opens in a tab, which lacks the frame's cookies
       }
       return true;
     }
