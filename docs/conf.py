@@ -33,6 +33,10 @@ Or run this cell here: make it live, wait for "ready", and press "run".
 :::
 
 {{.thebe}}"""
+_WITH_KERNEL = (
+    'addEventListener("DOMContentLoaded", () => { const { bootstrap } = thebelab;'
+    " thebelab.bootstrap = (options) => bootstrap({ requestKernel: true, ...options }); });"
+)
 _NOT_CONFIGURED = """\
 :::{admonition} Not configured
 :class: note
@@ -74,7 +78,11 @@ if SERVICE:
         "codemirror-theme": "default",
     }
     settings = json.dumps({"binderOptions": {"binderUrl": SERVICE}})
-    html_js_files = [(None, {"type": "text/x-thebe-config", "body": settings})]
+    html_js_files = [  # as authors/sphinx.md has them, and says why
+        (None, {"type": "text/x-thebe-config", "body": settings}),
+        ("https://unpkg.com/thebe@0.9.3/lib/index.js", {"defer": "defer"}),
+        (None, {"body": _WITH_KERNEL}),
+    ]
 
 
 def add_contents(_app: Sphinx, name: str, source: list[str]) -> None:
