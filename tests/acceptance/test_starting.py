@@ -351,6 +351,7 @@ PAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "launch": ({}, "GET /", "Your notebook"),
     "launch of a document": ({}, f"GET {LINK}", "Your notebook"),
     "launch after a bad ticket": ({}, "POST /spawn", "button again"),
+    "framed": ({"embed_origins": ("*",)}, "POST /spawn framed", "opens in a new tab"),
     "launch for a crawler": ({"user_agent": "Slackbot"}, "GET /", "for people"),
     "limited": ({"starts_per_hour": 1, "used": 1}, "GET /", "Too many starts"),
     "limited with a field": ({"starts_per_hour": 1, "used": 1, "workshop_code": "monday"}, f"GET {LINK}", "Workshop code"),
@@ -380,7 +381,7 @@ async def test_every_page_keeps_to_its_policy_and_the_policy_is_enforced(
     watch = Watch(await browser.new_context(user_agent=user_agent))
     page = await watch.context.new_page()
     await page.add_init_script(LISTEN)
-    method, _, path = ask.partition(" ")
+    method, path, *fields = ask.split(" ")
     if shown in ("Your notebook", "button again"):  # before it is on its way
         await page.add_init_script(UNSEEN.replace("STATE", "{ visibilityState: 'hidden' }"))
     if "{own}" in path:
@@ -395,7 +396,8 @@ async def test_every_page_keeps_to_its_policy_and_the_policy_is_enforced(
     await page.goto(place.url + (path if method == "GET" else "/nowhere"))
     if method == "POST":
         await page.evaluate(
-            f"const f = document.createElement('form'); f.method = 'post'; f.action = '{path}'; document.body.append(f); f.submit()"
+            f"const f = document.createElement('form'); f.method = 'post'; f.action = '{path}'; for (const name of {fields})"
+            " { const i = document.createElement('input'); i.name = name; f.append(i); } document.body.append(f); f.submit()"
         )
     await until_shown(page, shown, is_crawlers=user_agent is not None)
     await page.evaluate("dispatchEvent(new Event('pagehide'))")  # no other try of the page's own while it is looked at
