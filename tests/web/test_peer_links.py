@@ -27,6 +27,7 @@ REPO = Repository("gh/o/r", "main")
         ("gl/group%2Fsub%2Frepo/main", "gl/group/sub/repo", "main"),
         ("git/https%3A%2F%2Fhost.example%2Fa%2Fb.git/main", "git/https://host.example/a/b", "main"),
         ("git/https%3A//host.example/a/b/main", "git/https://host.example/a/b", "main"),  # sphinx-book-theme
+        ("git/https%3A%2F%2Fgithub.com%2FOrg%2FRepo.git/HEAD", "gh/org/repo", None),
         ("gist/someone/0123abcd/master", "gist/someone/0123abcd", "master"),
         ("zenodo/10.5281/zenodo.3242074/", "zenodo/10.5281/zenodo.3242074", None),
         ("figshare/10.6084/m9.figshare.9782777.v3", "figshare/10.6084/m9.figshare.9782777.v3", None),

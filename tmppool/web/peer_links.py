@@ -97,6 +97,8 @@ def repository_of(provider: str, spec: str) -> Repository:
     least = 1 if provider in (*ARCHIVES, "git") else 2
     if len([part for part in name.split("/") if part]) < least:
         raise PeerLinkError(f"the link names no repository after {provider}/")
+    if provider == "git" and (known := repository_at(name, ref)).name.partition("/")[0] != "git":
+        return known  # the same repository by another name
     return Repository(f"{provider}/{_tidy(name)}", None if ref in _UNKNOWN_REF else ref)
 
 
