@@ -205,18 +205,24 @@ async def test_a_session_that_is_marked_already_is_no_proof(
         await until(lambda: main.illness)
 
 
-async def test_a_mark_that_only_takes_long_refuses_nobody(
-    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(marks, "_SLOW", 0.01)
+def slowed(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let no mark be set before the event that is returned."""
     release, give = asyncio.Event(), backend.give
 
     async def slow(key: str) -> None:
         await release.wait()
         await give(key)
 
-    main = await warmed(pool(warm=2))
     monkeypatch.setattr(backend, "give", slow)
+    return release
+
+
+async def test_a_mark_that_only_takes_long_refuses_nobody(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_SLOW", 0.01)
+    main = await warmed(pool(warm=2))
+    release = slowed(backend, monkeypatch)
     with capture_logs():
         notebook = main.assign("visitor")
         await until(lambda: main.marks.trying)
@@ -232,14 +238,8 @@ async def test_a_mark_that_takes_long_is_doubted_before_it_has_failed(
 ) -> None:
     monkeypatch.setattr(marks, "_SLOW", 0.01)
     monkeypatch.setattr(marks, "_PROOF", 0.0)
-    release, give = asyncio.Event(), backend.give
-
-    async def slow(key: str) -> None:
-        await release.wait()
-        await give(key)
-
     main = await warmed(pool(warm=2))
-    monkeypatch.setattr(backend, "give", slow)
+    release = slowed(backend, monkeypatch)
     with capture_logs():
         notebook = main.assign("visitor")
         await until(lambda: main.illness)
