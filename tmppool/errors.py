@@ -69,3 +69,9 @@ class NoNotebookError(TmppoolError):
         super().__init__(message)
         self.cause = cause
         self.retry_after = retry_after
+
+
+def sentence(error: Exception) -> str:
+    """Return an error's message as a sentence: with a capital and a full stop, unless it is one already."""
+    text = str(error)
+    return text if text.endswith(".") else f"{text[:1].upper()}{text[1:]}."

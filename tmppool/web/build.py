@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from cachetools import TTLCache
 
-from tmppool.errors import NoNotebookError, Shortage, TmppoolError
+from tmppool.errors import NoNotebookError, Shortage, TmppoolError, sentence
 from tmppool.notebook import Notebook, Reason, Transition
 from tmppool.pool import Pool
 from tmppool.pools import Pools
@@ -166,7 +166,7 @@ class Build:
             async for event in self._until_ready(visit, pool, start):
                 yield event
         except TmppoolError as error:
-            yield models.BuildEvent(phase="failed", message=_sentence(error))
+            yield models.BuildEvent(phase="failed", message=sentence(error))
         for _ in range(round(_LINGER / KEEPALIVE)):
             await asyncio.sleep(KEEPALIVE)
             yield None
@@ -246,8 +246,3 @@ def _ready(visit: Visit, pool: Pool, notebook: Notebook) -> models.Ready:
 
 def _data(event: models.Body) -> bytes:
     return f"data: {event.model_dump_json()}\n\n".encode()
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return text if text.endswith(".") else f"{text[:1].upper()}{text[1:]}."

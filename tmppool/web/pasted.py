@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote, urlsplit
 
 from tmppool import jupyter_urls
-from tmppool.errors import TmppoolError
+from tmppool.errors import TmppoolError, sentence
 from tmppool.image_documents import SUFFIXES
 from tmppool.proxy import target
 from tmppool.web import links, peer_links
@@ -111,7 +111,7 @@ def _read(text: str, known: Collection[str], own_host: str) -> Pasted:
         link, _, fragment = text.partition("#")
         found = _of_path(link, is_own=True) if text.startswith("/") else None
     except PeerLinkError as error:
-        raise PastedError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+        raise PastedError(sentence(error)) from error
     return _of_words(text, known) if found is None else replace(found, fragment=tame(fragment))
 
 

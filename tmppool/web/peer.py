@@ -6,6 +6,7 @@ By two addresses more, pages find out which of these forms a service takes (MyST
 from aiohttp import web
 
 from tmppool import __version__
+from tmppool.errors import sentence
 from tmppool.pools import Pools
 from tmppool.proxy.headers import READABLE
 from tmppool.web import links, models, peer_links, repositories
@@ -37,7 +38,7 @@ class Peer:
             assert link is not None, "routed by its form"
             location = (afresh(visit, self._pools) or "/") if link == _ANY else self._launch_link(link)
         except PeerLinkError as error:
-            raise AnswerError(Kind.PEER_LINK, message=f"{error}."[:1].upper() + f"{error}."[1:]) from error
+            raise AnswerError(Kind.PEER_LINK, message=sentence(error)) from error
         except UnknownRepositoryError as error:
             raise AnswerError(Kind.REPOSITORY, message=str(error)) from error
         return redirect(links.with_code(location, links.code_of(visit.target)))
