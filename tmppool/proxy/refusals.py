@@ -7,18 +7,24 @@ Every other answer of the service is in ``tmppool.web.kinds``.
 from http import HTTPStatus
 
 from tmppool.proxy.faults import Fault
+from tmppool.proxy.target import MAX_TARGET
 from tmppool.proxy.wire import date_line
 
 NOT_ACCEPTED = "This service does not accept this request."
 BODY_TOO_LARGE = "The body of this request is too large."
-_TOO_LONG = "The headers of this request are too long."
 
 REFUSALS: dict[Fault, tuple[HTTPStatus, str]] = {
     Fault.MALFORMED_HEAD: (HTTPStatus.BAD_REQUEST, NOT_ACCEPTED),
     Fault.PROXY_PROTOCOL: (HTTPStatus.BAD_REQUEST, "This service does not read the PROXY protocol."),
     Fault.MALFORMED_BODY: (HTTPStatus.BAD_REQUEST, "The body of this request is not valid HTTP."),
-    Fault.TARGET_TOO_LONG: (HTTPStatus.REQUEST_URI_TOO_LONG, _TOO_LONG),
-    Fault.HEAD_TOO_LONG: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LONG),
+    Fault.TARGET_TOO_LONG: (
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        f"This link is too long. {MAX_TARGET} bytes are allowed.",
+    ),
+    Fault.HEAD_TOO_LONG: (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The headers of this request are too long.",
+    ),
     Fault.BODY_TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, BODY_TOO_LARGE),
     Fault.BODY_TOO_SLOW: (HTTPStatus.REQUEST_TIMEOUT, "The body of this request arrived too slowly."),
     Fault.UNKNOWN_EXPECTATION: (HTTPStatus.EXPECTATION_FAILED, NOT_ACCEPTED),
