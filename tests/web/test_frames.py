@@ -24,6 +24,17 @@ def frame_of(place: Place) -> Guest:
     return place.person(**{name.replace("-", "_"): value for name, value in {**FRAME, **TLS}.items()})
 
 
+def cookies_of(answer: Answer) -> dict[str, str]:
+    """Return what the answer's cookies are set to."""
+    lines = answer.headers.getall("Set-Cookie", [])
+    found = [SimpleCookie(each.replace("; Partitioned", "")) for each in lines]
+    return {name: item.value for cookie in found for name, item in cookie.items()}
+
+
+def line(cookies: dict[str, str]) -> str:
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+
 @pytest.fixture
 async def place(open_place: Any) -> Place:
     return await open_place(**LISTED, trusted_proxies=("127.0.0.1",))
@@ -66,24 +77,37 @@ async def test_a_frame_gets_a_notebook_and_finds_it_again(place: Place) -> None:
     cookies: dict[str, str] = {}
 
     def note(answer: Answer) -> Answer:
-        for each in answer.headers.getall("Set-Cookie", []):
-            cookies.update({name: item.value for name, item in SimpleCookie(each.replace("; Partitioned", "")).items()})
+        cookies.update(cookies_of(answer))
         return answer
-
-    def sent() -> str:
-        return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
     guest = place.person()
     page = note(await guest.ask("GET", "/lab/tree/a.ipynb", {**FRAME, **TLS}))
     form = page.form()
-    fields = {**INSIDE, **TLS, "Cookie": sent(), "Origin": "https://nb.example"}
+    fields = {**INSIDE, **TLS, "Cookie": line(cookies), "Origin": "https://nb.example"}
     given = note(await guest.ask("POST", form.pop("action"), fields, data=form))
     assert given.status == 303
-    again = await guest.ask("GET", "/lab/tree/a.ipynb", {**FRAME, **TLS, "Cookie": sent()})
+    again = await guest.ask("GET", "/lab/tree/a.ipynb", {**FRAME, **TLS, "Cookie": line(cookies)})
     assert (again.status, again.key) == (303, given.key)
-    inside = await guest.ask("GET", given.location, {**FRAME, **TLS, "Cookie": sent()})  # as the redirect leads there
+    inside = await guest.ask(
+        "GET", given.location, {**FRAME, **TLS, "Cookie": line(cookies)}
+    )  # as the redirect leads there
     assert inside.status == 200
     assert ANCESTORS in policies(inside)
+
+
+async def test_two_frames_that_start_at_once_get_one_notebook(place: Place) -> None:
+    """No frame can wait for its turn by itself where the browser blocks cookies: it is refused every lock."""
+    guest = place.person()
+    first = await guest.ask("GET", "/lab", {**FRAME, **TLS})
+    old = cookies_of(first)
+    second = await guest.ask("GET", "/tree", {**FRAME, **TLS, "Cookie": line(old)})
+    forms = [page.form() for page in (second, first)]  # the browser's last ticket is that of the one that comes second
+    fields = {**INSIDE, **TLS, "Cookie": line(old), "Origin": "https://nb.example"}
+    given, other = [await guest.ask("POST", form.pop("action"), fields, data=form) for form in forms]
+    assert (given.status, other.status, other.location) == (303, 303, "/spawn/lab")
+    assert (await place.stats())["assigned"] == 1
+    new = {**old, **cookies_of(given)}
+    assert (await guest.ask("GET", other.location, {**INSIDE, **TLS, "Cookie": line(new)})).key == given.key
 
 
 async def test_a_sandbox_in_which_no_notebook_works_is_told_from_a_foreign_page(place: Place) -> None:

@@ -1,9 +1,11 @@
 """The launch page and its form: GET assigns nothing, POST with a ticket assigns a notebook."""
 
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import quote
 
 from aiohttp import web
+from cachetools import TTLCache
 
 from tmppool import jupyter_urls, keys
 from tmppool.document_index import DocumentIndex
@@ -29,6 +31,8 @@ from tmppool.web.visit import Visit
 
 _MOST_PATH = target.MAX_TARGET - len(base_path("k" * keys.LONGEST))  # bytes
 _MOST_RETURNS = 8  # as many as launch.js keeps
+_TURN = 3.0  # seconds in which a browser has taken the cookie that a start has set
+_MOST_TURNS = 10_000
 
 
 class Launch:
@@ -55,6 +59,7 @@ class Launch:
         self._limits = limits
         self._tickets = tickets
         self._landing = landing
+        self._in_turn: TTLCache[str, Literal[True]] = TTLCache(_MOST_TURNS, _TURN)
 
     async def show(self, request: web.Request) -> web.Response:
         """GET: the launch page; a visitor who has a notebook is redirected to it.
@@ -74,7 +79,11 @@ class Launch:
         return own or self._page(visit, pool, Kind.NO_DOCUMENT if missing else Kind.LAUNCH, missing)
 
     async def start(self, request: web.Request) -> web.Response:
-        """POST: assign a notebook and redirect to it (303)."""
+        """POST: assign a notebook and redirect to it (303).
+
+        Frames of one page send their forms at the same moment: where browsers block cookies, frames cannot take turns
+        by themselves, as no lock is to be had. The one that comes second looks again, with the cookie of the first.
+        """
         visit = visit_of(request)
         pool, form = pool_of(visit, self._pools), await read_form(request)
         self._refuse_long(visit, pool)
@@ -86,8 +95,11 @@ class Launch:
             return self._page(visit, pool, Kind.CRAWLER, {})
         if visit.visitor is None and (visit.is_embedded or "framed" in form):
             return self._outside(visit, pool)
-        if not self._tickets.redeem(ticket, visit.visitor):
+        if visit.visitor is None or not self._tickets.redeem(ticket, visit.visitor):
             return self._once_more(visit, pool, form)
+        if visit.is_embedded and visit.visitor in self._in_turn:
+            return redirect(self._link(visit))
+        self._in_turn[visit.visitor] = True
         document = jupyter_urls.document_of(self._path(visit, pool))
         visitor = own_cookies.visitor_id(self._tickets.successor(ticket))
         try:
@@ -96,6 +108,7 @@ class Launch:
                 notebook = await self._sessions.assign(pool, visitor, document, network)
         except (StartRefusedError, NoNotebookError) as error:
             self._tickets.give_back(ticket, visit.visitor)
+            self._in_turn.pop(visit.visitor, None)
             refusal = refused(error)
             held = _owned(visit, pool) if refusal.kind is Kind.HELD else []
             page = self._page(visit, pool, refusal.kind, {**refusal.facts, "held": held})
