@@ -34,8 +34,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Ledger]:
-    ledger = await Ledger.open(path)
+async def opened(path: Path, is_ours: Callable[[], bool] = lambda: True) -> AsyncIterator[Ledger]:
+    ledger = await Ledger.open(path, is_ours)
     try:
         yield ledger
     finally:
@@ -836,6 +836,29 @@ async def test_another_file_in_its_place_is_renamed(path: Path, tmp_path: Path) 
         await comes_back(path, ledger)
     (moved,) = set_aside(path, "replaced")
     assert raw(moved, "SELECT key FROM sessions") == [("other",)]
+
+
+async def test_two_services_that_want_one_directory_leave_its_ledger_to_the_one_that_holds_the_lock(
+    path: Path,
+) -> None:
+    state = path.parent
+    async with state_dir.held(state, "name") as first, opened(path, first.is_ours) as old:
+        await asyncio.to_thread(state.rename, state.with_name("moved"))
+        async with state_dir.held(state, "name") as second, opened(path, second.is_ours) as new:
+            with capture_logs() as logs:
+                for _ in range(3):
+                    for each in (old, new):
+                        live(each, notebook(), WARM, ASSIGNED)
+                        await each.keep()
+                        await each.flush()
+            assert [(line["event"], line["why"]) for line in logs] == [
+                ("ledger.lost", "another file was put in its place")
+            ]
+            assert "does not hold its lock" in logs[0]["action"]
+            assert (old.is_durable, new.is_durable) == (False, True)
+            assert sorted(part.name for part in state.iterdir()) == [path.name, "lock"]
+        await first.keep()
+        await comes_back(path, old)
 
 
 async def test_a_file_that_could_not_be_used_at_the_start_keeps_what_it_alone_knows(

@@ -215,7 +215,8 @@ async def test_one_in_whose_place_another_service_runs_is_left_to_it(tmp_path: P
             with capture_logs() as logs:
                 for _ in range(2):
                     await holding.keep()
-        assert [line["event"] for line in logs] == ["state.lost"]
+        said = [(line["event"], line["error"]) for line in logs]
+        assert said == [("state.lost", "another service holds its lock")]
         assert [part.name for part in state.iterdir()] == ["lock"]
 
 

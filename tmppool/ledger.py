@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -107,13 +107,22 @@ class NewerError(ValueError):
 class Ledger:
     """``is_trusted``: an earlier service wrote this file, and none has run without it since.
 
-    ``path`` is None for a file that must not be touched.
+    ``path`` is None for a file that must not be touched. ``is_ours`` tells if this service holds the lock of the
+    directory (it blocks): while another one does, what is at ``path`` is that service's, and is left as it is.
     """
 
     def __init__(
-        self, path: Path | None, memory: aiosqlite.Connection, epoch: Epoch, secret: bytes, *, is_trusted: bool
+        self,
+        path: Path | None,
+        memory: aiosqlite.Connection,
+        epoch: Epoch,
+        secret: bytes,
+        *,
+        is_trusted: bool,
+        is_ours: Callable[[], bool],
     ) -> None:
         self._path = path
+        self._is_ours = is_ours
         self._memory = memory
         self._epoch = epoch
         self._file: aiosqlite.Connection | None = None  # None while it cannot be used
@@ -131,21 +140,22 @@ class Ledger:
         return self._file is not None
 
     @classmethod
-    async def open(cls, path: Path) -> "Ledger":
+    async def open(cls, path: Path, is_ours: Callable[[], bool] = lambda: True) -> "Ledger":
         """Open or create the ledger at ``path``. Falls back to memory and logs why, instead of raising."""
         try:
-            ledger = await cls._open_file(path)
+            ledger = await cls._open_file(path, is_ours)
         except (sqlite3.Error, OSError, ValueError) as error:
             action = await asyncio.to_thread(ledger_file.pass_over, path)
             _log.error("ledger.open_failed", action=action, error=str(error))
             kept = None if isinstance(error, NewerError) else path
             memory = await _connect(":memory:")
-            ledger = cls(kept, memory, await asyncio.to_thread(Epoch.of), await _secret_of(memory), is_trusted=False)
+            epoch = await asyncio.to_thread(Epoch.of)
+            ledger = cls(kept, memory, epoch, await _secret_of(memory), is_trusted=False, is_ours=is_ours)
         ledger.begin()
         return ledger
 
     @classmethod
-    async def _open_file(cls, path: Path) -> "Ledger":
+    async def _open_file(cls, path: Path, is_ours: Callable[[], bool]) -> "Ledger":
         existed = await asyncio.to_thread(ledger_file.prepare, path)
         was_passed_over = await asyncio.to_thread(ledger_file.missed_marker(path).exists)
         try:
@@ -164,7 +174,8 @@ class Ledger:
             kept, its_seal = await _first(memory, _CLOCK), await _first(memory, _CLOCK_SEAL)
             is_sealed = its_seal == ledger_seals.seal(secret, kept).encode()
             epoch = await asyncio.to_thread(Epoch.of, kept if is_sealed else None)
-            ledger = cls(path, memory, epoch, secret, is_trusted=existed and not was_passed_over)
+            is_trusted = existed and not was_passed_over
+            ledger = cls(path, memory, epoch, secret, is_trusted=is_trusted, is_ours=is_ours)
             await ledger._begin_file(file, was_passed_over=was_passed_over, is_timeless=existed and not is_sealed)
         except BaseException:
             await file.close()
@@ -363,7 +374,7 @@ class Ledger:
         if self._path is None:
             return
         async with self._using:
-            if self._file is None:
+            if self._file is None and await asyncio.to_thread(self._is_ours):
                 await self._restore(self._path)
         self._put(*self._clock_kept())  # a write that shows whether the file is ours, and takes any
         await self.flush()
@@ -375,7 +386,10 @@ class Ledger:
         if broken is not None:
             with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
                 await broken.close()
-        action = await asyncio.to_thread(ledger_file.pass_over, self._path)
+        if await asyncio.to_thread(self._is_ours):
+            action = await asyncio.to_thread(ledger_file.pass_over, self._path)
+        else:
+            action = "continuing without it; what is there is left as it is, since this service does not hold its lock"
         _log.error("ledger.lost", why=why, action=action)
 
     async def _restore(self, path: Path) -> None:

@@ -46,13 +46,21 @@ class Held:
         """Notice that the directory was moved or deleted, and make it anew: lock and admin token, not the ledger."""
         await asyncio.to_thread(self._keep)
 
+    def is_ours(self) -> bool:
+        """Return True while the lock in the directory is the one that this service holds. Blocks."""
+        try:
+            found = (self._state / _LOCK).stat(follow_symlinks=False)
+        except OSError:
+            return False
+        return bool(self._locks) and os.path.samestat(found, os.fstat(self._locks[-1]))
+
     def close(self) -> None:
         """Give the lock back."""
         while self._locks:
             os.close(self._locks.pop())
 
     def _keep(self) -> None:
-        if self._is_ours():
+        if self.is_ours():
             return
         try:
             lock = _locked(self._state)
@@ -62,6 +70,9 @@ class Held:
                 os.close(lock)
                 raise
             self._locks.append(lock)
+        except BlockingIOError:
+            self._note("another service holds its lock")
+            return
         except (OSError, ConfigError) as error:
             self._note(str(error))
             return
@@ -72,13 +83,6 @@ class Held:
     def _write_token(self) -> None:
         if self.token is not None:
             _write_private(self._state / _ADMIN_TOKEN, self.token)
-
-    def _is_ours(self) -> bool:
-        try:
-            found = (self._state / _LOCK).stat(follow_symlinks=False)
-        except OSError:
-            return False
-        return bool(self._locks) and os.path.samestat(found, os.fstat(self._locks[-1]))
 
     def _note(self, failure: str) -> None:
         if failure != self._failure:
