@@ -190,7 +190,7 @@ def test_what_no_backend_can_tell_is_warm_only_by_a_ledger_that_missed_nothing(
     assert recovery.becomes(known, given=Given.UNKNOWN, is_trusted=False) is State.ASSIGNED
 
 
-@pytest.mark.parametrize("given", [Given.YES, Given.UNKNOWN])
+@pytest.mark.parametrize("given", list(Given))
 async def test_one_that_was_called_dead_and_runs_goes_on_with_its_visitor(
     service: Start,
     backend: FakeBackend,
@@ -391,6 +391,9 @@ async def test_what_becomes_of_a_row_without_notebook(
         assert list(made.pool) == []
         assert (await made.ledger.rows())[KEY].state is in_ledger
         assert (await made.ledger.rows())[KEY].ended_at is not None
+    async with service() as made:
+        ended = made.pools.ended(KEY)
+        assert (ended.reason if ended else None) == reason
 
 
 async def test_a_session_whose_time_ran_out_while_no_service_ran_is_reaped_at_once(

@@ -28,7 +28,7 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
     """
     rows = await ledger.rows()
     for key, row in rows.items():
-        if row.ended_at is not None and row.reason is not None:
+        if row.ended_at is not None and row.reason is not None and row.assigned_at is not None:  # else it was warm
             pools.remember(key, Ended(row.reason, ledger.wall_of(row.ended_at), row.pool))
     for pool in pools:
         mine = {key: row for key, row in rows.items() if row.pool == pool.name}
@@ -90,7 +90,7 @@ def becomes(row: Row | None, *, given: Given, is_trusted: bool) -> State:
     """
     if row is not None and row.ended_at is not None and row.reason not in REVOCABLE:
         return State.GONE
-    if given is Given.YES or (row is not None and row.state is State.ASSIGNED):
+    if given is Given.YES or (row is not None and (row.state is State.ASSIGNED or row.assigned_at is not None)):
         return State.ASSIGNED
     is_warm = given is Given.NO or (is_trusted and row is not None and row.state is State.WARM)
     return State.WARM if is_warm else State.ASSIGNED
