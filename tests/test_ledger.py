@@ -386,7 +386,6 @@ def clock_shifted(path: Path, seconds: float) -> None:
     [
         pytest.param("UPDATE sessions SET expires_at = 1", id="its time is long over"),
         pytest.param("UPDATE sessions SET expires_at = expires_at - 3600", id="its time is just over"),
-        pytest.param("UPDATE sessions SET state = 'gone', ended_at = expires_at - 400, reason = 'idle'", id="gone"),
         pytest.param("UPDATE sessions SET state = 'reaping'", id="being stopped"),
         pytest.param("UPDATE sessions SET seal = NULL", id="without a seal"),
     ],
@@ -408,6 +407,31 @@ async def test_what_a_row_says_is_not_believed_unless_it_is_as_it_was_written(pa
         async with opened(path) as ledger:
             assert await ledger.rows() == rows
     assert logs == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE sessions SET seal = NULL",
+        "UPDATE sessions SET ended_at = 1e300 WHERE ended_at IS NOT NULL",
+        "UPDATE sessions SET ended_at = 1, state = 'assigned' WHERE ended_at IS NOT NULL",
+        "UPDATE meta SET value = randomblob(32) WHERE name = 'secret'",
+    ],
+)
+async def test_a_session_that_has_ended_is_lost_and_not_live_again_where_its_seal_is_wrong(
+    path: Path, change: str
+) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook("live"), WARM, ASSIGNED)
+        live(ledger, notebook("ended"), WARM, ASSIGNED, REAPING, GONE)
+    raw(path, change)
+    async with opened(path) as ledger:
+        rows = await ledger.rows()
+    assert {key: (row.state, row.reason, row.visitor) for key, row in rows.items()} == {
+        "live": (State.ASSIGNED, None, "visitor"),
+        "ended": (State.GONE, Reason.LOST, "visitor"),
+    }
+    assert rows["ended"].ended_at == pytest.approx(time.time(), abs=60)
 
 
 async def test_each_way_to_write_a_row_is_believed(path: Path) -> None:

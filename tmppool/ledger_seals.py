@@ -1,9 +1,12 @@
 """Seals of the ledger: whether a row, and the clock, are as a service wrote them.
 
 A row can end a session at a start: it says that its end was decided, or that its time is up. What damage or a hand has
-changed is not believed in that: the session goes on, with a whole lifetime. A seal is a digest, keyed with the ledger's
-secret, of all that a row says. Triggers of a connection renew it with each write; other programs, which have other
-connections, leave it as it was. It protects against accidents, not against somebody who reads the secret.
+changed is not believed in that: the session goes on, with a whole lifetime. If the row says that it has ended, it
+counts as lost since now: nobody looks for it, but it goes on if it turns out to run.
+
+A seal is a digest, keyed with the ledger's secret, of all that a row says. Triggers of a connection renew it with each
+write; other programs, which have other connections, leave it as it was. It protects against accidents, not against
+somebody who reads the secret.
 """
 
 import functools
@@ -38,8 +41,11 @@ INSERT OR REPLACE INTO meta SELECT 'clock seal', CAST(seal(value) AS BLOB) FROM 
 _DISBELIEVED = (
     f"DELETE FROM sessions WHERE assigned_at IS NULL AND seal IS NOT {_SEAL}",  # noqa: S608
     f"""
-UPDATE sessions SET state = 'assigned', assigned_at = NULL, expires_at = NULL, ended_at = NULL, reason = NULL
-WHERE seal IS NOT {_SEAL}
+UPDATE sessions SET state = 'gone', expires_at = NULL, ended_at = CAST(strftime('%s', 'now') AS REAL), reason = 'lost'
+WHERE ended_at IS NOT NULL AND seal IS NOT {_SEAL}
+""",  # noqa: S608
+    f"""
+UPDATE sessions SET state = 'assigned', assigned_at = NULL, expires_at = NULL, reason = NULL WHERE seal IS NOT {_SEAL}
 """,  # noqa: S608
 )
 
