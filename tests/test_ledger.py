@@ -731,6 +731,25 @@ async def test_a_file_that_is_locked_for_long_waits_where_it_is(path: Path, monk
     assert [part.name for part in path.parent.iterdir()] == [path.name]
 
 
+async def test_nobody_waits_while_what_a_lost_file_holds_is_looked_at(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.05)
+    async with opened(path) as ledger:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+            holder.execute("BEGIN EXCLUSIVE")
+            await loses_its_file(path, ledger, "another process has locked it")
+            monkeypatch.setattr(ledger_module, "_SHORT", 60.0)
+            keeping = asyncio.ensure_future(ledger.keep())
+            await asyncio.sleep(0.2)  # so that it waits for the lock
+            live(ledger, notebook("meanwhile"), WARM, ASSIGNED)
+            async with asyncio.timeout(20):
+                await ledger.flush()
+            assert not keeping.done()
+        await keeping
+        assert raw(path, "SELECT state FROM sessions WHERE key = 'meanwhile'") == [("assigned",)]
+
+
 async def test_a_file_that_was_deleted_is_noticed_and_written_anew(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)

@@ -12,6 +12,8 @@ runs (``clocks.Epoch``). A wall clock that is set, also while no service runs, n
 
 import asyncio
 import contextlib
+import itertools
+import operator
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -373,9 +375,8 @@ class Ledger:
     async def _keep(self) -> None:
         if self._path is None:
             return
-        async with self._using:
-            if self._file is None and await asyncio.to_thread(self._is_ours):
-                await self._restore(self._path)
+        if self._file is None and await asyncio.to_thread(self._is_ours):
+            await self._restore(self._path)
         self._put(*self._clock_kept())  # a write that shows whether the file is ours, and takes any
         await self.flush()
 
@@ -393,7 +394,10 @@ class Ledger:
         _log.error("ledger.lost", why=why, action=action)
 
     async def _restore(self, path: Path) -> None:
-        """Try to write all facts to the file, or to a new one if there is none or another's."""
+        """Try to write all facts to the file, or to a new one if there is none or another's.
+
+        Clicks do not wait while the old content is checked, which takes long: nothing else touches the file meanwhile.
+        """
         try:
             await asyncio.to_thread(ledger_file.make_way, path, self._identity)
             file = await _connect(path, _SHORT)
@@ -405,12 +409,13 @@ class Ledger:
                     await asyncio.to_thread(ledger_file.set_aside, path, "corrupt")
             return
         try:
-            await self._write_anew(file, path)
+            async with self._using:
+                await self._write_anew(file, path)
+                self._file = file
         except (sqlite3.Error, OSError, ValueError):
             with contextlib.suppress(sqlite3.Error, ValueError):
                 await file.close()
             return
-        self._file = file
         _log.warning("ledger.rewritten", message="the ledger on disk has all facts again")
 
     async def _write_anew(self, file: aiosqlite.Connection, path: Path) -> None:
@@ -465,7 +470,8 @@ async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite
         for old in range(version or _VERSION, _VERSION):
             await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
         await database.execute(f"PRAGMA user_version={_VERSION}")
-        _rows(await _fetched(database, _READ))  # all of it: damage beyond the file's head shows only then
+        # All of it: damage beyond the file's head shows only then.
+        await asyncio.to_thread(_rows, await _fetched(database, _READ))
         if count := await ledger_seals.disbelieve(database):
             _log.warning("ledger.disbelieved", what=f"{count} of its rows", message=_DISBELIEVED)
     except BaseException:
@@ -490,8 +496,8 @@ async def _write(database: aiosqlite.Connection, batch: Iterable[_Change]) -> No
     """Make all changes, or none. Raises sqlite3.Error."""
     await database.execute("BEGIN IMMEDIATE")
     try:
-        for statement, values in batch:
-            await database.execute(statement, values)
+        for statement, equal in itertools.groupby(batch, operator.itemgetter(0)):  # one call for a whole table's rows
+            await database.executemany(statement, [values for _, values in equal])
         await database.execute("COMMIT")
     except BaseException:
         # Where no transaction is open, ROLLBACK fails too; that must hide neither the cause nor a cancellation.
