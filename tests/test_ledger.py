@@ -750,6 +750,32 @@ async def test_nobody_waits_while_what_a_lost_file_holds_is_looked_at(
         assert raw(path, "SELECT state FROM sessions WHERE key = 'meanwhile'") == [("assigned",)]
 
 
+async def test_a_backup_in_steps_does_not_disturb_the_service(path: Path, tmp_path: Path) -> None:
+    """As the program ``sqlite3`` makes it: the file is locked for each step only."""
+
+    def copy() -> None:
+        with (
+            contextlib.closing(sqlite3.connect(path)) as source,
+            contextlib.closing(sqlite3.connect(tmp_path / "copy.sqlite")) as target,
+        ):
+            source.backup(target, pages=5, sleep=0.001)
+
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            for number in range(500):
+                live(ledger, notebook(f"key-{number}"), WARM, ASSIGNED)
+            await ledger.flush()
+            copying = asyncio.ensure_future(asyncio.to_thread(copy))
+            for number in range(20):
+                live(ledger, notebook(f"later-{number}"), WARM, ASSIGNED)
+                await ledger.flush()
+            await copying
+        async with opened(tmp_path / "copy.sqlite") as ledger:
+            assert len(await ledger.rows()) >= 500
+            assert ledger.is_trusted
+    assert logs == []
+
+
 async def test_a_file_that_was_deleted_is_noticed_and_written_anew(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
