@@ -462,6 +462,24 @@ async def test_a_session_that_ends_young_is_no_failed_start(pool: Factory) -> No
     assert main.starts.trouble is None
 
 
+async def test_one_that_is_dead_as_it_is_assigned_and_young_is_a_failed_start(
+    pool: Factory, clock: Callable[[], float]
+) -> None:
+    main = await warmed(pool(capacity=4, warm=2))
+    clock.now += 3
+    with capture_logs() as logs:
+        main.reap_unusable(main.assign(None))
+    assert [line["error"] for line in logs if line["event"] == "start.failed"] == [
+        "a notebook ended 3 s after it was warm (lost)"
+    ]
+    assert main.starts.trouble is not None
+    clock.now += YOUNG
+    main.starts.forget(clock())
+    clock.now += YOUNG
+    main.reap_unusable(main.assign(None))
+    assert main.starts.trouble is None
+
+
 async def test_while_starts_fail_one_is_tried_at_a_time(
     pool: Factory, backend: FakeBackend, clock: Callable[[], float]
 ) -> None:

@@ -238,6 +238,11 @@ class Pool:
             self.run(self._stop(place), f"stop {place.id}")
         self._notify(fact)
 
+    def reap_unusable(self, notebook: Notebook) -> None:
+        """Reap a notebook that turned out to be dead as it was assigned: if it was young, that is a failed start."""
+        self._ended_young(notebook, Reason.LOST)
+        self.reap(notebook, Reason.LOST)
+
     def leave(self, notebook: Notebook) -> None:
         """Remove a notebook that is another service's from the table, without stopping it."""
         fact = self._move(notebook, State.GONE, Reason.FAILED)
@@ -456,7 +461,7 @@ class Pool:
         self._notify(fact)
 
     def _ended_young(self, place: Place, reason: Reason) -> None:
-        """Count the end of a warm notebook as a failed start, if it came soon after the start."""
+        """Count the end of a notebook that nobody has used as a failed start, if it came soon after the start."""
         now = self.clock()
         if not isinstance(place, Notebook) or place.ready_at is None:
             return

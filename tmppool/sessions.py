@@ -112,7 +112,7 @@ async def _is_open(pool: Pool, notebook: Notebook) -> bool:
     """
     if await notebook.jupyter.running.dial.is_open(_KNOCK):
         return True
-    pool.reap(notebook, Reason.LOST)
+    pool.reap_unusable(notebook)
     return False
 
 
