@@ -580,6 +580,18 @@ async def test_one_that_cannot_be_described_keeps_no_other_from_being_adopted(
         assert [item.key for item in await backend.list()] == [KEY]  # as it was
 
 
+async def test_one_that_could_not_be_adopted_is_forgotten_once_it_is_gone(
+    backend: DockerBackend, small: SmallEngine
+) -> None:
+    there = small.answers["containers/json"]
+    shown_as(small, LIES["no token"])
+    with capture_logs() as logs:
+        for answer in (there, there, lambda _request: said([]), there):
+            small.answers["containers/json"] = answer
+            assert await backend.list() == []
+    assert [line["event"] for line in logs] == ["adoption.postponed"] * 2
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_one_that_is_denied_is_as_it_was_for_as_long_as_its_process_is_there(
     backend: DockerBackend,

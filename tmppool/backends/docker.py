@@ -204,11 +204,12 @@ class DockerBackend(Auditable):
         found = await engine.containers(self.docker, _ours(self._spec))
         for key in self._unclean - self._stopping:  # the engine answers now
             spawn(self._clean(key), "clean up a start again")
-        entries, failures = list[Running | None](), list[BackendError]()
+        entries, failures, keys = list[Running | None](), list[BackendError](), set[str]()
         for container in found:
             with engine.reading("list containers"):
                 listed, state = dict(container["Labels"]), str(container["State"])
                 key = str(listed.get(KEY_LABEL, ""))
+            keys.add(key)
             if key in busy | self._busy or await self._has_ended(key, container.id, state):
                 continue
             try:
@@ -218,6 +219,7 @@ class DockerBackend(Auditable):
                 if [isinstance(each, engine.SilentError) for each in failures] == [True] * _MOST_SILENT:
                     raise
                 entries.append(self._as_it_was(key, error))
+        self._postponed &= keys
         if failures and len(failures) == len(entries):
             raise failures[-1]
         missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
