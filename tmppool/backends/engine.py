@@ -478,58 +478,39 @@ def _demultiplexed(said: bytes) -> bytes:
 async def rename(docker: Client, name: str, new: str) -> bool:
     """Rename a container; return False if it had the name already. Raises BackendError.
 
-    If the engine fails, its answer is checked against the container, which may have the name all the same; it is asked
-    a second time before the refusal counts, unless it was silent.
+    A refusal counts once it is repeated. If the container has the name by then, it counts as renamed by this call, as
+    nobody else renames it: it has one owner (``ownership``).
     """
     try:
         return await _rename(docker, name, new)
     except SilentError:
-        if await _has_become(docker, name, new):
-            return True
         raise
     except BackendError:
-        if await _has_become(docker, name, new):
-            return True
         await asyncio.sleep(_CONFIRM)
-    try:
-        await _rename(docker, name, new)  # if it has the name by now, that is by our own doing
-    except BackendError:
-        if not await _has_become(docker, name, new):
-            raise
+    await _rename(docker, name, new)
     return True
 
 
 async def _rename(docker: Client, name: str, new: str) -> bool:
-    container = docker.containers.container(name)
+    """Rename a container once, as ``rename``. What the engine says counts less than the name that it has then."""
     try:
-        await call("rename a container", container.rename(new), RENAME_TIMEOUT)
-    except RefusedError as error:
+        await call("rename a container", docker.containers.container(name).rename(new), RENAME_TIMEOUT)
+    except BackendError as error:
+        if not await _is_called(docker, name, new):
+            raise
         # If the container has this name already, the engine answers 409, an old one 400.
-        if error.status in (CONFLICT, _BAD_PARAMETER) and await _is_called(docker, name, new):
+        if isinstance(error, RefusedError) and error.status in (CONFLICT, _BAD_PARAMETER):
             return False
-        raise
+        _log.warning("engine.disproved", message="it failed when asked to rename a container, and has renamed it")
     return True
 
 
-async def _has_become(docker: Client, name: str, new: str) -> bool:
-    """Return True if a container has its new name although the engine failed when it was to rename it."""
-    try:
-        is_so = await _is_called(docker, name, new)
-    except BackendError:
-        return False  # nobody knows
-    if is_so:
-        _log.warning("engine.disproved", message="it failed when asked to rename a container, and has renamed it")
-    return is_so
-
-
 async def _is_called(docker: Client, name: str, wanted: str) -> bool:
+    """Return True if a container has this name, as far as the engine tells."""
     try:
-        shown = await inspect(docker, name)
-    except RefusedError as error:
-        if error.status == NOT_FOUND:
-            return False
-        raise
-    return bool(shown.get("Name") == f"/{wanted}")
+        return (await inspect(docker, name)).get("Name") == f"/{wanted}"
+    except BackendError:
+        return False
 
 
 async def remove_ended(docker: Client, name: str) -> bool:
