@@ -675,8 +675,8 @@ async def events(docker: Client, labels: Iterable[str], key_label: str) -> Async
 
     The event stream ends when the engine stops, the connection breaks, or by ``listen_again``. None is yielded then,
     and before each retry: a caller that lists the containers each time misses no end. The next stream begins one second
-    before the last event that was heard, and tells what the engine did while it stopped or started, as far as it
-    remembers (256 events).
+    before the last event that was heard, by the engine's clock, and tells what the engine did while it stopped or
+    started, as far as it remembers (256 events).
     """
     backoff = Backoff(first=0.5, cap=2.0)
     filters = json.dumps({"type": ["container"], "event": (START, *_ACTIONS), "label": list(labels)})
@@ -688,9 +688,9 @@ async def events(docker: Client, labels: Iterable[str], key_label: str) -> Async
         try:
             async for said in _events(docker, filters, since):
                 backoff.succeeded()
-                since = time.time() - 1
                 event = _event(said, key_label)
                 if event is not None:
+                    since = max(0.0, min(event.at, time.time()) - 1)  # nonsense would be refused
                     yield event
         except BackendError as caught:
             error = caught
