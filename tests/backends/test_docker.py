@@ -18,7 +18,15 @@ from tests.specs import spec_of
 from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
-from tmppool.backends.container import GIVEN_LABEL, KEY_LABEL, SECRET_LABEL, container_name, given_name, network_name
+from tmppool.backends.container import (
+    GIVEN_LABEL,
+    KEY_LABEL,
+    SECRET_LABEL,
+    container_name,
+    given_name,
+    network_name,
+    owner_name,
+)
 from tmppool.backends.container_dial import GoneError
 from tmppool.backends.docker import DockerBackend
 from tmppool.build_image import build
@@ -498,18 +506,24 @@ async def test_one_that_another_service_gave_away_is_never_ours(backend: DockerB
             await backend.give(KEY)
 
 
+@pytest.mark.parametrize("stuck", [{"notebook"}, {"owner"}, {"notebook", "owner"}], ids=" and ".join)
 async def test_an_engine_that_tells_of_none_of_our_containers_is_ill(
-    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch, stuck: set[str]
 ) -> None:
-    """Its lists alone, which may come without a look at a container, do not tell that a start would work."""
+    """Its lists alone, which may come without a look at a container, do not tell that a start would work.
+
+    But a notebook that is the only one can be stuck by itself.
+    """
     monkeypatch.setattr(engine, "_CONFIRM", 0.0)
     await backend.list()
     await backend.ping()
-    sound = small.answers[f"containers/{CONTAINER}/json"]
-    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(ILL, 500)
-    with pytest.raises(BackendError, match="could not inspect a container: the engine is ill"):
-        await backend.ping()
-    small.answers[f"containers/{CONTAINER}/json"] = sound
+    sound = dict(small.answers)
+    names = {"notebook": CONTAINER, "owner": owner_name(spec().service)}
+    small.answers |= {f"containers/{names[each]}/json": lambda _request: said(ILL, 500) for each in stuck}
+    if len(stuck) == len(names):
+        with pytest.raises(BackendError, match="could not inspect a container: the engine is ill"):
+            await backend.ping()
+        small.answers = sound
     await backend.ping()
 
 

@@ -34,6 +34,7 @@ from tmppool.backends.container import (
     is_sound,
     knock_of,
     labels,
+    owner_name,
     secret_of,
     token_of,
     trial_config,
@@ -51,7 +52,7 @@ _EXIT_GRACE = 10.0  # seconds that a busy engine may take to report an exit
 _RUNS = ("running", "paused")  # states of a container that has processes (Docker Engine API, ContainerList)
 _LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
 _PAUSES = {"pause": True, "unpause": False}  # the engine's events
-_ASKED_ABOUT = 2  # containers in a ping: one can be stuck while the engine is well
+_ASKED_ABOUT = 2  # notebooks in a ping: they can be stuck while the engine is well, so the owner's container is a third
 _MOST_SILENT = 2  # containers about which the engine says nothing, in a list: each takes ten seconds
 _DEAF = 3.0  # seconds in which the engine tells of a start, while its event stream works
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
@@ -228,7 +229,7 @@ class DockerBackend(Auditable):
 
     async def ping(self) -> None:
         settled = [self._ids[key] for key in self._reached if key in self._ids and key not in self._busy]
-        await engine.ping(self.docker, settled[:_ASKED_ABOUT])
+        await engine.ping(self.docker, [owner_name(self._spec.service), *settled[:_ASKED_ABOUT]])
 
     async def deaths(self) -> AsyncIterator[str | Paused | None]:
         async for event in engine.events(self.docker, _ours(self._spec), KEY_LABEL):

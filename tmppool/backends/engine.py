@@ -288,10 +288,11 @@ async def info(docker: Client) -> dict[str, Any]:
 async def ping(docker: Client, known: Iterable[str] = ()) -> None:
     """Return if the engine is well: it lists a container, and tells about one of ``known``. Raises BackendError if not.
 
-    Starts depend on both, which an engine can fail to do while it answers SystemPing. ``known``: ids of containers that
-    run, as one that is started is locked; more than one, as one can be stuck by itself. One answer that contradicts
-    those before it does not count until a second one confirms it, unless it is a silence of three seconds; nor does a
-    silence while a later question has been answered.
+    Starts depend on both, which an engine can fail to do while it answers SystemPing. ``known``: ids or names of
+    containers, none that is being started, as that is locked. One that runs can be stuck by itself, so one that never
+    runs belongs to them; that there is none of a name is an answer too. One answer that contradicts those before it
+    does not count until a second one confirms it, unless it is a silence of three seconds; nor does a silence while a
+    later question has been answered.
     """
     number = docker.pings.ask()
     found = await _pulse(docker, known)
