@@ -185,6 +185,30 @@ async def test_one_that_is_stuck_by_itself_is_no_trouble_for_the_others(
     assert backend.given == {other.key}
 
 
+async def test_those_that_were_tried_are_replaced_since_they_may_be_marked(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that adopted one would take it for a session."""
+    monkeypatch.setattr(marks, "_PROOF", 0.0)
+    main = await warmed(pool(warm=3, capacity=4))
+    give, tried, is_ill = backend.give, set[str](), True
+
+    async def late(key: str) -> None:
+        tried.add(key)
+        await give(key)
+        if is_ill:
+            raise BackendError("no answer")
+
+    monkeypatch.setattr(backend, "give", late)
+    with capture_logs():
+        lost = await failed(main)
+        await until(lambda: len(tried) > 2)
+        assert all(main._places[key].state is State.WARM for key in tried - {lost.key})
+        is_ill = False
+        await until(lambda: not main.marks.is_doubted)
+        await until(lambda: main.count(State.WARM) == 3 and backend.given.isdisjoint(n.key for n in main))
+
+
 async def test_a_session_that_is_marked_already_is_no_proof(
     pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

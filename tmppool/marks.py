@@ -1,7 +1,9 @@
 """Marks of assigned notebooks. Each is kept by the backend, so the loss or restore of a ledger does not remove it.
 
 A notebook that cannot be marked is lost to its visitor. Where one fails, or takes long, another is marked as a proof:
-one that is still warm, and remains so until it is assigned. Until that has succeeded no further notebook is risked.
+one that is still warm. Until that has succeeded no further notebook is risked. Those that were tried may be marked, and
+a service that adopts one takes it for a session, as its ledger may be an older one. So they are replaced after the
+proof. What is not assigned or replaced when the service is killed is kept until it is idle, which is the price.
 """
 
 import asyncio
@@ -53,6 +55,7 @@ class Marks:
         self._first: dict[str, asyncio.Future[str]] = {}  # by key, why the first try failed, empty if it did not
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._proof: asyncio.Task[None] | None = None
+        self._tried: set[Notebook] = set()  # in the present proof
         self._is_closed = False
 
     def set(self, notebook: Notebook) -> None:
@@ -130,6 +133,9 @@ class Marks:
     def _proved(self, pool: str) -> None:
         """Assign again, however the proof has ended."""
         self._proof, self.is_doubted = None, False
+        for notebook in self._tried:
+            notebook.outdate()
+        self._tried.clear()
         if self.trouble is not None and not self._is_closed:
             self.trouble = None
             self._report(AssignmentsResumed(pool))
@@ -151,22 +157,25 @@ class Marks:
 
         Each turn takes the next one: one container can be stuck by itself.
         """
-        others = [notebook.key for notebook in self._candidates() if notebook.key not in self._tasks]
+        others = [notebook for notebook in self._candidates() if notebook.key not in self._tasks]
         if not others:
             return error
-        self.trying = others[turn % len(others)]
+        tried = others[turn % len(others)]
+        self.trying = tried.key
+        self._tried.add(tried)
         try:
             async with asyncio.timeout(_SLOW):
-                await self._backend.give(self.trying)
+                await self._backend.give(tried.key)
         except TimeoutError:
             return _nothing_said()
         except TakenError:
+            self._tried.discard(tried)  # not ours to replace
             return None  # the backend answers
         except BackendError as failure:
             return str(failure)
         finally:
-            tried, self.trying = self.trying, ""
-        self.proof = tried
+            self.trying = ""
+        self.proof = tried.key
         return None
 
     # Inside

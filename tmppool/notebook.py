@@ -128,7 +128,7 @@ class Closers(set[Callable[[], None]]):
 class Place:
     """A place in a pool, taken by a notebook that is being started. Times are seconds of the pool's monotonic clock.
 
-    ``edition`` is the id of that notebook's edition.
+    ``edition`` is the id of that notebook's edition; empty if it is unknown.
     """
 
     key: str
@@ -220,6 +220,10 @@ class Notebook(Place):
         """Set the facts of a session that begins, or continues after a restart; ``visitor`` is its owner."""
         self.visitor, self.shared, self.network, self.is_opened = visitor, shared, network, is_opened
         self.active_at, self.expires_at = now, expires_at
+
+    def outdate(self) -> None:
+        """While it is warm, let ticks replace it by another: it belongs to no edition that is wanted any more."""
+        self.edition = ""
 
     def renew(self, visitor: str) -> None:
         """Note that the owner is known as this visitor from now on."""
