@@ -470,7 +470,7 @@ async def test_an_engine_that_lists_and_tells_of_no_container_is_ill(
             await asyncio.Event().wait()
         return said({"message": "ill"}, 500)
 
-    monkeypatch.setattr(engine, "PULSE_TIMEOUT", 0.1)
+    monkeypatch.setattr(engine, "PULSE_TIMEOUT", 0.5)
     small.answers["containers/one/json"] = small.answers["containers/two/json"] = fail
     with pytest.raises(BackendError, match="inspect a container"):
         await engine.ping(docker, ["one", "two"])
