@@ -59,7 +59,8 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("accept",),
     ),
     "web": (
-        ("authorization", "hosts", "robots", "links", "peer_links", "pages", "session_ends", "listener"),
+        ("hosts",),
+        ("authorization", "robots", "links", "peer_links", "pages", "session_ends", "listener"),
         ("own_cookies", "start_limits", "tickets", "repositories", "embedding", "snippets", "pasted"),
         ("tokens", "lock", "login"),
         ("models", "addresses"),

@@ -1,6 +1,7 @@
 """Links of other services lead to the launch page, and a look at one takes nothing."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -36,6 +37,11 @@ ROWS = (
         ("/hub/login?next=//elsewhere.example/lab/tree/a.ipynb", "/"),
         ("/hub/login?next=/%5Celsewhere.example/lab", "/"),
         ("/hub/login?next=lab", "/"),
+        ("/hub/login?next=/spawn/dashboard%3Fx=1", "/spawn/dashboard?x=1"),
+        ("/hub/login?next=/spawn/lab/tree/a.ipynb", "/lab/tree/a.ipynb"),
+        ("/hub/spawn?next=%2Fspawn%3Fpool%3Dr", "/?pool=r"),
+        ("/hub/login?next=%2F%3Fpool%3Dr", "/?pool=r"),
+        ("/hub/login?next=/spawner", "/"),
         ("/hub/login?next=/lab/../../x", "/"),
         ("/hub/login?next=/session/k/end", "/"),
         ("/hub/login?" + "next=/hub/login?" * 400, "/"),
@@ -74,6 +80,28 @@ async def test_a_link_leads_to_the_launch_page_and_takes_nothing(
     assert answer.headers["Cache-Control"] == "no-store"
     assert (await place.person().ask(method, location)).status in (200, 303)
     assert await place.stats() == before
+
+
+@pytest.mark.parametrize(
+    ("rest", "location"),
+    [
+        ("/lab/tree/a.ipynb", "/lab/tree/a.ipynb"),
+        ("/?pool=r", "/?pool=r"),
+        ("?pool=r", "/?pool=r"),
+        ("/hub/user-redirect/lab/tree/a%20b.ipynb?x=1", "/lab/tree/a%20b.ipynb?x=1"),
+        ("/user/me/tree/a", "/tree/a"),
+        ("/hub/home", "/hub/home"),
+        ("//elsewhere.example/lab", "/"),
+        ("\\@elsewhere.example/lab", "/"),
+        (".elsewhere.example/lab", "/"),
+        ("@elsewhere.example/lab", "/"),
+        ("", "/"),
+    ],
+)
+async def test_the_next_page_may_be_a_whole_url_of_the_service(open_place: Any, rest: str, location: str) -> None:
+    place: Place = await open_place(pools={"r": PoolSettings(pool_size=1)})
+    answer = await place.person().get(f"/hub/login?next={quote(place.url + rest, safe='')}")
+    assert (answer.status, answer.location) == (303, location)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_an_environment_may_be_another_repository_than_the_content() -> None:
         ("/hub/spawn/someone/named?next=x", PeerLink(None)),
         ("/hub/login?next=%2Fhub%2F", PeerLink(None)),
         ("/hub/login?next=/hub//login?next=/lab", PeerLink(None)),
+        ("/hub/login?next=https://nb.example/lab", PeerLink(None)),
         ("/hub/login" + "?next=/user/x/hub/login" * 9 + "?next=/lab", PeerLink(None)),
         ("/lab/tree/a.ipynb", None),
         ("/", None),

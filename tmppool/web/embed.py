@@ -12,7 +12,7 @@ from tmppool.document_index import DocumentIndex
 from tmppool.image_documents import SUFFIXES, Document
 from tmppool.pool import Pool
 from tmppool.pools import Pools
-from tmppool.web import hosts, links, pasted, repositories, snippets
+from tmppool.web import hosts, pasted, repositories, snippets
 from tmppool.web.answers import AnswerError
 from tmppool.web.context import visit_of
 from tmppool.web.embedding import EVERY, Embedding
@@ -145,7 +145,8 @@ class Embed:
         path = _page(found.path, way) if _is_jupyter(found.pool) else found.path
         page = jupyter_urls.split_page(path)
         document = unquote(page[1].partition("?")[0]) if page is not None else ""
-        link = _launch_link(self._name(found.pool), path) + (f"#{found.fragment}" if found.fragment else "")
+        fragment = f"#{found.fragment}" if found.fragment else ""
+        link = repositories.launch_link(Place(self._name(found.pool), path)) + fragment
         repository = self._repository(found)
         title = self._title(found.pool, document)
         subject = Subject(
@@ -267,12 +268,6 @@ def _page(path: str, way: Way) -> str:
         return f"lab/tree/{page[1]}"
     is_document = unquote(page[1].partition("?")[0]).endswith(SUFFIXES)
     return f"{'notebooks' if is_document else 'tree'}/{page[1]}"
-
-
-def _launch_link(pool: str | None, path: str) -> str:
-    if path and not path.startswith("?"):
-        return repositories.launch_link(Place(pool, path))
-    return f"/{path}" if pool is None else links.with_query(f"/{path}", f"pool={pool}")
 
 
 def _as_written(repository: Repository, text: str) -> Repository:

@@ -132,7 +132,8 @@ def _restart(visit: Visit, table: Table) -> str | None:
 
     It is made here because a page's path is told to its own host only (Referrer-Policy), not to the main one.
     """
-    return afresh(visit, table) if peer_links.is_restart(links.plain(visit.target)) else None
+    is_restart = peer_links.is_restart(links.plain(visit.target), visit.main_origin)
+    return afresh(visit, table) if is_restart else None
 
 
 def _locked(visit: Visit, lock: Lock) -> Verdict | None:

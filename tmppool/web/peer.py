@@ -17,6 +17,7 @@ from tmppool.web.judge import afresh
 from tmppool.web.kinds import Kind
 from tmppool.web.peer_links import PeerLink, PeerLinkError
 from tmppool.web.repositories import Repositories, UnknownRepositoryError
+from tmppool.web.visit import Visit
 
 _ANY = PeerLink(None)
 _HOME = ("/hub/home", "/hub/", "/hub")
@@ -31,10 +32,10 @@ class Peer:
     async def follow(self, request: web.Request) -> web.Response:
         """GET: redirect to the launch link (303). The browser keeps the fragment (Fetch, "HTTP-redirect fetch")."""
         visit = visit_of(request)
-        if _logs_in_to_look(request):
+        if _logs_in_to_look(visit):
             return redirect("/hub/home")
         try:
-            link = peer_links.parse(links.plain(visit.target))
+            link = peer_links.parse(links.plain(visit.target), visit.own_origin)
             assert link is not None, "routed by its form"
             location = (afresh(visit, self._pools) or "/") if link == _ANY else self._launch_link(link)
         except PeerLinkError as error:
@@ -62,9 +63,10 @@ class Peer:
         return repositories.launch_link(place._replace(path=path))
 
 
-def _logs_in_to_look(request: web.Request) -> bool:
+def _logs_in_to_look(visit: Visit) -> bool:
     """Return True for a link to the login that leads to JupyterHub's home, as people keep it: that starts nothing.
 
     A link to a start that leads there, as of JupyterLab's "Restart", does start one.
     """
-    return request.path == "/hub/login" and request.query.get("next") in _HOME
+    path, _, query = links.plain(visit.target).partition("?")
+    return path == "/hub/login" and peer_links.next_page(query, visit.own_origin) in _HOME

@@ -13,6 +13,7 @@ from tmppool import jupyter_urls
 from tmppool.errors import TmppoolError
 from tmppool.providers import ARCHIVES, PROVIDERS
 from tmppool.proxy import target
+from tmppool.web import hosts
 
 _HOSTS = {"github.com": "gh", "gitlab.com": "gl", "gist.github.com": "gist"}
 _SCP = re.compile(r"^[\w.-]+@([\w.-]+):(?!/)")  # git@github.com:org/repo (git-clone, "GIT URLS")
@@ -23,6 +24,8 @@ _PULLS = frozenset({"git-pull", "git-sync", "interact"})
 _OPENED = {"labpath": "doc/tree/", "filepath": "tree/", "urlpath": ""}  # by precedence
 _WAYS = re.compile(r"/hub/(?:login|spawn)(?=[/?]|$)")
 _USERS = re.compile(r"^(?:/hub)?/user/.+?(?:/|(?=\?)|$)")
+_ABSOLUTE = re.compile(r"([a-z]+://[^/?#\\]*)/?", re.IGNORECASE)
+_SPAWN = re.compile(r"^spawn(?:/|(?=\?)|$)")
 _MOST_NEXT = 4
 _APPS = {"lab": "lab/tree/", "notebook": "tree/"}
 
@@ -53,8 +56,11 @@ class PeerLink:
     pull: str | None = None
 
 
-def parse(raw: str) -> PeerLink | None:
-    """Return what a link's raw path and query name; None if it has none of these forms. Raises PeerLinkError."""
+def parse(raw: str, origin: str = "") -> PeerLink | None:
+    """Return what a link's raw path and query name; None if it has none of these forms. Raises PeerLinkError.
+
+    ``origin`` is the service's own, with which the page that is named as the next one may begin.
+    """
     path, _, query = raw.partition("?")
     first, _, rest = path.lstrip("/").partition("/")
     if first == "v2":
@@ -66,14 +72,14 @@ def parse(raw: str) -> PeerLink | None:
     if first == "hub":
         first, _, rest = rest.partition("/")
         if first in ("spawn", "login"):  # whom to start for, and with which options, is nothing here
-            return _after(query)
+            return _after(query, origin)
     return _redirected(rest, query) if first == "user-redirect" else None
 
 
-def is_restart(raw: str) -> bool:
+def is_restart(raw: str, origin: str) -> bool:
     """Return True for a link to ``/hub/spawn`` that does not say what to open, as JupyterLab's "Restart" opens it."""
     try:
-        return raw.startswith("/hub/spawn") and parse(raw) == PeerLink(None)
+        return raw.startswith("/hub/spawn") and parse(raw, origin) == PeerLink(None)
     except PeerLinkError:
         return False
 
@@ -203,16 +209,29 @@ def _without(directory: str, path: str) -> str:
     return whole[1 : at + 1] + whole[at + len(part) : -1]
 
 
-def _after(query: str) -> PeerLink:
-    """Return what ``next`` names, the page to open after a login or a start. Only links to this service count.
+def next_page(query: str, origin: str) -> str:
+    """Return ``next`` of a query, the page to open after a login or a start, without the user in its path.
+
+    As in JupyterHub (``get_next_url``), a URL at the service's own ``origin`` counts as its path.
+    """
+    page = _pairs(query).get("next", "")
+    scheme, _, host = origin.partition("://")
+    whole = _ABSOLUTE.match(page)
+    if whole is not None and hosts.is_same_origin(whole[1], scheme, host):
+        page = f"/{page[whole.end() :]}"
+    return _USERS.sub("/", page)
+
+
+def _after(query: str, origin: str) -> PeerLink:
+    """Return what ``next`` names. Only links to this service count.
 
     JupyterHub's pages of both kinds lead to each other; a longer chain than theirs names nothing.
     """
-    place = _USERS.sub("/", _pairs(query).get("next", ""))
+    place = next_page(query, origin)
     for _ in range(_MOST_NEXT):
         if not _WAYS.match(place):
             break
-        place = _USERS.sub("/", _pairs(place.partition("?")[2]).get("next", ""))
+        place = next_page(place.partition("?")[2], origin)
     if not place.startswith("/") or place.startswith(("//", "/\\")):
         return PeerLink(None)
     try:
@@ -221,7 +240,14 @@ def _after(query: str) -> PeerLink:
         return PeerLink(None)
     if _WAYS.match(f"/{raw}"):
         return PeerLink(None)
-    return parse(f"/{raw}") or PeerLink(None, raw if jupyter_urls.deep_link(raw) is not None else "")
+    return parse(f"/{raw}", origin) or PeerLink(None, _launched(raw))
+
+
+def _launched(raw: str) -> str:
+    """Return what a launch link of ours opens, with its query; empty for any other path."""
+    if _SPAWN.match(raw):
+        return _SPAWN.sub("", raw, count=1)
+    return raw if raw.startswith("?") or jupyter_urls.deep_link(raw) is not None else ""
 
 
 # Parts

@@ -83,7 +83,8 @@ class Repositories:
 
 def launch_link(place: Place) -> str:
     """Return the launch link of ours that leads there."""
-    link = jupyter_urls.deep_link(place.path) or (f"/spawn/{place.path}" if place.path else "/")
+    is_landing = place.path[:1] in ("", "?")
+    link = jupyter_urls.deep_link(place.path) or (f"/{place.path}" if is_landing else f"/spawn/{place.path}")
     return link if place.pool is None else links.with_query(link, f"pool={place.pool}")
 
 
