@@ -231,6 +231,29 @@ async def test_restart_in_a_notebooks_page_opens_its_document_anew(open_place: A
     assert (await person.get(named, Referer=page)).location == f"{place.url}/hub/spawn?next=/v2/bb/x"
 
 
+async def test_restart_keeps_the_workshop_code_that_the_link_names(open_place: Any) -> None:
+    place: Place = await open_place(workshop_code="monday", **MODES[1])
+    person = place.person()
+    key = await person.start()
+    page = f"{place.origin(key)}/user/{key}/lab/tree/a.ipynb"
+    answer = await person.get(f"{place.origin(key)}/hub/spawn?code=mon%26day", Referer=page)
+    assert answer.location == f"{place.url}/lab/tree/a.ipynb?code=mon%26day"
+    assert (await person.get(answer.location)).location == "/lab/tree/a.ipynb"  # a cookie has it from here on
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_restart_needs_no_workshop_code_again(open_place: Any, mode: dict[str, str]) -> None:
+    place: Place = await open_place(pool_size=4, starts_per_hour=1, workshop_code="monday", **mode)
+    assert (await place.person().click()).status == 303
+    person = place.person()
+    key = await person.start("/lab?code=monday")
+    await person.ask("DELETE", f"/api/session/{key}", {"Sec-Fetch-Site": "same-origin"})
+    page = f"{place.origin(key)}/user/{key}/lab/tree/a.ipynb"
+    address, launch = await person.follow(await person.get(f"{place.origin(key)}/hub/spawn", Referer=page))
+    assert address == f"{place.url}/lab/tree/a.ipynb"
+    assert (await person.press(launch)).status == 303
+
+
 async def test_a_notebook_that_ended_says_why_at_its_own_host(place: Place) -> None:
     person = place.person()
     key = await person.start()

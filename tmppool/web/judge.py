@@ -133,7 +133,8 @@ def _restart(visit: Visit, table: Table) -> str | None:
     It is made here because a page's path is told to its own host only (Referrer-Policy), not to the main one.
     """
     is_restart = peer_links.is_restart(links.plain(visit.target), visit.main_origin)
-    return afresh(visit, table) if is_restart else None
+    link = afresh(visit, table) if is_restart else None
+    return None if link is None else links.with_code(link, links.code_of(visit.target))
 
 
 def _locked(visit: Visit, lock: Lock) -> Verdict | None:
