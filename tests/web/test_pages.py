@@ -157,7 +157,10 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         SESSION | {"share_url": "S", "path": "", "document": "", "embed_url": "", "idle_minutes": None},
         SESSION | {"idle_minutes": None, "lifetime_minutes": None},
     ],
-    "error": [{"title": "T", "message": "M", "home_url": "/"}, {"title": "T", "message": "M", "home_url": ""}],
+    "error": [
+        {"title": "T", "message": "M", "detail": "", "home_url": "/"},
+        {"title": "T", "message": "M", "detail": "D", "home_url": ""},
+    ],
 }
 CASES = [(name, values) for name, cases in VALUES.items() for values in cases]
 
@@ -321,7 +324,7 @@ POLICY = {
 def test_pages_carry_exactly_this_policy_and_are_not_kept(domain: str | None, form_action: str) -> None:
     pages = Pages(isolated=True, domain=domain)
     for response in (
-        pages.render("error", 404, title="T", message="M", home_url="/"),
+        pages.render("error", 404, title="T", message="M", detail="", home_url="/"),
         pages.render("launch", 404, **LAUNCH, kind="LAUNCH", message=""),
     ):
         assert response.status == 404

@@ -123,6 +123,23 @@ async def test_a_link_that_leads_nowhere_says_why(open_place: Any, raw: str, sta
 
 
 @pytest.mark.parametrize(
+    ("raw", "plain", "detail"),
+    [
+        ("/v2/bb/o/r/main", "There is a mistake in this link.", "&#39;bb&#39; is no provider of repositories"),
+        ("/v2/gh/p/r/main", "This link leads to notebooks that are not offered here.", "gh/p/r."),
+    ],
+)
+async def test_a_reader_of_a_wrong_link_is_told_what_to_do_before_what_its_author_has_to_know(
+    open_place: Any, raw: str, plain: str, detail: str
+) -> None:
+    place: Place = await open_place(repositories=ROWS[1:], unknown_repositories="refuse")
+    page = await place.person().get(raw)
+    before, mark, after = page.text.partition('<p class="small">For the author: ')
+    assert f"<p>{plain} Nothing has been started. Please tell the author of the page where you found it.</p>" in before
+    assert (mark != "", detail in after, detail in before) == (True, True, False)
+
+
+@pytest.mark.parametrize(
     ("path", "name"), [("/versions", "binderhub"), ("/hub/api", "version"), ("/hub/api/", "version")]
 )
 async def test_a_page_of_any_site_finds_out_which_links_are_taken(place: Place, path: str, name: str) -> None:

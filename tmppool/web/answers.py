@@ -50,7 +50,9 @@ class Answers:
         """Return the page of an answer, for a person."""
         shape, facts = answer.kind.shape, answer.facts
         home_url = "/" if shape.has_home else ""  # a locked service would answer the same there
-        values = {"title": shape.title, "message": shape.message, "home_url": home_url, **facts}
+        values = {"title": shape.title, "message": shape.message, "detail": "", "home_url": home_url, **facts}
+        if shape.for_readers:
+            values |= {"message": shape.for_readers, "detail": values["message"]}
         response = self._pages.render(shape.page, shape.code, **values)
         response.headers.update(_headers(facts))
         if shape.forgets_cookie and facts.get("reason") not in REVOCABLE:

@@ -24,8 +24,9 @@ class Shape:
     """The shape of one kind: status, page and JSON.
 
     ``message`` is the sentence, unless the facts have one. ``page`` is the template, ``title`` the heading of the
-    generic one. ``has_home``: the page links to the start. ``forgets_cookie``: it deletes the notebook's cookie, unless
-    the notebook may yet be found.
+    generic one. ``for_readers`` is what that one says instead where the message is for the author of a link or page:
+    the message follows, smaller. ``has_home``: the page links to the start. ``forgets_cookie``: it deletes the
+    notebook's cookie, unless the notebook may yet be found.
     ``body`` is the model of the JSON, filled from the message and the facts; ``for_programs`` is its HTTP status if
     that differs from the page's ``code``; ``cors``: the other origins whose pages may read it.
     """
@@ -34,11 +35,15 @@ class Shape:
     message: str = ""
     title: str = ""
     page: str = "error"
+    for_readers: str = ""
     has_home: bool = True
     forgets_cookie: bool = False
     body: type[Body] = Error
     for_programs: int | None = None
     cors: Cors = Cors.NONE
+
+
+_TELL_THE_AUTHOR = "Nothing has been started. Please tell the author of the page where you found it."
 
 
 class Kind(Enum):
@@ -82,7 +87,8 @@ class Kind(Enum):
         "The page around this frame gives it a sandbox without allow-same-origin, in which no notebook works. Its"
         " author adds allow-same-origin to the frame's sandbox attribute, beside allow-scripts, allow-forms and"
         " allow-popups, or removes the attribute.",
-        "The frame's sandbox is too tight",
+        "No notebook in this frame",
+        for_readers="No notebook works in this frame, as the page around it is made. Please tell the page's author.",
         has_home=False,  # it would end here again
     )
     OTHER_ORIGIN = Shape(
@@ -172,8 +178,18 @@ class Kind(Enum):
     NO_STREAM = Shape(
         400, "This URL is an event stream: the request must accept text/event-stream.", "Not a page", cors=Cors.ANY
     )
-    PEER_LINK = Shape(400, "This link cannot be read.", "Unclear link")
-    REPOSITORY = Shape(404, "This service has no notebooks for that repository.", "Not offered here")
+    PEER_LINK = Shape(
+        400,
+        "This link cannot be read.",
+        "Wrong link",
+        for_readers=f"There is a mistake in this link. {_TELL_THE_AUTHOR}",
+    )
+    REPOSITORY = Shape(
+        404,
+        "This service has no notebooks for that repository.",
+        "Not offered here",
+        for_readers=f"This link leads to notebooks that are not offered here. {_TELL_THE_AUTHOR}",
+    )
     # Any request
     BAD = Shape(400, NOT_ACCEPTED, "Bad request")
     MISSPELT = Shape(
