@@ -83,6 +83,21 @@ def test_only_what_is_listed_can_be_lacking(path: str, expected: bool) -> None: 
     assert not DocumentIndex([Document(f"{number}.md") for number in range(MOST_DOCUMENTS)]).lacks(path)
 
 
+@pytest.mark.parametrize(
+    ("paths", "first"),
+    [
+        (["a.ipynb", "b/README.md", "README.md", "z/a.ipynb"], "README.md"),
+        (["a.ipynb", "Index.ipynb", "README.md"], "Index.ipynb"),
+        (["a/README.md", "b.ipynb"], "a/README.md"),
+        (["a/a.ipynb", "Getting_started.md", "b.ipynb"], "Getting_started.md"),
+        (["a/a.ipynb", "c.ipynb", "b.ipynb"], "b.ipynb"),
+        ([], ""),
+    ],
+)
+def test_what_is_named_as_a_beginning_is_one(paths: list[str], first: str) -> None:
+    assert DocumentIndex([Document(path) for path in sorted(paths)]).beginning == first
+
+
 def test_the_title_of_what_is_not_there_is_empty() -> None:
     known = DocumentIndex([Document("a.md", "A")])
     assert (known.title("a.md"), known.title("b.md")) == ("A", "")

@@ -366,7 +366,7 @@ async def _listen(
     claim = Claim(sessions, entrance, pages, tickets("claim"))
     table = _repositories(settings)
     peer, build = Peer(pools, table), Build(pools, sessions, limits, tickets("build"), table)
-    embed = Embed(pools, pages, documents, table, reached_at.embedding)
+    embed = Embed(pools, pages, documents, table, reached_at.embedding, landing)
     handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages), preview, embed
     public = await asyncio.to_thread(functools.partial(routes.public, *handlers, is_locked=lock is not None))
     terms = listener.ListenerLimits(

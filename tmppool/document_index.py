@@ -11,6 +11,7 @@ import posixpath
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate, chain
 
 from tmppool.image_documents import Document, is_complete, names_document
@@ -23,6 +24,7 @@ _MOST_COMPARED = 50  # names
 _MOST_TEXT = 2000  # characters of a text that are looked at
 _MOST_WORDS = 8
 _MOST_FOLDERS = 32  # one in the other, that are known
+_BEGINNINGS = ("index", "welcome", "readme", "intro", "introduction", "start", "getting-started", "tutorial")
 
 
 class DocumentIndex:
@@ -43,6 +45,11 @@ class DocumentIndex:
         for number, (_, pairs) in enumerate(self._stems):
             for pair in pairs:
                 self._holders.setdefault(pair, []).append(number)
+
+    @cached_property
+    def beginning(self) -> str:
+        """The path of the document to begin with: one that is named so, else the outermost; empty without any."""
+        return min(self.by_path, key=_lateness, default="")
 
     def title(self, path: str) -> str:
         """Return the title of a document; empty if it has none, or is not there."""
@@ -93,6 +100,12 @@ class DocumentIndex:
                 break
             shared.update(holders)
         return [self._stems[number] for number, _ in shared.most_common(_MOST_COMPARED)]
+
+
+def _lateness(path: str) -> tuple[bool, int, int, str]:
+    stem = _stem(path).replace("_", "-")
+    rank = _BEGINNINGS.index(stem) if stem in _BEGINNINGS else len(_BEGINNINGS)
+    return rank == len(_BEGINNINGS), path.count("/"), rank, path
 
 
 def _folders(path: str) -> list[str]:

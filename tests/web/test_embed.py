@@ -200,12 +200,25 @@ async def test_a_document_that_is_not_there_is_said_and_linked_all_the_same(open
     assert page.said == "There is no document “plots.ipynb” in these notebooks."
     assert '<details class="choose" open>' in answer.text
     assert page.texts["Link"] == f"{place.url}/notebooks/plots.ipynb"
+    before, mark, _ = answer.text.partition("Not in these notebooks.")
+    assert (mark != "", "<textarea" in before) == (True, False)
     for text in ("plots", "data.csv", ".hidden/a.ipynb", "day 1", "intro.ipynb", "/lab", ""):
         page, answer = await show(place, document=text)
         assert "There is no document" not in page.said
+        assert "Not in these notebooks" not in answer.text
         is_unchecked = text in ("plots", "data.csv", ".hidden/a.ipynb")
         assert ("Not checked" in page.said) is is_unchecked
         assert ('<details class="choose" open>' in answer.text) is is_unchecked
+
+
+@pytest.mark.parametrize(
+    ("landing", "first"),
+    [(None, "intro.ipynb"), ("/lab/tree/text.md", "text.md"), ("/lab/tree/gone.md", "intro.ipynb")],
+)
+async def test_the_example_is_what_the_image_begins_with(open_library: Any, landing: str | None, first: str) -> None:
+    place: Place = await open_library(**({} if landing is None else {"redirect_uri": landing}))
+    _, answer = await show(place)
+    assert f'placeholder="{first}"' in answer.text
 
 
 async def test_a_text_that_is_too_long_is_not_looked_for(open_library: Any, monkeypatch: pytest.MonkeyPatch) -> None:

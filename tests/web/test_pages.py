@@ -42,6 +42,7 @@ EMBED = {
     "ways": ["notebook", "lab", "live", "frame"],
     "way": "notebook",
     "error": "",
+    "example": "a.ipynb",
     "known": 1,
     "count": 1,
     "documents": [{"path": "a.ipynb", "parts": ["a.", "ipynb"], "title": "A"}],

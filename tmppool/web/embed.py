@@ -17,6 +17,7 @@ from tmppool.web.answers import AnswerError
 from tmppool.web.context import visit_of
 from tmppool.web.embedding import EVERY, Embedding
 from tmppool.web.kinds import Kind
+from tmppool.web.links import Landing
 from tmppool.web.pages import Pages, words
 from tmppool.web.pasted import Pasted, PastedError, tame
 from tmppool.web.peer_links import Repository
@@ -58,7 +59,7 @@ class _Found:
 
 
 class Embed:
-    """``documents`` are the images', by pool; ``table`` leads links of repositories."""
+    """``documents`` and ``landing``, the path that ``/`` opens, are by pool; ``table`` leads links of repositories."""
 
     def __init__(
         self,
@@ -67,12 +68,14 @@ class Embed:
         documents: Mapping[str, DocumentIndex],
         table: Repositories,
         embedding: Embedding,
+        landing: Mapping[str, Landing],
     ) -> None:
         self._pools = pools
         self._pages = pages
         self._documents = documents
         self._table = table
         self._embedding = embedding
+        self._landing = landing
         self._examples = {pool.name: next(filter(snippets.is_usable, self._led_to(pool)), None) for pool in pools}
 
     async def page(self, request: web.Request) -> web.Response:
@@ -100,6 +103,7 @@ class Embed:
             ways=[each.value for each in ways],
             way=way.value,
             error=error,
+            example=self._first(found.pool),
             **self._listed(wish.text, str(made["document"]), found.pool),
             **made,
         )
@@ -204,6 +208,11 @@ class Embed:
                 {"path": each.path, "parts": words(each.path), "title": each.title} for each in shown[:_MOST_LISTED]
             ],
         }
+
+    def _first(self, pool: Pool) -> str:
+        """Return the document to begin with: the landing, else what is named as a beginning; empty without any."""
+        known, landing = self._documents[pool.name], jupyter_urls.file_of(self._landing[pool.name].path)
+        return landing if landing is not None and landing in known.by_path else known.beginning
 
     def _is_missing(self, pool: Pool, document: str) -> bool:
         """Return True if this names a document, and the image is known to have none of that name."""
