@@ -2,11 +2,13 @@
 
 Whatever a document holds, the time to read it is linear in its length. One that cannot be read has a path and no title.
 
-Sources: nbformat 3 and 4 (their JSON schemas); CommonMark 0.31, sections 2.1 and 4.2; Pandoc, "yaml_metadata_block".
+Sources: nbformat 3 and 4 (their JSON schemas); CommonMark 0.31, sections 2.1 to 2.5, 4.2 and 6; Pandoc,
+"yaml_metadata_block" and "header_attributes".
 """
 
 import base64
 import binascii
+import html
 import io
 import json
 import re
@@ -31,7 +33,17 @@ _HEADING_INDENT = 3  # blanks at most
 _HEADING_LEVELS = (1, 2)
 _FRONT, _FRONT_ENDS = "---", ("---", "...")
 _BLOCK_MARKS = ("|", ">", "[", "{")  # of a value in YAML that is more than the rest of its line
-_MARKS = re.compile(r"!?\[([^\[\]]*)\]\([^)\[]*\)|[*_`]|<[^<>]*>")  # none of its parts reads on where another begins
+# None of their parts reads on where another begins.
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^)\[]*\)")
+_MARKS = re.compile(
+    r"`+([^`]+)`+"  # code, in which nothing else is a mark
+    r"|\\([!-/:-@\[-`{-~])"  # an escape
+    r"|</?[A-Za-z!][^<>]*>"
+    r"|(?<![^\W_])_+|_+(?![^\W_])"  # none within a word
+    r"|(?<!\s)\*+|\*+(?!\s)"
+    r"|`"
+    r"|\s*\{[#.-][^{}]*\}\s*$"  # Pandoc's "header_attributes"
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -177,7 +189,8 @@ def _plain(text: str) -> str:
     """Return a heading without Markdown's marks and control characters."""
     shown = text[: 2 * _MOST_TITLE]
     for _ in range(2):  # a picture may be in a link
-        shown = _MARKS.sub(lambda found: found[1] or "", shown)
+        shown = _LINK.sub(r"\1", shown)
+    shown = html.unescape(_MARKS.sub(lambda found: found[1] or found[2] or "", shown))
     return "".join(char for char in shown if char.isprintable()).strip()[:_MOST_TITLE]
 
 
