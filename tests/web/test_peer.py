@@ -1,5 +1,6 @@
 """Links of other services lead to the launch page, and a look at one takes nothing."""
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -80,6 +81,33 @@ async def test_a_link_leads_to_the_launch_page_and_takes_nothing(
     assert answer.headers["Cache-Control"] == "no-store"
     assert (await place.person().ask(method, location)).status in (200, 303)
     assert await place.stats() == before
+
+
+@pytest.mark.parametrize(
+    ("badge", "location"),
+    [
+        # usethis, R/badge.R: use_binder_badge
+        ("v2/gh/r-lib/usethis/main", "/"),
+        ("v2/gh/r-lib/usethis/master?urlpath=rstudio", "/spawn/rstudio"),
+        ("v2/gh/r-lib/usethis/main?urlpath=shiny", "/spawn/shiny"),
+        # Quarto, src/core/container.ts: binderUrl
+        ("v2/gh/Notebooks-Now/submission-quarto-lite/HEAD", "/"),
+        ("v2/gh/Notebooks-Now/submission-quarto-lite/HEAD?labpath=article.ipynb", "/doc/tree/article.ipynb"),
+        ("v2/gh/Notebooks-Now/submission-quarto-lite/HEAD?labpath=docs/article.ipynb", "/doc/tree/docs/article.ipynb"),
+        ("v2/gh/Notebooks-Now/submission-quarto-lite/HEAD?urlpath=vscode", "/spawn/vscode"),
+        ("v2/gh/o/r/HEAD?labpath=article.ipynb&urlpath=rstudio", "/doc/tree/article.ipynb"),
+    ],
+)
+async def test_badges_as_usethis_and_quarto_write_them_work_with_another_host_name(
+    place: Place, badge: str, location: str
+) -> None:
+    text = f"[![Launch binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/{badge})"
+    picture, link = re.findall(r"\((http[^)]+)\)", text.replace("https://mybinder.org", place.url))
+    person = place.person()
+    assert (await person.get(picture)).headers["Content-Type"].startswith("image/svg+xml")
+    answer = await person.get(link)
+    assert (answer.status, answer.location) == (303, location)
+    assert (await person.click(location)).status == 303
 
 
 @pytest.mark.parametrize(
