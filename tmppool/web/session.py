@@ -90,11 +90,12 @@ class Session:
         )
 
     async def press(self, request: web.Request) -> web.Response:
-        """POST /session/<key>/…: the buttons of the owner's page."""
+        """POST /session/<key>/…: the buttons of the owner's page; that of /hub/home leads back there."""
         visit, held = visit_of(request), admitted_of(request)
         if request.match_info["verb"] == "end":
             await self._sessions.end(held.pool, held.notebook)
-            return redirect(_url(visit, held, visit.open_path))
+            is_from_home = request.query.get("then") == "home"
+            return redirect("/hub/home" if is_from_home else _url(visit, held, visit.open_path))
         await self._sessions.share(held.notebook, is_shared=request.match_info["verb"] == "share")
         query = f"?path={quote(visit.open_path, safe='/')}" if visit.open_path else ""
         return redirect(f"/session/{held.notebook.key}{query}")
