@@ -68,7 +68,7 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("verdict", "refusals"),
         ("judge", "context", "answers"),
         ("edge", "enter", "spawn_request", "admin", "preview"),
-        ("launch", "session", "claim", "api", "middleware", "peer", "build", "home", "embed"),
+        ("launch", "session", "claim", "api", "middleware", "peer_redirects", "build", "home", "embed_page"),
         ("routes",),
     ),
 }

@@ -48,7 +48,7 @@ from tmppool.web.api import Api
 from tmppool.web.build import Build
 from tmppool.web.claim import Claim
 from tmppool.web.edge import Edge, admin_decide
-from tmppool.web.embed import Embed
+from tmppool.web.embed_page import EmbedPage
 from tmppool.web.embedding import Embedding
 from tmppool.web.enter import HANDOFF_LIFETIME, Entrance
 from tmppool.web.home import Home
@@ -57,7 +57,7 @@ from tmppool.web.launch import Launch
 from tmppool.web.links import Landing
 from tmppool.web.lock import Lock
 from tmppool.web.pages import Pages
-from tmppool.web.peer import Peer
+from tmppool.web.peer_redirects import PeerRedirects
 from tmppool.web.preview import Preview
 from tmppool.web.refusals import Refusals
 from tmppool.web.repositories import Repositories, Row
@@ -365,8 +365,8 @@ async def _listen(
     session = Session(sessions, answers, pages, landing, refusals, has_launch_pages=launch is not None)
     claim = Claim(sessions, entrance, pages, tickets("claim"))
     table = _repositories(settings)
-    peer, build = Peer(pools, table), Build(pools, sessions, limits, tickets("build"), table)
-    embed = Embed(pools, pages, documents, table, reached_at.embedding, landing)
+    peer, build = PeerRedirects(pools, table), Build(pools, sessions, limits, tickets("build"), table)
+    embed = EmbedPage(pools, pages, documents, table, reached_at.embedding, landing)
     handlers = launch, api, session, claim, answers, entrance, peer, build, Home(pools, pages), preview, embed
     public = await asyncio.to_thread(functools.partial(routes.public, *handlers, is_locked=lock is not None))
     terms = listener.ListenerLimits(

@@ -11,12 +11,12 @@ from tmppool.web.answers import Answers
 from tmppool.web.api import Api
 from tmppool.web.build import Build
 from tmppool.web.claim import Claim
-from tmppool.web.embed import Embed
+from tmppool.web.embed_page import EmbedPage
 from tmppool.web.enter import Entrance
 from tmppool.web.home import Home
 from tmppool.web.launch import Launch
 from tmppool.web.pages import Static
-from tmppool.web.peer import Peer
+from tmppool.web.peer_redirects import PeerRedirects
 from tmppool.web.preview import Preview
 from tmppool.web.session import Session
 
@@ -31,11 +31,11 @@ def public(
     claim: Claim,
     answers: Answers,
     entrance: Entrance,
-    peer: Peer,
+    peer: PeerRedirects,
     build: Build,
     home: Home,
     preview: Preview,
-    embed: Embed,
+    embed: EmbedPage,
     *,
     is_locked: bool,
 ) -> web.Application:
@@ -61,7 +61,7 @@ def public(
     return app
 
 
-def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: Peer, home: Home) -> None:
+def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: PeerRedirects, home: Home) -> None:
     router.add_get("/", launch.show)
     for path in ("/spawn", f"/spawn/{{{_REST}}}"):
         router.add_get(path, launch.show)
@@ -78,7 +78,7 @@ def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: Peer, hom
         router.add_get(f"/{form}/{{{_REST}}}", peer.follow)
 
 
-def _add_api(router: web.UrlDispatcher, api: Api, peer: Peer) -> None:
+def _add_api(router: web.UrlDispatcher, api: Api, peer: PeerRedirects) -> None:
     for path in ("/api/spawn", "/api/spawn/"):
         router.add_post(path, api.spawn)
         router.add_route("OPTIONS", path, api.preflight)

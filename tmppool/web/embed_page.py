@@ -58,7 +58,7 @@ class _Found:
     file: str = ""
 
 
-class Embed:
+class EmbedPage:
     """``documents`` and ``landing``, the path that ``/`` opens, are by pool; ``table`` leads links of repositories."""
 
     def __init__(

@@ -24,7 +24,7 @@ _HOME = ("/hub/home", "/hub/", "/hub")
 _LIKE_BINDERHUB, _LIKE_JUPYTERHUB = "1.0.0", "5.4.0"  # whose links and addresses these are
 
 
-class Peer:
+class PeerRedirects:
     def __init__(self, pools: Pools, table: Repositories) -> None:
         self._pools = pools
         self._table = table
