@@ -332,6 +332,18 @@ async def test_a_full_pool_says_so(pool: Factory) -> None:
     assert (caught.value.cause, caught.value.retry_after) == (Shortage.FULL, 30)
 
 
+async def test_the_reason_why_nothing_is_assigned_can_be_asked_for(pool: Factory) -> None:
+    main = pool(capacity=1, warm=1)
+    assert main.shortage is Shortage.WARMING
+    await warmed(main)
+    assert main.shortage is None
+    main.doubt(next(iter(main)).key)
+    assert main.shortage is Shortage.WARMING
+    main.trust(next(iter(main)).key)
+    main.assign(None)
+    assert main.shortage is Shortage.FULL
+
+
 async def test_one_that_is_being_reaped_still_fills_the_pool(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     backend.is_ill = True

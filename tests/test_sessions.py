@@ -11,7 +11,7 @@ import pytest
 
 from tests.web.guests import Answer, Place, eventually, opened
 from tmppool import ledger
-from tmppool.errors import BackendError, TakenError
+from tmppool.errors import BackendError, Shortage, TakenError
 from tmppool.notebook import Reason, State
 from tmppool.sessions import Sessions
 from tmppool.tasks import spawn
@@ -128,7 +128,9 @@ async def test_while_the_backend_is_ill_no_warm_notebook_is_wasted(place: Place)
     answer = await place.program().ask("POST", "/api/spawn")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
     assert pool.count(State.WARM) == 4
+    assert Sessions(place.ledger).shortage(pool) is Shortage.BACKEND_ILL
     pool.note_illness(None)
+    assert Sessions(place.ledger).shortage(pool) is None
     assert (await place.program().ask("POST", "/api/spawn")).status == 200
 
 

@@ -209,7 +209,7 @@ class Pool:
 
     def assign(self, visitor: str | None, network: str | None = None) -> Notebook:
         """Assign the oldest warm notebook, preferring wanted editions. Raises NoNotebookError."""
-        notebook = next((n for n in self._to_assign() if n.key != self.marks.trying), None)
+        notebook = self._next()
         if notebook is None:
             raise self._none_warm()
         now = self.clock()
@@ -219,6 +219,11 @@ class Pool:
         self.marks.set(notebook)
         self._notify(fact)
         return notebook
+
+    @property
+    def shortage(self) -> Shortage | None:
+        """The reason for which ``assign`` would raise NoNotebookError now; None if it would not."""
+        return None if self._next() is not None else self._none_warm().cause
 
     def touch(self, notebook: Notebook) -> None:
         """Note the visitor's activity."""
@@ -400,6 +405,10 @@ class Pool:
         """
         warm = [n for n in self if n.state is State.WARM and not n.is_paused and n.key not in self._doubted]
         return sorted(warm, key=lambda n: (n.key != self.marks.proof, n.edition not in self.editions, n.moved_at))
+
+    def _next(self) -> Notebook | None:
+        """Return the notebook that is assigned next, or None."""
+        return next((n for n in self._to_assign() if n.key != self.marks.trying), None)
 
     def _none_warm(self) -> NoNotebookError:
         busy = self.count(State.ASSIGNED) + self.count(State.REAPING)

@@ -35,7 +35,7 @@ class Sessions:
         It is in the pool's table, with its ``network``, before anything is awaited. One whose server has died, which
         the backend may not have reported, is replaced by the next warm one. Raises NoNotebookError.
         """
-        if pool.illness or pool.marks.is_doubted:
+        if _is_ill(pool):
             raise _unmarked()
         notebook = pool.assign(visitor, network)
         while not await completed(_is_open(pool, notebook), f"knock at {notebook.id}"):
@@ -45,6 +45,10 @@ class Sessions:
         if document is not None:
             spawn(_start_kernel(notebook, document), f"kernel of {notebook.id}")
         return notebook
+
+    def shortage(self, pool: Pool) -> Shortage | None:
+        """Return the reason for which ``assign`` would raise NoNotebookError at once; None if it would not."""
+        return Shortage.BACKEND_ILL if _is_ill(pool) else pool.shortage
 
     async def bind(self, notebook: Notebook, visitor: str) -> bool:
         """Make this visitor the owner of a notebook that has none; returns False if it has one."""
@@ -114,6 +118,10 @@ async def _is_open(pool: Pool, notebook: Notebook) -> bool:
         return True
     pool.reap_unusable(notebook)
     return False
+
+
+def _is_ill(pool: Pool) -> bool:
+    return pool.illness is not None or pool.marks.is_doubted
 
 
 def _unmarked() -> NoNotebookError:

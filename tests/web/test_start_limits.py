@@ -246,6 +246,19 @@ def test_what_the_pool_could_not_give_costs_nothing(now: Now) -> None:
     assert refused(limits)[0] == "starts"
 
 
+def test_to_ask_if_a_start_is_refused_costs_nothing(now: Now) -> None:
+    limits = StartLimits(1, "monday", now)
+    for _ in range(3):
+        limits.check_start(POOL, HERE)
+    assert started(limits) is None
+    with pytest.raises(StartRefusedError) as caught:
+        limits.check_start(POOL, HERE)
+    assert (caught.value.cause, caught.value.retry_after) == ("starts", 3600)
+    limits.check_start(POOL, HERE, "monday")
+    with pytest.raises(StartRefusedError, match="code is wrong"):
+        limits.check_start(POOL, HERE, "tuesday")
+
+
 def test_a_visitor_who_left_after_the_start_has_paid(now: Now) -> None:
     limits = StartLimits(1, None, now)
     with pytest.raises(asyncio.CancelledError), limits.count_start(POOL, HERE):

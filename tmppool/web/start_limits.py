@@ -163,7 +163,8 @@ class StartLimits:
         """
         network = network_of(address)
         is_exempt = self._is_participant(network, visitor, code)
-        holder = None if is_exempt else self._admit(pool, network, address)
+        take = None if self._starts is None else self._starts.take
+        holder = None if is_exempt else self._admit(pool, network, address, take)
         try:
             yield holder
         except NoNotebookError:
@@ -171,11 +172,20 @@ class StartLimits:
                 self._starts.give_back(network)
             raise
 
-    def _admit(self, pool: Pool, network: bytes, address: str) -> str | None:
-        """Take a start, and return the digest of the network if what it holds is limited."""
+    def check_start(self, pool: Pool, address: str, code: str = "") -> None:
+        """Raise StartRefusedError if the start of a program would be refused now; counts nothing but wrong codes."""
+        network = network_of(address)
+        if not self._is_participant(network, None, code):
+            self._admit(pool, network, address, None if self._starts is None else self._starts.wait)
+
+    def _admit(self, pool: Pool, network: bytes, address: str, wait_of: Callable[[bytes], int] | None) -> str | None:
+        """Return the digest of the network if what it holds is limited. Raises StartRefusedError.
+
+        ``wait_of`` tells the seconds until the network may start another, None if nothing limits that.
+        """
         try:
             holder = None if self._holding is None else self._holding.check(pool, network)
-            wait = 0 if self._starts is None else self._starts.take(network)
+            wait = 0 if wait_of is None else wait_of(network)
             if wait:
                 raise StartRefusedError("starts", wait)  # noqa: TRY301 - both refusals get the hint
         except StartRefusedError:
