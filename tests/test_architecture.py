@@ -60,9 +60,9 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "web": (
         ("hosts",),
-        ("authorization", "robots", "links", "peer_links", "pages", "session_ends", "listener"),
+        ("authorization", "robots", "links", "peer_links", "pages", "session_ends", "listener", "waiting_line"),
         ("own_cookies", "start_limits", "tickets", "repositories", "embedding", "snippets", "pasted"),
-        ("tokens", "lock", "login"),
+        ("tokens", "lock", "login", "stream_starts"),
         ("models", "addresses"),
         ("kinds", "visit", "openapi", "health"),
         ("verdict", "refusals"),

@@ -133,9 +133,6 @@ class Pool:
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    def unlisten(self, listener: Listener) -> None:
-        self._listeners.remove(listener)
-
     def report(self, incident: Incident) -> None:
         for hear in self._incident_listeners:
             try:
@@ -430,7 +427,7 @@ class Pool:
         return fact
 
     def _notify(self, fact: Transition) -> None:
-        for hear in tuple(self._listeners):  # one may leave
+        for hear in self._listeners:
             try:
                 hear(fact)
             except Exception as error:

@@ -12,7 +12,7 @@ from yarl import URL
 
 from tests.web.guests import Guest, Place, eventually
 from tmppool.notebook import Reason, State
-from tmppool.web import build
+from tmppool.web import stream_starts, waiting_line
 from tmppool.web.addresses import ADDRESSES
 
 PAGE = {
@@ -167,7 +167,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Any:
 async def test_what_a_stream_was_cut_from_before_it_told_the_token_ends_soon(
     open_place: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "COMES_BACK", 0.2)
+    monkeypatch.setattr(stream_starts, "COMES_BACK", 0.2)
     place: Place = await open_place(**FRIEND)
     may_go = slow(place)
     async with stream(place.program()) as cut:
@@ -185,7 +185,7 @@ async def test_what_a_stream_was_cut_from_before_it_told_the_token_ends_soon(
 async def test_a_page_that_comes_back_soon_has_lost_nothing(
     open_place: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "COMES_BACK", 0.2)
+    monkeypatch.setattr(stream_starts, "COMES_BACK", 0.2)
     place: Place = await open_place(**FRIEND)
     guest, may_go = place.program(), slow(place)
     async with stream(guest) as cut:
@@ -252,16 +252,81 @@ async def test_a_person_is_led_to_the_launch_page(place: Place) -> None:
 async def test_streams_that_get_nothing_leave_others_their_tickets(
     open_place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "_MOST_STARTS", 3)
-    place: Place = await open_place(**FRIEND)
+    monkeypatch.setattr(stream_starts, "_MOST_TOLD", 1)
+    place: Place = await open_place(**FRIEND, pool_size=1)
     guest = place.program()
     async with stream(guest) as first:
         ready = await first.last()
-    for _ in range(4):
+    for _ in range(3):
         async with stream(guest, Origin="https://evil.example") as refused:
             assert (await refused.last())["phase"] == "failed"
+        async with stream(guest) as waits:
+            assert [(await waits.message())["phase"] for _ in range(2)] == ["waiting", "waiting"]
     async with stream(guest, Last_Event_ID=first.id) as again:
         assert await again.last() == ready
+
+
+async def test_a_page_that_waits_for_longer_than_a_ticket_lives_takes_one_notebook(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_starts, "LIFETIME", 0.2)
+    place: Place = await open_place(**FRIEND, pool_size=2)
+    held = [await place.person().start() for _ in range(2)]
+    guest = place.program()
+    async with stream(guest) as old:
+        assert [(await old.message())["phase"] for _ in range(2)] == ["waiting", "waiting"]
+        await asyncio.sleep(0.4)
+        async with stream(guest, Last_Event_ID=old.id) as new:  # its network has changed: the old one is half-open
+            assert (await new.message())["phase"] == "waiting"
+            for key in held:
+                place.pools.default.reap(place.held(key), Reason.IDLE)
+            assert await old.last() == await new.last()
+    assert (await place.stats())["assigned"] == 1
+
+
+async def test_a_ticket_counts_in_its_pool_only(open_place: Any) -> None:
+    rows = ({"name": "gh/org/other", "pool": "r"},)
+    place: Place = await open_place(**FRIEND, pools={"r": {"pool_size": 1}}, repositories=rows)
+    guest = place.program()
+    async with stream(guest) as first:
+        ready = await first.last()
+    async with stream(guest, "/build/gh/org/other/main", Last_Event_ID=first.id) as other:
+        told = await other.last()
+    assert (told["phase"], told["pool"], ready["pool"]) == ("ready", "r", "tmppool")
+    assert told["url"] != ready["url"]
+
+
+async def test_where_one_is_free_the_first_who_waits_gets_it(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND, pool_size=2)
+    held = [await place.person().start() for _ in range(2)]
+    waiting = []
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(3):
+            waiting.append(await stack.enter_async_context(stream(place.program())))
+            assert [(await waiting[-1].message())["phase"] for _ in range(2)] == ["waiting", "waiting"]
+        for key, one in zip(held, waiting, strict=False):
+            place.pools.default.reap(place.held(key), Reason.IDLE)
+            assert (await one.last())["phase"] == "ready"
+    assert (await place.stats())["assigned"] == 2
+
+
+async def test_who_is_refused_need_not_wait_to_be_told(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND | {"starts_per_hour": 1}, pool_size=1)
+    await place.person().start()
+    async with stream(place.program()) as found:
+        told = await found.last()
+    assert (told["phase"], "Many notebooks were started" in told["message"]) == ("failed", True)
+
+
+async def test_where_too_many_wait_already_the_next_one_is_told(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_line, "_MOST_OF_NETWORK", 1)
+    place: Place = await open_place(**FRIEND, pool_size=1)
+    await place.person().start()
+    async with stream(place.program()) as first, stream(place.program()) as second:
+        assert [(await first.message())["phase"] for _ in range(2)] == ["waiting", "waiting"]
+        assert "Many pages are waiting" in (await second.last())["message"]
 
 
 async def test_encoded_letters_in_the_address_are_letters(open_place: Any) -> None:
@@ -283,7 +348,8 @@ async def test_a_page_of_any_site_reads_why_it_gets_nothing(open_place: Any, ori
     wish = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "last-event-id"}
     answer = await place.program().ask("OPTIONS", SPEC, wish | {"Access-Control-Request-Private-Network": "true"})
     assert answer.status == 204
-    assert {answer.headers[f"Access-Control-Allow-{name}"] for name in ("Origin", "Headers")} == {"*"}
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Headers"] == "*"
     assert answer.headers["Access-Control-Allow-Private-Network"] == "true"
 
 

@@ -1,0 +1,91 @@
+"""The line in front of one pool: first come, first served, and nobody is woken for a notebook that another one gets.
+
+A waiter is asked to go when the pool has a notebook and everybody before it is gone, trying or away. The next one's
+turn comes once the first step of that try has taken the notebook out of the table, so that a notebook becoming warm
+costs the same however many wait.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from tmppool.errors import Shortage, TmppoolError
+from tmppool.notebook import State, Transition
+from tmppool.pool import Pool
+
+_MOST = 2_000  # waiters for one pool: 100 times as many as most pools have notebooks, and about 5 MB
+_MOST_OF_NETWORK = 200  # the largest class behind one address, and a tenth of the line
+_LOOK = 1.0  # seconds between two looks at the pool: that its backend is well again is no transition
+
+
+class LineFullError(TmppoolError):
+    """Too many wait already: in all, or of one network."""
+
+
+class Waiter(Protocol):
+    """Somebody in the line. ``go`` must not block; a task that it spawns must take a notebook in its first step."""
+
+    @property
+    def may_go(self) -> bool:
+        """True unless it is trying already, or nobody is there to get the notebook."""
+
+    def go(self) -> None:
+        """Try to take a notebook. The waiter keeps its place until it leaves."""
+
+
+class WaitingLine:
+    """``shortage`` returns the reason why the pool would assign no notebook now, None if it would."""
+
+    def __init__(self, pool: Pool, shortage: Callable[[], Shortage | None]) -> None:
+        self.shortage = shortage
+        self._waiting: dict[Waiter, bytes] = {}  # in the order of their arrival, with their networks
+        self._of_network: Counter[bytes] = Counter()
+        self._is_turn = False
+        self._timer: asyncio.TimerHandle | None = None
+        pool.listen(self._hear)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, waiter: Waiter, network: bytes) -> None:
+        """Put a waiter at the end of the line. Raises LineFullError."""
+        if len(self._waiting) >= _MOST:
+            raise LineFullError("Very many pages are waiting for a notebook already. Try again in some minutes.")
+        if self._of_network[network] >= _MOST_OF_NETWORK:
+            raise LineFullError("Many pages are waiting for a notebook at your network address already.")
+        self._waiting[waiter] = network
+        self._of_network[network] += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Take a waiter out of the line. No effect if it is not in it."""
+        network = self._waiting.pop(waiter, None)
+        if network is not None:
+            self._of_network -= Counter((network,))  # which keeps no zeros
+        if not self._waiting and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def call(self) -> None:
+        """Give the first waiter its turn, unless another one has it or the pool has no notebook."""
+        if self._is_turn or not self._waiting or self.shortage() is not None:
+            return
+        first = next((waiter for waiter in self._waiting if waiter.may_go), None)
+        if first is not None:
+            self._is_turn = True
+            first.go()
+            asyncio.get_running_loop().call_soon(self._turn_over)  # after the first step of what ``go`` has spawned
+
+    def _turn_over(self) -> None:
+        self._is_turn = False
+        self.call()
+
+    def _hear(self, fact: Transition) -> None:
+        if fact.to is State.WARM:
+            self.call()
+
+    def _look(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+        self.call()
