@@ -46,7 +46,7 @@ _HEADERS = {
 _PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET",
-    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Allow-Headers": "Authorization, *",  # * never means Authorization
     "Cache-Control": "no-store",
 }
 _WAITING = {
