@@ -506,9 +506,9 @@ async def test_one_that_another_service_gave_away_is_never_ours(backend: DockerB
             await backend.give(KEY)
 
 
-@pytest.mark.parametrize("stuck", [{"notebook"}, {"owner"}, {"notebook", "owner"}], ids=" and ".join)
+@pytest.mark.parametrize("stuck", [("notebook",), ("owner",), ("notebook", "owner")], ids=" and ".join)
 async def test_an_engine_that_tells_of_none_of_our_containers_is_ill(
-    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch, stuck: set[str]
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch, stuck: tuple[str, ...]
 ) -> None:
     """Its lists alone, which may come without a look at a container, do not tell that a start would work.
 
