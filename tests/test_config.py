@@ -359,6 +359,21 @@ NO_URL = "it must be http:// or https:// and a host, without a path, as in https
             f"--public-url: 'try.example.org' is not allowed: {NO_URL}",
         ),
         *(
+            (
+                f"--allow-origin={origin}",
+                f"--allow-origin: {origin!r} is not allowed: it must be *, or one origin as https://docs.example; {origin} is none",
+            )
+            for origin in (
+                "docs.example",
+                "https://docs.example/",
+                "https://a.example, https://b.example",
+                "https://*.example",
+                "https://a.example; sandbox",
+                "https://a.example\n",
+                "null",
+            )
+        ),
+        *(
             (f"--public-url={url}", f"--public-url: {url!r} is not allowed: {NO_URL}")
             for url in (
                 "https://nb.example/lab",

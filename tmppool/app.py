@@ -378,9 +378,14 @@ async def _listen(
 
 
 def _public_address(settings: Settings) -> PublicAddress:
-    embedding = Embedding((*settings.embed_origins, *filter(None, (settings.allow_origin,))))
-    trusted = networks(settings.trusted_proxies)
-    return PublicAddress(settings.public_url, settings.domain_per_notebook, trusted, embedding, settings.port)
+    return PublicAddress(
+        settings.public_url,
+        settings.domain_per_notebook,
+        networks(settings.trusted_proxies),
+        Embedding(settings.embed_origins),
+        Embedding(filter(None, (settings.allow_origin,))),
+        settings.port,
+    )
 
 
 def _start_limits(parts: _Parts) -> StartLimits:

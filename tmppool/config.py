@@ -109,7 +109,11 @@ class Settings(PoolSettings, BaseSettings):
     allow_root: bool = option(False, "allow notebooks to run as root where they are processes")
     state_dir: Path | None = option(None, "directory of the ledger (default: the user's state directory)")
     config: Path | None = option(None, "TOML file with these settings")
-    allow_origin: str | None = option(None, "Access-Control-Allow-Origin of API responses")
+    allow_origin: str | None = option(
+        None,
+        "origin whose pages may call the API by scripts, and embed nothing, or *: every page on the web;"
+        " Access-Control-Allow-Origin of API responses",
+    )
     allow_credentials: str | None = option(None, "Access-Control-Allow-Credentials of API responses")
     allow_methods: str | None = option(None, "Access-Control-Allow-Methods of API responses")
     allow_headers: str | None = option(None, "Access-Control-Allow-Headers of API responses")
@@ -180,6 +184,13 @@ class Settings(PoolSettings, BaseSettings):
                 raise ValueError(
                     f"it must be *, or origins as https://docs.example or https://*.example; {word} is none"
                 )
+        return value
+
+    @field_validator("allow_origin")
+    @classmethod
+    def _check_origin(cls, value: str | None) -> str | None:
+        if value and ("//*." in value or not _PATTERN.fullmatch(value)):
+            raise ValueError(f"it must be *, or one origin as https://docs.example; {value} is none")
         return value
 
     @field_validator("public_url")

@@ -233,6 +233,15 @@ async def test_nobody_else_takes_one(open_place: Any, fields: dict[str, str], wo
     assert (await place.stats())["assigned"] == 0
 
 
+async def test_a_page_that_may_only_call_the_api_takes_none_by_a_stream(open_place: Any) -> None:
+    place: Place = await open_place(allow_origin="*")
+    async with stream(place.program()) as found:
+        assert "lists it in --embed-origins" in (await found.last())["message"]
+    assert (await place.stats())["assigned"] == 0
+    spawned = await place.program(Origin="https://docs.example", Sec_Fetch_Site="cross-site").post("/api/spawn")
+    assert (spawned.status, "token" in spawned.json) == (200, True)
+
+
 async def test_a_program_is_no_page(open_place: Any) -> None:
     place: Place = await open_place(**FRIEND)
     guest = place.program()

@@ -58,6 +58,17 @@ async def test_without_a_list_nobody_may_embed(open_place: Any) -> None:
     assert (await person.get(f"/user/{key}/lab", Sec_Fetch_Dest="iframe", Sec_Fetch_Site="cross-site")).status == 403
 
 
+async def test_who_may_call_the_api_embeds_nothing(open_place: Any) -> None:
+    place: Place = await open_place(allow_origin="*", trusted_proxies=("127.0.0.1",))
+    person = place.person()
+    assert "frame-ancestors 'none'" in policies(await person.get("/"))[0]
+    assert "Partitioned" not in str((await frame_of(place).get("/")).headers.getall("Set-Cookie"))
+    key = await person.start()
+    assert "frame-ancestors 'self'" in policies(await person.get(f"/user/{key}/lab"))
+    inside = {"Sec_Fetch_Dest": "iframe", "Sec_Fetch_Site": "cross-site"}
+    assert (await person.get(f"/user/{key}/lab", **inside)).status == 403
+
+
 async def test_in_a_frame_each_cookie_is_partitioned_and_elsewhere_none_is(place: Place) -> None:
     for headers, is_framed in ((FRAME, True), ({}, False)):
         page = await place.person().ask("GET", "/", {**headers, **TLS})

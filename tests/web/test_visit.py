@@ -244,6 +244,17 @@ def test_a_page_that_the_settings_allow_is_a_friend(friend: str, fields: dict[st
     assert visit("/", fields, public=PublicAddress(embedding=Embedding(filter(None, [friend])))).origin is origin
 
 
+def test_a_page_that_may_call_the_api_is_no_friend_unless_listed() -> None:
+    listed, callers = Embedding(["https://a.example"]), Embedding(["*"])
+    public = PublicAddress(embedding=listed, callers=callers)
+    assert visit("/", {"Origin": "https://a.example"}, public=public).origin is Origin.FRIEND
+    assert visit("/", {"Origin": "https://b.example"}, public=public).origin is Origin.CALLER
+    alone = visit(
+        "/", {"Origin": "https://b.example", "Sec-Fetch-Dest": "iframe"}, public=PublicAddress(callers=callers)
+    )
+    assert (alone.may_use_api, alone.is_embedded) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("method", "fields", "is_elsewheres"),
     [

@@ -181,7 +181,7 @@ def _check_sender(visit: Visit) -> None:
     is_page = b"origin" in first or first.get(b"sec-fetch-site", b"none") != b"none"
     if not is_page or visit.is_prefetch or visit.is_crawler:
         raise StreamError("Only a page in a browser can start a notebook here; programs use POST /api/spawn.")
-    if visit.origin is Origin.FOREIGN:
+    if visit.origin not in (Origin.SAME, Origin.FRIEND):
         origin = first.get(b"origin", b"this site").decode("latin-1")[:200]
         raise StreamError(f"Pages of {origin} may not start notebooks here: the operator lists it in --embed-origins.")
 

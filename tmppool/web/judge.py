@@ -307,7 +307,7 @@ def _is_forbidden_cross_site(visit: Visit) -> bool:
     """Return True if another origin sent an unsafe method that it is not allowed to send."""
     if visit.is_safe or visit.origin is Origin.SAME:
         return False
-    return not (visit.origin is Origin.FRIEND and visit.address.is_api)
+    return not (visit.may_use_api and visit.address.is_api)
 
 
 def _of_session(visit: Visit, table: Table, key: str) -> Answer | Redirect | Serve:

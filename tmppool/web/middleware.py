@@ -13,7 +13,6 @@ from tmppool.web.context import verdict_of, visit_of
 from tmppool.web.enter import Entrance, redirect
 from tmppool.web.kinds import Kind
 from tmppool.web.verdict import Admitted, Answer, Enter, HandOff, Preflight, Redeem, Redirect, Serve, Unlock
-from tmppool.web.visit import Origin
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -87,7 +86,7 @@ def errors(answers: Answers) -> Middleware:
 async def set_safety_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Signal: forbid content sniffing, and hide the name of the server software.
 
-    What is for programs, the pages of friendly origins may read (Fetch, section 3.3.3).
+    What is for programs, the pages of origins that the settings allow may read (Fetch, section 3.3.3).
     """
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Server"] = "tmppool"
@@ -95,7 +94,7 @@ async def set_safety_headers(request: web.Request, response: web.StreamResponse)
     sender = visit.request.fields.first.get(b"origin")
     if sender is None or not visit.address.is_api or response.headers.get(_ALLOWED) == "*":
         return
-    if visit.origin is Origin.FRIEND:
+    if visit.may_use_api:
         response.headers[_ALLOWED] = sender.decode("latin-1")
         response.headers.add("Vary", "Origin")
 

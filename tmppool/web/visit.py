@@ -31,7 +31,8 @@ class Origin(Enum):
     """The origin of the page that sent a request. A request that no page sent counts as SAME."""
 
     SAME = "same"
-    FRIEND = "friend"  # allowed by --embed-origins or --allow-origin to embed notebooks and to read the API
+    FRIEND = "friend"  # allowed by --embed-origins to embed notebooks and to use the API
+    CALLER = "caller"  # allowed by --allow-origin to use the API, and no more
     FOREIGN = "foreign"
 
 
@@ -39,6 +40,7 @@ class Origin(Enum):
 class PublicAddress:
     """The public URL and domain of the service, the proxies that it trusts, and the origins that may embed notebooks.
 
+    ``callers``: origins whose pages may use the API, and no more.
     With a ``domain`` every notebook has its own host name below it, and the launch pages are on the main host.
     ``port`` is the service's own, which makes the names of its cookies unique on its host.
     """
@@ -47,6 +49,7 @@ class PublicAddress:
     domain: str | None = None
     trusted: tuple[Network, ...] = ()
     embedding: Embedding = field(default_factory=Embedding)
+    callers: Embedding = field(default_factory=Embedding)
     port: int | None = None
     habits: Habits = field(default_factory=Habits, compare=False)
 
@@ -243,7 +246,14 @@ class Visit:
         if site in (b"same-origin", b"none") if site is not None else not self.names_other_origin:
             return Origin.SAME
         sender = self.request.fields.first.get(b"origin", b"").decode("latin-1")
-        return Origin.FRIEND if self._public.embedding.allows(sender) else Origin.FOREIGN
+        if self._public.embedding.allows(sender):
+            return Origin.FRIEND
+        return Origin.CALLER if self._public.callers.allows(sender) else Origin.FOREIGN
+
+    @property
+    def may_use_api(self) -> bool:
+        """True if a page of another origin sent it that the settings allow to use the API."""
+        return self.origin in (Origin.FRIEND, Origin.CALLER)
 
     @property
     def is_judged_by_origin(self) -> bool:
