@@ -1,5 +1,7 @@
 """Links as Binder, JupyterHub, Colab and their tools write them, by what they name."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,6 +149,7 @@ def test_other_forms(raw: str, link: PeerLink | None) -> None:
         ("/v2/gh/o/r/main?urlpath=a%2500b", "can be read in two ways"),
         ("/hub/user-redirect/git-pull?branch=main", "names no repository"),
         ("/hub/user-redirect/git-pull?repo=https://[", "cannot be read"),
+        ("/hub/user-redirect/git-pull?repo=https://a.example:x/o/r", "cannot be read"),
     ],
 )
 def test_what_names_nothing_is_said(raw: str, words: str) -> None:
@@ -165,10 +168,24 @@ def test_what_names_nothing_is_said(raw: str, words: str) -> None:
         ("https://gitlab.com/group/sub/r.git", "gl/group/sub/r"),
         ("https://gist.github.com/someone/0123", "gist/someone/0123"),
         ("https://git.example/a/b/", "git/https://git.example/a/b"),
+        ("http://git.example/a/b", "git/https://git.example/a/b"),
+        ("https://someone:secret@git.example:443/a/b", "git/https://git.example/a/b"),
+        ("ssh://git@git.example:22/a/b.git", "git/https://git.example/a/b"),
+        ("https://git.example:3000/a/b", "git/https://git.example:3000/a/b"),
+        ("git.example:3000/a/b", "git/https://git.example:3000/a/b"),
+        ("http://[2001:DB8::1]:3000/a/b", "git/https://[2001:db8::1]:3000/a/b"),
+        ("http://[2001:db8::1]:80/a/b", "git/https://[2001:db8::1]/a/b"),
+        ("https://github.com:443/o/r", "gh/o/r"),
+        ("https://github.com:8443/o/r", "git/https://github.com:8443/o/r"),
     ],
 )
 def test_a_url_is_named_as_its_provider_would(url: str, name: str) -> None:
     assert repository_at(url) == Repository(name)
+
+
+@pytest.mark.parametrize("url", ["http://git.example:3000/A/b.git", "git@git.example:a/b", "git.example/a/b"])
+def test_binders_links_and_nbgitpullers_call_a_repository_alike(url: str) -> None:
+    assert repository_of("git", f"{quote(url, safe='')}/main") == repository_at(url, "main")
 
 
 @given(st.text(st.sampled_from("/v2ghlitrepo%?&=.:~ \\#ü\x00ab25F"), max_size=60))

@@ -7,7 +7,7 @@ nbgitpuller ("URL options"), Colab (``/github/…``), and what Sphinx, Jupyter B
 import posixpath
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import quote, unquote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 
 from tmppool import jupyter_urls
 from tmppool.errors import TmppoolError
@@ -16,6 +16,7 @@ from tmppool.proxy import target
 from tmppool.web import hosts
 
 _HOSTS = {"github.com": "gh", "gitlab.com": "gl", "gist.github.com": "gist"}
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 _SCP = re.compile(r"^[\w.-]+@([\w.-]+):(?!/)")  # git@github.com:org/repo (git-clone, "GIT URLS")
 _UNKNOWN_REF = frozenset({"", "undefined", "null", "HEAD"})  # a page's script writes the second and third for none
 _SAFE = "/%:@!$&'()*+,;=~"  # in paths, besides letters, digits and -._
@@ -103,17 +104,21 @@ def repository_of(provider: str, spec: str) -> Repository:
     least = 1 if provider in (*ARCHIVES, "git") else 2
     if len([part for part in name.split("/") if part]) < least:
         raise PeerLinkError(f"the link names no repository after {provider}/")
-    if provider == "git" and (known := repository_at(name, ref)).name.partition("/")[0] != "git":
-        return known  # the same repository by another name
+    if provider == "git":
+        return repository_at(name, ref)
     return Repository(f"{provider}/{_tidy(name)}", None if ref in _UNKNOWN_REF else ref)
 
 
 def repository_at(url: str, ref: str = "") -> Repository:
-    """Return the repository at a URL, under its provider's name if that is known. Raises PeerLinkError."""
+    """Return the repository at a URL, under its provider's name if that is known. Raises PeerLinkError.
+
+    Where it is not, each URL of one repository gives one name: the scheme is https, whatever it was, and there is no
+    user and no port that is the scheme's own.
+    """
     url = _SCP.sub(r"ssh://\1/", url, count=1)
     try:
         found = urlsplit(url if "://" in url else f"https://{url}")
-        host = found.hostname or ""
+        host = _host_of(found)
     except ValueError as error:
         raise PeerLinkError("the repository's URL cannot be read") from error
     path = found.path.strip("/")
@@ -137,6 +142,14 @@ def opened(path: str) -> str:
     if not target.is_accepted(f"/{raw}".encode()):
         raise PeerLinkError("the link's path leads out of the notebook's home, or can be read in two ways")
     return raw
+
+
+def _host_of(url: SplitResult) -> str:
+    """Return the host and any port that is not the scheme's own; empty without a host. Raises ValueError."""
+    name = url.hostname or ""
+    host = f"[{name}]" if ":" in name else name
+    is_own = not host or url.port in (None, _PORTS.get(url.scheme))
+    return host if is_own else f"{host}:{url.port}"
 
 
 # The forms
