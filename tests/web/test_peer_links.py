@@ -98,11 +98,33 @@ def test_a_link_of_jupyterhubs_opens_its_path(raw: str, path: str) -> None:
         ("repo=https://github.com/o/r&branch=main&subPath=a.ipynb", "tree/a.ipynb"),
         ("repo=https://github.com/o/r&branch=main&targetpath=x/y&urlpath=lab/tree/x/y/a.ipynb", "lab/tree/a.ipynb"),
         ("account=o&repo=r&branch=main&path=a.ipynb", "tree/a.ipynb"),
+        ("repo=https://github.com/o/r&branch=main&urlpath=/lab/tree//R?reset", "lab/tree/?reset"),
+        ("repo=https://github.com/o/r&branch=main&urlpath=shiny/r/app/", "shiny/app/"),
+        ("repo=https://github.com/o/r&branch=main&urlpath=lab/tree/docs/r/a.ipynb", "lab/tree/docs/r/a.ipynb"),
+        ("repo=https://github.com/o/r&branch=main&urlpath=lab/tree/rest/a.ipynb", "lab/tree/rest/a.ipynb"),
+        ("repo=https://github.com/o/r&branch=main&urlpath=rstudio/", "rstudio/"),
         ("repo=https://github.com/o/r&branch=main", ""),
     ],
 )
 def test_a_link_of_nbgitpullers_names_the_content_and_how_to_fetch_it(query: str, path: str) -> None:
     assert parse(f"/hub/user-redirect/git-pull?{query}") == PeerLink(REPO, path, REPO, f"git-pull?{query}")
+
+
+@pytest.mark.parametrize(
+    ("name", "urlpath", "path"),
+    [
+        ("lab", "lab", "lab"),
+        ("lab", "lab/tree/lab/x.ipynb", "lab/tree/x.ipynb"),
+        ("lab", "lab/workspaces/w/tree/lab/x.ipynb", "lab/workspaces/w/tree/x.ipynb"),
+        ("doc", "doc/tree/doc/x.ipynb", "doc/tree/x.ipynb"),
+        ("tree", "lab/tree/tree/tree/x.ipynb", "lab/tree/tree/x.ipynb"),
+        ("notebooks", "notebooks/notebooks/x.ipynb", "notebooks/x.ipynb"),
+    ],
+)
+def test_a_repository_may_be_called_as_a_page_is(name: str, urlpath: str, path: str) -> None:
+    found = parse(f"/hub/user-redirect/git-pull?repo=https://github.com/o/{name}&urlpath={urlpath}")
+    assert found is not None
+    assert found.path == path
 
 
 def test_an_environment_may_be_another_repository_than_the_content() -> None:

@@ -214,12 +214,17 @@ def _pull(pairs: dict[str, str], raw: str) -> PeerLink:
 
 
 def _without(directory: str, path: str) -> str:
-    """Remove the first ``directory`` that stands in a path between slashes, case aside."""
-    whole, part = f"/{path}/", f"/{directory}/"
-    at = whole.lower().find(part.lower())
-    if at < 0 or whole[at : at + len(part)].lower() != part.lower():  # lower case may have other lengths
+    """Remove ``directory`` where the file's path begins with it, case aside; it may be called as a page is.
+
+    Of an app that is none of Jupyter's, the first segment is the page.
+    """
+    place, mark, query = path.lstrip("/").partition("?")
+    page, file = jupyter_urls.split_page(place) or place.partition("/")[::2]
+    file, directory = file.lstrip("/"), directory.strip("/")
+    before, rest = file[: len(directory)], file[len(directory) :]
+    if before.lower() != directory.lower() or not (rest == "" or rest.startswith("/")):
         return path
-    return whole[1 : at + 1] + whole[at + len(part) : -1]
+    return f"{page}/{rest.lstrip('/')}{mark}{query}"
 
 
 def next_page(query: str, origin: str) -> str:
