@@ -200,6 +200,13 @@ async def test_a_deep_link_leads_to_its_document_byte_for_byte(open_place: Open,
         assert answer.location == f"/user/{answer.key}{deep}"
 
 
+async def test_a_link_with_encoded_letters_is_the_link_without_them(person: Guest) -> None:
+    for link in ("/%73pawn/lab/tree/a%2Fb.ipynb", "/spawn/l%61b/tree/a%2Fb.ipynb", "/%6Cab/tree/a%2Fb.ipynb"):
+        page = await person.get(link)
+        assert page.form()["action"] == "/spawn/lab/tree/a%2Fb.ipynb"
+    assert (await person.press(page)).location.endswith("/lab/tree/a%2Fb.ipynb")
+
+
 async def test_the_kernel_of_a_linked_notebook_is_started_beside_the_answer(place: Place, person: Guest) -> None:
     key = (await person.click("/lab/tree/day%201/a.ipynb?x=1")).key
     await eventually(lambda: "POST api/sessions" in place.asked(key))

@@ -198,7 +198,7 @@ class Launch:
         path = self._path(visit, pool)
         folder = self._documents[pool.name].nearest_folder(jupyter_urls.file_of(path) or "")
         page = "lab/tree" if path.startswith("/lab") else "tree"
-        is_landing = visit.target.partition("?")[0] in ("/", "/spawn", "/spawn/")
+        is_landing = self._link(visit).partition("?")[0] in ("/", "/spawn", "/spawn/")
         link = f"{page}/{quote(folder)}" if folder else "tree" if is_landing else ""
         return links.fresh(link, None if pool is self._pools.default else pool.name)
 
@@ -212,8 +212,9 @@ class Launch:
         ]
 
     def _link(self, visit: Visit) -> str:
-        """Return the raw link without the workshop code; if none is set, ``code`` belongs to the document."""
-        return links.without_code(visit.target) if self._limits.has_code else visit.target
+        """Return the link as routes match it, without the workshop code; if none is set, that is the document's."""
+        link = links.plain(visit.target)
+        return links.without_code(link) if self._limits.has_code else link
 
     def _page(self, visit: Visit, pool: Pool, kind: Kind, facts: Mapping[str, object]) -> web.Response:
         """Return a page with the form that starts a notebook, to programs too."""
