@@ -334,7 +334,7 @@ async def _listen(
     tickets = functools.partial(Tickets, parts.ledger.secret, clock=parts.ledger.now)
     wanted = from_settings.wanted_pools(settings)
     landing = {name: _landing(pool, traits[name]) for name, pool in wanted.items()}
-    documents = {name: DocumentIndex(_documents(traits[name])) for name in wanted}
+    documents = {name: _index(pool, traits[name]) for name, pool in wanted.items()}
     images = {name: parts.kind.image_of(pool.image) for name, pool in wanted.items()}
     api_token = settings.api_auth_token.get_secret_value() if settings.api_auth_token else None
     local_token = api_token or parts.made_token if parts.kind.is_local_only else None
@@ -400,6 +400,11 @@ def _repositories(settings: Settings) -> Repositories:
         for row in settings.repositories
     ]
     return Repositories(rows, refuses_others=settings.unknown_repositories == "refuse")
+
+
+def _index(wanted: PoolSettings, traits: Traits) -> DocumentIndex:
+    """Return the known documents; a command of the operator's own may fetch more before it starts the server."""
+    return DocumentIndex(_documents(traits), may_grow=bool(wanted.command))
 
 
 def _documents(traits: Traits) -> tuple[Document, ...]:

@@ -28,11 +28,11 @@ _BEGINNINGS = ("index", "welcome", "readme", "intro", "introduction", "start", "
 
 
 class DocumentIndex:
-    """``documents`` are sorted by path; none if they are not known."""
+    """``documents`` are sorted by path; none if they are not known. ``may_grow``: a notebook may have more of them."""
 
-    def __init__(self, documents: Sequence[Document]) -> None:
+    def __init__(self, documents: Sequence[Document], *, may_grow: bool = False) -> None:
         self.documents = tuple(documents)
-        self.is_complete = is_complete(documents)
+        self.is_complete = is_complete(documents) and not may_grow
         self.by_path: Mapping[str, Document] = {each.path: each for each in documents}
         self._paths = sorted(self.by_path)
         self._folders = {folder for path in self.by_path for folder in _folders(path)}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import html
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.web.guests import MODES, PERSON, Guest, Place, eventually
 from tmppool import clocks, jupyter_urls
 from tmppool.image_documents import Document
 from tmppool.ledger import Ledger
+from tmppool.pool_settings import PoolSettings
 from tmppool.web.kinds import Kind
 from tmppool.web.own_cookies import Scope, visitor_id
 from tmppool.web.tickets import LIFETIME
@@ -771,6 +773,29 @@ async def test_who_starts_without_the_document_gets_the_nearest_folder(library: 
     started = await person.press(page)
     assert (started.status, started.location) == (303, f"/user/{started.key}{opened}")
     assert library.asked(started.key) == []  # and no kernel is started
+
+
+async def test_who_knows_better_opens_the_link_all_the_same(library: Place) -> None:
+    person = library.person()
+    page = await person.get("/notebooks/course/week1.ipynb?x=1")
+    found = re.search(r'formaction="([^"]*)">Open the link all the same<', page.text)
+    assert found is not None
+    started = await person.post(
+        html.unescape(found[1]), {"ticket": page.form()["ticket"]}, Sec_Fetch_Site="same-origin"
+    )
+    assert (started.status, started.location) == (303, f"/user/{started.key}/notebooks/course/week1.ipynb?x=1")
+    assert "formaction" not in (await library.person().get("/notebooks/intro.ipynb")).text
+
+
+async def test_where_a_command_may_fetch_documents_none_is_called_missing(
+    open_place: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tmppool.app._documents", lambda _traits: (Document("intro.ipynb"),))
+    pools = {"plain": PoolSettings(pool_size=1)}
+    place: Place = await open_place(command="git clone URL course; exec jupyter lab {base_path}", pools=pools)
+    assert (await place.person().get("/notebooks/course/week1.ipynb")).status == 200
+    assert (await place.person().get("/notebooks/course/week1.ipynb?pool=plain")).status == 404
+    assert (await place.program().get("/api/documents")).json["is_complete"] is False
 
 
 async def test_a_landing_that_is_missing_is_replaced_by_the_home(

@@ -22,6 +22,7 @@ LAUNCH = {
     "idle_minutes": 60,
     "lifetime_minutes": 240,
     "is_second": False,
+    "anyway": "",
     "near": [],
     "preview": {},
 }
@@ -75,6 +76,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {
         | {
             "kind": "NO_DOCUMENT",
             "message": Kind.NO_DOCUMENT.shape.message,
+            "anyway": "/spawn/notebooks/a.ipynb",
             "near": [{"parts": ["b/", "c d.ipynb"], "url": "/notebooks/b/c%20d.ipynb"}],
         },
         LAUNCH | {"kind": "CRAWLER", "message": Kind.CRAWLER.shape.message},

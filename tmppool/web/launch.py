@@ -226,6 +226,7 @@ class Launch:
             "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
             "preview": {},
             "is_second": False,
+            "anyway": "",
             "near": [],
             "has_code": self._limits.has_code,
             "idle_minutes": round(pool.limits.idle / 60),
@@ -237,6 +238,7 @@ class Launch:
         if kind is Kind.LAUNCH:
             facts = {**facts, "preview": self._preview.facts(visit, pool.name, str(form["document"]))}
         if kind is Kind.NO_DOCUMENT:
+            form["anyway"] = form["action"]  # the image does not say what its server makes, or where its root is
             form["action"] = links.action_of(self._instead(visit, pool))
             facts = {**facts, "near": self._near(visit, pool, str(facts["document"]))}
         response = self._answers.page(Answer(kind, {"kind": kind.name, **form, **facts}), visit)

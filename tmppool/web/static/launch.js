@@ -22,7 +22,10 @@
   } catch {
     /* no storage */
   }
-  if (fragment) form.action = form.action.split("#")[0] + fragment;
+  if (fragment) {
+    form.action = form.action.split("#")[0] + fragment;
+    for (const button of form.querySelectorAll("[formaction]")) button.formAction += fragment;
+  }
 
   // Loads the page anew. With its fragment the browser would stay where it is.
   const renew = () => {
