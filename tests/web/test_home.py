@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from tests.web.guests import MODES, Place
+from tmppool.notebook import Notebook
 from tmppool.pool_settings import PoolSettings
+from tmppool.web import tokens
+from tmppool.web.visit import Visit
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -52,3 +55,23 @@ async def test_a_page_elsewhere_ends_nothing_there(place: Place) -> None:
     assert (await person.press(page, Sec_Fetch_Site="cross-site")).status == 403
     assert (await place.person().press(page)).status == 403
     assert (await person.get(f"/user/{key}/")).status == 200
+
+
+async def test_cookies_are_read_for_the_notebooks_that_they_are_named_for_only(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place: Place = await open_place(pool_size=3)
+    one, other = place.person(), place.person()
+    key = await one.start()
+    await other.start()
+    read = []
+    access = tokens.access
+
+    def noted(notebook: Notebook, *rest: Any, **more: Any) -> Any:
+        read.append(notebook.key)
+        return access(notebook, *rest, **more)
+
+    monkeypatch.setattr(tokens, "access", noted)
+    monkeypatch.setattr(Visit, "visitor", None)  # as of a browser that has lost its visitor's cookie
+    assert f"/user/{key}/" in (await one.get("/hub/home")).text
+    assert read == [key]

@@ -7,7 +7,7 @@ from tmppool.notebook import Notebook
 from tmppool.pool import Pool
 from tmppool.pools import Pools
 from tmppool.running import base_path
-from tmppool.web import links
+from tmppool.web import links, own_cookies
 from tmppool.web.context import visit_of
 from tmppool.web.enter import redirect
 from tmppool.web.pages import Pages
@@ -23,7 +23,8 @@ class Home:
     async def page(self, request: web.Request) -> web.Response:
         """GET /hub/home: the notebooks that this browser holds, and where it can start another."""
         visit = visit_of(request)
-        held = [(pool, notebook) for pool in self._pools for notebook in pool if _is_theirs(visit, notebook)]
+        ids = own_cookies.notebook_ids(visit.cookies)  # one reading of the cookies for all notebooks
+        held = [(pool, notebook) for pool in self._pools for notebook in pool if _is_theirs(visit, notebook, ids)]
         busy = {pool.name for pool, notebook in held if notebook.visitor == visit.visitor}
         others = [pool for pool in self._pools if pool.name not in busy]
         names = len(list(self._pools)) > 1
@@ -43,9 +44,10 @@ class Home:
         return "/" if pool is self._pools.default else links.with_query("/", f"pool={pool.name}")
 
 
-def _is_theirs(visit: Visit, notebook: Notebook) -> bool:
+def _is_theirs(visit: Visit, notebook: Notebook, ids: set[str]) -> bool:
+    """Return True for a notebook of this browser; ``ids`` are of those that its cookies are named for."""
     is_visitors = visit.visitor is not None and notebook.visitor == visit.visitor
-    return notebook.is_live and (is_visitors or visit.has_owners_cookie(notebook))
+    return notebook.is_live and (is_visitors or (notebook.id in ids and visit.has_owners_cookie(notebook)))
 
 
 def _row(visit: Visit, pool: Pool, notebook: Notebook) -> dict[str, object]:
