@@ -76,6 +76,33 @@ def test_a_link_of_binders_opens_one_path(query: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "path", "fragment"),
+    [
+        ("/v2/gh/o/r/main?urlpath=lab/tree/a.ipynb%23Sec-1", "lab/tree/a.ipynb", "#Sec-1"),
+        ("/v2/gh/o/r/main?urlpath=lab%3Freset%23a%20b%0d%25", "lab?reset", "#a%20b%0D%25"),
+        ("/v2/gh/o/r/main?labpath=a.ipynb%23Sec%23x", "doc/tree/a.ipynb", "#Sec%23x"),
+        ("/v2/gh/o/r/main?urlpath=a.ipynb%23Sec", "tree/a.ipynb", "#Sec"),
+        ("/v2/gh/o/r/main?urlpath=lab/tree/a%2523b.ipynb%23", "lab/tree/a%23b.ipynb", ""),
+        (
+            "/v2/gh/o/r/main?urlpath=git-pull%3Frepo=https://github.com/p/q%26urlpath=lab/tree/q/a.ipynb%2523Sec",
+            "lab/tree/a.ipynb",
+            "#Sec",
+        ),
+        ("/hub/user-redirect/git-pull?repo=https://github.com/o/r&urlpath=lab/tree/r%23Sec", "lab/tree/", "#Sec"),
+        ("/hub/login?next=/lab/tree/a.ipynb%23Sec", "lab/tree/a.ipynb", "#Sec"),
+        ("/hub/login?next=/v2/gh/o/r/main%3Furlpath=lab/tree/a.ipynb%2523Sec", "lab/tree/a.ipynb", "#Sec"),
+        ("/hub/user-redirect/lab/tree/a%23b.ipynb", "lab/tree/a%23b.ipynb", ""),
+        ("/github/o/r/blob/main/a%23b.ipynb", "tree/a%23b.ipynb", ""),
+        ("/repo/o/r/notebooks/a%23b.ipynb", "notebooks/a%23b.ipynb", ""),
+    ],
+)
+def test_a_path_in_a_parameter_may_have_a_fragment(raw: str, path: str, fragment: str) -> None:
+    link = parse(raw)
+    assert link is not None
+    assert (link.path, link.fragment) == (path, fragment)
+
+
+@pytest.mark.parametrize(
     ("raw", "path"),
     [
         ("/hub/user-redirect/lab/tree/a.ipynb", "lab/tree/a.ipynb"),

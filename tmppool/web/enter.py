@@ -60,15 +60,15 @@ def as_owner(visit: Visit, pool: Pool, notebook: Notebook, path: str) -> Enter |
     return HandOff(notebook, path)
 
 
-def redirect(location: str, code: int = 303) -> web.Response:
-    """Return a redirect that is not cached and sends no referrer.
+def redirect(location: str, code: int = 303, *, fragment: str = "") -> web.Response:
+    """Return a redirect that is not cached and sends no referrer; ``fragment`` is raw, with its ``#``.
 
     Nothing of a request is sent on that would be refused as a request: raises AnswerError for such a path.
     """
     path = _OWN_ORIGIN.sub("", location, count=1)
     if not target.is_accepted(path.encode(errors="replace")):
         raise AnswerError(Kind.MISSPELT)
-    return web.Response(status=code, headers={"Location": location, **_REDIRECT_HEADERS})
+    return web.Response(status=code, headers={"Location": location + fragment, **_REDIRECT_HEADERS})
 
 
 def _location(notebook: Notebook, path: str) -> str:

@@ -48,13 +48,15 @@ class PeerLink:
     """``path``: raw path and query below a notebook, without a slash at its start; empty for the landing.
 
     The path is in ``content`` where that is another repository than the notebook's own ``repository``. ``pull``: the
-    same for a notebook whose nbgitpuller fetches the content first; None if the link asks for none.
+    same for a notebook whose nbgitpuller fetches the content first; None if the link asks for none. ``fragment``: the
+    part of the page to show, which no server needs, with its ``#``; empty without one.
     """
 
     repository: Repository | None
     path: str = ""
     content: Repository | None = None
     pull: str | None = None
+    fragment: str = ""
 
 
 def parse(raw: str, origin: str = "") -> PeerLink | None:
@@ -132,9 +134,10 @@ def repository_at(url: str, ref: str = "") -> Repository:
 def opened(path: str) -> str:
     """Return the path and query of a parameter as it is sent; a lone document is opened in the tree.
 
-    As to Binder, it is part of a URL: an escape that is left in it stays one. Raises PeerLinkError.
+    As to Binder, it is part of a URL: an escape that is left in it stays one, and a fragment is no part of the path.
+    Raises PeerLinkError.
     """
-    place, mark, query = path.partition("?")
+    place, mark, query = path.partition("#")[0].partition("?")
     place = re.sub(r"/{2,}", "/", place).lstrip("/")
     if "/" not in place and place.endswith(".ipynb"):
         place = f"tree/{place}"
@@ -162,14 +165,15 @@ def _binder(rest: str, pairs: dict[str, str]) -> PeerLink:
         if pairs.get(name):
             path = before + pairs[name].lstrip("/") if before else pairs[name].lstrip("/")
             pulled = _pulled(path)
-            return PeerLink(repository, opened(path)) if pulled is None else replace(pulled, repository=repository)
+            found = PeerLink(repository, opened(path), fragment=_fragment(path)) if pulled is None else pulled
+            return replace(found, repository=repository)
     return PeerLink(repository)
 
 
 def _short(rest: str, query: str) -> PeerLink:
     """``/repo/<org>/<repo>/<path>``, of Binder's first years."""
     parts = rest.split("/")
-    path = unquote("/".join(parts[2:]))
+    path = _decoded("/".join(parts[2:]))
     return PeerLink(repository_of("gh", "/".join(parts[:2])), opened(f"{path}?{query}" if query and path else path))
 
 
@@ -177,7 +181,7 @@ def _colab(rest: str) -> PeerLink:
     """``/github/<org>/<repo>/blob/<ref>/<path>``, and ``tree`` for a directory."""
     parts = rest.split("/")
     repository = repository_of("gh", "/".join([*parts[:2], *parts[3:4]]))
-    path = "/".join(unquote(part) for part in parts[4:])
+    path = _decoded("/".join(parts[4:]))
     return PeerLink(repository, opened(f"tree/{path}") if path else "")
 
 
@@ -210,7 +214,8 @@ def _pull(pairs: dict[str, str], raw: str) -> PeerLink:
     below = pairs.get("subpath") or pairs.get("subPath") or pairs.get("path") or ""
     if not path and below:
         path = _APPS.get(pairs.get("app", "notebook"), "tree/") + below
-    return PeerLink(repository, opened(_without(directory, path)), repository, raw)
+    place = _without(directory, path.partition("#")[0])
+    return PeerLink(repository, opened(place), repository, raw, _fragment(path))
 
 
 def _without(directory: str, path: str) -> str:
@@ -258,7 +263,8 @@ def _after(query: str, origin: str) -> PeerLink:
         return PeerLink(None)
     if _WAYS.match(f"/{raw}"):
         return PeerLink(None)
-    return parse(f"/{raw}", origin) or PeerLink(None, _launched(raw))
+    found = parse(f"/{raw}", origin) or PeerLink(None, _launched(raw))
+    return replace(found, fragment=found.fragment or _fragment(place)) if found.path else found
 
 
 def _launched(raw: str) -> str:
@@ -269,6 +275,17 @@ def _launched(raw: str) -> str:
 
 
 # Parts
+
+
+def _fragment(path: str) -> str:
+    """Return the fragment of a parameter with its ``#``, raw; empty without one."""
+    _, mark, fragment = path.partition("#")
+    return _STRAY_PERCENT.sub("%25", mark + quote(fragment, safe=_SAFE + "?")) if fragment else ""
+
+
+def _decoded(path: str) -> str:
+    """Return a raw path as a parameter would have it, where ``#`` in a name must stay encoded."""
+    return unquote(path).replace("#", "%23")
 
 
 def _pairs(query: str) -> dict[str, str]:

@@ -30,7 +30,10 @@ class PeerRedirects:
         self._table = table
 
     async def follow(self, request: web.Request) -> web.Response:
-        """GET: redirect to the launch link (303). The browser keeps the fragment (Fetch, "HTTP-redirect fetch")."""
+        """GET: redirect to the launch link (303).
+
+        The browser keeps the fragment of its own URL if the link names none (Fetch, "HTTP-redirect fetch").
+        """
         visit = visit_of(request)
         if _logs_in_to_look(visit):
             return redirect("/hub/home")
@@ -42,7 +45,7 @@ class PeerRedirects:
             raise AnswerError(Kind.PEER_LINK, message=sentence(error)) from error
         except UnknownRepositoryError as error:
             raise AnswerError(Kind.REPOSITORY, message=str(error)) from error
-        return redirect(links.with_code(location, links.code_of(visit.target)))
+        return redirect(links.with_code(location, links.code_of(visit.target)), fragment=link.fragment)
 
     async def versions(self, request: web.Request) -> web.Response:
         """GET /versions, as BinderHub's: a local version (PEP 440) says whose software this is."""

@@ -158,7 +158,7 @@ def _pull(way: Way, subject: Subject, repository: Repository) -> str:
     wanted = {
         "repo": _url(repository),
         "branch": repository.ref or "",
-        "urlpath": f"{page}/{name}/{unquote(subject.file)}",
+        "urlpath": f"{page}/{name}/{unquote(subject.file)}".replace("#", "%23"),  # which would begin a fragment
     }
     query = "&".join(f"{key}={quote(value, safe='')}" for key, value in wanted.items() if value)
     return f"{subject.origin}/hub/user-redirect/git-pull?{query}"
