@@ -54,6 +54,7 @@ async def test_a_list_that_is_full_may_be_cut(service: Place, monkeypatch: pytes
     ("target", "expected"),
     [
         ("/v2/gh/org/book/main?labpath=docs/a.ipynb", Answer(303, "/doc/tree/week%201/a.ipynb?pool=r")),
+        ("/v2/gh/org/book/main?labpath=docs/a.ipynb%23x", Answer(303, "/doc/tree/week%201/a.ipynb?pool=r")),
         ("/v2/gh/o/r/main", Answer(404, "", "This service has no notebooks for the repository gh/o/r.")),
         ("/build/gh/o/r/main", Answer(404, "", "This service has no notebooks for the repository gh/o/r.")),
         ("/v2/bb/o/r/main", Answer(400, "", "'bb' is no provider of repositories; known are gh, gl, git, gist")),
@@ -79,6 +80,11 @@ async def test_whether_a_sites_pages_may_embed_is_told(service: Place) -> None:
 async def test_every_site_may_where_the_list_says_so(open_place: Any) -> None:
     place: Place = await open_place(embed_origins=("*",))
     assert (await facts(place.url, sites=("https://docs.example",))).sites == {"https://docs.example": True}
+
+
+async def test_a_page_that_may_only_call_the_api_embeds_nothing(open_place: Any) -> None:
+    place: Place = await open_place(allow_origin="https://docs.example")
+    assert (await facts(place.url, sites=("https://docs.example",))).sites == {"https://docs.example": False}
 
 
 async def test_a_service_for_programs_has_no_pages(open_place: Any) -> None:

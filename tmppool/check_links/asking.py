@@ -5,6 +5,7 @@ The links are not trusted: requests go to the services that were named and nowhe
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from tmppool.check_links.text import Link
 from tmppool.errors import ServiceAwayError
 from tmppool.image_documents import MOST_DOCUMENTS, Document
 from tmppool.web import models
+from tmppool.web.embedding import Embedding
 
 MOST_QUESTIONS = 5000  # different links for which one service is asked
 _AT_A_TIME = 4
@@ -27,6 +29,7 @@ _MOST_ANSWER = 32 << 20  # bytes
 _MOST_MESSAGE = 300  # characters
 _HEADERS = {"Accept": "application/json", "User-Agent": f"tmppool-check-links/{__version__}"}
 _OK, _NOT_FOUND = 200, 404
+_ANCESTORS = re.compile(r"\bframe-ancestors ([^;]*)")
 
 
 async def ask(
@@ -100,13 +103,14 @@ class _Service:
             ) from error
 
     async def allows(self, site: str) -> bool:
-        """Return True if pages of this origin may embed: then, and only then, they may read what programs do."""
-        async with self._get("/api/documents", {"Origin": site}) as reply:
-            return site == self._origin or reply.headers.get("Access-Control-Allow-Origin") in (site, "*")
+        """Return True if pages of this origin may embed, as each page says (CSP Level 3 section 6.4.2.1)."""
+        async with self._get("/", {"Accept": "text/html"}) as reply:
+            said = _ANCESTORS.search(reply.headers.get("Content-Security-Policy", ""))
+        return site == self._origin or (said is not None and Embedding(said[1].split()).allows(site))
 
     async def answer(self, target: str) -> Answer:
         async with self._get(target) as reply:
-            location = reply.headers.get("Location", "").removeprefix(self._origin)
+            location = reply.headers.get("Location", "").partition("#")[0].removeprefix(self._origin)
             return Answer(reply.status, location, _message(await _content(reply)) if reply.status > _OK else "")
 
     @asynccontextmanager
