@@ -22,7 +22,7 @@ from selenium.webdriver.common.by import By
 from tests.acceptance import fronts
 from tests.acceptance.browsers import ENGINES, Person
 from tests.acceptance.fronts import FRONTS
-from tests.acceptance.harness import Service, free_port, running
+from tests.acceptance.harness import Service, chromium, free_port, running
 
 pytestmark = [
     pytest.mark.engine,
@@ -272,6 +272,22 @@ def key(person: Person) -> str:
     """Return the key of the notebook that the tab or frame comes to show."""
     in_url = "return location.href.match('/user/([^/]+)/')?.[1]"
     return person.until(lambda: person.driver.execute_script(in_url), "a notebook")
+
+
+async def test_frames_of_one_page_that_start_at_once_show_one_notebook(world: World) -> None:
+    """A private window of Chromium refuses a lock to frames of another site: they cannot take turns by themselves."""
+    frames = f'<iframe src="{world.nb}/" width="400" height="220"></iframe>' * 4
+    async with chromium() as browser:
+        for _ in range(2):
+            before = await world.assigned()
+            context = await browser.new_context(ignore_https_errors=True)
+            page = await context.new_page()
+            await page.goto(with_html(world.docs, frames))
+            for frame in page.frames[1:]:
+                await frame.wait_for_url("**/user/**", wait_until="commit")
+            assert len({frame.url.split("/user/")[1][:22] for frame in page.frames[1:]}) == 1
+            assert await world.assigned() == before + 1
+            await context.close()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
