@@ -355,7 +355,7 @@ async def _listen(
     )
     answers = Answers(pages, from_settings.cors(settings))
     entrance = Entrance(answers, handoffs, lock)
-    limits, preview = _start_limits(parts), Preview(pools, documents, is_embeddable=bool(reached_at.embedding))
+    limits, preview = _start_limits(parts), Preview(pools, documents, is_embeddable=reached_at.embedding.is_for_all)
     launch = (
         None
         if api_token

@@ -17,9 +17,14 @@ class Embedding:
         """Return True if any page may."""
         return bool(self._origins)
 
+    @property
+    def is_for_all(self) -> bool:
+        """True if every page may."""
+        return EVERY in self._origins
+
     def allows(self, origin: str) -> bool:
         """Return True if a page of this origin, an Origin field, may embed notebooks; ``null`` is covered by ``*``."""
-        if EVERY in self._origins:
+        if self.is_for_all:
             return True
         return hosts.is_origin(origin) and any(_matches(pattern, origin.lower()) for pattern in self._origins)
 

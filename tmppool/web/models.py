@@ -96,7 +96,7 @@ class Documents(Body):
 
 
 class OEmbedLink(Body):
-    """oEmbed of a launch link that no page may embed."""
+    """oEmbed of a launch link that not every page may embed."""
 
     version: Literal["1.0"] = "1.0"
     type: Literal["link"] = "link"

@@ -27,7 +27,10 @@ _PICTURE_HEADERS = {"Cache-Control": "public, max-age=3600", "Cross-Origin-Resou
 
 
 class Preview:
-    """``documents`` are the images', by pool. ``is_embeddable``: any page may embed notebooks."""
+    """``documents`` are the images', by pool. ``is_embeddable``: every page may embed notebooks.
+
+    Who asks for an oEmbed does not say on whose pages its answer will stand.
+    """
 
     def __init__(self, pools: Pools, documents: Mapping[str, DocumentIndex], *, is_embeddable: bool) -> None:
         self._pools = pools
@@ -46,7 +49,7 @@ class Preview:
         }
 
     async def oembed(self, request: web.Request) -> web.Response:
-        """GET /oembed?url=…: tell how a launch link is embedded, or linked where no page may embed it."""
+        """GET /oembed?url=…: tell how a launch link is embedded, or linked where not every page may embed it."""
         visit = visit_of(request)
         if request.query.get("format", "json") != "json":
             raise AnswerError(Kind.NOT_JSON)
