@@ -70,6 +70,10 @@ ROWS = (
         ("/v2/gh/o/r/main?urlpath=lab%3Fpool%3Dr%26x%3D1", "/lab?x=1"),
         ("/v2/gh/o/book/main?urlpath=lab%3Fpool%3Dother", "/lab/tree/book?pool=r"),
         ("/hub/user-redirect/lab?pool=r", "/lab?pool=r"),
+        ("/hub/user-redirect/lab?x=1&code=a%20b", "/lab?x=1&code=a%20b"),
+        ("/repo/o/r/notebooks/a.ipynb?code=x", "/notebooks/a.ipynb?code=x"),
+        ("/hub/login?next=/lab%3Fcode%3Dx&code=y", "/lab?code=y"),
+        ("/hub/login?next=/lab%3Fcode%3Dx", "/lab?code=x"),
     ],
 )
 async def test_a_link_leads_to_the_launch_page_and_takes_nothing(

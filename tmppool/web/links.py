@@ -130,8 +130,8 @@ def fresh(path: str, pool: str | None) -> str:
 
 
 def with_code(link: str, code: str) -> str:
-    """Return the link with this workshop code in its query; the same link without one."""
-    return with_query(link, f"code={quote(code, safe='')}") if code else link
+    """Return the link with this workshop code, and no other, in its query; the same link without one."""
+    return with_query(without_code(link), f"code={quote(code, safe='')}") if code else link
 
 
 def without_pool(raw: str) -> str:
