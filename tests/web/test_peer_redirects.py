@@ -191,6 +191,8 @@ async def test_a_server_that_is_gone_is_started_anew_with_the_same_document(open
         page = f"{place.url}/user/{key}/lab/tree/a%20b.ipynb?x=1"
         answer = await person.get("/hub/spawn", Referer=page)
         assert (answer.status, answer.location) == (303, f"/lab/tree/a%20b.ipynb?x=1{more}")
+        answer = await person.get("/hub/spawn", Referer=f"{page}&token=abc")
+        assert answer.location == f"/lab/tree/a%20b.ipynb?x=1{more}", "a token is for one notebook"
     ended = f"{place.url}/user/{key}/"
     for below in ("lab/../../x", "lab\\x", "a b", '"><x', "%00", "%zz", "/x", "a\x80", "x" * 8000):
         answer = await person.get("/hub/spawn", Referer=ended + below)

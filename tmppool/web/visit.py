@@ -275,12 +275,13 @@ class Visit:
         """The notebook's page at this host from which the browser comes: the key, and the raw path and query below it.
 
         Only to the same host a page tells its path (Referrer-Policy), and what a program says is read no better than a
-        target.
+        target. Tokens are left out: a token is for one notebook.
         """
         found = _NOTEBOOKS_PAGE.fullmatch(self.request.fields.first.get(b"referer", b"").decode("latin-1"))
         if found is None or not target.is_accepted(f"/{found[3]}".encode()):
             return None
-        return (found[2], found[3]) if hosts.is_same_origin(found[1], self.client.scheme, self.client.host) else None
+        page = (found[2], tokens.without_token(found[3]))
+        return page if hosts.is_same_origin(found[1], self.client.scheme, self.client.host) else None
 
     @property
     def is_cross_site(self) -> bool:
