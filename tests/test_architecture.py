@@ -59,8 +59,8 @@ INNER_LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("accept",),
     ),
     "web": (
-        ("hosts",),
-        ("authorization", "robots", "links", "peer_links", "pages", "session_ends", "listener", "waiting_line"),
+        ("hosts", "links"),
+        ("authorization", "robots", "peer_links", "pages", "session_ends", "listener", "waiting_line"),
         ("own_cookies", "start_limits", "tickets", "repositories", "embedding", "snippets", "pasted"),
         ("tokens", "lock", "login", "stream_starts"),
         ("models", "addresses"),

@@ -13,7 +13,7 @@ from tmppool import jupyter_urls
 from tmppool.errors import TmppoolError
 from tmppool.providers import ARCHIVES, PROVIDERS
 from tmppool.proxy import target
-from tmppool.web import hosts
+from tmppool.web import hosts, links
 
 _HOSTS = {"github.com": "gh", "gitlab.com": "gl", "gist.github.com": "gist"}
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
@@ -242,7 +242,7 @@ def next_page(query: str, origin: str) -> str:
     whole = _ABSOLUTE.match(page)
     if whole is not None and hosts.is_same_origin(whole[1], scheme, host):
         page = f"/{page[whole.end() :]}"
-    return _USERS.sub("/", page)
+    return _USERS.sub("/", links.plain(page))
 
 
 def _after(query: str, origin: str) -> PeerLink:
