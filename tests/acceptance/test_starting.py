@@ -186,6 +186,27 @@ async def test_a_tall_frame_starts_as_soon_as_a_strip_of_it_is_in_view_and_keeps
         assert (await place.stats())["assigned"] == 0
 
 
+async def test_a_tiny_frame_takes_nothing_until_it_is_large_enough_to_be_used(
+    browser: Browser, open_place: Any
+) -> None:
+    html = ""
+
+    async def docs(request: web.BaseRequest) -> web.Response:
+        return web.Response(text=html, content_type="text/html")
+
+    async with RawTestServer(docs) as server:
+        origin = f"http://127.0.0.1:{server.port}"  # the service's own site, so that cookies are kept over http
+        place = await open_place(embed_origins=(origin,))
+        html = f'<iframe src="{place.url}/lab" width="1" height="1"></iframe>'
+        page = await (await browser.new_context()).new_page()
+        await page.goto(origin)
+        await asyncio.sleep(1)
+        assert (await place.stats())["assigned"] == 0
+        await page.evaluate("Object.assign(document.querySelector('iframe'), { width: 300, height: 150 })")
+        await page.frames[1].wait_for_url("**/user/**")
+        assert (await place.stats())["assigned"] == 1
+
+
 async def test_a_crawler_that_runs_scripts_takes_nothing_and_a_person_may_press(
     browser: Browser, open_place: Any
 ) -> None:

@@ -98,10 +98,11 @@
   const isFramed = window.top !== window;
   let isInView = !isFramed || !window.IntersectionObserver;
   if (!isInView) {
-    // A frame that only touches the view, or has no size, intersects it as well.
+    // A frame that only touches the view, or has no size, intersects it as well; a tiny one shows nobody a notebook.
+    const LEAST = 100; // pixels of a frame
     const see = (entries) => {
       const { width, height } = entries.at(-1).intersectionRect;
-      isInView = width > 0 && height > 0;
+      isInView = width > 0 && height > 0 && Math.min(innerWidth, innerHeight) >= LEAST;
       dispatchEvent(new Event("viewchange"));
     };
     const observer = new IntersectionObserver(see, { threshold: [0, 1e-6] });
