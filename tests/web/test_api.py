@@ -13,6 +13,7 @@ from tmppool.image_documents import Document
 from tmppool.pool_settings import PoolSettings
 
 Open = Any
+READ = ("/api/stats", "/stats", "/api/documents", "/health", "/oembed", "/api/openapi.json")
 
 
 # /api/spawn
@@ -305,11 +306,26 @@ async def test_other_origins_may_call_what_the_operator_lets_them(open_place: Op
         "Access-Control-Max-Age": "60",
     }
     asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
-    for path in ("/api/spawn", "/api/spawn/", "/api/stats", "/stats"):
+    for path in (*READ, "/api/spawn", "/api/spawn/"):
         answer = await place.program().ask("OPTIONS", path, asked)
         assert answer.status == 204
         assert wanted.items() <= dict(answer.headers).items()
     assert wanted.items() <= dict((await place.program().post("/api/spawn")).headers).items()
+
+
+async def test_what_a_page_may_read_it_may_ask_for_with_fields_of_its_own(open_place: Any) -> None:
+    place: Place = await open_place(embed_origins=("https://docs.example",))
+    page = place.program(Origin="https://docs.example", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
+    for path in (*READ, "/versions", "/hub/api", "/hub/api/"):
+        asked = await page.ask("OPTIONS", path, {"Access-Control-Request-Method": "GET"})
+        assert (asked.status, asked.headers["Access-Control-Allow-Origin"]) == (204, "*"), path
+        assert "GET" in asked.headers["Access-Control-Allow-Methods"]
+        read = await page.get(path)
+        assert read.headers["Access-Control-Allow-Origin"] in ("*", "https://docs.example"), path
+    stranger = place.program(Origin="https://evil.example", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
+    for path in READ:
+        asked = await stranger.ask("OPTIONS", path, {"Access-Control-Request-Method": "GET"})
+        assert "Access-Control-Allow-Origin" not in asked.headers, path
 
 
 async def test_other_origins_may_call_nothing_unless_told(place: Place) -> None:

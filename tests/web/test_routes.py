@@ -29,7 +29,7 @@ ALLOWED = {
     "/lab": {"GET", "HEAD"},
     "/api/spawn": {"POST", "OPTIONS"},
     "/api/stats": {"GET", "HEAD", "OPTIONS"},
-    "/health": {"GET", "HEAD"},
+    "/health": {"GET", "HEAD", "OPTIONS"},
     "/robots.txt": {"GET", "HEAD"},
 }
 

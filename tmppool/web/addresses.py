@@ -83,7 +83,7 @@ ADDRESSES: dict[str, Address] = {
     "/session/{key}/share": _OWNER_POSTS,
     "/session/{key}/unshare": _OWNER_POSTS,
     "/session/{key}/end": _OWNER_POSTS,
-    "/health": Address(is_open=True),
+    "/health": Address(is_open=True, is_api=True),
     "/robots.txt": Address(is_open=True, is_everywhere=True),
     "/static/{name}": Address(is_open=True, is_everywhere=True, needs_no_name=True),
 }

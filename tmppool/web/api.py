@@ -1,4 +1,4 @@
-"""The public API: spawn, stats and health, and the CORS preflight of the first two."""
+"""The public API: spawn, stats, documents and health, and their CORS preflight."""
 
 import contextlib
 from collections.abc import Mapping

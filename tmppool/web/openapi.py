@@ -250,7 +250,8 @@ _STARTS_LIMITED = "All notebooks are in use, or this network address has started
 _STARTING = "Notebooks are being started, or this is a prefetch."
 
 _LIVE = Response("The session is live.", (models.Session, models.CutOffSession))
-_PREFLIGHT = {204: Response("The CORS headers that --allow-origin and its siblings set.")}
+_PREFLIGHT = Response("The CORS headers that --allow-origin and its siblings set, or those for --embed-origins.")
+_PREFLIGHT_OF_ALL = Response("Any page may ask.")
 _OPERATOR = {
     403: Response("The token is missing or wrong, or a page of another origin sent this.", (models.Error,)),
     421: Response("Without a token the Host header has to name this machine.", (models.Error,)),
@@ -274,6 +275,10 @@ def _of_session(method: str, path: str, name: str, summary: str, success: Respon
         424: Response("No notebook has this key: its session ended, or never was.", (models.Gone,)),
     }
     return Operation(method, f"/api/session/{{key}}{path}", name, summary, responses, parameters=(_KEY, _TOKEN))
+
+
+def _preflight(path: str, name: str, success: Response = _PREFLIGHT, *parameters: Json) -> Operation:
+    return Operation("OPTIONS", path, f"{name}Preflight", "CORS preflight", {204: success}, parameters=parameters)
 
 
 _THIS_DOCUMENT = Operation(
@@ -340,14 +345,7 @@ _PUBLIC = (
         },
         parameters=(_SPEC, _CODE),
     ),
-    Operation(
-        "OPTIONS",
-        "/build/{rest}",
-        "buildPreflight",
-        "CORS preflight",
-        {204: Response("Any page may ask.")},
-        parameters=(_SPEC,),
-    ),
+    _preflight("/build/{rest}", "build", _PREFLIGHT_OF_ALL, _SPEC),
     Operation(
         "GET",
         "/api/documents",
@@ -382,7 +380,6 @@ _PUBLIC = (
         "Tell that JupyterHub's links are taken",
         {200: Response("The version.", (models.HubVersion,))},
     ),
-    Operation("OPTIONS", "/api/spawn", "spawnPreflight", "CORS preflight", _PREFLIGHT),
     Operation(
         "GET",
         "/api/stats",
@@ -391,7 +388,6 @@ _PUBLIC = (
         {200: Response("The counts.", (models.Stats,)), 404: _UNKNOWN},
         parameters=(_POOL,),
     ),
-    Operation("OPTIONS", "/api/stats", "statsPreflight", "CORS preflight", _PREFLIGHT),
     _of_session("GET", "", "session", "When a session will end, or why it ended", _LIVE),
     _of_session("DELETE", "", "endSession", "End a session", Response("It has ended.", (models.Ended,))),
     _of_session("POST", "/extend", "extendSession", "Count as activity: the session is idle only later", _LIVE),
@@ -416,6 +412,14 @@ _PUBLIC = (
             503: Response("They cannot.", (models.Health,)),
         },
     ),
+    _preflight("/api/spawn", "spawn"),
+    _preflight("/api/stats", "stats"),
+    _preflight("/api/documents", "documents"),
+    _preflight("/oembed", "oembed"),
+    _preflight("/health", "health"),
+    _preflight(PATH, "openapi"),
+    _preflight("/versions", "versions", _PREFLIGHT_OF_ALL),
+    _preflight("/hub/api", "hub", _PREFLIGHT_OF_ALL),
 )
 
 _ADMIN = (

@@ -45,14 +45,16 @@ def public(
         _add_launch_links(app.router, launch, peer, home)
         app.router.add_get("/embed", embed.page)
         app.router.add_get("/oembed", preview.oembed)
+        app.router.add_route("OPTIONS", "/oembed", api.preflight)
         app.router.add_get(f"/picture/{{{_REST}}}", preview.picture)
         app.router.add_get(f"/build/{{{_REST}}}", build.stream)
         app.router.add_route("OPTIONS", f"/build/{{{_REST}}}", build.preflight)
-    _add_api(app.router, api, peer)
+    _add_api(app.router, api)
+    _add_versions(app.router, peer, build)
     _add_sessions(app.router, session, claim)
-    app.router.add_get("/health", api.health)
     described = openapi.public(with_pages=launch is not None, is_local=is_locked)
     app.router.add_get(openapi.PATH, openapi.serve(described))
+    app.router.add_route("OPTIONS", openapi.PATH, api.preflight)
     app.router.add_get("/robots.txt", _robots)
     static = Static()
     app.router.add_get("/static/{name}", static.serve)
@@ -78,17 +80,25 @@ def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: PeerRedir
         router.add_get(f"/{form}/{{{_REST}}}", peer.follow)
 
 
-def _add_api(router: web.UrlDispatcher, api: Api, peer: PeerRedirects) -> None:
+def _add_api(router: web.UrlDispatcher, api: Api) -> None:
     for path in ("/api/spawn", "/api/spawn/"):
         router.add_post(path, api.spawn)
         router.add_route("OPTIONS", path, api.preflight)
-    for path in ("/api/stats", "/stats"):
-        router.add_get(path, api.stats)
+    told = (
+        ("/api/stats", api.stats),
+        ("/stats", api.stats),
+        ("/api/documents", api.documents),
+        ("/health", api.health),
+    )
+    for path, tell in told:
+        router.add_get(path, tell)
         router.add_route("OPTIONS", path, api.preflight)
-    router.add_get("/api/documents", api.documents)
-    router.add_get("/versions", peer.versions)
-    for path in ("/hub/api", "/hub/api/"):
-        router.add_get(path, peer.hub)
+
+
+def _add_versions(router: web.UrlDispatcher, peer: PeerRedirects, build: Build) -> None:
+    for path, tell in (("/versions", peer.versions), ("/hub/api", peer.hub), ("/hub/api/", peer.hub)):
+        router.add_get(path, tell)
+        router.add_route("OPTIONS", path, build.preflight)  # any page may read them, as the event stream
 
 
 def _add_sessions(router: web.UrlDispatcher, session: Session, claim: Claim) -> None:
