@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 _MOST = 8192  # characters of one link: a little more than a service takes
 _MOST_INSIDE = 3  # links in the text of another
-_BEFORE = 500  # characters before a link that tell its use
+_BEFORE = 2000  # characters before a link that tell its use
 
 _COLON, _SLASHES = "(?::|%3A)", r"(?:\\?/|%2F){2}"
 _LEAD = rf"(?P<lead>https?{_COLON}{_SLASHES}|(?<![\w:/\\%]){_SLASHES}|(?<=[\"'(<]))"
@@ -47,9 +47,9 @@ _MADE = re.compile(
 _GOES_ON = re.compile(r"[{…]|<[%?$]|\\?[\"'`]\s{0,20}(?:[+~]|%(?!\})|\.(?:format|concat)\b|\.\s?\$)")
 _GOES_ON_BEHIND_SLASH = re.compile(r"<[A-Za-z]|&lt;|[\[|]")
 
-_Q = r"(?:\\?[\"']|&quot;)"
+_Q = r"(?:\\?[\"'`]|&quot;)"
 _FRAMES = re.compile(
-    rf"""<(?:iframe|frame|embed|object)\b[^<>]*\Z      # HTML
+    rf"""<(?:iframe|frame|embed|object)\b(?:[^<>"']|"[^"<]*"|'[^'<]*')*["']?\Z  # HTML
     | \biframe\w*\.src\s?=\s?{_Q}\Z | \bIFrame\(\s?(?:src\s?=\s?)?{_Q}\Z  # JavaScript, IPython
     | \{{iframe\}}\s{{1,4}}\Z                          # MyST
     | \{{\{{[<%]\s?iframe[^{{}}<>%]*\Z                 # Hugo, Quarto""",
@@ -63,7 +63,14 @@ _SCRIPTS = re.compile(
       {_Q}?url{_Q}?\s?:\s?{_Q}?\Z                      # MyST's jupyter: {{binder: {{url: …}}}}""",
     re.IGNORECASE | re.VERBOSE,
 )
-_ASKS_API = re.compile(rf"\bfetch\(\s?{_Q}\Z")
+_ASKS_API = re.compile(
+    rf"""\b(?:fetch|axios(?:\.\w+)?|sendBeacon|Request)\(\s?{_Q}\Z
+    | \$\.\w+\(\s?{_Q}\Z | \.open\(\s?{_Q}\w+{_Q},\s?{_Q}\Z  # jQuery, XMLHttpRequest
+    | \b(?:const|let|var)\s\w+\s?=\s?{_Q}\Z""",
+    re.VERBOSE,
+)
+_SETS_SRC = re.compile(rf"\.src\s?=\s?{_Q}\Z|\.setAttribute\(\s?{_Q}src{_Q},\s?{_Q}\Z")
+_PICTURES = ("/badge", "/picture/", "/static/")
 
 _AS_IT_IS = "".join(chr(each) for each in range(0x21, 0x7F) if chr(each) not in '"<>`{}')
 _DOTS = {".": 0, "%2e": 0, "..": 1, ".%2e": 1, "%2e.": 1, "%2e%2e": 1}  # how many segments each takes away
@@ -222,7 +229,7 @@ def _sent(place: str) -> str:
 
 
 def _use(before: str, place: str) -> Use:
-    if _FRAMES.search(before):
+    if _FRAMES.search(before) or (_SETS_SRC.search(before) and not place.startswith(_PICTURES)):
         return Use.FRAME
     asks_api = place.startswith(("/api/", "/build/")) and _ASKS_API.search(before)
     return Use.SCRIPT if asks_api or _SCRIPTS.search(before) else Use.LINK
