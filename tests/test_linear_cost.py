@@ -23,7 +23,7 @@ from tmppool.proxy import cookies, forwarded, handshake, headers, page_policy, t
 from tmppool.proxy.page import Page, takes_notice
 from tmppool.web import (
     authorization,
-    embed,
+    embed_page,
     hosts,
     links,
     own_cookies,
@@ -164,7 +164,7 @@ READERS = {
     "a link of another service": Reader(lambda value: peer_link("/" + value.decode()), (b"v2/gh/a/b?urlpath=", b"v2/git/", b"hub/user-redirect/git-pull?repo=a/a&urlpath=/a", b"repo/")),
     "a directory that a link names": Reader(lambda value: peer_links._without(value[:-2].decode() + "!", value.decode()), (b"", b"/")),
     "what a page author pastes": Reader(lambda value: paste(value.decode()), PASTED, pasted.MOST - 1),
-    "a repository as the author wrote it": Reader(lambda value: embed._as_written(Repository(f"gh/{value[:-2].decode().lower()}!"), value.decode()), (b"",)),
+    "a repository as the author wrote it": Reader(lambda value: embed_page._as_written(Repository(f"gh/{value[:-2].decode().lower()}!"), value.decode()), (b"",)),
     "a quoted link in a site": Reader(found_in, (b'href="http://nb.example/',), 4000, IN_LINK, b'x" '),
     "a bare link in a site": Reader(found_in, (b"http://nb.example/",), 4000, IN_LINK, b"x "),
     "what stands before a link in a site": Reader(found_in, BEFORE, 480, BY_LINK, b"http://nb.example/ " * 20),
