@@ -96,6 +96,19 @@ def from_flags(*words: str) -> Settings:
     return load(parse_options(list(words)))
 
 
+@pytest.mark.parametrize(
+    "host", ["a.b:99999", "a.b:0", "-", "a-", "*.1.2.3", "*.1.2.3:80", "*.0x1", "*", "a.b/", "a:b"]
+)
+def test_an_origin_that_no_page_has_prevents_the_start(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"it must be \*, or origins as https://docs.example"):
+        from_flags(f"--embed-origins=https://{host}")
+
+
+@pytest.mark.parametrize("host", ["a.b:65535", "1.2.3.4", "*.a_b.example:1", "x", "[::1]:80"])
+def test_an_origin_that_a_page_may_have_is_taken(host: str) -> None:
+    assert from_flags(f"--embed-origins=https://{host}").embed_origins == (f"https://{host}",)
+
+
 def from_file(path: Path, text: str, *words: str) -> Settings:
     path.write_text(text)
     return from_flags(f"--config={path}", *words)

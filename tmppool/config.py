@@ -29,7 +29,10 @@ from tmppool.pool_settings import PoolSettings, RepositorySettings, Size, Words,
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,39}$")
 _HOST = re.compile(r"^(?=.{1,200}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?$")
 _URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?")
-_PATTERN = re.compile(r"\*|https?://(?:(?:\*\.)?[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_PATTERN = re.compile(
+    r"\*|https?://(?:(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?"
+)
+_MAX_PORT = 65535
 _NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)(:\d+)?$")  # parsed as an IPv4 address (URL Standard, host parsing)
 _TABLES = ("pools", "repositories")  # of the file
 _MIN_KEY = 22  # characters of URL-safe base64 that hold 128 bits
@@ -180,7 +183,9 @@ class Settings(PoolSettings, BaseSettings):
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for word in value:
-            if not _PATTERN.fullmatch(word):
+            found = _PATTERN.fullmatch(word)
+            is_below_address = "*." in word and _NUMERIC.search(word) is not None
+            if found is None or int(found[1] or 0) > _MAX_PORT or is_below_address:
                 raise ValueError(
                     f"it must be *, or origins as https://docs.example or https://*.example; {word} is none"
                 )
