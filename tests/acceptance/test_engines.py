@@ -193,6 +193,20 @@ async def test_a_frame_of_a_listed_page_works_without_third_party_cookies(
     assert await world.assigned() == before + 1
 
 
+@pytest.mark.parametrize("element", ["object data", "embed src"])
+async def test_other_elements_show_a_notebook_as_frames_do(tmp_path: Path, world: World, element: str) -> None:
+    before = await world.assigned()
+    name, _, source = element.partition(" ")
+
+    def story(person: Person) -> None:
+        person.open(with_html(world.docs, f'<{name} {source}="{world.nb}/" width="1000" height="700"></{name}>'))
+        person.enter_frame(name)
+        person.find(".jp-CodeCell .cm-content")
+
+    await browse("chromium", tmp_path, story)
+    assert await world.assigned() == before + 1
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_a_frame_below_the_fold_takes_nothing_until_a_reader_scrolls_to_it(
     engine: str, tmp_path: Path, world: World

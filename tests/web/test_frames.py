@@ -70,7 +70,8 @@ async def test_who_may_call_the_api_embeds_nothing(open_place: Any) -> None:
 
 
 async def test_in_a_frame_each_cookie_is_partitioned_and_elsewhere_none_is(place: Place) -> None:
-    for headers, is_framed in ((FRAME, True), ({}, False)):
+    elements = [({**FRAME, "Sec-Fetch-Dest": name}, True) for name in ("iframe", "frame", "object", "embed")]
+    for headers, is_framed in (*elements, ({}, False)):
         page = await place.person().ask("GET", "/", {**headers, **TLS})
         found = page.headers.getall("Set-Cookie")
         assert len(found) == 2

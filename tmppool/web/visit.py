@@ -24,7 +24,7 @@ _OF_SESSION = re.compile(rf"^/(?:api/)?session/({keys.GRAMMAR})(?:/|$)")
 _NOTEBOOKS_PAGE = re.compile(rf"(https?://[^/?#]+)/user/({keys.GRAMMAR})/([^#]*)")
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _SHOWN = (b"GET", b"HEAD", b"POST")
-_FRAMES = (b"iframe", b"frame")
+_FRAMES = (b"iframe", b"frame", b"embed", b"object")
 
 
 class Origin(Enum):
