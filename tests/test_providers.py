@@ -13,4 +13,5 @@ def test_a_link_and_a_row_of_the_settings_name_the_same(provider: str) -> None:
     assert link is not None
     assert link.repository is not None
     assert RepositorySettings(name=link.repository.name).name == link.repository.name
-    assert link.repository.name == f"{provider}/{'a/b/c' if provider in ARCHIVES else 'a/b'}"
+    named = "a/b/c" if provider in ARCHIVES else "https://a/b" if provider == "git" else "a/b"
+    assert link.repository.name == f"{provider}/{named}"

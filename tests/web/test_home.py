@@ -8,7 +8,6 @@ import pytest
 from tests.web.guests import MODES, Place
 from tmppool.notebook import Notebook
 from tmppool.pool_settings import PoolSettings
-from tmppool.web import tokens
 from tmppool.web.visit import Visit
 
 
@@ -65,13 +64,13 @@ async def test_cookies_are_read_for_the_notebooks_that_they_are_named_for_only(
     key = await one.start()
     await other.start()
     read = []
-    access = tokens.access
+    has_cookie = Visit.has_owners_cookie
 
-    def noted(notebook: Notebook, *rest: Any, **more: Any) -> Any:
+    def noted(visit: Visit, notebook: Notebook) -> bool:
         read.append(notebook.key)
-        return access(notebook, *rest, **more)
+        return has_cookie(visit, notebook)
 
-    monkeypatch.setattr(tokens, "access", noted)
-    monkeypatch.setattr(Visit, "visitor", None)  # as of a browser that has lost its visitor's cookie
+    monkeypatch.setattr(Visit, "has_owners_cookie", noted)
+    one.session.cookie_jar.clear(lambda cookie: cookie.key == place.cookie)
     assert f"/user/{key}/" in (await one.get("/hub/home")).text
     assert read == [key]
