@@ -159,20 +159,29 @@ async def test_a_page_that_nobody_sees_starts_nothing_until_it_is_seen(
     await page.wait_for_url("**/user/**")
 
 
+@contextlib.asynccontextmanager
+async def embedding(open_place: Any, html: str, host: str = "127.0.0.1") -> AsyncIterator[tuple[str, Place]]:
+    """A listed page at this host, and the service, whose URL stands for ``{url}`` in the page.
+
+    The default is the service's own site, so that cookies are kept over http.
+    """
+
+    async def docs(request: web.BaseRequest) -> web.Response:
+        return web.Response(text=html.replace("{url}", place.url), content_type="text/html")
+
+    async with RawTestServer(docs) as server:
+        origin = f"http://{host}:{server.port}"
+        place = await open_place(embed_origins=(origin,))
+        yield origin, place
+
+
 async def test_a_tall_frame_starts_as_soon_as_a_strip_of_it_is_in_view_and_keeps_the_fragment(
     browser: Browser, open_place: Any
 ) -> None:
     """Over plain http a frame on another site gets no cookies, so it ends in the link to a new tab."""
-    html = ""
-
-    async def docs(request: web.BaseRequest) -> web.Response:
-        return web.Response(text=html, content_type="text/html")
-
-    async with RawTestServer(docs) as server:
-        origin = f"http://localhost:{server.port}"
-        place = await open_place(embed_origins=(origin,))
-        frame = f'<iframe src="{place.url}{LINK}#Part-2" width="700" height="1500"></iframe>'
-        html = f'<!doctype html><body style="margin: 0"><div style="height: 600px"></div>{frame}'
+    frame = '<iframe src="{url}' + LINK + '#Part-2" width="700" height="1500"></iframe>'
+    html = f'<!doctype html><body style="margin: 0"><div style="height: 600px"></div>{frame}'
+    async with embedding(open_place, html, host="localhost") as (origin, place):
         page = await (await browser.new_context(viewport={"width": 800, "height": 600})).new_page()
         await page.goto(origin)
         framed = page.frames[1]
@@ -189,15 +198,7 @@ async def test_a_tall_frame_starts_as_soon_as_a_strip_of_it_is_in_view_and_keeps
 async def test_a_tiny_frame_takes_nothing_until_it_is_large_enough_to_be_used(
     browser: Browser, open_place: Any
 ) -> None:
-    html = ""
-
-    async def docs(request: web.BaseRequest) -> web.Response:
-        return web.Response(text=html, content_type="text/html")
-
-    async with RawTestServer(docs) as server:
-        origin = f"http://127.0.0.1:{server.port}"  # the service's own site, so that cookies are kept over http
-        place = await open_place(embed_origins=(origin,))
-        html = f'<iframe src="{place.url}/lab" width="1" height="1"></iframe>'
+    async with embedding(open_place, '<iframe src="{url}/lab" width="1" height="1"></iframe>') as (origin, place):
         page = await (await browser.new_context()).new_page()
         await page.goto(origin)
         await asyncio.sleep(1)
@@ -319,15 +320,7 @@ async def test_a_redirect_to_a_login_is_an_answer(browser: Browser, tmp_path: Pa
 async def test_in_a_frame_on_anothers_page_no_button_leads_to_a_page_that_knows_no_owner(
     browser: Browser, open_place: Any
 ) -> None:
-    html = ""
-
-    async def docs(request: web.BaseRequest) -> web.Response:
-        return web.Response(text=html, content_type="text/html")
-
-    async with RawTestServer(docs) as server:
-        origin = f"http://127.0.0.1:{server.port}"  # the service's own site, so that cookies are kept over http
-        place = await open_place(embed_origins=(origin,))
-        html = f'<iframe src="{place.url}/lab" width="700" height="500"></iframe>'
+    async with embedding(open_place, '<iframe src="{url}/lab" width="700" height="500"></iframe>') as (origin, place):
         page = await (await browser.new_context()).new_page()
         tab = await visit(browser, place, "/lab")
         for opened_page, is_shown in ((tab, True), (page, False)):
