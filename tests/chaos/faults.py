@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -129,6 +130,8 @@ def by_hand(*commands: tuple[str, ...], undo: tuple[str, ...] = (), warm: bool =
         target = world.chance.choice(await world.warm_containers()) if warm else world.lead.container
         for command in commands:
             await world.engine.docker(*(word.format(target) for word in command))
+        if warm:
+            world.touched_until = time.monotonic()
         try:
             yield
         finally:

@@ -161,11 +161,14 @@ class Visitor:
 
 @dataclass
 class Clicks:
-    """What came of clicks. ``given`` has every notebook, ``dead`` the status of those that did not answer at once."""
+    """What came of clicks. ``given`` has every notebook.
+
+    ``dead`` has the status of those that did not answer at once, with the time at which each was given.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     given: list[Taken] = field(default_factory=list)
-    dead: list[int] = field(default_factory=list)
+    dead: list[tuple[float, int]] = field(default_factory=list)
     without_retry: int = 0  # refusals that did not say when to come back
     longest: float = 0.0  # seconds until an answer
 
@@ -218,11 +221,12 @@ class Clicker:
                     taken = Taken(urljoin(self._service.url, given["url"]), given["token"])
                 clicks.without_retry += status in PAUSES and "Retry-After" not in reply.headers
         clicks.statuses[status] += 1
+        given_at = time.monotonic()
         if taken is not None:
             clicks.given.append(taken)
             self._held.append(taken)
             if (answer := await status_of(taken)) != 200:
-                clicks.dead.append(answer)
+                clicks.dead.append((given_at, answer))
 
     async def _end(self, taken: Taken) -> None:
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):

@@ -107,6 +107,7 @@ class World:
         self.set_clock(0)
         self.visitors: list[Visitor] = []
         self.service = self._new_service()
+        self.touched_until = 0.0  # by the clock of time.monotonic; what was given later was whole
         self._is_given_up = False
         self._keys: list[str] = []  # every one that was ever given
         self._first: dict[str, float] = {}  # what the service used at first
@@ -304,11 +305,12 @@ class World:
             await asyncio.sleep(0.5)
         return told
 
-    @staticmethod
-    def _wrong_answers(fault: Fault, clicks: Clicks) -> list[str]:
+    def _wrong_answers(self, fault: Fault, clicks: Clicks) -> list[str]:
+        """Say what was answered wrongly. Who is given a warm notebook just as it is killed by hand may find it dead."""
         silence = {0} if fault.breaks_sockets or fault.is_deaf else set()
         may_be = {200} | PAUSES | silence
-        found = [f"a notebook that answered {status} was given" for status in clicks.dead if status not in silence]
+        late = [status for given_at, status in clicks.dead if given_at > self.touched_until]
+        found = [f"a notebook that answered {status} was given" for status in late if status not in silence]
         found += [f"{count} clicks got {status}" for status, count in clicks.statuses.items() if status not in may_be]
         if clicks.without_retry:
             found.append(f"{clicks.without_retry} refusals without Retry-After")
