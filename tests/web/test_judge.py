@@ -449,7 +449,7 @@ def test_our_own_addresses_are_answered_or_refused(
 
 
 @pytest.mark.parametrize(
-    "page", ["/Lab/tree", "/nowhere", "/health", "/user/short/", "/users/x", "/session/x", "/robots.txt"]
+    "page", ["/Lab/tree", "/nowhere", "/hub/home", "/user/short/", "/users/x", "/session/x", "/robots.txt"]
 )
 def test_a_link_that_went_astray_shows_no_page_at_a_url_with_a_secret(page: str) -> None:
     for secret in (f"token={OWNS}", "code=monday", "x=1&code=monday&token=x"):
