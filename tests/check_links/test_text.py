@@ -205,6 +205,7 @@ def test_a_link_that_is_whole_is_known(text: str) -> None:
         (f'<iframe title="a > b" src="{NB}/lab">', Use.FRAME),
         (f"<iframe title='a > \"b' src={NB}/lab>", Use.FRAME),
         (f'<iframe title="{"x" * 1500}" src="{NB}/lab">', Use.FRAME),
+        (f'<iframe src="\n    {NB}/lab">', Use.FRAME),  # browsers strip it
         (f'document.getElementById("f").src = "{NB}/lab"', Use.FRAME),
         (f'frame.setAttribute("src", "{NB}/lab")', Use.FRAME),
         (f'picture.src = "{NB}/badge.svg"', Use.LINK),

@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 _MOST = 8192  # characters of one link: a little more than a service takes
 _MOST_INSIDE = 3  # links in the text of another
-_BEFORE = 2000  # characters before a link that tell its use
+_BEFORE = 2000  # characters before a link that tell its use: a frame's attributes
+_NEAR = 500  # of them: a script
 
 _COLON, _SLASHES = "(?::|%3A)", r"(?:\\?/|%2F){2}"
 _LEAD = rf"(?P<lead>https?{_COLON}{_SLASHES}|(?<![\w:/\\%]){_SLASHES}|(?<=[\"'(<]))"
@@ -49,7 +50,7 @@ _GOES_ON_BEHIND_SLASH = re.compile(r"<[A-Za-z]|&lt;|[\[|]")
 
 _Q = r"(?:\\?[\"'`]|&quot;)"
 _FRAMES = re.compile(
-    rf"""<(?:iframe|frame|embed|object)\b(?:[^<>"']|"[^"<]*"|'[^'<]*')*["']?\Z  # HTML
+    rf"""<(?:iframe|frame|embed|object)\b(?:[^<>"']|"[^"<]*"|'[^'<]*')*(?:["']\s{{0,40}})?\Z  # HTML
     | \biframe\w*\.src\s?=\s?{_Q}\Z | \bIFrame\(\s?(?:src\s?=\s?)?{_Q}\Z  # JavaScript, IPython
     | \{{iframe\}}\s{{1,4}}\Z                          # MyST
     | \{{\{{[<%]\s?iframe[^{{}}<>%]*\Z                 # Hugo, Quarto""",
@@ -229,10 +230,11 @@ def _sent(place: str) -> str:
 
 
 def _use(before: str, place: str) -> Use:
-    if _FRAMES.search(before) or (_SETS_SRC.search(before) and not place.startswith(_PICTURES)):
+    near = before[-_NEAR:]
+    if _FRAMES.search(before) or (_SETS_SRC.search(near) and not place.startswith(_PICTURES)):
         return Use.FRAME
-    asks_api = place.startswith(("/api/", "/build/")) and _ASKS_API.search(before)
-    return Use.SCRIPT if asks_api or _SCRIPTS.search(before) else Use.LINK
+    asks_api = place.startswith(("/api/", "/build/")) and _ASKS_API.search(near)
+    return Use.SCRIPT if asks_api or _SCRIPTS.search(near) else Use.LINK
 
 
 def _is_made(raw: str, after: str) -> bool:
