@@ -1,5 +1,6 @@
 """The launch page and its form: GET assigns nothing, POST with a ticket assigns a notebook."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import quote
@@ -31,7 +32,8 @@ from tmppool.web.visit import Visit
 
 _MOST_PATH = target.MAX_TARGET - len(base_path("k" * keys.LONGEST))  # bytes
 _MOST_RETURNS = 8  # as many as launch.js keeps
-_TURN = 3.0  # seconds in which a browser has taken the cookie that a start has set
+_TURN = 10.0  # seconds in which a start is done, on a slow engine too, and its browser has taken the new cookie
+_NEXT_LOOK = 0.3  # seconds after which a frame that comes second looks again
 _MOST_TURNS = 10_000
 
 
@@ -93,11 +95,13 @@ class Launch:
             return own
         if visit.is_crawler:
             return self._page(visit, pool, Kind.CRAWLER, {})
-        if visit.visitor is None and (visit.is_embedded or "framed" in form):
+        is_framed = visit.is_embedded or "framed" in form
+        if visit.visitor is None and is_framed:
             return self._outside(visit, pool)
         if visit.visitor is None or not self._tickets.redeem(ticket, visit.visitor):
             return self._once_more(visit, pool, form)
-        if visit.is_embedded and visit.visitor in self._in_turn:
+        if is_framed and visit.visitor in self._in_turn:
+            await asyncio.sleep(_NEXT_LOOK)
             return redirect(self._link(visit))
         self._in_turn[visit.visitor] = True
         document = jupyter_urls.document_of(self._path(visit, pool))
