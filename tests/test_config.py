@@ -612,7 +612,7 @@ def test_settings_do_not_change() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("name", name) for name in ("foo/a", "gh", "gh/", "*", "gh/a b", "gh//a", "gh/a\x7fb", "https://github.com/a/b", "gh/" + "a" * 201)),
+        *(("name", name) for name in ("foo/a", "gh", "gh/", "*", "gh/a b", "gh//a", "gh/a\x7fb", "git/http://g.example/a/b", "git/git@g.example:a/b", "git/a/b", "https://github.com/a/b", "gh/" + "a" * 201)),
         *(
             (field, value)
             for field in ("directory", "prefix")

@@ -196,6 +196,10 @@ class RepositorySettings(BaseModel):
                 f"it must be a provider ({', '.join(PROVIDERS)}), a slash, and the repository in up to 200 characters"
                 " without blanks, as gh/org/repo or gh/org/*"
             )
+        if value.startswith("git/") and not value.startswith(("git/https://", "git/*")):
+            raise ValueError(
+                "it must be git/ and the URL with https, whichever URL a link has, as git/https://git.example/org/repo"
+            )
         return value.rstrip("/").removesuffix(".git")
 
     @field_validator("directory", "prefix")
