@@ -35,10 +35,13 @@ def published(path: str, *names: str) -> str:
     return f"(() => {{\nconst React = {{}};\n{body}\nreturn {{ {', '.join(names)} }};\n}})()"
 
 
-OPTIONS = published("@myst-theme/jupyter/dist/utils.js", "thebeFrontmatterToOptions")
-BUTTON = published(
-    "@myst-theme/frontmatter/dist/LaunchButton.js", "makeBinderURL", "makeNbgitpullerURL", "interrogateProviderType"
-)
+def theme_options() -> str:
+    return published("@myst-theme/jupyter/dist/utils.js", "thebeFrontmatterToOptions")
+
+
+def launch_button() -> str:
+    names = ("makeBinderURL", "makeNbgitpullerURL", "interrogateProviderType")
+    return published("@myst-theme/frontmatter/dist/LaunchButton.js", *names)
 
 
 async def built_site(tmp_path: Path, settings: str) -> dict[str, Any]:
@@ -66,7 +69,7 @@ async def test_a_site_of_myst_with_the_settings_of_embed_runs_its_cells(
 ) -> None:
     settings = await place.snippet("MyST", document=f"{DIRECTORY}/first.ipynb", **{"as": "live"})
     project = await built_site(tmp_path, settings)
-    options = await core.evaluate(f"fm => {OPTIONS}.thebeFrontmatterToOptions(fm)", project["thebe"])
+    options = await core.evaluate(f"fm => {theme_options()}.thebeFrontmatterToOptions(fm)", project["thebe"])
     assert options["binderOptions"]["repo"] == REPOSITORY
     await core.evaluate("options => connect(options, true)", options)
     await says(core.locator("#output"), "hello 42")
@@ -91,7 +94,7 @@ async def test_a_site_of_myst_with_a_server_runs_its_cells(place: World, core: P
     taken = await place.spawn()
     settings = f"project:\n  jupyter:\n    server:\n      url: {taken.url}\n      token: {taken.token}"
     project = await built_site(tmp_path, settings)
-    options = await core.evaluate(f"fm => {OPTIONS}.thebeFrontmatterToOptions(fm)", project["thebe"])
+    options = await core.evaluate(f"fm => {theme_options()}.thebeFrontmatterToOptions(fm)", project["thebe"])
     await core.evaluate("options => connect(options, false)", options)
     await says(core.locator("#output"), "hello 42")
     assert await place.assigned() == 1
@@ -101,7 +104,7 @@ async def test_mysts_launch_button_recognises_the_service_and_its_links_open_the
     place: World, core: Page
 ) -> None:
     base = f"{place.service.url}/"
-    assert await core.evaluate(f"base => {BUTTON}.interrogateProviderType(base)", base) == "binderhub"
+    assert await core.evaluate(f"base => {launch_button()}.interrogateProviderType(base)", base) == "binderhub"
     whole = f"https://github.com/{REPOSITORY}"
     for function, provider, repo in (
         ("makeBinderURL", "github", REPOSITORY),
@@ -109,7 +112,7 @@ async def test_mysts_launch_button_recognises_the_service_and_its_links_open_the
         ("makeNbgitpullerURL", "github", whole),
     ):
         binder = {"url": base, "provider": provider, "repo": repo}
-        link = await core.evaluate(f"binder => {BUTTON}.{function}(binder, '/docs/second.ipynb')", binder)
+        link = await core.evaluate(f"binder => {launch_button()}.{function}(binder, '/docs/second.ipynb')", binder)
         page = await core.context.new_page()  # one that shows a document may ask before it is left
         await page.goto(urljoin(f"{base}hub/user-redirect/", link))
         await says(page.locator(".jp-CodeCell"), "docs/second.ipynb")
