@@ -37,7 +37,7 @@ INSERT OR REPLACE INTO meta SELECT 'clock seal', CAST(seal(value) AS BLOB) FROM 
 """  # noqa: S608
 """SQL that seals what an older version wrote, without the triggers."""
 
-# One that was never assigned needs no row: its backend tells that.
+# One that was never assigned needs no row: its backend tells that. S608: only SQL of this module is put in.
 _DISBELIEVED = (
     f"DELETE FROM sessions WHERE assigned_at IS NULL AND seal IS NOT {_SEAL}",  # noqa: S608
     f"""
