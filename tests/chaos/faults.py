@@ -79,6 +79,9 @@ async def warm_ones_die_while_it_is_silent(world: World) -> AsyncIterator[None]:
     world.middleman.lie = world.middleman.hang
     for process in dying:
         os.kill(process.pid, signal.SIGKILL)
+    while any(process.lives for process in dying):  # until then their ports may still take connections
+        await asyncio.sleep(0.01)
+    world.touched_until = time.monotonic()
     try:
         yield
     finally:

@@ -179,7 +179,7 @@ class Clicker:
     def __init__(self, service: Service, pools: tuple[str, ...]) -> None:
         self._service = service
         self._pools = pools
-        self._held: list[Taken] = []
+        self._held: list[tuple[float, Taken]] = []  # each with the time at which it was given
         self._is_done = asyncio.Event()
 
     def stop(self) -> None:
@@ -194,20 +194,20 @@ class Clicker:
             await self._click(clicks, self._pools[number % len(self._pools)])
             clicks.longest = max(clicks.longest, time.monotonic() - began)
             while len(self._held) > _HELD:
-                await self._end(self._held.pop(0))
+                await self._end(self._held.pop(0)[1])
             number += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0, began + CLICK_EVERY - time.monotonic())):
                     await self._is_done.wait()
 
-    async def answers(self) -> list[int]:
-        """Return what the notebooks answer that are still held."""
-        return [await status_of(taken) for taken in self._held]
+    async def answers(self) -> list[tuple[float, int]]:
+        """Return when each notebook that is still held was given, and what it answers."""
+        return [(given_at, await status_of(taken)) for given_at, taken in self._held]
 
     async def leave(self) -> None:
         """End all that is still held."""
         while self._held:
-            await self._end(self._held.pop())
+            await self._end(self._held.pop()[1])
 
     async def _click(self, clicks: Clicks, pool: str) -> None:
         taken = None
@@ -224,7 +224,7 @@ class Clicker:
         given_at = time.monotonic()
         if taken is not None:
             clicks.given.append(taken)
-            self._held.append(taken)
+            self._held.append((given_at, taken))
             if (answer := await status_of(taken)) != 200:
                 clicks.dead.append((given_at, answer))
 

@@ -107,7 +107,7 @@ class World:
         self.set_clock(0)
         self.visitors: list[Visitor] = []
         self.service = self._new_service()
-        self.touched_until = 0.0  # by the clock of time.monotonic; what was given later was whole
+        self.touched_until = 0.0  # until then a fault harmed warm notebooks; what is given later has to be whole
         self._is_given_up = False
         self._keys: list[str] = []  # every one that was ever given
         self._first: dict[str, float] = {}  # what the service used at first
@@ -256,8 +256,8 @@ class World:
             await self._ask(visitor, process, fault, is_lead=number == 0, outcome=outcome)
         outcome.wrong += await self._ownerless(len(before) + len(clicks.given) + clicks.statuses[0])
         if fault.kills is not Kills.ALL:
-            answers = await clicker.answers()
-            outcome.lost += [f"a clicked notebook, which answers {status}" for status in answers if status != 200]
+            bad = [status for status in self._of_whole(await clicker.answers()) if status != 200]
+            outcome.lost += [f"a clicked notebook, which answers {status}" for status in bad]
         await clicker.leave()
         if fault.kills is not Kills.NOTHING or fault.touches_lead:
             await self._see_off([visitor for visitor in self.visitors if visitor is before[0][0]])
@@ -309,12 +309,16 @@ class World:
         """Say what was answered wrongly. Who is given a warm notebook just as it is killed by hand may find it dead."""
         silence = {0} if fault.breaks_sockets or fault.is_deaf else set()
         may_be = {200} | PAUSES | silence
-        late = [status for given_at, status in clicks.dead if given_at > self.touched_until]
-        found = [f"a notebook that answered {status} was given" for status in late if status not in silence]
+        dead = self._of_whole(clicks.dead)
+        found = [f"a notebook that answered {status} was given" for status in dead if status not in silence]
         found += [f"{count} clicks got {status}" for status, count in clicks.statuses.items() if status not in may_be]
         if clicks.without_retry:
             found.append(f"{clicks.without_retry} refusals without Retry-After")
         return found
+
+    def _of_whole(self, answers: list[tuple[float, int]]) -> list[int]:
+        """Return what notebooks answered that were given when the fault had done its work on warm ones."""
+        return [status for given_at, status in answers if given_at > self.touched_until]
 
     async def _ownerless(self, most: int) -> list[str]:
         """Say how many notebooks more are assigned than visitors can have: warm ones that were taken for sessions."""
