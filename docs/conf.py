@@ -33,10 +33,6 @@ Or run this cell here: make it live, wait for "ready", and press "run".
 :::
 
 {{.thebe}}"""
-_WITH_KERNEL = (
-    'addEventListener("DOMContentLoaded", () => { const { bootstrap } = thebelab;'
-    " thebelab.bootstrap = (options) => bootstrap({ requestKernel: true, ...options }); });"
-)
 _NOT_CONFIGURED = """\
 :::{admonition} Not configured
 :class: note
@@ -81,7 +77,7 @@ if SERVICE:
     html_js_files = [  # as authors/sphinx.md has them, and says why
         (None, {"type": "text/x-thebe-config", "body": settings}),
         ("https://unpkg.com/thebe@0.9.3/lib/index.js", {"defer": "defer"}),
-        (None, {"body": _WITH_KERNEL}),
+        (f"{SERVICE}/live-cells.js", {"defer": "defer"}),
     ]
 
 

@@ -16,6 +16,13 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
 ]
 
+END_KERNEL = """async () => {
+  const { server, session } = window.thebe;
+  const { baseUrl, token } = server.settings;
+  const headers = { Authorization: `token ${token}` };
+  const { status } = await fetch(`${baseUrl}api/sessions/${session.id}`, { method: "DELETE", headers });
+  if (status !== 204) throw Error(status);
+}"""
 COUNT = "open('runs', 'a').write('x'); print('run', len(open('runs').read()))"
 
 
@@ -82,9 +89,48 @@ async def test_where_all_notebooks_are_in_use_it_waits_with_a_message_and_runs(
     await run(page, 1, "run 1")
 
 
-async def test_where_the_notebook_has_ended_the_page_says_so_and_a_reload_gets_another(
+async def test_a_run_before_there_is_a_kernel_waits_for_it(
     place: World, pages: list[str], reader: BrowserContext
 ) -> None:
+    page = await activated(reader, pages[0])
+    await run(page, 0, "Hello")
+    assert await place.assigned() == 1
+
+
+async def test_where_the_notebook_has_ended_the_next_run_gets_another(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await activated(reader, pages[0])
+    await connected(page)
+    await run(page, 1, "run 1")
+    await run(page, 1, "run 2")
+    for _ in range(2):
+        await place.end_all()
+        await asyncio.sleep(1)
+        assert await place.assigned() == 0
+        for button in await page.locator(".thebe-run-button").all():  # together they get one
+            await button.click()
+        await says(page.locator(".thebe-cell").nth(1).locator(".jp-OutputArea-output"), "run 1")
+        await run(page, 1, "run 2")
+        assert await place.assigned() == 1
+
+
+async def test_where_the_kernel_has_ended_the_next_run_gets_another_in_the_same_notebook(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await activated(reader, pages[0])
+    await connected(page)
+    await run(page, 1, "run 1")
+    await page.evaluate(END_KERNEL)
+    await says(page.locator(".thebe-status-field"), "Session is dead")
+    await run(page, 1, "run 2")
+    assert await place.assigned() == 1
+
+
+async def test_without_our_script_the_page_says_that_the_notebook_has_ended_and_a_reload_gets_another(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    await reader.route("**/live-cells.js", lambda route: route.abort())
     page = await activated(reader, pages[0])
     await connected(page)
     await run(page, 1, "run 1")

@@ -30,6 +30,7 @@ PAGES = {
     "/badge.svg",
     "/picture/{rest}",
     "/badge_logo.svg",
+    "/live-cells.js",
     "/session/{key}",
     *(f"/session/{{key}}/{verb}" for verb in ("share", "unshare", "end", "claim")),
     "/robots.txt",

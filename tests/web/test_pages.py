@@ -391,10 +391,18 @@ async def test_static_files_are_served_and_call_nobody_else(place: Place, name: 
     assert foreign == []
 
 
-@pytest.mark.parametrize("path", ["/badge.svg", "/badge_logo.svg"])
-async def test_a_badge_may_stand_on_any_page(place: Place, path: str) -> None:
-    answer = await place.program().ask("GET", path, {"Origin": "https://docs.example"})
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+@pytest.mark.parametrize(
+    ("path", "kind", "content"),
+    [
+        ("/badge.svg", "image/svg+xml", "try it live"),
+        ("/badge_logo.svg", "image/svg+xml", "try it live"),
+        ("/live-cells.js", "text/javascript; charset=utf-8", "thebe"),
+    ],
+)
+async def test_what_is_for_authors_may_stand_on_any_page(place: Place, path: str, kind: str, content: str) -> None:
+    asked = {"Origin": "https://docs.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    answer = await place.program().ask("GET", path, asked)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
     assert answer.headers["Cache-Control"] == "public, max-age=86400"
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    assert "try it live" in answer.text
+    assert content in answer.text

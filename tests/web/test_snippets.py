@@ -163,18 +163,16 @@ def test_a_frame_may_be_as_large_as_a_site_allows() -> None:
 def test_thebe_is_told_of_the_service_and_the_directory(name: str) -> None:
     text = text_of("HTML and Markdown", Way.LIVE, name=name)
     elements = Elements(text)
-    assert [tag for tag, _ in elements.found] == ["script", "link", "script", "div", "div", "pre"]
-    settings, _, script, activate, status, cell = (attributes for _, attributes in elements.found)
+    assert [tag for tag, _ in elements.found] == ["script", "link", "script", "script", "div", "div", "pre"]
+    settings, _, thebe, script, activate, status, cell = (attributes for _, attributes in elements.found)
     assert settings == {"type": "text/x-thebe-config"}
     assert json.loads(elements.inside["script"]) == {
         "binderOptions": {"binderUrl": ORIGIN, "repo": "o/r", "ref": "dev"},
         "kernelOptions": {"kernelName": "python3", "path": name},
     }
-    assert (script["src"], activate["class"], status["class"]) == (
-        "https://unpkg.com/thebe@0.9.3/lib/index.js",
-        "thebe-activate",
-        "thebe-status",
-    )
+    sources = ("https://unpkg.com/thebe@0.9.3/lib/index.js", f"{ORIGIN}/live-cells.js")
+    assert (thebe["src"], script["src"]) == sources
+    assert (activate["class"], status["class"]) == ("thebe-activate", "thebe-status")
     assert "data-executable" in cell
     assert {token.type for token in MarkdownIt("commonmark").parse(text)} == {"html_block"}
     (fence,) = MarkdownIt("commonmark").parse(text_of("Quarto", Way.LIVE, name=name))
@@ -245,10 +243,10 @@ def test_sphinx_thebe_is_told_of_another_hub_beside_its_settings() -> None:
     found = conf(text_of("sphinx-thebe", Way.LIVE))
     assert found["thebe_config"] == {"repository_url": "https://github.com/o/r", "repository_branch": "dev"}
     assert found["extensions"] == ["sphinx_thebe"]
-    (name, attributes), (library, how), (_, start) = found["html_js_files"]
+    (name, attributes), *scripts = found["html_js_files"]
     assert (name, attributes["type"], json.loads(attributes["body"])) == (None, "text/x-thebe-config", OWN_HUB)
-    assert (library, how) == ("https://unpkg.com/thebe@0.9.3/lib/index.js", {"defer": "defer"})
-    assert "requestKernel: true" in start["body"]
+    files = ("https://unpkg.com/thebe@0.9.3/lib/index.js", f"{ORIGIN}/live-cells.js")
+    assert scripts == [(file, {"defer": "defer"}) for file in files]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ _LAUNCH = Address(is_launch=True)
 _SPAWN = Address(is_api=True, starts=True)
 _STATS = Address(is_api=True)
 _VERSION = Address(is_api=True)
-_BADGE = Address()
+_FOR_AUTHORS = Address()
 _HOME = Address(is_main_only=True)
 _OWNER_POSTS = Address(is_open=True, is_main_only=True, rights={b"POST": Role.OWNER})
 _GUEST_POSTS = Address(is_open=True, rights={b"POST": Role.GUEST})
@@ -64,8 +64,9 @@ ADDRESSES: dict[str, Address] = {
     "/hub/spawn": _LAUNCH,
     "/hub/spawn/{rest}": _LAUNCH,
     "/hub/login": _LAUNCH,
-    "/badge.svg": _BADGE,
-    "/badge_logo.svg": _BADGE,
+    "/badge.svg": _FOR_AUTHORS,
+    "/badge_logo.svg": _FOR_AUTHORS,
+    "/live-cells.js": _FOR_AUTHORS,
     "/api/spawn": _SPAWN,
     "/api/spawn/": _SPAWN,
     "/api/stats": _STATS,

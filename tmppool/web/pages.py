@@ -36,10 +36,12 @@ HEADERS = {
 _FRAMED = frozenset({"launch", "framed", "full", "limited", "warming", "gone", "error"})
 """The pages that may be embedded: what is pressed there starts a notebook, at most."""
 
-_BADGE_HEADERS = {
+_FOREIGN_HEADERS = {
     "Cache-Control": "public, max-age=86400",
     "Cross-Origin-Resource-Policy": "cross-origin",  # to pages under Cross-Origin-Embedder-Policy too
 }
+FOR_AUTHORS = ("badge.svg", "badge_logo.svg", "live-cells.js")
+"""The files that stand on pages of authors, at the root: two pictures, as Binder's, and a script beside thebe."""
 
 
 class Pages:
@@ -98,7 +100,7 @@ class Static:
         headers = {"Content-Type": kind, "Cache-Control": age}
         return web.Response(body=body, headers=headers)
 
-    async def badge(self, request: web.Request) -> web.Response:
-        """GET /badge.svg and /badge_logo.svg, as Binder's: pictures for links on any page."""
+    async def show_elsewhere(self, request: web.Request) -> web.Response:
+        """GET of one of ``FOR_AUTHORS``."""
         body, kind = self._files[request.path.lstrip("/")]
-        return web.Response(body=body, headers={"Content-Type": kind, **_BADGE_HEADERS})
+        return web.Response(body=body, headers={"Content-Type": kind, **_FOREIGN_HEADERS})

@@ -15,7 +15,7 @@ from tmppool.web.embed_page import EmbedPage
 from tmppool.web.enter import Entrance
 from tmppool.web.home import Home
 from tmppool.web.launch import Launch
-from tmppool.web.pages import Static
+from tmppool.web.pages import FOR_AUTHORS, Static
 from tmppool.web.peer_redirects import PeerRedirects
 from tmppool.web.preview import Preview
 from tmppool.web.session import Session
@@ -58,8 +58,8 @@ def public(
     app.router.add_get("/robots.txt", _robots)
     static = Static()
     app.router.add_get("/static/{name}", static.serve)
-    for path in ("/badge.svg", "/badge_logo.svg"):
-        app.router.add_get(path, static.badge)
+    for name in FOR_AUTHORS:
+        app.router.add_get(f"/{name}", static.show_elsewhere)
     return app
 
 

@@ -21,11 +21,6 @@ LABEL = "Try it live"
 WIDTH, HEIGHT = 100, 20  # pixels of the badge
 _FRAME_HEIGHT = 600
 _THEBE = "https://unpkg.com/thebe@0.9.3/lib"
-_WITH_KERNEL = (
-    'addEventListener("DOMContentLoaded", () => { const { bootstrap } = thebelab;'
-    " thebelab.bootstrap = (options) => bootstrap({ requestKernel: true, ...options }); });"
-)
-"""Lets pages of sphinx-thebe, which say in their settings that cells need a kernel, say so to thebe 0.9 too."""
 _CODE = 'print("Hello")'
 _HOSTS = {"gh": "https://github.com/", "gl": "https://gitlab.com/", "git": ""}
 _PROVIDERS = {"gh": "github", "gl": "gitlab", "git": "git"}  # thebe's words
@@ -213,7 +208,7 @@ def _thebe(subject: Subject, repository: Repository) -> str:
             settings.replace("<", "\\u003c"),  # which could end the script, or begin a comment
             "</script>",
             f'<link rel="stylesheet" href="{_THEBE}/thebe.css">',
-            f'<script src="{_THEBE}/index.js"></script>',
+            *_scripts(subject),
             '<div class="thebe-activate"></div>',
             '<div class="thebe-status"></div>',
             f'<pre data-executable="true" data-language="python">{html.escape(_CODE, quote=False)}</pre>',
@@ -253,12 +248,8 @@ def _book(subject: Subject, repository: Repository, more: dict[str, Any]) -> str
     text = f"repository:\n{_lines(where)}\nlaunch_buttons:\n{_lines({'binderhub_url': subject.origin, **more})}"
     if "thebe" not in more:
         return text
-    scripts = (
-        f'<script type="text/x-thebe-config">{_own_hub(subject)}</script>',
-        f'<script src="{_THEBE}/index.js" defer></script>',
-        f"<script>{_WITH_KERNEL}</script>",
-    )
-    footer = textwrap.indent("\n".join(scripts), "    ")
+    settings = f'<script type="text/x-thebe-config">{_own_hub(subject)}</script>'
+    footer = textwrap.indent("\n".join((settings, *_scripts(subject))), "    ")
     return f"{text}\nhtml:\n  extra_footer: |\n{footer}"
 
 
@@ -268,9 +259,17 @@ def _js_files(subject: Subject) -> str:
     They load thebe 0.8.2, if the page has not loaded another.
     """
     settings = _python({"type": "text/x-thebe-config", "body": _own_hub(subject)}, 1)
-    thebe = f'"{_THEBE}/index.js", {{"defer": "defer"}}'
-    start = _python({"body": _WITH_KERNEL}, 1)
-    return f"html_js_files = [\n    (None, {settings}),\n    ({thebe}),\n    (None, {start}),\n]"
+    files = "".join(f'    ("{file}", {{"defer": "defer"}}),\n' for file in _script_files(subject))
+    return f"html_js_files = [\n    (None, {settings}),\n{files}]"
+
+
+def _scripts(subject: Subject) -> list[str]:
+    return [f'<script src="{file}" defer></script>' for file in _script_files(subject)]
+
+
+def _script_files(subject: Subject) -> tuple[str, str]:
+    """Return what a page with live cells loads, in order: thebe, and what it lacks."""
+    return f"{_THEBE}/index.js", f"{subject.origin}/live-cells.js"
 
 
 def _own_hub(subject: Subject) -> str:
