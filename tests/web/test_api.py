@@ -54,6 +54,27 @@ async def test_while_notebooks_are_warming_a_program_is_told_when_to_ask_again(o
     assert int(answer.headers["Retry-After"]) >= 1
 
 
+async def test_a_script_of_tmpnb_days_gets_its_answers_and_no_notebook_without_the_token(open_place: Open) -> None:
+    """As thebe 0.1 asked in 2016, byte for byte (``static/main.coffee``): it knew of no token, as tmpnb had none."""
+    place: Place = await open_place(allow_origin="https://page.example", pool_size=1)
+    script = place.stranger(
+        Origin="https://page.example", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors", Sec_Fetch_Dest="empty"
+    )
+    payload = b'{"image_name":"jupyter/notebook"}'
+    asked = {"Content-Type": "text/plain;charset=UTF-8"}
+    assert (await script.get("/api/stats")).json["available"] == 1
+    spawned = await script.ask("POST", "/api/spawn/", asked, data=payload)
+    assert (spawned.status, spawned.headers["Access-Control-Allow-Origin"]) == (200, "https://page.example")
+    assert spawned.json["url"].startswith("/user/")
+    full = await script.ask("POST", "/api/spawn/", asked, data=payload)
+    assert (full.json["status"], full.headers["Access-Control-Allow-Origin"]) == ("full", "https://page.example")
+    kernels = f"{spawned.json['url']}api/kernels"
+    refused = await script.ask("POST", kernels, asked, data=b'{"name":"python2"}')
+    assert (refused.status, refused.headers["Access-Control-Allow-Origin"]) == (403, "*")
+    allowed = await script.get(kernels, Authorization=f"token {spawned.json['token']}")
+    assert allowed.status == 200
+
+
 async def test_a_program_may_name_a_pool(open_place: Open) -> None:
     place = await open_place(pools={"r": {"pool_size": 1}})
     await eventually(lambda: all(backend.notebooks for backend in place.backends))
