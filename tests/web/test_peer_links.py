@@ -94,6 +94,9 @@ def test_a_link_of_binders_opens_one_path(query: str, path: str) -> None:
         ("/hub/user-redirect/lab/tree/a%23b.ipynb", "lab/tree/a%23b.ipynb", ""),
         ("/github/o/r/blob/main/a%23b.ipynb", "tree/a%23b.ipynb", ""),
         ("/repo/o/r/notebooks/a%23b.ipynb", "notebooks/a%23b.ipynb", ""),
+        ("/github/o/r/blob/main/why%3F.ipynb", "tree/why%3F.ipynb", ""),
+        ("/github/o/r/blob/main/a%2541.ipynb", "tree/a%2541.ipynb", ""),
+        ("/repo/o/r/notebooks/why%3F.ipynb?a=1", "notebooks/why%3F.ipynb?a=1", ""),
     ],
 )
 def test_a_path_in_a_parameter_may_have_a_fragment(raw: str, path: str, fragment: str) -> None:
@@ -124,6 +127,8 @@ def test_a_link_of_jupyterhubs_opens_its_path(raw: str, path: str) -> None:
         ("repo=https://www.github.com/O/R&branch=main&subPath=a.ipynb&app=lab", "lab/tree/a.ipynb"),
         ("repo=https://github.com/o/r&branch=main&subPath=a.ipynb", "tree/a.ipynb"),
         ("repo=https://github.com/o/r&branch=main&targetpath=x/y&urlpath=lab/tree/x/y/a.ipynb", "lab/tree/a.ipynb"),
+        ("repo=https://github.com/o/r&branch=main&subPath=r/a.ipynb", "tree/r/a.ipynb"),  # below a folder called r
+        ("repo=https://github.com/o/r.git&branch=main&urlpath=tree/r.git/a.ipynb", "tree/a.ipynb"),
         ("account=o&repo=r&branch=main&path=a.ipynb", "tree/a.ipynb"),
         ("repo=https://github.com/o/r&branch=main&urlpath=/lab/tree//R?reset", "lab/tree/?reset"),
         ("repo=https://github.com/o/r&branch=main&urlpath=shiny/r/app/", "shiny/app/"),

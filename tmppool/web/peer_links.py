@@ -28,7 +28,7 @@ _USERS = re.compile(r"^(?:/hub)?/user/.+?(?:/|(?=\?)|$)")
 _ABSOLUTE = re.compile(r"([a-z]+://[^/?#\\]*)/?", re.IGNORECASE)
 _SPAWN = re.compile(r"^spawn(?:/|(?=\?)|$)")
 _MOST_NEXT = 4
-_APPS = {"lab": "lab/tree/", "notebook": "tree/"}
+_APPS = {"lab": "lab/tree/"}
 
 
 class PeerLinkError(TmppoolError):
@@ -173,7 +173,7 @@ def _binder(rest: str, pairs: dict[str, str]) -> PeerLink:
 def _short(rest: str, query: str) -> PeerLink:
     """``/repo/<org>/<repo>/<path>``, of Binder's first years."""
     parts = rest.split("/")
-    path = _decoded("/".join(parts[2:]))
+    path = _respelt("/".join(parts[2:]))
     return PeerLink(repository_of("gh", "/".join(parts[:2])), opened(f"{path}?{query}" if query and path else path))
 
 
@@ -181,7 +181,7 @@ def _colab(rest: str) -> PeerLink:
     """``/github/<org>/<repo>/blob/<ref>/<path>``, and ``tree`` for a directory."""
     parts = rest.split("/")
     repository = repository_of("gh", "/".join([*parts[:2], *parts[3:4]]))
-    path = _decoded("/".join(parts[4:]))
+    path = _respelt("/".join(parts[4:]))
     return PeerLink(repository, opened(f"tree/{path}") if path else "")
 
 
@@ -212,24 +212,24 @@ def _pull(pairs: dict[str, str], raw: str) -> PeerLink:
     directory = pairs.get("targetpath") or pairs.get("targetPath") or posixpath.basename(repository.name)
     path = pairs.get("urlpath") or pairs.get("urlPath") or ""
     below = pairs.get("subpath") or pairs.get("subPath") or pairs.get("path") or ""
-    if not path and below:
-        path = _APPS.get(pairs.get("app", "notebook"), "tree/") + below
-    place = _without(directory, path.partition("#")[0])
+    if path:
+        place = _without(directory, path.partition("#")[0])
+    else:  # in the repository, whatever it begins with
+        path = place = _APPS.get(pairs.get("app", "").lower(), "tree/") + below if below else ""
     return PeerLink(repository, opened(place), repository, raw, _fragment(path))
 
 
 def _without(directory: str, path: str) -> str:
-    """Remove ``directory`` where the file's path begins with it, case aside; it may be called as a page is.
+    """Remove ``directory`` where the file's path begins with it, case and ``.git`` aside; it may be called as a page.
 
     Of an app that is none of Jupyter's, the first segment is the page.
     """
     place, mark, query = path.lstrip("/").partition("?")
     page, file = jupyter_urls.split_page(place) or place.partition("/")[::2]
-    file, directory = file.lstrip("/"), directory.strip("/")
-    before, rest = file[: len(directory)], file[len(directory) :]
-    if before.lower() != directory.lower() or not (rest == "" or rest.startswith("/")):
+    parts, before = file.lstrip("/").split("/"), directory.strip("/").split("/")
+    if [*map(_tidy, parts[: len(before)])] != [*map(_tidy, before)]:
         return path
-    return f"{page}/{rest.lstrip('/')}{mark}{query}"
+    return f"{page}/{'/'.join(parts[len(before) :])}{mark}{query}"
 
 
 def next_page(query: str, origin: str) -> str:
@@ -283,9 +283,9 @@ def _fragment(path: str) -> str:
     return _STRAY_PERCENT.sub("%25", mark + quote(fragment, safe=_SAFE + "?")) if fragment else ""
 
 
-def _decoded(path: str) -> str:
-    """Return a raw path as a parameter would have it, where ``#`` in a name must stay encoded."""
-    return unquote(path).replace("#", "%23")
+def _respelt(path: str) -> str:
+    """Return a raw path as a parameter would have it, where ``?``, ``#`` and ``%`` in names stay encoded."""
+    return quote(unquote(path), safe=_SAFE.replace("%", ""))
 
 
 def _pairs(query: str) -> dict[str, str]:
