@@ -1,5 +1,7 @@
 """The table of repositories: the first row counts, and a file is where the row says."""
 
+from urllib.parse import quote
+
 import pytest
 
 from tmppool.web import peer_links
@@ -49,6 +51,15 @@ def place(raw: str, table: Repositories = TABLE) -> Place:
 )
 def test_a_link_leads_to_a_pool_and_a_file_there(raw: str, expected: Place) -> None:
     assert place(raw) == expected
+
+
+@pytest.mark.parametrize("name", ["c++", "R&D", "docs (old)", "Größe, Farbe"])
+@pytest.mark.parametrize("safe", ["/", "/+&(),"])
+def test_a_prefix_is_found_however_a_link_escapes_it(name: str, safe: str) -> None:
+    table = Repositories([Row("gh/o/r", directory="work", prefix=name)])
+    assert place(f"/v2/gh/o/r/main?urlpath={quote(quote(f'tree/{name}/a.ipynb', safe=safe))}", table) == Place(
+        None, "tree/work/a.ipynb"
+    )
 
 
 def test_content_that_is_in_no_row_is_fetched_in_the_pool_of_its_environment() -> None:

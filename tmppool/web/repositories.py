@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tmppool import jupyter_urls
 from tmppool.errors import TmppoolError
@@ -112,5 +112,6 @@ def _with_tree(path: str) -> str:
 
 def _below(prefix: str, file: str) -> str:
     """Return the raw path of a file below ``prefix``, a decoded one; the same path if it is not there."""
-    before, rest = quote(prefix), re.sub(r"%[0-9a-f]{2}", lambda escape: escape[0].upper(), file)
-    return rest[len(before) :].lstrip("/") if prefix and f"{rest}/".startswith(f"{before}/") else file
+    before, parts = prefix.split("/"), file.split("/")
+    is_there = [*map(unquote, parts[: len(before)])] == before  # decoded: what is escaped differs by who wrote the link
+    return "/".join(parts[len(before) :]) if is_there else file
