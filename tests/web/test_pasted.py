@@ -102,6 +102,10 @@ BOOK = Repository("gh/o/book", "main")
         ("https://colab.research.google.com/github/o/book/blob/main/a.ipynb", PeerLink(BOOK, "tree/a.ipynb")),
         ("https://mybinder.org/v2/gh/o/book/main?labpath=a.ipynb", PeerLink(BOOK, "doc/tree/a.ipynb")),
         ("mybinder.org/v2/gh/o/book/main", PeerLink(BOOK)),
+        (
+            "https://mybinder.org/v2/git/https://git.example/o/r/main",
+            PeerLink(Repository("git/https://git.example/o/r", "main")),
+        ),
         ("https://hub.example/services/binder/v2/gh/o/book/main", PeerLink(BOOK)),
         ("/v2/gh/o/book/main?urlpath=lab%2Ftree%2Fa.ipynb", PeerLink(BOOK, "lab/tree/a.ipynb")),
         ("https://hub.example/hub/user-redirect/lab/tree/a.ipynb", PeerLink(None, "lab/tree/a.ipynb")),
@@ -110,6 +114,20 @@ BOOK = Repository("gh/o/book", "main")
 )
 def test_a_link_of_another_service_names_a_repository(text: str, peer: PeerLink) -> None:
     assert read(text) == Pasted(peer=peer)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("https://mybinder.org/v2/gh/o/book/main?urlpath=lab%2Ftree%2Fa.ipynb%23Section", "Section"),
+        ("/v2/gh/o/book/main?urlpath=lab%2Ftree%2Fa.ipynb%23Section", "Section"),
+        ("https://hub.example/hub/spawn?next=%2Flab%2Ftree%2Fa.ipynb%23Section", "Section"),
+        ("https://mybinder.org/v2/gh/o/book/main?urlpath=lab%2Ftree%2Fa.ipynb%23(1)#Other", "%281%29"),
+        ("https://mybinder.org/v2/gh/o/book/main?urlpath=lab%2Ftree%2Fa.ipynb#Other", "Other"),
+    ],
+)
+def test_a_fragment_may_be_in_the_path_that_a_link_names(text: str, fragment: str) -> None:
+    assert read(text).fragment == fragment
 
 
 def test_a_link_of_nbgitpullers_names_its_content() -> None:

@@ -112,7 +112,7 @@ def _read(text: str, known: Collection[str], own_host: str) -> Pasted:
         found = _of_path(link, is_own=True) if text.startswith("/") else None
     except PeerLinkError as error:
         raise PastedError(sentence(error)) from error
-    return _of_words(text, known) if found is None else replace(found, fragment=tame(fragment))
+    return _of_words(text, known) if found is None else _with_fragment(found, fragment)
 
 
 def _printable(found: Pasted) -> Pasted:
@@ -186,13 +186,19 @@ def _of_url(url: str, own_host: str) -> Pasted:
         host = (parts.hostname or "").removeprefix("www.")
     except ValueError as error:
         raise PastedError("This link cannot be read.") from error
-    path = re.sub(r"/{2,}", "/", parts.path) or "/"
+    path = re.sub(r"(?<!:)/{2,}", "/", parts.path) or "/"  # a path may name a repository by its URL
     peer = _of_site(f"{host}{path}".rstrip("/"))
     raw, is_own = f"{path}?{parts.query}" if parts.query else path, parts.netloc.lower() == own_host.lower()
     found = _of_path(raw, is_own=is_own) if peer is None else Pasted(peer=peer)
     if found is None:
         raise PastedError(_UNKNOWN)
-    return replace(found, fragment=tame(parts.fragment))
+    return _with_fragment(found, parts.fragment)
+
+
+def _with_fragment(found: Pasted, fragment: str) -> Pasted:
+    """Return what was found with a link's fragment, unless it names another, which counts in a redirect too."""
+    named = "" if found.peer is None else found.peer.fragment.removeprefix("#")
+    return replace(found, fragment=tame(named or fragment))
 
 
 def _of_site(address: str) -> PeerLink | None:
