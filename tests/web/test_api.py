@@ -349,6 +349,13 @@ async def test_what_a_page_may_read_it_may_ask_for_with_fields_of_its_own(open_p
         assert "Access-Control-Allow-Origin" not in asked.headers, path
 
 
+async def test_any_page_may_read_that_an_address_is_not_there(place: Place) -> None:
+    page = place.program(Origin="https://any.example", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors")
+    for path in ("/api/nothing", "/hub/api/nothing", "/nothing"):
+        answer = await page.get(path)
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (404, "*"), path
+
+
 async def test_other_origins_may_call_nothing_unless_told(place: Place) -> None:
     for answer in (
         await place.program().ask("OPTIONS", "/api/spawn"),

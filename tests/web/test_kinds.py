@@ -50,5 +50,5 @@ def test_a_body_that_one_kind_has_is_described_with_its_status(kind: Kind) -> No
 def test_any_page_may_read_why_its_program_gets_no_notebook_and_nothing_else() -> None:
     about_a_notebook = {Kind.GONE, Kind.UNKNOWN, Kind.FOREIGN, Kind.NOT_OWNER, Kind.UNREACHABLE, Kind.WRONG_HOST}
     about_a_notebook.add(Kind.PAUSED)
-    about_the_request = {Kind.METHOD, Kind.MISSPELT, Kind.NO_STREAM}
+    about_the_request = {Kind.METHOD, Kind.MISSPELT, Kind.NO_STREAM, Kind.NOTHING}
     assert {kind for kind in Kind if kind.shape.cors is Cors.ANY} == about_a_notebook | about_the_request

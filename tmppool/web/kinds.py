@@ -199,7 +199,7 @@ class Kind(Enum):
         "Unclear URL",
         cors=Cors.ANY,
     )
-    NOTHING = Shape(404, "There is no page at this URL.", "Page not found")
+    NOTHING = Shape(404, "There is no page at this URL.", "Page not found", cors=Cors.ANY)
     METHOD = Shape(405, "This URL does not accept this kind of request.", "Method not allowed", cors=Cors.ANY)
     TOO_LARGE = Shape(413, BODY_TOO_LARGE, "Too large")
     FAILED = Shape(
