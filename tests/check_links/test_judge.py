@@ -89,6 +89,12 @@ def test_what_is_wrong_is_said(target: str, subject: str, words: str) -> None:
     assert words in found[0][1]
 
 
+def test_a_link_with_a_password_is_wrong_beside_all_else() -> None:
+    found = judged("/notebooks/intr.ipynb", has_user=True)
+    assert [subject for subject, _ in found] == ["address", "document"]
+    assert "name or password" in found[0][1]
+
+
 def test_a_link_without_its_scheme_is_wrong() -> None:
     ((subject, message),) = judged("/lab", has_scheme=False)
     assert (subject, "does not begin with https://" in message) == ("address", True)

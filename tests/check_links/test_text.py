@@ -88,6 +88,7 @@ def targets(text: str, *, is_markup: bool = True) -> list[str]:
         (f'"see {NB}/lab.\\n"', "/lab"),
         (f'"{NB}/lab?a=1\\u0026pool=r"', "/lab?a=1&pool=r"),
         ('"https:\\/\\/nb.example\\/lab\\/a.ipynb"', "/lab/a.ipynb"),
+        ('"https:\\u002F\\u002Fnb.example\\u002Flab\\u002Fa.ipynb"', "/lab/a.ipynb"),  # serialize-javascript
         # In another link
         ("https://s.example/?u=https%3A%2F%2Fnb.example%2Flab%3Fpool%3Dr&t=1", "/lab?pool=r"),
         ("https://s.example/?u=http%3A%2F%2F127.0.0.1%3A8000%2Flab", "/lab"),
@@ -205,6 +206,16 @@ def test_a_link_that_is_whole_is_known(text: str) -> None:
         (f'<iframe title="a > b" src="{NB}/lab">', Use.FRAME),
         (f"<iframe title='a > \"b' src={NB}/lab>", Use.FRAME),
         (f'<iframe title="{"x" * 1500}" src="{NB}/lab">', Use.FRAME),
+        (f'<iframe title=it\'s src="{NB}/lab">', Use.FRAME),
+        (f'<iframe alt=x"y class = "a" src={NB}/lab>', Use.FRAME),
+        (f"<iframe title=don't></iframe><a href='{NB}/lab'>", Use.LINK),
+        (f'IFrame(\n    width="100%",\n    src="{NB}/lab",\n)', Use.FRAME),
+        (f'tags$iframe(width = 800, src = "{NB}/lab")', Use.FRAME),
+        (f'knitr::include_url("{NB}/lab")', Use.FRAME),
+        (f'$("#frame").attr("src", "{NB}/lab")', Use.FRAME),
+        (f'await fetch(\n    "{NB}/api/spawn",', Use.SCRIPT),
+        (f'new EventSource(\n  "{NB}/build/gh/o/r/main",', Use.SCRIPT),
+        (f'new URL("{NB}/build/gh/o/r/main")', Use.SCRIPT),
         (f'<iframe src="\n    {NB}/lab">', Use.FRAME),  # browsers strip it
         (f'document.getElementById("f").src = "{NB}/lab"', Use.FRAME),
         (f'frame.setAttribute("src", "{NB}/lab")', Use.FRAME),
@@ -246,6 +257,16 @@ def test_a_link_is_told_as_it_is_meant() -> None:
     assert [link.fragment for link in found(text)] == ["c", ""]
 
 
+@pytest.mark.parametrize("user", ["me", "me:secret", "me:p%40ss", ":secret"])
+@pytest.mark.parametrize("lead", ["https://", "//", "https:\\/\\/"])
+def test_a_link_with_a_password_is_one_and_the_password_is_not_told(lead: str, user: str) -> None:
+    (link,) = found(f'<a href="{lead}{user}@nb.example/lab/a.ipynb">')
+    assert (link.target, link.has_user) == ("/lab/a.ipynb", True)
+    assert link.written == f"{lead}…@nb.example/lab/a.ipynb".replace("\\", "")
+    assert found('<a href="mailto:me@nb.example">') == []
+    assert [link.has_user for link in found(f'<a href="{NB}/@me">')] == [False]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -280,6 +301,11 @@ HOSTILE = {
     "quotes": '"',
     "an attribute": f'="{NB} ',
     "a frame": f"<iframe {NB}",
+    "attributes": f"<iframe {'=x ' * 600}{NB} ",
+    "quotes in attributes": "<iframe " + "='a =\"b " * 200 + f"{NB} ",
+    "blanks in a frame": f"<iframe a={' ' * 1900}{NB} ",
+    "arguments": f"iframe({' ' * 100}{NB} ",
+    "users": f"//{'u' * 199}@//nb.example ",
     "a shortcode": f"{{{{<iframe {NB}",
     "MyST": f"binder: url: a, {NB} ",
     "Juniper": f"Juniper({{url:{NB} ",

@@ -114,6 +114,9 @@ class Judge:
             told = "this is a link into the site itself, as it does not begin with https://"
             yield Finding(link, Subject.ADDRESS, told)
             return
+        if link.has_user:
+            told = "everybody can read a name or password in a link, and browsers show no frame with one: leave it out"
+            yield Finding(link, Subject.ADDRESS, told)
         if link.use is not Use.LINK:
             yield from _embedding(link, facts)
         if link.is_made:

@@ -20,8 +20,9 @@ _MOST_INSIDE = 3  # links in the text of another
 _BEFORE = 2000  # characters before a link that tell its use: a frame's attributes
 _NEAR = 500  # of them: a script
 
-_COLON, _SLASHES = "(?::|%3A)", r"(?:\\?/|%2F){2}"
+_COLON, _SLASHES = "(?::|%3A)", r"(?:\\?/|\\u002F|%2F){2}"
 _LEAD = rf"(?P<lead>https?{_COLON}{_SLASHES}|(?<![\w:/\\%]){_SLASHES}|(?<=[\"'(<]))"
+_USER = r"(?:(?<=[/F])(?P<user>[^\s/?#@\"'`<>(){}\[\]|\\]{1,200}@))?"  # and a password
 _NO_END = r"(?!(?!%2F|%3F|%23)[A-Za-z0-9_@%-]|[.:][A-Za-z0-9_])"  # behind a host that goes on
 
 _SPACED = re.compile(r"=\s?\\?([\"'])\Z|\]\((<)\Z")  # an attribute, and a destination in pointed brackets
@@ -48,16 +49,17 @@ _MADE = re.compile(
 _GOES_ON = re.compile(r"[{…]|<[%?$]|\\?[\"'`]\s{0,20}(?:[+~]|%(?!\})|\.(?:format|concat)\b|\.\s?\$)")
 _GOES_ON_BEHIND_SLASH = re.compile(r"<[A-Za-z]|&lt;|[\[|]")
 
-_Q = r"(?:\\?[\"'`]|&quot;)"
+_S, _Q = r"\s{0,40}", r"(?:\\?[\"'`]|&quot;)"
 _FRAMES = re.compile(
-    rf"""<(?:iframe|frame|embed|object)\b(?:[^<>"']|"[^"<]*"|'[^'<]*')*(?:["']\s{{0,40}})?\Z  # HTML
-    | \biframe\w*\.src\s?=\s?{_Q}\Z | \bIFrame\(\s?(?:src\s?=\s?)?{_Q}\Z  # JavaScript, IPython
-    | \{{iframe\}}\s{{1,4}}\Z                          # MyST
-    | \{{\{{[<%]\s?iframe[^{{}}<>%]*\Z                 # Hugo, Quarto""",
+    r"""<(?:iframe|frame|embed|object)\b  # HTML, where a quote counts behind = only
+      (?:[^<>=]|=\s*\\?"[^"<]*"|=\s*\\?'[^'<]*'|=(?!\s*\\?["']))*(?:=\s*\\?["']\s*)?\Z
+    | \b(?:iframe|include_url)\([^()]*\Z              # IPython, htmltools, knitr
+    | \{iframe\}\s{1,4}\Z                              # MyST
+    | \{\{[<%]\s?iframe[^{}<>%]*\Z                     # Hugo, Quarto""",
     re.IGNORECASE | re.VERBOSE,
 )
 _SCRIPTS = re.compile(
-    rf"""\b(?:EventSource|fetchEventSource)\(\s?{_Q}\Z
+    rf"""\b(?:EventSource|fetchEventSource)\({_S}{_Q}\Z
     | \b(?:binderUrl|baseUrl){_Q}?\s?[:=]\s?{_Q}?\Z    # thebe
     | \bJuniper\(\s?\{{[^{{}}]*\burl\s?:\s?{_Q}\Z
     | \b(?:binder|server){_Q}?\s?:\s{{0,9}}\{{?\s{{0,9}}(?:{_Q}?\w+{_Q}?\s?:[^\n,{{}}]*[\n,]\s{{0,20}}){{0,4}}
@@ -65,12 +67,12 @@ _SCRIPTS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _ASKS_API = re.compile(
-    rf"""\b(?:fetch|axios(?:\.\w+)?|sendBeacon|Request)\(\s?{_Q}\Z
-    | \$\.\w+\(\s?{_Q}\Z | \.open\(\s?{_Q}\w+{_Q},\s?{_Q}\Z  # jQuery, XMLHttpRequest
-    | \b(?:const|let|var)\s\w+\s?=\s?{_Q}\Z""",
+    rf"""\b(?:fetch|axios(?:\.\w+)?|sendBeacon|Request|URL)\({_S}{_Q}\Z
+    | \$\.\w+\({_S}{_Q}\Z | \.open\({_S}{_Q}\w+{_Q},{_S}{_Q}\Z  # jQuery, XMLHttpRequest
+    | \b(?:const|let|var)\s\w+\s?={_S}{_Q}\Z""",
     re.VERBOSE,
 )
-_SETS_SRC = re.compile(rf"\.src\s?=\s?{_Q}\Z|\.setAttribute\(\s?{_Q}src{_Q},\s?{_Q}\Z")
+_SETS_SRC = re.compile(rf"\.src\s?={_S}{_Q}\Z|\.(?:setAttribute|attr|prop)\({_S}{_Q}src{_Q},{_S}{_Q}\Z")
 _PICTURES = ("/badge", "/picture/", "/static/")
 
 _AS_IT_IS = "".join(chr(each) for each in range(0x21, 0x7F) if chr(each) not in '"<>`{}')
@@ -91,7 +93,7 @@ class Link:
 
     ``written``: the link as it is meant, without the escapes of its text. ``target``: path and query as a browser sends
     them. ``is_made``: a template makes the rest of it. ``has_scheme``: False for what only looks like a link to the
-    service, and is one into the site itself.
+    service, and is one into the site itself. ``has_user``: a name or password is in it, which ``written`` leaves out.
     """
 
     file: str
@@ -104,6 +106,7 @@ class Link:
     use: Use = Use.LINK
     is_made: bool = False
     has_scheme: bool = True
+    has_user: bool = False
 
 
 class Finder:
@@ -113,7 +116,7 @@ class Finder:
         self._services = services
         self._names = [name for service in services for name in _names(service)]
         hosts = "|".join(f"(?P<s{index}>{_authority(service)})" for index, service in enumerate(services))
-        self._start = re.compile(f"{_LEAD}(?:{hosts}){_NO_END}", re.IGNORECASE)
+        self._start = re.compile(f"{_LEAD}{_USER}(?:{hosts}){_NO_END}", re.IGNORECASE)
 
     def may_be_in(self, content: bytes) -> bool:
         """Return False if no link is in the text with this content, in an encoding that has ASCII in it."""
@@ -136,17 +139,19 @@ class Finder:
             outer_end = outer_end if inside else found.end() + len(raw)
             rest = _rest(raw, before, is_markup=is_markup, is_encoded="%" in found["lead"])
             place, _, fragment = rest.partition("#")
+            service = str(found.lastgroup)
             yield Link(
                 file,
                 line,
                 seen - line_start + 1,
-                unquote(found[0].replace("\\", "")) + rest,
-                self._services[int(str(found.lastgroup)[1:])],
+                unquote(_unescaped(found["lead"] + ("…@" if found["user"] else "") + found[service])) + rest,
+                self._services[int(service[1:])],
                 _sent(place),
                 fragment,
                 _use(before, place),
                 is_made=_is_made(raw, after),
                 has_scheme=bool(found["lead"]),
+                has_user=found["user"] is not None,
             )
 
 
@@ -203,14 +208,17 @@ def _ended(raw: str) -> str:
 
 def _rest(raw: str, before: str, *, is_markup: bool, is_encoded: bool) -> str:
     """Return path, query and fragment without the escapes of the text; empty if there is none of them."""
-    rest = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], raw).partition("\\")[0]
-    rest = _ended(rest)
+    rest = _ended(_unescaped(raw).partition("\\")[0])
     if is_markup:
         rest = _ENTITY.sub(lambda found: html.unescape(found[0]), rest)
     if is_encoded or _IN_QUERY.search(before):
         rest = rest.partition("&")[0]
     rest = (unquote(rest) if is_encoded else rest).translate(_DROPPED).strip()
     return rest if rest[:1] in ("/", "?", "#") else ""
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
 
 
 def _sent(place: str) -> str:
