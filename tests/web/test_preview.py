@@ -12,7 +12,7 @@ from tmppool.image_documents import Document
 from tmppool.pool_settings import PoolSettings
 
 PNG = b"\x89PNG\r\n\x1a\nxxx"
-KNOWN = (Document("a b.ipynb", 'Lines & "curves"', PNG), Document("plain.ipynb"))
+KNOWN = (Document("a b.ipynb", 'Lines & "curves"', PNG), Document("plain.ipynb"), Document("text.md", "A text"))
 
 
 @pytest.fixture
@@ -44,6 +44,10 @@ async def test_the_head_tells_title_and_picture(open_library: Any) -> None:
     assert (picture.status, picture.headers["Content-Type"], picture.body) == (200, "image/png", PNG)
     assert picture.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert meta(await place.person().get("/lab/tree/plain.ipynb"))["og:title"] == "plain.ipynb"
+    for text in ("/edit/text.md", "/lab/tree/text.md", "/spawn/voila/render/text.md"):
+        page = await place.person().get(text)
+        assert meta(page)["og:title"] == "A text"
+        assert (await place.stranger().get(oembed_link(page).removeprefix(place.url))).json["title"] == "A text"
     card = meta(await place.person().get("/"))["og:image"]
     assert (await place.stranger().get(card.removeprefix(place.url))).headers["Content-Type"] == "image/png"
     assert (await place.stranger().get("/picture/plain.ipynb")).status == 404

@@ -240,7 +240,8 @@ class Launch:
             "warm_target": pool.limits.warm,
         }
         if kind is Kind.LAUNCH:
-            facts = {**facts, "preview": self._preview.facts(visit, pool.name, str(form["document"]))}
+            file = jupyter_urls.file_of(self._path(visit, pool)) or ""
+            facts = {**facts, "preview": self._preview.facts(visit, pool.name, file)}
         if kind is Kind.NO_DOCUMENT:
             form["anyway"] = form["action"]  # the image does not say what its server makes, or where its root is
             form["action"] = links.action_of(self._instead(visit, pool))

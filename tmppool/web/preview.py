@@ -59,7 +59,7 @@ class Preview:
         pool = self._pools.get(links.pool_of(raw))
         if pool is None:
             raise AnswerError(Kind.NO_POOL)
-        document = jupyter_urls.document_of(links.target_of(links.without_code(raw), "/")) or ""
+        document = jupyter_urls.file_of(links.target_of(links.without_code(raw), "/")) or ""
         title, home = self._title(pool.name, document), f"{visit.own_origin}/"
         picture = visit.own_origin + self._picture_path(pool.name, document)
         if not self._is_embeddable:
