@@ -22,6 +22,8 @@ WIDTH, HEIGHT = 100, 20  # pixels of the badge
 _FRAME_HEIGHT = 600
 _THEBE = "https://unpkg.com/thebe@0.9.3/lib"
 _CODE = 'print("Hello")'
+_RUN_BY_TOOLS = {ord(mark): f"&#{ord(mark)};" for mark in "{`"}
+"""Marks of templates (Jekyll, Jinja) and of code in a line (knitr, Quarto), which count in HTML's attributes too."""
 _HOSTS = {"gh": "https://github.com/", "gl": "https://gitlab.com/", "git": ""}
 _PROVIDERS = {"gh": "github", "gl": "gitlab", "git": "git"}  # thebe's words
 
@@ -89,8 +91,9 @@ def make(way: Way, subject: Subject) -> list[Snippet]:
 
 def frame(link: str, title: str, width: int | str = "100%", height: int = _FRAME_HEIGHT) -> str:
     """Return the element that shows a launch link, and then its notebook, inside a page; on one line."""
+    shown = html.escape(title).translate(_RUN_BY_TOOLS)
     return (
-        f'<iframe src="{html.escape(link)}" title="{html.escape(title)}" width="{width}" height="{height}"'
+        f'<iframe src="{html.escape(link)}" title="{shown}" width="{width}" height="{height}"'
         ' allow="clipboard-write; local-network-access" loading="lazy" style="border:0"></iframe>'
     )
 
