@@ -16,6 +16,7 @@ from tmppool.config import Settings
 from tmppool.errors import ConfigError, EngineAwayError
 from tmppool.ledger import Ledger
 from tmppool.ledger_file import left_behind
+from tmppool.pool_settings import RepositorySettings
 
 
 def settings(home: Path, **more: object) -> Settings:
@@ -161,6 +162,14 @@ async def test_a_landing_of_an_image_that_would_be_refused_ends_the_start(
     with pytest.raises(ConfigError, match=r"^the tmppool\.landing label of .*: '/lab/\.\./tree' is not allowed: "):
         async with app.service(settings(tmp_path)):
             pytest.fail("it serves")
+
+
+async def test_a_repository_that_no_link_can_name_ends_the_start_before_anything_is_opened(tmp_path: Path) -> None:
+    rows = (RepositorySettings(name="gh/o/*"), RepositorySettings(name="git/https://github.com/o/r"))
+    with pytest.raises(ConfigError, match=r"^repositories: no link matches 'git/https://github\.com/o/r': .* gh/o/r$"):
+        async with app.service(settings(tmp_path, repositories=rows)):
+            pytest.fail("it serves")
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_landing_that_would_be_refused_ends_the_start_before_anything_is_opened(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ from tmppool.proxy.timeouts import Timeouts
 from tmppool.reconcile import Reconciler
 from tmppool.sessions import Sessions
 from tmppool.tasks import spawn
-from tmppool.web import listener, routes
+from tmppool.web import listener, repositories, routes
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
@@ -183,6 +183,9 @@ def _check(settings: Settings) -> None:
     backend_choice.check(settings)
     from_settings.check_admin(settings)
     from_settings.check_landings(settings)
+    for row in settings.repositories:
+        if why := repositories.unmatched(row.name):
+            raise ConfigError(f"repositories: no link matches {row.name!r}: {why}")
     for network in from_settings.boundless_proxies(settings):
         _log.warning("settings.warned", message=f"--trusted-proxies: {network} holds everybody: {_TRUSTS_ALL}")
     startup.check_risks(settings.accept_risk)

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from tmppool.web import peer_links
-from tmppool.web.repositories import Place, Repositories, Row, UnknownRepositoryError, launch_link
+from tmppool.web.repositories import Place, Repositories, Row, UnknownRepositoryError, launch_link, unmatched
 
 TABLE = Repositories(
     [
@@ -80,6 +80,23 @@ def test_what_is_in_no_row_is_refused_where_the_settings_say_so() -> None:
         place("/v2/gh/p/r/main", strict)
     assert place("/v2/gh/o/x/main", strict) == Place("lab", "")
     assert place("/hub/user-redirect/lab", strict) == Place(None, "lab")  # it names no repository
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("git/https://github.com/O/R", "links call this repository gh/o/r"),
+        ("git/https://www.gitlab.com/a/b/c", "links call this repository gl/a/b/c"),
+        ("git/https://git.example:443/o/r", "links call this repository git/https://git.example/o/r"),
+        ("git/https://me@git.example/o/r", "links call this repository git/https://git.example/o/r"),
+        ("git/https://git.example", "the link names no repository"),
+        ("gh/org", "the link names no repository after gh/"),
+        *((name, "") for name in ("gh/O/r", "gl/a/b/c", "gist/u/0123", "git/https://git.example:3000/O/r")),
+        *((name, "") for name in ("zenodo/10.5281/zenodo.1", "gh/*", "git/*", "git/https://github.com/*")),
+    ],
+)
+def test_a_pattern_that_no_link_can_match_is_known(pattern: str, why: str) -> None:
+    assert unmatched(pattern) == why
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 
 from tmppool import jupyter_urls
 from tmppool.errors import TmppoolError
-from tmppool.web import links
-from tmppool.web.peer_links import PeerLink, Repository
+from tmppool.web import links, peer_links
+from tmppool.web.peer_links import PeerLink, PeerLinkError, Repository
 
 ANY = Repository("gh/org/repo")
 """Stands for a repository that is in no row by name."""
@@ -79,6 +79,18 @@ class Repositories:
         if found is None and is_required and self.refuses_others:
             raise UnknownRepositoryError(f"This service has no notebooks for the repository {repository.name[:100]}.")
         return found
+
+
+def unmatched(pattern: str) -> str:
+    """Return why no link matches a pattern that names one repository, as the end of a sentence; empty if one may."""
+    provider, _, spec = pattern.lower().partition("/")
+    if _WILD.search(pattern):
+        return ""
+    try:
+        name = peer_links.repository_of(provider, quote(spec, safe="")).name
+    except PeerLinkError as error:
+        return str(error)
+    return "" if name == f"{provider}/{spec}" else f"links call this repository {name}"
 
 
 def launch_link(place: Place) -> str:
