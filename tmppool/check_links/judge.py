@@ -28,6 +28,9 @@ _MOST_NEAR = 500  # missing documents for which near names are looked for
 _MOST_SHOWN = 3  # of them
 
 _NOTEBOOK = re.compile(r"/(?:user|session)/[^/?]+/?(.*)")
+_OF_REPOSITORIES = re.compile(
+    r"/(?:v2|build|github|repo)/|/(?:hub/)?user-redirect/(?:.*/)?(?:git-pull|git-sync|interact)/?\Z"
+)
 _BEHIND_FRAGMENT = re.compile(r"[?&](?:pool|code|urlpath|labpath|filepath)=")
 
 
@@ -244,7 +247,7 @@ def _parameters(link: Link) -> Iterator[Finding]:
         meant = _meant(bare, known)
         if bare != name and bare in known and not (is_binders or bare in _OURS):  # which the service reads, too
             yield Finding(link, Subject.PARAMETER, f"the service gets {name!r} for {bare!r}: write & for &amp; here")
-        elif bare == "pool" and path.startswith(("/v2/", "/build/", "/github/")):
+        elif bare == "pool" and _OF_REPOSITORIES.match(path):
             told = "the parameter 'pool' has no effect: the operator's table of repositories decides"
             yield Finding(link, Subject.PARAMETER, told)
         elif meant is not None and meant not in names:
