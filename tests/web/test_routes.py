@@ -1,5 +1,7 @@
 """The tables of addresses."""
 
+from urllib.robotparser import RobotFileParser
+
 from tests.web.guests import Place
 from tmppool import jupyter_urls
 
@@ -10,9 +12,14 @@ async def test_each_place_of_jupyters_is_a_launch_link(place: Place) -> None:
             assert (await place.person().get(path)).status == 200, path
 
 
-async def test_robots_are_asked_to_stay_away(place: Place) -> None:
+async def test_robots_are_asked_to_stay_away_but_those_that_show_previews(place: Place) -> None:
     answer = await place.program().get("/robots.txt")
-    assert (answer.status, answer.text) == (200, "User-agent: *\nDisallow: /\n")
+    assert answer.status == 200
+    rules = RobotFileParser()
+    rules.parse(answer.text.splitlines())
+    link = f"{place.url}/lab/tree/a.ipynb"
+    assert all(rules.can_fetch(name, link) for name in ("Twitterbot/1.0", "facebookexternalhit/1.1", "LinkedInBot/1.0"))
+    assert not any(rules.can_fetch(name, link) for name in ("Googlebot/2.1", "GPTBot/1.2", "curl"))
 
 
 async def test_head_answers_as_get_without_a_body(place: Place) -> None:

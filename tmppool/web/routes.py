@@ -21,7 +21,8 @@ from tmppool.web.preview import Preview
 from tmppool.web.session import Session
 
 _REST = "rest:(?s:.*)"  # a name may hold a newline
-_ROBOTS = "User-agent: *\nDisallow: /\n"
+_PREVIEWERS = ("facebookexternalhit", "LinkedInBot", "Twitterbot")  # read a link for the person who posts it
+_ROBOTS = "".join(f"User-agent: {name}\n" for name in _PREVIEWERS) + "Disallow:\n\nUser-agent: *\nDisallow: /\n"
 
 
 def public(
