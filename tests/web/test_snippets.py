@@ -5,7 +5,7 @@ import json
 import re
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from markdown_it import MarkdownIt
 
-from tmppool.web import pasted, snippets
+from tmppool.web import pasted, peer_links, snippets
 from tmppool.web.peer_links import Repository
 from tmppool.web.snippets import LABEL, Snippet, Subject, Way
 
@@ -291,9 +291,18 @@ def test_a_link_of_nbgitpullers_names_repository_and_file(way: Way, page: str) -
     assert parse_qs(found.query) == {
         "repo": ["https://github.com/o/r"],
         "branch": ["dev"],
-        "urlpath": [f"{page}/r/docs/a b.ipynb"],
+        "urlpath": [f"{page}/r/docs/a%20b.ipynb#cell-id=1"],
     }
     assert "nbgitpuller" not in made(way, file="")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_link_of_nbgitpullers_opens_that_file_here(name: str) -> None:
+    link = urlsplit(text_of("nbgitpuller", Way.LAB, name=name, file=quote(name)))
+    found = peer_links.parse(f"{link.path}?{link.query}")
+    assert found is not None
+    assert (unquote(found.path), found.fragment) == (f"lab/tree/{name}", "#cell-id=1")
+    assert "?" not in found.path
 
 
 def test_without_a_repository_there_are_links_and_frames_but_no_settings() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from tmppool.web.peer_links import Repository
 
@@ -153,10 +153,11 @@ def _gallery(way: Way, subject: Subject, repository: Repository) -> str:
 def _pull(way: Way, subject: Subject, repository: Repository) -> str:
     page = "lab/tree" if way is Way.LAB else "tree"
     name = _path(repository).rpartition("/")[2]
+    _, mark, fragment = subject.link.partition("#")
     wanted = {
         "repo": _url(repository),
         "branch": repository.ref or "",
-        "urlpath": f"{page}/{name}/{unquote(subject.file)}".replace("#", "%23"),  # which would begin a fragment
+        "urlpath": f"{page}/{name}/{subject.file}{mark}{fragment}",  # which is a URL
     }
     query = "&".join(f"{key}={quote(value, safe='')}" for key, value in wanted.items() if value)
     return f"{subject.origin}/hub/user-redirect/git-pull?{query}"
