@@ -57,6 +57,8 @@ def test_what_the_service_opens_is_fine(target: str) -> None:
         ("/notebooks/intr.ipynb", "document", "there is no document 'intr.ipynb'; did you mean 'intro.ipynb'?"),
         ("/lab/tree/Intro.ipynb", "document", "did you mean 'intro.ipynb'?"),
         ("/edit/note.md", "document", "did you mean 'notes.md'?"),
+        ("/lab/d/intro.ipynb?x=1", "document", "this opens no document: write /lab/tree/d/intro.ipynb"),
+        ("/spawn/doc/intro.ipynb", "document", "this opens no document: write /doc/tree/intro.ipynb"),
         ("/files/zzz.qmd", "document", "there is no document 'zzz.qmd'"),
         (
             "/notebooks/intro.ipynb?pool=r",
