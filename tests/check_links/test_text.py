@@ -220,6 +220,7 @@ def test_a_link_that_is_whole_is_known(text: str) -> None:
         (f'document.getElementById("f").src = "{NB}/lab"', Use.FRAME),
         (f'frame.setAttribute("src", "{NB}/lab")', Use.FRAME),
         (f'picture.src = "{NB}/badge.svg"', Use.LINK),
+        (f'<object type="image/svg+xml" data="{NB}/badge.svg">', Use.LINK),  # every page may show it
         (f'requests.post("{NB}/api/spawn")', Use.LINK),  # no page's script
         (f'<iframe title="it\'s"></iframe> it\'s "{NB}/lab"', Use.LINK),
         (f'fetch("{NB}/versions")', Use.LINK),  # any page may read that

@@ -239,7 +239,7 @@ def _sent(place: str) -> str:
 
 def _use(before: str, place: str) -> Use:
     near = before[-_NEAR:]
-    if _FRAMES.search(before) or (_SETS_SRC.search(near) and not place.startswith(_PICTURES)):
+    if not place.startswith(_PICTURES) and (_FRAMES.search(before) or _SETS_SRC.search(near)):
         return Use.FRAME
     asks_api = place.startswith(("/api/", "/build/")) and _ASKS_API.search(near)
     return Use.SCRIPT if asks_api or _SCRIPTS.search(near) else Use.LINK
