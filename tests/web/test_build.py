@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from tests.web.guests import Guest, Place, eventually
+from tests.web.guests import Guest, Place, eventually, opened
 from tmppool.notebook import Reason, State
 from tmppool.web import stream_starts, waiting_line
 from tmppool.web.addresses import ADDRESSES
@@ -213,6 +214,19 @@ async def test_a_full_pool_makes_the_page_wait_until_a_notebook_is_free(open_pla
         ended = await place.program().ask("DELETE", path, {"Authorization": f"token {ready['token']}"})
         assert ended.status == 200
         assert (await second.last())["url"] != ready["url"]
+
+
+async def test_a_service_that_ends_waits_for_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as streams:
+        async with opened(tmp_path / "state", monkeypatch, **FRIEND, pool_size=1) as place:
+            guest = Guest(place.url, {})
+            streams.push_async_callback(guest.session.close)
+            for fields in ({}, {}, {"Origin": "https://evil.example"}):  # one is told, one waits, one is refused
+                found = await streams.enter_async_context(stream(guest, **fields))
+                await found.message()
+            began = loop.time()
+        assert loop.time() - began < 3
 
 
 @pytest.mark.parametrize(

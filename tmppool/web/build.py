@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncGenerator, Callable
-from typing import Literal
+from typing import Any, Literal
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -72,6 +73,7 @@ class Build:
         self._tickets = tickets
         self._table = table
         self._starts = StreamStarts()
+        self._streams: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._lines = {pool.name: WaitingLine(pool, functools.partial(sessions.shortage, pool)) for pool in pools}
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -84,11 +86,19 @@ class Build:
         response = web.StreamResponse(headers=_HEADERS)
         if request.method == "HEAD":
             return response  # a look, which starts nothing
+        if (task := asyncio.current_task()) is not None:
+            self._streams.add(task)
         await response.prepare(request)
         async with contextlib.aclosing(self._said(visit, request.headers.get("Last-Event-ID", ""))) as said:
             async for piece in said:
                 await response.write(piece)
         return response
+
+    async def cut(self, app: web.Application) -> None:
+        """Cut all streams, as the service ends: none would end by itself. Their pages ask again."""
+        del app
+        for stream in list(self._streams):
+            stream.cancel()
 
     async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS: any page may ask, and read why it gets nothing."""

@@ -50,6 +50,7 @@ def public(
         app.router.add_get(f"/picture/{{{_REST}}}", preview.picture)
         app.router.add_get(f"/build/{{{_REST}}}", build.stream)
         app.router.add_route("OPTIONS", f"/build/{{{_REST}}}", build.preflight)
+        app.on_shutdown.append(build.cut)
     _add_api(app.router, api)
     _add_versions(app.router, peer, build)
     _add_sessions(app.router, session, claim)
