@@ -2,7 +2,7 @@
 
 import pytest
 
-from tmppool.proxy.page_policy import admit, is_out_of_reach
+from tmppool.proxy.page_policy import admit, is_out_of_reach, without_ancestors
 
 HOST, PATH = b"nb.example", b"/api/session/k"
 SESSION = "nb.example/api/session/k nb.example/api/session/k/"
@@ -73,3 +73,9 @@ def test_a_name_that_a_policy_cannot_hold_is_not_added(host: bytes) -> None:
 )
 def test_which_policies_put_a_page_where_it_reaches_nothing(policy: bytes, is_one: bool) -> None:  # noqa: FBT001
     assert is_out_of_reach([policy]) is is_one
+
+
+def test_what_a_policy_says_of_frames_is_taken_out_of_it_and_nothing_else() -> None:
+    assert without_ancestors([b"a b;FRAME-ancestors x , frame-ancestors y", b"c"]) == [b"a b", b"c"]
+    for untouched in ([b" a;  b "], [b"frame-ancestors x; a " + b"x" * (16 << 10)], []):
+        assert without_ancestors(untouched) == untouched

@@ -252,6 +252,12 @@ def is_kept(fields: Fields) -> bool:
     return any(name in fields.first for name in _FOR_CACHES)
 
 
+def with_policies(lines: list[bytes], policies: list[bytes]) -> list[bytes]:
+    """Return the lines of a response with ``policies`` in the place of the notebook's own."""
+    own = (line for line in lines if line.partition(b":")[0].lower() != b"content-security-policy")
+    return [*own, *(b"Content-Security-Policy: " + policy for policy in policies)]
+
+
 def edited(lines: list[bytes], policies: list[bytes], frame_policy: bytes) -> list[bytes]:
     """Return the lines of a response for a page that is edited; ``policies`` take the place of the notebook's own."""
     own = (line for line in lines if line == frame_policy or line.partition(b":")[0].lower() not in _OF_BYTES)

@@ -1,4 +1,4 @@
-"""A page's own Content-Security-Policy, and what has to be added to it for the service's scripts. Pure.
+"""A page's own Content-Security-Policy: what has to be added for the service's scripts, and who may embed it. Pure.
 
 Without that, a strict policy would block them: the page works, but its visitor's activity is not seen. What is added
 are the service's own scripts, and the address of the page's own session (CSP Level 3, sections 2.3 and 6.7).
@@ -26,22 +26,29 @@ def is_out_of_reach(policies: Collection[bytes]) -> bool:
 
     A sandbox puts the page into an origin of its own.
     """
-    if sum(map(len, policies)) > _MOST_BYTES:
-        return True
-    text = b",".join(policies)
-    if text.count(b",") >= _MOST_POLICIES or text.count(b";") + len(text.split()) > _MOST_WORDS:
+    if _is_long(policies):
         return True
     sandboxes = (directives[b"sandbox"] for directives in _all(policies) if b"sandbox" in directives)
     return any(not {b"allow-scripts", b"allow-same-origin"} <= {word.lower() for word in box} for box in sandboxes)
 
 
-def admit(
-    policies: Iterable[bytes], host: bytes, session_path: bytes, *, is_embeddable: bool = False
-) -> tuple[list[bytes], bytes]:
+def without_ancestors(policies: Collection[bytes]) -> list[bytes]:
+    """Return the policies without what they say of frames, as Jupyter's do of each file; long ones are not read.
+
+    It is for where the service says whose pages may embed a notebook: of two policies, the stricter one counts.
+    """
+    if _is_long(policies) or b"frame-ancestors" not in b",".join(policies).lower():
+        return [*policies]
+    parsed = _all(policies)
+    for directives in parsed:
+        directives.pop(b"frame-ancestors", None)
+    return _written(parsed)
+
+
+def admit(policies: Iterable[bytes], host: bytes, session_path: bytes) -> tuple[list[bytes], bytes]:
     """Return the policies with the service's scripts admitted, and the nonce that the script elements need, if any.
 
-    ``host`` is what the browser calls the service; a name that a policy cannot hold is not added. ``is_embeddable``:
-    the service says whose frames may show the page, and not the page.
+    ``host`` is what the browser calls the service; a name that a policy cannot hold is not added.
     """
     parsed = _all(policies)
     place = host if is_host(host) and not host.startswith(b"[") else b""
@@ -50,13 +57,11 @@ def admit(
     wants_nonce = known or any(b"'strict-dynamic'" in _lower(_effective(each, _SCRIPTS)) for each in parsed)
     nonce = known or (secrets.token_urlsafe(16).encode() if wants_nonce else b"")
     for directives in parsed:
-        if is_embeddable:
-            directives.pop(b"frame-ancestors", None)
         _admit_scripts(directives, b"'nonce-%b'" % nonce, place and place + b"/static/")
         requests = _effective(directives, _REQUESTS)
         if requests is not None and place:
             directives[b"connect-src"] = _with(requests, place + session_path, place + session_path + b"/")
-    return [b"; ".join(b" ".join((name, *words)) for name, words in each.items()) for each in parsed if each], nonce
+    return _written(parsed), nonce
 
 
 def _admit_scripts(directives: dict[bytes, list[bytes]], nonce: bytes, place: bytes) -> None:
@@ -81,6 +86,17 @@ def _effective(directives: dict[bytes, list[bytes]], names: Iterable[bytes]) -> 
 
 def _lower(words: list[bytes] | None) -> list[bytes]:
     return [word.lower() for word in words or ()]
+
+
+def _is_long(policies: Collection[bytes]) -> bool:
+    if sum(map(len, policies)) > _MOST_BYTES:
+        return True
+    text = b",".join(policies)
+    return text.count(b",") >= _MOST_POLICIES or text.count(b";") + len(text.split()) > _MOST_WORDS
+
+
+def _written(parsed: list[dict[bytes, list[bytes]]]) -> list[bytes]:
+    return [b"; ".join(b" ".join((name, *words)) for name, words in each.items()) for each in parsed if each]
 
 
 def _all(policies: Iterable[bytes]) -> list[dict[bytes, list[bytes]]]:

@@ -90,6 +90,8 @@ class ToNotebook:
     def response_lines(self, response: Response) -> list[bytes]:
         """Return the lines, without CRLF, to send to the visitor for a notebook's response."""
         passed = headers.to_visitor(response.fields, self.base_path, self.jar, is_app=self.is_app)
+        if self._is_embeddable and page_policy.NAME in response.fields.first:
+            passed = headers.with_policies(passed, self._policies(response))
         cross_origin = headers.READABLE_LINES if self.is_explicit else ()
         is_sniffed = self._is_sniffed(response)
         has_variants = headers.is_kept(response.fields) and is_html(response.fields, is_sniffed=is_sniffed)
@@ -104,20 +106,26 @@ class ToNotebook:
 
     def page_of(self, response: Response) -> "EditedPage | None":
         """Return the page that the notice goes into, if the response is one."""
-        policies = response.fields.values(page_policy.NAME)
+        policies = self._policies(response)
         if self.notice is None or page_policy.is_out_of_reach(policies):
             return None
         if not takes_notice(response, is_sniffed=self._is_sniffed(response)):
             return None
-        is_embeddable = self.frame_policy != headers.FRAME_POLICY
-        admitted, nonce = page_policy.admit(
-            policies, self.notice.host, self.notice.session_path, is_embeddable=is_embeddable
-        )
+        admitted, nonce = page_policy.admit(policies, self.notice.host, self.notice.session_path)
         elements = self.notice.elements
         if nonce:
             elements = elements.replace(b"<script ", b'<script nonce="%b" ' % nonce)
         lines = headers.edited(self.response_lines(response), admitted, self.frame_policy)
         return EditedPage(Page(elements, response.fields), lines)
+
+    @property
+    def _is_embeddable(self) -> bool:
+        return self.frame_policy != headers.FRAME_POLICY
+
+    def _policies(self, response: Response) -> list[bytes]:
+        """Return the response's own policies, without what ``frame_policy`` takes the place of."""
+        policies = response.fields.values(page_policy.NAME)
+        return page_policy.without_ancestors(policies) if self._is_embeddable else policies
 
     def _is_sniffed(self, response: Response) -> bool:
         """Return True if the browser may find out by the content what it is; Jupyter's files all come with a type."""
