@@ -12,7 +12,9 @@ import pytest
 from yarl import URL
 
 from tests.web.guests import Guest, Place, eventually, opened
-from tmppool.notebook import Reason, State
+from tmppool.notebook import Notebook, Reason, State
+from tmppool.pool import Pool
+from tmppool.sessions import Sessions
 from tmppool.web import stream_starts, waiting_line
 from tmppool.web.addresses import ADDRESSES
 
@@ -113,6 +115,23 @@ async def test_a_page_that_stays_open_gets_no_second_notebook_by_itself(open_pla
         "The notebook of this page has ended. Load the page anew for another one.",
     )
     assert (await place.stats())["assigned"] == 0
+
+
+async def test_a_notebook_that_ended_before_its_page_learnt_of_it_is_none_of_the_pages(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place: Place = await open_place(**FRIEND)
+    assign = Sessions.assign
+
+    async def in_vain(sessions: Sessions, pool: Pool, *given: Any, **more: Any) -> Notebook:
+        notebook = await assign(sessions, pool, *given, **more)
+        pool.reap(notebook, Reason.DIED)
+        return notebook
+
+    monkeypatch.setattr(Sessions, "assign", in_vain)
+    async with stream(place.program()) as found:
+        told = await found.last()
+    assert (told["phase"], told["message"]) == ("failed", "The notebook could not be started.")
 
 
 async def test_a_ticket_is_the_same_with_whatever_its_reader_skips(open_place: Any) -> None:

@@ -178,7 +178,7 @@ def _notebook_of(start: Start) -> Notebook:
     A page that has learnt of its notebook gets no other by itself, for as long as it stays open: it would take one
     after the other, and nobody may be there.
     """
-    if start.notebook is None:
+    if start.notebook is None or start.is_spoilt:
         raise StreamError(start.failure)
     if not start.is_live:
         raise StreamError("The notebook of this page has ended. Load the page anew for another one.")
