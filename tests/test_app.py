@@ -187,3 +187,13 @@ async def test_proxies_that_may_be_anybody_are_warned_of(tmp_path: Path, proxies
     warned = [line["message"] for line in logs if line["event"] == "settings.warned"]
     assert len(warned) == count
     assert all("--trusted-proxies" in message and "holds everybody" in message for message in warned)
+
+
+@pytest.mark.parametrize(("domain", "count"), [("nb.uni.localhost", 1), ("nb.localhost", 0), (None, 0)])
+async def test_pages_that_may_be_a_notebooks_own_are_warned_of(tmp_path: Path, domain: str | None, count: int) -> None:
+    given = {"embed_origins": ("https://*.uni.localhost", "*"), "domain_per_notebook": domain}
+    with capture_logs() as logs:
+        async with app.service(settings(tmp_path, **given)):
+            pass
+    warned = [line["message"] for line in logs if line["event"] == "settings.warned"]
+    assert [message.split(" covers ")[0] for message in warned] == ["--embed-origins: https://*.uni.localhost"] * count

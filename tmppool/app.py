@@ -41,7 +41,7 @@ from tmppool.proxy.timeouts import Timeouts
 from tmppool.reconcile import Reconciler
 from tmppool.sessions import Sessions
 from tmppool.tasks import spawn
-from tmppool.web import listener, repositories, routes
+from tmppool.web import hosts, listener, repositories, routes
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
@@ -78,6 +78,10 @@ _ADDRESS_ERRORS = (  # errors of a bind that another port would not avoid
 
 _TRUSTS_ALL = (
     "any visitor can claim any address, and no limit by address holds; name the addresses of the proxies in front"
+)
+_COVERS_NOTEBOOKS = (
+    "covers the notebooks' own host names: a page in one may start others, and show them in frames; list each site"
+    " instead"
 )
 
 _log = structlog.get_logger("tmppool")
@@ -188,6 +192,9 @@ def _check(settings: Settings) -> None:
             raise ConfigError(f"repositories: no link matches {row.name!r}: {why}")
     for network in from_settings.boundless_proxies(settings):
         _log.warning("settings.warned", message=f"--trusted-proxies: {network} holds everybody: {_TRUSTS_ALL}")
+    if settings.domain_per_notebook is not None:
+        for pattern in Embedding(settings.embed_origins).covering(hosts.host_of("id", settings.domain_per_notebook)):
+            _log.warning("settings.warned", message=f"--embed-origins: {pattern} {_COVERS_NOTEBOOKS}")
     startup.check_risks(settings.accept_risk)
 
 

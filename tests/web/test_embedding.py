@@ -44,3 +44,15 @@ def test_frames_are_allowed_to_the_same_origins() -> None:
     )
     assert Embedding(["*"]).ancestors == "'self' *"
     assert Embedding(["https://A.example"]).origins == ("https://a.example",)
+
+
+def test_the_patterns_that_cover_a_host_are_known() -> None:
+    listed = [
+        "*",
+        "https://*.uni.example",
+        "http://*.nb.uni.example",
+        "https://docs.uni.example",
+        "https://*.example:1",
+    ]
+    assert Embedding(listed).covering("id.nb.uni.example") == listed[1:3]
+    assert Embedding(listed).covering("id.nb.uni.example:1") == listed[4:]

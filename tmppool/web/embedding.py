@@ -28,6 +28,11 @@ class Embedding:
             return True
         return hosts.is_origin(origin) and any(_matches(pattern, origin.lower()) for pattern in self._origins)
 
+    def covering(self, host: str) -> list[str]:
+        """Return the patterns that cover pages at ``host``, with either scheme; not ``*``, which means all pages."""
+        pages = [f"{scheme}://{host}" for scheme in ("http", "https")]
+        return [each for each in self._origins if each != EVERY and any(_matches(each, page) for page in pages)]
+
     @property
     def origins(self) -> tuple[str, ...]:
         return self._origins
