@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site, started
 from tests.backends.test_engine import SmallEngine, output, said, until
 from tests.specs import spec_of
+from tmppool.audit import canary
 from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
 from tmppool.backends.base import DEFAULT_COMMAND, Spec
@@ -594,6 +595,30 @@ async def test_one_that_cannot_be_described_keeps_no_other_from_being_adopted(
         assert [item.key for item in await backend.list()] == [KEY]  # as it was
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        {"maintainer": "somebody"},
+        {"tmppool.service": "another", "tmppool.pool": "main", KEY_LABEL: OTHER},
+        {"tmppool.service": spec().service, "tmppool.pool": "another", KEY_LABEL: OTHER},
+        {"tmppool.service": spec().service},
+    ],
+    ids=["no labels", "other labels", "another service", "another pool", "the owner's container"],
+)
+async def test_a_list_that_passes_over_its_filter_costs_nobody_a_container(
+    backend: DockerBackend, small: SmallEngine, labels: dict[str, str] | None
+) -> None:
+    """What has ended is removed where it is ours, and an operator's own may be stopped for a while."""
+    (ours,) = json.loads(small.answers["containers/json"](None).body)
+    strangers = [{"Id": state * 8, "State": state, "Labels": labels} for state in ("exited", "created", "running")]
+    small.answers["containers/json"] = lambda _request: said([*strangers, ours])
+    del small.asked[:]
+    assert [item.key for item in await backend.list()] == [KEY]
+    await canary.sweep(backend.docker, spec().service)
+    assert [(method, path) for method, path, _ in small.asked if method != "GET"] == []
+
+
 async def test_one_that_could_not_be_adopted_is_forgotten_once_it_is_gone(
     backend: DockerBackend, small: SmallEngine
 ) -> None:
@@ -704,8 +729,9 @@ async def test_what_runs_is_listed_though_the_remains_of_another_cannot_be_remov
     backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "DELETE_TIMEOUT", 0.1)
-    other = {"Id": "d" * 64, "State": "exited", "Labels": {KEY_LABEL: OTHER}}
     known = small.answers["containers/json"](None)
+    labels = json.loads(known.body)[0]["Labels"]
+    other = {"Id": "d" * 64, "State": "exited", "Labels": {**labels, KEY_LABEL: OTHER}}
     small.answers["containers/json"] = lambda _request: said([other, *json.loads(known.body)])
     small.answers[f"containers/{'d' * 64}"] = lambda _request: said({"message": "busy"}, 500)
     with capture_logs() as logs:

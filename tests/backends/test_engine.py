@@ -730,3 +730,14 @@ async def test_an_ill_engine_does_not_say_that_an_image_is_missing(small: SmallE
     small.answers["images/known/json"] = lambda _request: said({"message": "ill"}, 500)
     with pytest.raises(BackendError, match=r"^the engine could not inspect an image: ill$"):
         await engine.has_image("known")
+
+
+async def test_a_list_of_volumes_that_passes_over_its_filter_names_none_of_somebody_else(
+    small: SmallEngine, docker: engine.Client
+) -> None:
+    """Volumes that nothing uses are removed where they are ours; an operator's own hold data."""
+    labels = {"ours": {"tmppool.service": "one", "tmppool.volume": "home"}, "plain": None, "named": {"backup": "daily"}}
+    labels |= {"another's": {"tmppool.service": "two", "tmppool.volume": "home"}}
+    listed = {"Volumes": [{"Name": name, "Labels": has} for name, has in labels.items()]}
+    small.answers["volumes"] = lambda _request: said(listed)
+    assert await engine.volumes(docker, ["tmppool.service=one", "tmppool.volume"]) == ["ours"]

@@ -11,7 +11,7 @@ import mmap
 import posixpath
 import signal
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -412,9 +412,21 @@ async def create_network(docker: Client, config: dict[str, Any]) -> None:
 
 
 async def containers(docker: Client, labels: Iterable[str]) -> list[Container]:
-    """Return all containers with all of these labels (``name`` or ``name=value``). Raises BackendError."""
-    listing = docker.containers.list(all=True, filters={"label": list(labels)})
-    return await call("list containers", listing, LIST_TIMEOUT)
+    """Return all containers with all of these labels (``name`` or ``name=value``). Raises BackendError.
+
+    Callers remove what they get, so one that is listed without them is left out: the engine, or a proxy before it, may
+    have passed over the filter.
+    """
+    wanted = list(labels)
+    found = await call("list containers", docker.containers.list(all=True, filters={"label": wanted}), LIST_TIMEOUT)
+    with reading("list containers"):
+        return [container for container in found if _has_labels(container["Labels"], wanted)]
+
+
+def _has_labels(has: Mapping[str, str] | None, wanted: Iterable[str]) -> bool:
+    """Return True if something with the labels ``has`` has all that are ``wanted``."""
+    pairs = [label.partition("=") for label in wanted]
+    return has is not None and all(name in has and (not equals or has[name] == value) for name, equals, value in pairs)
 
 
 async def create(docker: Client, name: str, config: dict[str, Any]) -> Container:
@@ -631,10 +643,11 @@ async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 async def volumes(docker: Client, labels: Iterable[str]) -> list[str]:
-    """Return the names of all volumes with all of these labels. Raises BackendError."""
-    found = await _object("list volumes", docker.volumes.list(filters={"label": list(labels)}), LIST_TIMEOUT)
+    """Return the names of all volumes with all of these labels, as ``containers``. Raises BackendError."""
+    wanted = list(labels)
+    found = await _object("list volumes", docker.volumes.list(filters={"label": wanted}), LIST_TIMEOUT)
     with reading("list volumes"):
-        return [str(volume["Name"]) for volume in found["Volumes"] or ()]
+        return [str(volume["Name"]) for volume in found["Volumes"] or () if _has_labels(volume["Labels"], wanted)]
 
 
 async def remove_volume(docker: Client, name: str) -> bool:
