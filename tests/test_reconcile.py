@@ -356,6 +356,32 @@ async def test_a_mass_loss_that_the_backend_cannot_be_asked_about_waits_for_the_
     assert {notebook.reason for notebook in held} == {Reason.LOST}
 
 
+async def test_one_of_a_mass_loss_that_is_ended_meanwhile_keeps_no_other_from_being_looked_for(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, _, held = await lost_at_once(pool, backend, monkeypatch, Death.UNKNOWN)
+    main.reap(held[0], Reason.ENDED)
+    await until(lambda: not main.doubted)
+    assert [notebook.reason for notebook in held] == [Reason.ENDED, *[Reason.LOST] * 3]
+
+
+async def test_a_mass_loss_that_could_not_be_looked_for_is_looked_for_again(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, reconciler, held = await lost_at_once(pool, backend, monkeypatch, Death.UNKNOWN)
+
+    async def death(_key: str) -> Death:
+        raise MemoryError
+
+    with monkeypatch.context() as failing, capture_logs():
+        failing.setattr(backend, "death", death)
+        await until(lambda: not main._work)
+    assert all(notebook.is_live for notebook in held)
+    await reconciler.look()
+    await until(lambda: not main.doubted)
+    assert {notebook.reason for notebook in held} == {Reason.LOST}
+
+
 # Paused
 
 

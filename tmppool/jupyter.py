@@ -134,10 +134,7 @@ class JupyterClient:
 
     async def knock(self) -> Knock:
         """Ask a short question, within two seconds for each path that is tried."""
-        try:
-            return await self._knock()
-        except RuntimeError:  # it was closed meanwhile
-            return Knock.REFUSED
+        return await self._knock()
 
     async def wait_ready(self) -> None:
         """Return when the notebook answers HTTP, and is recognised. The caller sets the timeout.
@@ -306,7 +303,7 @@ class JupyterClient:
             self._is_mute = True
             self.heard = "it took the connection and gave no HTTP response"
             return Knock.REFUSED
-        except OSError:
+        except (OSError, RuntimeError):  # the latter: this client was closed meanwhile, as its notebook has ended
             return Knock.REFUSED
         if status < 400 or status in also:  # noqa: PLR2004 - 4xx and 5xx begin there
             return Knock.ANSWERED

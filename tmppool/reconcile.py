@@ -377,25 +377,33 @@ class Reconciler:
     async def _look_for_many(self, missing: list[Notebook]) -> None:
         """Probe a mass loss, and look for it, over a longer time; what is missing to the last has ended.
 
-        If the backend fails meanwhile, the next ``look`` begins anew.
+        If the backend fails meanwhile, or anything else does, the next ``look`` begins anew.
         """
+        keys = {notebook.key for notebook in missing}
+        try:
+            missing = await self._never_found(missing)
+            deaths = await self._deaths(missing)
+            for notebook in missing:
+                if notebook.key in self._missing:  # else it was reported again, and is checked for that
+                    self._pool.reap(notebook, BY_DEATH[deaths[notebook.key]])
+        finally:
+            self._missing -= keys
+
+    async def _never_found(self, missing: list[Notebook]) -> list[Notebook]:
+        """Return those of a mass loss that neither a probe nor a list finds; none if the backend fails."""
         for pause in _MASS_LOOKS:
             await asyncio.sleep(pause)
             silent = await self._silent(notebook for notebook in missing if notebook.key in self._missing)
             running = await self._running([notebook.key for notebook in silent])
-            was = {notebook.key for notebook in missing}
             if running is None or self._pool.phase is Phase.CLOSING:
-                self._missing -= was
-                return
+                return []
+            was = {notebook.key for notebook in missing}
             missing = [notebook for notebook in silent if notebook.key in self._missing - running.keys()]
             self._missing -= was - {notebook.key for notebook in missing}
             for key in was & running.keys() & self._pool.doubted:
                 self._doubt(key)  # as one that is silent, and listed
                 self._begin()
-        deaths = await self._deaths(missing)
-        for notebook in missing:
-            self._missing.discard(notebook.key)
-            self._pool.reap(notebook, BY_DEATH[deaths[notebook.key]])
+        return missing
 
     async def _handle_unknown(self, item: Running) -> None:
         """Handle a running notebook that the pool does not know.
