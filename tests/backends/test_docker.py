@@ -650,6 +650,22 @@ async def test_one_that_is_denied_is_as_it_was_for_as_long_as_its_process_is_the
     assert await backend.list([KEY, OTHER]) == ([listed] if is_there else [])
 
 
+async def test_one_that_is_said_to_have_ended_and_is_then_denied_is_reached_while_its_process_is_there(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found(*_about: object) -> bool:
+        return True
+
+    monkeypatch.setattr(container_dial, "is_there", found)
+    (ours,) = json.loads(small.answers["containers/json"](None).body)
+    (listed,) = await backend.list()
+    small.answers["containers/json"] = lambda _request: said([{**ours, "State": "exited"}])
+    for name in (CONTAINER, given_name(spec(), KEY), container_name(spec(), KEY)):
+        small.answers[f"containers/{name}/json"] = lambda _request: said({"message": "no such container"}, 404)
+    assert await backend.list([KEY]) == [listed]
+    assert list(backend._reached) == [KEY]
+
+
 @pytest.mark.parametrize(
     ("word", "lie"),
     [

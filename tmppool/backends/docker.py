@@ -409,7 +409,7 @@ class DockerBackend(Auditable):
 
     async def _has_ended(self, key: str, container_id: str, state: str) -> bool:
         """Return True if a container in this state has ended; remove an ended one that is still there."""
-        if state in _RUNS:
+        if state in _RUNS or await self._is_there(key):
             return False
         if state == "removing":
             self._record.note_removal(key)
@@ -540,9 +540,12 @@ class DockerBackend(Auditable):
                 container_id = str(shown["Id"])
             if is_ours:
                 return await self._recover(key, container_id)
+        return self._last.get(key) if await self._is_there(key) else None
+
+    async def _is_there(self, key: str) -> bool:
+        """Return True if the first process of a container that was reached is there, whatever the engine says of it."""
         reach = self._reached.get(key)
-        is_there = reach is not None and await container_dial.is_there(reach, self._ids.get(key, ""))
-        return self._last.get(key) if is_there else None
+        return reach is not None and await container_dial.is_there(reach, self._ids.get(key, ""))
 
     def _named(self, key: str) -> str:
         """Return the container's id, or its original name while the id is unknown."""
