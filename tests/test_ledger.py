@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -996,6 +997,38 @@ async def test_a_connection_that_is_gone_does_not_stop_the_service(path: Path) -
         assert ledger._file is not None
         await ledger._file.close()
         await loses_its_file(path, ledger, "")
+        await comes_back(path, ledger)
+
+
+async def test_a_disk_that_stands_still_holds_up_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that is frozen for a snapshot: a write neither fails nor ends."""
+    monkeypatch.setattr(ledger_module, "_PATIENCE", 0.1)
+    goes_on = threading.Event()
+    async with opened(path) as ledger:
+        assert ledger._file is not None
+        standing = asyncio.ensure_future(ledger._file._execute(goes_on.wait))
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(20):
+                await loses_its_file(path, ledger, "its disk did not take it")
+                await ledger.keep()
+            assert not ledger.is_durable
+        finally:
+            goes_on.set()
+        await standing
+        assert ledger._writing is not None
+        await asyncio.wait({ledger._writing})
+        await comes_back(path, ledger)
+
+
+async def test_a_machine_without_threads_loses_no_fact(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_about: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened(path) as ledger:
+        with monkeypatch.context() as short:
+            short.setattr(asyncio, "to_thread", refuse)
+            await loses_its_file(path, ledger, "can't start new thread")
         await comes_back(path, ledger)
 
 

@@ -16,9 +16,10 @@ import itertools
 import operator
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import structlog
@@ -31,6 +32,7 @@ from tmppool.tasks import completed, finish, spawn
 
 _VERSION = 4
 _SECRET = 32  # bytes of the secret
+_PATIENCE = ledger_file.BUSY + 0.5  # seconds for a work on the file, which may have to wait for a lock
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 _MOST_ENDED = 10_000  # ended sessions that stay, as many as ``tmppool.pools`` remembers
 _ABSENT = (Reason.LOST, Reason.REMOVED)  # the backend did not find it
@@ -106,6 +108,17 @@ class NewerError(ValueError):
     """The file was written by a newer version of this program."""
 
 
+class _ForeignError(ValueError):
+    """Another process has changed the file."""
+
+
+class _StillError(OSError):
+    """The file's disk takes nothing, and does not fail either."""
+
+    def __init__(self) -> None:
+        super().__init__(f"its disk did not take it within {_PATIENCE:.1f} s")
+
+
 class Ledger:
     """``is_trusted``: an earlier service wrote this file, and none has run without it since.
 
@@ -128,6 +141,7 @@ class Ledger:
         self._memory = memory
         self._epoch = epoch
         self._file: aiosqlite.Connection | None = None  # None while it cannot be used
+        self._writing: asyncio.Task[None] | None = None  # the last work on the file
         self._identity: ledger_file.Identity | None = None  # of the file that holds what this service wrote, if any
         self._using = asyncio.Lock()  # held while memory and file are written, or the file is exchanged
         self._writes: asyncio.Queue[_Change] = asyncio.Queue()
@@ -340,25 +354,39 @@ class Ledger:
                 batch = self._taken()
                 try:
                     await _write(self._memory, batch)
-                    await self._write_file(batch)
-                except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's connection is gone
+                    if self._file is not None:
+                        await self._in_time(self._write_file(self._file, batch))
+                except Exception as error:  # whatever the file or the machine lacks: later facts are kept in memory
                     await self._lose(_cause(error))
                 finally:
                     for _ in batch:
                         self._writes.task_done()
 
-    async def _write_file(self, batch: list["_Change"]) -> None:
-        """Write to the file, unless another process has changed it: what it holds is then in doubt."""
-        if self._file is None:
-            return
+    async def _in_time(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Await a work on the file. If its disk stands still, raise _StillError: the work is left to go on by itself.
+
+        Nothing that is asked of such a disk ends, be it to close the file or to cancel what was asked before.
+        """
+        self._writing = spawn(writing, "write the ledger's file", awaited=True)
+        await asyncio.wait({self._writing}, timeout=_PATIENCE)
+        if self._stands_still:
+            raise _StillError
+        self._writing.result()
+
+    @property
+    def _stands_still(self) -> bool:
+        """True while a work on the file has not ended."""
+        return self._writing is not None and not self._writing.done()
+
+    async def _write_file(self, file: aiosqlite.Connection, batch: list["_Change"]) -> None:
+        """Write to the file. Raises _ForeignError if another process has changed it: what it holds is then in doubt."""
         assert self._path is not None
         assert self._identity is not None
         found = await asyncio.to_thread(ledger_file.identity, self._path)
         why = ledger_file.difference(found, self._identity)
         if why is not None:
-            await self._lose(why)
-            return
-        await _write(self._file, batch)
+            raise _ForeignError(why)
+        await _write(file, batch)
         self._identity = await asyncio.to_thread(ledger_file.identity, self._path) or self._identity
 
     def _pruning(self) -> list["_Change"]:
@@ -375,23 +403,38 @@ class Ledger:
     async def _keep(self) -> None:
         if self._path is None:
             return
-        if self._file is None and await asyncio.to_thread(self._is_ours):
+        if self._file is None and not self._stands_still and await asyncio.to_thread(self._is_ours):
             await self._restore(self._path)
         self._put(*self._clock_kept())  # a write that shows whether the file is ours, and takes any
         await self.flush()
 
     async def _lose(self, why: str) -> None:
         """Go on with what is in memory. A later service must not trust the file, which misses things from now on."""
-        assert self._path is not None
         broken, self._file = self._file, None
+        if self._stands_still:
+            spawn(self._part_with(broken), "close a ledger's file")
+            action = "continuing without it until its disk answers"
+        else:
+            await self._part_with(broken)
+            try:
+                action = await asyncio.to_thread(self._pass_over)
+            except Exception as error:  # as where no thread can be started
+                action = f"continuing without it; that could not be noted: {error}"
+        _log.error("ledger.lost", why=why, action=action)
+
+    async def _part_with(self, broken: aiosqlite.Connection | None) -> None:
+        """Close a file once nothing is written to it any more."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
         if broken is not None:
             with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
                 await broken.close()
-        if await asyncio.to_thread(self._is_ours):
-            action = await asyncio.to_thread(ledger_file.pass_over, self._path)
-        else:
-            action = "continuing without it; what is there is left as it is, since this service does not hold its lock"
-        _log.error("ledger.lost", why=why, action=action)
+
+    def _pass_over(self) -> str:
+        assert self._path is not None
+        if self._is_ours():
+            return ledger_file.pass_over(self._path)
+        return "continuing without it; what is there is left as it is, since this service does not hold its lock"
 
     async def _restore(self, path: Path) -> None:
         """Try to write all facts to the file, or to a new one if there is none or another's.
@@ -409,21 +452,25 @@ class Ledger:
                     await asyncio.to_thread(ledger_file.set_aside, path, "corrupt")
             return
         try:
-            async with self._using:
-                await self._write_anew(file, path)
-                self._file = file
-        except (sqlite3.Error, OSError, ValueError):
-            with contextlib.suppress(sqlite3.Error, ValueError):
-                await file.close()
+            await self._write_anew(file, path)
+        except Exception:  # whatever it was: the next try is as good, and this file is not to stay open
+            await self._part_with(file)
             return
         _log.warning("ledger.rewritten", message="the ledger on disk has all facts again")
 
     async def _write_anew(self, file: aiosqlite.Connection, path: Path) -> None:
-        """Replace the content of a file by what is in memory, and trust it from then on."""
-        if self._identity is None:  # it was passed over at the start: only it knows the owners of older sessions
-            await _write(self._memory, [(_RECALL, values) for values in await _fetched(file, _UNSHARED)])
+        """Replace the content of a file by what is in memory, and use and trust it from then on."""
+        # One that was passed over at the start: only it knows the owners of older sessions.
+        older = await _fetched(file, _UNSHARED) if self._identity is None else []
+        async with self._using:
+            await _write(self._memory, [(_RECALL, values) for values in older])
+            await self._in_time(self._fill(file, path, await _whole(self._memory)))
+            self._file = file
+
+    async def _fill(self, file: aiosqlite.Connection, path: Path, whole: list["_Change"]) -> None:
+        """Write everything to a file, from which the mark is taken that it misses something."""
         await ledger_seals.know(file, self.secret)
-        await _write(file, await _whole(self._memory))
+        await _write(file, whole)
         await file.execute(f"PRAGMA busy_timeout={ledger_file.BUSY * 1000:.0f}")
         await asyncio.to_thread(ledger_file.missed_marker(path).unlink, missing_ok=True)
         self._identity = await asyncio.to_thread(ledger_file.identity, path)
@@ -528,7 +575,7 @@ def _is_damage(error: sqlite3.Error) -> bool:
 def _cause(error: Exception) -> str:
     """Return why a write failed, for the log."""
     is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    return "another process has locked it" if is_busy else str(error)
+    return "another process has locked it" if is_busy else str(error) or type(error).__name__
 
 
 async def _secret_of(database: aiosqlite.Connection) -> bytes:
