@@ -133,6 +133,22 @@ def test_it_is_back_also_when_no_socket_could_be_made(
     assert own_namespace() == before
 
 
+def test_where_only_one_descriptor_is_left_none_is_kept(pid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While descriptors are used up it is tried again and again: each try would keep the last one for good."""
+    before, genuine = descriptors(), os.open
+
+    def one(path: str, flags: int) -> int:
+        if len(descriptors() - before) > 0:
+            raise OSError(24, "Too many open files")
+        return genuine(path, flags)
+
+    with monkeypatch.context() as short:
+        short.setattr(os, "open", one)
+        with pytest.raises(OSError, match="Too many open files"):
+            NetworkNamespace.of(pid)
+    assert descriptors() == before
+
+
 def test_a_closed_one_makes_no_socket_and_holds_no_descriptor(pid: int) -> None:
     before = descriptors()
     made = NetworkNamespace.of(pid)

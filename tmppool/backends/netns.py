@@ -34,7 +34,11 @@ class NetworkNamespace:
 
     def __init__(self, descriptor: int) -> None:
         self._there: int | None = descriptor
-        self._here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # as where the first was the last descriptor
+            os.close(descriptor)
+            raise
 
     @classmethod
     def of(cls, pid: int) -> "NetworkNamespace":
