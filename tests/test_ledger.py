@@ -388,6 +388,7 @@ def clock_shifted(path: Path, seconds: float) -> None:
         pytest.param("UPDATE sessions SET expires_at = 1", id="its time is long over"),
         pytest.param("UPDATE sessions SET expires_at = expires_at - 3600", id="its time is just over"),
         pytest.param("UPDATE sessions SET state = 'reaping'", id="being stopped"),
+        pytest.param("UPDATE sessions SET state = 'open'", id="in no state that there is"),
         pytest.param("UPDATE sessions SET seal = NULL", id="without a seal"),
     ],
 )

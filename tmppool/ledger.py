@@ -517,10 +517,10 @@ async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite
         for old in range(version or _VERSION, _VERSION):
             await database.executescript(f"BEGIN; {_MIGRATIONS[old]}; PRAGMA user_version={old + 1}; COMMIT;")
         await database.execute(f"PRAGMA user_version={_VERSION}")
-        # All of it: damage beyond the file's head shows only then.
-        await asyncio.to_thread(_rows, await _fetched(database, _READ))
         if count := await ledger_seals.disbelieve(database):
             _log.warning("ledger.disbelieved", what=f"{count} of its rows", message=_DISBELIEVED)
+        # All of it, as far as it is believed: damage beyond the file's head shows only then.
+        await asyncio.to_thread(_rows, await _fetched(database, _READ))
     except BaseException:
         await database.close()
         raise
