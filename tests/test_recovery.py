@@ -1,8 +1,10 @@
 """After a restart: every combination of what runs, what the ledger says, and whether it can be believed."""
 
 import asyncio
+import contextlib
 import functools
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -624,6 +626,35 @@ async def test_a_ledger_that_was_passed_over_for_one_run_costs_no_session_and_en
             }
             assert backend.stopped == []
             await made.ledger.flush()
+
+
+async def test_owners_come_back_with_a_ledger_that_could_not_be_used_at_the_start(
+    service: Start, backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows a launch link again would be given a second notebook, and their first would be lost to them."""
+    monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.05)
+    async with service() as made:
+        await made.warmed()
+        held, claimed = made.pool.assign("visitor"), made.pool.assign("other")
+        await made.at_rest()
+        programs = made.pool.assign(None)
+        await made.at_rest()
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as program:
+        program.execute("BEGIN EXCLUSIVE")
+        with capture_logs():
+            starting = service()
+            made = await starting.__aenter__()
+        made.pool.find(claimed.key).bind("somebody who claimed it meanwhile")
+        await recovery.keep(made.pools, made.ledger)
+        assert made.pools.held_by("visitor", made.pool) is None
+    with capture_logs():
+        await recovery.keep(made.pools, made.ledger)
+    assert {notebook.key: notebook.visitor for notebook in made.pool if notebook.is_live} == {
+        held.key: "visitor",
+        claimed.key: "somebody who claimed it meanwhile",
+        programs.key: None,
+    }
+    await starting.__aexit__(None, None, None)
 
 
 async def test_each_fact_that_the_ledger_has_of_a_session_is_taken_over(service: Start) -> None:

@@ -303,7 +303,7 @@ def _keep_time(
 ) -> None:
     jobs: dict[str, tuple[Callable[[], object], float]] = {
         "ledger": (parts.ledger.prune, _PRUNE),
-        "ledger's file": (parts.ledger.keep, _KEEP),
+        "ledger's file": (functools.partial(recovery.keep, parts.pools, parts.ledger), _KEEP),
         "state directory": (parts.holding.keep, _KEEP),
     }
     if owner is not None:

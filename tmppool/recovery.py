@@ -128,6 +128,21 @@ async def recover(pool: Pool, ledger: Ledger, item: Running) -> Notebook | None:
     return None if item.key in pool else _adopt_session(pool, item, row, ledger)
 
 
+async def keep(pools: Pools, ledger: Ledger) -> None:
+    """Keep the ledger in its file.
+
+    Once a file is used again that the start could not use, sessions get back the owners whom it alone knew.
+    """
+    was_durable = ledger.is_durable
+    await ledger.keep()
+    if was_durable or not ledger.is_durable:
+        return
+    for row in (await ledger.rows()).values():
+        found = pools.find(row.key)
+        if found is not None and row.visitor is not None:
+            found[1].bind(row.visitor)
+
+
 def _adopt_session(pool: Pool, item: Running, row: Row | None, ledger: Ledger) -> Notebook:
     if row is None:
         return pool.adopt_session(item, visitor=None, expires_in=None)
