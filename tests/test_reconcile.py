@@ -545,6 +545,22 @@ async def test_one_that_becomes_warm_while_the_list_is_made_is_not_lost(pool: Fa
     assert repr(main) == "<Pool main [1 warm] of 1>"
 
 
+async def test_one_that_ends_while_the_list_is_made_is_not_taken_back(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    held, genuine = main.assign("visitor"), backend.list
+    await at_rest(main)
+
+    async def slow(known: Collection[str] = ()) -> list[Running]:
+        found = await genuine(known)
+        main.reap(held, Reason.LOST)
+        await until(lambda: held.key not in main)
+        return found
+
+    backend.list = slow
+    await Reconciler(main, reason(Reason.LOST)).look()
+    assert main.find(held.key) is None
+
+
 @pytest.mark.parametrize(("age", "is_stopped"), [(0, False), (100, False), (140, True), (86400, True)])
 async def test_an_orphan_is_stopped_after_its_grace_only(
     pool: Factory,
@@ -655,6 +671,18 @@ async def test_somebodys_whose_end_was_decided_is_stopped_for_good(pool: Factory
     with capture_logs():
         await Reconciler(main, reason(Reason.IDLE)).look()
     assert (main.find("ended"), backend.stopped) == (None, ["ended"])
+
+
+async def test_one_that_another_service_gave_away_is_never_taken_back(pool: Factory, backend: FakeBackend) -> None:
+    """Not even as the session of the visitor to whom this service wanted to give it."""
+    main = await warmed(pool(capacity=2, warm=1))
+    theirs = main.assign("visitor")
+    await at_rest(main)
+    main.leave(theirs)
+    await Reconciler(main, reason(Reason.FAILED)).look()
+    await at_rest(main)
+    assert theirs.key in backend.notebooks
+    assert main.find(theirs.key) is None
 
 
 def running(backend: FakeBackend, key: str) -> Running:

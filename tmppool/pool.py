@@ -91,6 +91,7 @@ class Pool:
         self.starts = Starts(clock())
         self.phase = Phase.ADOPTING
         self.missed: set[str] = set()  # keys of what the backend lacked at the start, and whose ends nobody saw
+        self.foreign: set[str] = set()  # keys of what another service with this name has assigned
         self._retries = Retries()
         self.marks = Marks(backend, self.report, self._retries, self._to_assign, clock)
         self._illness: Trouble | None = None  # while the backend does not answer
@@ -246,7 +247,8 @@ class Pool:
         self.reap(notebook, Reason.LOST)
 
     def leave(self, notebook: Notebook) -> None:
-        """Remove a notebook that is another service's from the table, without stopping it."""
+        """Remove a notebook that is another service's from the table, without stopping it, for good."""
+        self.foreign.add(notebook.key)
         fact = self._move(notebook, State.GONE, Reason.FAILED)
         self.run(notebook.jupyter.close(), f"leave {notebook.id}")
         self._notify(fact)

@@ -135,6 +135,7 @@ class Reconciler:
     async def look(self) -> None:
         """Compare the table with the running notebooks. Does nothing while the backend fails."""
         known = {notebook.key for notebook in self._members()}
+        placed = {place.key for place in self._pool.places}  # one may have ended before the list is read
         running = await self._running(())
         if running is None:
             return
@@ -145,7 +146,7 @@ class Reconciler:
             if notebook.is_live and notebook.key in running and running[notebook.key].given is Given.NO:
                 self._pool.marks.set(notebook)  # its container was renamed by hand
         for key, item in running.items():
-            if key not in self._pool:
+            if key not in self._pool and key not in placed | self._pool.foreign:
                 await self._handle_unknown(item)
 
     def pulse(self) -> None:
