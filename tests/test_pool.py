@@ -907,14 +907,25 @@ async def test_a_warm_one_that_is_drained_while_it_is_asked_is_not_given_away(
 # Discarding
 
 
-async def test_an_orphan_that_cannot_be_stopped_is_left_for_the_next_look(pool: Factory, backend: FakeBackend) -> None:
-    await backend.start("orphan")
-    main = pool(warm=0)
-    backend.is_ill = True
+async def test_an_orphan_holds_a_place_until_it_could_be_stopped(pool: Factory, backend: FakeBackend) -> None:
+    orphan = await backend.start("orphan")
+    genuine, failures = backend.stop, [BackendError("busy")] * 2
+
+    async def stop(key: str) -> None:
+        if failures:
+            raise failures.pop()
+        await genuine(key)
+
+    backend.stop = stop
+    main = pool(capacity=2, warm=2)
     with capture_logs() as logs:
-        await main.discard("orphan")
-    assert [line["event"] for line in logs] == ["orphan.stopped", "orphan.stop_failed"]
-    assert "orphan" in backend.notebooks
+        main.discard(orphan, Reason.IDLE)
+        main.tick()
+        await until(lambda: not failures and main.count(State.WARM) == 1)
+        assert main.count(State.REAPING) == 1
+        await until(lambda: main.count(State.WARM) == 2)
+    assert [line["event"] for line in logs] == ["orphan.stopped", "stop.failed", "stop.failed"]
+    assert backend.stopped == ["orphan"]
 
 
 # Closing

@@ -574,6 +574,7 @@ async def test_an_orphan_is_stopped_after_its_grace_only(
     main = pool(warm=0)
     with capture_logs() as logs:
         await Reconciler(main).look()
+        await at_rest(main)
     assert backend.stopped == (["orphan"] if is_stopped else [])
     assert [line["event"] for line in logs] == (["orphan.stopped"] if is_stopped else [])
 
@@ -670,6 +671,7 @@ async def test_somebodys_whose_end_was_decided_is_stopped_for_good(pool: Factory
     main = pool(warm=0)
     with capture_logs():
         await Reconciler(main, reason(Reason.IDLE)).look()
+        await at_rest(main)
     assert (main.find("ended"), backend.stopped) == (None, ["ended"])
 
 

@@ -24,7 +24,7 @@ from tmppool.errors import BackendError
 from tmppool.ledger import Ledger, Row
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits, opens_until
-from tmppool.pool import Pool
+from tmppool.pool import Phase, Pool
 from tmppool.pools import Ended, Pools
 from tmppool.reconcile import Reconciler
 from tmppool.running import Dial, Given, Running
@@ -125,6 +125,24 @@ async def test_one_that_is_silent_does_not_keep_the_service_from_its_start(
             assert notebook.is_jupyter
 
 
+async def test_no_start_waits_for_the_end_of_what_was_ended(service: Start, backend: FakeBackend) -> None:
+    """A container that cannot be removed would keep everybody else from their sessions."""
+    await backend.start(KEY)
+    await backend.give(KEY)
+    backend.stop_delay = 1e6
+    async with service(adopt=False) as made:
+        written(made.ledger, State.REAPING)
+        await made.ledger.flush()
+        async with asyncio.timeout(10):
+            await recovery.adopt(made.pools, made.ledger)
+            assert made.pool.find(KEY) is None
+            assert made.pool.count(State.REAPING) == 1
+            backend.stop_delay = 0.0
+            await until(lambda: made.pool.count(State.WARM) == LIMITS.warm)
+        for task in made.pool._work:
+            task.cancel()
+
+
 # One notebook, every combination
 
 SESSION, WARM, STOPPED = "a session", "warm", "stopped"
@@ -164,6 +182,8 @@ async def test_what_becomes_of_a_running_notebook(
         made.ledger.is_trusted = is_trusted
         with capture_logs() as logs:
             await recovery.adopt(made.pools, made.ledger)
+            made.pool.phase = Phase.CLOSING  # so that none is started
+            await made.at_rest()
         found = made.pools.find(KEY)
         is_warm = [n.key for n in made.pool if n.state is State.WARM]
 

@@ -110,14 +110,6 @@ class OrphanStopped:
 
 
 @dataclass(frozen=True, slots=True)
-class OrphanStopFailed:
-    """The backend could not stop an orphan."""
-
-    pool: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
 class ListenerFailed:
     """A listener to transitions raised when a notebook moved to state ``to``."""
 
@@ -140,6 +132,5 @@ Incident = (
     | DeathDisproved
     | SessionRecovered
     | OrphanStopped
-    | OrphanStopFailed
     | ListenerFailed
 )

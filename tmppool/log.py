@@ -31,7 +31,6 @@ INCIDENTS: dict[type[Incident], tuple[str, str]] = {
     incidents.DeathDisproved: ("death.disproved", "warning"),
     incidents.SessionRecovered: ("session.recovered", "warning"),
     incidents.OrphanStopped: ("orphan.stopped", "warning"),
-    incidents.OrphanStopFailed: ("orphan.stop_failed", "warning"),
     incidents.ListenerFailed: ("listener.failed", "error"),
 }
 """Event and level of each incident. Its fields become the event's, except ``cause``, which is logged as traceback."""

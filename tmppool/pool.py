@@ -24,7 +24,6 @@ from tmppool.incidents import (
     Incident,
     KernelsQueryFailed,
     ListenerFailed,
-    OrphanStopFailed,
     OrphanStopped,
     StartCrashed,
     StartFailed,
@@ -346,13 +345,13 @@ class Pool:
             self.reap(notebook, Reason.LOST if running.edition in self.editions else Reason.DRAINED)
         return notebook
 
-    async def discard(self, key: str) -> None:
-        """Stop an orphan: a notebook with the pool's labels that is not in the table."""
+    def discard(self, running: Running, reason: Reason) -> None:
+        """Stop an orphan: a running notebook with the pool's labels that is not in the table. Nobody waits for that.
+
+        It holds a place until it has stopped, like any other.
+        """
         self.report(OrphanStopped(self.name))
-        try:
-            await self.backend.stop(key)
-        except BackendError as error:
-            self.report(OrphanStopFailed(self.name, str(error)))
+        self.reap(self._enter(running), reason)
 
     # Ending
 

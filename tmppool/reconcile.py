@@ -421,7 +421,7 @@ class Reconciler:
         elif item.key in self._pool.missed:
             self._recognise(await self._pool.adopt_warm(item))
         elif seconds_until(item.created_at + _GRACE) < 0:
-            await self._pool.discard(item.key)
+            self._pool.discard(item, reason or Reason.SURPLUS)
 
     def _recognise(self, notebook: Notebook) -> None:
         self._pool.run(notebook.jupyter.recognise(), f"recognise {notebook.id}")

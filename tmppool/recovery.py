@@ -8,7 +8,7 @@ import structlog
 
 from tmppool.errors import BackendError
 from tmppool.ledger import Ledger, Row
-from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, State
+from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
 from tmppool.reconcile import is_certain, is_mass_loss
@@ -33,16 +33,16 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
     for pool in pools:
         mine = {key: row for key, row in rows.items() if row.pool == pool.name}
         running = await _what_runs(pool, {key for key, row in mine.items() if row.ended_at is None})
+        adopted = await asyncio.gather(*(_adopt_one(pool, item, rows.get(item.key), ledger) for item in running))
         outdated: Counter[State | None] = Counter()
-        for item in running:
-            was = await _adopt_one(pool, item, rows.get(item.key), ledger)
+        for item, was in zip(running, adopted, strict=True):
             outdated[was] += item.edition not in pool.editions
         _log_outdated(pool, outdated)
         found = {item.key for item in running}
         for key, row in mine.items():
             if key not in found and row.ended_at is None:
                 await _close_row(pools, ledger, row)
-    await _recognise([notebook for pool in pools for notebook in pool])
+    await _recognise([notebook for pool in pools for notebook in pool if notebook.state is not State.REAPING])
     for pool in pools:
         pool.open()
         pool.wake()
@@ -110,7 +110,7 @@ def is_unopened(row: Row, within: float, now: float) -> bool:
 
 
 async def _adopt_one(pool: Pool, item: Running, row: Row | None, ledger: Ledger) -> State | None:
-    """Return the state it was adopted in, or None if it was stopped."""
+    """Return the state it was adopted in, or None if it is being stopped."""
     match becomes(row, given=item.given, is_trusted=ledger.is_trusted):
         case State.ASSIGNED:
             _adopt_session(pool, item, row, ledger)
@@ -118,7 +118,7 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, ledger: Ledger)
         case State.WARM:
             await pool.adopt_warm(item)
             return State.WARM
-    await pool.discard(item.key)
+    pool.discard(item, row.reason if row is not None and row.reason is not None else Reason.ENDED)
     return None
 
 
