@@ -561,7 +561,7 @@ async def test_one_that_ends_while_the_list_is_made_is_not_taken_back(pool: Fact
     assert main.find(held.key) is None
 
 
-@pytest.mark.parametrize(("age", "is_stopped"), [(0, False), (100, False), (140, True), (86400, True)])
+@pytest.mark.parametrize(("age", "is_stopped"), [(0, False), (100, False), (140, True), (86400, True), (-86400, True)])
 async def test_an_orphan_is_stopped_after_its_grace_only(
     pool: Factory,
     backend: FakeBackend,

@@ -420,7 +420,7 @@ class Reconciler:
                 self._recognise(notebook)
         elif item.key in self._pool.missed:
             self._recognise(await self._pool.adopt_warm(item))
-        elif seconds_until(item.created_at + _GRACE) < 0:
+        elif abs(seconds_until(item.created_at)) > _GRACE:  # in the future: the wall clock was set back since
             self._pool.discard(item, reason or Reason.SURPLUS)
 
     def _recognise(self, notebook: Notebook) -> None:
