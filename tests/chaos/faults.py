@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.fault import Fault, Kills
+from tests.chaos.own_engine import IMAGE
 from tests.chaos.visitors import Process
 from tests.chaos.world import World
 
@@ -50,6 +51,24 @@ async def engine_stands_still(world: World) -> AsyncIterator[None]:
 async def engine_disk_full(world: World) -> AsyncIterator[None]:
     with world.engine.full_disk():
         yield
+
+
+def disk_stands_still(where: Callable[[World], Path]) -> Act:
+    """Let what is written there neither fail nor end, as for a snapshot of the disk."""
+
+    @contextlib.asynccontextmanager
+    async def act(world: World) -> AsyncIterator[None]:
+        await _freeze("--freeze", where(world))
+        try:
+            yield
+        finally:
+            await _freeze("--unfreeze", where(world))
+
+    return act
+
+
+async def _freeze(how: str, path: Path) -> None:
+    assert await (await asyncio.create_subprocess_exec("fsfreeze", how, str(path))).wait() == 0
 
 
 @contextlib.asynccontextmanager
@@ -111,6 +130,21 @@ def told(lie: str, *, look_again: bool = False) -> Act:
             world.middleman.be_honest()
 
     return act
+
+
+@contextlib.asynccontextmanager
+async def everything_listed_at_a_start(world: World) -> AsyncIterator[None]:
+    """What belongs to somebody else is listed too: a container that never ran, and a volume that nothing uses."""
+    container, volume = (
+        await world.engine.docker("create", IMAGE, "true"),
+        await world.engine.docker("volume", "create"),
+    )
+    async with told("list_everything", look_again=True)(world):
+        await world.service.kill()
+        await world.service.launch()
+        yield
+    assert await world.engine.docker("rm", container) == container, "somebody else's container was removed"
+    assert await world.engine.docker("volume", "rm", volume) == volume, "somebody else's volume was removed"
 
 
 @contextlib.asynccontextmanager
@@ -378,6 +412,7 @@ FAULTS = {
         Fault("engine killed", engine_killed(live_restore=False), kills=Kills.ALL, known=_ENGINE),
         Fault("engine stopped (SIGSTOP)", engine_stands_still, 8, known=_ENGINE),
         Fault("engine's disk full", engine_disk_full, 10, known=_ANY),
+        Fault("engine's disk stands still", disk_stands_still(lambda world: world.engine.data), 8, known=_ANY),
         Fault("containerd killed", containerd_killed),
         Fault("shim killed", shim_killed, kills=Kills.LEAD),
         Fault("first process killed", first_process_killed, kills=Kills.LEAD),
@@ -390,6 +425,7 @@ FAULTS = {
         Fault("engine breaks off answers", told("cut"), 6),
         Fault("engine lists nothing", told("list_nothing", look_again=True), 5),
         Fault("engine lists half", told("list_half", look_again=True), 5),
+        Fault("engine lists everything at a start", everything_listed_at_a_start, 3, breaks_sockets=True),
         Fault("engine denies what lives", told("deny", look_again=True), 5),
         Fault("docker rm", by_hand(("rm", "--force", "{}")), 2, kills=Kills.LEAD),
         Fault("docker restart", by_hand(("restart", "--time=0", "{}")), 2, kills=Kills.LEAD),
@@ -404,6 +440,7 @@ FAULTS = {
         Fault("docker rename, a warm one", by_hand(("rename", "{}", "nobodys"), warm=True), 3),
         Fault("docker pause, a warm one", by_hand(("pause", "{}"), undo=("unpause", "{}"), warm=True), 5),
         Fault("state directory full", state_full, 5, known=_LEDGER),
+        Fault("state directory's disk stands still", disk_stands_still(lambda world: world.state), 8, known=_LEDGER),
         Fault(
             "state directory read-only at a start",
             while_down(remount("ro"), remount("rw")),

@@ -96,6 +96,13 @@ class Middleman(LyingEngine):
         _, body = await self._ask(request)
         return web.json_response(json.loads(body)[:: self._chance.choice((2, 3))])
 
+    async def list_everything(self, request: web.Request) -> web.Response | None:
+        """Pass over the filter of a list."""
+        if not request.path.endswith(("/containers/json", "/volumes")):
+            return None
+        _, body = await self._ask(request.clone(rel_url=request.rel_url.without_query_params("filters")))
+        return web.json_response(json.loads(body))
+
     async def deny(self, request: web.Request) -> web.Response | None:
         """Know no container, neither by list nor by name."""
         if request.method == "GET" and "/containers/" in request.path and not request.path.endswith("/containers/json"):

@@ -35,6 +35,11 @@ class OwnEngine:
         self._process: asyncio.subprocess.Process | None = None
 
     @property
+    def data(self) -> Path:
+        """The directory on whose file system everything of it is."""
+        return self._data
+
+    @property
     def log(self) -> str:
         return (self._home / "log").read_text(errors="replace")
 

@@ -22,7 +22,7 @@ from tmppool.backends.container import KEY_LABEL, OWNER_LABEL, SERVICE_LABEL
 from tmppool.keys import id_of
 
 _POOL_SIZE, _WARM = 8, 2
-_STATE_SIZE = "8m"  # of the file system with the state directory; SQLite's log alone may take 4 MB
+_STATE_SIZE = 8 << 20  # bytes of the file system with the state directory; SQLite's log alone may take 4 MB
 _AFTER = 2.5  # seconds for which clicks go on after a fault
 _HEALTHY = 40.0  # seconds after which a service that is not well again is given up
 _GONE = 60.0  # seconds until what ended must have left nothing
@@ -145,7 +145,12 @@ class World:
 
     async def open(self) -> None:
         self.state.mkdir(parents=True)
-        await _run("mount", "-t", "tmpfs", "-o", f"size={_STATE_SIZE},mode=0700", "chaos", str(self.state))
+        disk = self.home / f"{self.service.name}.disk"
+        with disk.open("wb") as file:
+            file.truncate(_STATE_SIZE)
+        await _run("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", str(disk))
+        await _run("mount", "-o", "loop", str(disk), str(self.state))
+        self.state.chmod(0o700)
         await self.service.start(warm=_WARM)
 
     async def close(self) -> list[str]:
