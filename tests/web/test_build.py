@@ -352,6 +352,28 @@ async def test_where_one_is_free_the_first_who_waits_gets_it(open_place: Any) ->
     assert (await place.stats())["assigned"] == 2
 
 
+async def test_who_holds_a_share_waits_until_one_of_it_ends_and_others_pass(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND, pool_size=3, notebooks_per_address=1, trusted_proxies=("127.0.0.1",))
+    here, there = ({"X_Forwarded_For": address} for address in ("198.51.100.7", "198.51.100.8"))
+    async with stream(place.program(), **here) as first:
+        key = (await first.last())["url"].rstrip("/").rpartition("/")[2]
+    async with stream(place.program(), **here) as second:
+        assert (await second.message())["message"] == "Waiting for a notebook…"
+        assert "Your network address holds" in (await second.message())["message"]
+        async with stream(place.program(), **there) as other:
+            assert (await other.last())["phase"] == "ready"
+        place.pools.default.reap(place.held(key), Reason.IDLE)
+        assert (await second.last())["phase"] == "ready"
+    assert (await place.stats())["assigned"] == 2
+
+
+async def test_the_code_of_a_workshop_holds_nobody_back(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND, notebooks_per_address=1, workshop_code="monday")
+    for _ in range(2):
+        async with stream(place.program(), f"{SPEC}?code=monday") as found:
+            assert (await found.last())["phase"] == "ready"
+
+
 async def test_who_is_refused_need_not_wait_to_be_told(open_place: Any) -> None:
     place: Place = await open_place(**FRIEND | {"starts_per_hour": 1}, pool_size=1)
     await place.person().start()

@@ -249,14 +249,14 @@ def test_what_the_pool_could_not_give_costs_nothing(now: Now) -> None:
 def test_to_ask_if_a_start_is_refused_costs_nothing(now: Now) -> None:
     limits = StartLimits(1, "monday", now)
     for _ in range(3):
-        limits.check_start(POOL, HERE)
+        assert not limits.check_start(HERE)
     assert started(limits) is None
     with pytest.raises(StartRefusedError) as caught:
-        limits.check_start(POOL, HERE)
+        limits.check_start(HERE)
     assert (caught.value.cause, caught.value.retry_after) == ("starts", 3600)
-    limits.check_start(POOL, HERE, "monday")
+    assert limits.check_start(HERE, "monday")
     with pytest.raises(StartRefusedError, match="code is wrong"):
-        limits.check_start(POOL, HERE, "tuesday")
+        limits.check_start(HERE, "tuesday")
 
 
 def test_a_visitor_who_left_after_the_start_has_paid(now: Now) -> None:

@@ -23,6 +23,7 @@ class Someone:
     def __init__(self, pool: Pool, line: WaitingLine) -> None:
         self.pool, self.line = pool, line
         self.may_go = True
+        self.is_exempt = False
         self.tries = 0
         self.notebook: Notebook | None = None
 
@@ -89,6 +90,30 @@ async def test_who_is_away_keeps_the_place_and_holds_up_nobody(pool: Factory) ->
     main.reap(held[1], Reason.IDLE)
     await eventually(lambda: away.notebook is not None)
     assert last.tries == 0
+
+
+async def test_whoever_holds_a_share_is_passed_and_asked_about_once(
+    pool: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_line, "_LOOK", 0.02)
+    main = pool(capacity=3, warm=3)
+    main.tick()
+    await eventually(lambda: main.count(State.WARM) == 3)
+    asked: list[bytes] = []
+    holding = {HERE}
+    line = WaitingLine(main, lambda: main.shortage, lambda network: bool(asked.append(network)) or network in holding)
+    some = in_line(line, main, 100)
+    line.call()
+    assert asked == [HERE]
+    assert [line.holds_back(one) for one in some[:2]] == [True, True]
+    some[1].is_exempt = True
+    other = Someone(main, line)
+    line.enter(other, b"another")
+    line.call()
+    await eventually(lambda: other.notebook is not None and some[1].notebook is not None)
+    assert (some[0].tries, line.holds_back(some[0]), line.holds_back(other)) == (0, True, False)
+    holding.clear()
+    await eventually(lambda: some[0].notebook is not None)
 
 
 async def test_the_end_of_an_illness_is_noticed(pool: Factory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ _WAITING = {
     Shortage.WARMING: "A notebook is starting…",
     Shortage.BACKEND_ILL: "Notebooks cannot be started right now. Waiting until they can…",
 }
+_HELD_BACK = "Your network address holds as many notebooks as one address may. Waiting until one of them ends…"
 
 
 class StreamError(TmppoolError):
@@ -74,7 +75,12 @@ class Build:
         self._table = table
         self._starts = StreamStarts()
         self._streams: WeakSet[asyncio.Task[Any]] = WeakSet()
-        self._lines = {pool.name: WaitingLine(pool, functools.partial(sessions.shortage, pool)) for pool in pools}
+        self._lines = {
+            pool.name: WaitingLine(
+                pool, functools.partial(sessions.shortage, pool), functools.partial(limits.holds_share, pool)
+            )
+            for pool in pools
+        }
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """GET: assign a notebook to the page that asks, and tell its URL and token; a person is led to the page."""
@@ -130,12 +136,21 @@ class Build:
         """Yield why the start has to wait, and signs of life, until it is over."""
         said = None
         while not start.is_over:
-            why = self._lines[pool.name].shortage() if start.step is Step.WAITING else None
+            why = self._reason(pool, start)
             if why is not None and why is not said:
                 said = why
-                yield _event("waiting", _WAITING[why])
+                yield _event("waiting", why)
             if not await start.over(KEEPALIVE):
                 yield _SIGN_OF_LIFE
+
+    def _reason(self, pool: Pool, start: Start) -> str | None:
+        """Return why the start has to wait; None if its turn may come at any moment."""
+        if start.step is not Step.WAITING:
+            return None
+        why = self._lines[pool.name].shortage()
+        if why is not None:
+            return _WAITING[why]
+        return _HELD_BACK if self._lines[pool.name].holds_back(start) else None
 
     def _pool(self, visit: Visit) -> Pool:
         """Return the pool of the repository. Raises PeerLinkError, UnknownRepositoryError."""
@@ -158,9 +173,9 @@ class Build:
     def _start(self, visit: Visit, pool: Pool, forget: Callable[[Start], None]) -> Start:
         """Put a start into the pool's line. Raises StartRefusedError, LineFullError: who gets none need not wait."""
         address, code = visit.client.address, links.code_of(visit.target)
-        self._limits.check_start(pool, address, code)
+        is_exempt = self._limits.check_start(address, code)
         assign = functools.partial(self._assign, pool, address, code)
-        return Start(self._lines[pool.name], network_of(address), assign, self._end, forget)
+        return Start(self._lines[pool.name], network_of(address), assign, self._end, forget, is_exempt=is_exempt)
 
     async def _assign(self, pool: Pool, address: str, code: str) -> Notebook:
         with self._limits.count_start(pool, address, code=code) as network:

@@ -6,6 +6,7 @@ that an address holds are counted in the pool's table, which a restart restores.
 
 import contextlib
 import hashlib
+import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -113,11 +114,21 @@ class HoldingLimit:
 
         A pool that has nothing to give refuses for that reason, as it does to everybody.
         """
-        digest = hashlib.blake2b(network, digest_size=16, key=self._secret, person=b"tmppool.network").hexdigest()
-        held = sum(notebook.is_live and notebook.network == digest for notebook in pool)
-        if pool.count(State.WARM) and not may_hold_another(held, pool.limits.capacity, self._most):
+        digest = self._digest(network)
+        if pool.count(State.WARM) and not self._has_room(pool, digest):
             raise StartRefusedError("held", _HELD_RETRY)
         return digest
+
+    def has_room(self, pool: Pool, network: bytes) -> bool:
+        """Return True if the network may hold one more."""
+        return self._has_room(pool, self._digest(network))
+
+    def _has_room(self, pool: Pool, digest: str) -> bool:
+        held = sum(notebook.is_live and notebook.network == digest for notebook in pool)
+        return may_hold_another(held, pool.limits.capacity, self._most)
+
+    def _digest(self, network: bytes) -> str:
+        return hashlib.blake2b(network, digest_size=16, key=self._secret, person=b"tmppool.network").hexdigest()
 
 
 def may_hold_another(held: int, capacity: int, most: int | None) -> bool:
@@ -163,8 +174,11 @@ class StartLimits:
         """
         network = network_of(address)
         is_exempt = self._is_participant(network, visitor, code)
-        take = None if self._starts is None else self._starts.take
-        holder = None if is_exempt else self._admit(pool, network, address, take)
+        holder = None
+        if not is_exempt:
+            with self._hinting(network):
+                holder = None if self._holding is None else self._holding.check(pool, network)
+                self._limit_rate(network, is_counted=True)
         try:
             yield holder
         except NoNotebookError:
@@ -172,31 +186,45 @@ class StartLimits:
                 self._starts.give_back(network)
             raise
 
-    def check_start(self, pool: Pool, address: str, code: str = "") -> None:
-        """Raise StartRefusedError if the start of a program would be refused now; counts nothing but wrong codes."""
-        network = network_of(address)
-        if not self._is_participant(network, None, code):
-            self._admit(pool, network, address, None if self._starts is None else self._starts.wait)
+    def check_start(self, address: str, code: str = "") -> bool:
+        """Return True if the code exempts the start of a program from all limits; counts nothing but wrong codes.
 
-    def _admit(self, pool: Pool, network: bytes, address: str, wait_of: Callable[[bytes], int] | None) -> str | None:
-        """Return the digest of the network if what it holds is limited. Raises StartRefusedError.
-
-        ``wait_of`` tells the seconds until the network may start another, None if nothing limits that.
+        Raises StartRefusedError if the start would be refused now, whatever its network holds.
         """
-        try:
-            holder = None if self._holding is None else self._holding.check(pool, network)
-            wait = 0 if wait_of is None else wait_of(network)
-            if wait:
-                raise StartRefusedError("starts", wait)  # noqa: TRY301 - both refusals get the hint
-        except StartRefusedError:
-            self._hint(address)
-            raise
-        return holder
+        network = network_of(address)
+        if self._is_participant(network, None, code):
+            return True
+        with self._hinting(network):
+            self._limit_rate(network, is_counted=False)
+        return False
+
+    def holds_share(self, pool: Pool, network: bytes) -> bool:
+        """Return True if the network holds as many notebooks as one may, so that no start succeeds until one ends."""
+        is_held = self._holding is not None and not self._holding.has_room(pool, network)
+        if is_held:
+            self._hint(network)
+        return is_held
 
     def renew(self, visitor: str | None, successor: str) -> None:
         """Note that a visitor is known as ``successor`` from now on."""
         if visitor is not None and self._participants.pop(visitor, False):
             self._participants[successor] = True
+
+    def _limit_rate(self, network: bytes, *, is_counted: bool) -> None:
+        """Raise StartRefusedError unless the network may start another one in this hour."""
+        if self._starts is None:
+            return
+        wait = self._starts.take(network) if is_counted else self._starts.wait(network)
+        if wait:
+            raise StartRefusedError("starts", wait)
+
+    @contextlib.contextmanager
+    def _hinting(self, network: bytes) -> Iterator[None]:
+        try:
+            yield
+        except StartRefusedError:
+            self._hint(network)
+            raise
 
     def _is_participant(self, network: bytes, visitor: str | None, code: str) -> bool:
         """Return True if the code was given, now or earlier. Raises StartRefusedError for a wrong one."""
@@ -222,9 +250,9 @@ class StartLimits:
             self._wrong_codes.take(network)
         self._guessed[guess] = True
 
-    def _hint(self, address: str) -> None:
+    def _hint(self, network: bytes) -> None:
         """Log once what a refusal suggests: all visitors of a proxy that is not trusted share its address."""
-        if not self._has_warned and _is_private(address):
+        if not self._has_warned and _is_private(network):
             self._has_warned = True
             _log.warning(
                 "start.refused",
@@ -246,6 +274,6 @@ def network_of(address: str) -> bytes:
     return found.packed if found.version == 4 else found.packed[:8]  # noqa: PLR2004
 
 
-def _is_private(address: str) -> bool:
-    found = parse(address)
-    return found is not None and found.is_private
+def _is_private(network: bytes) -> bool:
+    size = 4 if len(network) == 4 else 16  # noqa: PLR2004
+    return bool(network) and ipaddress.ip_address(network.ljust(size, b"\0")).is_private

@@ -39,16 +39,25 @@ class Start:
     """A start, and the number of streams that wait for it. It enters the ``line`` when it is made.
 
     ``assign`` takes a notebook in its first step, or raises a TmppoolError; ``end`` ends it if nobody was told of it.
+    ``is_exempt``: it need not wait for what its network holds.
     ``forget`` is called with the start when no stream will come back to it, or it was told and the last one has left.
     Raises LineFullError.
     """
 
     def __init__(
-        self, line: WaitingLine, network: bytes, assign: Assign, end: End, forget: Callable[["Start"], None]
+        self,
+        line: WaitingLine,
+        network: bytes,
+        assign: Assign,
+        end: End,
+        forget: Callable[["Start"], None],
+        *,
+        is_exempt: bool = False,
     ) -> None:
         self.step = Step.WAITING
         self.notebook: Notebook | None = None
         self.failure = "The notebook could not be started."
+        self.is_exempt = is_exempt
         self._line = line
         self._assign = assign
         self._end = end

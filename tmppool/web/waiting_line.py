@@ -1,8 +1,8 @@
 """The line in front of one pool: first come, first served, and nobody is woken for a notebook that another one gets.
 
-A waiter is asked to go when the pool has a notebook and everybody before it is gone, trying or away. The next one's
-turn comes once the first step of that try has taken the notebook out of the table, so that a notebook becoming warm
-costs the same however many wait.
+A waiter is asked to go when the pool has a notebook and everybody before it is gone, trying, away or held back. The
+next one's turn comes once the first step of that try has taken the notebook out of the table, so that a notebook
+becoming warm costs the same however many wait.
 """
 
 import asyncio
@@ -30,15 +30,28 @@ class Waiter(Protocol):
     def may_go(self) -> bool:
         """True unless it is trying already, or nobody is there to get the notebook."""
 
+    @property
+    def is_exempt(self) -> bool:
+        """True if what its network holds does not hold it back."""
+
     def go(self) -> None:
         """Try to take a notebook. The waiter keeps its place until it leaves."""
 
 
 class WaitingLine:
-    """``shortage`` returns the reason why the pool would assign no notebook now, None if it would."""
+    """``shortage`` returns the reason why the pool would assign no notebook now, None if it would.
 
-    def __init__(self, pool: Pool, shortage: Callable[[], Shortage | None]) -> None:
+    ``holds_share`` tells if a network holds as many notebooks as it may: others pass its waiters until one ends.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        shortage: Callable[[], Shortage | None],
+        holds_share: Callable[[bytes], bool] = lambda _network: False,
+    ) -> None:
         self.shortage = shortage
+        self._holds_share = holds_share
         self._waiting: dict[Waiter, bytes] = {}  # in the order of their arrival, with their networks
         self._of_network: Counter[bytes] = Counter()
         self._is_turn = False
@@ -72,11 +85,27 @@ class WaitingLine:
         """Give the first waiter its turn, unless another one has it or the pool has no notebook."""
         if self._is_turn or not self._waiting or self.shortage() is not None:
             return
-        first = next((waiter for waiter in self._waiting if waiter.may_go), None)
+        first = self._first()
         if first is not None:
             self._is_turn = True
             first.go()
             asyncio.get_running_loop().call_soon(self._turn_over)  # after the first step of what ``go`` has spawned
+
+    def holds_back(self, waiter: Waiter) -> bool:
+        """Return True if others pass this waiter because of what its network holds."""
+        network = self._waiting.get(waiter)
+        return network is not None and not waiter.is_exempt and self._holds_share(network)
+
+    def _first(self) -> Waiter | None:
+        """Return the first waiter that may go. Each network is counted once, however many of it wait."""
+        held: set[bytes] = set()
+        for waiter, network in self._waiting.items():
+            if not waiter.may_go or (network in held and not waiter.is_exempt):
+                continue
+            if not self.holds_back(waiter):
+                return waiter
+            held.add(network)
+        return None
 
     def _turn_over(self) -> None:
         self._is_turn = False
