@@ -193,6 +193,20 @@ async def test_a_frame_of_a_listed_page_works_without_third_party_cookies(
     assert await world.assigned() == before + 1
 
 
+async def test_a_file_in_a_cells_output_is_shown_in_a_frame_too(tmp_path: Path, world: World) -> None:
+    """Jupyter sends a policy of its own with each file."""
+    show = "from IPython.display import IFrame, display; display(IFrame('a.html', 300, 100))"
+
+    def story(person: Person) -> None:
+        person.open(with_html(world.docs, f'<iframe src="{world.nb}/" width="1000" height="700"></iframe>'))
+        person.enter_frame()
+        person.run_cell(f"print(open('a.html', 'w').write('<p>a file')); {show}", "9")
+        person.driver.switch_to.frame(person.find(".jp-OutputArea iframe"))
+        person.find("p", "a file")
+
+    await browse("chromium", tmp_path, story)
+
+
 @pytest.mark.parametrize("element", ["object data", "embed src"])
 async def test_other_elements_show_a_notebook_as_frames_do(tmp_path: Path, world: World, element: str) -> None:
     before = await world.assigned()
