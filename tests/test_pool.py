@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from structlog.testing import capture_logs
 
 from tests.specs import spec_of
+from tmppool import jupyter, recovery
 from tmppool import pool as pool_module
-from tmppool import recovery
 from tmppool.backends.base import Edition
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
@@ -636,7 +636,26 @@ async def test_one_that_gives_no_answer_is_reaped_as_idle(
     await backend._end(notebook.key)
     clock.now += 60
     await warmed(main)
+    assert notebook.is_live, "one silence, as of a server that a computation starves, is confirmed by another"
+    clock.now += 60
+    await warmed(main)
     assert (notebook.state, notebook.reason) == (State.GONE, Reason.IDLE)
+
+
+async def test_one_that_computes_and_once_gives_no_answer_goes_on(
+    pool: Factory, backend: FakeBackend, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    backend.notebooks[notebook.key].kernels = [{"execution_state": "busy"}]
+    for _ in range(3):
+        with monkeypatch.context() as starved:
+            starved.setattr(jupyter, "_ASK_TIMEOUT", 0.0)
+            clock.now += 60
+            await warmed(main)
+        clock.now += 60
+        await warmed(main)
+        assert (notebook.state, notebook.active_at) == (State.ASSIGNED, clock.now)
 
 
 async def test_a_click_while_the_question_is_under_way_saves_it(pool: Factory, clock: Callable[[], float]) -> None:

@@ -178,9 +178,10 @@ class Notebook(Place):
 
     ``shared`` is the nonce of the current sharing, None if it is not shared. ``network`` is the digest of the network
     whose share of the pool it takes, None if it takes none. ``is_paused``: the operator has paused it, so it neither
-    answers nor counts as idle. ``ready_at``: when it became warm, None if that was before a restart of the service.
-    ``on_close`` closes the owner's connections and everything else, ``on_unshare`` the guests'; both are called on
-    REAPING or GONE.
+    answers nor counts as idle. ``unanswered``: how many questions, in a row and since its last
+    activity, whether something works in it had no answer. ``ready_at``: when it became warm, None if that was before a
+    restart of the service. ``on_close`` closes the owner's connections and everything else, ``on_unshare`` the guests';
+    both are called on REAPING or GONE.
     """
 
     running: Running = field(kw_only=True)
@@ -190,6 +191,7 @@ class Notebook(Place):
     active_at: float = 0.0
     expires_at: float | None = None
     asked_at: float | None = None
+    unanswered: int = 0
     shared: str | None = None
     network: str | None = None
     is_opened: bool = False
@@ -238,7 +240,8 @@ class Notebook(Place):
 
     def touch(self, at: float) -> None:
         """Note activity at ``at``, unless later activity is known."""
-        self.active_at = max(self.active_at, at)
+        if at > self.active_at:
+            self.active_at, self.unanswered = at, 0
 
     def note_pause(self, now: float, *, is_paused: bool) -> None:
         """Note whether it is paused. Its idle time begins when it goes on."""

@@ -105,6 +105,7 @@ def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[
     While its visitor is silent, a notebook is asked several times per idle time whether something works in it; a yes
     updates ``active_at``, so the idle time after a computation begins when it was last seen. After ``idle`` seconds
     without activity it is reaped if it has been asked since, else asked first. It is not asked again within ASK_PAUSE.
+    A question without an answer tells nothing until a second one confirms it: a computation can starve the server.
     One that the operator has paused can neither be used nor answer: of the limits only its lifetime counts.
     """
     reap: list[tuple[Place, Reason]] = []
@@ -120,7 +121,7 @@ def _sessions(table: Sequence[Place], limits: Limits, now: float) -> tuple[list[
             continue
         elif (closes_at := opens_until(notebook, limits)) is not None and now >= closes_at:
             reap.append((notebook, Reason.UNOPENED))
-        elif now >= idle_at and asked_at >= idle_at:
+        elif now >= idle_at and asked_at >= idle_at and notebook.unanswered != 1:
             reap.append((notebook, Reason.IDLE))
         elif _is_to_be_asked(notebook.active_at, asked_at, limits.idle, now):
             ask.append(notebook)

@@ -494,9 +494,11 @@ class Pool:
         began = self.clock()
         try:
             silent = await notebook.jupyter.silent_for()
+            notebook.unanswered = 0
             if silent is not None:
                 notebook.touch(self.clock() - silent)
         except BackendError as error:
+            notebook.unanswered += 1
             self.report(KernelsQueryFailed(self.name, notebook.id, str(error)))
         finally:
             self._asking.discard(notebook.key)
