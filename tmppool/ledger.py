@@ -368,7 +368,8 @@ class Ledger:
         Nothing that is asked of such a disk ends, be it to close the file or to cancel what was asked before.
         """
         self._writing = spawn(writing, "write the ledger's file", awaited=True)
-        await asyncio.wait({self._writing}, timeout=_PATIENCE)
+        for _ in range(2):  # in two halves, as this process may have been stopped during one
+            await asyncio.wait({self._writing}, timeout=_PATIENCE / 2)
         if self._stands_still:
             raise _StillError
         self._writing.result()
