@@ -723,8 +723,11 @@ async def test_one_that_is_being_stopped_is_not_listed(backend: DockerBackend, s
     assert [running.key for running in await backend.list()] == [KEY]
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
 async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
-    backend: DockerBackend, monkeypatch: pytest.MonkeyPatch
+    backend: DockerBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    has_ended: bool,  # noqa: FBT001
 ) -> None:
     closed: list[str] = []
 
@@ -733,8 +736,14 @@ async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
             closed.append("closed")
 
     async def find(*_about: object) -> Held:
-        backend._stopping.add(KEY)
+        if has_ended:
+            await backend.stop(KEY)
+        else:
+            backend._stopping.add(KEY)
         return Held()
+
+    await backend.list()
+    backend._let_go(KEY)
 
     monkeypatch.setattr(container_dial, "find", find)
     assert await backend.list() == []

@@ -458,6 +458,7 @@ class DockerBackend(Auditable):
 
         ``listed``: its labels, as a list has them.
         """
+        was_known = key in self._ids
         try:
             shown = await container_dial.show(self.docker, container_id)
             with engine.reading("inspect a container"):
@@ -466,7 +467,7 @@ class DockerBackend(Auditable):
                 return None  # restarted: its notebook has ended
             if key not in self._reached:
                 await self._reach(key, container_id, shown, listed)
-            if key in self._stopping:
+            if key in self._stopping or (was_known and key not in self._ids):  # its stop has begun, or even ended
                 self._let_go(key)
                 return None
         except container_dial.GoneError:
