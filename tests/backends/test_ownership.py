@@ -1,6 +1,7 @@
 """One owner for each service name on an engine, whatever became of the one before."""
 
 import asyncio
+import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 
 from tests.backends.test_engine import SmallEngine, said
 from tmppool.backends import container_dial, engine, process_birth
-from tmppool.backends.container import owner_name
+from tmppool.backends.container import OWNER_LABEL, owner_name
 from tmppool.backends.ownership import Owner, OwnerIdentity, has_ended, this_process
 from tmppool.clocks import boot_id
 from tmppool.errors import BackendError, ConfigError, ImageError
@@ -163,20 +164,28 @@ async def test_it_is_taken_again_when_somebody_has_cleared_it_away(docker: aiodo
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("lie", ["nobody", "nobody, twice", "another", "one that has ended"])
 async def test_one_answer_without_the_owners_name_ends_no_ownership(
-    docker: aiodocker.Docker, me: OwnerIdentity, monkeypatch: pytest.MonkeyPatch
+    docker: aiodocker.Docker, me: OwnerIdentity, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
     ended: list[str] = []
     one = Owner(SERVICE, DEFAULT_IMAGE, me, lambda: ended.append("one"))
     await one.take()
-    show, lies = container_dial.show, [True, True]
+    said = {"another": replace(me, namespace="another"), "one that has ended": replace(me, birth="another")}
+    labels = {OWNER_LABEL: json.dumps(asdict(said[lie]))} if lie in said else None
+    show, lies = container_dial.show, [True] * (2 if "twice" in lie else 1)
 
-    async def without_labels(*asked: Any) -> dict[str, Any]:
+    async def false(*asked: Any) -> dict[str, Any]:
         shown = await show(*asked)
-        return shown | {"Config": {}} if lies and lies.pop() else shown
+        return shown | {"Config": {"Labels": labels}} if lies and lies.pop() else shown
 
-    monkeypatch.setattr(container_dial, "show", without_labels)
-    await one.keep()
+    async def remove(*_about: object) -> None:
+        pytest.fail("it is removed by one answer")
+
+    with monkeypatch.context() as lying:
+        lying.setattr(container_dial, "show", false)
+        lying.setattr(engine, "remove", remove)
+        await one.keep()
     assert (lies, ended) == ([], [])
     assert not one.is_lost
     await one.close()

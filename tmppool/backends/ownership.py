@@ -137,7 +137,8 @@ class Owner:
             await self._docker.close()
 
     async def _take(self, docker: engine.Client) -> None:
-        """Take what nobody owns. What one answer says of an owner without a name is asked again for some seconds."""
+        """Take what nobody owns. An answer that names another owner is confirmed, one that names none for seconds."""
+        known: OwnerIdentity | None = None
         for left in reversed(range(_TRIES)):
             found = await self._find(docker)
             if found is None:
@@ -148,7 +149,8 @@ class Owner:
             container, other = found
             if other == self._me:
                 return
-            if other is None and left:
+            if (other is None or other != known) and left:
+                known = other
                 await asyncio.sleep(_PAUSE)
                 continue
             if other is None or not await self._has_ended(other):
