@@ -90,6 +90,7 @@ class Pool:
         self.starts = Starts(clock())
         self.phase = Phase.ADOPTING
         self.missed: set[str] = set()  # keys of what the backend lacked at the start, and whose ends nobody saw
+        self.stuck: dict[str, str] = {}  # by key of what could not be stopped, why the last try failed
         self.foreign: set[str] = set()  # keys of what another service with this name has assigned
         self._retries = Retries()
         self.marks = Marks(backend, self.report, self._retries, self._to_assign, clock)
@@ -486,8 +487,10 @@ class Pool:
                 await self.backend.stop(place.key)
                 break
             except BackendError as error:
+                self.stuck[place.key] = str(error)
                 self.report(StopFailed(self.name, place.id, str(error)))
                 await self._retries.pause(backoff.failed(self.clock()))
+        self.stuck.pop(place.key, None)
         self._notify(self._move(place, State.GONE, place.reason or Reason.ENDED))
 
     async def _ask(self, notebook: Notebook) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from tests.web.guests import Answer, Guest
+from tmppool.errors import BackendError
 
 REASON = "the fake was told to fail"
 
@@ -29,6 +30,25 @@ async def test_the_operator_learns_why(open_place: Any) -> None:
     place = await open_place(fake={"fail_next": 1000})
     answer = await until(place.operator(), 503)
     assert [check["message"] for check in answer.json["checks"] if not check["ok"]] == [REASON]
+
+
+async def test_a_pool_that_is_full_of_what_cannot_be_stopped_says_so(open_place: Any) -> None:
+    """Else it would only be called full, and nobody would look for what is stuck."""
+    place = await open_place(pool_size=1)
+    program, genuine = place.program(), place.backend.stop
+
+    async def stop(_key: str) -> None:
+        raise BackendError("device or resource busy")
+
+    place.backend.stop = stop
+    key = (await program.post("/api/spawn")).json["url"].split("/")[2]
+    assert (await place.operator().get("/health")).status == 200
+    await place.operator().ask("DELETE", f"/api/notebooks/{key}")
+    answer = await until(place.operator(), 503)
+    (said,) = [check["message"] for check in answer.json["checks"] if not check["ok"]]
+    assert said == "places are held by notebooks that have ended and could not be stopped (1): device or resource busy"
+    place.backend.stop = genuine
+    await until(place.operator(), 200)
 
 
 async def test_the_operators_health_is_the_operators(open_place: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tmppool.errors import Shortage
 from tmppool.pool import Pool
 from tmppool.web import models
 
@@ -26,15 +27,23 @@ def _checks(pools: Iterable[Pool]) -> list[models.DetailedCheck]:
 
 
 def _checks_of(pool: Pool) -> list[models.DetailedCheck]:
-    failing, illness = pool.starts.trouble, pool.illness
+    trouble, illness = _trouble_of(pool), pool.illness
     return [
-        models.DetailedCheck(
-            service=f"pool {pool.name}", ok=failing is None, message="" if failing is None else failing.error
-        ),
+        models.DetailedCheck(service=f"pool {pool.name}", ok=not trouble, message=trouble),
         models.DetailedCheck(
             service=f"backend of {pool.name}", ok=illness is None, message="" if illness is None else illness.error
         ),
     ]
+
+
+def _trouble_of(pool: Pool) -> str:
+    """Return what keeps visitors from notebooks of the pool, except that all are in use; empty if nothing does."""
+    if pool.starts.trouble is not None:
+        return pool.starts.trouble.error
+    if pool.shortage is not Shortage.FULL or not pool.stuck:
+        return ""
+    why = next(iter(pool.stuck.values()))
+    return f"places are held by notebooks that have ended and could not be stopped ({len(pool.stuck)}): {why}"
 
 
 def _ledger(*, is_durable: bool) -> models.Advisory:
