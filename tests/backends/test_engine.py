@@ -741,3 +741,26 @@ async def test_a_list_of_volumes_that_passes_over_its_filter_names_none_of_someb
     listed = {"Volumes": [{"Name": name, "Labels": has} for name, has in labels.items()]}
     small.answers["volumes"] = lambda _request: said(listed)
     assert await engine.volumes(docker, ["tmppool.service=one", "tmppool.volume"]) == ["ours"]
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_ping_does_not_wait_for_a_container_that_is_stuck(
+    small: SmallEngine, docker: engine.Client, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(engine, "_CONFIRM", 0.0)
+
+    async def never(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    small.answers |= {
+        "containers/json": lambda _request: said([] if status == 200 else {"message": "ill"}, status),
+        "stuck/json": never,
+        "well/json": lambda _request: said({"Id": "well"}),
+    }
+    async with asyncio.timeout(engine.PULSE_TIMEOUT / 2):
+        if status == 200:
+            await engine.ping(docker, ["stuck", "well"])
+        else:
+            with pytest.raises(BackendError, match="ill"):
+                await engine.ping(docker, ["stuck", "well"])

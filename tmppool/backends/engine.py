@@ -311,10 +311,25 @@ async def ping(docker: Client, known: Iterable[str] = ()) -> None:
 
 
 async def _pulse(docker: Client, known: Iterable[str]) -> BackendError | None:
-    """Ask for a list with one container and about all of ``known``; return None if both are answered, else why not."""
-    listing = _failure_of(call("list a container", docker.pulse.containers.list(all=True, limit=1), PULSE_TIMEOUT))
-    unlisted, *untold = await asyncio.gather(listing, *(_failure_of(_tell_of(docker, name)) for name in known))
-    return unlisted or (untold[0] if all(untold) and untold else None)
+    """Ask for a list with one container and about all of ``known``; return None if both are answered, else why not.
+
+    One answer about a container is enough: no other is waited for, as that container can be stuck.
+    """
+    telling = [spawn(_failure_of(_tell_of(docker, name)), "ask about a container") for name in known]
+    try:
+        failure = await _failure_of(
+            call("list a container", docker.pulse.containers.list(all=True, limit=1), PULSE_TIMEOUT)
+        )
+        if failure is not None:
+            return failure
+        for one in asyncio.as_completed(telling):
+            failure = await one
+            if failure is None:
+                break
+        return failure
+    finally:
+        for each in telling:
+            each.cancel()
 
 
 async def _tell_of(docker: Client, name: str) -> None:
