@@ -619,6 +619,26 @@ async def test_a_list_that_passes_over_its_filter_costs_nobody_a_container(
     assert [(method, path) for method, path, _ in small.asked if method != "GET"] == []
 
 
+async def test_those_that_are_stuck_hold_up_no_other(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As containers are whose shim is stopped: the engine describes all others, and never says anything of these."""
+    monkeypatch.setattr(docker_module, "_STUCK", 0.1)
+    (one,) = json.loads(small.answers["containers/json"](None).body)
+    stuck = [{**one, "Id": name * 64, "Labels": {**one["Labels"], KEY_LABEL: name * 22}} for name in "de"]
+
+    async def never(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    small.answers["containers/json"] = lambda _request: said([*stuck, one])
+    small.answers |= {f"containers/{each['Id']}/json": never for each in stuck}
+    with capture_logs() as logs:
+        async with asyncio.timeout(engine.LIST_TIMEOUT / 2):
+            assert [item.key for item in await backend.list([KEY, "d" * 22])] == [KEY]
+    assert [line["event"] for line in logs] == ["adoption.postponed"] * 2
+
+
 async def test_one_that_could_not_be_adopted_is_forgotten_once_it_is_gone(
     backend: DockerBackend, small: SmallEngine
 ) -> None:

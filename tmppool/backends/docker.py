@@ -53,7 +53,7 @@ _RUNS = ("running", "paused")  # states of a container that has processes (Docke
 _LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
 _PAUSES = {"pause": True, "unpause": False}  # the engine's events
 _ASKED_ABOUT = 2  # notebooks in a ping: they can be stuck while the engine is well, so the owner's container is a third
-_MOST_SILENT = 2  # containers about which the engine says nothing, in a list: each takes ten seconds
+_STUCK = 3.0  # seconds without an answer about one more container, after which the others count as stuck
 _DEAF = 3.0  # seconds in which the engine tells of a start, while its event stream works
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
 
@@ -205,24 +205,22 @@ class DockerBackend(Auditable):
         found = await engine.containers(self.docker, _ours(self._spec))
         for key in self._unclean - self._stopping:  # the engine answers now
             spawn(self._clean(key), "clean up a start again")
-        entries, failures, keys = list[Running | None](), list[BackendError](), set[str]()
+        running, keys = dict[str, tuple[str, Mapping[str, str]]](), set[str]()
         for container in found:
             with engine.reading("list containers"):
                 listed, state = dict(container["Labels"]), str(container["State"])
                 key = str(listed.get(KEY_LABEL, ""))
             keys.add(key)
-            if key in busy | self._busy or await self._has_ended(key, container.id, state):
-                continue
-            try:
-                entries.append(await self._recover(key, container.id, listed))
-            except BackendError as error:
-                failures.append(error)
-                if [isinstance(each, engine.SilentError) for each in failures] == [True] * _MOST_SILENT:
-                    raise
-                entries.append(self._as_it_was(key, error))
+            if key not in busy | self._busy and not await self._has_ended(key, container.id, state):
+                running[key] = container.id, listed
+        described = await self._described(running)
+        failures = {key: each for key, each in described.items() if isinstance(each, BackendError)}
+        if failures and len(failures) == len(described):
+            raise next(iter(failures.values()))
         self._postponed &= keys
-        if failures and len(failures) == len(entries):
-            raise failures[-1]
+        entries = [
+            self._as_it_was(key, each) if isinstance(each, BackendError) else each for key, each in described.items()
+        ]
         missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
         entries += [await self._look_for(key) for key in missing - self._postponed]
         return [entry for entry in entries if entry is not None]
@@ -453,6 +451,29 @@ class DockerBackend(Auditable):
 
     # Finding
 
+    async def _described(
+        self, running: Mapping[str, tuple[str, Mapping[str, str]]]
+    ) -> dict[str, Running | BackendError | None]:
+        """Return the notebook in each container that runs, as ``_recover``, or why the engine does not describe it.
+
+        The engine is asked about all beside each other. Once it has answered about one, others are waited for as long
+        as answers come: one container that is stuck by itself is not to hold up all.
+        """
+        asking = {
+            key: spawn(self._recover(key, *about), f"describe {id_of(key)}", awaited=True)
+            for key, about in running.items()
+        }
+        late = set(asking.values())
+        try:
+            while late:
+                patience = _STUCK if len(late) < len(asking) else None
+                done, late = await asyncio.wait(late, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+        finally:
+            await finish(late, grace=0)
+        return {key: _outcome(each) for key, each in asking.items()}
+
     async def _recover(self, key: str, container_id: str, listed: Mapping[str, str] | None = None) -> Running | None:
         """Return the notebook in a container that runs; None if it has ended, or cannot be adopted now.
 
@@ -551,6 +572,15 @@ class DockerBackend(Auditable):
     def _named(self, key: str) -> str:
         """Return the container's id, or its original name while the id is unknown."""
         return self._ids.get(key) or container_name(self._spec, key)
+
+
+def _outcome(asked: asyncio.Task[Running | None]) -> Running | BackendError | None:
+    if asked.cancelled():
+        return engine.SilentError("the engine told of other containers and not of this one")
+    error = asked.exception()
+    if error is not None and not isinstance(error, BackendError):
+        raise error
+    return asked.result() if error is None else error
 
 
 def _ours(spec: Spec) -> list[str]:
