@@ -11,6 +11,7 @@ from yarl import URL
 
 from tmppool import jupyter_urls
 from tmppool.document_index import DocumentIndex
+from tmppool.image_documents import names_document
 from tmppool.pools import Pools
 from tmppool.proxy import target
 from tmppool.web import addresses, links, models, snippets
@@ -79,8 +80,9 @@ class Preview:
             raise web.HTTPNotFound
         return web.Response(body=document.picture, content_type="image/png", headers=_PICTURE_HEADERS)
 
-    def _title(self, pool: str, document: str) -> str:
-        return self._documents[pool].title(document) or document or "A live notebook"
+    def _title(self, pool: str, file: str) -> str:
+        """Return the title of a document, else its name; what else a link names is not for others to read as ours."""
+        return self._documents[pool].title(file) or (file if names_document(file) else "A live notebook")
 
     def _picture_path(self, pool: str, document: str) -> str:
         known = self._documents[pool].by_path.get(document)
