@@ -436,6 +436,28 @@ async def test_a_session_that_has_ended_is_lost_and_not_live_again_where_its_sea
     assert rows["ended"].ended_at == pytest.approx(time.time(), abs=60)
 
 
+@pytest.mark.parametrize(
+    ("column", "left"),
+    [("key", {"well"}), ("visitor", {KEY, "well"}), ("state", {KEY, "well"}), ("pool", {KEY, "well"})],
+)
+async def test_a_text_that_is_none_costs_no_other_session_its_owner(path: Path, column: str, left: set[str]) -> None:
+    """As after a flipped bit: SQLite neither reads it as text nor passes it to a function."""
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        live(ledger, notebook("well"), WARM, ASSIGNED)
+        await ledger.flush()
+        well = (await ledger.rows())["well"]
+    raw(path, f"UPDATE sessions SET {column} = CAST(x'6bff6b' AS TEXT) WHERE key = '{KEY}'")
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            rows = await ledger.rows()
+            assert ledger.is_durable
+    assert [line["event"] for line in logs] == ["ledger.disbelieved"]
+    assert (set(rows), rows["well"]) == (left, well)
+    async with opened(path) as ledger:
+        assert await ledger.rows() == rows
+
+
 async def test_each_way_to_write_a_row_is_believed(path: Path) -> None:
     made = notebook()
     with capture_logs() as logs:

@@ -57,7 +57,7 @@ CREATE INDEX IF NOT EXISTS sessions_by_state ON sessions (state);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
 
-_DAMAGE = ("not a database", "malformed", "decode to UTF-8")
+_DAMAGE = ("not a database", "malformed")
 """Phrases in SQLite's errors for a corrupt file."""
 _MIGRATIONS = {
     1: "ALTER TABLE sessions ADD COLUMN shared TEXT",
@@ -503,6 +503,7 @@ async def _connect(path: Path | str, patience: float | None = None) -> aiosqlite
     """
     busy = ledger_file.BUSY if patience is None else patience
     database = await aiosqlite.connect(path, timeout=busy, isolation_level=None)
+    database.text_factory = ledger_seals.text
     try:
         version = await _first(database, "PRAGMA user_version")
         if not isinstance(version, int) or version < 0:

@@ -22,7 +22,9 @@ COLUMNS = (
 )  # fmt: skip
 """All columns of a row but its seal."""
 
-_SEAL = f"seal({', '.join(COLUMNS)})"
+_TIMES = ("warm_at", "assigned_at", "expires_at", "ended_at", "opened_at")
+# Texts as blobs: SQLite cannot pass one that is no UTF-8 to a function, by which the whole file could not be used.
+_SEAL = f"row_seal({', '.join(name if name in _TIMES else f'CAST({name} AS BLOB)' for name in COLUMNS)})"
 _RENEWED = f"BEGIN UPDATE sessions SET seal = {_SEAL} WHERE key = NEW.key; END"  # noqa: S608 - constants, as all here
 _TRIGGERS = (
     f"CREATE TEMP TRIGGER IF NOT EXISTS sealed_insert AFTER INSERT ON main.sessions {_RENEWED}",
@@ -37,8 +39,10 @@ INSERT OR REPLACE INTO meta SELECT 'clock seal', CAST(seal(value) AS BLOB) FROM 
 """  # noqa: S608
 """SQL that seals what an older version wrote, without the triggers."""
 
-# One that was never assigned needs no row: its backend tells that. S608: only SQL of this module is put in.
+# One that was never assigned needs no row: its backend tells that. A key that is no text is no notebook's.
+# S608: only SQL of this module is put in.
 _DISBELIEVED = (
+    "DELETE FROM sessions WHERE key IS NOT text(CAST(key AS BLOB))",
     f"DELETE FROM sessions WHERE assigned_at IS NULL AND seal IS NOT {_SEAL}",  # noqa: S608
     f"""
 UPDATE sessions SET state = 'gone', expires_at = NULL, ended_at = CAST(strftime('%s', 'now') AS REAL), reason = 'lost'
@@ -58,9 +62,20 @@ def seal(secret: bytes, *values: object) -> str:
     return hashlib.blake2b(repr(values).encode(), key=secret, digest_size=_BYTES).hexdigest()
 
 
+def text(stored: bytes) -> str:
+    """Return a stored text; one that was damaged is none that was written."""
+    return stored.decode(errors="replace")
+
+
+def _row_seal(secret: bytes, *values: object) -> str:
+    return seal(secret, *(text(value) if isinstance(value, bytes) else value for value in values))
+
+
 async def know(database: aiosqlite.Connection, secret: bytes) -> None:
-    """Define SQLite's function ``seal``, with this secret from now on."""
-    await database.create_function("seal", -1, functools.partial(seal, secret), deterministic=True)
+    """Define SQLite's functions ``text``, and ``seal`` and ``row_seal`` with this secret from now on."""
+    await database.create_function("text", 1, text, deterministic=True)
+    for name, function in ("seal", seal), ("row_seal", _row_seal):
+        await database.create_function(name, -1, functools.partial(function, secret), deterministic=True)
 
 
 async def disbelieve(database: aiosqlite.Connection) -> int:
