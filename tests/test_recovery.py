@@ -143,6 +143,22 @@ async def test_no_start_waits_for_the_end_of_what_was_ended(service: Start, back
             task.cancel()
 
 
+async def test_a_start_that_is_ended_leaves_the_warm_ones_that_it_was_asking(
+    service: Start, backend: FakeBackend
+) -> None:
+    running = await backend.start(KEY)
+    await backend.start(OTHER)
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        for made in backend.notebooks.values():
+            made.running = replace(running, key=made.running.key, dial=Dial(*slow.getsockname()))
+        async with service(adopt=False) as made:
+            adopting = asyncio.ensure_future(recovery.adopt(made.pools, made.ledger))
+            await until(lambda: made.pool.count(State.STARTING) == 2)
+            adopting.cancel()
+            await asyncio.wait({adopting})
+    assert backend.stopped == []
+
+
 # One notebook, every combination
 
 SESSION, WARM, STOPPED = "a session", "warm", "stopped"

@@ -368,7 +368,7 @@ class Pool:
             self._sleeper.cancel()
         starting = {place.key for place in self.places if place.state is State.STARTING}
         for place in self.places:
-            if stop or place.state is State.STARTING:
+            if stop or place.key in self._starting:  # not those that are being adopted
                 self.reap(place, Reason.SHUTDOWN)
         await self.marks.close()
         await finish(set(self._work), grace, hurry)
