@@ -103,7 +103,7 @@ async def test_a_session_is_there_after_a_restart(path: Path) -> None:
         pytest.param([WARM, ASSIGNED], State.ASSIGNED, None, id="assigned"),
         pytest.param([WARM, ASSIGNED, REAPING], State.REAPING, Reason.IDLE, id="reaped: known from the first moment"),
         pytest.param([WARM, ASSIGNED, REAPING, GONE], State.GONE, Reason.IDLE, id="gone"),
-        pytest.param([WARM, ASSIGNED, GONE], State.GONE, Reason.IDLE, id="gone at once"),
+        pytest.param([WARM, ASSIGNED, GONE], None, None, id="left to another service: forgotten"),
         pytest.param([ASSIGNED], State.ASSIGNED, None, id="adopted session that had no row"),
     ],
 )

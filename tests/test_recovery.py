@@ -228,6 +228,19 @@ def test_what_no_backend_can_tell_is_warm_only_by_a_ledger_that_missed_nothing(
     assert recovery.becomes(known, given=Given.UNKNOWN, is_trusted=False) is State.ASSIGNED
 
 
+async def test_one_that_another_service_assigned_is_never_its_visitors(service: Start, backend: FakeBackend) -> None:
+    """Neither after a restart: two people would have one notebook."""
+    async with service() as made:
+        await made.warmed()
+        found = made.pool.assign("visitor")
+        await made.at_rest()
+        made.pool.leave(found)
+    async with service() as made:
+        assert made.pools.held_by("visitor", made.pool) is None
+        assert [notebook.visitor for notebook in made.pool if notebook.key == found.key] == [None]
+    assert backend.stopped == []
+
+
 @pytest.mark.parametrize("given", list(Given))
 async def test_one_that_was_called_dead_and_runs_goes_on_with_its_visitor(
     service: Start,

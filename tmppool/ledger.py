@@ -262,6 +262,8 @@ class Ledger:
                 (notebook.key, notebook.pool, State.ASSIGNED, notebook.visitor, now, expires_at,
                  notebook.network, opened_at),
             )  # fmt: skip
+        elif fact.was is State.ASSIGNED and fact.to is State.GONE:  # another service's: no visitor of this one owns it
+            self._put("DELETE FROM sessions WHERE key = ?", (notebook.key,))
         elif fact.was is State.ASSIGNED:
             self._put(
                 "UPDATE sessions SET state = ?, ended_at = ?, reason = ?, network = NULL WHERE key = ?",
