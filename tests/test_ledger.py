@@ -1044,6 +1044,59 @@ async def test_a_disk_that_stands_still_holds_up_nobody(path: Path, monkeypatch:
         await comes_back(path, ledger)
 
 
+async def test_a_disk_that_stands_still_as_its_file_is_lost_holds_up_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a program that locks the ledger or replaces it, and then freezes the disk for a snapshot."""
+    goes_on, genuine = threading.Event(), ledger_file.pass_over
+
+    def standing(lost: Path) -> str:
+        goes_on.wait()
+        return genuine(lost)
+
+    monkeypatch.setattr(ledger_file, "pass_over", standing)
+    async with opened(path) as ledger:
+        path.unlink()
+        try:
+            async with asyncio.timeout(20):
+                await loses_its_file(path, ledger, "it was deleted")
+                await ledger.keep()
+        finally:
+            goes_on.set()
+        assert ledger._writing is not None
+        await asyncio.wait({ledger._writing})
+        assert ledger_file.missed_marker(path).exists()
+        await comes_back(path, ledger)
+
+
+async def test_a_file_that_was_written_anew_too_late_is_not_trusted(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "_PATIENCE", 0.1)
+    goes_on, genuine = asyncio.Event(), Ledger._fill
+
+    async def late(self: Ledger, *about: object) -> None:
+        await genuine(self, *about)
+        await goes_on.wait()
+
+    async with opened(path) as ledger:
+        await spoiled(ledger, "DROP TABLE sessions")
+        await loses_its_file(path, ledger, "no such table")
+        with monkeypatch.context() as slow:
+            slow.setattr(Ledger, "_fill", late)
+            keeping = asyncio.ensure_future(ledger.keep())
+            async with asyncio.timeout(20):
+                while not ledger._stands_still or ledger._using.locked():
+                    await asyncio.sleep(0.01)
+                live(ledger, notebook("meanwhile"), WARM, ASSIGNED)
+                await ledger.flush()
+            goes_on.set()
+            await keeping
+        assert not ledger.is_durable
+        assert ledger_file.missed_marker(path).exists()
+        await comes_back(path, ledger)
+
+
 async def test_a_machine_without_threads_loses_no_fact(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*_about: object) -> None:
         raise RuntimeError("can't start new thread")

@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 import structlog
@@ -33,6 +33,7 @@ from tmppool.tasks import completed, finish, spawn
 _VERSION = 4
 _SECRET = 32  # bytes of the secret
 _PATIENCE = ledger_file.BUSY + 0.5  # seconds for a work on the file, which may have to wait for a lock
+_PARTING = 0.5  # seconds to close and mark one that is lost, which a visitor may have waited for already
 _KEPT = 7 * 86400.0  # seconds that ended sessions stay in the ledger
 _MOST_ENDED = 10_000  # ended sessions that stay, as many as ``tmppool.pools`` remembers
 _ABSENT = (Reason.LOST, Reason.REMOVED)  # the backend did not find it
@@ -69,6 +70,8 @@ _MIGRATIONS = {
 """SQL that migrates a file from each version to the next."""
 
 _DISBELIEVED = "not as it was written; the sessions concerned go on, with a whole lifetime"
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("tmppool.ledger")
 
@@ -141,7 +144,7 @@ class Ledger:
         self._memory = memory
         self._epoch = epoch
         self._file: aiosqlite.Connection | None = None  # None while it cannot be used
-        self._writing: asyncio.Task[None] | None = None  # the last work on the file
+        self._writing: asyncio.Task[Any] | None = None  # the last work on the file
         self._identity: ledger_file.Identity | None = None  # of the file that holds what this service wrote, if any
         self._using = asyncio.Lock()  # held while memory and file are written, or the file is exchanged
         self._writes: asyncio.Queue[_Change] = asyncio.Queue()
@@ -357,24 +360,25 @@ class Ledger:
                 try:
                     await _write(self._memory, batch)
                     if self._file is not None:
-                        await self._in_time(self._write_file(self._file, batch))
+                        await self._in_time(self._write_file(self._file, batch), _PATIENCE)
                 except Exception as error:  # whatever the file or the machine lacks: later facts are kept in memory
                     await self._lose(_cause(error))
                 finally:
                     for _ in batch:
                         self._writes.task_done()
 
-    async def _in_time(self, writing: Coroutine[Any, Any, None]) -> None:
+    async def _in_time(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Await a work on the file. If its disk stands still, raise _StillError: the work is left to go on by itself.
 
         Nothing that is asked of such a disk ends, be it to close the file or to cancel what was asked before.
         """
-        self._writing = spawn(writing, "write the ledger's file", awaited=True)
+        writing = spawn(work, "write the ledger's file", awaited=True)
+        self._writing = writing
         for _ in range(2):  # in two halves, as this process may have been stopped during one
-            await asyncio.wait({self._writing}, timeout=_PATIENCE / 2)
+            await asyncio.wait({writing}, timeout=seconds / 2)
         if self._stands_still:
             raise _StillError
-        self._writing.result()
+        return writing.result()
 
     @property
     def _stands_still(self) -> bool:
@@ -414,21 +418,23 @@ class Ledger:
     async def _lose(self, why: str) -> None:
         """Go on with what is in memory. A later service must not trust the file, which misses things from now on."""
         broken, self._file = self._file, None
-        if self._stands_still:
-            spawn(self._part_with(broken), "close a ledger's file")
+        try:
+            abandoning = self._abandon(broken, self._writing)
+            action = await self._in_time(abandoning, 0.0 if self._stands_still else _PARTING)
+        except _StillError:
             action = "continuing without it until its disk answers"
-        else:
-            await self._part_with(broken)
-            try:
-                action = await asyncio.to_thread(self._pass_over)
-            except Exception as error:  # as where no thread can be started
-                action = f"continuing without it; that could not be noted: {error}"
+        except Exception as error:  # as where no thread can be started
+            action = f"continuing without it; that could not be noted: {error}"
         _log.error("ledger.lost", why=why, action=action)
 
-    async def _part_with(self, broken: aiosqlite.Connection | None) -> None:
-        """Close a file once nothing is written to it any more."""
-        if self._writing is not None:
-            await asyncio.wait({self._writing})
+    async def _abandon(self, broken: aiosqlite.Connection | None, last: asyncio.Task[Any] | None) -> str:
+        """Close a file after the ``last`` work on it, and mark that it misses something; return what was done."""
+        await self._part_with(broken, last)
+        return await asyncio.to_thread(self._pass_over)
+
+    async def _part_with(self, broken: aiosqlite.Connection | None, last: asyncio.Task[Any] | None) -> None:
+        if last is not None:
+            await asyncio.wait({last})
         if broken is not None:
             with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
                 await broken.close()
@@ -456,8 +462,11 @@ class Ledger:
             return
         try:
             await self._write_anew(file, path)
+        except _StillError:  # what was left to go on takes the mark away, and misses what came since
+            await self._abandon(file, self._writing)
+            return
         except Exception:  # whatever it was: the next try is as good, and this file is not to stay open
-            await self._part_with(file)
+            await self._part_with(file, self._writing)
             return
         _log.warning("ledger.rewritten", message="the ledger on disk has all facts again")
 
@@ -467,7 +476,7 @@ class Ledger:
         older = await _fetched(file, _UNSHARED) if self._identity is None else []
         async with self._using:
             await _write(self._memory, [(_RECALL, values) for values in older])
-            await self._in_time(self._fill(file, path, await _whole(self._memory)))
+            await self._in_time(self._fill(file, path, await _whole(self._memory)), _PATIENCE)
             self._file = file
 
     async def _fill(self, file: aiosqlite.Connection, path: Path, whole: list["_Change"]) -> None:
