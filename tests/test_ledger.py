@@ -1108,6 +1108,24 @@ async def test_a_machine_without_threads_loses_no_fact(path: Path, monkeypatch: 
         await comes_back(path, ledger)
 
 
+async def test_a_machine_without_memory_loses_no_fact(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_about: object) -> None:
+        raise MemoryError
+
+    async with opened(path) as ledger:
+        with monkeypatch.context() as short:
+            short.setattr(ledger._memory, "executemany", refuse)
+            live(ledger, notebook(), WARM)
+            await ledger.flush()
+            live(ledger, notebook(), ASSIGNED)
+            await ledger.flush()
+            assert not ledger.is_durable
+        await ledger.keep()
+        assert (await ledger.rows())[KEY].state is State.ASSIGNED
+    async with opened(path) as ledger:
+        assert (await ledger.rows())[KEY].state is State.ASSIGNED
+
+
 async def test_a_writer_that_fails_altogether_holds_up_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clicks and the end of the service wait for ``flush``: a ledger that is lost altogether must not stop them."""
 

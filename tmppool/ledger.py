@@ -148,6 +148,7 @@ class Ledger:
         self._identity: ledger_file.Identity | None = None  # of the file that holds what this service wrote, if any
         self._using = asyncio.Lock()  # held while memory and file are written, or the file is exchanged
         self._writes: asyncio.Queue[_Change] = asyncio.Queue()
+        self._owed: list[_Change] = []  # what memory did not take, as the machine had none left
         self._waiting = asyncio.Event()  # set while there may be writes in the queue
         self._writer: asyncio.Task[None] | None = None
         self.secret = secret
@@ -356,16 +357,25 @@ class Ledger:
             await self._waiting.wait()
             async with self._using:
                 self._waiting.clear()
-                batch = self._taken()
+                taken = self._taken()
                 try:
-                    await _write(self._memory, batch)
-                    if self._file is not None:
-                        await self._in_time(self._write_file(self._file, batch), _PATIENCE)
+                    await self._write([*self._owed, *taken])
                 except Exception as error:  # whatever the file or the machine lacks: later facts are kept in memory
                     await self._lose(_cause(error))
                 finally:
-                    for _ in batch:
+                    for _ in taken:
                         self._writes.task_done()
+
+    async def _write(self, batch: list["_Change"]) -> None:
+        """Write to memory and to the file. What memory lacks room for is owed to both until the next write."""
+        try:
+            await _write(self._memory, batch)
+        except MemoryError:
+            self._owed = batch
+            raise
+        self._owed = []
+        if self._file is not None:
+            await self._in_time(self._write_file(self._file, batch), _PATIENCE)
 
     async def _in_time(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Await a work on the file. If its disk stands still, raise _StillError: the work is left to go on by itself.
