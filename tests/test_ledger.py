@@ -1044,6 +1044,30 @@ async def test_a_disk_that_stands_still_holds_up_nobody(path: Path, monkeypatch:
         await comes_back(path, ledger)
 
 
+def test_a_service_ends_once_a_disk_that_stands_still_answers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is left open has a thread, for which the process would wait for good."""
+    monkeypatch.setattr(ledger_module, "_PATIENCE", 0.1)
+    goes_on, threads = threading.Event(), threading.active_count()
+
+    async def serve() -> None:
+        ledger = await Ledger.open(path)
+        assert ledger._file is not None
+        standing = asyncio.ensure_future(ledger._file._execute(goes_on.wait))
+        await asyncio.sleep(0)
+        await loses_its_file(path, ledger, "its disk did not take it")
+        await ledger.close()
+        threading.Timer(0.2, goes_on.set).start()
+        assert not standing.done()
+
+    with asyncio.Runner() as runner:
+        runner.run(serve())
+    for _ in range(200):
+        if threading.active_count() <= threads:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"threads are left: {threading.enumerate()}")
+
+
 async def test_a_disk_that_stands_still_as_its_file_is_lost_holds_up_nobody(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

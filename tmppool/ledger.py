@@ -443,8 +443,10 @@ class Ledger:
         return await asyncio.to_thread(self._pass_over)
 
     async def _part_with(self, broken: aiosqlite.Connection | None, last: asyncio.Task[Any] | None) -> None:
-        if last is not None:
-            await asyncio.wait({last})
+        """Close a file, also if the service ends meanwhile: one that is left open keeps the process from its end."""
+        while last is not None and not last.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({last})
         if broken is not None:
             with contextlib.suppress(sqlite3.Error, ValueError):  # it is abandoned in any case
                 await broken.close()
@@ -475,8 +477,10 @@ class Ledger:
         except _StillError:  # what was left to go on takes the mark away, and misses what came since
             await self._abandon(file, self._writing)
             return
-        except Exception:  # whatever it was: the next try is as good, and this file is not to stay open
+        except BaseException as error:  # whatever it was: the next try is as good, and this file is not to stay open
             await self._part_with(file, self._writing)
+            if not isinstance(error, Exception):
+                raise
             return
         _log.warning("ledger.rewritten", message="the ledger on disk has all facts again")
 
