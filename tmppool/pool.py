@@ -340,6 +340,8 @@ class Pool:
         """
         notebook = self._enter(running)
         answers = notebook.is_paused or await notebook.jupyter.answers()
+        if self.phase is Phase.CLOSING:
+            return notebook  # left to the next service, unless it is being stopped
         if notebook.state is State.STARTING and answers:
             self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))
         else:
