@@ -127,6 +127,10 @@ def test_a_link_of_jupyterhubs_opens_its_path(raw: str, path: str) -> None:
         ("repo=https://www.github.com/O/R&branch=main&subPath=a.ipynb&app=lab", "lab/tree/a.ipynb"),
         ("repo=https://github.com/o/r&branch=main&subPath=a.ipynb", "tree/a.ipynb"),
         ("repo=https://github.com/o/r&branch=main&targetpath=x/y&urlpath=lab/tree/x/y/a.ipynb", "lab/tree/a.ipynb"),
+        (
+            "repo=https://github.com/o/r&branch=main&targetpath=my%20x&urlpath=lab/tree/my%2520x/a%2520b.ipynb",
+            "lab/tree/a%20b.ipynb",
+        ),
         ("repo=https://github.com/o/r&branch=main&subPath=r/a.ipynb", "tree/r/a.ipynb"),  # below a folder called r
         ("repo=https://github.com/o/r.git&branch=main&urlpath=tree/r.git/a.ipynb", "tree/a.ipynb"),
         ("account=o&repo=r&branch=main&path=a.ipynb", "tree/a.ipynb"),

@@ -227,7 +227,7 @@ def _without(directory: str, path: str) -> str:
     place, mark, query = path.lstrip("/").partition("?")
     page, file = jupyter_urls.split_page(place) or place.partition("/")[::2]
     parts, before = file.lstrip("/").split("/"), directory.strip("/").split("/")
-    if [*map(_tidy, parts[: len(before)])] != [*map(_tidy, before)]:
+    if [_tidy(unquote(part)) for part in parts[: len(before)]] != [*map(_tidy, before)]:
         return path
     return f"{page}/{'/'.join(parts[len(before) :])}{mark}{query}"
 
