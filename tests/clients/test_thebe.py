@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, Page, Route
 
 from tests.clients.stage import PLACES, World, says
 
@@ -23,18 +23,27 @@ END_KERNEL = """async () => {
   const { status } = await fetch(`${baseUrl}api/sessions/${session.id}`, { method: "DELETE", headers });
   if (status !== 204) throw Error(status);
 }"""
+DISCONNECT = """async () => {
+  const { kernel } = window.thebe.session;
+  kernel._reconnectLimit = 0;  // as after minutes without a network
+  kernel._ws.close();
+  while (kernel.connectionStatus !== "disconnected") await new Promise((next) => setTimeout(next, 50));
+  kernel._reconnectLimit = 7;
+}"""
 COUNT = "open('runs', 'a').write('x'); print('run', len(open('runs').read()))"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def pages(place: World) -> list[str]:
-    """Return the addresses of two pages with the same live cells."""
+    """Return the addresses of two pages with the same live cells, and of one where they need no click."""
     snippet = await place.snippet("HTML and Markdown", document="course/first.ipynb", **{"as": "live"})
     assert "unpkg.com/thebe@0.9.3/" in snippet
-    page = (
-        f'<!doctype html><meta charset="utf-8"><title>Lesson</title>{snippet}<pre data-executable="true">{COUNT}</pre>'
-    )
-    return [place.site.write(name, page) for name in ("one.html", "two.html")]
+    cells = f'<pre data-executable="true">{COUNT}</pre><pre data-executable="true">print("of all", open("runs").read())</pre>'
+    page = f'<!doctype html><meta charset="utf-8"><title>Lesson</title>{snippet}{cells}'
+    by_itself = page.replace('"binderOptions"', '"bootstrap": true, "binderOptions"', 1)
+    assert by_itself != page
+    texts = {"one.html": page, "two.html": page, "by-itself.html": by_itself}
+    return [place.site.write(name, text) for name, text in texts.items()]
 
 
 async def activated(reader: BrowserContext, url: str) -> Page:
@@ -95,6 +104,73 @@ async def test_a_run_before_there_is_a_kernel_waits_for_it(
     page = await activated(reader, pages[0])
     await run(page, 0, "Hello")
     assert await place.assigned() == 1
+
+
+async def test_a_page_that_starts_by_itself_runs_what_is_pressed_before_there_is_a_kernel(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await reader.new_page()
+    await page.goto(pages[2])
+    await run(page, 0, "Hello")
+    assert await place.assigned() == 1
+
+
+async def test_activate_that_is_pressed_twice_takes_one_notebook(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await reader.new_page()
+    await page.goto(pages[0])
+    await page.get_by_role("button", name="Activate").dblclick()
+    await connected(page)
+    await run(page, 0, "Hello")
+    assert await place.assigned() == 1
+
+
+async def test_where_no_notebook_could_be_had_the_next_run_gets_one(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    await reader.route("**/build/**", lambda route: route.abort())
+    page = await reader.new_page()
+    async with page.expect_console_message(lambda message: "Lost connection to binder" in message.text):
+        await page.goto(pages[0])
+        await page.get_by_role("button", name="Activate").click()
+    await reader.unroute_all()
+    await run(page, 0, "Hello")
+    assert await place.assigned() == 1
+
+
+async def test_a_notebook_that_does_not_answer_for_a_while_is_kept(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await activated(reader, pages[0])
+    await connected(page)
+    await run(page, 1, "run 1")
+    paused = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "Authorization, *"}
+    await reader.route("**/user/**", lambda route: route.fulfill(status=503, headers=paused))
+    await page.evaluate(DISCONNECT)
+    await page.locator(".thebe-run-button").nth(1).click()
+    await asyncio.sleep(2)
+    assert await place.assigned() == 1
+    await reader.unroute_all()
+    await run(page, 1, "run 3")
+    assert await place.assigned() == 1
+
+
+async def test_what_runs_together_keeps_its_order_after_a_disconnection(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await activated(reader, pages[0])
+    await connected(page)
+    waits = iter((1, 0.5))
+
+    async def slowly(route: Route) -> None:
+        await asyncio.sleep(next(waits, 0))
+        await route.continue_()
+
+    await reader.route("**/api/status*", slowly)
+    await page.evaluate(DISCONNECT)
+    await page.locator(".thebe-runall-button").first.click()
+    await says(page.locator(".thebe-cell").nth(2).locator(".jp-OutputArea-output"), "of all x")
 
 
 async def test_where_the_notebook_has_ended_the_next_run_gets_another(

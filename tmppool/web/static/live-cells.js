@@ -1,5 +1,5 @@
 // For pages with thebe 0.9, loaded after it: "run" waits until the cells have a kernel, and where their notebook has
-// ended it gets another.
+// ended, or could not be had, it gets another.
 (() => {
   "use strict";
   const { thebe } = window;
@@ -10,50 +10,62 @@
   const { bootstrap } = thebe;
   const guarded = new WeakSet();
   let starting = null;
-  let renewing = null;
 
-  // sphinx-thebe says in the page's settings that cells need a kernel, where thebe 0.9 does not look for it.
-  thebe.bootstrap = (options) => (starting = bootstrap({ requestKernel: true, ...options }));
+  // sphinx-thebe says in the page's settings that cells need a kernel, where thebe 0.9 does not look for it. A second
+  // start beside the first would take a second notebook.
+  thebe.bootstrap = (options) =>
+    (starting ??= bootstrap({ requestKernel: true, ...options }).finally(() => (starting = null)));
 
-  const answers = async (server) => {
+  // Where the settings let it start by itself, thebe would call its own function.
+  const startByItself = () => {
+    const settings = thebe.getPageConfig();
+    if (settings.bootstrap) setTimeout(() => thebe.bootstrap(settings));
+    settings.bootstrap = false;
+  };
+  addEventListener("DOMContentLoaded", startByItself, { capture: true });
+
+  const hasEnded = async ({ settings }) => {
+    if (!settings) return true; // it never began
+    const headers = { Authorization: `token ${settings.token}` };
     try {
-      return await server.check();
+      const { status } = await fetch(`${settings.baseUrl}api/status`, { headers, cache: "no-store" });
+      return status >= 400 && status < 500 && status !== 429; // others say that it is busy, paused or out of reach
     } catch {
-      return true; // the network is away, which says nothing about the notebook
+      return false; // the network is away, which says nothing about the notebook
     }
   };
 
-  const renew = async (notebook, server) => {
-    if (!(await answers(server))) {
-      const ended = server;
-      server = new ended.constructor(ended.config);
-      server.connectToServerViaBinder();
-      await server.ready;
-      ended.dispose();
-    }
-    const session = await server.startNewSession(notebook.rendermime);
-    notebook.attachSession(session);
-    Object.assign(thebe, { server, session });
+  const renewed = async (ended) => {
+    const server = new ended.constructor(ended.config);
+    server.connectToServerViaBinder();
+    await server.ready;
+    ended.dispose();
+    return server;
   };
 
-  const isUsable = async ({ id, kernel, server }) => {
-    if (kernel?.connectionStatus === "connected" || !server.isBinder) return true;
-    if (!(await answers(server))) return false;
-    return kernel?.isDisposed === false && (await server.refreshRunningSessions()).some((found) => found.id === id);
-  };
+  const isRunning = async ({ id, kernel, server }) =>
+    kernel?.isDisposed === false && (await server.refreshRunningSessions()).some((found) => found.id === id);
 
-  const ready = async (notebook) => {
-    if (!notebook.session) await starting;
+  const prepare = async (notebook) => {
+    if (!notebook.session) await starting?.catch(() => {}); // thebe's status has said it
     const { session } = notebook;
-    if (session && !(await isUsable(session)))
-      await (renewing ??= renew(notebook, session.server).finally(() => (renewing = null)));
+    let server = session?.server ?? thebe.server;
+    if (session?.kernel?.connectionStatus === "connected" || !server?.isBinder) return;
+    if (await hasEnded(server)) server = await renewed(server);
+    else if (session && (await isRunning(session))) {
+      if (session.kernel.connectionStatus === "disconnected") await session.kernel.reconnect(); // thebe has given up
+      return;
+    }
+    const fresh = await server.startNewSession(notebook.rendermime);
+    notebook.attachSession(fresh);
+    Object.assign(thebe, { server, session: fresh });
   };
 
-  const guard = (cell, notebook) => {
+  const guard = (cell, ready) => {
     const { execute } = cell;
     cell.execute = async (source) => {
       try {
-        await ready(notebook);
+        await ready();
       } catch (reason) {
         console.warn(reason); // thebe's status has said it
       }
@@ -65,6 +77,9 @@
     const { notebook } = thebe;
     if (!notebook || guarded.has(notebook)) return;
     guarded.add(notebook);
-    for (const cell of notebook.cells) guard(cell, notebook);
+    let preparing = null;
+    // What runs together goes on together, in its order.
+    const ready = () => (preparing ??= prepare(notebook).finally(() => (preparing = null)));
+    for (const cell of notebook.cells) guard(cell, ready);
   });
 })();
