@@ -57,6 +57,29 @@ async def test_one_that_died_while_assigned_is_gone_and_closes_its_tunnels(pool:
     assert backend.stopped == [notebook.key]
 
 
+async def test_one_that_is_found_dead_while_the_service_ends_is_left_to_the_next(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (notebook,) = main
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def death(_key: str) -> Death:
+        asked.set()
+        await answer.wait()
+        return Death.EXITED
+
+    monkeypatch.setattr(backend, "death", death)
+    await backend.kill(notebook.key)
+    Reconciler(main).doubt(notebook.key)
+    await asked.wait()
+    closing = asyncio.ensure_future(main.close(stop=False))
+    await asyncio.sleep(0)
+    answer.set()
+    await closing
+    assert (notebook.state, backend.stopped) == (State.WARM, [])
+
+
 @pytest.mark.parametrize("state", [State.WARM, State.ASSIGNED])
 async def test_one_that_answers_has_not_died_whatever_the_backend_says(
     pool: Factory, backend: FakeBackend, state: State

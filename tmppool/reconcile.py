@@ -338,9 +338,11 @@ class Reconciler:
                 return
             await asyncio.sleep(pause)
             running = await self._running([notebook.key for notebook in silent])
-            if running is None or self._pool.phase is Phase.CLOSING:
-                return  # the next look, or the next service, checks again
+            if running is None:
+                return  # the next look checks again
             deaths = await self._deaths(notebook for notebook in silent if notebook.key not in running)
+            if self._pool.phase is Phase.CLOSING:
+                return  # the next service does: what is stopped now, nobody waits for
             lost = self._mass_loss(deaths)
             found = {
                 notebook: finding(
@@ -384,7 +386,7 @@ class Reconciler:
         try:
             missing = await self._never_found(missing)
             deaths = await self._deaths(missing)
-            for notebook in missing:
+            for notebook in missing if self._pool.phase is not Phase.CLOSING else ():
                 if notebook.key in self._missing:  # else it was reported again, and is checked for that
                     self._pool.reap(notebook, BY_DEATH[deaths[notebook.key]])
         finally:
