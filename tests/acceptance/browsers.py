@@ -27,7 +27,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.acceptance.harness import CHROMIUM_FLAGS, free_port
 
 MINI_BROWSER = next(Path("/usr/lib").glob("*/webkit2gtk-4.1/MiniBrowser"), Path("MiniBrowser"))
-PATIENCE = 60  # seconds
+PATIENCE = 120  # seconds; a page in front of a full pool asks again every half a minute
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the name of an element's id (WebDriver section 12)
 Found = TypeVar("Found")
 
