@@ -147,7 +147,7 @@ async def test_no_start_waits_for_the_end_of_what_was_ended(service: Start, back
 async def test_a_start_that_is_ended_leaves_the_warm_ones_that_it_was_asking(
     service: Start,
     backend: FakeBackend,
-    is_cancelled: bool,  # noqa: FBT001
+    is_cancelled: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     running = await backend.start(KEY)
     await backend.start(OTHER)

@@ -122,19 +122,28 @@ class JupyterClient:
 
     async def answers(self) -> bool:
         """Return True if the notebook answers an HTTP request."""
-        return await self._knock() is Knock.ANSWERED
+        return await self.knock() is Knock.ANSWERED
 
     async def shows_life(self) -> bool:
         """Return True if it answers or at least accepts the connection: it may be busy, or its container paused.
 
         Another server at the same address is no sign of life: a container that was restarted has a new one.
         """
-        found = await self._knock()
+        found = await self.knock()
         return found is Knock.TAKEN or (found is Knock.ANSWERED and not await self._is_another())
 
     async def knock(self) -> Knock:
-        """Ask a short question, within two seconds for each path that is tried."""
-        return await self._knock()
+        """Ask a short question, within two seconds for each path: the one that the image names, else two.
+
+        ``GET api`` needs no token, and any Jupyter server has it (Jupyter Server REST API). Another web application is
+        ready when it answers at its base path, be it that it asks who is there.
+        """
+        if self.running.knock is not None:
+            return await self._knock_at(self.running.knock, _WEB_APP)
+        found = await self._knock_at("api", ())
+        if found is Knock.UNKNOWN:
+            found = await self._knock_at("", _WEB_APP)
+        return found
 
     async def wait_ready(self) -> None:
         """Return when the notebook answers HTTP, and is recognised. The caller sets the timeout.
@@ -272,19 +281,6 @@ class JupyterClient:
         if not isinstance(found, list):
             raise BackendError(f"the notebook's list of {name} is not a list")
         return [each for each in found if isinstance(each, dict)]
-
-    async def _knock(self) -> Knock:
-        """Probe the path that the image names; else ``GET api``, which needs no token, else the base path.
-
-        Any Jupyter server has ``api`` (Jupyter Server REST API). Another web application is ready when it answers at
-        its base path, be it that it asks who is there.
-        """
-        if self.running.knock is not None:
-            return await self._knock_at(self.running.knock, _WEB_APP)
-        found = await self._knock_at("api", ())
-        if found is Knock.UNKNOWN:
-            found = await self._knock_at("", _WEB_APP)
-        return found
 
     async def _knock_at(self, path: str, also: Collection[int]) -> Knock:
         """Probe one path; a status of less than 400, or one of ``also``, is an answer."""

@@ -747,7 +747,7 @@ async def test_one_that_is_being_stopped_is_not_listed(backend: DockerBackend, s
 async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
     backend: DockerBackend,
     monkeypatch: pytest.MonkeyPatch,
-    has_ended: bool,  # noqa: FBT001
+    has_ended: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     closed: list[str] = []
 

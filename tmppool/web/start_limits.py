@@ -275,5 +275,5 @@ def network_of(address: str) -> bytes:
 
 
 def _is_private(network: bytes) -> bool:
-    size = 4 if len(network) == 4 else 16  # noqa: PLR2004
+    size = 4 if len(network) == 4 else 16  # noqa: PLR2004 - bytes of an IPv4 and an IPv6 address
     return bool(network) and ipaddress.ip_address(network.ljust(size, b"\0")).is_private
