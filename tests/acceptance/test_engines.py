@@ -98,16 +98,28 @@ async def opened(folder: Path, *options: str) -> AsyncIterator[World]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def lasting_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with opened(tmp_path_factory.mktemp("world"), "--pool-size=16", "--warm=2") as made:
         yield made
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(lasting_world: World) -> AsyncIterator[World]:
+    yield lasting_world
+    await lasting_world.end_all()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """A service whose notebooks are always about to end."""
+async def lasting_hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     async with opened(tmp_path_factory.mktemp("hasty"), "--pool-size=3", "--warm=1", "--cull-timeout=60") as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def hasty(lasting_hasty: World) -> AsyncIterator[World]:
+    """A service whose notebooks are always about to end."""
+    yield lasting_hasty
+    await lasting_hasty.end_all()
 
 
 async def thebe(folder: Path) -> Path:
@@ -268,10 +280,7 @@ async def test_a_fresh_notebook_takes_the_place_of_one_that_ended_in_its_frame(
         person.until(lambda: "notebook has ended" not in person.text(NOTICE), "another page")
         person.find(".jp-CodeCell .cm-content")
 
-    try:
-        await browse(engine, tmp_path, story)
-    finally:
-        await hasty.end_all()
+    await browse(engine, tmp_path, story)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -351,10 +360,7 @@ async def test_frames_on_the_services_own_site_leave_a_tab_its_notebooks(
             assert framed != shown
             end(person)
 
-    try:
-        await browse(engine, tmp_path, story)
-    finally:
-        await world.end_all()
+    await browse(engine, tmp_path, story)
 
 
 @pytest.mark.parametrize("tight", ["allow-scripts", "allow-scripts allow-forms", "allow-forms"])
@@ -429,7 +435,4 @@ async def test_the_notices_come_a_person_is_seen_and_the_end_is_told(engine: str
         person.until(lambda: "notebook has ended" not in person.text(NOTICE), "another page")
         person.find(".jp-CodeCell .cm-content")
 
-    try:
-        await browse(engine, tmp_path, story)
-    finally:
-        await hasty.end_all()
+    await browse(engine, tmp_path, story)
