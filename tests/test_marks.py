@@ -327,7 +327,7 @@ async def test_a_close_waits_for_a_mark_but_not_for_an_ill_backend(
     first = main.assign("visitor")
     await main.marks.close()
     assert backend.given == {first.key}
-    await warmed(main)
+    main = await warmed(pool())
     backend.is_ill = True
     with capture_logs():
         another = main.assign("another")

@@ -44,6 +44,11 @@ async def at_rest(pool: Pool) -> None:
     await until(lambda: not pool._work and not pool._woken)
 
 
+async def marked(pool: Pool) -> None:
+    """Return when no mark is being set."""
+    await until(lambda: not pool.marks._tasks)
+
+
 async def warmed(pool: Pool) -> Pool:
     pool.tick()
     await at_rest(pool)
@@ -1046,6 +1051,51 @@ async def test_close_leaves_no_mark_that_is_being_set_and_no_try_that_is_to_come
     await main.close(stop=False)
     assert marking.cancelled()
     assert next_try.cancelled()
+
+
+async def test_a_closed_pool_leaves_what_runs_to_the_next_service(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool(capacity=2, warm=1))
+    held, stranger = main.assign("visitor"), await backend.start("s" * 22)
+    await at_rest(main)
+    await main.close(stop=False)
+    was, given = repr(main), set(backend.given)
+    backend.given.clear()
+    main.reap(held, Reason.LOST)
+    main.drain()
+    main.discard(stranger, Reason.SURPLUS)
+    assert main.adopt_session(stranger, visitor=None, expires_in=None) is None
+    assert await main.adopt_warm(stranger) is None
+    main.marks.set(held)
+    assert (repr(main), main._work, main.marks._tasks) == (was, set(), {})
+    assert (given, backend.given, backend.stopped) == ({held.key}, set(), [])
+
+
+@pytest.mark.parametrize("is_hung", [True, False])
+async def test_a_pool_that_keeps_its_notebooks_waits_for_its_starts_and_not_long_for_its_stops(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, *, is_hung: bool
+) -> None:
+    """The next service stops what was being stopped; of what a start has made it knows nothing."""
+    monkeypatch.setattr(pool_module, "_PARTING", 0.05)
+    main = await warmed(pool(capacity=2, warm=1))
+    ended, cleaned = main.assign(None), asyncio.Event()
+
+    async def start(_key: str, _edition: Edition) -> Running:
+        try:
+            await asyncio.Event().wait()
+            raise AssertionError
+        finally:
+            await asyncio.sleep(0.3)
+            cleaned.set()
+
+    monkeypatch.setattr(backend, "start", start)
+    backend.stop_delay = 1e6 if is_hung else 0.0
+    main.reap(ended, Reason.ENDED)
+    main.tick()
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await main.close(stop=False)
+    assert (cleaned.is_set(), main._work) == (True, set())
+    assert ended.state is (State.REAPING if is_hung else State.GONE)
 
 
 async def test_close_waits_no_longer_than_its_grace_for_an_ill_backend(pool: Factory, backend: FakeBackend) -> None:

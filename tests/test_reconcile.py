@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from tests.test_pool import at_rest, story, until, warmed
+from tests.test_pool import at_rest, marked, story, until, warmed
 from tmppool import reconcile
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, NoNotebookError
@@ -524,7 +524,7 @@ async def test_what_the_backend_no_longer_runs_is_lost(pool: Factory, backend: F
     await at_rest(main)
     await backend._end(held.key)
     await Reconciler(main).look()
-    assert (held.state, held.reason) == (State.REAPING, Reason.LOST)
+    assert (held.is_live, held.reason) == (False, Reason.LOST)
     assert main.count(State.WARM) == 1
 
 
@@ -562,7 +562,8 @@ async def test_one_that_becomes_warm_while_the_list_is_made_is_not_lost(pool: Fa
     backend.list = slow
     reconciling = asyncio.ensure_future(Reconciler(main).look())
     await asyncio.sleep(0)
-    await warmed(main)
+    main.tick()
+    await until(lambda: main.count(State.WARM) == 1)
     listed.set()
     await reconciling
     assert repr(main) == "<Pool main [1 warm] of 1>"
@@ -616,10 +617,10 @@ async def test_one_that_is_starting_or_being_reaped_is_no_orphan(pool: Factory, 
 async def test_one_that_somebody_renamed_is_marked_again(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool(capacity=2, warm=1))
     held = main.assign("visitor")
-    await main.marks.close()
+    await marked(main)
     backend.given.clear()
     await Reconciler(main).look()
-    await main.marks.close()
+    await marked(main)
     assert backend.given == {held.key}
 
 
@@ -783,6 +784,26 @@ async def test_an_illness_that_fails_in_turns_in_two_ways_is_told_twice_not_more
     assert [line["event"] for line in logs] == ["backend.failed", "backend.failed", "backend.recovered"]
 
 
+async def test_a_look_and_a_pulse_that_are_under_way_end_with_the_pool(pool: Factory, backend: FakeBackend) -> None:
+    main = await warmed(pool())
+    reconciler = Reconciler(main)
+
+    async def hang(*_about: object) -> None:
+        await asyncio.Event().wait()
+
+    backend.list = backend.ping = hang
+    looking = asyncio.ensure_future(reconciler.look())
+    reconciler.pulse()
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(2):
+        await main.close(stop=False)
+        await looking
+        await reconciler.look()  # one that was due as the pool closed
+    reconciler.pulse()
+    await asyncio.sleep(0.01)
+    assert (main._work, [task.get_name() for task in asyncio.all_tasks() if "pulse" in task.get_name()]) == (set(), [])
+
+
 async def test_a_question_without_answer_does_not_delay_the_next(pool: Factory, backend: FakeBackend) -> None:
     main = await warmed(pool())
     reconciler = Reconciler(main)
@@ -855,7 +876,7 @@ async def test_what_waits_to_be_stopped_or_marked_waits_no_longer_than_the_illne
     main = await warmed(pool(capacity=2, warm=2))
     reconciler = Reconciler(main)
     ended, kept = main.assign("one"), main.assign("another")
-    await main.marks.close()
+    await marked(main)
     backend.is_ill = True
     backend.given.clear()
     with capture_logs():
@@ -891,7 +912,7 @@ async def test_a_warm_one_whose_server_died_is_known_without_the_backend(pool: F
         await at_rest(main)
         backend.is_ill = False
         await reconciler.look()
-    assert (dead.state, dead.reason) == (State.REAPING, Reason.LOST)
+    assert (dead.state is State.WARM, dead.reason) == (False, Reason.LOST)
 
 
 async def test_a_warm_one_that_is_mute_is_replaced_after_a_minute(

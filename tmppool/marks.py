@@ -59,9 +59,9 @@ class Marks:
         self._is_closed = False
 
     def set(self, notebook: Notebook) -> None:
-        """Mark an assigned notebook, in a task; no effect while that is under way."""
+        """Mark an assigned notebook, in a task; no effect while that is under way, or after ``close``."""
         key = notebook.key
-        if key in self._tasks:
+        if key in self._tasks or self._is_closed:
             return
         first = self._first[key] = asyncio.get_running_loop().create_future()
         task = self._tasks[key] = spawn(self._set(notebook, first), f"mark {notebook.id}")

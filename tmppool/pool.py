@@ -43,6 +43,7 @@ IncidentListener = Callable[[Incident], None]
 
 _STOP_RETRY = 5.0  # most seconds before stopping is retried, fewer at first and when the backend recovers
 _LAST_LIST = 5.0  # seconds for the backend to tell what still runs when the pool is closed
+_PARTING = 3.0  # most seconds that a service which leaves its notebooks running waits for those that it was stopping
 _TAIL = 8  # log lines in the incident of a failed start
 _FULL_RETRY = 30  # Retry-After of a full pool, in seconds
 
@@ -52,7 +53,7 @@ class Phase(StrEnum):
 
     ADOPTING = "adopting"  # running notebooks are being adopted; ticks do nothing, so none is started or reaped
     OPEN = "open"
-    CLOSING = "closing"  # nothing is started
+    CLOSING = "closing"  # nothing is started, adopted or ended but by ``close`` itself: the next service decides
 
 
 PHASES: dict[Phase, frozenset[Phase]] = {
@@ -102,6 +103,7 @@ class Pool:
         self._key_bytes = key_bytes
         self._connect = connect
         self._work: set[asyncio.Task[None]] = set()
+        self._questions: set[asyncio.Task[None]] = set()  # those of them that only find something out
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._asking: set[str] = set()
         self._woken = False
@@ -143,10 +145,12 @@ class Pool:
                 asyncio.get_running_loop().call_exception_handler(context)
 
     def run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run ``work`` in a task that ``close`` waits for."""
-        task = spawn(work, name)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        """Run ``work``, which only finds something out, in a task. ``close`` cancels it: nobody would act on it."""
+        task = self._do(work, name)
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+        if self.phase is Phase.CLOSING:
+            task.cancel()
         return task
 
     # Room for a roll-out: nothing in the service changes the editions of a pool yet.
@@ -228,18 +232,9 @@ class Pool:
         notebook.touch(self.clock())
 
     def reap(self, place: Place, reason: Reason) -> None:
-        """End a notebook, or cancel its start. Idempotent."""
-        if place.state in (State.REAPING, State.GONE):
-            return
-        if place.state is State.WARM and reason in OWN_ENDS:
-            self._ended_young(place, reason)
-        fact = self._move(place, State.REAPING, reason)
-        start = self._starting.get(place.key)
-        if start is not None:  # a cancelled start cleans up after itself
-            start.cancel()
-        else:
-            self.run(self._stop(place), f"stop {place.id}")
-        self._notify(fact)
+        """End a notebook, or cancel its start. Idempotent; no effect while the pool is CLOSING."""
+        if self.phase is not Phase.CLOSING:
+            self._reap(place, reason)
 
     def reap_unusable(self, notebook: Notebook) -> None:
         """Reap a notebook that turned out to be dead as it was assigned: if it was young, that is a failed start."""
@@ -250,7 +245,7 @@ class Pool:
         """Remove a notebook that is another service's from the table, without stopping it, for good."""
         self.foreign.add(notebook.key)
         fact = self._move(notebook, State.GONE, Reason.FAILED)
-        self.run(notebook.jupyter.close(), f"leave {notebook.id}")
+        self._do(notebook.jupyter.close(), f"leave {notebook.id}")
         self._notify(fact)
 
     def drain(self) -> int:
@@ -277,7 +272,7 @@ class Pool:
             place = Place(keys.new(self._key_bytes), self.name, now, edition)
             self._places[place.key] = place
             work = self._start(place, self.editions[edition])
-            task = self._starting[place.key] = self.run(work, f"start {place.id}")
+            task = self._starting[place.key] = self._do(work, f"start {place.id}")
             task.add_done_callback(functools.partial(self._start_ended, place))
         self._sleep(now)
 
@@ -317,12 +312,15 @@ class Pool:
         shared: str | None = None,
         network: str | None = None,
         is_opened: bool = True,
-    ) -> Notebook:
+    ) -> Notebook | None:
         """Adopt a notebook that was assigned before a restart; its idle time, and its time to be opened, start again.
 
-        ``expires_in``: seconds, None for a whole lifetime. The others are as in ``Notebook``.
+        ``expires_in``: seconds, None for a whole lifetime. The others are as in ``Notebook``. Returns None while the
+        pool is CLOSING.
         """
         notebook = self._enter(running)
+        if notebook is None:
+            return None
         now = self.clock()
         left = self.limits.lifetime if expires_in is None else expires_in
         expires_at = now + left if self.limits.lifetime else None
@@ -333,19 +331,19 @@ class Pool:
         self._notify(fact)
         return notebook
 
-    async def adopt_warm(self, running: Running) -> Notebook:
-        """Adopt an unassigned notebook; reap it if it is not paused and does not answer.
+    async def adopt_warm(self, running: Running) -> Notebook | None:
+        """Adopt an unassigned notebook; reap it if it is not paused and does not answer. None while CLOSING.
 
         One of an unwanted edition is replaced by ticks, once another has answered: the new edition may not start.
         """
         notebook = self._enter(running)
+        if notebook is None:
+            return None
         answers = notebook.is_paused or await notebook.jupyter.answers()
-        if self.phase is Phase.CLOSING:
-            return notebook  # left to the next service, unless it is being stopped
-        if notebook.state is State.STARTING and answers:
-            self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))
-        else:
+        if not answers or notebook.state is not State.STARTING:
             self.reap(notebook, Reason.LOST if running.edition in self.editions else Reason.DRAINED)
+        elif self.phase is not Phase.CLOSING:
+            self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))
         return notebook
 
     def discard(self, running: Running, reason: Reason) -> None:
@@ -353,27 +351,34 @@ class Pool:
 
         It holds a place until it has stopped, like any other.
         """
-        self.report(OrphanStopped(self.name))
-        self.reap(self._enter(running), reason)
+        notebook = self._enter(running)
+        if notebook is not None:
+            self.report(OrphanStopped(self.name))
+            self.reap(notebook, reason)
 
     # Ending
 
     async def close(self, *, stop: bool, grace: float = 30.0, hurry: asyncio.Event | None = None) -> int:
         """Start nothing more. With ``stop``, reap every notebook; else leave those that run to the next service.
 
-        What is not stopped after ``grace`` seconds, or soon after ``hurry`` is set, is left. Returns how many notebooks
-        may still run although they were to be stopped.
+        What is not stopped after ``grace`` seconds, or soon after ``hurry`` is set, is left; without ``stop`` after
+        three seconds, as the next service stops it. Returns how many notebooks may still run although they were to be
+        stopped.
         """
         if self.phase is not Phase.CLOSING:
             self._become(Phase.CLOSING)
         if self._sleeper is not None:
             self._sleeper.cancel()
+        for question in self._questions:
+            question.cancel()
         starting = {place.key for place in self.places if place.state is State.STARTING}
         for place in self.places:
             if stop or place.key in self._starting:  # not those that are being adopted
-                self.reap(place, Reason.SHUTDOWN)
+                self._reap(place, Reason.SHUTDOWN)
+        starts = set(self._starting.values())  # which no next service would look for, so each cleans up after itself
         await self.marks.close()
-        await finish(set(self._work), grace, hurry)
+        patience = grace if stop else min(grace, _PARTING)
+        await asyncio.gather(finish(starts, grace, hurry), finish(self._work - starts, patience, hurry))
         for notebook in self:
             await notebook.jupyter.close()
         return len(await self._left(starting)) if stop else 0
@@ -395,7 +400,30 @@ class Pool:
 
     # Inside
 
-    def _enter(self, running: Running) -> Notebook:
+    def _do(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a start or a stop in a task that ``close`` waits for."""
+        task = spawn(work, name)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    def _reap(self, place: Place, reason: Reason) -> None:
+        if place.state in (State.REAPING, State.GONE):
+            return
+        if place.state is State.WARM and reason in OWN_ENDS:
+            self._ended_young(place, reason)
+        fact = self._move(place, State.REAPING, reason)
+        start = self._starting.get(place.key)
+        if start is not None:  # a cancelled start cleans up after itself
+            start.cancel()
+        else:
+            self._do(self._stop(place), f"stop {place.id}")
+        self._notify(fact)
+
+    def _enter(self, running: Running) -> Notebook | None:
+        """Put a running notebook into the table; None while CLOSING, as it is left to the next service."""
+        if self.phase is Phase.CLOSING:
+            return None
         notebook = Place(running.key, self.name, self.clock()).filled(running, self._connect(running))
         self._places[running.key] = notebook
         return notebook

@@ -19,7 +19,6 @@ from tmppool.notebook import BY_DEATH, REVOCABLE, UNDECIDED, Notebook, Reason, S
 from tmppool.pool import Phase, Pool
 from tmppool.questions import Questions
 from tmppool.running import Death, Given, Paused, Running
-from tmppool.tasks import spawn
 
 _LOOKS = (0.0, 0.2, 1.0, 2.0)  # seconds before each listing, for a silent one: an engine reports a death early
 _MASS_LOOKS = (0.5, 1.5, 2.0, 2.0, 2.0, 2.0)  # the same for a mass loss: ten seconds in all
@@ -134,6 +133,9 @@ class Reconciler:
 
     async def look(self) -> None:
         """Compare the table with the running notebooks. Does nothing while the backend fails."""
+        await asyncio.wait({self._pool.run(self._look(), "look")})
+
+    async def _look(self) -> None:
         known = {notebook.key for notebook in self._members()}
         placed = {place.key for place in self._pool.places}  # one may have ended before the list is read
         running = await self._running(())
@@ -155,8 +157,7 @@ class Reconciler:
         Events may have been missed in an illness, so ``look`` follows at its end. It also follows while sessions are
         sought that the backend denied, or could not describe, at the start.
         """
-        if self._pool.phase is not Phase.CLOSING:
-            spawn(self._pulse(), f"pulse of {self.name}")
+        self._pool.run(self._pulse(), f"pulse of {self.name}")
 
     async def knock(self) -> None:
         """Ask each warm notebook if it works, so that none is assigned that does not. It takes no backend.
@@ -196,7 +197,7 @@ class Reconciler:
     async def _look_while_wanted(self) -> None:
         while self._is_look_wanted:
             self._is_look_wanted = False
-            await self.look()
+            await self._look()
 
     def _is_search_due(self) -> bool:
         """Return True if it is time to look for notebooks that the start has missed."""
@@ -211,8 +212,6 @@ class Reconciler:
 
     def _hear(self, question: str, failure: BackendError | None) -> None:
         """Note the backend's last answer to one question."""
-        if self._pool.phase is Phase.CLOSING:
-            return
         if failure is None:
             self._failures.pop(question, None)
         else:
@@ -302,7 +301,7 @@ class Reconciler:
 
     async def _wait_for(self, notebook: Notebook) -> None:
         """Knock until a paused notebook answers: then it is not paused, whatever the backend says."""
-        while notebook.is_paused and notebook in self._members() and self._pool.phase is not Phase.CLOSING:
+        while notebook.is_paused and notebook in self._members():
             if await notebook.jupyter.answers():
                 self._note_pause(notebook, is_paused=False)
             else:
@@ -341,8 +340,6 @@ class Reconciler:
             if running is None:
                 return  # the next look checks again
             deaths = await self._deaths(notebook for notebook in silent if notebook.key not in running)
-            if self._pool.phase is Phase.CLOSING:
-                return  # the next service does: what is stopped now, nobody waits for
             lost = self._mass_loss(deaths)
             found = {
                 notebook: finding(
@@ -386,7 +383,7 @@ class Reconciler:
         try:
             missing = await self._never_found(missing)
             deaths = await self._deaths(missing)
-            for notebook in missing if self._pool.phase is not Phase.CLOSING else ():
+            for notebook in missing:
                 if notebook.key in self._missing:  # else it was reported again, and is checked for that
                     self._pool.reap(notebook, BY_DEATH[deaths[notebook.key]])
         finally:
@@ -398,7 +395,7 @@ class Reconciler:
             await asyncio.sleep(pause)
             silent = await self._silent(notebook for notebook in missing if notebook.key in self._missing)
             running = await self._running([notebook.key for notebook in silent])
-            if running is None or self._pool.phase is Phase.CLOSING:
+            if running is None:
                 return []
             was = {notebook.key for notebook in missing}
             missing = [notebook for notebook in silent if notebook.key in self._missing - running.keys()]
@@ -421,7 +418,9 @@ class Reconciler:
                 self._pool.report(SessionRecovered(self._pool.name))
                 self._recognise(notebook)
         elif item.key in self._pool.missed:
-            self._recognise(await self._pool.adopt_warm(item))
+            notebook = await self._pool.adopt_warm(item)
+            if notebook is not None:
+                self._recognise(notebook)
         elif abs(seconds_until(item.created_at)) > _GRACE:  # in the future: the wall clock was set back since
             self._pool.discard(item, reason or Reason.SURPLUS)
 

@@ -143,7 +143,7 @@ async def keep(pools: Pools, ledger: Ledger) -> None:
             found[1].bind(row.visitor)
 
 
-def _adopt_session(pool: Pool, item: Running, row: Row | None, ledger: Ledger) -> Notebook:
+def _adopt_session(pool: Pool, item: Running, row: Row | None, ledger: Ledger) -> Notebook | None:
     if row is None:
         return pool.adopt_session(item, visitor=None, expires_in=None)
     now = ledger.now()
