@@ -19,7 +19,7 @@ from aiohttp import web
 from tmppool import input_wait
 from tmppool import jupyter as jupyter_module
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import BackendError, StartError
+from tmppool.errors import BackendError, StartError, UnaskedError
 from tmppool.jupyter import JupyterClient, Knock
 from tmppool.running import Dial, Running
 
@@ -475,6 +475,35 @@ async def test_a_kernel_that_waits_for_input_does_not_compute(
     backend.notebooks[KEY].kernels = [{"id": each, "execution_state": "busy"} for each in busy]
     monkeypatch.setattr(input_wait, "waiting", lambda _pid: set(waiting))
     assert await jupyter.silent_for() == silent
+
+
+@pytest.mark.parametrize("is_jupyter", [True, False, None])
+async def test_one_that_this_machine_has_no_socket_to_ask_with_has_not_been_asked(
+    backend: FakeBackend,
+    is_jupyter: bool | None,  # noqa: FBT001
+) -> None:
+    running = await backend.start(KEY)
+
+    def fail() -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    dial = replace(running.dial, make_socket=fail)
+    async with JupyterClient(replace(running, dial=dial, is_jupyter=is_jupyter)) as jupyter:
+        with pytest.raises(UnaskedError, match=r"^the notebook was not asked: Too many open files$"):
+            await jupyter.silent_for()
+
+
+async def test_one_whose_processes_no_thread_could_look_at_has_not_been_asked(
+    jupyter: JupyterClient, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.notebooks[KEY].kernels = [{"id": "a", "execution_state": "busy"}]
+
+    def fail(_pid: int) -> set[str]:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(input_wait, "waiting", fail)
+    with pytest.raises(UnaskedError, match="can't start new thread"):
+        await jupyter.silent_for()
 
 
 async def test_a_server_that_is_not_jupyters_has_neither_kernels_nor_terminals(stranger: Stranger) -> None:

@@ -54,6 +54,31 @@ async def test_what_could_not_be_marked_is_told_once_and_tried_until_it_works(
     await until(lambda: notebook.key in backend.given)
 
 
+async def test_what_could_not_be_marked_for_whatever_reason_is_tried_until_it_works_and_is_proof_of_trouble(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a lack of threads, of which no backend tells."""
+    monkeypatch.setattr(marks, "_RETRY", 0.0)
+    monkeypatch.setattr(marks, "_PROOF", 0.0)
+    main = await warmed(pool(warm=2))
+    genuine = backend.give
+
+    async def fail(_key: str) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(backend, "give", fail)
+    with capture_logs() as logs:
+        notebook = main.assign("visitor")
+        async with asyncio.timeout(1):
+            assert not await main.marks.is_set(notebook)
+        await until(lambda: main.marks.trouble is not None)
+        monkeypatch.setattr(backend, "give", genuine)
+        await until(lambda: notebook.key in backend.given and main.marks.trouble is None)
+    assert "task.failed" not in [line["event"] for line in logs]
+    failures = [line["error"] for line in logs if line["event"] == "mark.failed"]
+    assert failures == ["RuntimeError: can't start new thread"]
+
+
 async def test_a_backend_that_takes_its_time_holds_a_visitor_up_no_longer_than_that(
     pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from tmppool import jupyter, recovery
 from tmppool import pool as pool_module
 from tmppool.backends.base import Edition
 from tmppool.backends.fake import FakeBackend
-from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
+from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError, UnaskedError
 from tmppool.incidents import BackendFailed, BackendRecovered, Incident
 from tmppool.ledger import Row
 from tmppool.notebook import UNDECIDED, Notebook, Reason, State, Transition
@@ -592,6 +592,29 @@ async def test_a_stop_that_fails_is_tried_until_it_works(
     assert notebook.key not in backend.notebooks
 
 
+async def test_a_stop_that_fails_by_whatever_is_tried_until_it_works(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a lack of threads: its place would be taken for good."""
+    monkeypatch.setattr(pool_module, "_STOP_RETRY", 0.0)
+    main = await warmed(pool(capacity=1, warm=1))
+    notebook, genuine, failures = main.assign(None), backend.stop, [RuntimeError("can't start new thread")]
+
+    async def stop(key: str) -> None:
+        if failures:
+            raise failures.pop()
+        await genuine(key)
+
+    monkeypatch.setattr(backend, "stop", stop)
+    with capture_logs() as logs:
+        main.reap(notebook, Reason.ENDED)
+        await until(lambda: notebook.state is State.GONE)
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("stop.failed", "RuntimeError: can't start new thread")
+    ]
+    assert main.stuck == {}
+
+
 async def test_a_session_is_reaped_when_it_expires(pool: Factory, clock: Callable[[], float]) -> None:
     main = await warmed(pool(lifetime=100.0, idle=0.0))
     notebook = main.assign(None)
@@ -661,6 +684,43 @@ async def test_one_that_computes_and_once_gives_no_answer_goes_on(
         clock.now += 60
         await warmed(main)
         assert (notebook.state, notebook.active_at) == (State.ASSIGNED, clock.now)
+
+
+async def test_who_could_not_be_asked_is_not_idle_for_that(
+    pool: Factory, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+    with monkeypatch.context() as exhausted, capture_logs() as logs:
+
+        async def unasked() -> float | None:
+            raise UnaskedError("no socket is left")
+
+        exhausted.setattr(notebook.jupyter, "silent_for", unasked)
+        for _ in range(5):
+            clock.now += 60
+            await warmed(main)
+            assert notebook.is_live
+    assert {line["event"] for line in logs} == {"kernels.query_failed"}
+    await warmed(main)
+    assert (notebook.state, notebook.reason) == (State.GONE, Reason.IDLE), "it says itself that nothing works in it"
+
+
+async def test_a_question_that_fails_by_whatever_has_no_answer(
+    pool: Factory, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = await warmed(pool(idle=60.0))
+    notebook = main.assign(None)
+
+    async def fail() -> float | None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(notebook.jupyter, "silent_for", fail)
+    clock.now += 60
+    with capture_logs() as logs:
+        await warmed(main)
+    assert (notebook.is_live, notebook.unanswered) == (True, 1)
+    assert [(line["event"], line["error"]) for line in logs] == [("kernels.query_failed", "RuntimeError: a bug")]
 
 
 async def test_a_click_while_the_question_is_under_way_saves_it(pool: Factory, clock: Callable[[], float]) -> None:

@@ -71,6 +71,15 @@ class NoNotebookError(TmppoolError):
         self.retry_after = retry_after
 
 
+class UnaskedError(BackendError):
+    """There was no socket or thread left to ask with, which says nothing about who was to be asked."""
+
+
+def what_failed(error: Exception) -> str:
+    """Return an error's message, or the name and message of one that no module raises on purpose."""
+    return str(error) if isinstance(error, TmppoolError) else f"{type(error).__name__}: {error}"
+
+
 def sentence(error: Exception) -> str:
     """Return an error's message as a sentence: with a capital and a full stop, unless it is one already."""
     text = str(error)

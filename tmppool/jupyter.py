@@ -21,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from tmppool import input_wait
-from tmppool.errors import BackendError, StartError
+from tmppool.errors import BackendError, StartError, UnaskedError
 from tmppool.head_limit import HeadLimitedResponse
 from tmppool.running import EXHAUSTED, Dial, Running
 
@@ -175,10 +175,13 @@ class JupyterClient:
         kernel last had a message does not count: any page that is open may poll it. What a terminal prints is read by
         its server, and counted, also while no page shows it (Jupyter Server Terminals, ``pre_pty_read_hook``). Raises
         BackendError if an answer of a Jupyter is unusable; another server may have kernels like one, or pages there.
+        Raises UnaskedError if it could not be asked.
         """
         await self.recognise()
         try:
             return await self._silence()
+        except UnaskedError:
+            raise
         except BackendError:
             if self.is_jupyter is False:
                 return None
@@ -188,10 +191,17 @@ class JupyterClient:
         busy = {
             str(kernel.get("id")) for kernel in await self._list("kernels") if kernel.get("execution_state") == "busy"
         }
-        if busy and busy - await asyncio.to_thread(input_wait.waiting, self.running.pid):
+        if busy and busy - await self._waiting():
             return 0.0
         ages = [_age(terminal) for terminal in await self._list("terminals")]
         return min((age for age in ages if age is not None), default=None)
+
+    async def _waiting(self) -> set[str]:
+        """Return the kernels that wait for input. Raises UnaskedError."""
+        try:
+            return await asyncio.to_thread(input_wait.waiting, self.running.pid)
+        except RuntimeError as error:
+            raise UnaskedError(f"the notebook's processes were not looked at: {error}") from error
 
     async def start_kernel(self, document: str) -> None:
         """Start the kernel of ``document`` (a path below the home) before the page needs it.
@@ -324,6 +334,8 @@ class JupyterClient:
                             f"the notebook answered {reply.status} to {method} {path.partition('?')[0]}"
                         )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise UnaskedError(f"the notebook was not asked: {error.strerror}") from error
             raise BackendError(f"the notebook's response is unusable: {type(error).__name__}") from error
         try:
             return json.loads(text)

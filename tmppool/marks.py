@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from tmppool.backends.base import Backend
 from tmppool.backoff import Backoff
-from tmppool.errors import BackendError, TakenError
+from tmppool.errors import TakenError, what_failed
 from tmppool.incidents import AssignmentsResumed, AssignmentsSuspended, Incident, MarkFailed
 from tmppool.notebook import Notebook
 from tmppool.retries import Retries
@@ -102,10 +102,10 @@ class Marks:
                     first.set_exception(error)
                     first.exception()  # mark it as retrieved, for an adopted notebook
                 return
-            except BackendError as error:
+            except Exception as error:  # whatever it is, as a lack of threads: the notebook is not marked
                 if not first.done():
-                    first.set_result(str(error))
-                    self._report(MarkFailed(notebook.pool, notebook.id, str(error)))
+                    first.set_result(what_failed(error))
+                    self._report(MarkFailed(notebook.pool, notebook.id, what_failed(error)))
                 await self._retries.pause(backoff.failed(self._clock()))
             else:
                 if not first.done():
@@ -171,8 +171,8 @@ class Marks:
         except TakenError:
             self._tried.discard(tried)  # not ours to replace
             return None  # the backend answers
-        except BackendError as failure:
-            return str(failure)
+        except Exception as failure:
+            return what_failed(failure)
         finally:
             self.trying = ""
         self.proof = tried.key

@@ -17,7 +17,7 @@ from typing import Any
 from tmppool import keys
 from tmppool.backends.base import Backend, Edition
 from tmppool.backoff import Backoff
-from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError
+from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError, UnaskedError, what_failed
 from tmppool.incidents import (
     BackendFailed,
     BackendRecovered,
@@ -516,9 +516,9 @@ class Pool:
             try:
                 await self.backend.stop(place.key)
                 break
-            except BackendError as error:
-                self.stuck[place.key] = str(error)
-                self.report(StopFailed(self.name, place.id, str(error)))
+            except Exception as error:  # whatever it is, as a lack of threads: the place is free once this succeeds
+                self.stuck[place.key] = what_failed(error)
+                self.report(StopFailed(self.name, place.id, what_failed(error)))
                 await self._retries.pause(backoff.failed(self.clock()))
         self.stuck.pop(place.key, None)
         self._notify(self._move(place, State.GONE, place.reason or Reason.ENDED))
@@ -527,13 +527,17 @@ class Pool:
         began = self.clock()
         try:
             silent = await notebook.jupyter.silent_for()
+        except UnaskedError as error:
+            self.report(KernelsQueryFailed(self.name, notebook.id, str(error)))
+            return  # the next regular tick asks
+        except Exception as error:
+            notebook.unanswered += 1
+            self.report(KernelsQueryFailed(self.name, notebook.id, what_failed(error)))
+        else:
             notebook.unanswered = 0
             if silent is not None:
                 notebook.touch(self.clock() - silent)
-        except BackendError as error:
-            notebook.unanswered += 1
-            self.report(KernelsQueryFailed(self.name, notebook.id, str(error)))
         finally:
             self._asking.discard(notebook.key)
-            notebook.asked_at = began
-            self.wake()
+        notebook.asked_at = began
+        self.wake()
