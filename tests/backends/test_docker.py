@@ -457,6 +457,11 @@ def no_files(request: web.Request) -> web.Response:
     return web.Response() if request.method == "PUT" else said({"message": "no such file"}, 404)
 
 
+async def never(_request: web.Request) -> web.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 ILL = {"message": "the engine is ill"}
 
 
@@ -490,7 +495,8 @@ async def test_a_notebook_that_the_engine_cannot_show_now_is_not_taken_for_gone(
     backend: DockerBackend, small: SmallEngine
 ) -> None:
     """A list that leaves it out would end a visitor's session because the engine was slow once."""
-    small.answers[f"containers/{CONTAINER}/json"] = lambda _request: said(ILL, 500)
+    for name in (CONTAINER, owner_name(spec().service)):
+        small.answers[f"containers/{name}/json"] = lambda _request: said(ILL, 500)
     with pytest.raises(BackendError):
         await backend.list()
 
@@ -627,16 +633,76 @@ async def test_those_that_are_stuck_hold_up_no_other(
     (one,) = json.loads(small.answers["containers/json"](None).body)
     stuck = [{**one, "Id": name * 64, "Labels": {**one["Labels"], KEY_LABEL: name * 22}} for name in "de"]
 
-    async def never(_request: web.Request) -> web.Response:
-        await asyncio.Event().wait()
-        return web.Response()
-
     small.answers["containers/json"] = lambda _request: said([*stuck, one])
     small.answers |= {f"containers/{each['Id']}/json": never for each in stuck}
     with capture_logs() as logs:
         async with asyncio.timeout(engine.LIST_TIMEOUT / 2):
             assert [item.key for item in await backend.list([KEY, "d" * 22])] == [KEY]
     assert [line["event"] for line in logs] == ["adoption.postponed"] * 2
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_one_that_is_stuck_and_the_only_one_is_no_illness(
+    backend: DockerBackend,
+    small: SmallEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    is_known: bool,  # noqa: FBT001
+) -> None:
+    """The engine describes the owner's container, so it is well, and other pools are to start."""
+    monkeypatch.setattr(docker_module, "_STUCK", 0.1)
+    known = await backend.list() if is_known else []
+    small.answers[f"containers/{CONTAINER}/json"] = never
+    small.answers[f"containers/{owner_name(spec().service)}/json"] = lambda _request: said({"Id": "o"})
+    with capture_logs() as logs:
+        async with asyncio.timeout(engine.LIST_TIMEOUT / 2):
+            assert await backend.list([KEY]) == known
+            await backend.ping()
+    assert [line["event"] for line in logs] == ([] if is_known else ["adoption.postponed"])
+
+
+async def test_many_are_asked_about_some_at_a_time_and_none_waits_for_good_behind_those_that_are_stuck(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, they would keep a click's rename from a connection."""
+    monkeypatch.setattr(docker_module, "_STUCK", 0.1)
+    monkeypatch.setattr(docker_module, "_AT_ONCE", 4)
+    (one,) = json.loads(small.answers["containers/json"](None).body)
+    stuck = [
+        {**one, "Id": f"{number:064}", "Labels": {**one["Labels"], KEY_LABEL: f"{number:022}"}} for number in range(8)
+    ]
+    small.answers["containers/json"] = lambda _request: said([*stuck, one])
+    asked: set[str] = set()
+    most = [0]
+
+    async def count(request: web.Request) -> web.Response:
+        asked.add(request.path)
+        most[0] = max(most[0], len(asked))
+        try:
+            return await never(request)
+        finally:
+            asked.discard(request.path)
+
+    small.answers |= {f"containers/{each['Id']}/json": count for each in stuck}
+    with capture_logs() as logs:
+        assert [item.key for item in await backend.list([KEY])] == [KEY]
+    assert [line["event"] for line in logs] == ["adoption.postponed"] * len(stuck)
+    assert 0 < most[0] <= 4
+
+
+async def test_remains_that_cannot_be_removed_hold_up_no_other_and_have_ended(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_module, "_CLEARING", 0.3)
+    (one,) = json.loads(small.answers["containers/json"](None).body)
+    ended = [
+        {**one, "Id": name * 64, "State": "exited", "Labels": {**one["Labels"], KEY_LABEL: name * 22}} for name in "def"
+    ]
+    small.answers["containers/json"] = lambda _request: said([*ended, one])
+    small.answers |= {f"containers/{each['Id']}": never for each in ended}
+    with capture_logs() as logs:
+        async with asyncio.timeout(0.8):
+            assert [item.key for item in await backend.list()] == [KEY]
+    assert [line["event"] for line in logs] == ["remains.cleanup_failed"] * 3
 
 
 async def test_one_that_could_not_be_adopted_is_forgotten_once_it_is_gone(

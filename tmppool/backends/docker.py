@@ -6,9 +6,11 @@ namespace or at its address. Once its notebook is assigned, the service never ex
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
@@ -50,18 +52,32 @@ from tmppool.tasks import completed, finish, spawn
 _LOG_LINES = 20
 _EXIT_GRACE = 10.0  # seconds that a busy engine may take to report an exit
 _RUNS = ("running", "paused")  # states of a container that has processes (Docker Engine API, ContainerList)
+_CLEARING = 2.0  # seconds to remove what has ended, fewer than ``_STUCK``: it has ended all the same
 _LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
 _PAUSES = {"pause": True, "unpause": False}  # the engine's events
 _ASKED_ABOUT = 2  # notebooks in a ping: they can be stuck while the engine is well, so the owner's container is a third
-_STUCK = 3.0  # seconds without an answer about one more container, after which the others count as stuck
+_STUCK = 3.0  # seconds without an answer about one more container, after which those that are asked about are stuck
+_AT_ONCE = 32  # containers that are asked about at a time, so that a click's rename need not wait for all of them
 _DEAF = 3.0  # seconds in which the engine tells of a start, while its event stream works
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
+
+_Question = Callable[[], Coroutine[Any, Any, Running | None]]
+_OWNER = "the owner"  # in place of a notebook's key
 
 _log = structlog.get_logger("tmppool.docker")
 
 
 class _HomeError(StartError):
     """A notebook could not unpack the home of the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A container as a list has it."""
+
+    container_id: str
+    state: str
+    labels: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -205,19 +221,14 @@ class DockerBackend(Auditable):
         found = await engine.containers(self.docker, _ours(self._spec))
         for key in self._unclean - self._stopping:  # the engine answers now
             spawn(self._clean(key), "clean up a start again")
-        running, keys = dict[str, tuple[str, Mapping[str, str]]](), set[str]()
+        listed = dict[str, _Listed]()
         for container in found:
             with engine.reading("list containers"):
-                listed, state = dict(container["Labels"]), str(container["State"])
-                key = str(listed.get(KEY_LABEL, ""))
-            keys.add(key)
-            if key not in busy | self._busy and not await self._has_ended(key, container.id, state):
-                running[key] = container.id, listed
-        described = await self._described(running)
-        failures = {key: each for key, each in described.items() if isinstance(each, BackendError)}
-        if failures and len(failures) == len(described):
-            raise next(iter(failures.values()))
-        self._postponed &= keys
+                item = _Listed(container.id, str(container["State"]), dict(container["Labels"]))
+            listed[str(item.labels.get(KEY_LABEL, ""))] = item
+        self._postponed &= listed.keys()
+        idle = {key: item for key, item in listed.items() if key not in busy | self._busy}
+        described = await self._described(idle)
         entries = [
             self._as_it_was(key, each) if isinstance(each, BackendError) else each for key, each in described.items()
         ]
@@ -412,16 +423,21 @@ class DockerBackend(Auditable):
         if state == "removing":
             self._record.note_removal(key)
             return True
+        try:
+            async with asyncio.timeout(_CLEARING):
+                return await self._clear(key, container_id)
+        except (BackendError, TimeoutError) as error:
+            _log.warning("remains.cleanup_failed", error=str(error) or "the engine did not remove them in time")
+            return True
+
+    async def _clear(self, key: str, container_id: str) -> bool:
+        """Remove what is left of a container; return False if it runs. Raises BackendError."""
         with contextlib.suppress(BackendError):
             await self._look_at_end(key, container_id)
-        try:
-            self._record.note_clearing(key, is_cleared=True)
-            if not await engine.remove_ended(self.docker, container_id):
-                self._record.note_clearing(key, is_cleared=False)
-                return False
-        except BackendError as error:
-            _log.warning("remains.cleanup_failed", error=str(error))
-            return True
+        self._record.note_clearing(key, is_cleared=True)
+        if not await engine.remove_ended(self.docker, container_id):
+            self._record.note_clearing(key, is_cleared=False)
+            return False
         self._let_go(key)
         self._ids.pop(key, None)
         return True
@@ -451,28 +467,33 @@ class DockerBackend(Auditable):
 
     # Finding
 
-    async def _described(
-        self, running: Mapping[str, tuple[str, Mapping[str, str]]]
-    ) -> dict[str, Running | BackendError | None]:
-        """Return the notebook in each container that runs, as ``_recover``, or why the engine does not describe it.
+    async def _described(self, listed: Mapping[str, "_Listed"]) -> dict[str, Running | BackendError | None]:
+        """Return the notebook in each container, as ``_recover``, or why the engine does not describe it.
 
-        The engine is asked about all beside each other. Once it has answered about one, others are waited for as long
-        as answers come: one container that is stuck by itself is not to hold up all.
+        The owner's container is asked about beside them: it never runs, so it cannot be stuck. If the engine describes
+        that one, those that it does not are stuck by themselves, be it all. Raises BackendError if it describes none.
         """
-        asking = {
-            key: spawn(self._recover(key, *about), f"describe {id_of(key)}", awaited=True)
-            for key, about in running.items()
-        }
-        late = set(asking.values())
-        try:
-            while late:
-                patience = _STUCK if len(late) < len(asking) else None
-                done, late = await asyncio.wait(late, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    break
-        finally:
-            await finish(late, grace=0)
-        return {key: _outcome(each) for key, each in asking.items()}
+        if not listed:
+            return {}
+        questions: dict[str, _Question] = {_OWNER: self._ask_about_owner}
+        questions |= {key: functools.partial(self._look_into, key, item) for key, item in listed.items()}
+        told = await _answers(questions)
+        runs = {key: each for key, each in told.items() if key == _OWNER or listed[key].state in _RUNS}
+        owner = told.pop(_OWNER)
+        if isinstance(owner, BackendError) and all(isinstance(each, BackendError) for each in runs.values()):
+            raise owner
+        return told
+
+    async def _ask_about_owner(self) -> None:
+        """Ask about the owner's container; that there is none is an answer too. Raises BackendError."""
+        with contextlib.suppress(container_dial.GoneError):
+            await container_dial.show(self.docker, owner_name(self._spec.service))
+
+    async def _look_into(self, key: str, item: "_Listed") -> Running | None:
+        """Return the notebook in a container that is listed, as ``_recover``; clear it away if it has ended."""
+        if await self._has_ended(key, item.container_id, item.state):
+            return None
+        return await self._recover(key, item.container_id, item.labels)
 
     async def _recover(self, key: str, container_id: str, listed: Mapping[str, str] | None = None) -> Running | None:
         """Return the notebook in a container that runs; None if it has ended, or cannot be adopted now.
@@ -572,6 +593,30 @@ class DockerBackend(Auditable):
     def _named(self, key: str) -> str:
         """Return the container's id, or its original name while the id is unknown."""
         return self._ids.get(key) or container_name(self._spec, key)
+
+
+async def _answers(questions: Mapping[str, _Question]) -> dict[str, Running | BackendError | None]:
+    """Return the answer to each question, or why there is none; some are asked at a time.
+
+    Once one is answered, others are waited for as long as answers come: one container that is stuck by itself is not to
+    hold up all.
+    """
+    waiting, asked = deque(questions.items()), dict[asyncio.Task[Running | None], str]()
+    told = dict[str, Running | BackendError | None]()
+    try:
+        while waiting or asked:
+            while waiting and len(asked) < _AT_ONCE:
+                key, question = waiting.popleft()
+                asked[spawn(question(), f"describe {id_of(key)}", awaited=True)] = key
+            patience = _STUCK if told else None
+            done, _ = await asyncio.wait(asked, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                done = set(asked)
+                await finish(done, grace=0)
+            told |= {asked.pop(each): _outcome(each) for each in done}
+    finally:
+        await finish(set(asked), grace=0)
+    return told
 
 
 def _outcome(asked: asyncio.Task[Running | None]) -> Running | BackendError | None:
