@@ -11,10 +11,11 @@ from typing import Any
 
 import aiodocker
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.backends.test_engine import SmallEngine, said
-from tmppool.backends import container_dial, engine, process_birth
+from tmppool.backends import container_dial, engine, ownership, process_birth
 from tmppool.backends.container import OWNER_LABEL, owner_name
 from tmppool.backends.ownership import Owner, OwnerIdentity, has_ended, this_process
 from tmppool.clocks import boot_id
@@ -243,6 +244,42 @@ async def test_an_engine_that_goes_away_takes_nothing_from_the_owner(
         await one.close()
     assert not one.is_lost
     assert [line["event"] for line in logs] == ["owner.check_failed", "owner.release_failed"]
+
+
+@pytest.mark.parametrize("mixed_up", [3, 99])
+async def test_an_answer_about_another_container_names_no_owner(
+    me: OwnerIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed_up: int
+) -> None:
+    """As of a proxy that gives two callers each other's answers: another service's owner lives, and not here."""
+    monkeypatch.setattr(ownership, "_TRIES", 5)
+    monkeypatch.setattr(ownership, "_PAUSE", 0.0)
+    ended: list[str] = []
+    small, name, others = SmallEngine(tmp_path / "engine.sock"), owner_name(SERVICE), [mixed_up]
+
+    def shown(_request: web.Request) -> web.Response:
+        others[0] -= 1
+        said_of, who = (name, me) if others[0] < 0 else ("somebody's", replace(me, state="/other"))
+        labels = {OWNER_LABEL: json.dumps(asdict(who))}
+        return said({"Id": "c" * 64, "Name": f"/{said_of}", "Config": {"Labels": labels}})
+
+    small.answers |= {
+        f"images/{DEFAULT_IMAGE}/json": lambda _request: said({"Id": "sha256:abc", "Config": {}}),
+        f"containers/{name}/json": shown,
+    }
+    await small.open()
+    monkeypatch.setenv("DOCKER_HOST", small.url)
+    one = Owner(SERVICE, DEFAULT_IMAGE, me, lambda: ended.append("one"))
+    others[0] = 0
+    await one.take()
+    others[0] = mixed_up
+    with capture_logs() as logs:
+        await one.keep()
+        await one.close()
+    await small.close()
+    failures = [line["error"] for line in logs if line["event"] == "owner.check_failed"]
+    assert (ended, one.is_lost) == ([], False)
+    told = [f"the engine tells of another container when it is asked about {name}"]
+    assert failures == (told if mixed_up > 5 else [])
 
 
 async def test_one_that_was_never_taken_is_closed_for_nothing(me: OwnerIdentity) -> None:

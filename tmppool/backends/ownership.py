@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -163,7 +164,7 @@ class Owner:
     async def _find(self, docker: engine.Client) -> tuple[str, OwnerIdentity | None] | None:
         """Return the id of the owner's container, and the owner, None if its label is unreadable."""
         try:
-            shown = await container_dial.show(docker, self._name)
+            shown = await self._show(docker)
         except container_dial.GoneError:
             return None
         with engine.reading("inspect a container"):
@@ -172,6 +173,19 @@ class Owner:
             return name, _IDENTITY.validate_json(label)
         except ValidationError:
             return name, None
+
+    async def _show(self, docker: engine.Client) -> dict[str, Any]:
+        """Return the engine's answer about the owner's container; one about another container is asked for again.
+
+        Raises GoneError; BackendError.
+        """
+        for _ in range(_TRIES):
+            shown = await container_dial.show(docker, self._name)
+            with engine.reading("inspect a container"):
+                if shown["Name"].removeprefix("/") == self._name:
+                    return shown
+            await asyncio.sleep(_PAUSE)
+        raise BackendError(f"the engine tells of another container when it is asked about {self._name}")
 
     async def _make(self, docker: engine.Client) -> bool:
         """Create the container; return False if another service was quicker. Raises BackendError."""
