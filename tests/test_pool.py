@@ -1008,7 +1008,7 @@ async def test_an_orphan_holds_a_place_until_it_could_be_stopped(pool: Factory, 
         await until(lambda: not failures and main.count(State.WARM) == 1)
         assert main.count(State.REAPING) == 1
         await until(lambda: main.count(State.WARM) == 2)
-    assert [line["event"] for line in logs] == ["orphan.stopped", "stop.failed", "stop.failed"]
+    assert [line["event"] for line in logs] == ["stop.failed", "stop.failed", "orphan.stopped"]
     assert backend.stopped == ["orphan"]
 
 

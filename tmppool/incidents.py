@@ -104,7 +104,7 @@ class SessionRecovered:
 
 @dataclass(frozen=True, slots=True)
 class OrphanStopped:
-    """A running notebook of this service that was in no table is being stopped."""
+    """A running notebook of this service that was in no table was stopped."""
 
     pool: str
 

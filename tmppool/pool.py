@@ -97,6 +97,7 @@ class Pool:
         self.marks = Marks(backend, self.report, self._retries, self._to_assign, clock)
         self._illness: Trouble | None = None  # while the backend does not answer
         self._places: dict[str, Place] = {}
+        self._orphans: set[str] = set()  # keys of those that are being stopped
         self._doubted: set[str] = set()  # keys of warm and assigned notebooks that were reported dead
         self._listeners = list(listeners)
         self._incident_listeners = list(incident_listeners)
@@ -353,7 +354,7 @@ class Pool:
         """
         notebook = self._enter(running)
         if notebook is not None:
-            self.report(OrphanStopped(self.name))
+            self._orphans.add(notebook.key)
             self.reap(notebook, reason)
 
     # Ending
@@ -521,6 +522,9 @@ class Pool:
                 self.report(StopFailed(self.name, place.id, what_failed(error)))
                 await self._retries.pause(backoff.failed(self.clock()))
         self.stuck.pop(place.key, None)
+        if place.key in self._orphans:
+            self._orphans.discard(place.key)
+            self.report(OrphanStopped(self.name))
         self._notify(self._move(place, State.GONE, place.reason or Reason.ENDED))
 
     async def _ask(self, notebook: Notebook) -> None:
