@@ -112,6 +112,51 @@ def test_the_service_logs_no_flood() -> None:
     assert len(made.stderr.splitlines()) == 60
 
 
+# A log that stands still
+
+MANY = """
+import logging, signal, structlog, sys, time
+from tmppool import log
+signal.alarm(30)
+log._MOST_WAITING = 100
+log.configure(level="info", json=True)
+for number in range(5000):
+    structlog.get_logger("x").info("line", number=number, fill="x" * 100)
+print("done", flush=True)
+"""
+READ = """
+sys.stdin.readline()
+while logging.getLogger().handlers[0].queue.full():
+    time.sleep(0.01)
+structlog.get_logger("x").info("last")
+"""
+
+
+def started(program: str) -> subprocess.Popen[str]:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", program], text=True, cwd=ROOT, **pipes)
+
+
+def test_nobody_waits_for_a_log_that_stands_still_and_what_is_missing_is_counted() -> None:
+    with started(MANY + READ) as logging_process:
+        assert logging_process.stdout is not None
+        assert logging_process.stdout.readline() == "done\n", "its lines fill a pipe that nobody reads"
+        _, said = logging_process.communicate("go on\n")
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert lines[-1]["event"] == "last"
+    expected = 0
+    for line in lines:
+        expected += line.get("unlogged", 0)
+        assert line.get("number", 5000) == expected
+        expected += 1
+    assert lines[-1]["unlogged"] > 0
+
+
+def test_a_process_ends_though_its_log_stands_still() -> None:
+    with started(MANY) as logging_process:
+        assert logging_process.wait(25) == 0
+
+
 # Transitions
 
 

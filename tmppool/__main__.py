@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"{command!r} is not a command; the commands are {', '.join(commands)}")
         return _flushed(commands[command](words))
     except TmppoolError as error:
+        log.flush()  # so that this is the last line
         sys.stderr.write(f"tmppool: {error}\n")
         return os.EX_UNAVAILABLE if _is_unavailable(error) else _USAGE_ERROR
     except KeyboardInterrupt:

@@ -1,12 +1,15 @@
 """Configures structlog, logs each transition and incident as a listener, and masks secrets."""
 
+import contextlib
 import logging
+import logging.handlers
+import queue
 import re
 import sys
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -37,6 +40,8 @@ INCIDENTS: dict[type[Incident], tuple[str, str]] = {
 
 _MOST_LINES = 60  # of one event in a minute
 _MINUTE = 60.0  # seconds
+_MOST_WAITING = 10_000  # lines that wait to be written
+_LAST_LINES = 2.0  # seconds that the end of the service waits for them
 
 _log = structlog.get_logger("tmppool.notebook")
 
@@ -63,11 +68,7 @@ class FloodLimit(logging.Filter):
         if self._is_over(key):
             self._unlogged[key] = self._unlogged.get(key, 0) + 1
             return False
-        unlogged = self._unlogged.pop(key, 0)
-        if unlogged and isinstance(record.msg, dict):
-            record.msg = {**record.msg, "unlogged": unlogged}
-        elif unlogged:
-            record.msg, record.args = f"{record.getMessage()} (unlogged: {unlogged})", None
+        _tell_unlogged(record, self._unlogged.pop(key, 0))
         return True
 
     def _is_over(self, key: tuple[str, str]) -> bool:
@@ -76,6 +77,67 @@ class FloodLimit(logging.Filter):
             self._counts, self._until = {}, now + _MINUTE
         self._counts[key] = self._counts.get(key, 0) + 1
         return self._counts[key] > _MOST_LINES
+
+
+class _Writer(logging.handlers.QueueListener):
+    """Writes lines in a thread of its own. It is no handler, as Python's end waits for each of those."""
+
+    def __init__(self, lines: "queue.Queue[logging.LogRecord | None]", stream: TextIO) -> None:
+        super().__init__(lines)
+        self._stream = stream
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Write one line, which is lost where that fails, as on a full disk."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"{record.getMessage()}\n")
+            self._stream.flush()
+
+
+class Spool(logging.handlers.QueueHandler):
+    """Hands lines to a thread, as a write waits for as long as a disk, or a reader of a pipe, stands still.
+
+    Lines for which there is no room are left out; the next one tells in ``unlogged`` how many are missing.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(_MOST_WAITING)
+        super().__init__(self._lines)
+        self._left_out = 0
+        _Writer(self._lines, stream).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a line on. Only this method does, one line at a time, so that what has room keeps it."""
+        if self._lines.full():
+            self._left_out += 1
+            return
+        _tell_unlogged(record, self._left_out)
+        self._left_out = 0
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Wait until all lines are written, but not for long."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, _LAST_LINES)
+
+    def close(self) -> None:
+        """End the thread once it has written what waits; if it is stuck, it ends with the process."""
+        if not self._lines.full():
+            self._lines.put_nowait(None)  # the listener's own sign
+        super().close()
+
+
+def _tell_unlogged(record: logging.LogRecord, count: int) -> None:
+    """Say in a line how many are missing before it."""
+    if count and isinstance(record.msg, dict):
+        record.msg = {**record.msg, "unlogged": count + record.msg.get("unlogged", 0)}
+    elif count:
+        record.msg, record.args = f"{record.getMessage()} (unlogged: {count})", None
+
+
+def flush() -> None:
+    """Wait until all lines are written, but not for long."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def configure(*, level: str, json: bool | None = None) -> None:
@@ -96,7 +158,7 @@ def configure(*, level: str, json: bool | None = None) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Spool(_standard_error())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -111,6 +173,14 @@ def configure(*, level: str, json: bool | None = None) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns each time that a job is due while the last run waits for a hung engine, which is told once.
     logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
+
+
+def _standard_error() -> TextIO:
+    """Return a stream to standard error for the thread: Python cannot end while one is stuck in ``sys.stderr``."""
+    try:
+        return open(sys.stderr.fileno(), "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    except OSError:  # it is no file
+        return sys.stderr
 
 
 def scrub(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -40,6 +40,8 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr(sys, "stdout", said)
     log.configure(level="debug", json=True)
     yield said
+    for handler in root.handlers:
+        handler.close()
     for name in ("apscheduler", "aiosqlite", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     root.handlers = handlers
@@ -125,6 +127,7 @@ async def test_no_secret_is_logged_or_measured(open_place: Any, logged: io.Strin
     secrets = await live(place)
     metrics = (await place.operator(Authorization=f"token {ADMIN_TOKEN}").get("/metrics")).text
     assert "tmppool_notebooks" in metrics
+    log.flush()
     said = logged.getvalue()
     assert '"event": "notebook.assigned"' in said  # it was listened to
     assert re.search(r'"notebook": "[0-9a-f]{10}", .*"event": "upstream.failed"', said)
@@ -137,6 +140,7 @@ async def test_the_token_of_the_api_is_not_logged(open_place: Any, logged: io.St
     place = await open_place(api_auth_token=API_TOKEN)
     key = (await place.program(Authorization=f"token {API_TOKEN}").post("/api/spawn")).json["url"].split("/")[2]
     assert (await place.program(Authorization=f"token {API_TOKEN}x").post("/api/spawn")).status == 403
+    log.flush()
     said = logged.getvalue()
     assert '"event": "notebook.assigned"' in said
     assert API_TOKEN not in said
@@ -155,6 +159,7 @@ async def test_a_bug_that_holds_a_secret_is_logged_without_it(
 
     monkeypatch.setattr("tmppool.web.session.Session._live", fail)
     assert (await place.program().get(f"/api/session/{key}")).status == 500
+    log.flush()
     said = logged.getvalue()
     assert '"event": "request.failed"' in said
     for secret in (key, token, OTHERS[0]):
