@@ -174,6 +174,8 @@ async def test_who_has_no_socket_left_has_not_been_refused(backend: FakeBackend)
     async with JupyterClient(replace(running, dial=replace(running.dial, make_socket=fail))) as jupyter:
         assert await jupyter.knock() is Knock.UNASKED
         assert await jupyter.knock() is Knock.REFUSED
+        numbers += [errno.EMFILE, errno.ENOBUFS, errno.ECONNREFUSED]
+        assert [await jupyter.answers(), await jupyter.shows_life(), await jupyter.answers()] == [None, None, False]
     assert await jupyter.knock() is Knock.REFUSED  # as it is closed
 
 

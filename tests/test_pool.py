@@ -963,6 +963,18 @@ async def test_a_warm_one_that_answers_is_adopted_and_given_away(pool: Factory, 
     assert main.assign(None).key == "k" * 22
 
 
+async def test_a_warm_one_that_could_not_be_asked_is_adopted(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unasked(_client: object) -> None:
+        return None
+
+    monkeypatch.setattr(jupyter.JupyterClient, "answers", unasked)
+    main = pool(warm=1)
+    await main.adopt_warm(await backend.start("k" * 22))
+    assert (repr(main), backend.stopped) == ("<Pool main [1 warm] of 4>", [])
+
+
 async def test_a_warm_one_that_does_not_answer_is_reaped(pool: Factory, backend: FakeBackend) -> None:
     facts: list[Transition] = []
     item = await backend.start("k" * 22)

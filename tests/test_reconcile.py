@@ -95,6 +95,31 @@ async def test_one_that_answers_has_not_died_whatever_the_backend_says(
         assert main.assign(None) is notebook
 
 
+@pytest.mark.parametrize("is_alive", [True, False])
+async def test_one_that_could_not_be_asked_is_doubted_until_it_can_be(
+    pool: Factory,
+    backend: FakeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    is_alive: bool,  # noqa: FBT001
+) -> None:
+    main = await warmed(pool(capacity=1, warm=1))
+    (notebook,) = main
+    backend.unlisted = 9
+    with monkeypatch.context() as exhausted:
+
+        async def unasked() -> None:
+            return None
+
+        exhausted.setattr(notebook.jupyter, "shows_life", unasked)
+        await said_to_have_died(main, notebook.key)
+        assert (notebook.state, main.doubted) == (State.WARM, {notebook.key})
+    if not is_alive:
+        await backend._end(notebook.key)
+    with capture_logs():
+        await Reconciler(main).look()
+    assert (notebook.state is State.WARM, main.doubted) == (is_alive, set())
+
+
 async def test_one_that_takes_a_question_and_does_not_answer_is_alive(pool: Factory, backend: FakeBackend) -> None:
     """As a paused container does, or a server that is too busy."""
     main = await warmed(pool(capacity=1, warm=1))

@@ -120,16 +120,20 @@ class JupyterClient:
             self._session = _session(self.running)
         return self._session
 
-    async def answers(self) -> bool:
-        """Return True if the notebook answers an HTTP request."""
-        return await self.knock() is Knock.ANSWERED
+    async def answers(self) -> bool | None:
+        """Return True if the notebook answers an HTTP request; None if this machine has no socket left to ask with."""
+        found = await self.knock()
+        return None if found is Knock.UNASKED else found is Knock.ANSWERED
 
-    async def shows_life(self) -> bool:
+    async def shows_life(self) -> bool | None:
         """Return True if it answers or at least accepts the connection: it may be busy, or its container paused.
 
-        Another server at the same address is no sign of life: a container that was restarted has a new one.
+        Another server at the same address is no sign of life: a container that was restarted has a new one. Returns
+        None if this machine has no socket left to ask with.
         """
         found = await self.knock()
+        if found is Knock.UNASKED:
+            return None
         return found is Knock.TAKEN or (found is Knock.ANSWERED and not await self._is_another())
 
     async def knock(self) -> Knock:

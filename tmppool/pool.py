@@ -340,8 +340,8 @@ class Pool:
         notebook = self._enter(running)
         if notebook is None:
             return None
-        answers = notebook.is_paused or await notebook.jupyter.answers()
-        if not answers or notebook.state is not State.STARTING:
+        is_silent = not notebook.is_paused and await notebook.jupyter.answers() is False
+        if is_silent or notebook.state is not State.STARTING:
             self.reap(notebook, Reason.LOST if running.edition in self.editions else Reason.DRAINED)
         elif self.phase is not Phase.CLOSING:
             self._notify(self._move(notebook, State.WARM, Reason.ADOPTED))

@@ -319,7 +319,10 @@ class Reconciler:
             self._told &= {notebook.key for notebook in self._members()}
 
     async def _silent(self, doubted: Iterable[Notebook]) -> list[Notebook]:
-        """Probe what is doubted; return those that show no life, and trust the others."""
+        """Probe what is doubted; return those that show no life, and trust those that do.
+
+        Those that could not be asked are neither: the next ``look`` checks them again.
+        """
         probed = list(doubted)
         lives = await asyncio.gather(*(notebook.jupyter.shows_life() for notebook in probed))
         for notebook, is_alive in zip(probed, lives, strict=True):
@@ -327,7 +330,7 @@ class Reconciler:
                 self._pool.report(DeathDisproved(self._pool.name, notebook.id))
                 self._told.discard(notebook.key)
                 self._pool.trust(notebook.key)
-        return [notebook for notebook, is_alive in zip(probed, lives, strict=True) if not is_alive]
+        return [notebook for notebook, is_alive in zip(probed, lives, strict=True) if is_alive is False]
 
     async def _find_out(self, doubted: list[Notebook]) -> None:
         """Probe what is doubted; what is silent is looked for in several lists."""
