@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from structlog.testing import capture_logs
 from tests.backends.contract import FAILING, KEY, NEVER_READY, OTHER, SERVER, CommandContract, Site, started
 from tests.backends.test_engine import SmallEngine, output, said, until
 from tests.specs import spec_of
+from tests.test_pool import Remembered
+from tmppool import recovery
 from tmppool.audit import canary
 from tmppool.backends import container_dial, engine, uids
 from tmppool.backends import docker as docker_module
@@ -34,7 +37,13 @@ from tmppool.build_image import build
 from tmppool.errors import BackendError, ImageError, StartError, TakenError
 from tmppool.jupyter import JupyterClient
 from tmppool.keys import id_of
+from tmppool.ledger import Row
+from tmppool.notebook import State
+from tmppool.policy import Limits
+from tmppool.pool import Phase, Pool
 from tmppool.pool_settings import DEFAULT_IMAGE
+from tmppool.pools import Pools
+from tmppool.reconcile import Reconciler
 from tmppool.running import Death, Given, Paused
 
 on_an_engine = [pytest.mark.engine, pytest.mark.timeout(1200)]  # the first test may have to build the image
@@ -658,6 +667,33 @@ async def test_one_that_is_stuck_and_the_only_one_is_no_illness(
             assert await backend.list([KEY]) == known
             await backend.ping()
     assert [line["event"] for line in logs] == ([] if is_known else ["adoption.postponed"])
+
+
+async def test_one_that_is_stuck_and_the_only_one_of_its_pool_keeps_no_pool_from_its_start(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_module, "_STUCK", 0.1)
+    monkeypatch.setattr(recovery, "_LOOKS", (0.0,))
+    sound, listed = small.answers[f"containers/{CONTAINER}/json"], small.answers["containers/json"]
+
+    def of_its_pool(request: web.Request) -> web.Response:
+        return listed(request) if "tmppool.pool=main" in request.query["filters"] else said([])
+
+    small.answers |= {"containers/json": of_its_pool, f"containers/{CONTAINER}/json": never}
+    pools, limits = Pools(), Limits(capacity=1, warm=0, idle=0.0, lifetime=0.0, parallel_starts=1)
+    other = DockerBackend(replace(spec(network="bridge"), pool="other"))
+    await other.open()
+    for one in (backend, other):
+        pools.add(Pool(one.spec.pool, one, [one.edition], limits))
+    row = Row(KEY, "main", State.ASSIGNED, "visitor", None, None, None, assigned_at=1.0)
+    with capture_logs():
+        await recovery.adopt(pools, Remembered({KEY: row}, is_trusted=True))
+        assert [pool.phase for pool in pools] == [Phase.OPEN] * 2
+        small.answers[f"containers/{CONTAINER}/json"] = sound
+        await Reconciler(pools.default, pools.reason).look()
+    assert pools.find(KEY) is not None
+    await pools.close(stop=False)
+    await other.close()
 
 
 async def test_many_are_asked_about_some_at_a_time_and_none_waits_for_good_behind_those_that_are_stuck(
