@@ -741,6 +741,23 @@ async def test_remains_that_cannot_be_removed_hold_up_no_other_and_have_ended(
     assert [line["event"] for line in logs] == ["remains.cleanup_failed"] * 3
 
 
+@pytest.mark.parametrize("state", ["exited", "removing", None])
+async def test_one_that_cannot_be_looked_up_has_ended_as_it_is_listed_or_is_as_it_was(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    for name in ("_CLEARING", "_STUCK"):
+        monkeypatch.setattr(docker_module, name, 0.1)
+    known = await backend.list()
+    (one,) = json.loads(small.answers["containers/json"](None).body)
+    small.answers["containers/json"] = lambda _request: said([{**one, "State": state}] if state else [])
+    names = (given_name(spec(), KEY), container_name(spec(), KEY))
+    small.answers |= {f"containers/{name}/json": never for name in (CONTAINER, *names)}
+    small.answers[f"containers/{CONTAINER}"] = never
+    with capture_logs():
+        async with asyncio.timeout(engine.LIST_TIMEOUT / 2):
+            assert await backend.list([KEY]) == ([] if state else known)
+
+
 async def test_one_that_could_not_be_adopted_is_forgotten_once_it_is_gone(
     backend: DockerBackend, small: SmallEngine
 ) -> None:

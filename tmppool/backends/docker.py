@@ -228,12 +228,15 @@ class DockerBackend(Auditable):
             listed[str(item.labels.get(KEY_LABEL, ""))] = item
         self._postponed &= listed.keys()
         idle = {key: item for key, item in listed.items() if key not in busy | self._busy}
-        described = await self._described(idle)
-        entries = [
-            self._as_it_was(key, each) if isinstance(each, BackendError) else each for key, each in described.items()
-        ]
-        missing = set(known) - {entry.key for entry in entries if entry is not None} - busy - self._busy
-        entries += [await self._look_for(key) for key in missing - self._postponed]
+        ended = {key for key, item in idle.items() if item.state not in _RUNS}
+        told = await self._described(
+            {key: functools.partial(self._look_into, key, item) for key, item in idle.items()}, idle.keys() - ended
+        )
+        missing = {key for key in known if told.get(key) is None} - busy - self._busy - self._postponed
+        sought = await self._described({key: functools.partial(self._look_for, key) for key in missing}, missing)
+        for key, each in sought.items():
+            told[key] = None if isinstance(each, BackendError) and key in ended else each
+        entries = [self._as_it_was(key, each) if isinstance(each, BackendError) else each for key, each in told.items()]
         return [entry for entry in entries if entry is not None]
 
     async def ping(self) -> None:
@@ -467,20 +470,20 @@ class DockerBackend(Auditable):
 
     # Finding
 
-    async def _described(self, listed: Mapping[str, "_Listed"]) -> dict[str, Running | BackendError | None]:
-        """Return the notebook in each container, as ``_recover``, or why the engine does not describe it.
+    async def _described(
+        self, questions: Mapping[str, _Question], runs: Collection[str]
+    ) -> dict[str, Running | BackendError | None]:
+        """Return the answer to the question about each container, or why the engine does not describe it, by key.
 
         The owner's container is asked about beside them: it never runs, so it cannot be stuck. If the engine describes
-        that one, those that it does not are stuck by themselves, be it all. Raises BackendError if it describes none.
+        that one, those that it does not are stuck by themselves, be it all. Raises BackendError if it describes neither
+        that one nor any of those that are said to run.
         """
-        if not listed:
+        if not questions:
             return {}
-        questions: dict[str, _Question] = {_OWNER: self._ask_about_owner}
-        questions |= {key: functools.partial(self._look_into, key, item) for key, item in listed.items()}
-        told = await _answers(questions)
-        runs = {key: each for key, each in told.items() if key == _OWNER or listed[key].state in _RUNS}
+        told = await _answers({_OWNER: self._ask_about_owner, **questions})
         owner = told.pop(_OWNER)
-        if isinstance(owner, BackendError) and all(isinstance(each, BackendError) for each in runs.values()):
+        if isinstance(owner, BackendError) and all(isinstance(told[key], BackendError) for key in runs):
             raise owner
         return told
 
