@@ -206,6 +206,20 @@ async def test_one_that_is_lost_has_its_lock_and_its_token_again(
         pass
 
 
+async def test_its_lock_is_given_back_by_the_last_of_its_users(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with state_dir.held(state, "name") as holding:
+        holding.use()
+    assert await asyncio.to_thread(holding.is_ours)
+    with pytest.raises(ConfigError, match="already runs"):
+        async with state_dir.held(state, "name"):
+            pass
+    await asyncio.to_thread(holding.close)
+    assert not await asyncio.to_thread(holding.is_ours)
+    async with state_dir.held(state, "name"):
+        pass
+
+
 async def test_one_in_whose_place_another_service_runs_is_left_to_it(tmp_path: Path) -> None:
     state = tmp_path / "state"
     async with state_dir.held(state, "name") as holding:

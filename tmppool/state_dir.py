@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ _log = structlog.get_logger("tmppool")
 
 
 class Held:
-    """The state directory, while this service holds its lock.
+    """The state directory, while this service holds its lock: until each of its users has closed it, from any thread.
 
     ``token`` is the admin listener's, if it is to be read there. ``lock`` is a descriptor, None if the directory is
     unusable.
@@ -41,6 +42,8 @@ class Held:
         self._state = state
         self._locks = [] if lock is None else [lock]  # the last one's file is in place; those of moved ones stay locked
         self._failure = ""  # the last one that was logged
+        self._users = 1
+        self._counting = threading.Lock()
 
     async def keep(self) -> None:
         """Notice that the directory was moved or deleted, and make it anew: lock and admin token, not the ledger."""
@@ -54,10 +57,17 @@ class Held:
             return False
         return bool(self._locks) and os.path.samestat(found, os.fstat(self._locks[-1]))
 
+    def use(self) -> None:
+        """Count one more user: the lock is given back once each has called ``close``."""
+        with self._counting:
+            self._users += 1
+
     def close(self) -> None:
-        """Give the lock back."""
-        while self._locks:
-            os.close(self._locks.pop())
+        """Give the lock back, if this is the last user."""
+        with self._counting:
+            self._users -= 1
+            while not self._users and self._locks:
+                os.close(self._locks.pop())
 
     def _keep(self) -> None:
         if self.is_ours():
