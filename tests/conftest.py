@@ -22,7 +22,7 @@ from xdist.remote import Producer
 
 from tests.lanes import Lanes
 from tests.specs import spec_of
-from tmppool import log, recipes
+from tmppool import clocks, log, recipes
 from tmppool.backends import engine
 from tmppool.backends.fake import FakeBackend
 from tmppool.policy import Limits
@@ -176,6 +176,22 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+class Hours:
+    """Lets time pass for the ledger."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead, genuine = 0.0, clocks.since_boot
+        monkeypatch.setattr(clocks, "since_boot", lambda: genuine() + self._ahead)
+
+    def go_by(self, number: float) -> None:
+        self._ahead += number * 3600.0
+
+
+@pytest.fixture
+def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
+    return Hours(monkeypatch)
 
 
 @pytest.fixture

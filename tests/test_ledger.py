@@ -4,25 +4,28 @@ import asyncio
 import contextlib
 import os
 import re
+import resource
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from tests.conftest import Hours
 from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
 from tmppool import ledger as ledger_module
-from tmppool import ledger_file, state_dir
-from tmppool.ledger import Ledger, Row
+from tmppool import ledger_file, ledger_rows, state_dir
+from tmppool.errors import ConfigError
+from tmppool.ledger import Ledger
 from tmppool.ledger_file import left_behind
+from tmppool.ledger_rows import Row
 from tmppool.notebook import Notebook, Reason, State
 
 KEY = "k" * 22
@@ -35,8 +38,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def opened(path: Path, is_ours: Callable[[], bool] = lambda: True) -> AsyncIterator[Ledger]:
-    ledger = await Ledger.open(path, is_ours)
+async def opened(path: Path, holding: state_dir.Held | None = None) -> AsyncIterator[Ledger]:
+    ledger = await Ledger.open(path, holding)
     try:
         yield ledger
     finally:
@@ -71,6 +74,16 @@ def raw(path: Path, query: str) -> list[tuple[object, ...]]:
         database.close()
 
 
+def resealed(path: Path, statement: str, *values: object) -> None:
+    """Change rows as a service would: with the seals that belong to them."""
+    columns = ", ".join(ledger_rows.COLUMNS)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(statement, values)
+        (secret,) = database.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
+        for facts in database.execute(f"SELECT {columns} FROM sessions").fetchall():
+            database.execute("UPDATE sessions SET seal = ? WHERE key = ?", (ledger_rows.seal(secret, *facts), facts[0]))
+
+
 def set_aside(path: Path, why: str) -> list[Path]:
     """The copies of the ledger that were put out of the way."""
     return [part for part in path.parent.iterdir() if re.fullmatch(rf"ledger\.sqlite\.{why}-\w+", part.name)]
@@ -85,7 +98,7 @@ async def test_a_session_is_there_after_a_restart(path: Path) -> None:
         before = time.time()
 
     async with opened(path) as ledger:
-        (row,) = (await ledger.rows()).values()
+        (row,) = ledger.rows().values()
 
     assert (row.key, row.pool, row.state, row.visitor) == (KEY, "main", State.ASSIGNED, "visitor")
     assert row.expires_at == pytest.approx(before + 400.0, abs=30)
@@ -113,7 +126,7 @@ async def test_what_the_row_says_after_each_move(
     async with opened(path) as ledger:
         live(ledger, notebook(), *moves)
         await ledger.flush()
-        rows = await ledger.rows()
+        rows = ledger.rows()
     assert [(row.state, row.reason) for row in rows.values()] == ([] if state is None else [(state, reason)])
     assert all((row.ended_at is None) == (row.reason is None) for row in rows.values())
 
@@ -121,8 +134,8 @@ async def test_what_the_row_says_after_each_move(
 async def test_an_adopted_session_keeps_the_time_at_which_it_was_given_away(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
-        await ledger.flush()
-        raw(path, "UPDATE sessions SET assigned_at = 5.0")
+    resealed(path, "UPDATE sessions SET assigned_at = 5.0")
+    async with opened(path) as ledger:
         live(ledger, notebook(), (State.ASSIGNED, Reason.ADOPTED))
         await ledger.flush()
         assert raw(path, "SELECT assigned_at, state FROM sessions") == [(5.0, "assigned")]
@@ -132,9 +145,9 @@ async def test_a_session_without_visitor_and_without_end_is_written_so(path: Pat
     async with opened(path) as ledger:
         live(ledger, notebook(visitor=None, expires_at=None), WARM, ASSIGNED)
         await ledger.flush()
-        (row,) = (await ledger.rows()).values()
+        (row,) = ledger.rows().values()
         assert row.assigned_at == pytest.approx(time.time(), abs=30)
-        assert row == replace(Row(KEY, "main", State.ASSIGNED, None, None, None, None), assigned_at=row.assigned_at)
+        assert row == Row(KEY, "main", State.ASSIGNED, assigned_at=row.assigned_at, warm_at=row.warm_at)
 
 
 async def test_flush_returns_when_everything_heard_is_in_the_file(path: Path) -> None:
@@ -167,7 +180,7 @@ async def test_what_was_flushed_survives_a_kill(path: Path, tmp_path: Path) -> N
         for part in path.parent.iterdir():
             (copy.parent / part.name).write_bytes(part.read_bytes())
     async with opened(copy) as found:
-        assert (await found.rows())[KEY].state is State.ASSIGNED
+        assert found.rows()[KEY].state is State.ASSIGNED
         assert found.is_trusted
 
 
@@ -175,7 +188,7 @@ async def test_a_notebook_that_vanished_is_ended_in_its_row(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
         await ledger.end_row(KEY, Reason.DIED)
-        row = (await ledger.rows())[KEY]
+        row = ledger.rows()[KEY]
     assert (row.state, row.reason) == (State.GONE, Reason.DIED)
     assert row.ended_at is not None
 
@@ -183,9 +196,11 @@ async def test_a_notebook_that_vanished_is_ended_in_its_row(path: Path) -> None:
 async def test_a_reason_of_a_later_version_is_read_as_none(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED, REAPING)
-        ledger._put("UPDATE sessions SET reason = 'boredom'", ())
-    async with opened(path) as ledger:
-        assert (await ledger.rows())[KEY].reason is None
+    resealed(path, "UPDATE sessions SET reason = 'boredom'")
+    with capture_logs() as logs:
+        async with opened(path) as ledger:
+            assert ledger.rows()[KEY].reason is None
+    assert logs == []
 
 
 async def test_ended_sessions_are_forgotten_after_a_week_and_live_ones_never(path: Path) -> None:
@@ -195,35 +210,34 @@ async def test_ended_sessions_are_forgotten_after_a_week_and_live_ones_never(pat
         for key in ("old", "young"):
             live(ledger, notebook(key), WARM, ASSIGNED, REAPING, GONE)
         live(ledger, notebook("live"), WARM, ASSIGNED)
-        for key, off in (("old", -60), ("young", 60)):
-            ledger._put("UPDATE sessions SET ended_at = ? WHERE key = ?", ((now - week).timestamp() + off, key))
-        ledger._put("UPDATE sessions SET warm_at = 1, assigned_at = 1 WHERE key = 'live'", ())
+    for key, off in (("old", -60), ("young", 60)):
+        resealed(path, "UPDATE sessions SET ended_at = ? WHERE key = ?", (now - week).timestamp() + off, key)
+    resealed(path, "UPDATE sessions SET warm_at = 1, assigned_at = 1 WHERE key = 'live'")
     async with opened(path) as ledger:
-        assert sorted(await ledger.rows()) == ["live", "young"]
+        assert sorted(ledger.rows()) == ["live", "young"]
+    assert len(raw(path, "SELECT key FROM sessions")) == 2
 
 
 # The file
 
 
-async def test_a_ledger_that_is_open_for_years_forgets_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_ledger_that_is_open_for_years_forgets_too(
+    path: Path, hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ledger_module, "_MOST_ENDED", 3)
     async with opened(path) as ledger:
-        for number in range(6):
-            live(ledger, notebook(f"gone-{number}"), WARM, ASSIGNED, REAPING, GONE)
         live(ledger, notebook("stopping"), WARM, ASSIGNED, REAPING)
-        live(ledger, notebook("live"), WARM, ASSIGNED)
-        await ledger.flush()
         for number in range(6):
-            ledger._put("UPDATE sessions SET ended_at = ended_at - ? WHERE key = ?", (6 - number, f"gone-{number}"))
-        ledger._put("UPDATE sessions SET ended_at = ended_at - 100 WHERE key = 'stopping'", ())
+            hours.go_by(1)
+            live(ledger, notebook(f"gone-{number}"), WARM, ASSIGNED, REAPING, GONE)
+        live(ledger, notebook("live"), WARM, ASSIGNED)
+        ledger.prune()
+        assert set(ledger.rows()) == {"gone-3", "gone-4", "gone-5", "stopping", "live"}
+        hours.go_by(7 * 24 - 0.5)
         ledger.prune()
         await ledger.flush()
-        assert set(await ledger.rows()) == {"gone-3", "gone-4", "gone-5", "stopping", "live"}
-        ledger._put(f"UPDATE sessions SET ended_at = ended_at - {8 * 86400} WHERE key IN ('gone-4', 'live')", ())
-        ledger.prune()
-        await ledger.flush()
-        assert set(await ledger.rows()) == {"gone-3", "gone-5", "stopping", "live"}
-    assert len(raw(path, "SELECT key FROM sessions")) == 4
+        assert set(ledger.rows()) == {"gone-5", "live"}
+        assert sorted(raw(path, "SELECT key FROM sessions")) == [("gone-5",), ("live",)]
 
 
 async def test_the_file_of_a_busy_service_stays_small(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +250,7 @@ async def test_the_file_of_a_busy_service_stays_small(path: Path, monkeypatch: p
             ledger.prune()
             await ledger.flush()
             sizes.append(path.stat().st_size)
-        assert len(await ledger.rows()) == 1000
+        assert len(ledger.rows()) == 1000
     assert path.stat().st_size < 3 * sizes[0] + (1 << 20)
 
 
@@ -285,16 +299,16 @@ async def test_whose_it_is_and_whether_it_is_shared_is_written_down(path: Path) 
         live(ledger, made, WARM, ASSIGNED)
         made.visitor, made.shared = "first", "1"
         await ledger.note_people(made)
-        assert (await ledger.rows())[KEY].shared == "1"
+        assert ledger.rows()[KEY].shared == "1"
     async with opened(path) as ledger:
         adopted = notebook(visitor="first")
         live(ledger, adopted, (State.ASSIGNED, Reason.ADOPTED))
         await ledger.flush()
-        row = (await ledger.rows())[KEY]
+        row = ledger.rows()[KEY]
         assert (row.visitor, row.shared) == ("first", "1")
         adopted.shared = None
         await ledger.note_people(adopted)
-        assert (await ledger.rows())[KEY].shared is None
+        assert ledger.rows()[KEY].shared is None
 
 
 async def columns_that_are_written(ledger: Ledger, path: Path) -> set[str]:
@@ -327,11 +341,22 @@ async def test_a_file_of_each_older_version_is_taken_over(path: Path, version: i
     raw(path, f"PRAGMA user_version = {version}")
     for _ in range(2):
         async with opened(path) as ledger:
-            row = (await ledger.rows())[KEY]
+            row = ledger.rows()[KEY]
             assert (row.visitor, row.shared, ledger.is_trusted, ledger.is_durable) == ("visitor", None, True, True)
             # A version before 3 noted no opening.
             assert (row.network, row.opened_at is None, row.expires_at is None) == (None, version >= 3, False)
     assert raw(path, "PRAGMA user_version") == [(VERSION,)]
+
+
+async def test_a_file_is_written_anew_at_each_start_so_that_no_damage_of_an_index_stays(path: Path) -> None:
+    """Version 4 had one at first, by which a damaged row was not found."""
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+        rows = ledger.rows()
+    raw(path, "CREATE INDEX sessions_by_state ON sessions (state)")
+    async with opened(path) as ledger:
+        assert (ledger.rows(), ledger.is_trusted) == (rows, True)
+    assert raw(path, "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL") == []
 
 
 async def test_a_network_is_kept_no_longer_than_its_notebook(path: Path) -> None:
@@ -352,7 +377,7 @@ async def test_a_network_is_kept_no_longer_than_its_notebook(path: Path) -> None
 
 
 @pytest.mark.parametrize("reason", [Reason.LOST, Reason.REMOVED])
-async def test_a_network_is_kept_for_an_hour_where_nobody_saw_the_end(path: Path, reason: Reason) -> None:
+async def test_a_network_is_kept_for_an_hour_where_nobody_saw_the_end(path: Path, reason: Reason, hours: Hours) -> None:
     made = notebook()
     made.network = "its network"
     async with opened(path) as ledger:
@@ -360,14 +385,15 @@ async def test_a_network_is_kept_for_an_hour_where_nobody_saw_the_end(path: Path
         await ledger.end_row(KEY, reason)
         ledger.prune()
         assert await _network(ledger) == "its network"
-        ledger._put("UPDATE sessions SET ended_at = ended_at - 3700", ())
+        hours.go_by(1.1)
         ledger.prune()
         assert await _network(ledger) is None
+        assert raw(path, "SELECT network FROM sessions") == [(None,)]
 
 
 async def _network(ledger: Ledger) -> str | None:
     await ledger.flush()
-    return (await ledger.rows())[KEY].network
+    return ledger.rows()[KEY].network
 
 
 # What is not as it was written
@@ -399,7 +425,7 @@ async def test_what_a_row_says_is_not_believed_unless_it_is_as_it_was_written(pa
     raw(path, f"{change} WHERE key IN ('{KEY}', 'warm')")
     with capture_logs() as logs:
         async with opened(path) as ledger:
-            rows = await ledger.rows()
+            rows = ledger.rows()
     assert [line["event"] for line in logs] == ["ledger.disbelieved"]
     row = rows[KEY]
     assert (row.state, row.visitor, row.assigned_at) == (State.ASSIGNED, "visitor", None)
@@ -407,7 +433,7 @@ async def test_what_a_row_says_is_not_believed_unless_it_is_as_it_was_written(pa
     assert "warm" not in rows or rows["warm"].expires_at is None
     with capture_logs() as logs:
         async with opened(path) as ledger:
-            assert await ledger.rows() == rows
+            assert ledger.rows() == rows
     assert logs == []
 
 
@@ -428,7 +454,7 @@ async def test_a_session_that_has_ended_is_lost_and_not_live_again_where_its_sea
         live(ledger, notebook("ended"), WARM, ASSIGNED, REAPING, GONE)
     raw(path, change)
     async with opened(path) as ledger:
-        rows = await ledger.rows()
+        rows = ledger.rows()
     assert {key: (row.state, row.reason, row.visitor) for key, row in rows.items()} == {
         "live": (State.ASSIGNED, None, "visitor"),
         "ended": (State.GONE, Reason.LOST, "visitor"),
@@ -446,16 +472,85 @@ async def test_a_text_that_is_none_costs_no_other_session_its_owner(path: Path, 
         live(ledger, notebook(), WARM, ASSIGNED)
         live(ledger, notebook("well"), WARM, ASSIGNED)
         await ledger.flush()
-        well = (await ledger.rows())["well"]
+        well = ledger.rows()["well"]
     raw(path, f"UPDATE sessions SET {column} = CAST(x'6bff6b' AS TEXT) WHERE key = '{KEY}'")
     with capture_logs() as logs:
         async with opened(path) as ledger:
-            rows = await ledger.rows()
+            rows = ledger.rows()
             assert ledger.is_durable
     assert [line["event"] for line in logs] == ["ledger.disbelieved"]
     assert (set(rows), rows["well"]) == (left, well)
     async with opened(path) as ledger:
-        assert await ledger.rows() == rows
+        assert ledger.rows() == rows
+
+
+FIRST, LAST = "f" * 22, "l" * 22
+
+
+async def three_sessions(ledger: Ledger) -> dict[str, Row]:
+    """Write three whole rows, of which the second lies between the others in the file."""
+    for key in (FIRST, KEY, LAST):
+        made = notebook(key, visitor=f"visitor of {key}")
+        made.network, made.shared, made.is_opened = f"its network {key}", "its sharing", True
+        live(ledger, made, WARM, ASSIGNED)
+        await ledger.note_people(made)
+    return ledger.rows()
+
+
+def bits_of_a_row(path: Path) -> range:
+    """Return the numbers of the bits that make up the second session's row, all that SQLite keeps with it included."""
+    data = path.read_bytes()
+    seals = [str(seal).encode() for (seal,) in raw(path, "SELECT seal FROM sessions ORDER BY rowid DESC")]
+    begin, end = (data.index(seal) + len(seal) for seal in seals[:2])  # SQLite fills a page from its end
+    return range(8 * begin, 8 * end)
+
+
+def flip(path: Path, bit: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(bit // 8)
+        (byte,) = file.read(1)
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+@pytest.mark.corpus
+async def test_a_flipped_bit_costs_no_other_session_its_owner(path: Path) -> None:
+    async with opened(path) as ledger:
+        rows = await three_sessions(ledger)
+    well = path.read_bytes()
+    bits = bits_of_a_row(path)
+    assert len(bits) > 1200
+    said = set()
+    for bit in bits:
+        path.write_bytes(well)
+        flip(path, bit)
+        with capture_logs() as logs:
+            async with opened(path) as ledger:
+                found = ledger.rows()
+                assert (ledger.is_durable, ledger.is_trusted) == (True, True), bit
+        said |= {line["event"] for line in logs}
+        assert (found.get(FIRST), found.get(LAST)) == (rows[FIRST], rows[LAST]), bit
+        for row in found.values():
+            assert row == rows.get(row.key) or (row.expires_at, row.reason) in [(None, None), (None, Reason.LOST)], bit
+        assert [part.name for part in path.parent.iterdir()] == [path.name], bit
+    assert said == {"ledger.disbelieved"}
+
+
+@pytest.mark.corpus
+async def test_a_flipped_bit_in_the_file_of_a_running_service_costs_no_fact(path: Path) -> None:
+    async with opened(path) as ledger:
+        rows = await three_sessions(ledger)
+        for bit in bits_of_a_row(path):
+            flip(path, bit)
+            with capture_logs() as logs:
+                await ledger.keep()
+                await ledger.keep()
+                await ledger.flush()
+            assert [line["event"] for line in logs] == ["ledger.lost", "ledger.rewritten"], bit
+            assert (ledger.is_durable, ledger.rows()) == (True, rows), bit
+    async with opened(path) as ledger:
+        assert ledger.rows() == rows
+        assert ledger.is_trusted
 
 
 async def test_each_way_to_write_a_row_is_believed(path: Path) -> None:
@@ -472,10 +567,10 @@ async def test_each_way_to_write_a_row_is_believed(path: Path) -> None:
             live(ledger, notebook("warm"), WARM)
             ledger.prune()
             await ledger.flush()
-            rows = await ledger.rows()
+            rows = ledger.rows()
         for _ in range(2):
             async with opened(path) as ledger:
-                assert await ledger.rows() == rows
+                assert ledger.rows() == rows
     assert logs == []
 
 
@@ -486,7 +581,7 @@ async def test_a_clock_that_is_not_as_it_was_written_ends_no_session(path: Path,
     clock_shifted(path, seconds)
     with capture_logs() as logs:
         async with opened(path) as ledger:
-            row = (await ledger.rows())[KEY]
+            row = ledger.rows()[KEY]
             assert (row.state, row.visitor, row.expires_at) == (State.ASSIGNED, "visitor", None)
             assert ledger.now() == pytest.approx(time.time(), abs=30)
     assert [(line["event"], line["what"]) for line in logs] == [("ledger.disbelieved", "its clock")]
@@ -502,10 +597,10 @@ async def test_the_seals_of_a_file_that_is_written_anew_are_its_own(path: Path) 
             await ledger.keep()
         live(ledger, notebook("later"), WARM, ASSIGNED)
         await ledger.flush()
-        rows = await ledger.rows()
+        rows = ledger.rows()
     with capture_logs() as logs:
         async with opened(path) as ledger:
-            assert await ledger.rows() == rows
+            assert ledger.rows() == rows
     assert logs == []
 
 
@@ -518,7 +613,7 @@ async def goes_on_in_memory(path: Path) -> None:
         async with opened(path) as ledger:
             live(ledger, notebook(), WARM, ASSIGNED)
             await ledger.flush()
-            assert (await ledger.rows())[KEY].state is State.ASSIGNED
+            assert ledger.rows()[KEY].state is State.ASSIGNED
             assert (ledger.is_trusted, ledger.is_durable, len(ledger.secret)) == (False, False, 32)
     assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.open_failed", "error")]
 
@@ -555,13 +650,13 @@ async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(path: Path, ruin:
 
     with capture_logs() as logs:
         async with opened(path) as ledger:
-            assert (ledger.is_trusted, ledger.is_durable, await ledger.rows()) == (False, True, {})
+            assert (ledger.is_trusted, ledger.is_durable, ledger.rows()) == (False, True, {})
             live(ledger, notebook(), WARM, ASSIGNED)
 
     assert [line["event"] for line in logs] == ["ledger.set_aside"]
     assert [part.read_bytes() for part in set_aside(path, "corrupt")] == [ruined]
     async with opened(path) as ledger:
-        assert list(await ledger.rows()) == [KEY]
+        assert list(ledger.rows()) == [KEY]
 
 
 async def test_a_directory_that_cannot_be_made_is_gone_on_without(tmp_path: Path) -> None:
@@ -618,13 +713,13 @@ async def test_a_file_that_was_passed_over_is_not_trusted_at_the_next_start_and_
 
     with capture_logs() as logs:
         async with opened(path) as ledger:
-            row = (await ledger.rows())[KEY]
+            row = ledger.rows()[KEY]
             assert (ledger.is_trusted, ledger.is_durable) == (False, True)
             assert (row.state, row.visitor, row.shared) == (State.ASSIGNED, "visitor", None)
     assert [line["event"] for line in logs] == ["ledger.resumed"]
     async with opened(path) as ledger:  # from now on it misses nothing
         assert ledger.is_trusted
-        assert (await ledger.rows())[KEY].shared is None
+        assert ledger.rows()[KEY].shared is None
 
 
 async def test_where_that_cannot_be_noted_the_file_is_moved_out_of_the_way(
@@ -645,7 +740,7 @@ async def test_a_session_that_was_called_dead_and_is_taken_back_has_not_ended(pa
         await ledger.end_row(KEY, Reason.DIED)
         live(ledger, notebook(), (State.ASSIGNED, Reason.ADOPTED))
         await ledger.flush()
-        row = (await ledger.rows())[KEY]
+        row = ledger.rows()[KEY]
         assert (row.state, row.ended_at, row.reason) == (State.ASSIGNED, None, None)
 
 
@@ -664,17 +759,28 @@ async def loses_its_file(path: Path, ledger: Ledger, why: str) -> None:
             await ledger.flush()
     assert [(line["event"], line["log_level"]) for line in logs] == [("ledger.lost", "error")]
     assert why in logs[0]["why"]
-    assert {"lost", "later"} <= set(await ledger.rows())
+    assert {"lost", "later"} <= set(ledger.rows())
     assert not ledger.is_durable
     assert ledger.secret == secret
 
 
-async def spoiled(ledger: Ledger, statement: str) -> None:
-    """Make the file unfit for the next write, from within: what others do to it is noticed before."""
-    assert ledger._file is not None
-    await ledger._file.execute(statement)
-    assert ledger._path is not None
-    ledger._identity = await asyncio.to_thread(ledger_file.identity, ledger._path)
+def spoiled(path: Path, statement: str) -> None:
+    """Make the file unfit for the next write so that it looks untouched: else that is noticed before the write."""
+    before = path.stat()
+    raw(path, statement)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+
+
+@contextlib.contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 async def comes_back(path: Path, ledger: Ledger) -> None:
@@ -685,14 +791,14 @@ async def comes_back(path: Path, ledger: Ledger) -> None:
             await ledger.flush()
     assert [line["event"] for line in logs] == ["ledger.rewritten"]
     assert ledger.is_durable
-    known, secret = await ledger.rows(), ledger.secret
+    known, secret = ledger.rows(), ledger.secret
     live(ledger, notebook("after"), WARM, ASSIGNED)
     await ledger.flush()
     await ledger.close()
     async with opened(path) as again:
         assert again.is_trusted
         assert again.secret == secret
-        found = await again.rows()
+        found = again.rows()
         assert found.pop("after").state is State.ASSIGNED
         assert found == known
 
@@ -717,9 +823,12 @@ async def test_a_file_that_takes_no_more_writes_is_not_trusted_later_unless_it_i
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
         await ledger.flush()
-        await spoiled(ledger, damage)
+        spoiled(path, damage)
         await loses_its_file(path, ledger, "full" if "full" in damage else "no such table")
-        assert KEY in await ledger.rows()
+        assert KEY in ledger.rows()
+        in_the_way = path.with_name(f"{path.name}.new")
+        in_the_way.mkdir()
+    in_the_way.rmdir()
     async with opened(path) as ledger:
         assert (ledger.is_trusted, ledger.is_durable) == (False, True)
 
@@ -728,14 +837,13 @@ async def test_a_disk_that_was_full_costs_nothing(path: Path) -> None:
     async with opened(path) as ledger:
         live(ledger, notebook(), WARM, ASSIGNED)
         await ledger.flush()
-        await spoiled(
-            ledger, "CREATE TRIGGER full BEFORE INSERT ON sessions BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
-        )
-        await loses_its_file(path, ledger, "disk is full")
-        await ledger.keep()
-        assert not ledger.is_durable
-        raw(path, "DROP TRIGGER full")
+        with full_disk(1024):
+            await loses_its_file(path, ledger, "disk I/O error")
+            await ledger.keep()
+            assert not ledger.is_durable
+            assert ledger_file.missed_marker(path).exists()
         await comes_back(path, ledger)
+    assert [part.name for part in path.parent.iterdir()] == [path.name]
 
 
 async def test_a_file_that_is_locked_for_long_waits_where_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -750,28 +858,50 @@ async def test_a_file_that_is_locked_for_long_waits_where_it_is(path: Path, monk
         await ledger.keep()
         assert not ledger.is_durable
         holder.close()
-        await comes_back(path, ledger)
-    assert path.stat().st_ino == inode
-    assert [part.name for part in path.parent.iterdir()] == [path.name]
+        await comes_back_of_itself(ledger)
+        assert path.stat().st_ino == inode
+        assert [part.name for part in path.parent.iterdir()] == [path.name]
+        known = ledger.rows()
+    async with opened(path) as ledger:
+        assert ledger.is_trusted
+        assert ledger.rows() == known
 
 
 async def test_nobody_waits_while_what_a_lost_file_holds_is_looked_at(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tmppool.ledger_file.BUSY", 0.05)
-    async with opened(path) as ledger:
+    async with opened(path):
+        pass
+    with capture_logs() as logs:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
             holder.execute("BEGIN EXCLUSIVE")
-            await loses_its_file(path, ledger, "another process has locked it")
-            monkeypatch.setattr(ledger_module, "_SHORT", 60.0)
+            ledger = await Ledger.open(path)
+            monkeypatch.setattr("tmppool.ledger_file.BUSY", 20.0)
             keeping = asyncio.ensure_future(ledger.keep())
             await asyncio.sleep(0.2)  # so that it waits for the lock
+            began = time.monotonic()
             live(ledger, notebook("meanwhile"), WARM, ASSIGNED)
-            async with asyncio.timeout(20):
-                await ledger.flush()
+            await ledger.flush()
+            assert time.monotonic() - began < 1.0
             assert not keeping.done()
+            assert not ledger.is_durable
         await keeping
-        assert raw(path, "SELECT state FROM sessions WHERE key = 'meanwhile'") == [("assigned",)]
+        await ledger.flush()
+    assert [line["event"] for line in logs] == ["ledger.open_failed", "ledger.rewritten"]
+    assert raw(path, "SELECT state FROM sessions WHERE key = 'meanwhile'") == [("assigned",)]
+    await ledger.close()
+
+
+async def comes_back_of_itself(ledger: Ledger) -> None:
+    """As in a running service, which keeps the ledger every few seconds."""
+    with capture_logs() as logs:
+        async with asyncio.timeout(20):
+            while not ledger.is_durable:
+                await asyncio.sleep(0.01)
+                await ledger.keep()
+            await ledger.flush()
+    assert [line["event"] for line in logs] == ["ledger.rewritten"]
 
 
 async def test_a_backup_in_steps_does_not_disturb_the_service(path: Path, tmp_path: Path) -> None:
@@ -795,7 +925,7 @@ async def test_a_backup_in_steps_does_not_disturb_the_service(path: Path, tmp_pa
                 await ledger.flush()
             await copying
         async with opened(tmp_path / "copy.sqlite") as ledger:
-            assert len(await ledger.rows()) >= 500
+            assert len(ledger.rows()) >= 500
             assert ledger.is_trusted
     assert logs == []
 
@@ -853,11 +983,11 @@ async def test_a_file_whose_content_another_process_changed_is_written_anew(
                 await ledger.keep()
         said = [(line["event"], line.get("why")) for line in logs]
         assert said == [("ledger.lost", "another process has changed it"), ("ledger.rewritten", None)]
-        known = await ledger.rows()
+        known = ledger.rows()
         assert {KEY, "later", "old-99"} <= set(known)
     async with opened(path) as ledger:
         assert ledger.is_trusted
-        assert await ledger.rows() == known
+        assert ledger.rows() == known
 
 
 async def test_a_link_in_its_place_is_removed_and_no_later_start_refuses_it(path: Path) -> None:
@@ -870,6 +1000,7 @@ async def test_a_link_in_its_place_is_removed_and_no_later_start_refuses_it(path
             with capture_logs() as logs:
                 await ledger.keep()
                 await ledger.keep()
+                await ledger.flush()
             assert [(line["event"], line.get("why")) for line in logs] == [
                 ("ledger.lost", "another file was put in its place"),
                 ("ledger.rewritten", None),
@@ -892,7 +1023,7 @@ async def test_a_write_ahead_log_of_an_older_version_is_taken_over(path: Path) -
         live(ledger, notebook(), WARM, ASSIGNED)
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
-    database.execute("CREATE TABLE in_the_log (x)")
+    database.execute("INSERT INTO meta VALUES ('backend', CAST('in the log' AS BLOB))")
     copy = path.parent / "copy" / path.name  # as a kill leaves it
     copy.parent.mkdir()
     for part in path.parent.glob("ledger.sqlite-*"):
@@ -900,9 +1031,9 @@ async def test_a_write_ahead_log_of_an_older_version_is_taken_over(path: Path) -
     shutil.copy2(path, copy.parent)
     database.close()
     async with opened(copy) as ledger:
-        assert list(await ledger.rows()) == [KEY]
+        assert list(ledger.rows()) == [KEY]
         assert [part.name for part in copy.parent.iterdir()] == [path.name]
-    assert raw(copy, "SELECT * FROM in_the_log") == []
+    assert await asyncio.to_thread(left_behind, copy) == ("in the log", 1)
 
 
 async def test_a_directory_that_was_deleted_is_made_again(path: Path) -> None:
@@ -935,9 +1066,9 @@ async def test_two_services_that_want_one_directory_leave_its_ledger_to_the_one_
     path: Path,
 ) -> None:
     state = path.parent
-    async with state_dir.held(state, "name") as first, opened(path, first.is_ours) as old:
+    async with state_dir.held(state, "name") as first, opened(path, first) as old:
         await asyncio.to_thread(state.rename, state.with_name("moved"))
-        async with state_dir.held(state, "name") as second, opened(path, second.is_ours) as new:
+        async with state_dir.held(state, "name") as second, opened(path, second) as new:
             with capture_logs() as logs:
                 for _ in range(3):
                     for each in (old, new):
@@ -975,7 +1106,7 @@ async def test_a_file_that_could_not_be_used_at_the_start_keeps_what_it_alone_kn
     holder.close()
     await comes_back(path, ledger)
     async with opened(path) as ledger:
-        rows = await ledger.rows()
+        rows = ledger.rows()
     assert (rows[KEY].visitor, rows[KEY].shared, rows[KEY].state) == ("visitor", None, State.ASSIGNED)
     assert rows["ended"].reason is Reason.IDLE
 
@@ -1011,169 +1142,236 @@ async def test_where_a_loss_cannot_even_be_noted_the_service_goes_on(path: Path)
         for seconds in range(120):
             stamp = (now + timedelta(seconds=seconds)).strftime("%Y%m%dT%H%M%S")
             path.with_name(f"{path.name}.missed-{stamp}").mkdir()  # a file cannot take a directory's name
-        await spoiled(ledger, "DROP TABLE sessions")
+        spoiled(path, "DROP TABLE sessions")
         await loses_its_file(path, ledger, "no such table")
 
 
-async def test_a_connection_that_is_gone_does_not_stop_the_service(path: Path) -> None:
-    async with opened(path) as ledger:
-        assert ledger._file is not None
-        await ledger._file.close()
-        await loses_its_file(path, ledger, "")
-        await comes_back(path, ledger)
+class StandingDisk:
+    """As one that is frozen for a snapshot: what is asked of it neither fails nor ends, until it goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes_on = threading.Event()
+        self._monkeypatch = monkeypatch
+
+    def begins_at(self, function: str) -> None:
+        genuine = getattr(ledger_file, function)
+
+        def stands(*about: object) -> object:
+            assert self.goes_on.wait(60)
+            return genuine(*about)
+
+        self._monkeypatch.setattr(ledger_file, function, stands)
 
 
-async def test_a_disk_that_stands_still_holds_up_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one that is frozen for a snapshot: a write neither fails nor ends."""
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandingDisk]:
     monkeypatch.setattr(ledger_module, "_PATIENCE", 0.1)
-    goes_on = threading.Event()
+    monkeypatch.setattr(ledger_module, "_PARTING", 0.1)
+    made = StandingDisk(monkeypatch)
+    yield made
+    made.goes_on.set()
+
+
+async def test_a_disk_that_stands_still_holds_up_nobody(path: Path, disk: StandingDisk) -> None:
     async with opened(path) as ledger:
-        assert ledger._file is not None
-        standing = asyncio.ensure_future(ledger._file._execute(goes_on.wait))
-        await asyncio.sleep(0)
-        try:
-            async with asyncio.timeout(20):
-                await loses_its_file(path, ledger, "its disk did not take it")
-                await ledger.keep()
-            assert not ledger.is_durable
-        finally:
-            goes_on.set()
-        await standing
-        assert ledger._writing is not None
-        await asyncio.wait({ledger._writing})
-        await comes_back(path, ledger)
+        disk.begins_at("identity")
+        async with asyncio.timeout(20):
+            await loses_its_file(path, ledger, "its disk did not take it")
+            await ledger.keep()
+        assert not ledger.is_durable
+        disk.goes_on.set()
+        await comes_back_of_itself(ledger)
+        assert not ledger_file.missed_marker(path).exists()
+        assert {"lost", "later"} == {key for (key,) in raw(path, "SELECT key FROM sessions")}
 
 
-def test_a_service_ends_once_a_disk_that_stands_still_answers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_ends_once_a_disk_that_stands_still_answers(path: Path, disk: StandingDisk) -> None:
     """A file that is left open has a thread, for which the process would wait for good."""
-    monkeypatch.setattr(ledger_module, "_PATIENCE", 0.1)
-    goes_on, threads = threading.Event(), threading.active_count()
+    threads = threading.active_count()
 
     async def serve() -> None:
         ledger = await Ledger.open(path)
-        assert ledger._file is not None
-        standing = asyncio.ensure_future(ledger._file._execute(goes_on.wait))
-        await asyncio.sleep(0)
+        disk.begins_at("identity")
         await loses_its_file(path, ledger, "its disk did not take it")
-        await ledger.close()
-        threading.Timer(0.2, goes_on.set).start()
-        assert not standing.done()
+        with capture_logs() as logs:
+            await ledger.close()
+        assert [line["event"] for line in logs] == ["ledger.awaited"]
+        threading.Timer(0.2, disk.goes_on.set).start()
 
     with asyncio.Runner() as runner:
         runner.run(serve())
+    assert no_more_threads_than(threads)
+    assert {"lost", "later"} == {key for (key,) in raw(path, "SELECT key FROM sessions")}
+    assert not ledger_file.missed_marker(path).exists()
+
+
+def no_more_threads_than(number: int) -> bool:
     for _ in range(200):
-        if threading.active_count() <= threads:
-            return
+        if threading.active_count() <= number:
+            return True
         time.sleep(0.05)
-    pytest.fail(f"threads are left: {threading.enumerate()}")
+    return False
 
 
-async def test_a_disk_that_stands_still_as_its_file_is_lost_holds_up_nobody(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_service_that_ends_while_its_disk_stands_still_holds_the_directory_until_the_file_is_marked(
+    path: Path, disk: StandingDisk
 ) -> None:
+    """Else the next one takes a file that misses something for one that has all, or both write to it."""
+    async with state_dir.held(path.parent, "name") as holding:
+        ledger = await Ledger.open(path, holding)
+        live(ledger, notebook(), WARM, ASSIGNED)
+        await ledger.flush()
+        spoiled(path, "DROP TABLE sessions")
+        path.with_name(f"{path.name}.new").mkdir()  # nor can it be written anew
+        disk.begins_at("identity")
+        with capture_logs():
+            live(ledger, notebook("lost"), WARM)
+            await ledger.flush()
+            await ledger.close()
+    with pytest.raises(ConfigError, match="already runs"):
+        async with state_dir.held(path.parent, "name"):
+            pass
+    disk.goes_on.set()
+    await given_back(path.parent)
+    assert ledger_file.missed_marker(path).exists()
+
+
+async def given_back(state: Path) -> None:
+    """Return once nobody holds the state directory."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(ConfigError):
+                async with state_dir.held(state, "name"):
+                    return
+            await asyncio.sleep(0.01)
+
+
+async def test_a_start_that_is_ended_while_its_disk_stands_still_holds_the_directory_no_longer_than_that(
+    path: Path, disk: StandingDisk
+) -> None:
+    disk.begins_at("prepare")
+    async with state_dir.held(path.parent, "name") as holding:
+        opening = asyncio.ensure_future(Ledger.open(path, holding))
+        await asyncio.sleep(0.1)
+        opening.cancel()
+        await asyncio.wait({opening})
+    with pytest.raises(ConfigError, match="already runs"):
+        async with state_dir.held(path.parent, "name"):
+            pass
+    disk.goes_on.set()
+    await given_back(path.parent)
+
+
+async def test_a_disk_that_stands_still_as_its_file_is_lost_holds_up_nobody(path: Path, disk: StandingDisk) -> None:
     """As by a program that locks the ledger or replaces it, and then freezes the disk for a snapshot."""
-    goes_on, genuine = threading.Event(), ledger_file.pass_over
-
-    def standing(lost: Path) -> str:
-        goes_on.wait()
-        return genuine(lost)
-
-    monkeypatch.setattr(ledger_file, "pass_over", standing)
     async with opened(path) as ledger:
+        disk.begins_at("pass_over")
         path.unlink()
-        try:
-            async with asyncio.timeout(20):
-                await loses_its_file(path, ledger, "it was deleted")
-                await ledger.keep()
-        finally:
-            goes_on.set()
-        assert ledger._writing is not None
-        await asyncio.wait({ledger._writing})
-        assert ledger_file.missed_marker(path).exists()
-        await comes_back(path, ledger)
+        async with asyncio.timeout(20):
+            await loses_its_file(path, ledger, "it was deleted")
+            await ledger.keep()
+        assert not ledger.is_durable
+        disk.goes_on.set()
+        await comes_back_of_itself(ledger)
+        assert {"lost", "later"} == {key for (key,) in raw(path, "SELECT key FROM sessions")}
 
 
-async def test_a_file_that_was_written_anew_too_late_is_not_trusted(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger_module, "_PATIENCE", 0.1)
-    goes_on, genuine = asyncio.Event(), Ledger._fill
-
-    async def late(self: Ledger, *about: object) -> None:
-        await genuine(self, *about)
-        await goes_on.wait()
-
+async def test_a_file_that_was_written_anew_too_late_is_not_trusted(path: Path, disk: StandingDisk) -> None:
+    """It misses what came since; that it has all is said once it has that too."""
     async with opened(path) as ledger:
-        await spoiled(ledger, "DROP TABLE sessions")
+        spoiled(path, "DROP TABLE sessions")
         await loses_its_file(path, ledger, "no such table")
-        with monkeypatch.context() as slow:
-            slow.setattr(Ledger, "_fill", late)
-            keeping = asyncio.ensure_future(ledger.keep())
-            async with asyncio.timeout(20):
-                while not ledger._stands_still or ledger._using.locked():
-                    await asyncio.sleep(0.01)
-                live(ledger, notebook("meanwhile"), WARM, ASSIGNED)
-                await ledger.flush()
-            goes_on.set()
-            await keeping
+        inode = path.stat().st_ino
+        disk.begins_at("put_in_place")
+        async with asyncio.timeout(20):
+            await ledger.keep()
+            live(ledger, notebook("meanwhile"), WARM, ASSIGNED)
+            await ledger.flush()
+        assert not ledger.is_durable
+        disk.goes_on.set()
+        async with asyncio.timeout(20):
+            while path.stat().st_ino == inode:
+                await asyncio.sleep(0.01)
+        assert {key for (key,) in raw(path, "SELECT key FROM sessions")} == {"lost", "later"}
         assert not ledger.is_durable
         assert ledger_file.missed_marker(path).exists()
         await comes_back(path, ledger)
 
 
+async def test_what_a_file_alone_knows_is_not_lost_where_its_disk_tells_it_late(
+    path: Path, disk: StandingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(path) as ledger:
+        live(ledger, notebook(), WARM, ASSIGNED)
+    with monkeypatch.context() as away:
+        away.setattr(ledger_file, "prepare", lambda _path: (_ for _ in ()).throw(OSError("no such disk")))
+        with capture_logs():
+            ledger = await Ledger.open(path)
+    live(ledger, notebook(visitor=None), (State.ASSIGNED, Reason.ADOPTED))
+    disk.begins_at("prepare")
+    assert await ledger.keep() == []
+    disk.goes_on.set()
+    with capture_logs():
+        async with asyncio.timeout(20):
+            while not (recalled := await ledger.keep()):
+                await asyncio.sleep(0.01)
+        await ledger.close()
+    assert [(row.key, row.visitor) for row in recalled] == [(KEY, "visitor")]
+    assert raw(path, "SELECT visitor FROM sessions") == [("visitor",)]
+
+
 async def test_a_machine_without_threads_loses_no_fact(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_about: object) -> None:
+    def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     async with opened(path) as ledger:
         with monkeypatch.context() as short:
-            short.setattr(asyncio, "to_thread", refuse)
-            await loses_its_file(path, ledger, "can't start new thread")
-        await comes_back(path, ledger)
+            short.setattr(threading.Thread, "start", refuse)
+            live(ledger, notebook(), WARM, ASSIGNED)
+            await ledger.flush()
+            assert raw(path, "SELECT state FROM sessions") == [("assigned",)]
+            path.unlink()
+            await loses_its_file(path, ledger, "it was deleted")
+            await comes_back_of_itself(ledger)
+        assert {key for (key,) in raw(path, "SELECT key FROM sessions")} == {KEY, "lost", "later"}
 
 
 async def test_a_machine_without_memory_loses_no_fact(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_about: object) -> None:
+    def refuse(*_about: object) -> None:
         raise MemoryError
 
     async with opened(path) as ledger:
         with monkeypatch.context() as short:
-            short.setattr(ledger._memory, "executemany", refuse)
-            live(ledger, notebook(), WARM)
-            await ledger.flush()
-            live(ledger, notebook(), ASSIGNED)
-            await ledger.flush()
+            short.setattr(ledger_rows, "stored", refuse)
+            await loses_its_file(path, ledger, "MemoryError")
+            await ledger.keep()
             assert not ledger.is_durable
-        await ledger.keep()
-        assert (await ledger.rows())[KEY].state is State.ASSIGNED
-    async with opened(path) as ledger:
-        assert (await ledger.rows())[KEY].state is State.ASSIGNED
+        await comes_back(path, ledger)
 
 
 async def test_a_writer_that_fails_altogether_holds_up_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clicks and the end of the service wait for ``flush``: a ledger that is lost altogether must not stop them."""
 
-    async def fail(self: Ledger, why: str) -> None:
-        heard.set()
-        await asyncio.sleep(0.05)
-        raise RuntimeError(why)
+    def fail(_error: BaseException) -> str:
+        raise RuntimeError("a mistake of ours")
 
-    heard = asyncio.Event()
     async with opened(path) as ledger:
-        await spoiled(ledger, "DROP TABLE sessions")
-        monkeypatch.setattr(Ledger, "_lose", fail)
+        path.unlink()
+        monkeypatch.setattr(ledger_module, "cause", fail)
         with capture_logs() as logs:
             live(ledger, notebook("first"), WARM)
             flushing = asyncio.ensure_future(ledger.flush())
-            await heard.wait()
+            await asyncio.sleep(0)
             live(ledger, notebook("behind it"), WARM)
             async with asyncio.timeout(20):
                 await flushing
                 await ledger.flush()
                 live(ledger, notebook("later"), WARM, ASSIGNED)
                 await ledger.flush()
+                await ledger.keep()
             await asyncio.sleep(0)  # the task's end is logged in the loop's next round
         assert [line["event"] for line in logs] == ["task.failed"]
+    assert len(raw(path, "SELECT key FROM sessions")) == 3  # its end writes what is missing
 
 
 # The clock
@@ -1193,7 +1391,7 @@ async def test_a_wall_clock_that_is_set_between_two_services_changes_no_session(
         live(ledger, notebook(expires_at=500.0), WARM, ASSIGNED)
     at_wall(monkeypatch, ahead)
     async with opened(path) as ledger:
-        expires_at = (await ledger.rows())[KEY].expires_at
+        expires_at = ledger.rows()[KEY].expires_at
         assert expires_at is not None
         assert expires_at - ledger.now() == pytest.approx(400.0, abs=60)
         assert ledger.wall_of(expires_at) == pytest.approx(time.time() + 400.0, abs=60)
@@ -1208,10 +1406,10 @@ async def test_a_wall_clock_that_is_a_year_ahead_for_a_moment_deletes_nothing(
             at_wall(later, 366 * 86400.0)
             ledger.prune()
             await ledger.flush()
-        assert "ended" in await ledger.rows()
+        assert "ended" in ledger.rows()
     at_wall(monkeypatch, 366 * 86400.0)
     async with opened(path) as ledger:
-        assert "ended" in await ledger.rows()
+        assert "ended" in ledger.rows()
 
 
 async def test_after_a_boot_the_wall_clock_counts_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1228,43 +1426,35 @@ async def test_time_in_which_nobody_could_use_their_notebook_is_given_back(path:
         live(ledger, notebook("limited"), WARM, ASSIGNED)
         live(ledger, notebook("unlimited", expires_at=None), WARM, ASSIGNED)
         await ledger.flush()
-        before = (await ledger.rows())["limited"].expires_at
+        before = ledger.rows()["limited"].expires_at
         ledger.postpone(3600.0)
         await ledger.flush()
-        rows = await ledger.rows()
+        rows = ledger.rows()
     assert before is not None
     assert rows["limited"].expires_at == before + 3600.0
     assert rows["unlimited"].expires_at is None
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_a_writer_that_is_cancelled_in_the_middle_of_a_write_ends(
-    path: Path, turns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its ROLLBACK fails if the transaction has not begun, which must not look like a broken file."""
-
-    async def nothing(self: Ledger) -> None:
-        """Wait for no write."""
-
+async def test_a_writer_that_is_cancelled_in_the_middle_of_a_write_loses_nothing(path: Path, turns: int) -> None:
     ledger = await Ledger.open(path)
     live(ledger, notebook(), WARM, ASSIGNED)
     for _ in range(turns):
         await asyncio.sleep(0)
-    monkeypatch.setattr(Ledger, "flush", nothing)
     with capture_logs() as logs:
         async with asyncio.timeout(20):
             await ledger.close()
-    assert [line for line in logs if line["event"] == "ledger.lost"] == []
-    assert path.exists()
+    assert logs == []
+    assert raw(path, "SELECT key FROM sessions") == [(KEY,)]
 
 
-async def test_close_leaves_no_writer_behind(path: Path) -> None:
+async def test_close_leaves_neither_task_nor_thread_behind(path: Path) -> None:
+    tasks, threads = asyncio.all_tasks(), threading.active_count()
     async with opened(path) as ledger:
-        writer = ledger._writer
-        assert writer is not None
-        assert not writer.done()
+        assert asyncio.all_tasks() > tasks
         await ledger.close()
-        assert writer.done()
+        assert asyncio.all_tasks() == tasks
+        assert await asyncio.to_thread(no_more_threads_than, threads + 1)  # and the one that looks
 
 
 # What a start asks before it opens the file

@@ -21,7 +21,7 @@ from tmppool.backends.base import Edition
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError, NoNotebookError, Shortage, StartError, UnaskedError
 from tmppool.incidents import BackendFailed, BackendRecovered, Incident
-from tmppool.ledger import Row
+from tmppool.ledger_rows import Row
 from tmppool.notebook import UNDECIDED, Notebook, Reason, State, Transition
 from tmppool.policy import Limits, shares
 from tmppool.pool import PHASES, Phase, Pool
@@ -1296,7 +1296,7 @@ class Remembered:
     def wall_of(self, at: float) -> float:
         return at
 
-    async def rows(self) -> dict[str, Row]:
+    def rows(self) -> dict[str, Row]:
         return self.known
 
     async def end_row(self, key: str, reason: Reason) -> None: ...

@@ -11,17 +11,19 @@ from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
-import aiosqlite
 import pytest
 from structlog.testing import capture_logs
 
+from tests.conftest import Hours
 from tests.notebooks import notebook_of
 from tests.test_changes import COLUMNS
+from tests.test_ledger import raw
 from tests.test_pool import until
 from tmppool import log, recovery
 from tmppool.backends.fake import FakeBackend
 from tmppool.errors import BackendError
-from tmppool.ledger import Ledger, Row
+from tmppool.ledger import Ledger
+from tmppool.ledger_rows import Row
 from tmppool.notebook import Notebook, Reason, State, Transition
 from tmppool.policy import Limits, opens_until
 from tmppool.pool import Phase, Pool
@@ -262,7 +264,7 @@ async def test_one_that_was_called_dead_and_runs_goes_on_with_its_visitor(
         _, notebook = made.pools.find(KEY)
         assert notebook.visitor == "visitor"
         await made.ledger.flush()
-        row = (await made.ledger.rows())[KEY]
+        row = made.ledger.rows()[KEY]
         assert (row.state, row.ended_at, row.reason) == (State.ASSIGNED, None, None)
 
 
@@ -306,7 +308,7 @@ async def test_a_session_that_was_denied_at_the_start_comes_back_with_all_that_w
         assert after.expires_at <= made.pool.clock() + LIMITS.lifetime
         await made.at_rest()
         await made.ledger.flush()
-        row = (await made.ledger.rows())[before.key]
+        row = made.ledger.rows()[before.key]
         assert (row.visitor, row.shared, row.network, row.ended_at) == ("a visitor", "a token", "a network", None)
 
 
@@ -417,7 +419,7 @@ async def test_what_becomes_of_notebooks_of_other_settings(
         assert (KEY in backend.stopped) == (becomes is STOPPED)
         if becomes is STOPPED:
             await made.ledger.flush()
-            assert KEY not in await made.ledger.rows()
+            assert KEY not in made.ledger.rows()
 
 
 @pytest.mark.parametrize(
@@ -446,8 +448,8 @@ async def test_what_becomes_of_a_row_without_notebook(
         ended = made.pools.ended(KEY)
         assert (ended.reason if ended else None) == reason
         assert list(made.pool) == []
-        assert (await made.ledger.rows())[KEY].state is in_ledger
-        assert (await made.ledger.rows())[KEY].ended_at is not None
+        assert made.ledger.rows()[KEY].state is in_ledger
+        assert made.ledger.rows()[KEY].ended_at is not None
     async with service() as made:
         ended = made.pools.ended(KEY)
         assert (ended.reason if ended else None) == reason
@@ -484,9 +486,7 @@ async def test_a_ledger_that_is_not_as_it_was_written_ends_no_session(
         await made.warmed()
         held = made.pool.assign("visitor")
         await made.at_rest()
-    async with aiosqlite.connect(tmp_path / "ledger.sqlite") as database:
-        await database.execute(change)
-        await database.commit()
+    raw(tmp_path / "ledger.sqlite", change)
     for _ in range(2):
         async with service() as made:
             await made.warmed()
@@ -576,7 +576,7 @@ async def test_rows_of_other_pools_are_left_alone(service: Start) -> None:
         made.ledger.hear(other.move(State.ASSIGNED, Reason.CLICK, 0.0))
         await made.ledger.flush()
         await recovery.adopt(made.pools, made.ledger)
-        row = (await made.ledger.rows())[KEY]
+        row = made.ledger.rows()[KEY]
         known = Row(KEY, "elsewhere", State.ASSIGNED, None, None, None, None)
         assert row == replace(known, assigned_at=row.assigned_at)
 
@@ -603,9 +603,6 @@ async def test_sessions_keep_key_visitor_and_expiry_through_twenty_kills(tmp_pat
         sessions[notebook.key] = (f"visitor-{number}", notebook.expires_at + offset)
         await made.at_rest()
         await made.ledger.flush()
-        made.ledger._writer.cancel()
-        await made.ledger._file.close()
-        await made.ledger._memory.close()
 
     assert len(sessions) == 20
     assert sessions.keys() <= backend.notebooks.keys()
@@ -662,16 +659,14 @@ async def test_a_ledger_that_was_passed_over_for_one_run_costs_no_session_and_en
         await made.ledger.note_people(before)
         await made.at_rest()
     path = tmp_path / "ledger.sqlite"
-    async with aiosqlite.connect(path) as database:
-        await database.execute("PRAGMA user_version=99")
+    raw(path, "PRAGMA user_version=99")
     async with service() as made:
         assert not made.ledger.is_durable
         made.pool.find(before.key).share(None)
         await made.warmed()
         during = made.pool.assign("late")
         await made.at_rest()
-    async with aiosqlite.connect(path) as database:
-        await database.execute(f"PRAGMA user_version={max(COLUMNS)}")
+    raw(path, f"PRAGMA user_version={max(COLUMNS)}")
 
     for _ in range(2):
         async with service() as made:
@@ -764,6 +759,7 @@ async def test_what_a_ledger_does_not_know_to_be_unopened_is_not_reaped_for_it(
     is_trusted: bool,  # noqa: FBT001
     ago: float,
     becomes: bool,  # noqa: FBT001
+    hours: Hours,
 ) -> None:
     await backend.start(KEY)
     backend.notebooks[KEY].running = replace(backend.notebooks[KEY].running, given=Given.YES)
@@ -772,8 +768,7 @@ async def test_what_a_ledger_does_not_know_to_be_unopened_is_not_reaped_for_it(
             written(made.ledger, row)
         if is_written:
             made.ledger.note_opened(notebook_of(KEY))
-        made.ledger._put("UPDATE sessions SET assigned_at = assigned_at - ?", (ago,))
-        await made.ledger.flush()
+        hours.go_by(ago / 3600)
         made.ledger.is_trusted = is_trusted
         await recovery.adopt(made.pools, made.ledger)
         _, notebook = made.pools.find(KEY)
@@ -782,7 +777,7 @@ async def test_what_a_ledger_does_not_know_to_be_unopened_is_not_reaped_for_it(
         until = opens_until(notebook, made.pool.limits)
         assert until == (None if becomes is OPENED else pytest.approx(made.pool.clock() + 600, abs=30))
         await made.ledger.flush()
-        assert ((await made.ledger.rows())[KEY].opened_at is not None) is becomes
+        assert (made.ledger.rows()[KEY].opened_at is not None) is becomes
 
 
 async def test_what_was_shared_stays_shared_and_a_lost_ledger_ends_that(

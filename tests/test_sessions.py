@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import aiosqlite
 import pytest
+from structlog.testing import capture_logs
 
 from tests.web.guests import Answer, Place, eventually, opened
-from tmppool import ledger
 from tmppool.errors import BackendError, Shortage, TakenError
+from tmppool.ledger_store import Batch, Store
 from tmppool.notebook import Reason, State
 from tmppool.sessions import Sessions
 from tmppool.tasks import spawn
@@ -29,21 +30,21 @@ async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 @pytest.fixture
-def held_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
-    """The ledger's writer waits for this before each of its writes."""
+def held_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The ledger's thread waits for this before each of its writes."""
     del place  # which is open by now
-    may_write, write = asyncio.Event(), ledger._write
+    may_write, write = threading.Event(), Store.write
 
-    async def wait(database: aiosqlite.Connection, batch: list[tuple[str, tuple[object, ...]]]) -> None:
-        await may_write.wait()
-        await write(database, batch)
+    def wait(store: Store, batch: Batch) -> None:
+        assert may_write.wait(60)
+        write(store, batch)
 
-    monkeypatch.setattr(ledger, "_write", wait)
+    monkeypatch.setattr(Store, "write", wait)
     yield may_write
     may_write.set()
 
 
-async def answers_only_after(held_up: asyncio.Event, asked: asyncio.Task[Answer]) -> Answer:
+async def answers_only_after(held_up: threading.Event, asked: asyncio.Task[Answer]) -> Answer:
     done, _ = await asyncio.wait({asked}, timeout=0.3)
     assert not done, "answered before it was written down"
     held_up.set()
@@ -52,11 +53,9 @@ async def answers_only_after(held_up: asyncio.Event, asked: asyncio.Task[Answer]
 
 async def written(place: Place, key: str, column: str) -> object:
     """Return what stands in the file, as another process reads it."""
-    path = place.ledger._path
-    assert path is not None
 
     def read() -> object:
-        with contextlib.closing(sqlite3.connect(path)) as database:
+        with contextlib.closing(sqlite3.connect(place.state / "ledger.sqlite")) as database:
             return database.execute(f"SELECT {column} FROM sessions WHERE key = ?", (key,)).fetchone()[0]
 
     return await asyncio.to_thread(read)
@@ -74,9 +73,11 @@ async def test_nobody_enters_before_the_backend_has_noted_that_the_notebook_is_g
     (pool,) = place.pools
     backend = place.backend
     if not is_durable:
-        file, place.ledger._file, place.ledger._path = place.ledger._file, None, None
-        assert file is not None
-        await file.close()
+        (place.state / "ledger.sqlite.new").mkdir()  # so that it is not written anew
+        (place.state / "ledger.sqlite").unlink()
+        with capture_logs():
+            await place.ledger.keep()
+    assert place.ledger.is_durable is is_durable
     taken = set()
 
     async def refuse(key: str) -> None:
@@ -179,7 +180,7 @@ async def test_one_that_another_service_gave_away_is_left_alone(place: Place) ->
 
 
 async def test_nobody_enters_before_the_ledger_has_noted_that_the_notebook_is_given_away(
-    place: Place, held_up: asyncio.Event
+    place: Place, held_up: threading.Event
 ) -> None:
     program = place.program()
     asked = spawn(program.ask("POST", "/api/spawn"), "click")
@@ -229,7 +230,7 @@ async def test_a_session_that_has_ended_is_not_shared(place: Place) -> None:
 # Ending
 
 
-async def test_an_end_is_written_down_before_it_is_answered(place: Place, held_up: asyncio.Event) -> None:
+async def test_an_end_is_written_down_before_it_is_answered(place: Place, held_up: threading.Event) -> None:
     """A service that is killed after the answer must not give the session back."""
     held_up.set()
     program = place.program()
@@ -242,7 +243,7 @@ async def test_an_end_is_written_down_before_it_is_answered(place: Place, held_u
     assert await written(place, key, "ended_at") is not None
 
 
-async def test_an_end_by_the_operator_is_written_down_too(place: Place, held_up: asyncio.Event) -> None:
+async def test_an_end_by_the_operator_is_written_down_too(place: Place, held_up: threading.Event) -> None:
     held_up.set()
     key = (await place.program().ask("POST", "/api/spawn")).json["url"].split("/")[2]
     held_up.clear()

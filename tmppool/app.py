@@ -157,7 +157,7 @@ async def service(
             await backend_choice.end_processes(state)
             await _have_image(settings)
             owner = await _own(stack, settings, state, leaving)
-        ledger = await Ledger.open(state / "ledger.sqlite", holding.is_ours)
+        ledger = await Ledger.open(state / "ledger.sqlite", holding)
         stack.push_async_callback(ledger.close)
         pools = Pools()
         metrics = Metrics(lambda: pools)

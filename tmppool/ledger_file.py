@@ -66,15 +66,30 @@ def difference(found: Identity | None, own: Identity) -> str | None:
     return None if found == own else "another process has changed it"
 
 
-def make_way(path: Path, own: Identity | None) -> None:
-    """Put whatever is in the place of our ``own`` file aside, if we had one; create a file if none is left.
+def begin_anew(path: Path) -> Path:
+    """Create an empty file, with mode 0600, that is to take the place of the ledger at ``path``; return its path.
+
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(f"{path.name}.new")
+    for suffix in _PARTS:  # of a service that was killed
+        new.with_name(new.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    return new
+
+
+def put_in_place(new: Path, path: Path, own: Identity | None) -> None:
+    """Rename a whole new file over the ledger's. One that was put in the place of our ``own`` is renamed before.
 
     Raises OSError.
     """
     found = identity(path)
-    if own is not None and (found is None or found[:2] != own[:2]):
+    if own is not None and found is not None and found[:2] != own[:2]:
         set_aside(path, "replaced")
-    prepare(path)
+    for suffix in _PARTS[1:]:  # SQLite would apply the old file's journal to the new one
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    new.replace(path)
 
 
 def missed_marker(path: Path) -> Path:

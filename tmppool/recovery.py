@@ -7,7 +7,8 @@ from collections import Counter
 import structlog
 
 from tmppool.errors import BackendError
-from tmppool.ledger import Ledger, Row
+from tmppool.ledger import Ledger
+from tmppool.ledger_rows import Row
 from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.pools import Ended, Pools
@@ -26,7 +27,7 @@ async def adopt(pools: Pools, ledger: Ledger) -> None:
 
     Raises BackendError if a backend fails; no pool is open then.
     """
-    rows = await ledger.rows()
+    rows = ledger.rows()
     for key, row in rows.items():
         if row.ended_at is not None and row.reason is not None and row.assigned_at is not None:  # else it was warm
             pools.remember(key, Ended(row.reason, ledger.wall_of(row.ended_at), row.pool))
@@ -124,7 +125,7 @@ async def _adopt_one(pool: Pool, item: Running, row: Row | None, ledger: Ledger)
 
 async def recover(pool: Pool, ledger: Ledger, item: Running) -> Notebook | None:
     """Adopt a session that was called over and turns out to run, as the ledger knows it; None if it was adopted."""
-    row = (await ledger.rows()).get(item.key)
+    row = ledger.row(item.key)
     return None if item.key in pool else _adopt_session(pool, item, row, ledger)
 
 
@@ -133,11 +134,7 @@ async def keep(pools: Pools, ledger: Ledger) -> None:
 
     Once a file is used again that the start could not use, sessions get back the owners whom it alone knew.
     """
-    was_durable = ledger.is_durable
-    await ledger.keep()
-    if was_durable or not ledger.is_durable:
-        return
-    for row in (await ledger.rows()).values():
+    for row in await ledger.keep():
         found = pools.find(row.key)
         if found is not None and row.visitor is not None:
             found[1].bind(row.visitor)

@@ -1,11 +1,12 @@
 """The service may be killed at any moment: no session is lost."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import uuid
 from pathlib import Path
 
-import aiosqlite
 import pytest
 
 from tests.acceptance.harness import Taken, chromium, output_of, run_cell, running
@@ -94,7 +95,7 @@ async def test_without_a_usable_ledger_what_runs_is_served_and_never_given_away(
         for part in ledger.parent.glob("ledger.sqlite-*"):
             part.unlink()
         if how == "newer":
-            await _set_version(ledger, 99)
+            _set_version(ledger, 99)
         elif how == "garbage":
             ledger.write_bytes(b"this is no database" * 500)
         else:
@@ -111,9 +112,9 @@ async def test_without_a_usable_ledger_what_runs_is_served_and_never_given_away(
             assert ledger.exists()
 
 
-async def _set_version(path: Path, version: int) -> None:
-    async with aiosqlite.connect(path) as database:
-        await database.execute(f"PRAGMA user_version={version}")
+def _set_version(path: Path, version: int) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA user_version={version}")
 
 
 @pytest.mark.process

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from tests.fuzz.effort import examples
 from tests.notebooks import notebook_of
 from tests.test_ledger import opened
-from tmppool.ledger import Ledger, Row
+from tmppool.ledger import Ledger
 from tmppool.ledger_file import left_behind
+from tmppool.ledger_rows import Row
 from tmppool.notebook import Reason, State, Transition
 
 pytestmark = pytest.mark.corpus
@@ -71,7 +72,7 @@ async def test_a_damaged_file_is_gone_on_with_or_without(
     with capture_logs() as logs:
         async with opened(path) as ledger:
             assert len(ledger.secret) == 32
-            for key, row in (await ledger.rows()).items():
+            for key, row in ledger.rows().items():
                 assert key == row.key
                 assert isinstance(row, Row)
                 assert isinstance(row.state, State)
@@ -80,7 +81,7 @@ async def test_a_damaged_file_is_gone_on_with_or_without(
                 assert row.ended_at is None or isinstance(row.ended_at, float)
             await write(ledger, [KEYS[0], "n" * 22])
             is_lost = any(line["event"] == "ledger.lost" for line in logs)
-            assert is_lost or {KEYS[0], "n" * 22} <= set(await ledger.rows())
+            assert is_lost or {KEYS[0], "n" * 22} <= set(ledger.rows())
             await ledger.end_row(KEYS[0], Reason.DIED)
     assert {line["event"] for line in logs} <= {
         "ledger.set_aside", "ledger.open_failed", "ledger.lost", "ledger.disbelieved",

@@ -210,6 +210,7 @@ class Place:
     domain: str | None = None
     secret: str = ""
     operator_token: str = ""
+    state: Path = field(kw_only=True)
 
     @property
     def backend(self) -> FakeBackend:
@@ -346,7 +347,7 @@ async def opened(
     async with service(given) as link:
         domain = domain if domain and domain.endswith(f":{port}") else None  # else it is not reached by its names
         url = f"http://{domain}" if domain else f"http://127.0.0.1:{port}"
-        place = Place(url, f"http://127.0.0.1:{admin_port}", *made, domain=domain)
+        place = Place(url, f"http://127.0.0.1:{admin_port}", *made, domain=domain, state=state)
         place.secret = link.partition("?token=")[2]
         kept = state / "admin-token"
         place.operator_token = kept.read_text().strip() if kept.exists() and given.admin_auth_token is None else ""

@@ -120,7 +120,7 @@ async def test_the_owner_is_known_after_a_restart(place: Place, link: str) -> No
     person = place.person()
     page = await page_of(person, link)
     await person.press(page)
-    rows = await place.ledger.rows()
+    rows = place.ledger.rows()
     assert rows[key_of(link)].visitor == place.held(key_of(link)).visitor is not None
 
 

@@ -222,9 +222,7 @@ async def test_no_address_is_logged_or_kept(six: Place) -> None:
         await spawned(programs(six, 6, HERE))
     assert HERE not in str(logs)
     await six.ledger.flush()
-    path = six.ledger._path
-    assert path is not None
-    kept = b"".join(part.read_bytes() for part in path.parent.iterdir() if part.name.startswith("ledger.sqlite"))
+    kept = b"".join(part.read_bytes() for part in six.state.iterdir() if part.name.startswith("ledger.sqlite"))
     assert HERE.encode() not in kept
     assert network_of(HERE).hex().encode() not in kept
 
@@ -250,7 +248,7 @@ async def test_what_nobody_opened_goes_back_and_says_why(hasty: Place) -> None:
         assert "Nobody opened it in time" in page.text
         assert (await hasty.stranger().get(f"/user/{key}/lab")).json["reason"] == "unopened"
         await hasty.ledger.flush()
-        row = (await hasty.ledger.rows())[key]
+        row = hasty.ledger.rows()[key]
         assert (row.reason, row.opened_at, row.network) == (Reason.UNOPENED, None, None)
     metrics = (await hasty.operator().get("/metrics")).text
     assert 'tmppool_transitions_total{pool="tmppool",reason="unopened",to="reaping"} 2.0' in metrics
@@ -270,7 +268,7 @@ async def test_what_a_program_uses_is_opened(hasty: Place, method: str, path: st
     await asyncio.sleep(0.8)
     assert hasty.held(key).is_opened
     await hasty.ledger.flush()
-    assert (await hasty.ledger.rows())[key].opened_at == pytest.approx(time.time(), abs=30)
+    assert hasty.ledger.rows()[key].opened_at == pytest.approx(time.time(), abs=30)
 
 
 async def test_what_a_person_follows_is_opened_and_a_look_at_its_end_opens_nothing(hasty: Place) -> None:

@@ -407,7 +407,7 @@ async def test_a_visitor_keeps_the_notebooks_of_all_pools(open_place: Open) -> N
     person = place.person()
     keys = [(await person.click(link)).key for link in ("/lab", "/lab?pool=r")]
     assert [(await person.get(link)).key for link in ("/lab", "/lab?pool=r")] == keys
-    rows = await place.ledger.rows()
+    rows = place.ledger.rows()
     assert {rows[key].visitor for key in keys} == {visitor_id(person.cookies()[place.cookie])}
 
 

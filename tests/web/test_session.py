@@ -224,9 +224,9 @@ async def test_the_first_guest_of_a_programs_notebook_is_not_its_owner(place: Pl
 
 async def test_whether_it_is_shared_is_written_down(place: Place, owner: Guest, key: str) -> None:
     await share(owner, key)
-    assert (await place.ledger.rows())[key].shared == place.held(key).shared is not None
+    assert place.ledger.rows()[key].shared == place.held(key).shared is not None
     await owner.ask("DELETE", f"/api/session/{key}/share", OWN)
-    assert (await place.ledger.rows())[key].shared is None
+    assert place.ledger.rows()[key].shared is None
 
 
 # The owner's page
