@@ -169,7 +169,7 @@ def configure(*, level: str, json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("apscheduler", "aiosqlite", "asyncio", "aiohttp"):
+    for noisy in ("apscheduler", "asyncio", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns each time that a job is due while the last run waits for a hung engine, which is told once.
     logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)

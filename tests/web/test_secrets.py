@@ -42,7 +42,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     yield said
     for handler in root.handlers:
         handler.close()
-    for name in ("apscheduler", "aiosqlite", "asyncio", "aiohttp"):
+    for name in ("apscheduler", "asyncio", "aiohttp"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     root.handlers = handlers
     root.setLevel(level)
