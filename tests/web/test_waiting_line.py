@@ -147,3 +147,25 @@ async def test_so_many_wait_in_all_and_of_one_network(pool: Factory, monkeypatch
     line.leave(some[0])
     in_line(line, main, 1)
     assert len(line) == 5
+
+
+async def test_a_line_of_those_who_are_held_back_keeps_nobody_from_a_notebook(
+    pool: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_line, "_MOST", 3)
+    main = pool(capacity=3, warm=1)
+    main.tick()
+    await eventually(lambda: main.count(State.WARM) == 1)
+    line = WaitingLine(main, lambda: main.shortage, lambda network: network == HERE)
+    held = in_line(line, main, 3)
+    with pytest.raises(LineFullError):
+        in_line(line, main, 1)
+    newcomer, next_one = Someone(main, line), Someone(main, line)
+    line.enter(newcomer, b"another")
+    with pytest.raises(LineFullError):  # the newcomer is to have what is there
+        line.enter(next_one, b"a third")
+    line.call()
+    await eventually(lambda: newcomer.notebook is not None)
+    assert [one.tries for one in held] == [0] * 3
+    with pytest.raises(LineFullError):
+        line.enter(next_one, b"a third")

@@ -62,8 +62,11 @@ class WaitingLine:
         return len(self._waiting)
 
     def enter(self, waiter: Waiter, network: bytes) -> None:
-        """Put a waiter at the end of the line. Raises LineFullError."""
-        if len(self._waiting) >= _MOST:
+        """Put a waiter at the end of the line. Raises LineFullError.
+
+        Who would get a notebook at once does not wait, and finds no line too long.
+        """
+        if len(self._waiting) >= _MOST and not self._would_go(waiter, network):
             raise LineFullError("Very many pages are waiting for a notebook already. Try again in some minutes.")
         if self._of_network[network] >= _MOST_OF_NETWORK:
             raise LineFullError("Many pages are waiting for a notebook at your network address already.")
@@ -95,6 +98,12 @@ class WaitingLine:
         """Return True if others pass this waiter because of what its network holds."""
         network = self._waiting.get(waiter)
         return network is not None and not waiter.is_exempt and self._holds_share(network)
+
+    def _would_go(self, waiter: Waiter, network: bytes) -> bool:
+        """Return True if the pool has a notebook, and nobody in the line but this newcomer could take it."""
+        if self.shortage() is not None or self._first() is not None:
+            return False
+        return waiter.is_exempt or not self._holds_share(network)
 
     def _first(self) -> Waiter | None:
         """Return the first waiter that may go. Each network is counted once, however many of it wait."""
