@@ -248,6 +248,21 @@ async def test_a_service_that_ends_waits_for_no_stream(tmp_path: Path, monkeypat
         assert loop.time() - began < 3
 
 
+async def test_a_service_that_ends_leaves_nothing_that_its_page_would_take_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: Any
+) -> None:
+    async with opened(tmp_path / "state", monkeypatch, **FRIEND) as place:
+        may_go = slow(place)
+        async with stream(place.program()) as cut:
+            await cut.message()
+            await place.until(assigned=1)
+        (notebook,) = [each for each in place.pools.default if each.state is State.ASSIGNED]
+        may_go.set()
+    ended = place.pools.ended(notebook.key)
+    assert ended is not None
+    assert ended.reason is Reason.UNOPENED
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

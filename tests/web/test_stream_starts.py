@@ -155,3 +155,20 @@ async def test_a_notebook_that_ended_before_it_was_told_is_replaced(scene: Scene
     with scene.attended("a") as another:
         assert await another.over(5)
         assert another.is_live
+
+
+async def test_at_the_end_of_the_service_only_what_was_told_is_kept(scene: Scene) -> None:
+    with scene.attended("told") as told:
+        assert await told.over(5)
+        told.note_told()
+        scene.may_go.clear()
+        with scene.attended("taking") as taking, scene.attended("waiting") as waiting:
+            await eventually(lambda: scene.pool.count(State.ASSIGNED) == 2)
+            asyncio.get_running_loop().call_later(0.05, scene.may_go.set)
+            await scene.starts.close()
+    assert (told.is_live, taking.is_live, taking.step, waiting.notebook) == (True, False, Step.TAKEN, None)
+    scene.may_go.set()
+    with scene.attended("taken") as taken:
+        assert await taken.over(5)
+    await scene.starts.close()
+    assert not taken.is_live

@@ -101,10 +101,14 @@ class Build:
         return response
 
     async def cut(self, app: web.Application) -> None:
-        """Cut all streams, as the service ends: none would end by itself. Their pages ask again."""
+        """Cut all streams, as the service ends: none would end by itself.
+
+        Their pages ask again, and the next service knows nothing of their starts.
+        """
         del app
         for stream in list(self._streams):
             stream.cancel()
+        await self._starts.close()
 
     async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS: any page may ask, and read why it gets nothing."""

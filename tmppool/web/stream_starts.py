@@ -1,7 +1,8 @@
 """The starts of notebooks for event streams, one for each ticket, whatever happens to the streams that wait for it.
 
 A start that a stream waits for is never forgotten. Nor is one whose notebook no stream has told, until it is given up:
-it has ``COMES_BACK`` seconds from the last cut. One that was told is remembered for the lifetime of a ticket.
+it has ``COMES_BACK`` seconds from the last cut. One that was told is remembered for the lifetime of a ticket. All of it
+is in memory: as the service ends, what was not told is ended too, since nobody could come back to it.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from tmppool.web.tickets import LIFETIME
 from tmppool.web.waiting_line import WaitingLine
 
 COMES_BACK = 10.0  # seconds in which a page whose stream was cut asks again: EventSource does after 3 to 5
+_AT_THE_END = 2.0  # seconds for assignments under way as the service ends
 _MOST_TOLD = 10_000  # starts that were told and that no stream waits for, each of a notebook that was really assigned
 
 Assign = Callable[[], Coroutine[Any, Any, Notebook]]
@@ -64,6 +66,7 @@ class Start:
         self._forget = forget
         self._streams = 0
         self._grace: asyncio.TimerHandle | None = None  # while a page that was cut off may come back
+        self._taking: asyncio.Task[None] | None = None
         self._ends = asyncio.Event()
         line.enter(self, network)
 
@@ -89,7 +92,7 @@ class Start:
     def go(self) -> None:
         """Take a notebook: its turn has come."""
         self.step = Step.TAKING
-        spawn(self._take(), "start for an event stream")
+        self._taking = spawn(self._take(), "start for an event stream")
 
     def join(self) -> None:
         """Count a stream that waits for it."""
@@ -112,6 +115,13 @@ class Start:
     def note_told(self) -> None:
         """Note that a stream has told the notebook: it is the page's from now on."""
         self.step = Step.TOLD
+
+    async def close(self) -> None:
+        """End what it has taken, or is taking, unless that was told."""
+        if self._taking is not None:
+            await asyncio.wait({self._taking}, timeout=_AT_THE_END)
+        if self.step is Step.TAKEN and self.notebook is not None and self.is_live:
+            await self._end(self.notebook)
 
     async def over(self, seconds: float) -> bool:
         """Wait until it is over, and return True; False after these seconds."""
@@ -160,6 +170,10 @@ class StreamStarts:
 
     def __len__(self) -> int:
         return len(self._starts) + len(self._told)
+
+    async def close(self) -> None:
+        """End all notebooks that no stream has told."""
+        await asyncio.gather(*(start.close() for start in self._starts.values()))
 
     @contextlib.contextmanager
     def attended(self, number: str, make: Callable[[Callable[[Start], None]], Start]) -> Iterator[Start]:
