@@ -15,7 +15,7 @@ from tests.web.guests import Guest, Place, eventually, opened
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
 from tmppool.sessions import Sessions
-from tmppool.web import stream_starts, waiting_line
+from tmppool.web import start_limits, stream_starts, waiting_line
 from tmppool.web.addresses import ADDRESSES
 
 PAGE = {
@@ -387,6 +387,22 @@ async def test_the_code_of_a_workshop_holds_nobody_back(open_place: Any) -> None
     for _ in range(2):
         async with stream(place.program(), f"{SPEC}?code=monday") as found:
             assert (await found.last())["phase"] == "ready"
+
+
+async def test_a_code_that_was_right_counts_for_as_long_as_its_page_waits(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_limits, "WRONG_CODES_PER_HOUR", 1)
+    place: Place = await open_place(**FRIEND, pool_size=1, workshop_code="monday")
+    key = await place.person().start()
+    async with stream(place.program(), f"{SPEC}?code=monday") as found:
+        assert [(await found.message())["phase"] for _ in range(2)] == ["waiting", "waiting"]
+        for _ in range(2):  # others at the same address guess
+            assert (await place.program().post("/api/spawn?code=tuesday")).status in (403, 429)
+        async with stream(place.program(), f"{SPEC}?code=monday") as late:
+            assert "Many wrong workshop codes" in (await late.last())["message"]
+        place.pools.default.reap(place.held(key), Reason.IDLE)
+        assert (await found.last())["phase"] == "ready"
 
 
 async def test_who_is_refused_need_not_wait_to_be_told(open_place: Any) -> None:

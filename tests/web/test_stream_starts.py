@@ -10,7 +10,8 @@ from tests.proxy.stage import eventually
 from tmppool.errors import TmppoolError
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
-from tmppool.web import stream_starts
+from tmppool.web import stream_starts, waiting_line
+from tmppool.web.start_limits import StartRefusedError
 from tmppool.web.stream_starts import Start, Step, StreamStarts
 from tmppool.web.waiting_line import WaitingLine
 
@@ -23,11 +24,11 @@ class Scene:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.line = WaitingLine(pool, lambda: pool.shortage)
+        self.line = WaitingLine(pool, lambda: pool.shortage, lambda _network: self.refusal is not None)
         self.starts = StreamStarts()
         self.may_go = asyncio.Event()
         self.may_go.set()
-        self.refusal: Exception | None = None
+        self.refusal: Exception | None = None  # of assignments; the network seems to hold its share meanwhile
 
     def attended(self, number: str) -> contextlib.AbstractContextManager[Start]:
         return self.starts.attended(number, lambda forget: Start(self.line, b"here", self._assign, self._end, forget))
@@ -125,8 +126,8 @@ async def test_nothing_is_taken_for_a_page_that_is_away(scene: Scene) -> None:
 
 
 async def test_a_failure_is_told_and_the_next_one_is_a_start_of_its_own(scene: Scene) -> None:
-    scene.refusal = TmppoolError("too many starts")
     with scene.attended("a") as start:
+        scene.refusal = TmppoolError("too many starts")
         assert await start.over(5)
         assert (start.step, start.failure) == (Step.FAILED, "Too many starts.")
         scene.refusal = None
@@ -139,9 +140,23 @@ async def test_a_failure_is_told_and_the_next_one_is_a_start_of_its_own(scene: S
     assert (len(scene.line), len(scene.starts)) == (0, 1)
 
 
-async def test_an_error_of_ours_is_a_failure_too(scene: Scene) -> None:
-    scene.refusal = RuntimeError("a bug")
+async def test_whoever_finds_the_share_of_the_network_taken_keeps_the_place(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_line, "_LOOK", 0.02)
     with scene.attended("a") as start:
+        assert start.step is Step.TAKING
+        scene.refusal = StartRefusedError("held")  # a click came before it
+        assert not await start.over(0.1)
+        assert (start.step, len(scene.line)) == (Step.WAITING, 1)
+        scene.refusal = None
+        assert await start.over(5)
+        assert start.is_live
+
+
+async def test_an_error_of_ours_is_a_failure_too(scene: Scene) -> None:
+    with scene.attended("a") as start:
+        scene.refusal = RuntimeError("a bug")
         assert await start.over(5)
         assert (start.step, start.failure) == (Step.FAILED, "The notebook could not be started.")
     assert len(scene.starts) == len(scene.line) == 0

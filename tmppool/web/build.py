@@ -176,13 +176,14 @@ class Build:
 
     def _start(self, visit: Visit, pool: Pool, forget: Callable[[Start], None]) -> Start:
         """Put a start into the pool's line. Raises StartRefusedError, LineFullError: who gets none need not wait."""
-        address, code = visit.client.address, links.code_of(visit.target)
-        is_exempt = self._limits.check_start(address, code)
-        assign = functools.partial(self._assign, pool, address, code)
+        address = visit.client.address
+        is_exempt = self._limits.check_start(address, links.code_of(visit.target))
+        assign = functools.partial(self._assign, pool, address, is_exempt=is_exempt)
         return Start(self._lines[pool.name], network_of(address), assign, self._end, forget, is_exempt=is_exempt)
 
-    async def _assign(self, pool: Pool, address: str, code: str) -> Notebook:
-        with self._limits.count_start(pool, address, code=code) as network:
+    async def _assign(self, pool: Pool, address: str, *, is_exempt: bool) -> Notebook:
+        """Assign a notebook. The code was checked when the start was made, and counts for as long as it waits."""
+        with contextlib.nullcontext() if is_exempt else self._limits.count_start(pool, address) as network:
             return await self._sessions.assign(pool, visitor=None, network=network)
 
     async def _end(self, notebook: Notebook) -> None:

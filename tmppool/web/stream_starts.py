@@ -16,6 +16,7 @@ from cachetools import TTLCache
 from tmppool.errors import NoNotebookError, TmppoolError, sentence
 from tmppool.notebook import Notebook
 from tmppool.tasks import spawn
+from tmppool.web.start_limits import StartRefusedError
 from tmppool.web.tickets import LIFETIME
 from tmppool.web.waiting_line import WaitingLine
 
@@ -28,7 +29,7 @@ End = Callable[[Notebook], Coroutine[Any, Any, None]]
 
 
 class Step(StrEnum):
-    """The steps of a start, in order; from TAKING it may come back to WAITING, if others were faster."""
+    """The steps of a start, in order; from TAKING it comes back to WAITING if others were faster."""
 
     WAITING = "waiting"  # in the line
     TAKING = "taking"  # its turn has come: a notebook is being assigned
@@ -135,10 +136,10 @@ class Start:
         try:
             self.notebook = await self._assign()
             self.step = Step.TAKEN
-        except NoNotebookError:
-            self.step = Step.WAITING
         except TmppoolError as error:
             self.failure = sentence(error)
+            if _came_too_late(error):
+                self.step = Step.WAITING
         finally:
             if self.step is Step.TAKING:
                 self.step = Step.FAILED
@@ -159,6 +160,12 @@ class Start:
         if self.notebook is not None and self.is_live:
             spawn(self._end(self.notebook), "end of a start for a stream that was cut")
         self._forget(self)
+
+
+def _came_too_late(error: TmppoolError) -> bool:
+    """Return True if others took what was there when the turn came: the notebook, or the network's last share."""
+    is_held = isinstance(error, StartRefusedError) and error.cause == "held"
+    return is_held or isinstance(error, NoNotebookError)
 
 
 class StreamStarts:
