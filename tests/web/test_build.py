@@ -12,8 +12,12 @@ import pytest
 from yarl import URL
 
 from tests.web.guests import Guest, Place, eventually, opened
+from tmppool.backends.base import Edition
+from tmppool.backends.fake import FakeBackend
+from tmppool.errors import BackendError
 from tmppool.notebook import Notebook, Reason, State
 from tmppool.pool import Pool
+from tmppool.running import Running
 from tmppool.sessions import Sessions
 from tmppool.web import start_limits, stream_starts, waiting_line
 from tmppool.web.addresses import ADDRESSES
@@ -233,6 +237,39 @@ async def test_a_full_pool_makes_the_page_wait_until_a_notebook_is_free(open_pla
         ended = await place.program().ask("DELETE", path, {"Authorization": f"token {ready['token']}"})
         assert ended.status == 200
         assert (await second.last())["url"] != ready["url"]
+
+
+async def test_a_warming_pool_makes_the_page_wait_until_a_notebook_has_started(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_start, start = asyncio.Event(), FakeBackend.start
+
+    async def wait(backend: FakeBackend, key: str, edition: Edition | None = None) -> Running:
+        await may_start.wait()
+        return await start(backend, key, edition)
+
+    monkeypatch.setattr(FakeBackend, "start", wait)
+    place: Place = await open_place(**FRIEND, fake={})
+    async with stream(place.program()) as found:
+        words = [(await found.message())["message"] for _ in range(2)]
+        assert words == ["Waiting for a notebook…", "A notebook is starting…"]
+        may_start.set()
+        assert (await found.last())["phase"] == "ready"
+
+
+async def test_a_backend_that_is_ill_makes_the_page_wait_until_it_is_well(
+    open_place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_line, "_LOOK", 0.02)
+    place: Place = await open_place(**FRIEND)
+    place.backend.is_ill = True
+    place.pools.default.note_illness(BackendError("away"))
+    async with stream(place.program()) as found:
+        words = [(await found.message())["message"] for _ in range(2)]
+        assert words == ["Waiting for a notebook…", "Notebooks cannot be started right now. Waiting until they can…"]
+        place.backend.is_ill = False
+        place.pools.default.note_illness(None)
+        assert (await found.last())["phase"] == "ready"
 
 
 async def test_a_service_that_ends_waits_for_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
