@@ -82,6 +82,9 @@ def test_what_is_in_no_row_is_refused_where_the_settings_say_so() -> None:
     assert place("/hub/user-redirect/lab", strict) == Place(None, "lab")  # it names no repository
 
 
+TWO_PARTS = "a name of gh/ has two parts, as in gh/org/repo, and no ref"
+
+
 @pytest.mark.parametrize(
     ("pattern", "why"),
     [
@@ -91,8 +94,14 @@ def test_what_is_in_no_row_is_refused_where_the_settings_say_so() -> None:
         ("git/https://me@git.example/o/r", "links call this repository git/https://git.example/o/r"),
         ("git/https://git.example", "the link names no repository"),
         ("gh/org", "the link names no repository after gh/"),
+        *((name, TWO_PARTS) for name in ("gh/org/repo/main", "gh/https://github.com/o/r", "gh/org/*/main")),
+        ("gist/u/0123/master", TWO_PARTS.replace("gh/", "gist/")),
+        ("git/https://github.com/*", "links call these repositories gh/…"),
+        ("git/https://www.gitlab.com/group/r*", "links call these repositories gl/group/r…"),
+        ("git/ssh://git.example:22/*", "links call these repositories git/https://git.example/…"),
         *((name, "") for name in ("gh/O/r", "gl/a/b/c", "gist/u/0123", "git/https://git.example:3000/O/r")),
-        *((name, "") for name in ("zenodo/10.5281/zenodo.1", "gh/*", "git/*", "git/https://github.com/*")),
+        *((name, "") for name in ("zenodo/10.5281/zenodo.1", "gh/*", "gh/*/*", "git/*", "g*")),
+        *((name, "") for name in ("git/https://git.example/*", "git/https://*/o/r", "git/*github.com/*", "gl/a/*/c")),
     ],
 )
 def test_a_pattern_that_no_link_can_match_is_known(pattern: str, why: str) -> None:

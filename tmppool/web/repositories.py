@@ -17,6 +17,8 @@ ANY = Repository("gh/org/repo")
 
 _BARE = re.compile(r"(|lab(?:/workspaces/[^/]+)?)/?")  # pages that open a directory by another name
 _WILD = re.compile(r"[*?\[]")
+_HOST = re.compile(r"[^/]+://[^/]+/")
+_IN_TWO_PARTS = ("gh", "gist")
 
 
 class UnknownRepositoryError(TmppoolError):
@@ -82,15 +84,24 @@ class Repositories:
 
 
 def unmatched(pattern: str) -> str:
-    """Return why no link matches a pattern that names one repository, as the end of a sentence; empty if one may."""
-    provider, _, spec = pattern.lower().partition("/")
-    if _WILD.search(pattern):
+    """Return why no link matches a pattern, as the end of a sentence; empty if one may.
+
+    Of a pattern that stands for several repositories, what comes before the first ``*``, ``?`` or ``[`` is looked at.
+    """
+    literal, *wild = _WILD.split(pattern.lower(), maxsplit=1)
+    provider, _, spec = literal.partition("/")
+    if provider in _IN_TWO_PARTS and pattern.count("/") > 2:  # noqa: PLR2004
+        return f"a name of {provider}/ has two parts, as in {provider}/org/repo, and no ref"
+    if wild and not (provider == "git" and _HOST.match(spec)):
         return ""
+    spec += "x" * len(wild)
     try:
         name = peer_links.repository_of(provider, quote(spec, safe="")).name
     except PeerLinkError as error:
         return str(error)
-    return "" if name == f"{provider}/{spec}" else f"links call this repository {name}"
+    if name == f"{provider}/{spec}":
+        return ""
+    return f"links call these repositories {name[:-1]}…" if wild else f"links call this repository {name}"
 
 
 def launch_link(place: Place) -> str:
