@@ -258,13 +258,13 @@ def test_a_link_is_told_as_it_is_meant() -> None:
     assert [link.fragment for link in found(text)] == ["c", ""]
 
 
-@pytest.mark.parametrize("user", ["me", "me:secret", "me:p%40ss", ":secret"])
+@pytest.mark.parametrize("user", ["me", "me:secret", "me:p%40ss", "me:p@ss", "me@home.example:p@", ":secret"])
 @pytest.mark.parametrize("lead", ["https://", "//", "https:\\/\\/"])
 def test_a_link_with_a_password_is_one_and_the_password_is_not_told(lead: str, user: str) -> None:
     (link,) = found(f'<a href="{lead}{user}@nb.example/lab/a.ipynb">')
     assert (link.target, link.has_user) == ("/lab/a.ipynb", True)
     assert link.written == f"{lead}…@nb.example/lab/a.ipynb".replace("\\", "")
-    assert found('<a href="mailto:me@nb.example">') == []
+    assert found('<a href="mailto:me@nb.example">') == found("//admin@nb.example knows") == []
     assert [link.has_user for link in found(f'<a href="{NB}/@me">')] == [False]
 
 
@@ -307,6 +307,7 @@ HOSTILE = {
     "blanks in a frame": f"<iframe a={' ' * 1900}{NB} ",
     "arguments": f"iframe({' ' * 100}{NB} ",
     "users": f"//{'u' * 199}@//nb.example ",
+    "users with signs": f"//{'u@' * 99}//nb.example ",
     "a shortcode": f"{{{{<iframe {NB}",
     "MyST": f"binder: url: a, {NB} ",
     "Juniper": f"Juniper({{url:{NB} ",

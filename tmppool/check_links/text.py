@@ -22,7 +22,7 @@ _NEAR = 500  # of them: a script
 
 _COLON, _SLASHES = "(?::|%3A)", r"(?:\\?/|\\u002F|%2F){2}"
 _LEAD = rf"(?P<lead>https?{_COLON}{_SLASHES}|(?<![\w:/\\%]){_SLASHES}|(?<=[\"'(<]))"
-_USER = r"(?:(?<=[/F])(?P<user>[^\s/?#@\"'`<>(){}\[\]|\\]{1,200}@))?"  # and a password
+_USER = r"(?:(?<=[/F])(?P<user>[^\s/?#\"'`<>(){}\[\]|\\]{1,200}@))?"  # and a password, which may have an @ in it
 _NO_END = r"(?!(?!%2F|%3F|%23)[A-Za-z0-9_@%-]|[.:][A-Za-z0-9_])"  # behind a host that goes on
 
 _SPACED = re.compile(r"=\s?\\?([\"'])\Z|\]\((<)\Z")  # an attribute, and a destination in pointed brackets
@@ -133,7 +133,7 @@ class Finder:
             seen = found.start()
             before = text[max(0, seen - _BEFORE) : seen]
             inside = inside + 1 if seen < outer_end else 0
-            if inside > _MOST_INSIDE or (not found["lead"] and not _TARGET.search(before)):
+            if inside > _MOST_INSIDE or not (_is_sure(found) or _TARGET.search(before)):
                 continue
             raw, after = _read(text, found.end(), before)
             outer_end = outer_end if inside else found.end() + len(raw)
@@ -153,6 +153,11 @@ class Finder:
                 has_scheme=bool(found["lead"]),
                 has_user=found["user"] is not None,
             )
+
+
+def _is_sure(found: re.Match[str]) -> bool:
+    """Return True if this is a link wherever it stands: no mere host name, and no address of mail behind ``//``."""
+    return found["lead"][:1].isalpha() or (found["lead"] != "" and found["user"] is None)
 
 
 def _names(service: str) -> list[str]:
