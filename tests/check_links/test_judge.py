@@ -119,6 +119,10 @@ def test_a_query_behind_the_fragment_is_wrong() -> None:
         ("/user/k/lab", None),
         ("/v2/gh/o/r/main?urlpath=lab", "/v2/gh/o/r/main?urlpath=lab"),
         ("/build/gh/o/r/main", "/v2/gh/o/r/main"),  # a look that starts nothing
+        ("/services/binder/build/gh/o/r/main", "/v2/gh/o/r/main"),
+        ("/binder/v2/gh/o/r/main", "/v2/gh/o/r/main"),
+        ("/binder/", None),
+        ("/binder/nowhere", "/binder/nowhere"),
         ("/hub/user-redirect/lab", "/hub/user-redirect/lab"),
         ("/notebook/a.ipynb", "/notebook/a.ipynb"),
         ("/badge.svg", "/badge.svg"),
@@ -169,6 +173,7 @@ def test_what_the_service_was_not_asked_for_is_not_judged() -> None:
         ("/v2/gh/o/r/main?amp;urlpath=lab", []),  # which the service reads
         ("/v2/gh/o/r/main?urlpath=lab&pool=r", ["pool"]),
         ("/build/gh/o/r/main?pool=r", ["pool"]),
+        ("/services/binder/v2/gh/o/r/main?url_path=lab&pool=r", ["url_path", "pool"]),
         ("/github/o/r/blob/main/a.ipynb?pool=r", ["pool"]),
         ("/hub/user-redirect/lab?poool=r", ["poool"]),
         ("/hub/user-redirect/lab?pool=r", []),

@@ -187,6 +187,7 @@ def test_a_link_that_is_whole_is_known(text: str) -> None:
         (f'IFrame(src="{NB}/lab")', Use.FRAME),
         (f'iframe.src = "{NB}/lab"', Use.FRAME),
         (f'new EventSource("{NB}/build/gh/o/r/main")', Use.SCRIPT),
+        (f'fetch("{NB}/services/binder/build/gh/o/r/main")', Use.SCRIPT),
         (f'binderUrl: "{NB}"', Use.SCRIPT),
         (f'"binderUrl": "{NB}"', Use.SCRIPT),
         (f"{{&quot;binderUrl&quot;:&quot;{NB}&quot;}}", Use.SCRIPT),

@@ -461,6 +461,12 @@ async def test_where_too_many_wait_already_the_next_one_is_told(
         assert "Many pages are waiting" in (await second.last())["message"]
 
 
+async def test_a_page_that_looks_for_a_hubs_binderhub_gets_its_notebook(open_place: Any) -> None:
+    place: Place = await open_place(**FRIEND)
+    async with stream(place.program(), f"/services/binder{SPEC}") as found:
+        assert (await found.last())["phase"] == "ready"
+
+
 async def test_encoded_letters_in_the_address_are_letters(open_place: Any) -> None:
     place: Place = await open_place(**FRIEND)
     answer = await place.person().ask("GET", "/%62uild/gh/org/repo/m%61in?urlpath=lab%2Ftree")

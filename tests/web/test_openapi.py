@@ -13,7 +13,7 @@ from tests.web.guests import Place
 from tests.web.test_models import CASES
 from tmppool import __version__, jupyter_urls
 from tmppool.web import models, openapi, routes
-from tmppool.web.addresses import ADDRESSES, PEER_LINKS
+from tmppool.web.addresses import ADDRESSES, BELOW_HUB, PEER_LINKS
 
 ALIASES = {"/api/spawn/": "/api/spawn", "/stats": "/api/stats", "/hub/api/": "/hub/api"}
 """Other spellings of what is described, as tmpnb had them."""
@@ -23,7 +23,7 @@ PAGES = {
     "/spawn/{rest}",
     *(f"/{prefix}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
-    *(f"/{form}{rest}" for form in PEER_LINKS for rest in ("", "/{rest}")),
+    *(f"/{form}{rest}" for form in (*PEER_LINKS, *BELOW_HUB) for rest in ("", "/{rest}")),
     "/hub",
     *(f"/hub/{path}" for path in ("", "home", "login", "spawn", "spawn/{rest}")),
     "/embed",

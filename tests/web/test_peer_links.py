@@ -179,6 +179,8 @@ def test_an_environment_may_be_another_repository_than_the_content() -> None:
         ("/github/o/r", PeerLink(Repository("gh/o/r"))),
         ("/repo/o/r/notebooks/a.ipynb", PeerLink(Repository("gh/o/r"), "notebooks/a.ipynb")),
         ("/repo/o/r", PeerLink(Repository("gh/o/r"))),
+        ("/services/binder/v2/gh/o/r/main?urlpath=lab", PeerLink(REPO, "lab")),
+        ("/binder/repo/o/r/notebooks/a.ipynb", PeerLink(Repository("gh/o/r"), "notebooks/a.ipynb")),
         ("/hub/spawn", PeerLink(None)),
         ("/hub/spawn/someone/named?next=x", PeerLink(None)),
         ("/hub/login?next=%2Fhub%2F", PeerLink(None)),

@@ -28,6 +28,11 @@ ROWS = (
         ("/v2/gh/o/book/main?labpath=docs/a.ipynb", "/doc/tree/book/a.ipynb?pool=r"),
         ("/v2/gh/o/r/main?urlpath=lab&code=monday", "/lab?code=monday"),
         ("/v2/gh/o/book/main?labpath=docs/a.ipynb%23One&code=x", "/doc/tree/book/a.ipynb?pool=r&code=x#One"),
+        ("/services/binder/v2/gh/o/r/main?urlpath=lab&code=x", "/v2/gh/o/r/main?urlpath=lab&code=x"),
+        ("/binder/repo/o/r/notebooks/a.ipynb", "/repo/o/r/notebooks/a.ipynb"),
+        ("/services/b%69nder/", "/"),
+        ("/binder?pool=r", "/?pool=r"),
+        ("/hub/login?next=/services/binder/v2/gh/o/r/main%3Furlpath=lab", "/lab"),
         ("/hub/user-redirect/lab/tree/a.ipynb", "/lab/tree/a.ipynb"),
         ("/hub/user-redirect/git-pull?repo=https://github.com/o/r&urlpath=lab/tree/r/a.ipynb", "/lab/tree/a.ipynb"),
         ("/hub/login?next=%2Fhub%2Fuser-redirect%2Flab%2Ftree%2Fa%2520b.ipynb%3Fx%3D1", "/lab/tree/a%20b.ipynb?x=1"),
@@ -184,6 +189,20 @@ async def test_a_page_of_any_site_finds_out_which_links_are_taken(place: Place, 
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "+tmppool." in answer.json[name]
+
+
+@pytest.mark.parametrize("prefix", ["/services/binder", "/binder"])
+async def test_what_a_page_asks_of_a_hubs_binderhub_is_asked_here(place: Place, prefix: str) -> None:
+    page = place.program(Origin="https://docs.example")
+    for path in ("/versions", "/health", "/badge.svg", "/badge_logo.svg", "/build/gh/o/r/main"):
+        answer = await page.get(prefix + path)
+        assert (answer.status, answer.location) == (303, path)
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    asked = await page.ask("OPTIONS", f"{prefix}/build/gh/o/r/main", {"Access-Control-Request-Method": "GET"})
+    assert (asked.status, asked.headers["Access-Control-Allow-Origin"]) == (204, "*")
+    for path in ("/x", "//elsewhere.example", "/user/k/lab", "/v22", "/versionsx"):
+        answer = await page.get(prefix + path)
+        assert (answer.status, "Location" in answer.headers) == (404, False), path
 
 
 async def test_a_server_that_is_gone_is_started_anew_with_the_same_document(open_place: Any) -> None:

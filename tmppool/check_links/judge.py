@@ -13,7 +13,7 @@ from tmppool.check_links.text import Link, Use
 from tmppool.document_index import DocumentIndex
 from tmppool.image_documents import SUFFIXES, Document, names_document
 from tmppool.proxy.target import MAX_TARGET, correct, is_accepted
-from tmppool.web import hosts, links
+from tmppool.web import hosts, links, peer_links
 
 _OURS = ("pool", "code")
 _BINDERS = ("urlpath", "labpath", "filepath", "code")
@@ -205,7 +205,7 @@ def _corrected(target: str) -> str:
     """Return the path and query to which the service redirects a browser whose link has them in another spelling."""
     raw = target.encode()
     meant = None if is_accepted(raw) else correct(raw)
-    return target if meant is None else meant.decode()
+    return peer_links.without_hub(target if meant is None else meant.decode())
 
 
 def _is_launch(target: str) -> bool:
@@ -249,7 +249,7 @@ def _parameters(link: Link) -> Iterator[Finding]:
         yield Finding(
             link, Subject.PARAMETER, "what stands behind # is not sent to the service: put the query before it"
         )
-    path, _, query = link.target.partition("?")
+    path, _, query = _corrected(link.target).partition("?")
     known, is_binders = _known(path), path.startswith(("/v2/", "/build/"))
     names = [unquote_plus(pair.partition("=")[0]) for pair in query.split("&", _MOST_NAMES)[:_MOST_NAMES]]
     for name in dict.fromkeys(names):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote, urlsplit
 
+from tmppool.web import peer_links
+
 _MOST = 8192  # characters of one link: a little more than a service takes
 _MOST_INSIDE = 3  # links in the text of another
 _BEFORE = 2000  # characters before a link that tell its use: a frame's attributes
@@ -243,7 +245,7 @@ def _sent(place: str) -> str:
 
 
 def _use(before: str, place: str) -> Use:
-    near = before[-_NEAR:]
+    near, place = before[-_NEAR:], peer_links.without_hub(place)
     if not place.startswith(_PICTURES) and (_FRAMES.search(before) or _SETS_SRC.search(near)):
         return Use.FRAME
     asks_api = place.startswith(("/api/", "/build/")) and _ASKS_API.search(near)

@@ -45,6 +45,9 @@ _GUEST_POSTS = Address(is_open=True, rights={b"POST": Role.GUEST})
 PEER_LINKS = ("v2", "repo", "github", "hub/user-redirect", "user-redirect")
 """The first path segments of links in the forms of Binder, JupyterHub and Colab."""
 
+BELOW_HUB = ("binder", "services/binder")
+"""The prefixes that BinderHub's addresses have where it is a service of a JupyterHub."""
+
 ADDRESSES: dict[str, Address] = {
     "/": _LAUNCH,
     "/spawn": _LAUNCH,
@@ -52,6 +55,7 @@ ADDRESSES: dict[str, Address] = {
     **{f"/{prefix}{rest}": _LAUNCH for prefix in jupyter_urls.DEEP_LINKS for rest in ("", "/{rest}")},
     **{f"/{form}{rest}": _LAUNCH for form in PEER_LINKS for rest in ("", "/{rest}")},
     "/build/{rest}": Address(is_api=True),
+    **{f"/{prefix}{rest}": Address(is_api=True) for prefix in BELOW_HUB for rest in ("", "/{rest}")},
     "/versions": _VERSION,
     "/hub/api": _VERSION,
     "/hub/api/": _VERSION,

@@ -217,6 +217,7 @@ def _of_path(raw: str, *, is_own: bool) -> Pasted | None:
 
     The service's own launch links, and the addresses of its notebooks, may open any path.
     """
+    raw = peer_links.without_hub(raw)
     path, _, query = raw.partition("?")
     running, peer = _RUNNING.search(path), _PEERS.search(raw)
     if _opened(raw[1:]) is not None or (path == "/" and is_own):

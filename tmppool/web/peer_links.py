@@ -25,6 +25,9 @@ _PULLS = frozenset({"git-pull", "git-sync", "interact"})
 _OPENED = {"labpath": "doc/tree/", "filepath": "tree/", "urlpath": ""}  # by precedence
 _WAYS = re.compile(r"/hub/(?:login|spawn)(?=[/?]|$)")
 _USERS = re.compile(r"^(?:/hub)?/user/.+?(?:/|(?=\?)|$)")
+_BELOW_HUB = re.compile(
+    r"/(?:services/)?binder(?:/|(?=\?|$))(?=(?:v2|repo|build|versions|health|badge\.svg|badge_logo\.svg)(?:[/?]|$)|\?|$)"
+)
 _ABSOLUTE = re.compile(r"([a-z]+://[^/?#\\]*)/?", re.IGNORECASE)
 _SPAWN = re.compile(r"^spawn(?:/|(?=\?)|$)")
 _MOST_NEXT = 4
@@ -64,7 +67,7 @@ def parse(raw: str, origin: str = "") -> PeerLink | None:
 
     ``origin`` is the service's own, with which the page that is named as the next one may begin.
     """
-    path, _, query = raw.partition("?")
+    path, _, query = without_hub(raw).partition("?")
     first, _, rest = path.lstrip("/").partition("/")
     if first == "v2":
         return _binder(rest, _pairs(query))
@@ -77,6 +80,15 @@ def parse(raw: str, origin: str = "") -> PeerLink | None:
         if first in ("spawn", "login"):  # whom to start for, and with which options, is nothing here
             return _after(query, origin)
     return _redirected(rest, query) if first == "user-redirect" else None
+
+
+def without_hub(raw: str) -> str:
+    """Return the raw path and query of an address of BinderHub's without the prefix that it has as a hub's service.
+
+    Any other path and query is returned as it is.
+    """
+    found = _BELOW_HUB.match(raw)
+    return raw if found is None else f"/{raw[found.end() :]}"
 
 
 def is_restart(raw: str, origin: str) -> bool:

@@ -47,6 +47,19 @@ class PeerRedirects:
             raise AnswerError(Kind.REPOSITORY, message=str(error)) from error
         return redirect(links.with_code(location, links.code_of(visit.target)), fragment=link.fragment)
 
+    async def leave_hub(self, request: web.Request) -> web.Response:
+        """GET where a JupyterHub has its BinderHub: redirect to the same address without that (303).
+
+        Any page may follow it, as it may ask at that address.
+        """
+        raw = links.plain(visit_of(request).target)
+        below = peer_links.without_hub(raw)
+        if below == raw:
+            raise AnswerError(Kind.NOTHING)
+        response = redirect(below)
+        response.headers.update(READABLE)
+        return response
+
     async def versions(self, request: web.Request) -> web.Response:
         """GET /versions, as BinderHub's: a local version (PEP 440) says whose software this is."""
         del request

@@ -5,7 +5,7 @@ from aiohttp import web
 from tmppool import jupyter_urls
 from tmppool.proxy.application import MAX_BODY
 from tmppool.web import middleware, openapi
-from tmppool.web.addresses import PEER_LINKS
+from tmppool.web.addresses import BELOW_HUB, PEER_LINKS
 from tmppool.web.admin import Admin
 from tmppool.web.answers import Answers
 from tmppool.web.api import Api
@@ -52,7 +52,7 @@ def public(
         app.router.add_route("OPTIONS", f"/build/{{{_REST}}}", build.preflight)
         app.on_shutdown.append(build.cut)
     _add_api(app.router, api)
-    _add_versions(app.router, peer, build)
+    _add_what_any_page_may_ask(app.router, peer, build)
     _add_sessions(app.router, session, claim)
     described = openapi.public(with_pages=launch is not None, is_local=is_locked)
     app.router.add_get(openapi.PATH, openapi.serve(described))
@@ -97,10 +97,12 @@ def _add_api(router: web.UrlDispatcher, api: Api) -> None:
         router.add_route("OPTIONS", path, api.preflight)
 
 
-def _add_versions(router: web.UrlDispatcher, peer: PeerRedirects, build: Build) -> None:
-    for path, tell in (("/versions", peer.versions), ("/hub/api", peer.hub), ("/hub/api/", peer.hub)):
+def _add_what_any_page_may_ask(router: web.UrlDispatcher, peer: PeerRedirects, build: Build) -> None:
+    told = [("/versions", peer.versions), ("/hub/api", peer.hub), ("/hub/api/", peer.hub)]
+    told += [(f"/{prefix}{rest}", peer.leave_hub) for prefix in BELOW_HUB for rest in ("", f"/{{{_REST}}}")]
+    for path, tell in told:
         router.add_get(path, tell)
-        router.add_route("OPTIONS", path, build.preflight)  # any page may read them, as the event stream
+        router.add_route("OPTIONS", path, build.preflight)
 
 
 def _add_sessions(router: web.UrlDispatcher, session: Session, claim: Claim) -> None:
