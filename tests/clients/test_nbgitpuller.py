@@ -15,6 +15,7 @@ pytestmark = [
 ]
 
 REPO = quote(f"https://github.com/{REPOSITORY}", safe="")
+PULL = f"/hub/user-redirect/git-pull?repo={REPO}&urlpath=tree%2Fworkshop%2Fdocs%2Fsecond.ipynb&branch=main"
 
 
 async def test_the_link_that_embed_gives_opens_the_document(place: World, reader: BrowserContext) -> None:
@@ -30,8 +31,9 @@ async def test_the_link_that_embed_gives_opens_the_document(place: World, reader
 @pytest.mark.parametrize(
     "path",
     [
-        # The forms that its link generator makes for a JupyterHub, and for Binder.
-        f"/hub/user-redirect/git-pull?repo={REPO}&urlpath=tree%2Fworkshop%2Fdocs%2Fsecond.ipynb&branch=main",
+        # The forms that its link generator makes for a JupyterHub, for Canvas, and for Binder.
+        PULL,
+        f"/hub/lti/launch?next={quote(PULL, safe='')}",
         f"/v2/gh/else/environment/main?urlpath=git-pull%3Frepo%3D{quote(REPO)}%26urlpath%3Dtree%252Fworkshop%252Fdocs%252Fsecond.ipynb%26branch%3Dmain",
     ],
 )

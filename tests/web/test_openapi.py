@@ -25,7 +25,7 @@ PAGES = {
     *(f"/{prefix}/{{rest}}" for prefix in jupyter_urls.DEEP_LINKS),
     *(f"/{form}{rest}" for form in (*PEER_LINKS, *BELOW_HUB) for rest in ("", "/{rest}")),
     "/hub",
-    *(f"/hub/{path}" for path in ("", "home", "login", "spawn", "spawn/{rest}")),
+    *(f"/hub/{path}" for path in ("", "home", "login", "lti/launch", "spawn", "spawn/{rest}")),
     "/embed",
     "/badge.svg",
     "/picture/{rest}",

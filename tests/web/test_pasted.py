@@ -110,6 +110,7 @@ BOOK = Repository("gh/o/book", "main")
         ("https://hub.example/services/binder/repo/o/book", PeerLink(Repository("gh/o/book"))),
         ("/v2/gh/o/book/main?urlpath=lab%2Ftree%2Fa.ipynb", PeerLink(BOOK, "lab/tree/a.ipynb")),
         ("https://hub.example/hub/user-redirect/lab/tree/a.ipynb", PeerLink(None, "lab/tree/a.ipynb")),
+        ("https://hub.example/hub/lti/launch?next=%2Flab%2Ftree%2Fa.ipynb", PeerLink(None, "lab/tree/a.ipynb")),
         ("https://hub.example/hub/spawn", PeerLink(None)),
     ],
 )

@@ -181,6 +181,8 @@ def test_an_environment_may_be_another_repository_than_the_content() -> None:
         ("/repo/o/r", PeerLink(Repository("gh/o/r"))),
         ("/services/binder/v2/gh/o/r/main?urlpath=lab", PeerLink(REPO, "lab")),
         ("/binder/repo/o/r/notebooks/a.ipynb", PeerLink(Repository("gh/o/r"), "notebooks/a.ipynb")),
+        ("/hub/lti/launch?next=/lab", PeerLink(None, "lab")),
+        ("/hub/lti/launches?next=/lab", None),
         ("/hub/spawn", PeerLink(None)),
         ("/hub/spawn/someone/named?next=x", PeerLink(None)),
         ("/hub/login?next=%2Fhub%2F", PeerLink(None)),

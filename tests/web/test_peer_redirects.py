@@ -15,6 +15,7 @@ ROWS = (
     RepositorySettings(name="gh/o/book", pool="r", directory="book", prefix="docs"),
     RepositorySettings(name="gh/o/*"),
 )
+PULL = "/hub/user-redirect/git-pull?repo=https%3A%2F%2Fgithub.com%2Fo%2Fr&urlpath=lab%2Ftree%2Fr%2Fa.ipynb"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -37,6 +38,9 @@ ROWS = (
         ("/hub/user-redirect/git-pull?repo=https://github.com/o/r&urlpath=lab/tree/r/a.ipynb", "/lab/tree/a.ipynb"),
         ("/hub/login?next=%2Fhub%2Fuser-redirect%2Flab%2Ftree%2Fa%2520b.ipynb%3Fx%3D1", "/lab/tree/a%20b.ipynb?x=1"),
         ("/hub/spawn?next=%2Fhub%2Fuser-redirect%2Flab%2Ftree%2Fa.ipynb", "/lab/tree/a.ipynb"),
+        (f"/hub/lti/launch?next={quote(PULL, safe='')}", "/lab/tree/a.ipynb"),
+        ("/hub/lti/launch", "/"),
+        ("/hub/login?next=/hub/lti/launch%3Fnext=/lab", "/lab"),
         ("/hub/spawn/me?x=1&amp;next=/user/me/lab/tree/a.ipynb", "/lab/tree/a.ipynb"),
         ("/hub/login?next=%2Fhub%2Fspawn%2Fme%3Fnext%3D%252Fhub%252Fuser%252Fme%252Ftree%252Fa", "/tree/a"),
         ("/hub/login?next=/v2/gh/o/book/main%3Flabpath=docs/a.ipynb", "/doc/tree/book/a.ipynb?pool=r"),

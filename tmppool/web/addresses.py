@@ -68,6 +68,7 @@ ADDRESSES: dict[str, Address] = {
     "/hub/spawn": _LAUNCH,
     "/hub/spawn/{rest}": _LAUNCH,
     "/hub/login": _LAUNCH,
+    "/hub/lti/launch": _LAUNCH,
     "/badge.svg": _FOR_AUTHORS,
     "/badge_logo.svg": _FOR_AUTHORS,
     "/live-cells.js": _FOR_AUTHORS,

@@ -49,7 +49,7 @@ _PAGES = (
 _FRAGMENT = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SUFFIXES))}))#(.+)")
 _RUNNING = re.compile(r"(?:^|/)user/[^/]+(?:/+(.*))?$", re.DOTALL)
 _PEERS = re.compile(
-    r"/(?:v2/|hub/(?:user-redirect|spawn|login)(?=[/?]|$)|user-redirect/).*|^/(?:github|repo)/.*", re.DOTALL
+    r"/(?:v2/|hub/(?:user-redirect|spawn|login|lti/launch)(?=[/?]|$)|user-redirect/).*|^/(?:github|repo)/.*", re.DOTALL
 )
 _WILD = re.compile(rb"[^A-Za-z0-9_.~/?&=:+,%-]|%(?![0-9A-Fa-f]{2})")
 _OURS = re.compile(r"(?:pool|token)=")

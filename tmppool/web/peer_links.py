@@ -23,7 +23,8 @@ _SAFE = "/%:@!$&'()*+,;=~"  # in paths, besides letters, digits and -._
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PULLS = frozenset({"git-pull", "git-sync", "interact"})
 _OPENED = {"labpath": "doc/tree/", "filepath": "tree/", "urlpath": ""}  # by precedence
-_WAYS = re.compile(r"/hub/(?:login|spawn)(?=[/?]|$)")
+# They say for whom to start, and with which options, which is nothing here; what they lead to counts.
+_WAYS = re.compile(r"/hub/(?:login|spawn|lti/launch)(?=[/?]|$)")
 _USERS = re.compile(r"^(?:/hub)?/user/.+?(?:/|(?=\?)|$)")
 _BELOW_HUB = re.compile(
     r"/(?:services/)?binder(?:/|(?=\?|$))(?=(?:v2|repo|build|versions|health|badge\.svg|badge_logo\.svg)(?:[/?]|$)|\?|$)"
@@ -68,6 +69,8 @@ def parse(raw: str, origin: str = "") -> PeerLink | None:
     ``origin`` is the service's own, with which the page that is named as the next one may begin.
     """
     path, _, query = without_hub(raw).partition("?")
+    if _WAYS.match(path):
+        return _after(query, origin)
     first, _, rest = path.lstrip("/").partition("/")
     if first == "v2":
         return _binder(rest, _pairs(query))
@@ -77,8 +80,6 @@ def parse(raw: str, origin: str = "") -> PeerLink | None:
         return _colab(rest)
     if first == "hub":
         first, _, rest = rest.partition("/")
-        if first in ("spawn", "login"):  # whom to start for, and with which options, is nothing here
-            return _after(query, origin)
     return _redirected(rest, query) if first == "user-redirect" else None
 
 

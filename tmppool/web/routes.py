@@ -76,7 +76,8 @@ def _add_launch_links(router: web.UrlDispatcher, launch: Launch, peer: PeerRedir
     router.add_get("/hub/home", home.page)
     for path in ("/hub", "/hub/"):
         router.add_get(path, home.lead)
-    router.add_get("/hub/login", peer.follow)
+    for path in ("/hub/login", "/hub/lti/launch"):
+        router.add_get(path, peer.follow)
     for form in (*PEER_LINKS, "hub/spawn"):
         router.add_get(f"/{form}", peer.follow)
         router.add_get(f"/{form}/{{{_REST}}}", peer.follow)
