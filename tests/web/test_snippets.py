@@ -171,6 +171,7 @@ def test_thebe_is_told_of_the_service_and_the_directory(name: str) -> None:
         "binderOptions": {"binderUrl": ORIGIN, "repo": "o/r", "ref": "dev"},
         "kernelOptions": {"kernelName": "python3", "path": name},
     }
+    assert not re.search(r"\{[^\n]|`", text)  # which templates, knitr and Quarto run in a script too
     sources = ("https://unpkg.com/thebe@0.9.3/lib/index.js", f"{ORIGIN}/live-cells.js")
     assert (thebe["src"], script["src"]) == sources
     assert (activate["class"], status["class"]) == ("thebe-activate", "thebe-status")

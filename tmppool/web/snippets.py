@@ -8,6 +8,7 @@ Quarto 1.8 (``code-links``, raw content), docutils 0.22 (``image``, ``raw``), nb
 
 import html
 import json
+import re
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _THEBE = "https://unpkg.com/thebe@0.9.3/lib"
 _CODE = 'print("Hello")'
 _RUN_BY_TOOLS = {ord(mark): f"&#{ord(mark)};" for mark in "{`"}
 """Marks of templates (Jekyll, Jinja) and of code in a line (knitr, Quarto), which count in HTML's attributes too."""
+_RUN_IN_JSON = re.compile(r"[<`]|\{(?!\n)")
+"""The same marks in the strings of indented JSON, whose own braces end their lines; and what may end a script."""
 _HOSTS = {"gh": "https://github.com/", "gl": "https://gitlab.com/", "git": ""}
 _PROVIDERS = {"gh": "github", "gl": "gitlab", "git": "git"}  # thebe's words
 
@@ -209,7 +212,7 @@ def _thebe(subject: Subject, repository: Repository) -> str:
     return "\n".join(
         (
             '<script type="text/x-thebe-config">',
-            settings.replace("<", "\\u003c"),  # which could end the script, or begin a comment
+            _RUN_IN_JSON.sub(lambda mark: f"\\u{ord(mark[0]):04x}", settings),
             "</script>",
             f'<link rel="stylesheet" href="{_THEBE}/thebe.css">',
             *_scripts(subject),
