@@ -65,6 +65,21 @@ async def test_after_the_end_lab_offers_a_restart_that_opens_the_same_document(
     assert (await service.stats())["assigned"] == 1
 
 
+async def test_after_the_end_notebook_offers_a_fresh_one_that_opens_the_same_document(
+    service: Service, browser: Browser
+) -> None:
+    """Notebook has nothing that says it: the notice is the service's own."""
+    page = await opened(await browser.new_context(), f"{service.url}/notebooks/welcome.ipynb")
+    ended = page.url
+    await end_all(service)
+    notice = page.locator("tmppool-notice").get_by_role("alertdialog", name="This notebook has ended")
+    await notice.get_by_role("link", name="Start a fresh notebook").click(timeout=60_000)
+    await page.wait_for_url(lambda url: "/user/" in url and url != ended, timeout=60_000)
+    await document(page)
+    assert page.url.endswith("/notebooks/welcome.ipynb")
+    assert (await service.stats())["assigned"] == 1
+
+
 @pytest.mark.parametrize("start", [DOCUMENT, "tree"], ids=["Lab", "Notebook"])
 async def test_a_shareable_link_opens_the_document_in_a_notebook_of_the_readers_own(
     service: Service, browser: Browser, start: str
