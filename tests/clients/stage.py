@@ -43,6 +43,7 @@ SETTINGS = f"""
 name = "gh/{REPOSITORY}"
 directory = "{DIRECTORY}"
 """
+_HERE = f"MAP {fronts.NAME} 127.0.0.1, MAP *.{fronts.NAME} 127.0.0.1"
 _PACKAGE = re.compile(r"^/([\w.-]+)@([\w.-]+)/(.*)$")
 _SNIPPET = r"<summary><strong>{name}</strong>.*?<textarea[^>]*>\n?(.*?)</textarea>"
 
@@ -57,7 +58,10 @@ class Site:
     def write(self, name: str, text: str) -> str:
         """Add a page; return its address."""
         (self.root / name).write_text(text, encoding="utf-8")
-        return f"{self.url}/{name}"
+        return self.address(self.root / name)
+
+    def address(self, page: Path) -> str:
+        return f"{self.url}/{page.relative_to(self.root)}"
 
 
 @contextlib.asynccontextmanager
@@ -146,7 +150,7 @@ def _line(name: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, *more: str) -> AsyncIterator[World]:
     """Serve an image that has the documents of the repository, each with one cell that says its name."""
     config = tmp_path / "tmppool.toml"
     config.write_text(SETTINGS, encoding="utf-8")
@@ -158,13 +162,27 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             f"--config={config}",
             "--parallel-starts=1",
             f"--pool-size={PLACES}",
+            "--starts-per-hour=0",  # all tests start theirs from one address
             "--trusted-proxies=127.0.0.1",
+            *more,
         )
         service = await stack.enter_async_context(running(tmp_path, "docker", *options, image=image))
-        browser = await stack.enter_async_context(
-            chromium(NO_THIRD_PARTY_COOKIES, f"--host-resolver-rules=MAP {fronts.NAME} 127.0.0.1")
-        )
+        browser = await stack.enter_async_context(chromium(NO_THIRD_PARTY_COOKIES, f"--host-resolver-rules={_HERE}"))
         yield World(service, site, browser)
+
+
+@contextlib.asynccontextmanager
+async def over_tls(place: World, reader: BrowserContext, folder: Path) -> AsyncIterator[str]:
+    """Put a proxy before the service, as frames need one; yield the origin that the reader reaches."""
+    tls = [front for front in fronts.FRONTS if front.id == "nginx-told-tls"]
+    async with fronts.opened(folder, place.service.port, tls) as [front]:
+        await allowed(reader, front.origin)
+        yield front.origin
+
+
+async def allowed(reader: BrowserContext, part: str) -> None:
+    """Let the reader's browser reach the addresses that contain this."""
+    await reader.route(lambda url: part in url, lambda route: route.continue_())
 
 
 def run(*command: str | Path, cwd: Path, environment: Path = Path(sys.prefix)) -> str:
@@ -194,6 +212,19 @@ async def follow_badge(page: Page) -> None:
     assert await badge.evaluate("each => each.naturalWidth") == 100
     await badge.click()
     await says(page.locator(".jp-CodeCell"), "docs/second.ipynb")
+
+
+async def run_framed_cell(page: Page) -> None:
+    """Run the cell of the second document, which is in a frame of the page."""
+    frame = page.frame_locator("iframe[src*='second.ipynb']")
+    cell = frame.locator(".jp-CodeCell")
+    await cell.wait_for(timeout=60_000)
+    kernel = frame.locator('[data-jp-item-name="kernelName"]').filter(has_text="Python")
+    await kernel.first.wait_for(timeout=60_000)
+    await frame.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
+    await cell.locator(".cm-content").click()
+    await page.keyboard.press("Control+Enter")
+    await says(frame.locator(".jp-OutputArea-output"), "this is docs/second.ipynb")
 
 
 async def chosen(page: Page, url: str, name: str) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext
 
-from tests.acceptance import fronts
-from tests.clients.stage import DIRECTORY, World, follow_badge, published, says
+from tests.clients.stage import DIRECTORY, World, allowed, follow_badge, over_tls, published, run_framed_cell
 
 pytestmark = [
     pytest.mark.engine,
@@ -27,25 +26,15 @@ async def test_a_link_shows_the_badge_and_opens_the_document(place: World, reade
 @pytest.mark.fronts
 async def test_a_frame_shows_a_notebook_whose_cell_runs(place: World, reader: BrowserContext, tmp_path: Path) -> None:
     """Over TLS, by a proxy, as browsers ask for it."""
-    tls = [front for front in fronts.FRONTS if front.id == "nginx-told-tls"]
-    async with fronts.opened(tmp_path / "front", place.service.port, tls) as [front]:
-        await reader.route(lambda url: url.startswith(front.origin), lambda route: route.continue_())
+    async with over_tls(place, reader, tmp_path / "front") as origin:
         wanted = {"document": f"{DIRECTORY}/docs/second.ipynb", "as": "frame"}
-        element = (await place.snippet("HTML and Markdown", **wanted)).replace(place.service.url, front.origin)
-        assert front.origin in element
+        element = (await place.snippet("HTML and Markdown", **wanted)).replace(place.service.url, origin)
+        assert origin in element
         page = await reader.new_page()
         await page.goto(place.site.write("frame.html", f"<!doctype html><title>Frame</title>{element}"))
-        frame = page.frame_locator("iframe")
-        cell = frame.locator(".jp-CodeCell")
-        await cell.wait_for(timeout=60_000)
-        kernel = frame.locator('[data-jp-item-name="kernelName"]').filter(has_text="Python")
-        await kernel.first.wait_for(timeout=60_000)
-        await frame.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
-        await cell.locator(".cm-content").click()
-        await page.keyboard.press("Control+Enter")
-        await says(frame.locator(".jp-OutputArea-output"), "this is docs/second.ipynb")
+        await run_framed_cell(page)
         await page.reload()
-        await cell.wait_for(timeout=60_000)
+        await page.frame_locator("iframe").locator(".jp-CodeCell").wait_for(timeout=60_000)
     assert await place.assigned() == 1
 
 
@@ -54,7 +43,7 @@ async def test_a_frame_in_a_page_that_is_not_listed_stays_empty(
 ) -> None:
     element = await place.snippet("HTML and Markdown", document=f"{DIRECTORY}/docs/second.ipynb", **{"as": "frame"})
     async with published(tmp_path / "other", "other.localhost") as site:
-        await reader.route(lambda url: url.startswith(site.url), lambda route: route.continue_())
+        await allowed(reader, site.url)
         page = await reader.new_page()
         async with page.expect_console_message(lambda message: "frame-ancestors" in message.text):
             await page.goto(site.write("frame.html", f"<!doctype html><title>Frame</title>{element}"))

@@ -6,7 +6,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext
 
-from tests.clients.stage import DIRECTORY, HERE, World, chosen, in_thread, run_live_cell, says
+from tests.clients import tools
+from tests.clients.stage import DIRECTORY, World, chosen, run_live_cell, says
 
 pytestmark = [
     pytest.mark.engine,
@@ -48,11 +49,8 @@ async def page_url(place: World, tmp_path_factory: pytest.TempPathFactory) -> st
     (source / "index.md").write_text("# Workshop\n")
     book = {"nbformat": 4, "nbformat_minor": 5, "metadata": KERNEL, "cells": [TITLE, CELL]}
     (source / "second.ipynb").write_text(json.dumps(book))
-    out = place.site.root / "jupyter-book"
-    await in_thread(
-        "jupyter-book", "build", "--quiet", "--path-output", out, source, cwd=source, environment=HERE / ".book"
-    )
-    return f"{place.site.url}/jupyter-book/_build/html/second.html"
+    pages = await tools.jupyter_book(source, place.site.root / "jupyter-book")
+    return place.site.address(pages / "second.html")
 
 
 @pytest.mark.parametrize("button", ["Binder", "JupyterHub"])

@@ -1,12 +1,11 @@
 """Pages of Markdown: by MkDocs as it is, and by pandoc, with which Quarto and R Markdown make theirs."""
 
-from pathlib import Path
-
 import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext
 
-from tests.clients.stage import DIRECTORY, HERE, World, follow_badge, in_thread, run_live_cell
+from tests.clients import tools
+from tests.clients.stage import DIRECTORY, World, follow_badge, run_live_cell
 
 pytestmark = [
     pytest.mark.engine,
@@ -15,9 +14,6 @@ pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="session"),
 ]
-
-BOOK = HERE / ".book"
-CONVERT = "import pypandoc, sys; pypandoc.convert_file(sys.argv[1], 'html', 'markdown', ['-s'], outputfile=sys.argv[2])"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=["MkDocs", "pandoc"])
@@ -30,19 +26,8 @@ async def page_url(place: World, tmp_path_factory: pytest.TempPathFactory, reque
     cells = await place.snippet(name, **wanted, **{"as": "live"})
     (source / "docs").mkdir()
     (source / "docs/index.md").write_text(f"# Workshop\n\nText.\n\n{link}\n\nMore text.\n\n{cells}\n", encoding="utf-8")
-    out = place.site.root / request.param
-    await (by_mkdocs if request.param == "MkDocs" else by_pandoc)(source, out)
-    return f"{place.site.url}/{request.param}/index.html"
-
-
-async def by_mkdocs(source: Path, out: Path) -> None:
-    (source / "mkdocs.yml").write_text("site_name: Workshop\n", encoding="utf-8")
-    await in_thread("mkdocs", "build", "--quiet", "--site-dir", out, cwd=source, environment=BOOK)
-
-
-async def by_pandoc(source: Path, out: Path) -> None:
-    out.mkdir()
-    await in_thread("python", "-c", CONVERT, source / "docs/index.md", out / "index.html", cwd=source, environment=BOOK)
+    make = tools.mkdocs if request.param == "MkDocs" else tools.pandoc
+    return place.site.address(await make(source, place.site.root / request.param) / "index.html")
 
 
 async def test_a_badge_opens_the_document(place: World, page_url: str, reader: BrowserContext) -> None:

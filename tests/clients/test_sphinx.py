@@ -4,14 +4,14 @@ sphinx-thebe 0.3 loads thebe 0.8.2 where a page has not loaded another, and that
 settings of /embed pages load thebe 0.9.3 as it is, before sphinx-thebe looks.
 """
 
-import sys
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext
 
-from tests.clients.stage import DIRECTORY, World, chosen, follow_badge, in_thread, run_live_cell, says
+from tests.clients import tools
+from tests.clients.stage import DIRECTORY, World, chosen, follow_badge, run_live_cell, says
 
 pytestmark = [
     pytest.mark.engine,
@@ -58,10 +58,6 @@ html_theme_options["launch_buttons"]["jupyterhub_url"] = {url!r}
 """
 
 
-async def made(source: Path, out: Path) -> None:
-    await in_thread(sys.executable, "-m", "sphinx", "-q", "-b", "html", source, out, cwd=source)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def book(place: World, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the address of a site with all three, by the settings of /embed and the three lines that they lack."""
@@ -78,7 +74,7 @@ async def book(place: World, tmp_path_factory: pytest.TempPathFactory) -> str:
     (source / "second.ipynb").write_text("{}")
     (source.parent / "examples/GALLERY_HEADER.rst").write_text("Examples\n========\n")
     (source.parent / "examples/plot_third.py").write_text(EXAMPLE)
-    await made(source, place.site.root / "book")
+    await tools.sphinx(source, place.site.root / "book")
     return f"{place.site.url}/book"
 
 
@@ -107,7 +103,7 @@ async def test_cells_of_sphinx_thebe_without_a_theme_for_it_run(
     settings = await place.snippet("sphinx-thebe", document=f"{DIRECTORY}/first.ipynb", **{"as": "live"})
     (tmp_path / "conf.py").write_text(settings)
     (tmp_path / "index.rst").write_text(THEBE_PAGE)
-    await made(tmp_path, place.site.root / "plain")
+    await tools.sphinx(tmp_path, place.site.root / "plain")
     page = await reader.new_page()
     await page.goto(f"{place.site.url}/plain/index.html")
     await page.get_by_role("button", name="Run code").click()
@@ -129,7 +125,7 @@ async def test_a_link_in_restructuredtext_shows_the_badge_and_opens_the_document
     link = await place.snippet("reStructuredText", document=f"{DIRECTORY}/docs/second.ipynb")
     (tmp_path / "conf.py").touch()
     (tmp_path / "index.rst").write_text(f"Links\n=====\n\n{link}\n")
-    await made(tmp_path, place.site.root / "links")
+    await tools.sphinx(tmp_path, place.site.root / "links")
     page = await reader.new_page()
     await page.goto(f"{place.site.url}/links/index.html")
     await follow_badge(page)
