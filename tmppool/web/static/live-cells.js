@@ -1,5 +1,5 @@
 // For pages with thebe 0.9, loaded after it: "run" waits until the cells have a kernel, and where their notebook has
-// ended, or could not be had, it gets another.
+// ended, or could not be had, it gets another. What goes wrong stands in thebe's status.
 (() => {
   "use strict";
   const { thebe } = window;
@@ -10,11 +10,27 @@
   const { bootstrap } = thebe;
   const guarded = new WeakSet();
   let starting = null;
+  let last = Promise.resolve();
+
+  const tell = (message) => thebe.trigger("status", { subject: "server", status: "error", message });
+
+  // thebe's own status hears of no error: it would say "Launching" for ever.
+  thebe.on("error", (_, { subject, status, message }) => {
+    if (subject === "server" && status === "error") tell(message);
+  });
+
+  // What may take a notebook waits for what did so before it, and finds what that has got. Where the settings ask for
+  // no kernel, thebe's own function ends before there is a notebook.
+  const inTurn = (ask) => {
+    const turn = last.then(ask, ask);
+    last = turn.then((made) => made?.server.ready).catch((reason) => tell(String(reason?.message ?? reason)));
+    return turn;
+  };
 
   // sphinx-thebe says in the page's settings that cells need a kernel, where thebe 0.9 does not look for it. A second
-  // start beside the first would take a second notebook.
+  // start beside the first is the first.
   thebe.bootstrap = (options) =>
-    (starting ??= bootstrap({ requestKernel: true, ...options }).finally(() => (starting = null)));
+    (starting ??= inTurn(() => bootstrap({ requestKernel: true, ...options })).finally(() => (starting = null)));
 
   // Where the settings let it start by itself, thebe would call its own function.
   const startByItself = () => {
@@ -39,36 +55,40 @@
     const server = new ended.constructor(ended.config);
     server.connectToServerViaBinder();
     await server.ready;
-    ended.dispose();
     return server;
   };
+
+  // The page may have got another notebook since these cells got theirs.
+  const usable = async (own) => {
+    if (!(await hasEnded(own))) return own;
+    const newest = thebe.server ?? own;
+    return newest === own || (await hasEnded(newest)) ? renewed(own) : newest;
+  };
+
+  const isConnected = ({ session }) => session?.kernel?.connectionStatus === "connected";
 
   const isRunning = async ({ id, kernel, server }) =>
     kernel?.isDisposed === false && (await server.refreshRunningSessions()).some((found) => found.id === id);
 
   const prepare = async (notebook) => {
-    if (!notebook.session) await starting?.catch(() => {}); // thebe's status has said it
     const { session } = notebook;
-    let server = session?.server ?? thebe.server;
-    if (session?.kernel?.connectionStatus === "connected" || !server?.isBinder) return;
-    if (await hasEnded(server)) server = await renewed(server);
-    else if (session && (await isRunning(session))) {
+    const own = session?.server ?? thebe.server;
+    if (isConnected(notebook) || !own?.isBinder) return;
+    const server = await usable(own);
+    if (server === session?.server && (await isRunning(session))) {
       if (session.kernel.connectionStatus === "disconnected") await session.kernel.reconnect(); // thebe has given up
       return;
     }
-    const fresh = await server.startNewSession(notebook.rendermime);
-    notebook.attachSession(fresh);
-    Object.assign(thebe, { server, session: fresh });
+    if (server !== own) own.dispose();
+    thebe.server = server; // to be found again, whatever becomes of the kernel
+    thebe.session = await server.startNewSession(notebook.rendermime, own.config.kernels);
+    notebook.attachSession(thebe.session);
   };
 
   const guard = (cell, ready) => {
     const { execute } = cell;
     cell.execute = async (source) => {
-      try {
-        await ready();
-      } catch (reason) {
-        console.warn(reason); // thebe's status has said it
-      }
+      await ready();
       return execute.call(cell, source);
     };
   };
@@ -79,7 +99,11 @@
     guarded.add(notebook);
     let preparing = null;
     // What runs together goes on together, in its order.
-    const ready = () => (preparing ??= prepare(notebook).finally(() => (preparing = null)));
+    const ready = async () => {
+      if (!preparing && isConnected(notebook)) return;
+      preparing ??= inTurn(() => prepare(notebook)).finally(() => (preparing = null));
+      await preparing.catch(console.warn); // the status has said it
+    };
     for (const cell of notebook.cells) guard(cell, ready);
   });
 })();
