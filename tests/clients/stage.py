@@ -220,8 +220,9 @@ async def run_framed_cell(page: Page) -> None:
     cell = frame.locator(".jp-CodeCell")
     await cell.wait_for(timeout=60_000)
     kernel = frame.locator('[data-jp-item-name="kernelName"]').filter(has_text="Python")
-    await kernel.first.wait_for(timeout=60_000)
-    await frame.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
+    idle = frame.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    for sign in (kernel, idle):  # which a narrow frame, as on pandoc's pages, puts into a menu
+        await sign.first.wait_for(state="attached", timeout=60_000)
     await cell.locator(".cm-content").click()
     await page.keyboard.press("Control+Enter")
     await says(frame.locator(".jp-OutputArea-output"), "this is docs/second.ipynb")
