@@ -142,6 +142,21 @@ async def test_where_all_notebooks_are_in_use_it_waits_with_a_message_and_runs(
     await run(page, 1, "run 1")
 
 
+async def test_pages_that_ask_at_once_get_one_notebook_together(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    async with full(place):
+        page = await activated(reader, pages[0])
+        await says(page.locator(".thebe-status-message"), "All notebooks are in use")
+        other = await activated(reader, pages[1])
+        await says(other.locator(".thebe-status-message"), "Waiting for another page of this site")
+    await connected(page)
+    await connected(other)
+    await run(page, 1, "run 1")
+    await run(other, 1, "run 2")
+    assert await place.assigned() == 1
+
+
 async def test_where_none_is_warm_it_says_that_one_is_starting(tmp_path: Path) -> None:
     async with stage.world(tmp_path, "--warm=1") as place:
         page = await (await place.reader()).new_page()

@@ -1,10 +1,11 @@
 // For pages with thebe 0.9, loaded after it: "run" waits until the cells have a kernel, and where their notebook has
-// ended, or could not be had, it gets another. What goes wrong stands in thebe's status.
+// ended, or could not be had, it gets another. Pages that are open beside each other get one together. What goes wrong
+// stands in thebe's status.
 (() => {
   "use strict";
-  const { thebe } = window;
-  if (!thebe) {
-    console.warn("live-cells.js has to be loaded after thebe.");
+  const { thebe, thebeCore } = window;
+  if (!thebeCore) {
+    console.warn("live-cells.js has to be loaded after thebe 0.9.");
     return;
   }
   const { bootstrap } = thebe;
@@ -25,6 +26,21 @@
     const turn = last.then(ask, ask);
     last = turn.then((made) => made?.server.ready).catch((reason) => tell(String(reason?.message ?? reason)));
     return turn;
+  };
+
+  // Pages of one site ask in turn: thebe saves what one of them gets, where the next one finds it.
+  const { prototype } = thebeCore.module.ThebeServer;
+  const { connectToServerViaBinder } = prototype;
+  prototype.connectToServerViaBinder = async function (...given) {
+    const held = async () => {
+      await connectToServerViaBinder.apply(this, given);
+      if (this.isBinder) await this.ready.catch(() => {}); // else its settings name nobody to ask
+    };
+    const { binder, savedSessions } = this.config;
+    if (!navigator.locks || !savedSessions.enabled) return held(); // plain HTTP, or nothing is saved
+    const message = "Waiting for another page of this site, which is getting a notebook already…";
+    thebe.trigger("status", { subject: "server", status: "launching", message });
+    return navigator.locks.request(`tmppool ${JSON.stringify(binder)}`, held).catch(held); // not allowed
   };
 
   // sphinx-thebe says in the page's settings that cells need a kernel, where thebe 0.9 does not look for it. A second
