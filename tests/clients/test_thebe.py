@@ -11,6 +11,7 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, Route
 
 from tests.acceptance.harness import Taken
+from tests.acceptance.test_starting import UNSEEN
 from tests.clients import stage
 from tests.clients.stage import PLACES, World, allowed, published, says
 
@@ -219,6 +220,22 @@ async def test_a_page_that_starts_by_itself_runs_what_is_pressed_before_there_is
     await page.goto(pages[2])
     await run(page, 0, "Hello")
     assert await place.assigned() == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "event"),
+    [("{ visibilityState: 'hidden' }", "visibilitychange"), ("{ prerendering: true }", "prerenderingchange")],
+)
+async def test_a_page_that_starts_by_itself_takes_nothing_until_it_is_seen(
+    place: World, pages: list[str], reader: BrowserContext, state: str, event: str
+) -> None:
+    page = await reader.new_page()
+    await page.add_init_script(UNSEEN.replace("STATE", state))
+    await page.goto(pages[2])
+    await asyncio.sleep(2)
+    assert await place.assigned() == 0
+    await page.evaluate(f"window.seen = true; document.dispatchEvent(new Event('{event}'))")
+    await run(page, 0, "Hello")
 
 
 async def test_activate_that_is_pressed_twice_takes_one_notebook(

@@ -48,10 +48,22 @@
   thebe.bootstrap = (options) =>
     (starting ??= inTurn(() => bootstrap({ requestKernel: true, ...options })).finally(() => (starting = null)));
 
-  // Where the settings let it start by itself, thebe would call its own function.
+  // Not while prerendering, and not in a hidden tab.
+  const whenSeen = (then) => {
+    const changes = ["prerenderingchange", "visibilitychange"];
+    const check = () => {
+      if (document.prerendering || document.visibilityState === "hidden") return;
+      for (const change of changes) document.removeEventListener(change, check);
+      then();
+    };
+    for (const change of changes) document.addEventListener(change, check);
+    check();
+  };
+
+  // Where the settings let it start by itself, thebe would call its own function, whether or not anybody is there.
   const startByItself = () => {
     const settings = thebe.getPageConfig();
-    if (settings.bootstrap) setTimeout(() => thebe.bootstrap(settings));
+    if (settings.bootstrap) setTimeout(() => whenSeen(() => thebe.bootstrap(settings)));
     settings.bootstrap = false;
   };
   addEventListener("DOMContentLoaded", startByItself, { capture: true });
