@@ -35,6 +35,8 @@ def judged(target: str, facts: Facts = FACTS, **more: Any) -> list[tuple[str, st
         "/doc/tree/d/gr%C3%B6%C3%9Fe.ipynb",
         "/doc/tree/d%2Fgr%C3%B6%C3%9Fe.ipynb",
         "/nbclassic/notebooks/intro.ipynb",
+        "/lab/intro.ipynb?x=1",
+        "/spawn/doc/intro.ipynb",
         "/edit/notes.md",
         "/files/notes.md",
         "/notebooks/r.ipynb?pool=r",
@@ -57,8 +59,7 @@ def test_what_the_service_opens_is_fine(target: str) -> None:
         ("/notebooks/intr.ipynb", "document", "there is no document 'intr.ipynb'; did you mean 'intro.ipynb'?"),
         ("/lab/tree/Intro.ipynb", "document", "did you mean 'intro.ipynb'?"),
         ("/edit/note.md", "document", "did you mean 'notes.md'?"),
-        ("/lab/d/intro.ipynb?x=1", "document", "this opens no document: write /lab/tree/d/intro.ipynb"),
-        ("/spawn/doc/intro.ipynb", "document", "this opens no document: write /doc/tree/intro.ipynb"),
+        ("/lab/d/intro.ipynb?x=1", "document", "there is no document 'd/intro.ipynb'; did you mean 'intro.ipynb'?"),
         ("/files/zzz.qmd", "document", "there is no document 'zzz.qmd'"),
         (
             "/notebooks/intro.ipynb?pool=r",

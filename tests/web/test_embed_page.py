@@ -113,6 +113,8 @@ async def test_without_a_document_there_is_what_opens_the_landing(open_library: 
         ("/lab/tree/intro.ipynb", "notebook", "/notebooks/intro.ipynb"),
         ("/lab/tree/intro.ipynb", "", "/lab/tree/intro.ipynb"),
         ("/notebooks/intro.ipynb?x=1", "lab", "/lab/tree/intro.ipynb?x=1"),
+        ("/lab/intro.ipynb?x=1", "", "/lab/tree/intro.ipynb?x=1"),
+        ("https://mybinder.org/v2/gh/a/b/HEAD?urlpath=doc%2Fintro.ipynb", "notebook", "/notebooks/intro.ipynb"),
         ("/edit/a.py", "notebook", "/edit/a.py"),
         ("/edit/a.py", "lab", "/lab/tree/a.py"),
         ("/files/a.pdf", "lab", "/files/a.pdf"),

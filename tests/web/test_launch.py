@@ -775,6 +775,16 @@ async def test_who_starts_without_the_document_gets_the_nearest_folder(library: 
     assert library.asked(started.key) == []  # and no kernel is started
 
 
+async def test_a_document_without_its_page_is_opened_in_it_or_is_not_there(library: Place) -> None:
+    person = library.person()
+    started = await person.click("/lab/models/linear%20fit.ipynb?x=1")
+    place = "/lab/tree/models/linear%20fit.ipynb?x=1"
+    assert (started.status, started.location) == (303, f"/user/{started.key}{place}")
+    assert (await person.get("/spawn/lab/notes.md")).location == f"/user/{started.key}/lab/tree/notes.md"
+    page = await library.person().get("/doc/intros.ipynb")
+    assert (page.status, 'href="/notebooks/intro.ipynb"' in page.text) == (404, True)
+
+
 async def test_who_knows_better_opens_the_link_all_the_same(library: Place) -> None:
     person = library.person()
     page = await person.get("/notebooks/course/week1.ipynb?x=1")

@@ -39,6 +39,20 @@ def test_where_a_link_leads_below_the_notebook(raw: str, target: str) -> None:
     assert links.target_of(raw, "/tree") == target
 
 
+@pytest.mark.parametrize(
+    ("path", "opened"),
+    [
+        ("/lab/a%20b.ipynb?x=1", "/lab/tree/a%20b.ipynb?x=1"),
+        ("/doc/d/a.md", "/doc/tree/d/a.md"),
+        ("/nbclassic/tree.ipynb", "/nbclassic/tree/tree.ipynb"),
+        *((path, path) for path in ("/lab", "/lab/tree/a.ipynb", "/lab/workspaces/w/tree/a.ipynb", "/lab/a.csv")),
+        *((path, path) for path in ("/nbclassic/notebooks/a.ipynb", "/notebooks/a.ipynb", "/lab?a.ipynb", "/x/a.md")),
+    ],
+)
+def test_a_document_behind_an_application_alone_gets_the_page_that_opens_it(path: str, opened: str) -> None:
+    assert links.with_tree(path) == opened
+
+
 def test_a_landing_with_a_query_is_joined_by_the_links_own() -> None:
     assert links.target_of("/?x=1", "/lab?reset") == "/lab?reset&x=1"
     assert links.target_of("/", "/lab?reset") == "/lab?reset"

@@ -32,6 +32,7 @@ def place(raw: str, table: Repositories = TABLE) -> Place:
         ("/v2/gh/o/book/main?urlpath=lab/workspaces/w", Place("r", "lab/workspaces/w/tree/work/the%20book")),
         ("/v2/gh/o/book/main?urlpath=/tree", Place("r", "tree/work/the%20book")),
         ("/v2/gh/o/book/main?urlpath=labs", Place("r", "labs")),
+        ("/v2/gh/o/book/main?urlpath=lab/docs/notebooks/a.ipynb?x", Place("r", "lab/tree/work/the%20book/a.ipynb?x")),
         (
             "/v2/gh/o/book/main?urlpath=voila/render/docs/notebooks/a.ipynb",
             Place("r", "voila/render/work/the%20book/a.ipynb"),

@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_plus
 from tmppool import jupyter_urls
 from tmppool.check_links.text import Link, Use
 from tmppool.document_index import DocumentIndex
-from tmppool.image_documents import SUFFIXES, Document, names_document
+from tmppool.image_documents import Document, names_document
 from tmppool.proxy.target import MAX_TARGET, correct, is_accepted
 from tmppool.web import hosts, links, peer_links
 
@@ -27,7 +27,6 @@ _MOST_NAMES = 50  # of one link that are looked at
 _MOST_NEAR = 500  # missing documents for which near names are looked for
 _MOST_SHOWN = 3  # of them
 
-_PAGELESS = re.compile(rf"/(lab|doc|nbclassic)/(.+(?:{'|'.join(map(re.escape, SUFFIXES))}))")  # without tree
 _NOTEBOOK = re.compile(r"/(?:user|session)/[^/?]+/?(.*)")
 _OF_REPOSITORIES = re.compile(
     r"/(?:v2|build|github|repo)/|/(?:hub/)?user-redirect/(?:.*/)?(?:git-pull|git-sync|interact)/?\Z"
@@ -167,11 +166,8 @@ class Judge:
             alike = tuple(get_close_matches(pool, facts.documents, 3))
             yield Finding(link, Subject.POOL, _meaning(f"the service has no pool {pool!r}", alike), alike)
             return
-        path = links.target_of(target, "/")
-        name = _document(path)
+        name = _document(links.with_tree(links.target_of(target, "/")))
         known = facts.documents[pool]
-        if meant := _with_page(path):
-            yield Finding(link, Subject.DOCUMENT, f"this opens no document: write {meant}")
         if name is None:
             return
         if known is None:
@@ -218,12 +214,6 @@ def _document(path: str) -> str | None:
     """Return the decoded path of the document that a page at ``path`` opens; None for any other page."""
     name = jupyter_urls.file_of(path)
     return name if name is not None and names_document(name) else None
-
-
-def _with_page(path: str) -> str:
-    """Return what a path meant that names a document and forgets the page that opens it; empty for any other."""
-    found = _PAGELESS.fullmatch(path.partition("?")[0])
-    return f"/{found[1]}/tree/{found[2]}" if found is not None and jupyter_urls.file_of(path) is None else ""
 
 
 def _embedding(link: Link, facts: Facts) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from tmppool.document_index import DocumentIndex
 from tmppool.image_documents import SUFFIXES, Document
 from tmppool.pool import Pool
 from tmppool.pools import Pools
-from tmppool.web import hosts, pasted, repositories, snippets
+from tmppool.web import hosts, links, pasted, repositories, snippets
 from tmppool.web.answers import AnswerError
 from tmppool.web.context import visit_of
 from tmppool.web.embedding import EVERY, Embedding
@@ -270,6 +270,7 @@ def _page(path: str, way: Way) -> str:
     whole, mark, query = path.partition("?")
     if whole.rstrip("/") in ("", "lab", "tree"):
         return ("lab" if way is Way.LAB else "tree" if whole else "") + mark + query
+    path = links.with_tree(f"/{path}")[1:]
     page = jupyter_urls.split_page(path)
     if page is None or (page[0] in _KEPT and (way is not Way.LAB or page[0] in ("files", "view"))):
         return path

@@ -187,7 +187,8 @@ class Launch:
         """Return the path that the visit opens in this notebook, else in one like the pool's newest."""
         known = [*pool][-1:] if notebook is None else [notebook]
         is_jupyter = all(each.is_jupyter for each in known)
-        return links.target_of(self._link(visit), self._landing[pool.name].in_a(is_jupyter=is_jupyter))
+        path = links.target_of(self._link(visit), self._landing[pool.name].in_a(is_jupyter=is_jupyter))
+        return links.with_tree(path) if is_jupyter else path
 
     def _missing(self, visit: Visit, pool: Pool) -> dict[str, object]:
         """Return the document that the link names, if the pool's notebooks are known to have none of that name."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
 from tmppool import jupyter_urls
+from tmppool.image_documents import SUFFIXES
 from tmppool.proxy import target
 
 _SPAWN = re.compile(r"^/spawn(?=/|$)")
@@ -15,6 +16,7 @@ _MOST_LINK = target.MAX_TARGET  # bytes of a link that has a path in it; a longe
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~"
 _UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
 _CODE = re.compile(r"(^|&)(?:amp;)?code=([^&]*)")
+_TREELESS = re.compile(rf"/(lab|doc|nbclassic)/(.+(?:{'|'.join(map(re.escape, SUFFIXES))}))")
 
 
 class Landing(NamedTuple):
@@ -55,6 +57,18 @@ def target_of(raw: str, landing: str) -> str:
     if path == "/":
         path = landing
     return with_query(path, query) if mark and query else path
+
+
+def with_tree(path: str) -> str:
+    """Return ``path`` with ``tree``, if it names a document behind one of Jupyter's applications without it.
+
+    As ``/lab/a.ipynb``, where JupyterLab has no page. Any other path is returned as it is.
+    """
+    place, mark, query = path.partition("?")
+    found = _TREELESS.fullmatch(place)
+    if found is None or jupyter_urls.file_of(place) is not None:
+        return path
+    return f"/{found[1]}/tree/{found[2]}{mark}{query}"
 
 
 def pool_of(raw: str) -> str | None:

@@ -127,10 +127,10 @@ def _within(row: Row, path: str) -> str:
 
 
 def _with_tree(path: str) -> str:
-    """Return the page that shows a directory, for the landing and for JupyterLab without one."""
+    """Return the page that shows a directory or a document, for the landing and for applications without one."""
     place, mark, query = path.partition("?")
     bare = _BARE.fullmatch(place)
-    return path if bare is None else f"{bare[1] and f'{bare[1]}/'}tree{mark}{query}"
+    return links.with_tree(f"/{path}")[1:] if bare is None else f"{bare[1] and f'{bare[1]}/'}tree{mark}{query}"
 
 
 def _below(prefix: str, file: str) -> str:
