@@ -279,6 +279,21 @@ async def test_a_notebook_that_does_not_answer_for_a_while_is_kept(
     assert await place.assigned() == 1
 
 
+async def test_a_reload_while_the_service_is_away_forgets_no_notebook(
+    place: World, pages: list[str], reader: BrowserContext
+) -> None:
+    page = await activated(reader, pages[0])
+    await run(page, 1, "run 1")
+    service = re.compile(r"/(?:build|user)/")
+    await reader.route(service, lambda route: route.abort())
+    await page.reload()
+    await press_activate(page)
+    await fails(page, "Lost connection to binder")
+    await reader.unroute(service)
+    await run(page, 1, "run 2")
+    assert await place.assigned() == 1
+
+
 async def test_what_runs_together_keeps_its_order_after_a_disconnection(
     place: World, pages: list[str], reader: BrowserContext
 ) -> None:

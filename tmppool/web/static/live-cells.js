@@ -30,7 +30,7 @@
 
   // Pages of one site ask in turn: thebe saves what one of them gets, where the next one finds it.
   const { prototype } = thebeCore.module.ThebeServer;
-  const { connectToServerViaBinder } = prototype;
+  const { checkForSavedBinderSession, connectToServerViaBinder } = prototype;
   prototype.connectToServerViaBinder = async function (...given) {
     const held = async () => {
       await connectToServerViaBinder.apply(this, given);
@@ -41,6 +41,15 @@
     const message = "Waiting for another page of this site, which is getting a notebook already…";
     thebe.trigger("status", { subject: "server", status: "launching", message });
     return navigator.locks.request(`tmppool ${JSON.stringify(binder)}`, held).catch(held); // not allowed
+  };
+
+  // thebe forgets a notebook that does not answer. Where none is had instead, the service may only have been away.
+  prototype.checkForSavedBinderSession = async function () {
+    const { storageKey } = this.binderUrls;
+    const saved = localStorage.getItem(storageKey);
+    const found = await checkForSavedBinderSession.call(this);
+    if (saved && !found) this.ready.catch(() => localStorage.setItem(storageKey, saved));
+    return found;
   };
 
   // sphinx-thebe says in the page's settings that cells need a kernel, where thebe 0.9 does not look for it. A second
