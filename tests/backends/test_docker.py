@@ -650,6 +650,24 @@ async def test_those_that_are_stuck_hold_up_no_other(
     assert [line["event"] for line in logs] == ["adoption.postponed"] * 2
 
 
+async def test_one_that_a_slow_engine_describes_step_by_step_is_adopted(
+    backend: DockerBackend, small: SmallEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked about several times, one after the other, and the owner's container only once."""
+    monkeypatch.setattr(docker_module, "_STUCK", 1.0)
+    quick = small.answers[f"containers/{CONTAINER}/json"]
+
+    async def slowly(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.6)
+        return quick(request)
+
+    small.answers |= {
+        f"containers/{CONTAINER}/json": slowly,
+        f"containers/{owner_name(spec().service)}/json": lambda _request: said({"Id": "o"}),
+    }
+    assert [item.key for item in await backend.list([KEY])] == [KEY]
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_one_that_is_stuck_and_the_only_one_is_no_illness(
     backend: DockerBackend,
@@ -874,7 +892,7 @@ async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
         def close(self) -> None:
             closed.append("closed")
 
-    async def find(*_about: object) -> Held:
+    async def reach(*_about: object) -> Held:
         if has_ended:
             await backend.stop(KEY)
         else:
@@ -884,7 +902,7 @@ async def test_one_whose_stop_begins_while_it_is_looked_at_holds_no_namespace(
     await backend.list()
     backend._let_go(KEY)
 
-    monkeypatch.setattr(container_dial, "find", find)
+    monkeypatch.setattr(container_dial, "reach", reach)
     assert await backend.list() == []
     assert closed == ["closed"]
 

@@ -67,7 +67,11 @@ async def find(docker: engine.Client, container_id: str, port: int) -> Reach:
 
     Raises GoneError, ElsewhereError or UnsoundError; BackendError.
     """
-    shown = await show(docker, container_id)
+    return await reach(docker, container_id, port, await show(docker, container_id))
+
+
+async def reach(docker: engine.Client, container_id: str, port: int, shown: dict[str, Any]) -> Reach:
+    """Find the same by what the engine has just ``shown`` of the container. Raises as ``find``."""
     with engine.reading("inspect a container"):
         network = shown["HostConfig"]["NetworkMode"]  # an adopted container may have other settings
         pid = int(shown["State"]["Pid"])

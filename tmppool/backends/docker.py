@@ -56,7 +56,7 @@ _CLEARING = 2.0  # seconds to remove what has ended, fewer than ``_STUCK``: it h
 _LOOK_AGAIN = 0.5  # seconds after which one that was killed is looked for again: its removal kills it first
 _PAUSES = {"pause": True, "unpause": False}  # the engine's events
 _ASKED_ABOUT = 2  # notebooks in a ping: they can be stuck while the engine is well, so the owner's container is a third
-_STUCK = 3.0  # seconds without an answer about one more container, after which those that are asked about are stuck
+_STUCK = 3.0  # seconds without an answer about any container, after which those that are asked about are stuck
 _AT_ONCE = 32  # containers that are asked about at a time, so that a click's rename need not wait for all of them
 _DEAF = 3.0  # seconds in which the engine tells of a start, while its event stream works
 _UID_TRIES = 5  # attempts to get a UID when another service takes the same one
@@ -106,6 +106,7 @@ class DockerBackend(Auditable):
         self._has_reached = False  # any container: the engine's are processes on this host
         self._last: dict[str, Running] = {}  # what was last said of each that is reached
         self._postponed: set[str] = set()  # keys of what runs and cannot be adopted yet
+        self._told_at = 0.0  # when the engine last told of a container that was asked about; monotonic seconds
         self._ids: dict[str, str] = {}  # container ids by key: a name may change
         self._given: frozenset[str] = frozenset()  # keys that this process assigned, or tried to
         self._starting: set[str] = set()
@@ -481,7 +482,7 @@ class DockerBackend(Auditable):
         """
         if not questions:
             return {}
-        told = await _answers({_OWNER: self._ask_about_owner, **questions})
+        told = await self._answers({_OWNER: self._ask_about_owner, **questions})
         owner = told.pop(_OWNER)
         if isinstance(owner, BackendError) and all(isinstance(told[key], BackendError) for key in runs):
             raise owner
@@ -491,6 +492,37 @@ class DockerBackend(Auditable):
         """Ask about the owner's container; that there is none is an answer too. Raises BackendError."""
         with contextlib.suppress(container_dial.GoneError):
             await container_dial.show(self.docker, owner_name(self._spec.service))
+
+    async def _answers(self, questions: Mapping[str, _Question]) -> dict[str, Running | BackendError | None]:
+        """Return the answer to each question, or why there is none; some are asked at a time.
+
+        Once one is answered, others are waited for as long as the engine tells of any, be it a part of an answer, as a
+        slow engine does: one container that is stuck by itself is not to hold up all.
+        """
+        waiting, asked = deque(questions.items()), dict[asyncio.Task[Running | None], str]()
+        told = dict[str, Running | BackendError | None]()
+        try:
+            while waiting or asked:
+                while waiting and len(asked) < _AT_ONCE:
+                    key, question = waiting.popleft()
+                    asked[spawn(question(), f"describe {id_of(key)}", awaited=True)] = key
+                patience = max(0.0, self._told_at + _STUCK - time.monotonic()) if told else None
+                done, _ = await asyncio.wait(asked, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not done and time.monotonic() >= self._told_at + _STUCK:
+                    done = set(asked)
+                    await finish(done, grace=0)
+                if done:
+                    told |= {asked.pop(each): _outcome(each) for each in done}
+                    self._told_at = time.monotonic()
+        finally:
+            await finish(set(asked), grace=0)
+        return told
+
+    async def _show(self, container: str) -> dict[str, Any]:
+        """Return the engine's answer about a container, and note that it came. Raises GoneError; BackendError."""
+        shown = await container_dial.show(self.docker, container)
+        self._told_at = time.monotonic()
+        return shown
 
     async def _look_into(self, key: str, item: "_Listed") -> Running | None:
         """Return the notebook in a container that is listed, as ``_recover``; clear it away if it has ended."""
@@ -505,7 +537,7 @@ class DockerBackend(Auditable):
         """
         was_known = key in self._ids
         try:
-            shown = await container_dial.show(self.docker, container_id)
+            shown = await self._show(container_id)
             with engine.reading("inspect a container"):
                 is_anew = key in self._reached and self._reached[key].pid != shown["State"]["Pid"]
             if is_anew:
@@ -541,15 +573,15 @@ class DockerBackend(Auditable):
     async def _reach(
         self, key: str, container_id: str, shown: dict[str, Any], listed: Mapping[str, str] | None
     ) -> None:
-        """Find the way to a container that was not reached before. Raises what ``container_dial.find`` raises.
+        """Find the way to a container that was not reached before. Raises what ``container_dial.reach`` raises.
 
         Its notebook will be served by what the engine says now, so two answers must agree.
         """
-        again = await container_dial.show(self.docker, container_id)
+        again = await self._show(container_id)
         with engine.reading("inspect a container"):
             if not is_sound(self._spec, key, shown, again, listed=listed):
                 raise container_dial.UnsoundError
-        found = await container_dial.find(self.docker, container_id, self._port_of(shown))
+        found = await container_dial.reach(self.docker, container_id, self._port_of(shown), again)
         if self._reached.setdefault(key, found) is not found:
             found.close()  # a concurrent list() was quicker
         self._has_reached = True
@@ -577,7 +609,7 @@ class DockerBackend(Auditable):
         """Look up one container by its two names, if the list lacks it; if these are denied too, by its process."""
         for name in (given_name(self._spec, key), container_name(self._spec, key)):
             try:
-                shown = await container_dial.show(self.docker, name)
+                shown = await self._show(name)
             except container_dial.GoneError:
                 continue
             wanted = {**labels(self._spec), KEY_LABEL: key}.items()
@@ -596,30 +628,6 @@ class DockerBackend(Auditable):
     def _named(self, key: str) -> str:
         """Return the container's id, or its original name while the id is unknown."""
         return self._ids.get(key) or container_name(self._spec, key)
-
-
-async def _answers(questions: Mapping[str, _Question]) -> dict[str, Running | BackendError | None]:
-    """Return the answer to each question, or why there is none; some are asked at a time.
-
-    Once one is answered, others are waited for as long as answers come: one container that is stuck by itself is not to
-    hold up all.
-    """
-    waiting, asked = deque(questions.items()), dict[asyncio.Task[Running | None], str]()
-    told = dict[str, Running | BackendError | None]()
-    try:
-        while waiting or asked:
-            while waiting and len(asked) < _AT_ONCE:
-                key, question = waiting.popleft()
-                asked[spawn(question(), f"describe {id_of(key)}", awaited=True)] = key
-            patience = _STUCK if told else None
-            done, _ = await asyncio.wait(asked, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                done = set(asked)
-                await finish(done, grace=0)
-            told |= {asked.pop(each): _outcome(each) for each in done}
-    finally:
-        await finish(set(asked), grace=0)
-    return told
 
 
 def _outcome(asked: asyncio.Task[Running | None]) -> Running | BackendError | None:
