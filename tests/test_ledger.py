@@ -1085,6 +1085,25 @@ async def test_two_services_that_want_one_directory_leave_its_ledger_to_the_one_
         await comes_back(path, old)
 
 
+async def test_what_a_directory_has_missed_that_was_moved_away_and_back_is_written_to_it(path: Path) -> None:
+    state = path.parent
+    async with state_dir.held(state, "name") as holding, opened(path, holding) as ledger:
+        with capture_logs():
+            await asyncio.to_thread(state.rename, state.with_name("moved"))
+            await holding.keep()
+            for _ in range(2):
+                await ledger.keep()
+            assert ledger.is_durable
+            live(ledger, notebook(), WARM, ASSIGNED)
+            await ledger.flush()
+            await asyncio.to_thread(shutil.rmtree, state)
+            await asyncio.to_thread(state.with_name("moved").rename, state)
+            await holding.keep()
+            await ledger.keep()
+            assert ledger_file.missed_marker(path).exists()
+            await comes_back(path, ledger)
+
+
 async def test_a_file_that_could_not_be_used_at_the_start_keeps_what_it_alone_knows(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

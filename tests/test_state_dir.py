@@ -206,6 +206,24 @@ async def test_one_that_is_lost_has_its_lock_and_its_token_again(
         pass
 
 
+async def test_one_that_is_moved_away_and_back_is_this_services_as_before(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with state_dir.held(state, "name") as holding:
+        with capture_logs() as logs:
+            await asyncio.to_thread(moved, state)
+            await holding.keep()
+            await asyncio.to_thread(shutil.rmtree, state)
+            await asyncio.to_thread(state.with_name("elsewhere").rename, state)
+            await holding.keep()
+        assert [line["event"] for line in logs] == ["state.restored"]
+        assert await asyncio.to_thread(holding.is_ours)
+        with pytest.raises(ConfigError, match="already runs"):
+            async with state_dir.held(state, "name"):
+                pass
+    async with state_dir.held(state, "name"):
+        pass
+
+
 async def test_its_lock_is_given_back_by_the_last_of_its_users(tmp_path: Path) -> None:
     state = tmp_path / "state"
     async with state_dir.held(state, "name") as holding:

@@ -40,7 +40,7 @@ class Held:
     def __init__(self, state: Path, lock: int | None) -> None:
         self.token: str | None = None
         self._state = state
-        self._locks = [] if lock is None else [lock]  # the last one's file is in place; those of moved ones stay locked
+        self._locks = [] if lock is None else [lock]  # those of moved ones stay locked: they may be moved back
         self._failure = ""  # the last one that was logged
         self._users = 1
         self._counting = threading.Lock()
@@ -50,12 +50,12 @@ class Held:
         await asyncio.to_thread(self._keep)
 
     def is_ours(self) -> bool:
-        """Return True while the lock in the directory is the one that this service holds. Blocks."""
+        """Return True while the lock in the directory, which may be one moved back, is this service's. Blocks."""
         try:
             found = (self._state / _LOCK).stat(follow_symlinks=False)
+            return any(os.path.samestat(found, os.fstat(lock)) for lock in self._locks)
         except OSError:
             return False
-        return bool(self._locks) and os.path.samestat(found, os.fstat(self._locks[-1]))
 
     def use(self) -> None:
         """Count one more user: the lock is given back once each has called ``close``."""
