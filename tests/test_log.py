@@ -1,5 +1,6 @@
 """What is logged, in which form, and what never is."""
 
+import io
 import json
 import logging
 import subprocess
@@ -155,6 +156,23 @@ def test_nobody_waits_for_a_log_that_stands_still_and_what_is_missing_is_counted
 def test_a_process_ends_though_its_log_stands_still() -> None:
     with started(MANY) as logging_process:
         assert logging_process.wait(25) == 0
+
+
+@pytest.mark.parametrize("error", [OSError, UnicodeError, MemoryError])
+def test_a_line_that_cannot_be_written_is_the_only_one_that_is_lost(error: type[Exception]) -> None:
+    class Failing(io.StringIO):
+        def write(self, text: str) -> int:
+            if text == "second\n":
+                raise error
+            return super().write(text)
+
+    stream = Failing()
+    spool = log.Spool(stream)
+    for line in ("first", "second", "third"):
+        spool.handle(logging.makeLogRecord({"msg": line}))
+    spool.flush()
+    spool.close()
+    assert stream.getvalue() == "first\nthird\n"
 
 
 # Transitions

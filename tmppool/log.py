@@ -87,8 +87,8 @@ class _Writer(logging.handlers.QueueListener):
         self._stream = stream
 
     def handle(self, record: logging.LogRecord) -> None:
-        """Write one line, which is lost where that fails, as on a full disk."""
-        with contextlib.suppress(OSError, ValueError):
+        """Write one line, which is lost where that fails, as on a full disk: an error would end the thread for good."""
+        with contextlib.suppress(Exception):
             self._stream.write(f"{record.getMessage()}\n")
             self._stream.flush()
 
