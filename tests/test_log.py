@@ -233,6 +233,7 @@ CAUSE = ZeroDivisionError("a bug")
             },
         ),
         (incidents.StartCrashed("main", CAUSE), {"event": "start.crashed", "exc_info": CAUSE}),
+        (incidents.WatchFailed("main", CAUSE), {"event": "watch.failed", "exc_info": CAUSE}),
         (
             incidents.ListenerFailed("main", "0a1b", "warm", CAUSE),
             {"event": "listener.failed", "notebook": "0a1b", "to": "warm", "exc_info": CAUSE},

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import replace
 
 import pytest
@@ -16,7 +16,7 @@ from tmppool.jupyter import JupyterClient, Knock
 from tmppool.notebook import BY_DEATH, REVOCABLE, Notebook, Reason, State, Transition
 from tmppool.pool import Pool
 from tmppool.reconcile import Finding, Reconciler, finding, is_certain, is_mass_loss
-from tmppool.running import Death, Given, Running
+from tmppool.running import Death, Given, Paused, Running
 from tmppool.starts import Trouble
 
 Factory = Callable[..., Pool]
@@ -758,6 +758,31 @@ async def test_when_a_backend_did_not_hear_the_pool_looks_itself_once_what_runs_
                 await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert (main.illness is not None) is is_open
+    watching.cancel()
+
+
+async def test_an_error_while_the_backend_is_listened_to_is_said_and_ends_no_watch(
+    pool: Factory, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a lack of memory. What has ended meanwhile is looked up, and what ends later is heard."""
+    monkeypatch.setattr(reconcile, "_LISTEN_AGAIN", 0.0)
+    main = await warmed(pool(capacity=2, warm=2))
+    first, second = main.assign("one"), main.assign("two")
+    deaths, lacks = backend.deaths, [True]
+
+    async def heard() -> AsyncIterator[str | Paused | None]:
+        async for said in deaths():
+            if lacks and lacks.pop():
+                raise MemoryError
+            yield said
+
+    monkeypatch.setattr(backend, "deaths", heard)
+    watching = asyncio.ensure_future(Reconciler(main).watch())
+    with capture_logs() as logs:
+        for notebook in (first, second):
+            await backend.kill(notebook.key)
+            await until(lambda ended=notebook: ended.state is State.GONE)
+    assert [line["event"] for line in logs].count("watch.failed") == 1
     watching.cancel()
 
 

@@ -96,6 +96,14 @@ class DeathDisproved:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchFailed:
+    """Listening to the backend failed, as for a lack of memory; the pool listens anew."""
+
+    pool: str
+    cause: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRecovered:
     """A running notebook that was assigned but in no table was adopted."""
 
@@ -130,6 +138,7 @@ Incident = (
     | BackendFailed
     | BackendRecovered
     | DeathDisproved
+    | WatchFailed
     | SessionRecovered
     | OrphanStopped
     | ListenerFailed

@@ -32,6 +32,7 @@ INCIDENTS: dict[type[Incident], tuple[str, str]] = {
     incidents.BackendFailed: ("backend.failed", "warning"),
     incidents.BackendRecovered: ("backend.recovered", "info"),
     incidents.DeathDisproved: ("death.disproved", "warning"),
+    incidents.WatchFailed: ("watch.failed", "error"),
     incidents.SessionRecovered: ("session.recovered", "warning"),
     incidents.OrphanStopped: ("orphan.stopped", "warning"),
     incidents.ListenerFailed: ("listener.failed", "error"),

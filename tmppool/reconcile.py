@@ -13,7 +13,7 @@ from enum import StrEnum
 from tmppool.backoff import Backoff
 from tmppool.clocks import seconds_until
 from tmppool.errors import BackendError
-from tmppool.incidents import DeathDisproved, SessionRecovered
+from tmppool.incidents import DeathDisproved, SessionRecovered, WatchFailed
 from tmppool.jupyter import Knock
 from tmppool.notebook import BY_DEATH, REVOCABLE, UNDECIDED, Notebook, Reason, State, Transition
 from tmppool.pool import Phase, Pool
@@ -25,6 +25,7 @@ _MASS_LOOKS = (0.5, 1.5, 2.0, 2.0, 2.0, 2.0)  # the same for a mass loss: ten se
 _MASS = 3  # notebooks that are missing at once; fewer are no mass loss
 _KNOCK_PAUSE = 0.1  # seconds between two knocks at a paused notebook, of which one mostly waits for its answer
 _GRACE = 120.0  # start grace, in seconds: an unknown notebook may still be starting
+_LISTEN_AGAIN = 1.0  # seconds before the backend is listened to again, after an error that ended that
 _MOST_KNOCKS = 8  # warm notebooks asked at a time
 _MUTE = 60.0  # seconds in which a warm notebook takes connections and never answers, until another is better
 _SEARCH = 600.0  # seconds in which notebooks that a start has missed are looked for more often than everything else
@@ -119,17 +120,18 @@ class Reconciler:
         """Check each notebook that the backend reports dead, and note pauses, for as long as the backend is open.
 
         If events may have been missed, ``look`` follows, except during adoption, which lists the notebooks itself.
-        What is told meanwhile is heard.
+        What is told meanwhile is heard. An error that nobody expects, as a lack of memory, does not end it.
         """
-        async for said in self._pool.backend.deaths():
-            if isinstance(said, Paused):
-                self._pauses += 1
-                self._note_pauses({said.key: said.is_paused})
-            elif said is not None:
-                self._told |= {said} & {notebook.key for notebook in self._members()}
-                self.doubt(said)
-            elif self._pool.phase is not Phase.ADOPTING:
-                self._look_soon()
+        while True:
+            try:
+                async for said in self._pool.backend.deaths():
+                    self._hear_event(said)
+            except Exception as error:
+                self._pool.report(WatchFailed(self.name, error))
+            else:
+                return
+            await asyncio.sleep(_LISTEN_AGAIN)
+            self._hear_event(None)
 
     async def look(self) -> None:
         """Compare the table with the running notebooks. Does nothing while the backend fails."""
@@ -174,6 +176,17 @@ class Reconciler:
         warm = [notebook for notebook in self._pool if self._is_given_next(notebook)]
         self._mute_since = {n.key: self._mute_since[n.key] for n in warm if n.key in self._mute_since}
         await asyncio.gather(*(ask(notebook) for notebook in warm))
+
+    def _hear_event(self, said: str | Paused | None) -> None:
+        """Act on what the backend tells, as ``Backend.deaths`` yields it."""
+        if isinstance(said, Paused):
+            self._pauses += 1
+            self._note_pauses({said.key: said.is_paused})
+        elif said is not None:
+            self._told |= {said} & {notebook.key for notebook in self._members()}
+            self.doubt(said)
+        elif self._pool.phase is not Phase.ADOPTING:
+            self._look_soon()
 
     # Illness
 
