@@ -20,11 +20,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from tests.backends.contract import KEY, OTHER, SERVER, CommandContract, Site, started, until
 from tests.backends.test_port_owner import squatter
 from tests.specs import spec_of
 from tmppool.backends import port_owner
+from tmppool.backends import process as process_module
 from tmppool.backends.base import DEFAULT_COMMAND, Paths
 from tmppool.backends.process import ProcessBackend
 from tmppool.errors import BackendError, StartError
@@ -372,6 +374,43 @@ async def test_the_real_jupyter_starts_and_ends(site: ProcessSite) -> None:
 
 
 # The port
+
+
+REMOVE = """
+import pathlib, sys
+from tmppool.backends import process
+process._remove(pathlib.Path(sys.argv[1]))
+"""
+AS_ANYBODY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_what_a_visitor_has_made_read_only_is_removed_too(tmp_path: Path, mode: int) -> None:
+    """As the caches of some package managers are. Root may write there, so that it is tried without that right."""
+    outside, home = tmp_path / "outside", tmp_path / "home"
+    (home / "cache" / "deeper").mkdir(parents=True)
+    (home / "cache" / "deeper" / "file").touch()
+    outside.mkdir(mode=0o755)
+    (home / "cache" / "link").symlink_to(outside)
+    for path in (home / "cache" / "deeper", home / "cache", home):
+        path.chmod(mode)
+    subprocess.run([*AS_ANYBODY, sys.executable, "-c", REMOVE, home], check=True, cwd=ROOT)
+    assert [path.name for path in tmp_path.iterdir()] == ["outside"]
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o755
+
+
+async def test_remains_that_cannot_be_removed_hold_up_no_other(
+    site: ProcessSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await site.make()
+    await backend.start(KEY, backend.edition)
+    await backend.start(OTHER, backend.edition)
+    await site.kill(KEY)
+    await until(lambda: is_over(site.facts(KEY)["pid"]))
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(process_module, "_remove", lambda _home: None)
+        assert [running.key for running in await backend.list()] == [OTHER]
+    assert [line["event"] for line in logs] == ["remains.cleanup_failed"]
 
 
 SILENT = "sleep 60 # {port} {base_path}"

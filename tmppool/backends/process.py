@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import structlog
 from cachetools import FIFOCache
 
 from tmppool.backends import port_owner, process_family
@@ -48,6 +49,8 @@ _PROGRAM = re.compile(r"[\w./+-]+")
 _LANDING = "/notebooks/welcome.ipynb"
 # The variables of the service's environment that a notebook gets: none that could be a secret.
 _ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+_log = structlog.get_logger("tmppool.process")
 
 
 class ProcessBackend:
@@ -152,7 +155,7 @@ class ProcessBackend:
                 raise BackendError("a notebook's processes did not end")
             if child is not None:
                 await child.wait()
-            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+            await asyncio.to_thread(_remove, home)
             if await asyncio.to_thread(home.exists):
                 raise BackendError(f"{home} could not be removed")
 
@@ -165,7 +168,7 @@ class ProcessBackend:
             key = facts["key"]
             if not is_alive:
                 death = await self.death(key)
-                await self.stop(key)  # remove what is left
+                await self._clear(key)
                 self._deaths[key] = death
                 continue
             with _refusals("a notebook's end could not be watched for"):
@@ -195,6 +198,13 @@ class ProcessBackend:
             self._unwatch(key)
 
     # Inside
+
+    async def _clear(self, key: str) -> None:
+        """Remove what is left of a notebook that has ended; where that fails, it holds up no other."""
+        try:
+            await self.stop(key)
+        except BackendError as error:
+            _log.warning("remains.cleanup_failed", error=str(error))
 
     def _dial(self, port: int) -> Dial:
         if not self._checks_ports:
@@ -360,6 +370,17 @@ def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+
+
+def _remove(home: Path) -> None:
+    """Remove a notebook's files, as far as that is possible; also what its visitor has made read-only. Blocks."""
+    with contextlib.suppress(OSError):
+        home.chmod(0o700)
+        for folder, names, _ in os.walk(home):
+            for path in (Path(folder, name) for name in names):
+                if not path.is_symlink():  # chmod would follow it
+                    path.chmod(0o700)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def _tail(path: Path) -> str:
