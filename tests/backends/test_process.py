@@ -376,6 +376,20 @@ async def test_the_real_jupyter_starts_and_ends(site: ProcessSite) -> None:
 # The port
 
 
+async def test_a_start_in_which_the_service_was_killed_leaves_nothing(site: ProcessSite) -> None:
+    """What would tell the next service of it is written once it answers."""
+    backend = await site.make()
+    running = await backend.start(KEY, backend.edition)
+    await backend.start(OTHER, backend.edition)
+    (site.home(KEY) / "notebook.json").unlink()
+    assert [each.key for each in await backend.list()] == [OTHER], "it is this service's own"
+    assert await site.leftovers(KEY) != []
+    heir = await site.make()
+    assert [each.key for each in await heir.list()] == [OTHER]
+    assert await site.leftovers(KEY) == []
+    await until(lambda: is_over(running.pid))
+
+
 REMOVE = """
 import pathlib, sys
 from tmppool.backends import process

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,7 @@ class ProcessBackend:
         self._root = paths.state / "notebooks" / spec.pool
         self._watched: dict[str, int] = {}  # pidfds by key
         self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._starting: set[str] = set()  # keys
         self._dead: asyncio.Queue[str] = asyncio.Queue()
         self._deaths: FIFOCache[str, Death] = FIFOCache(_REMEMBERED)
         self._edition: Edition | None = None
@@ -112,6 +113,7 @@ class ProcessBackend:
 
     async def start(self, key: str, edition: Edition) -> Running:
         home = self._root / id_of(key)
+        self._starting.add(key)
         try:
             token = secrets.token_urlsafe(24)
             await completed(asyncio.to_thread(self._prepare, home), "prepare a home")
@@ -131,6 +133,8 @@ class ProcessBackend:
             if isinstance(error, OSError):
                 raise StartError(f"a notebook process could not be started: {error}") from error
             raise
+        finally:
+            self._starting.discard(key)
         return running
 
     async def give(self, key: str) -> None:
@@ -146,29 +150,24 @@ class ProcessBackend:
     async def stop(self, key: str) -> None:
         self._unwatch(key)
         self._given -= {key}
-        home = self._root / id_of(key)
         child = self._children.pop(key, None)
         self._deaths.pop(key, None)
-        with _refusals("a notebook could not be ended"):
-            leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
-            if not await asyncio.to_thread(process_family.end, id_of(key), leader):
-                raise BackendError("a notebook's processes did not end")
-            if child is not None:
-                await child.wait()
-            await asyncio.to_thread(_remove, home)
-            if await asyncio.to_thread(home.exists):
-                raise BackendError(f"{home} could not be removed")
+        await self._end(id_of(key), child)
 
     async def list(self, known: Collection[str] = ()) -> list[Running]:
         del known  # the kernel's answer is complete
         running = []
         with _refusals("notebooks could not be listed"):
+            homes = await asyncio.to_thread(_homes, self._root)
             found = await asyncio.to_thread(_read_facts, self._root)
+        own = {*self._starting, *self._children, *self._watched, *(facts["key"] for facts, _, _ in found)}
+        for name in homes - {id_of(key) for key in own}:
+            await self._clear(self._end(name))  # a service was killed while it started this one
         for facts, is_alive, given in found:
             key = facts["key"]
             if not is_alive:
                 death = await self.death(key)
-                await self._clear(key)
+                await self._clear(self.stop(key))
                 self._deaths[key] = death
                 continue
             with _refusals("a notebook's end could not be watched for"):
@@ -199,10 +198,23 @@ class ProcessBackend:
 
     # Inside
 
-    async def _clear(self, key: str) -> None:
+    async def _end(self, name: str, child: asyncio.subprocess.Process | None = None) -> None:
+        """End the processes of the notebook in the directory of this name, and remove it. Raises BackendError."""
+        home = self._root / name
+        with _refusals("a notebook could not be ended"):
+            leader = child.pid if child is not None else await asyncio.to_thread(_leader, home)
+            if not await asyncio.to_thread(process_family.end, name, leader):
+                raise BackendError("a notebook's processes did not end")
+            if child is not None:
+                await child.wait()
+            await asyncio.to_thread(_remove, home)
+            if await asyncio.to_thread(home.exists):
+                raise BackendError(f"{home} could not be removed")
+
+    async def _clear(self, ending: Coroutine[Any, Any, None]) -> None:
         """Remove what is left of a notebook that has ended; where that fails, it holds up no other."""
         try:
-            await self.stop(key)
+            await ending
         except BackendError as error:
             _log.warning("remains.cleanup_failed", error=str(error))
 
@@ -358,6 +370,10 @@ def _read_facts(root: Path) -> list[tuple[dict[str, Any], bool, Given]]:
         except (OSError, ValueError, AttributeError, RecursionError):
             continue
     return found
+
+
+def _homes(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
 
 
 def _leader(home: Path) -> int | None:
