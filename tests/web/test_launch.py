@@ -427,6 +427,20 @@ async def test_a_press_without_ticket_gives_the_page_again_and_no_notebook(place
     assert (await place.stats())["assigned"] == 0
 
 
+async def test_frames_that_bring_each_other_new_cookies_go_on_trying_and_not_for_ever(place: Place) -> None:
+    """Each frame of a page that a browser shows for the first time gets a cookie, and the last one counts."""
+    frame, others = place.person(), [place.person() for _ in range(8)]
+    page = await frame.get("/")
+    for number, other in enumerate(others):
+        await other.get("/")
+        frame.session.cookie_jar.update_cookies(other.cookies(), URL(place.url))  # as its page has come meanwhile
+        page = await frame.press(page)
+        assert page.status == 403
+        assert ("data-auto" in page.text) is (number < 6)
+    assert (await frame.press(page)).status == 303
+    assert (await place.stats())["assigned"] == 1
+
+
 async def test_the_page_after_a_bad_ticket_holds_a_good_one(person: Guest) -> None:
     await person.get("/lab")
     refused = await person.post("/spawn/lab", {"ticket": "old"}, Sec_Fetch_Site="same-origin")

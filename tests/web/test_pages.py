@@ -21,7 +21,8 @@ LAUNCH = {
     "document": "a.ipynb",
     "idle_minutes": 60,
     "lifetime_minutes": 240,
-    "is_second": False,
+    "gives_up": False,
+    "again": "",
     "anyway": "",
     "near": [],
     "preview": {},
@@ -71,7 +72,7 @@ VALUES: dict[str, list[dict[str, Any]]] = {
             "message": "",
             "preview": {name: f"/{name}" for name in ("title", "description", "url", "picture", "oembed")},
         },
-        *(LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.shape.message, "is_second": no} for no in (False, True)),
+        *(LAUNCH | {"kind": "TICKET", "message": Kind.TICKET.shape.message, "gives_up": no} for no in (False, True)),
         LAUNCH
         | {
             "kind": "NO_DOCUMENT",
@@ -348,7 +349,7 @@ def test_the_launch_page_submits_itself_only_when_told() -> None:
     assert "data-auto" in str(pages.render("launch", 200, **LAUNCH, kind="LAUNCH", message="").text)
     ticket = LAUNCH | {"kind": "TICKET", "message": "M"}
     assert "data-auto" in str(pages.render("launch", 403, **ticket).text)
-    assert "data-auto" not in str(pages.render("launch", 403, **ticket | {"is_second": True}).text)
+    assert "data-auto" not in str(pages.render("launch", 403, **ticket | {"gives_up": True}).text)
     assert "data-auto" not in str(pages.render("launch", 403, **LAUNCH, kind="CRAWLER", message="M").text)
 
 

@@ -32,6 +32,7 @@ from tmppool.web.visit import Visit
 
 _MOST_PATH = target.MAX_TARGET - len(base_path("k" * keys.LONGEST))  # bytes
 _MOST_RETURNS = 8  # as many as launch.js keeps
+_MOST_TRIES = 6  # of a page whose ticket is for another cookie than the browser sends
 _TURN = 10.0  # seconds in which a start is done, on a slow engine too, and its browser has taken the new cookie
 _NEXT_LOOK = 0.3  # seconds after which a frame that comes second looks again
 _MOST_TURNS = 10_000
@@ -132,8 +133,16 @@ class Launch:
         return self._answers.page(Answer(Kind.FRAMED, {"url": self._link(visit), "document": document}), visit)
 
     def _once_more(self, visit: Visit, pool: Pool, form: Mapping[str, str]) -> web.Response:
-        """Return the page with another ticket. It has no field for a code: one that was typed is kept in a cookie."""
-        page = self._page(visit, pool, Kind.TICKET, {"is_second": "again" in form})
+        """Return the page with another ticket. It has no field for a code: one that was typed is kept in a cookie.
+
+        It submits itself once. With a ticket of ours for another cookie it does so a few times: frames of one page that
+        load at the same moment, and the first time, each bring the browser another one.
+        """
+        tries = len(form.get("again", ""))
+        ticket = form.get("ticket", "")
+        is_anothers = visit.visitor is not None and not self._tickets.is_ours(ticket, visit.visitor)
+        gives_up = tries >= (_MOST_TRIES if is_anothers and self._tickets.is_genuine(ticket) else 1)
+        page = self._page(visit, pool, Kind.TICKET, {"gives_up": gives_up, "again": "1" * (tries + 1)})
         is_typed = "code" in form and self._limits.has_code
         if is_typed and visit.visitor is not None and self._tickets.is_ours(form.get("ticket", ""), visit.visitor):
             own_cookies.put_secret(page, "code", form["code"], visit.cookie_scope)
@@ -230,7 +239,8 @@ class Launch:
             "ticket": ticket,
             "document": jupyter_urls.document_of(self._path(visit, pool)) or "",
             "preview": {},
-            "is_second": False,
+            "gives_up": False,
+            "again": "",
             "anyway": "",
             "near": [],
             "has_code": self._limits.has_code,

@@ -72,6 +72,10 @@ class Tickets:
         """Return True if the ticket was issued for this subject, whether or not it is still valid."""
         return self.number(ticket, subject) is not None
 
+    def is_genuine(self, ticket: str) -> bool:
+        """Return True if the ticket was issued for anybody, whether or not it is still valid."""
+        return self._loaded(ticket, None) is not None
+
     def number(self, ticket: str, subject: str) -> str | None:
         """Return what tells this ticket from others of its subject, however it is spelled; None if it is not ours.
 
@@ -101,9 +105,14 @@ class Tickets:
 
     def _nonce(self, ticket: str, subject: str | None, max_age: int | None) -> str | None:
         """Return the ticket's nonce; None unless it is ours, for this subject, and at most ``max_age`` seconds old."""
+        owner, nonce = self._loaded(ticket, max_age) or (None, None)
+        subjects = (subject, *self._ancestors.get(subject or "", ()))
+        return nonce if isinstance(nonce, str) and owner in subjects else None
+
+    def _loaded(self, ticket: str, max_age: int | None) -> tuple[object, object] | None:
+        """Return the subject and the nonce of a ticket; None unless it is ours, and at most ``max_age`` seconds old."""
         try:
             owner, nonce = self._signer.loads(ticket, max_age=max_age)
         except (BadSignature, ValueError, TypeError):
             return None
-        subjects = (subject, *self._ancestors.get(subject or "", ()))
-        return nonce if isinstance(nonce, str) and owner in subjects else None
+        return owner, nonce
