@@ -390,6 +390,9 @@ def _write_private(path: Path, text: str) -> None:
 
 def _remove(home: Path) -> None:
     """Remove a notebook's files, as far as that is possible; also what its visitor has made read-only. Blocks."""
+    shutil.rmtree(home, ignore_errors=True)
+    if not home.exists():
+        return
     with contextlib.suppress(OSError):
         home.chmod(0o700)
         for folder, names, _ in os.walk(home):
