@@ -482,7 +482,7 @@ async def test_a_kernel_that_waits_for_input_does_not_compute(
 @pytest.mark.parametrize("is_jupyter", [True, False, None])
 async def test_one_that_this_machine_has_no_socket_to_ask_with_has_not_been_asked(
     backend: FakeBackend,
-    is_jupyter: bool | None,  # noqa: FBT001
+    is_jupyter: bool | None,  # noqa: FBT001 - a column of the table
 ) -> None:
     running = await backend.start(KEY)
 

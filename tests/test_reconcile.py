@@ -100,7 +100,7 @@ async def test_one_that_could_not_be_asked_is_doubted_until_it_can_be(
     pool: Factory,
     backend: FakeBackend,
     monkeypatch: pytest.MonkeyPatch,
-    is_alive: bool,  # noqa: FBT001
+    is_alive: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     main = await warmed(pool(capacity=1, warm=1))
     (notebook,) = main

@@ -37,7 +37,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 PRAGMA user_version={_VERSION};
 """
 _ALL = (*COLUMNS, "seal")
-_PUT_ROW = f"INSERT OR REPLACE INTO sessions ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608
+_PUT_ROW = f"INSERT OR REPLACE INTO sessions ({', '.join(_ALL)}) VALUES ({', '.join('?' * len(_ALL))})"  # noqa: S608 - names of our own
 _PUT_META = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 # No file is mapped into memory, as a write-ahead log's index is: truncated by anybody, that ends the process (SIGBUS).
 # Nothing waits for the disk: what a crash of the machine takes from the file is about notebooks that it ended as well.

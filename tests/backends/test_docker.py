@@ -673,7 +673,7 @@ async def test_one_that_is_stuck_and_the_only_one_is_no_illness(
     backend: DockerBackend,
     small: SmallEngine,
     monkeypatch: pytest.MonkeyPatch,
-    is_known: bool,  # noqa: FBT001
+    is_known: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """The engine describes the owner's container, so it is well, and other pools are to start."""
     monkeypatch.setattr(docker_module, "_STUCK", 0.1)

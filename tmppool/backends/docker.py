@@ -524,7 +524,7 @@ class DockerBackend(Auditable):
         self._told_at = time.monotonic()
         return shown
 
-    async def _look_into(self, key: str, item: "_Listed") -> Running | None:
+    async def _look_into(self, key: str, item: _Listed) -> Running | None:
         """Return the notebook in a container that is listed, as ``_recover``; clear it away if it has ended."""
         if await self._has_ended(key, item.container_id, item.state):
             return None

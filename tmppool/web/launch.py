@@ -138,7 +138,7 @@ class Launch:
         It submits itself once. With a ticket of ours for another cookie it does so a few times: frames of one page that
         load at the same moment, and the first time, each bring the browser another one.
         """
-        tries = len(form.get("again", ""))
+        tries = len(form.get("again", "")[:_MOST_TRIES])
         ticket = form.get("ticket", "")
         is_anothers = visit.visitor is not None and not self._tickets.is_ours(ticket, visit.visitor)
         gives_up = tries >= (_MOST_TRIES if is_anothers and self._tickets.is_genuine(ticket) else 1)

@@ -90,7 +90,7 @@ def unmatched(pattern: str) -> str:
     """
     literal, *wild = _WILD.split(pattern.lower(), maxsplit=1)
     provider, _, spec = literal.partition("/")
-    if provider in _IN_TWO_PARTS and pattern.count("/") > 2:  # noqa: PLR2004
+    if provider in _IN_TWO_PARTS and pattern.count("/") > 2:  # noqa: PLR2004 - one slash behind the provider, one behind the organisation
         return f"a name of {provider}/ has two parts, as in {provider}/org/repo, and no ref"
     if wild and not (provider == "git" and _HOST.match(spec)):
         return ""
